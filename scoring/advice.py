@@ -1,0 +1,147 @@
+"""What to do about a risk: the first line of this table that fits, always the same for the same facts.
+
+| strategy | when | at least as urgent as |
+|---|---|---|
+| payment_recovery | an invoice is overdue and unpaid | medium; high from 7 days on |
+| refund_rescue | a refund was requested within 30 days | high |
+| support_follow_up | a ticket is open, for over 2 days or at medium risk and above | low; medium from 7 days on |
+| detractor_outreach | the last NPS score, within 90 days, is 0 to 6 | medium |
+| downgrade_rescue | downgraded within 30 days, and not upgraded since | medium |
+| onboarding_help | no engagement a day after the first event, or at risk within 30 days of it, on 3 active days | low |
+| feature_win_back | at risk, and the favourite feature has not been used for 7 days | medium |
+| re_engagement | at risk, or lapsed | medium |
+| none | all else | none |
+
+"At risk" is medium or above. The urgency is the level of the risk, raised to the table's floor; lapsed customers come
+after those who can still be kept, so theirs is the floor alone.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from scoring.facts import Facts, count, date, duration
+
+URGENCIES: Final = ("none", "low", "medium", "high", "critical")
+SOON: Final = 7.0  # days
+
+
+class Advice(msgspec.Struct, frozen=True):
+    """A strategy, how soon, why, and the facts to write the message with."""
+
+    strategy: str
+    urgency: str
+    why: str
+    facts: dict[str, Any]
+
+
+def advice_of(facts: Facts, level: str) -> Advice:
+    """The first strategy that fits this customer at this level of risk."""
+    at_risk = level != "low"
+    for rule in _RULES:
+        found = rule(facts, at_risk)
+        if found:
+            strategy, floor, why = found
+            return Advice(strategy, _urgency(facts, level, floor), why, _known(facts))
+    return Advice("none", "none", "Nothing to do: no signal asks for it", _known(facts))
+
+
+Found = tuple[str, str, str] | None
+
+
+def _payment_recovery(facts: Facts, at_risk: bool) -> Found:
+    if facts.overdue_since is None:
+        return None
+    floor = "high" if facts.days_since(facts.overdue_since) >= SOON else "medium"
+    return "payment_recovery", floor, f"Invoice overdue since {date(facts.overdue_since, facts.now)}"
+
+
+def _refund_rescue(facts: Facts, at_risk: bool) -> Found:
+    if facts.days_since_event("refund_requested") > 30:
+        return None
+    return "refund_rescue", "high", f"Refund requested {_ago(facts, 'refund_requested')}"
+
+
+def _support_follow_up(facts: Facts, at_risk: bool) -> Found:
+    waiting = facts.days_since(facts.oldest_ticket)
+    if not facts.open_tickets or facts.oldest_ticket is None or not (at_risk or waiting > 2):
+        return None
+    why = f"{count(facts.open_tickets, 'support ticket')} open, the oldest for {duration(waiting)}"
+    return "support_follow_up", "medium" if waiting >= SOON else "low", why
+
+
+def _detractor_outreach(facts: Facts, at_risk: bool) -> Found:
+    if facts.nps is None or facts.nps_at is None or facts.nps > 6 or facts.days_since(facts.nps_at) > 90:
+        return None
+    return "detractor_outreach", "medium", f"NPS score {facts.nps} on {date(facts.nps_at, facts.now)}"
+
+
+def _downgrade_rescue(facts: Facts, at_risk: bool) -> Found:
+    since = facts.days_since_event("subscription_downgraded")
+    if since > 30 or facts.days_since_event("subscription_upgraded") < since:
+        return None
+    return "downgrade_rescue", "medium", f"Downgraded {_ago(facts, 'subscription_downgraded')}"
+
+
+def _onboarding_help(facts: Facts, at_risk: bool) -> Found:
+    since = facts.days_since(facts.first)
+    if facts.first is not None and facts.last_active is None and since >= 1:
+        return "onboarding_help", "low", f"No login yet, {duration(since)} after the first event"
+    if not at_risk or since > 30 or facts.active_days > 3 or facts.state != "active":
+        return None
+    return "onboarding_help", "low", f"Active on only {count(facts.active_days, 'day')} in the first {duration(since)}"
+
+
+def _feature_win_back(facts: Facts, at_risk: bool) -> Found:
+    unused = facts.days_since(facts.favourite_at)
+    if not at_risk or facts.favourite is None or unused < SOON:
+        return None
+    return "feature_win_back", "medium", f"Favourite feature {facts.favourite} not used for {duration(unused)}"
+
+
+def _re_engagement(facts: Facts, at_risk: bool) -> Found:
+    if facts.state == "lapsed":
+        return "re_engagement", "medium", f"No activity for {duration(facts.days_since(facts.last_active))}"
+    if not at_risk or facts.last_active is None:
+        return None
+    return (
+        "re_engagement",
+        "medium",
+        f"Activity is falling: {count(facts.recent_days, 'active day')} in the last 30 days",
+    )
+
+
+_RULES: Final = (
+    _payment_recovery,
+    _refund_rescue,
+    _support_follow_up,
+    _detractor_outreach,
+    _downgrade_rescue,
+    _onboarding_help,
+    _feature_win_back,
+    _re_engagement,
+)
+
+
+def _urgency(facts: Facts, level: str, floor: str) -> str:
+    if facts.state == "lapsed":
+        return floor
+    return max(level, floor, key=URGENCIES.index)
+
+
+def _ago(facts: Facts, event: str) -> str:
+    return f"{duration(facts.days_since_event(event))} ago"
+
+
+def _known(facts: Facts) -> dict[str, Any]:
+    """What a message may mention; only what is known."""
+    known = {
+        "plan": facts.plan,
+        "favourite_feature": facts.favourite,
+        "last_seen": None if facts.last_active is None else date(facts.last_active, facts.now),
+        "days_silent": None if facts.last_active is None else int(facts.days_since(facts.last_active)),
+        "open_tickets": facts.open_tickets or None,
+        "days_overdue": None if facts.overdue_since is None else int(facts.days_since(facts.overdue_since)),
+        "nps": facts.nps,
+    }
+    return {name: value for name, value in known.items() if value is not None}

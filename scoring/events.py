@@ -1,0 +1,99 @@
+"""The vocabulary: recognised events, limits, and what the daily rollup keeps of an event.
+
+The functions run once for every event that is stored, so they look only at the few properties they know and
+never raise: whatever a producer sends, the worst outcome is an empty detail, a value of 0, no plan.
+"""
+
+from typing import Any, Final, Literal
+from unicodedata import category
+
+Signal = Literal["positive", "negative", "neutral", "varies"]
+
+RECOGNISED: Final[dict[str, Signal]] = {
+    "login": "positive",
+    "feature_used": "positive",
+    "subscription_renewed": "positive",
+    "subscription_upgraded": "positive",
+    "subscription_downgraded": "negative",
+    "support_ticket_opened": "varies",
+    "support_ticket_resolved": "positive",
+    "nps_response": "varies",
+    "invoice_paid": "positive",
+    "invoice_overdue": "negative",
+    "refund_requested": "negative",
+    "trial_started": "neutral",
+    "trial_ended": "neutral",
+}
+"""The 13 recognised names. `varies`: a ticket is negative while open, an NPS response goes by its score."""
+
+ENGAGEMENT: Final = frozenset({"login", "feature_used"})
+
+MAX_EVENT_NAME: Final = 200  # characters
+MAX_EMAIL: Final = 254  # characters
+MAX_EVENT_ID: Final = 64  # characters
+MAX_PROPERTIES_BYTES: Final = 32 * 1024  # encoded
+MAX_PROPERTIES_KEYS: Final = 255
+MAX_PROPERTIES_DEPTH: Final = 10  # levels
+MAX_BATCH: Final = 100  # events
+MAX_BODY_BYTES: Final = 4 * 1024 * 1024  # after decompression
+MAX_DETAIL: Final = 100  # characters
+MAX_DURATION: Final = 1e9  # seconds; anything longer is a unit error
+MAX_DAILY_COUNT: Final = 50  # a name and day: what lies above says nothing more about a risk
+
+NPS_SCORES: Final = {str(score): score for score in range(11)}
+_PLAN_EVENTS: Final = ("subscription_", "trial_")
+_UNSTORABLE: Final = frozenset({"Cc", "Cs"})  # control characters, and halves of surrogate pairs
+
+
+def detail_of(event: str, properties: dict[str, Any]) -> str:
+    """What the rollup tells apart within an event name: NPS score, else feature, page, or plan; "" if none.
+
+    At most 100 characters, no control characters. An NPS response without a valid score gives "".
+    """
+    if not properties:
+        return ""
+    if event == "nps_response":
+        return _nps_text(properties.get("score"))
+    return (
+        _text(properties.get("feature"))
+        or _text(properties.get("page"), until="?")
+        or (_text(properties.get("plan")) if event.startswith(_PLAN_EVENTS) else "")
+    )
+
+
+def value_of(event: str, properties: dict[str, Any]) -> float:
+    """`duration_seconds` as a float of 0 to 1e9; 0 for anything that isn't such a number."""
+    if not properties:
+        return 0.0
+    seconds = properties.get("duration_seconds")
+    if type(seconds) is not float and type(seconds) is not int:
+        return 0.0
+    return float(seconds) if 0 < seconds <= MAX_DURATION else 0.0
+
+
+def plan_of(properties: dict[str, Any]) -> str | None:
+    """The plan that the event names, at most 100 characters, or None."""
+    return (_text(properties.get("plan")) or None) if properties else None
+
+
+def _text(value: Any, until: str | None = None) -> str:
+    if type(value) is int:
+        value = str(value) if abs(value) < 10**18 else ""
+    if type(value) is not str or not value:
+        return ""
+    if until:
+        value = value.partition(until)[0]
+    if not value.isprintable():
+        value = "".join(char if category(char) not in _UNSTORABLE else " " for char in value)
+    return str(value.strip()[:MAX_DETAIL].rstrip())
+
+
+def _nps_text(score: Any) -> str:
+    if type(score) is str and len(score) <= 8:
+        try:
+            score = float(score)
+        except ValueError:
+            return ""
+    if type(score) is float and score.is_integer():
+        score = int(score)
+    return str(score) if type(score) is int and 0 <= score <= 10 else ""

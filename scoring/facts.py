@@ -1,0 +1,108 @@
+"""What is worth saying about one customer: the history as plain values, for reasons and advice."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from time import gmtime
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scoring.history import History
+from scoring.rollup import DAY, Rollup
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "June", "July", "Aug", "Sept", "Oct", "Nov", "Dec")
+
+
+class Facts(NamedTuple):
+    """One customer; times in epoch seconds, None where there is none."""
+
+    now: float
+    state: str
+    first: float | None
+    last_active: float | None
+    last_login: float | None
+    active_days: int
+    recent_days: int
+    favourite: str | None
+    favourite_at: float | None
+    features: float
+    overdue_since: float | None
+    open_tickets: int
+    oldest_ticket: float | None
+    nps: int | None
+    nps_at: float | None
+    plan: str | None
+    last: dict[str, float | None]  # event that is no engagement → the last time
+
+    def days_since(self, at: float | None) -> float:
+        """Days from an instant until now; infinite where it never came."""
+        return float("inf") if at is None else (self.now - at) / DAY
+
+    def days_since_event(self, event: str) -> float:
+        """Days since the last such event; infinite where there was none."""
+        return self.days_since(self.last.get(event))
+
+
+def facts_of(history: History, rollup: Rollup, states: Iterable[str], now: float) -> list[Facts]:
+    """The facts of every customer, in order."""
+    names = list(history.signals)
+    lasts = [_optional(history.signals[name].last) for name in names]
+    columns = (
+        [now] * len(history.first),
+        states,
+        _optional(history.first),
+        _optional(history.last_active),
+        _optional(history.last_login),
+        _whole(history.active_days),
+        _whole(history.recent_days),
+        _named(history.favourite, rollup.details),
+        _optional(history.favourite_at),
+        history.breadth.tolist(),
+        _optional(history.overdue_since),
+        _whole(np.ceil(history.open_tickets)),
+        _optional(history.oldest_ticket),
+        [None if x is None else int(x) for x in _optional(history.nps)],
+        _optional(history.nps_at),
+        _named(history.plan, rollup.plans),
+        [dict(zip(names, times, strict=True)) for times in zip(*lasts, strict=True)] or [{}] * len(history.first),
+    )
+    return [Facts(*row) for row in zip(*columns, strict=True)]
+
+
+def date(at: float, now: float) -> str:
+    """A day in UTC: "3 May", with the year where it isn't now's."""
+    return _date(int(at // DAY), int(now // DAY))
+
+
+@lru_cache(maxsize=4096)
+def _date(day: int, today: int) -> str:
+    year, month, number = gmtime(day * DAY)[:3]
+    text = f"{number} {_MONTHS[month - 1]}"
+    return text if year == gmtime(today * DAY).tm_year else f"{text} {year}"
+
+
+def count(number: int, noun: str) -> str:
+    """ "1 day", "2 days"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def duration(days: float) -> str:
+    """Elapsed time in its largest whole unit: "3 days", "5 hours", "less than an hour"."""
+    if days >= 1:
+        return count(int(days), "day")
+    hours = int(days * 24)
+    return count(hours, "hour") if hours else "less than an hour"
+
+
+def _optional(values: NDArray[Any]) -> list[float | None]:
+    return [None if value != value else value for value in values.tolist()]
+
+
+def _whole(values: NDArray[Any]) -> list[int]:
+    out: list[int] = values.astype(np.int64).tolist()
+    return out
+
+
+def _named(codes: NDArray[Any], names: list[str]) -> list[str | None]:
+    return [names[code] if code >= 0 else None for code in codes.tolist()]

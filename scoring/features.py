@@ -1,0 +1,103 @@
+"""History → features: the columns that a model's terms read, at any instant from the history's own on.
+
+Three kinds keep the risk from falling in silence, whatever the size of the weights:
+
+- `rising` ones (silence, a ticket that waits) only rise with time, and carry weights of at least 0;
+- `fading` ones (a renewal, a promoter's answer) only fall with time, and carry weights of at most 0;
+- all others stand still: their clock stops at the last engagement, so that a complaint counts in full until the
+  customer has been back for a while.
+
+Counts enter as log2(1 + min(count, 3)): the first says most.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from scoring.history import CUSTOM_HALF_LIFE, SIGNAL_HALF_LIFE, History, Signal
+from scoring.prior import days, no_return
+from scoring.rollup import Floats
+
+Reader = Callable[[History, float | Floats, float], Floats]
+
+OLD_TICKET: Final = 7.0  # days
+COUNT_CAP: Final = 3.0
+
+FADING: Final = frozenset(
+    {"subscription_renewed", "subscription_upgraded", "support_ticket_resolved", "invoice_paid", "promoter"}
+)
+RISING: Final = frozenset({"silence", "ticket_waiting"})
+MOVING: Final = FADING | RISING
+
+SIGNAL_OF: Final = {
+    "detractor": "nps_response",
+    "promoter": "nps_response",
+    "ticket_waiting": "support_ticket_opened",
+}
+"""The signal that a feature is reported under, where the names differ."""
+
+
+def read(feature: str, history: History, at: float | Floats, horizon_days: float) -> Floats:
+    """One feature of every customer at an instant (epoch seconds); 0 where the account never sends its event."""
+    reader = _READERS.get(feature)
+    return reader(history, at, horizon_days) if reader else _event(feature, history, at)
+
+
+def activity(history: History, at: float | Floats, horizon_days: float) -> Floats:
+    """The day-one formula's log-odds at the last engagement, or at the first event of who has never engaged."""
+    return no_return(
+        history.active, days(history.last_active, history.first), np.zeros(len(history.first)), horizon_days
+    )
+
+
+def silence(history: History, at: float | Floats, horizon_days: float) -> Floats:
+    """What the time since then has added to those log-odds; never below 0."""
+    since = np.where(np.isnan(history.last_active), history.first, history.last_active)
+    now = no_return(history.active, days(at, history.first), days(at, since), horizon_days)
+    return np.maximum(now - activity(history, at, horizon_days), 0.0)
+
+
+def ticket_waiting(history: History, at: float | Floats, horizon_days: float) -> Floats:
+    """1 where a ticket has been open for over 7 days."""
+    return (days(at, history.oldest_ticket) > OLD_TICKET).astype(float)
+
+
+def detractor(history: History, at: float | Floats, horizon_days: float) -> Floats:
+    """1 for a last NPS score of 0 to 6, halving every 90 days up to the last engagement."""
+    age = days(history.last_active, history.nps_at)
+    return np.where(history.nps <= 6, np.exp2(-age / SIGNAL_HALF_LIFE["nps_response"]), 0.0)
+
+
+def promoter(history: History, at: float | Floats, horizon_days: float) -> Floats:
+    """1 for a last NPS score of 9 or 10, halving every 90 days."""
+    age = days(at, history.nps_at)
+    return np.where(history.nps >= 9, np.exp2(-age / SIGNAL_HALF_LIFE["nps_response"]), 0.0)
+
+
+def damped(count: Floats) -> Floats:
+    """log2(1 + min(count, 3)): 0 → 0, 1 → 1, 3 and more → 2."""
+    return np.asarray(np.log2(1.0 + np.minimum(count, COUNT_CAP)))
+
+
+def _event(name: str, history: History, at: float | Floats) -> Floats:
+    signal = history.signals.get(name)
+    if signal is None:
+        return np.zeros(len(history.first))
+    return damped(_faded(name, signal, at) if name in FADING else signal.frozen)
+
+
+def _faded(name: str, signal: Signal, at: float | Floats) -> Floats:
+    half_life = SIGNAL_HALF_LIFE.get(name, CUSTOM_HALF_LIFE)
+    return np.asarray(signal.fading * np.exp2(-days(at, signal.last) / half_life))
+
+
+_READERS: Final[dict[str, Reader]] = {
+    "activity": activity,
+    "silence": silence,
+    "ticket_waiting": ticket_waiting,
+    "detractor": detractor,
+    "promoter": promoter,
+    "invoice_overdue": lambda history, at, horizon_days: damped(history.overdue),
+    "support_ticket_opened": lambda history, at, horizon_days: damped(history.open_tickets),
+}

@@ -1,0 +1,294 @@
+"""Rollup → history: what is known of each customer as of the last engagement, ready to be read at any later instant.
+
+Every function is vectorised over customers and costs a few passes over the rollup's rows.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scoring.events import ENGAGEMENT, MAX_DAILY_COUNT, NPS_SCORES
+from scoring.rollup import DAY, Floats, Ints, Rollup
+
+HALF_LIVES: Final = np.array([7.0, 30.0, 90.0])  # days, of activity
+SIGNAL_HALF_LIFE: Final = {  # days
+    "invoice_overdue": 30.0,
+    "invoice_paid": 30.0,
+    "subscription_renewed": 30.0,
+    "subscription_upgraded": 90.0,
+    "subscription_downgraded": 90.0,
+    "refund_requested": 60.0,
+    "support_ticket_opened": 30.0,
+    "support_ticket_resolved": 30.0,
+    "nps_response": 90.0,
+}
+CUSTOM_HALF_LIFE: Final = 30.0  # days
+USE_HALF_LIFE: Final = 30.0  # days, of features used
+_SPAN: Final = 1 << 21  # more days, and more details, than there will ever be
+
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One event that is no engagement; arrays of length customers."""
+
+    frozen: Floats  # decayed count, the clock standing still at the last engagement
+    fading: Floats  # decayed count as of `last`, decaying on
+    last: Floats  # epoch seconds, NaN where there was none
+
+    def take(self, rows: NDArray[Any]) -> Self:
+        """The same facts for some of the customers."""
+        return type(self)(self.frozen[rows], self.fading[rows], self.last[rows])
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What is known of each customer; arrays of length customers, times in epoch seconds, NaN where there is none."""
+
+    first: Floats  # first event of any kind
+    last_active: Floats  # last engagement
+    last_login: Floats
+    active: Floats  # (customers, 3): decayed active days by half-life, as of the last engagement
+    active_days: Floats  # distinct days with engagement, ever
+    recent_days: Floats  # … in the last 30 days
+    cadence: Floats  # median days from active day to active day; NaN below two
+    breadth: Floats  # decayed number of distinct features used
+    favourite: Ints  # detail code of the feature most used, -1 none
+    favourite_at: Floats
+    duration: Floats  # (customers, 3): decayed seconds by half-life
+    overdue: Floats  # decayed unpaid invoices
+    overdue_since: Floats
+    open_tickets: Floats
+    oldest_ticket: Floats  # when the oldest open ticket was opened
+    nps: Floats  # last valid score, 0 to 10
+    nps_at: Floats
+    plan: Ints  # code of the last plan named, -1 none
+    signals: dict[str, Signal]  # by event; what the account never sends is absent, not zero
+
+    def take(self, rows: NDArray[Any]) -> Self:
+        """The same facts for some of the customers."""
+
+        def pick(value: Any) -> Any:
+            return {k: s.take(rows) for k, s in value.items()} if isinstance(value, dict) else value[rows]
+
+        return type(self)(*(pick(getattr(self, field.name)) for field in fields(self)))
+
+
+def history_of(rollup: Rollup, now: float | Floats) -> History:
+    """The facts of each customer; `now` in epoch seconds, one for all or one each.
+
+    The rollup must hold nothing later than `now` (`Rollup.until`, `Rollup.at`).
+    """
+    engagement = _is(rollup, ENGAGEMENT)[rollup.event]
+    engaged, others = rollup.where(engagement), rollup.where(~engagement)
+    last_active = _latest(engaged)
+    today = np.broadcast_to(np.asarray(now) // DAY, (rollup.customers,))
+    return History(
+        first=np.fmin(_earliest(engaged), _earliest(others)),
+        last_active=last_active,
+        last_login=_latest(_only(engaged, "login")),
+        **_activity(engaged, today),
+        **_features_used(_only(engaged, "feature_used")),
+        **_invoices(others, last_active),
+        **_tickets(others),
+        **_nps(_only(others, "nps_response")),
+        plan=_plan(rollup),
+        signals={name: _signal(_only(others, name), name, last_active) for name in _names(others)},
+    )
+
+
+def _names(rollup: Rollup) -> list[str]:
+    present = np.bincount(rollup.event, minlength=len(rollup.names)) > 0
+    return sorted(name for name, there in zip(rollup.names, present, strict=True) if there)
+
+
+def _is(rollup: Rollup, events: Iterable[str]) -> NDArray[np.bool_]:
+    wanted = set(events)
+    return np.array([name in wanted for name in rollup.names], dtype=bool)
+
+
+def _only(rollup: Rollup, event: str) -> Rollup:
+    return rollup.where(_is(rollup, (event,))[rollup.event])
+
+
+def _latest(rollup: Rollup) -> Floats:
+    out = np.full(rollup.customers, np.nan)
+    np.fmax.at(out, rollup.customer, rollup.last_at)
+    return out
+
+
+def _earliest(rollup: Rollup) -> Floats:
+    out = np.full(rollup.customers, np.nan)
+    np.fmin.at(out, rollup.customer, rollup.last_at)
+    return out
+
+
+def _distinct(keys: Index) -> Index:
+    """Sorted distinct keys; cheap where they come sorted, as they do from the database."""
+    if not (keys[1:] >= keys[:-1]).all():
+        keys = np.sort(keys)
+    return keys[np.append(True, keys[1:] != keys[:-1])] if len(keys) else keys
+
+
+def _activity(engaged: Rollup, today: Floats) -> dict[str, Any]:
+    size = engaged.customers
+    keys = _distinct(engaged.customer.astype(np.int64) * _SPAN + engaged.day)
+    owner, day = keys // _SPAN, keys % _SPAN
+    last_day = np.zeros(size)
+    np.maximum.at(last_day, owner, day.astype(float))
+    age = last_day[owner] - day
+    return {
+        "active": _decayed(owner, age, None, size),
+        "active_days": np.bincount(owner, minlength=size).astype(float),
+        "recent_days": np.bincount(owner[day > today[owner] - 30], minlength=size).astype(float),
+        "cadence": _median_gap(owner, day, size),
+        "duration": _decayed(engaged.customer, last_day[engaged.customer] - engaged.day, engaged.value, size),
+    }
+
+
+def _decayed(owner: NDArray[Any], age: Floats, weight: Floats | None, size: int) -> Floats:
+    """Sums of weights that halve with each half-life of age (days): (size, 3)."""
+    out = np.zeros((size, len(HALF_LIVES)))
+    if weight is not None and not weight.any():
+        return out
+    for column, half_life in enumerate(HALF_LIVES):
+        share = np.exp2(-age / half_life)
+        out[:, column] = np.bincount(owner, share if weight is None else share * weight, size)
+    return out
+
+
+def _median_gap(owner: Index, day: Index, size: int) -> Floats:
+    """Median days between consecutive active days, NaN below two; owner and day come sorted."""
+    same = owner[1:] == owner[:-1]
+    gaps = np.sort(owner[1:][same] * _SPAN + (day[1:] - day[:-1])[same])
+    count = np.bincount(gaps // _SPAN, minlength=size)
+    start = np.cumsum(count) - count
+    out = np.full(size, np.nan)
+    some = count > 0
+    low, high = start + (count - 1) // 2, start + count // 2
+    out[some] = (gaps[low[some]] % _SPAN + gaps[high[some]] % _SPAN) / 2
+    return out
+
+
+def _features_used(used: Rollup) -> dict[str, Any]:
+    """Breadth, and the feature with the largest decayed use."""
+    named = np.array([detail != "" for detail in used.details], dtype=bool)
+    if not named.all():
+        used = used.where(named[used.detail])
+    size = used.customers
+    owner, detail, pair = _pairs(used)
+    latest = np.zeros(len(owner))
+    np.maximum.at(latest, pair, used.last_at)
+    last = np.zeros(size)
+    np.maximum.at(last, owner, latest)
+    share = np.exp2((used.last_at - last[used.customer]) / (DAY * USE_HALF_LIFE))
+    use = np.bincount(pair, share * np.minimum(used.n, MAX_DAILY_COUNT), len(owner))
+    ranked = np.lexsort((_ranks(used.details)[detail], use))
+    favourite, favourite_at = np.full(size, -1, np.int32), np.full(size, np.nan)
+    favourite[owner[ranked]] = detail[ranked]
+    favourite_at[owner[ranked]] = latest[ranked]
+    freshness = np.exp2((latest - last[owner]) / DAY / USE_HALF_LIFE)
+    return {"breadth": np.bincount(owner, freshness, size), "favourite": favourite, "favourite_at": favourite_at}
+
+
+def _pairs(rows: Rollup) -> tuple[Index, Index, Index]:
+    """Distinct (customer, detail), and for each row the position of its own."""
+    width = max(len(rows.details), 1)
+    keys = rows.customer.astype(np.int64) * width + rows.detail
+    if rows.customers * width > 4 * len(keys) + 1_000_000:
+        distinct, pair = np.unique(keys, return_inverse=True)
+    else:
+        seen = np.zeros(rows.customers * width, dtype=bool)
+        seen[keys] = True
+        distinct = np.flatnonzero(seen)
+        pair = (np.cumsum(seen) - 1)[keys]
+    return distinct // width, distinct % width, pair
+
+
+def _ranks(values: list[str]) -> Index:
+    """Alphabetical ranks: ties must not hang on the order in which values were met."""
+    ranks = np.empty(len(values), np.int64)
+    ranks[sorted(range(len(values)), key=values.__getitem__)] = np.arange(len(values))
+    return ranks
+
+
+def _signal(rows: Rollup, name: str, last_active: Floats) -> Signal:
+    size = rows.customers
+    n, owner = _capped(rows), rows.customer
+    half_life = SIGNAL_HALF_LIFE.get(name, CUSTOM_HALF_LIFE) * DAY
+    last = _latest(rows)
+    frozen_age = np.fmax(last_active[owner] - rows.last_at, 0)
+    fading_age = last[owner] - rows.last_at
+    return Signal(
+        frozen=np.bincount(owner, n * np.exp2(-frozen_age / half_life), size).astype(float),
+        fading=np.bincount(owner, n * np.exp2(-fading_age / half_life), size).astype(float),
+        last=last,
+    )
+
+
+def _capped(rows: Rollup) -> Floats:
+    """n of rows of one event, scaled so that no day of a customer counts for more than the cap."""
+    if not len(rows.n) or rows.n.sum(dtype=np.int64) <= MAX_DAILY_COUNT:
+        return rows.n.astype(float)
+    keys, pair = np.unique(rows.customer.astype(np.int64) * _SPAN + rows.day, return_inverse=True)
+    total = np.bincount(pair, rows.n, len(keys))
+    return np.asarray(rows.n * np.minimum(1.0, MAX_DAILY_COUNT / np.maximum(total, 1))[pair], np.float64)
+
+
+def _invoices(others: Rollup, last_active: Floats) -> dict[str, Any]:
+    """Overdue invoices that no later payment has cleared."""
+    paid, overdue = _latest(_only(others, "invoice_paid")), _only(others, "invoice_overdue")
+    unpaid = overdue.where(~(overdue.last_at <= paid[overdue.customer]))
+    signal = _signal(unpaid, "invoice_overdue", last_active)
+    return {"overdue": signal.frozen, "overdue_since": _earliest(unpaid)}
+
+
+def _tickets(others: Rollup) -> dict[str, Any]:
+    """Opened minus resolved, never below 0 on the way; the oldest open one, resolved first come first served."""
+    opened, resolved = _only(others, "support_ticket_opened"), _only(others, "support_ticket_resolved")
+    size = others.customers
+    owner = np.append(opened.customer, resolved.customer).astype(np.int64)
+    at = np.append(opened.last_at, resolved.last_at)
+    delta = np.append(_capped(opened), -_capped(resolved))
+    order = np.lexsort((-delta, at, owner))
+    still_open = _running(owner[order], delta[order], size)
+    order = np.lexsort((opened.last_at, opened.customer))
+    owner, at, n = opened.customer[order].astype(np.int64), opened.last_at[order], _capped(opened)[order]
+    total = np.bincount(owner, n, size)
+    so_far = np.cumsum(n) - (np.cumsum(total) - total)[owner]
+    waiting = so_far > (total - still_open)[owner] + 1e-6
+    oldest = np.full(size, np.nan)
+    np.fmin.at(oldest, owner[waiting], at[waiting])
+    return {"open_tickets": still_open, "oldest_ticket": oldest}
+
+
+def _running(owner: Index, delta: Floats, size: int) -> Floats:
+    """Where a sum that is held at 0 from below ends, for each owner; owners come sorted."""
+    total = np.bincount(owner, delta, size)
+    before = np.cumsum(total) - total
+    so_far = np.cumsum(delta) - before[owner]
+    lowest = np.zeros(size)
+    np.minimum.at(lowest, owner, so_far)
+    return np.asarray(np.round(np.maximum(total - lowest, 0.0), 6), np.float64)
+
+
+def _nps(responses: Rollup) -> dict[str, Any]:
+    scores = np.array([NPS_SCORES.get(detail, -1) for detail in responses.details], dtype=float)
+    valid = responses.where(scores[responses.detail] >= 0)
+    score = scores[valid.detail]
+    order = np.lexsort((-score, valid.last_at))
+    nps = np.full(responses.customers, np.nan)
+    nps[valid.customer[order]] = score[order]
+    return {"nps": nps, "nps_at": _latest(valid)}
+
+
+def _plan(rollup: Rollup) -> Ints:
+    rows = rollup.where(rollup.plan >= 0)
+    order = np.lexsort((_ranks(rollup.plans)[rows.plan], rows.last_at))
+    plan = np.full(rollup.customers, -1, np.int32)
+    plan[rows.customer[order]] = rows.plan[order]
+    return plan

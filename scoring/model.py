@@ -1,0 +1,106 @@
+"""A model: a sum of terms in log-odds, so that every contribution is exact.
+
+    logit(risk) = baseline + Σ_terms (f(x) - f(center))
+
+`baseline` is the log-odds of the customer of whom nothing is known. Each f is piecewise linear, a straight line where
+there are no knots. As percentage points, contributions share risk - baseline risk in proportion to their log-odds: that
+is the one allocation that keeps their signs, their order, and their sum.
+"""
+
+from typing import Final, Self
+
+import msgspec
+import numpy as np
+
+from scoring import features
+from scoring.history import History
+from scoring.prior import BASE_RATE
+from scoring.rollup import Floats
+
+
+class Term(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """f(x) = weights[0] · x + Σ weights[k] · max(0, x - knots[k - 1]) of one feature."""
+
+    feature: str
+    weights: tuple[float, ...]
+    knots: tuple[float, ...] = ()
+    center: float = 0.0
+
+    def at(self, x: Floats) -> Floats:
+        """f(x) - f(center), in log-odds."""
+        out = self.weights[0] * (x - self.center)
+        for weight, knot in zip(self.weights[1:], self.knots, strict=True):
+            out = out + weight * (np.maximum(x - knot, 0.0) - max(self.center - knot, 0.0))
+        return np.asarray(out)
+
+
+class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What turns features into a risk. `msgspec.json` writes and reads it."""
+
+    version: str
+    kind: str
+    baseline: float
+    terms: tuple[Term, ...]
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """What the contributions are reported under, in the order of their columns."""
+        return tuple(dict.fromkeys(features.SIGNAL_OF.get(term.feature, term.feature) for term in self.terms))
+
+    def contributions(self, history: History, at: float | Floats, horizon_days: float) -> Floats:
+        """(customers, signals) in log-odds; with the baseline they add up to the logit of the risk."""
+        column = {signal: k for k, signal in enumerate(self.signals)}
+        out = np.zeros((len(history.first), len(column)))
+        for term in self.terms:
+            signal = features.SIGNAL_OF.get(term.feature, term.feature)
+            out[:, column[signal]] += term.at(features.read(term.feature, history, at, horizon_days))
+        out[np.isnan(history.first)] = 0.0
+        return out
+
+    def moving(self) -> Self:
+        """The same baseline and only the terms whose features change while nothing but time passes."""
+        return msgspec.structs.replace(
+            self, terms=tuple(term for term in self.terms if term.feature in features.MOVING)
+        )
+
+
+def sigmoid(logit: Floats) -> Floats:
+    """1 / (1 + exp(-logit)), without overflow."""
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * logit)))
+
+
+def logit(probability: float) -> float:
+    """Log-odds of a probability between 0 and 1."""
+    return float(np.log(probability / (1.0 - probability)))
+
+
+def points(baseline: float, contributions: Floats) -> Floats:
+    """Contributions as percentage points that add up to risk - baseline risk; shape as given."""
+    total = contributions.sum(axis=1)
+    before = float(sigmoid(np.array(baseline)))
+    flat = np.abs(total) < 1e-9
+    slope = np.where(flat, before * (1.0 - before), (sigmoid(baseline + total) - before) / np.where(flat, 1.0, total))
+    return np.asarray(100.0 * slope[:, None] * contributions)
+
+
+PRIOR: Final = Model(
+    version="prior-1",
+    kind="prior",
+    baseline=logit(BASE_RATE),
+    terms=(
+        Term("activity", (1.0,), center=logit(BASE_RATE)),
+        Term("silence", (1.0,)),
+        Term("invoice_overdue", (1.2,)),
+        Term("invoice_paid", (-0.2,)),
+        Term("detractor", (0.8,)),
+        Term("promoter", (-0.8,)),
+        Term("subscription_downgraded", (0.8,)),
+        Term("subscription_upgraded", (-0.8,)),
+        Term("subscription_renewed", (-0.8,)),
+        Term("refund_requested", (1.2,)),
+        Term("support_ticket_opened", (0.1,)),
+        Term("ticket_waiting", (0.3,)),
+        Term("support_ticket_resolved", (-0.05,)),
+    ),
+)
+"""The day-one formula as a model; its weights were measured or, for subscriptions and refunds, judged."""

@@ -1,0 +1,100 @@
+"""Contributions → words: at most three reasons that raise a risk and three that lower it."""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from scoring.facts import Facts, count, date, duration
+
+TOP: Final = 3  # a direction
+WORTH_SAYING: Final = 0.5  # percentage points
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """One part of a risk: percentage points (positive raises it) and what they rest on."""
+
+    signal: str
+    points: float
+    text: str
+
+
+def reasons_of(signals: tuple[str, ...], points: list[float], facts: Facts) -> list[Reason]:
+    """The largest contributions of one customer, those that raise the risk first."""
+    said = sorted((value, k) for k, value in enumerate(points) if abs(value) >= WORTH_SAYING)
+    up = [pair for pair in said[-TOP:][::-1] if pair[0] > 0]
+    down = [pair for pair in said[:TOP] if pair[0] < 0]
+    return [Reason(signals[k], round(value, 2), text_of(signals[k], facts)) for value, k in up + down]
+
+
+def text_of(signal: str, facts: Facts) -> str:
+    """What a signal rests on, in plain words."""
+    say = _TEXTS.get(signal)
+    return say(facts) if say else _last_time(signal, facts)
+
+
+def _silence(facts: Facts) -> str:
+    if facts.last_active is None:
+        return f"No login yet, {duration(facts.days_since(facts.first))} after the first event"
+    noun = "login" if facts.last_login is not None else "activity"
+    return f"No {noun} for {duration(facts.days_since(facts.last_active))}"
+
+
+def _activity(facts: Facts) -> str:
+    if facts.last_active is None:
+        return "No login or feature used yet"
+    if not facts.recent_days:
+        return f"Active on {count(facts.active_days, 'day')} in all, the last on {date(facts.last_active, facts.now)}"
+    window = max(facts.recent_days, min(30, int(facts.days_since(facts.first)) + 1))
+    return f"Active on {facts.recent_days} of the last {count(window, 'day')}"
+
+
+def _overdue(facts: Facts) -> str:
+    if facts.overdue_since is None:
+        return "No invoice overdue"
+    return f"Invoice overdue since {date(facts.overdue_since, facts.now)}"
+
+
+def _tickets(facts: Facts) -> str:
+    if facts.oldest_ticket is None:
+        return "No support ticket open"
+    noun = count(facts.open_tickets, "support ticket")
+    return (
+        f"{noun} open, the oldest since {date(facts.oldest_ticket, facts.now)}"
+        if facts.open_tickets > 1
+        else (f"{noun} open since {date(facts.oldest_ticket, facts.now)}")
+    )
+
+
+def _nps(facts: Facts) -> str:
+    if facts.nps is None or facts.nps_at is None:
+        return "No NPS response yet"
+    return f"NPS score {facts.nps} on {date(facts.nps_at, facts.now)}"
+
+
+def _dated(event: str, happened: str, never: str) -> Callable[[Facts], str]:
+    def say(facts: Facts) -> str:
+        at = facts.last.get(event)
+        return never if at is None else f"{happened} on {date(at, facts.now)}"
+
+    return say
+
+
+def _last_time(event: str, facts: Facts) -> str:
+    at = facts.last.get(event)
+    return f"No {event} yet" if at is None else f"Last {event} on {date(at, facts.now)}"
+
+
+_TEXTS: Final[dict[str, Callable[[Facts], str]]] = {
+    "silence": _silence,
+    "activity": _activity,
+    "invoice_overdue": _overdue,
+    "support_ticket_opened": _tickets,
+    "nps_response": _nps,
+    "invoice_paid": _dated("invoice_paid", "Invoice paid", "No invoice paid yet"),
+    "subscription_renewed": _dated("subscription_renewed", "Subscription renewed", "No renewal yet"),
+    "subscription_upgraded": _dated("subscription_upgraded", "Upgraded", "No upgrade yet"),
+    "subscription_downgraded": _dated("subscription_downgraded", "Downgraded", "Never downgraded"),
+    "support_ticket_resolved": _dated("support_ticket_resolved", "Support ticket resolved", "No ticket resolved yet"),
+    "refund_requested": _dated("refund_requested", "Refund requested", "No refund requested"),
+}

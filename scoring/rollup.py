@@ -1,0 +1,117 @@
+"""The daily rollup as columns: what scoring, training and backtests read instead of events."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int32]
+Floats = NDArray[np.float64]
+
+DAY = 86400.0  # seconds
+
+Row = tuple[int, int, str, str, int, float, float, str | None]
+"""customer index, day number, event, detail, n, value, last_at (epoch seconds), plan."""
+
+
+class Codes(dict[Any, int]):
+    """Numbers values 0, 1, 2 … in the order in which they are first looked up."""
+
+    def __missing__(self, value: Any) -> int:
+        code = self[value] = len(self)
+        return code
+
+
+@dataclass(frozen=True, slots=True)
+class Rollup:
+    """Rows of `customer_days`, each array of length rows; row order carries no meaning.
+
+    Several rows of one (customer, day, event, detail) are allowed and count together.
+    """
+
+    customers: int
+    customer: Ints  # 0 … customers - 1
+    day: Ints  # days since 1970-01-01 UTC
+    event: Ints  # index into names
+    detail: Ints  # index into details
+    n: Ints
+    value: Floats
+    last_at: Floats  # epoch seconds of the last such event of the day
+    plan: Ints  # index into plans, -1 for none
+    names: list[str]
+    details: list[str]
+    plans: list[str]
+
+    @classmethod
+    def from_rows(cls, customers: int, rows: Iterable[Row]) -> Self:
+        """Columns from rows; some 1 µs a row."""
+        columns = list(zip(*rows, strict=True)) or [()] * 8
+        size = len(columns[0])
+        names, details, plans = Codes(), Codes(), Codes({None: -1})
+
+        def ints(values: Iterable[int]) -> Ints:
+            return np.fromiter(values, np.int32, size)
+
+        def floats(values: Iterable[float]) -> Floats:
+            return np.fromiter(values, np.float64, size)
+
+        event = ints(map(names.__getitem__, columns[2]))
+        detail = ints(map(details.__getitem__, columns[3]))
+        plan = ints(map(plans.__getitem__, columns[7]))
+        return cls(
+            customers=customers,
+            customer=ints(columns[0]),
+            day=ints(columns[1]),
+            event=event,
+            detail=detail,
+            n=ints(min(n, 2**31 - 1) for n in columns[4]),
+            value=floats(columns[5]),
+            last_at=floats(columns[6]),
+            plan=np.maximum(plan - 1, -1),
+            names=list(names),
+            details=list(details),
+            plans=[name for name in plans if name is not None],
+        )
+
+    def where(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Self:
+        """The rows of a mask or of positions; customers stay as they are numbered."""
+        positions = np.flatnonzero(rows) if rows.dtype == bool else rows
+        return self._with(self.customers, self.customer.take(positions), positions)
+
+    def until(self, now: float) -> Self:
+        """What had happened by `now`: a row whose last event is later is dropped whole."""
+        late = (self.last_at > now) | (self.day > now // DAY)
+        return self.where(~late) if late.any() else self
+
+    def at(self, customers: NDArray[np.intp], instants: Floats) -> Self:
+        """One virtual customer for each (customer, instant): its rows up to that instant.
+
+        `customers` are indices of this rollup, `instants` epoch seconds of the same length. This is how a backtest
+        sees the same customer at many moments through the same code as serving does.
+        """
+        order = np.argsort(self.customer, kind="stable")
+        start = np.searchsorted(self.customer[order], np.arange(self.customers + 1))
+        sizes = (start[1:] - start[:-1])[customers]
+        owner = np.repeat(np.arange(len(customers)), sizes)
+        offset = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        rows = order[start[customers][owner] + offset]
+        known = self.last_at[rows] <= instants[owner]
+        return self._with(len(customers), owner[known].astype(np.int32), rows[known])
+
+    def _with(self, customers: int, customer: Ints, rows: NDArray[Any]) -> Self:
+        return type(self)(
+            customers,
+            customer,
+            self.day.take(rows),
+            self.event.take(rows),
+            self.detail.take(rows),
+            self.n.take(rows),
+            self.value.take(rows),
+            self.last_at.take(rows),
+            self.plan.take(rows),
+            self.names,
+            self.details,
+            self.plans,
+        )

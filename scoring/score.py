@@ -1,0 +1,125 @@
+"""The door into this room: a rollup and an instant in, every customer's risk out."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scoring.advice import Advice, advice_of
+from scoring.facts import facts_of
+from scoring.history import History, history_of
+from scoring.levels import NAMES, Levels
+from scoring.model import PRIOR, Model, points, sigmoid
+from scoring.prior import days
+from scoring.reasons import Reason, reasons_of
+from scoring.rollup import DAY, Floats, Rollup
+
+STATES: Final = ("new", "active", "lapsed")
+NEW, ACTIVE, LAPSED = range(3)
+
+PATIENCE: Final = 14.0  # days of silence that never make a customer lapsed
+CADENCES: Final = 2.0  # … nor does twice the own cadence
+CONFIDENT: Final = 3  # active days from which on a history speaks for itself
+_BISECTIONS: Final = 20  # a day to a tenth of a second
+
+DEFAULT_LEVELS: Final = Levels()
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One entry a customer, in the rollup's order."""
+
+    probability: Floats  # 0 to 1
+    state: NDArray[np.int8]  # index into STATES
+    next_due: Floats  # epoch seconds: when silence alone next changes the level, at the latest in a day
+    low_confidence: NDArray[np.bool_]
+    baseline: float  # log-odds; with a row of contributions it adds up to the logit of the probability
+    signals: tuple[str, ...]  # the columns of contributions
+    contributions: Floats  # (customers, signals), log-odds
+    reasons: list[list[Reason]]
+    advice: list[Advice]
+    plan: list[str | None]
+    open_tickets: list[int]
+    overdue_since: list[float | None]  # epoch seconds
+    nps: list[int | None]
+
+
+def score(
+    rollup: Rollup,
+    now: float,
+    *,
+    levels: Levels = DEFAULT_LEVELS,
+    horizon_days: float = 30,
+    model: Model = PRIOR,
+) -> Scores:
+    """The risk of every customer of the rollup as of `now` (epoch seconds); what lies after `now` is not looked at.
+
+    Raises ValueError for a horizon of 0 or less, or an instant that is not finite.
+    """
+    if not (horizon_days > 0 and np.isfinite(horizon_days) and np.isfinite(now)):
+        raise ValueError(f"horizon_days must be above 0 and now finite, not {horizon_days!r} and {now!r}")
+    known = rollup.until(now)
+    history = history_of(known, now)
+    contributions = model.contributions(history, now, horizon_days)
+    probability = sigmoid(model.baseline + contributions.sum(axis=1))
+    level = _level(probability, levels)
+    state = state_of(history, now)
+    facts = facts_of(history, known, [STATES[code] for code in state.tolist()], now)
+    signals, shares = model.signals, points(model.baseline, contributions).tolist()
+    return Scores(
+        probability=probability,
+        state=state,
+        next_due=np.minimum(_next_due(history, now, levels, horizon_days, model), _next_known(rollup, now)),
+        low_confidence=history.active_days < CONFIDENT,
+        baseline=model.baseline,
+        signals=signals,
+        contributions=contributions,
+        reasons=[reasons_of(signals, share, about) for share, about in zip(shares, facts, strict=True)],
+        advice=[advice_of(about, NAMES[code]) for about, code in zip(facts, level.tolist(), strict=True)],
+        plan=[about.plan for about in facts],
+        open_tickets=[about.open_tickets for about in facts],
+        overdue_since=[about.overdue_since for about in facts],
+        nps=[about.nps for about in facts],
+    )
+
+
+def state_of(history: History, at: float | Floats) -> NDArray[np.int8]:
+    """Index into STATES: new before any engagement, active while silent for no longer than is usual, else lapsed."""
+    patience = np.fmax(PATIENCE, CADENCES * history.cadence)
+    engaged = np.where(days(at, history.last_active) <= patience, ACTIVE, LAPSED)
+    return np.where(np.isnan(history.last_active), NEW, engaged).astype(np.int8)
+
+
+def _level(probability: Floats, levels: Levels) -> NDArray[np.intp]:
+    return np.asarray((probability[:, None] >= np.array(levels)).sum(axis=1))
+
+
+def _next_due(history: History, now: float, levels: Levels, horizon_days: float, model: Model) -> Floats:
+    """By bisection over those whose level is another one in a day: the risk only rises until then."""
+    moving = model.moving()
+    total = model.contributions(history, now, horizon_days).sum(axis=1)
+    still = model.baseline + total - moving.contributions(history, now, horizon_days).sum(axis=1)
+    level = _level(sigmoid(model.baseline + total), levels)
+
+    def level_at(customers: History, rows: NDArray[np.intp] | slice, at: float | Floats) -> NDArray[np.intp]:
+        return _level(sigmoid(still[rows] + moving.contributions(customers, at, horizon_days).sum(axis=1)), levels)
+
+    due = np.full(len(level), now + DAY)
+    changing = np.flatnonzero(level_at(history, slice(None), now + DAY) != level)
+    if len(changing):
+        few, low, high = history.take(changing), np.full(len(changing), now), due[changing]
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            same = level_at(few, changing, middle) == level[changing]
+            low, high = np.where(same, middle, low), np.where(same, high, middle)
+        due[changing] = high
+    return due
+
+
+def _next_known(rollup: Rollup, now: float) -> Floats:
+    """When the first row that is still ahead of `now` (a producer's clock runs fast) counts; infinite without."""
+    ahead = rollup.where(rollup.last_at > now)
+    out = np.full(rollup.customers, np.inf)
+    np.minimum.at(out, ahead.customer, ahead.last_at)
+    return out

@@ -1,0 +1,55 @@
+import pytest
+
+from scoring.advice import Advice
+from scoring.rollup import Row
+from scoring.score import score
+
+from .world import NOW, logins, rollup, row
+
+LOYAL = logins(*range(0, 60, 2))
+FADING = logins(13, 40, 41)
+
+
+def advice(*rows: Row) -> Advice:
+    return score(rollup(*rows), NOW).advice[0]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "urgency", "rows"),
+    [
+        ("none", "none", []),
+        ("none", "none", LOYAL),
+        ("payment_recovery", "medium", [*LOYAL, row("invoice_overdue", 3), row("refund_requested", 3)]),
+        ("payment_recovery", "high", [*LOYAL, row("invoice_overdue", 8)]),
+        ("refund_rescue", "high", [*LOYAL, row("refund_requested", 3), row("support_ticket_opened", 4)]),
+        ("support_follow_up", "low", [*LOYAL, row("support_ticket_opened", 3)]),
+        ("support_follow_up", "medium", [*LOYAL, row("support_ticket_opened", 8)]),
+        ("none", "none", [*LOYAL, row("support_ticket_opened", 1)]),
+        ("detractor_outreach", "medium", [*LOYAL, row("nps_response", 8, "6")]),
+        ("none", "none", [*LOYAL, row("nps_response", 8, "7")]),
+        ("downgrade_rescue", "medium", [*LOYAL, row("subscription_downgraded", 8)]),
+        ("none", "none", [*LOYAL, row("subscription_downgraded", 8), row("subscription_upgraded", 7)]),
+        ("onboarding_help", "medium", [row("trial_started", 2)]),
+        ("onboarding_help", "medium", logins(13)),
+        ("feature_win_back", "medium", [*FADING, row("feature_used", 40, "exports")]),
+        ("re_engagement", "medium", FADING),
+        ("re_engagement", "medium", logins(40, 45)),
+    ],
+)
+def test_the_first_strategy_that_fits_is_advised(strategy: str, urgency: str, rows: list[Row]) -> None:
+    """One case for each line of the table, and one just beside it."""
+    given = advice(*rows)
+    assert (given.strategy, given.urgency) == (strategy, urgency)
+
+
+def test_advice_brings_the_facts_to_write_with() -> None:
+    """Only what is known is there, and the reason names dates and numbers."""
+    given = advice(*FADING, row("feature_used", 50, "exports", n=3, plan="pro"), row("invoice_overdue", 10))
+    assert given.why == "Invoice overdue since 5 June"
+    assert given.facts == {
+        "plan": "pro",
+        "favourite_feature": "exports",
+        "last_seen": "2 June",
+        "days_silent": 13,
+        "days_overdue": 10,
+    }

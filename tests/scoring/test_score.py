@@ -1,0 +1,202 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scoring.levels import Levels
+from scoring.model import PRIOR, logit, points, sigmoid
+from scoring.prior import BASE_RATE
+from scoring.rollup import DAY, Row
+from scoring.score import ACTIVE, LAPSED, NEW, Scores, score
+
+from .world import NOW, any_row, any_rows, logins, rollup, row
+
+NEGATIVE = [
+    ("subscription_downgraded", ""),
+    ("invoice_overdue", ""),
+    ("refund_requested", ""),
+    ("support_ticket_opened", ""),
+    ("nps_response", "3"),
+]
+
+
+def of(*rows: Row, now: float = NOW) -> Scores:
+    return score(rollup(*rows), now)
+
+
+def risk(*rows: Row, now: float = NOW) -> float:
+    return float(of(*rows, now=now).probability[0])
+
+
+@given(any_rows, st.floats(1, 365))
+def test_a_risk_is_a_probability_whatever_happened(rows: list[Row], horizon: float) -> None:
+    """Risks are finite and within 0 to 1, due times lie ahead by at most a day."""
+    scores = score(rollup(*rows, customers=3), NOW, horizon_days=horizon)
+    assert ((scores.probability >= 0) & (scores.probability <= 1)).all()
+    assert ((scores.next_due > NOW) & (scores.next_due <= NOW + DAY)).all()
+    assert all(len(reasons) <= 6 for reasons in scores.reasons)
+
+
+@given(any_rows, st.lists(st.floats(0, 400), min_size=2, max_size=6))
+def test_a_risk_never_falls_in_silence(rows: list[Row], waits: list[float]) -> None:
+    """While nothing but time passes, every customer's risk stays or rises."""
+    world = rollup(*rows, customers=3)
+    risks = np.array([score(world, NOW + wait * DAY).probability for wait in [0, *sorted(waits)]])
+    assert (np.diff(risks, axis=0) >= -1e-12).all()
+
+
+@given(any_rows, st.randoms())
+def test_the_order_of_rows_carries_no_meaning(rows: list[Row], random: object) -> None:
+    """Shuffled rows give the same scores, reasons and advice."""
+    shuffled = list(rows)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    one, two = score(rollup(*rows, customers=3), NOW), score(rollup(*shuffled, customers=3), NOW)
+    assert one.probability == pytest.approx(two.probability, abs=1e-9)
+    assert [[reason.text for reason in reasons] for reasons in one.reasons] == [
+        [reason.text for reason in reasons] for reasons in two.reasons
+    ]
+    assert one.advice == two.advice
+    assert one.plan == two.plan
+
+
+@given(any_rows)
+def test_contributions_add_up_to_the_logit(rows: list[Row]) -> None:
+    """Baseline and contributions are the whole risk: in log-odds, and as points above the baseline's risk."""
+    scores = score(rollup(*rows, customers=3), NOW)
+    total = scores.baseline + scores.contributions.sum(axis=1)
+    assert sigmoid(total) == pytest.approx(scores.probability)
+    shares = points(scores.baseline, scores.contributions).sum(axis=1)
+    assert shares == pytest.approx(100 * (scores.probability - float(sigmoid(np.array(scores.baseline)))), abs=1e-6)
+
+
+@given(st.lists(any_row(customers=1), max_size=20), st.sampled_from(NEGATIVE), st.floats(0, 400))
+def test_a_negative_signal_never_lowers_the_risk(rows: list[Row], signal: tuple[str, str], days_ago: float) -> None:
+    """One complaint, unpaid invoice, downgrade, refund request or low score more: never a lower risk.
+
+    An NPS response replaces the one before, so it may only come last; a ticket must not be the one that was resolved.
+    """
+    event, detail = signal
+    days_ago = days_ago if event != "nps_response" else 0.0
+    before, after = risk(*rows), risk(*rows, row(event, days_ago, detail))
+    assert after >= before - 1e-12
+
+
+@given(any_rows)
+def test_a_customer_is_due_when_silence_alone_changes_the_level(rows: list[Row]) -> None:
+    """Just before the due time the level is still the same; just after it, if within a day, it has changed."""
+    levels, world = Levels(), rollup(*rows, customers=3)
+    scores = score(world, NOW, levels=levels)
+    for customer, due in enumerate(scores.next_due):
+        before = score(world, max(NOW, due - 1), levels=levels).probability[customer]
+        assert levels.name(before) == levels.name(scores.probability[customer])
+        if due < NOW + DAY:
+            after = score(world, due + 1, levels=levels).probability[customer]
+            assert levels.name(after) != levels.name(scores.probability[customer])
+
+
+def test_silence_crosses_a_level_at_its_due_time() -> None:
+    """A daily user who stops becomes medium at a moment that was known the day before."""
+    world = rollup(*logins(*range(60)))
+    now = NOW
+    while (due := float(score(world, now).next_due[0])) == now + DAY:
+        now = due
+    assert score(world, due - 1).probability[0] < 0.2 <= score(world, due + 1).probability[0]
+
+
+def test_a_customer_without_a_history_gets_the_base_rate() -> None:
+    """No rows: the base rate, new, low confidence, no reasons."""
+    scores = of()
+    assert scores.probability[0] == pytest.approx(BASE_RATE)
+    assert scores.state[0] == NEW
+    assert scores.low_confidence[0]
+    assert scores.reasons[0] == []
+
+
+def test_what_lies_after_now_is_not_looked_at() -> None:
+    """A row one second ahead changes nothing, except that the customer is due when it comes to count."""
+    rows = logins(1, 5, 9)
+    plain, ahead = of(*rows), of(*rows, row("invoice_overdue", -1 / DAY), row("login", -40))
+    assert plain.probability[0] == ahead.probability[0]
+    assert plain.reasons == ahead.reasons
+    assert ahead.next_due[0] == pytest.approx(NOW + 1)
+
+
+def test_a_regular_visitor_is_safer_than_a_fading_one() -> None:
+    """The same number of active days says less the longer ago they are."""
+    assert risk(*logins(*range(0, 40, 4))) < risk(*logins(*range(9, 49, 4))) < risk(*logins(*range(29, 69, 4)))
+
+
+def test_use_of_a_feature_is_engagement_as_much_as_a_login() -> None:
+    """Either event makes the same active day."""
+    assert risk(row("feature_used", 3), row("feature_used", 8)) == pytest.approx(risk(*logins(3, 8)))
+
+
+def test_more_events_on_a_day_are_still_one_active_day() -> None:
+    """A million events change nothing beyond the day they fall on."""
+    assert risk(row("login", 3, n=1_000_000), row("feature_used", 3, "exports", n=50)) == risk(*logins(3))
+
+
+def test_a_paid_invoice_clears_the_overdue_one() -> None:
+    """Overdue raises the risk until a payment comes."""
+    history = logins(1, 3, 5, 8)
+    overdue, paid = [*history, row("invoice_overdue", 4)], [*history, row("invoice_overdue", 4), row("invoice_paid", 2)]
+    assert risk(*paid) < risk(*history) < risk(*overdue)
+    assert of(*overdue).overdue_since[0] == NOW - 4 * DAY
+    assert of(*paid).overdue_since[0] is None
+
+
+def test_open_tickets_are_never_below_zero() -> None:
+    """A resolution without its opening does not pay for the next ticket."""
+    assert of(row("support_ticket_resolved", 9, n=5), row("support_ticket_opened", 5)).open_tickets == [1]
+    assert of(row("support_ticket_opened", 5, n=2), row("support_ticket_resolved", 3)).open_tickets == [1]
+    assert of(row("support_ticket_opened", 5), row("support_ticket_resolved", 3)).open_tickets == [0]
+
+
+def test_a_ticket_that_waits_a_week_raises_the_risk() -> None:
+    """The oldest ticket counts, the first opened being the first resolved."""
+    history = logins(0.1, 3, 5, 30)
+    waiting = [row("support_ticket_opened", 20), row("support_ticket_opened", 3), row("support_ticket_resolved", 2)]
+    fresh, old = [row("support_ticket_opened", 6)], [row("support_ticket_opened", 8)]
+    assert risk(*history, *waiting) < risk(*history, *old)
+    assert risk(*history) < risk(*history, *fresh) < risk(*history, *old)
+
+
+def test_the_last_nps_response_is_the_one_that_counts() -> None:
+    """Detractors are at a higher risk, promoters at a lower, passives and unreadable scores at neither."""
+    history = logins(1, 3, 5, 8)
+    plain = risk(*history)
+    assert risk(*history, row("nps_response", 2, "3")) > plain > risk(*history, row("nps_response", 2, "9"))
+    assert risk(*history, row("nps_response", 2, "7")) == plain == risk(*history, row("nps_response", 2, ""))
+    assert risk(*history, row("nps_response", 6, "3"), row("nps_response", 2, "8")) == plain
+    assert of(row("nps_response", 6, "3"), row("nps_response", 2, "8")).nps == [8]
+
+
+def test_states_follow_the_own_cadence() -> None:
+    """New before any engagement; lapsed after 14 days, or twice the own median gap where that is longer."""
+    assert of(row("trial_started", 3)).state[0] == NEW
+    assert of(*logins(13.9, 15, 16)).state[0] == ACTIVE
+    assert of(*logins(14.1, 15, 16)).state[0] == LAPSED
+    assert of(*logins(55, 85, 115)).state[0] == ACTIVE
+    assert of(*logins(61, 91, 121)).state[0] == LAPSED
+
+
+def test_a_custom_event_moves_nothing_until_a_model_weighs_it() -> None:
+    """The day-one formula knows the recognised events only."""
+    assert risk(*logins(1, 5), row("report_shared", 2)) == risk(*logins(1, 5))
+
+
+def test_the_plan_is_the_last_one_named() -> None:
+    """By time, not by order of rows."""
+    assert of(row("login", 2, plan="pro"), row("login", 9, plan="free")).plan == ["pro"]
+
+
+@pytest.mark.parametrize("horizon", [0, -1, float("nan"), float("inf")])
+def test_a_horizon_must_be_positive(horizon: float) -> None:
+    """A senseless horizon is an error, not a number."""
+    with pytest.raises(ValueError, match="horizon_days"):
+        score(rollup(), NOW, horizon_days=horizon)
+
+
+def test_the_baseline_of_the_day_one_formula_is_its_base_rate() -> None:
+    """What is not known yet is neither held against nor in favour of a customer."""
+    assert PRIOR.baseline == pytest.approx(logit(BASE_RATE))
