@@ -60,7 +60,6 @@ def variable(field: str) -> str:
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Settings from the environment; an empty value counts as unset. Raises SettingsError."""
     given = {field: value for field in Settings.__struct_fields__ if (value := _read(environ, variable(field)))}
-    _refuse_unknown(environ)
     try:
         settings = msgspec.convert(given, Settings, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
@@ -84,13 +83,6 @@ def _read(environ: Mapping[str, str], name: str) -> str | None:
         except OSError as error:
             raise SettingsError(f"{name}_FILE can't be read: {error.strerror}: {path}") from None
     return environ.get(name) or None
-
-
-def _refuse_unknown(environ: Mapping[str, str]) -> None:
-    known = {variable(field) for field in Settings.__struct_fields__}
-    for name in environ:
-        if name.startswith(PREFIX) and name.removesuffix("_FILE") not in known:
-            raise SettingsError(f"{name} is not a setting; the README lists them all")
 
 
 def _check_url(url: str | None, name: str, schemes: tuple[str, ...]) -> None:

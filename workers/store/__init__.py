@@ -1,0 +1,64 @@
+"""Postgres: connections, and the named queries of queries/*.sql."""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any, LiteralString, cast
+
+import psycopg
+from psycopg.rows import TupleRow
+
+Connection = psycopg.Connection[TupleRow]
+
+STATEMENT_TIMEOUT_SECONDS = 50  # under the time an RQ job may take, so that Postgres gives up first
+LOCK_TIMEOUT_SECONDS = 20
+OPTIONS = " ".join(
+    f"-c {name}={value}"
+    for name, value in {
+        "timezone": "UTC",
+        "jit": "off",  # its compilation costs more than our short statements
+        "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
+        "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
+        "idle_in_transaction_session_timeout": "60s",
+    }.items()
+)
+CONNECT: dict[str, Any] = {
+    "options": OPTIONS,
+    "application_name": "windback",
+    "connect_timeout": 5,
+    "keepalives_idle": 30,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    "gssencmode": "disable",
+    "autocommit": True,
+}
+
+
+class QueryMissing(KeyError):
+    """No query of this name stands in queries/*.sql."""
+
+
+def connect(database_url: str) -> Connection:
+    """A connection in autocommit: what belongs together stands in `with connection.transaction()`.
+
+    Raises psycopg.OperationalError where Postgres can't be reached.
+    """
+    return psycopg.connect(database_url, **CONNECT)
+
+
+def sql(name: str) -> LiteralString:
+    """The query that stands under `-- name: NAME` in one of queries/*.sql."""
+    try:
+        return _queries()[name]
+    except KeyError:
+        raise QueryMissing(name) from None
+
+
+@cache
+def _queries() -> dict[str, LiteralString]:
+    found: dict[str, LiteralString] = {}
+    for path in sorted(Path(__file__).with_name("queries").glob("*.sql")):
+        parts = re.split(r"^-- name: (\w+)\n", path.read_text(), flags=re.MULTILINE)
+        found.update(zip(parts[1::2], cast(list[LiteralString], parts[2::2]), strict=True))
+    return found

@@ -1,0 +1,45 @@
+"""`python -m api`: the web process, uvicorn with our settings."""
+
+import sys
+
+import click
+import uvicorn
+from starlette.applications import Starlette
+
+from api.app import create_app
+from workers import lifeline, logs, settings
+
+GRACE_SECONDS = 5
+
+
+def factory() -> Starlette:
+    """The app of one web process, from the environment."""
+    configured = settings.load()
+    logs.configure(configured.log_level)
+    lifeline.watch()
+    return create_app(configured)
+
+
+@click.command()
+def main() -> None:
+    """Serve the API."""
+    try:
+        configured = settings.load()
+        configured.needs("database_url", "redis_url")
+    except settings.SettingsError as error:
+        raise click.ClickException(str(error)) from None
+    uvicorn.run(
+        "api.__main__:factory",
+        factory=True,
+        host=configured.host,
+        port=configured.port,
+        workers=configured.web_processes,
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""Keys at the door: looked up in Redis's mirror, remembered for 10 seconds, the unknown ones too."""
+
+import time
+from typing import NamedTuple
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from starlette.types import Scope
+
+from api.errors import Refused
+from workers.keys import MIRROR, MIRRORED, PUBLISHABLE_PREFIX, SECRET_PREFIX, Key, digest
+
+REMEMBER_SECONDS = 10.0
+REMEMBER_KEYS = 10_000
+LONGEST_KEY = 200
+PREFIXES = (SECRET_PREFIX.encode(), PUBLISHABLE_PREFIX.encode())
+
+_decode = msgspec.json.Decoder(Key).decode
+
+
+class Remembered(NamedTuple):
+    """A key, or that it is none, and until when that is taken as true (monotonic seconds)."""
+
+    key: Key | None
+    until: float
+
+
+class Keys:
+    """The keys as one web process knows them. Memory holds their SHA-256 only."""
+
+    def __init__(self, redis: "Redis[bytes]") -> None:
+        self._redis = redis
+        self._remembered: dict[bytes, Remembered] = {}
+
+    async def of(self, scope: Scope) -> Key:
+        """The key of a request. Raises Refused: missing_api_key, invalid_api_key, buffer_unavailable."""
+        secret = header(scope, b"x-api-key").strip()
+        if not secret:
+            raise Refused("missing_api_key")
+        if len(secret) > LONGEST_KEY or not secret.startswith(PREFIXES):
+            raise Refused("invalid_api_key")
+        hashed = digest(secret)
+        remembered = self._remembered.get(hashed)
+        if remembered is None or remembered.until < time.monotonic():
+            remembered = await self._look_up(hashed, remembered)
+        if remembered.key is None:
+            raise Refused("invalid_api_key")
+        return remembered.key
+
+    async def secret_of(self, scope: Scope) -> Key:
+        """The key of a request that needs a secret one. Raises Refused, key_not_allowed as well."""
+        key = await self.of(scope)
+        if key.publishable:
+            raise Refused("key_not_allowed")
+        return key
+
+    async def _look_up(self, hashed: bytes, stale: Remembered | None) -> Remembered:
+        try:
+            found, mirrored = await self._redis.hmget(MIRROR, [hashed.hex(), MIRRORED])
+        except (RedisError, OSError, TimeoutError):
+            if stale is not None:
+                return stale  # better an answer of a minute ago than none: reading goes on without Redis
+            raise Refused("buffer_unavailable") from None
+        if found is None and mirrored is None:
+            raise Refused("buffer_unavailable", "The keys are not in Redis yet; send it again.")
+        return self._remember(hashed, None if found is None else _decode(found))
+
+    def _remember(self, hashed: bytes, key: Key | None) -> Remembered:
+        if len(self._remembered) >= REMEMBER_KEYS:
+            self._remembered.clear()
+        remembered = self._remembered[hashed] = Remembered(key, time.monotonic() + REMEMBER_SECONDS)
+        return remembered
+
+
+def header(scope: Scope, name: bytes) -> bytes:
+    """A request's header, b"" where there is none. `name` in lower case."""
+    for given, value in scope["headers"]:
+        if given == name:
+            return bytes(value)
+    return b""

@@ -1,0 +1,95 @@
+"""Every refusal: its code, its status, and what it says. Codes are stable; the README lists them all."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Send
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Code(NamedTuple):
+    """What a code means: its HTTP status, and the sentence that is said unless there is a better one."""
+
+    status: int
+    message: str
+
+
+CODES: Mapping[str, Code] = {
+    "malformed_json": Code(400, "The body is not a JSON object in UTF-8."),
+    "malformed_gzip": Code(400, "The body says it is gzip, and can't be decompressed."),
+    "missing_api_key": Code(401, "Send your key in the header X-API-Key."),
+    "invalid_api_key": Code(401, "This API key is unknown or revoked; `windback keys list` shows those that work."),
+    "key_not_allowed": Code(403, "A publishable key may only track events; use a secret key (sk_live_…) here."),
+    "not_found": Code(404, "There is nothing at this address; the README lists the routes."),
+    "customer_not_found": Code(404, "No customer of this account has this e-mail address."),
+    "method_not_allowed": Code(405, "This address doesn't take this method."),
+    "body_timeout": Code(408, "The body did not arrive in time; send it again."),
+    "payload_too_large": Code(413, "The body is over 4 MiB after decompression; send smaller batches."),
+    "batch_too_large": Code(413, "A batch takes at most 100 events; split it."),
+    "unsupported_encoding": Code(415, "Content-Encoding may be gzip or identity."),
+    "invalid_event": Code(422, "No event of the request is valid; `rejected` tells why."),
+    "invalid_parameter": Code(422, "A parameter of the query can't be used."),
+    "internal_error": Code(500, "Something went wrong here; it was logged. Try again."),
+    "buffer_unavailable": Code(503, "The buffer is not available; send it again."),
+    "store_unavailable": Code(503, "The database is not available; try again. Tracking goes on."),
+}
+RETRY_AFTER_SECONDS = {"buffer_unavailable": 1, "store_unavailable": 5}
+BY_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "payload_too_large"}
+
+
+class Refused(Exception):  # noqa: N818  it is an answer
+    """A request is refused with a code of the table. `more` joins the body: the `rejected` list."""
+
+    def __init__(self, code: str, message: str | None = None, more: Mapping[str, object] | None = None) -> None:
+        super().__init__(code)
+        self.code = code
+        self.status, standard = CODES[code]
+        self.message = message or standard
+        self.more = more or {}
+
+    @property
+    def body(self) -> bytes:
+        """The JSON that says so."""
+        return msgspec.json.encode({"status": "error", "code": self.code, "message": self.message, **self.more})
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the answer carries besides its type."""
+        seconds = RETRY_AFTER_SECONDS.get(self.code)
+        return {"Retry-After": str(seconds)} if seconds else {}
+
+    def response(self) -> Response:
+        """The answer, for a route that works with responses."""
+        return Response(self.body, self.status, self.headers, "application/json")
+
+
+async def send_json(send: Send, status: int, body: bytes, headers: Headers = ()) -> None:
+    """Answer an ASGI request."""
+    start = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": start})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def on_refused(request: Request, error: Exception) -> Response:
+    """Starlette's handler of a refusal."""
+    assert isinstance(error, Refused)
+    return error.response()
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """Starlette's own refusals, in our shape."""
+    assert isinstance(error, HTTPException)
+    refused = Refused(BY_STATUS.get(error.status_code, "internal_error"))
+    response = refused.response()
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def on_error(request: Request, error: Exception) -> Response:
+    """Whatever nobody expected: it is logged by the server, and says nothing of our insides."""
+    return Refused("internal_error").response()

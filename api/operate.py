@@ -1,0 +1,46 @@
+"""Health: is the process alive, and can it take events?"""
+
+import asyncio
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+PROBE = "windback:probe"
+PROBE_SECONDS = 0.9
+
+
+async def healthz(request: Request) -> Response:
+    """200 while the process runs."""
+    return JSONResponse({"status": "ok"})
+
+
+async def readyz(request: Request) -> Response:
+    """200 when track can be served: Redis takes writes and never evicts. Postgres is reported, and not required."""
+    redis, postgres = await asyncio.gather(_redis_fault(request.app.state.redis), _postgres_fault(request))
+    detail = {"redis": redis or "ok", "postgres": postgres or "ok"}
+    if redis:
+        return JSONResponse({"status": "error", "code": "not_ready", "message": redis, "detail": detail}, 503)
+    return JSONResponse({"status": "ok", "detail": detail})
+
+
+async def _redis_fault(redis: "Redis[bytes]") -> str | None:
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            await redis.set(PROBE, 1, ex=60)
+            policy = (await redis.info("memory")).get("maxmemory_policy")
+    except (RedisError, OSError, TimeoutError) as error:
+        return f"Redis doesn't take writes: {str(error) or type(error).__name__}"
+    if policy not in (None, "noeviction"):
+        return f"Redis may evict the buffer: set its maxmemory-policy to noeviction, not {policy}"
+    return None
+
+
+async def _postgres_fault(request: Request) -> str | None:
+    try:
+        async with asyncio.timeout(PROBE_SECONDS), request.app.state.pool.connection() as connection:
+            await connection.execute("SELECT 1")
+    except Exception as error:  # noqa: BLE001  whatever it is, it is only reported
+        return f"Postgres doesn't answer: {str(error).partition(chr(10))[0] or type(error).__name__}"
+    return None

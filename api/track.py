@@ -1,0 +1,141 @@
+"""The hot route: bytes in, events to the buffer, ok out. A plain ASGI endpoint, without Request or Response objects."""
+
+import logging
+import time
+import zlib
+from http import HTTPStatus
+
+import msgspec
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from api.auth import Keys, header
+from api.check import Checked, check
+from api.errors import Headers, Refused, send_json
+from scoring.events import MAX_BODY_BYTES
+from workers.lanes import HISTORY, HISTORY_AFTER_SECONDS, LANES, LIVE
+from workers.wire import Request
+from workers.writer import BufferUnavailable, Writer
+
+log = logging.getLogger(__name__)
+
+ANY_ORIGIN: Headers = ((b"access-control-allow-origin", b"*"),)
+PREFLIGHT: Headers = (
+    *ANY_ORIGIN,
+    (b"access-control-allow-methods", b"POST"),
+    (b"access-control-allow-headers", b"content-type, x-api-key, content-encoding"),
+    (b"access-control-max-age", b"86400"),
+)
+OK_BODY = {"type": "http.response.body", "body": b'{"status":"ok"}'}
+OK_START = {
+    "type": "http.response.start",
+    "status": HTTPStatus.OK,
+    "headers": [(b"content-type", b"application/json"), (b"content-length", b"15"), *ANY_ORIGIN],
+}
+
+
+class Partial(msgspec.Struct):
+    """The answer when some events of a batch are invalid: the others are in the buffer."""
+
+    status: str
+    accepted: int
+    rejected: list[object]
+
+
+class Track:
+    """`POST /api/v1/track`, and its preflight."""
+
+    def __init__(self, keys: Keys, writers: dict[str, Writer]) -> None:
+        assert writers.keys() == LANES.keys()
+        self._keys = keys
+        self._live, self._history = writers[LIVE.name], writers[HISTORY.name]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            if scope["method"] != "POST":
+                await _other_method(scope, send)
+                return
+            key = await self._keys.of(scope)
+            body = await _body(scope, receive)
+            now = time.time()
+            checked = check(body, now)
+            await self._write(Request(key.account_id, int(now * 1_000_000), checked.body), checked, now)
+        except Refused as refused:
+            headers = [(name.encode(), value.encode()) for name, value in refused.headers.items()]
+            await send_json(send, refused.status, refused.body, [*ANY_ORIGIN, *headers])
+            return
+        except ClientDisconnect:
+            return
+        if checked.rejected:
+            partial = Partial("partial", checked.events, list(checked.rejected))
+            await send_json(send, HTTPStatus.MULTI_STATUS, msgspec.json.encode(partial), ANY_ORIGIN)
+            return
+        await send(OK_START)
+        await send(OK_BODY)
+
+    async def _write(self, request: Request, checked: Checked, now: float) -> None:
+        writer = self._live if checked.newest > now - HISTORY_AFTER_SECONDS else self._history
+        try:
+            await writer.write(request, checked.events)
+        except BufferUnavailable:
+            raise Refused("buffer_unavailable") from None
+
+
+async def _other_method(scope: Scope, send: Send) -> None:
+    if scope["method"] != "OPTIONS":
+        raise Refused("method_not_allowed", "Send events with POST.")
+    await send({"type": "http.response.start", "status": HTTPStatus.NO_CONTENT, "headers": list(PREFLIGHT)})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _body(scope: Scope, receive: Receive) -> bytes:
+    """The body, decompressed. Raises Refused: payload_too_large, malformed_gzip, unsupported_encoding."""
+    encoding = header(scope, b"content-encoding").strip().lower()
+    if encoding not in (b"", b"identity", b"gzip"):
+        raise Refused("unsupported_encoding")
+    length = header(scope, b"content-length")
+    if length.isdigit() and int(length) > MAX_BODY_BYTES:
+        raise Refused("payload_too_large")
+    return await (_gzip_body(receive) if encoding == b"gzip" else _plain_body(receive))
+
+
+async def _next(receive: Receive) -> tuple[bytes, bool]:
+    """The next piece of the body, and whether there are more."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    return message.get("body", b""), bool(message.get("more_body"))
+
+
+async def _plain_body(receive: Receive) -> bytes:
+    part, more = await _next(receive)
+    if not more and len(part) <= MAX_BODY_BYTES:  # nearly always
+        return part
+    parts, size = [part], len(part)
+    while more and size <= MAX_BODY_BYTES:
+        part, more = await _next(receive)
+        parts.append(part)
+        size += len(part)
+    if size > MAX_BODY_BYTES:
+        raise Refused("payload_too_large")
+    return b"".join(parts)
+
+
+async def _gzip_body(receive: Receive) -> bytes:
+    unzip = zlib.decompressobj(wbits=31)
+    parts: list[bytes] = []
+    room = MAX_BODY_BYTES
+    more = True
+    while more:
+        packed, more = await _next(receive)
+        try:
+            part = unzip.decompress(packed, room + 1)
+        except zlib.error:
+            raise Refused("malformed_gzip") from None
+        room -= len(part)
+        if room < 0 or unzip.unconsumed_tail:
+            raise Refused("payload_too_large")
+        parts.append(part)
+    if not unzip.eof or unzip.unused_data:
+        raise Refused("malformed_gzip", "The gzip body ends too early, or goes on after its end.")
+    return b"".join(parts)

@@ -1,0 +1,80 @@
+"""Real servers for whatever crosses Postgres or Redis: started once, a fresh database and an empty Redis for each test."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from redis import Redis
+
+from api.embedded import Servers, servers
+from workers.process import Process, redis_client
+from workers.settings import Settings
+from workers.store import Connection, connect
+from workers.store.migrate import migrate
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def all_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Postgres, with a migrated template database, and Redis."""
+    with servers(tmp_path_factory.mktemp("servers"), durable=False) as found:
+        _execute(found.database_url, "CREATE DATABASE template_windback")
+        migrate(_database(found.database_url, "template_windback"))
+        yield found
+
+
+@pytest.fixture
+def database_url(all_servers: Servers) -> Iterator[str]:
+    """A database of one's own, at the current schema."""
+    name = f"test_{next(_numbers)}"
+    _execute(all_servers.database_url, f"CREATE DATABASE {name} TEMPLATE template_windback STRATEGY file_copy")
+    yield _database(all_servers.database_url, name)
+    _execute(all_servers.database_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def redis_url(all_servers: Servers) -> str:
+    """An empty Redis."""
+    with redis_client(all_servers.redis_url) as redis:
+        redis.flushall()
+    return all_servers.redis_url
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
+    """Settings of a world of one's own."""
+    return Settings(database_url=database_url, redis_url=redis_url, data_dir=tmp_path)
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Iterator["Redis[bytes]"]:
+    """A client of the empty Redis."""
+    with redis_client(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def connection(database_url: str) -> Iterator[Connection]:
+    """A connection to the database of one's own."""
+    with connect(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def process(settings: Settings, redis: "Redis[bytes]") -> Iterator[Process]:
+    """What a worker process would have."""
+    made = Process(settings, redis)
+    yield made
+    made.disconnect()
+
+
+def _database(url: str, name: str) -> str:
+    return psycopg.conninfo.make_conninfo(url, dbname=name)
+
+
+def _execute(url: str, statement: str) -> None:
+    with connect(url) as connection:
+        connection.execute(statement)  # type: ignore[call-overload]

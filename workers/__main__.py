@@ -1,0 +1,88 @@
+"""`python -m workers ingest|import|score|clock`: start one process of the line."""
+
+import logging
+import signal
+import sys
+from types import FrameType
+
+import click
+from redis.exceptions import RedisError
+from rq import SimpleWorker
+
+from workers import clock, jobs, lifeline, logs, settings
+from workers.process import Process, redis_client
+from workers.tickets import JOB_TIMEOUT_SECONDS, JOBS
+
+log = logging.getLogger("workers")
+
+
+class Worker(SimpleWorker):
+    """An RQ worker that tells its job when it is asked to stop, and that is soon back after an outage of Redis."""
+
+    max_connection_wait_time = 2.0
+    process: Process
+
+    def handle_warm_shutdown_request(self) -> None:
+        self.process.stopping.set()
+        super().handle_warm_shutdown_request()
+
+
+def work(process: Process, queue: str) -> None:
+    """Run the jobs of one queue until asked to stop. One queue a process: so RQ takes jobs without losing any."""
+    jobs.current = process
+    attempt = 0
+    while not process.stopping.is_set():
+        try:
+            if _worker(process, queue).work(logging_level="WARNING"):
+                attempt = 0
+        except RedisError as error:
+            log.warning("Redis can't do it now: %s", error)
+        process.pause(attempt)
+        attempt += 1
+
+
+def _worker(process: Process, queue: str) -> Worker:
+    worker = Worker(
+        [queue],
+        connection=process.redis,
+        serializer="json",
+        worker_ttl=JOB_TIMEOUT_SECONDS,
+        maintenance_interval=60,
+        log_job_description=False,
+    )
+    worker.process = process
+    return worker
+
+
+@click.command()
+@click.argument("kind", type=click.Choice([*JOBS, "clock"]))
+def main(kind: str) -> None:
+    """Start one process of the line: a worker of one queue, or the clock."""
+    try:
+        configured = settings.load()
+        configured.needs("database_url", "redis_url")
+    except settings.SettingsError as error:
+        raise click.ClickException(str(error)) from None
+    logs.configure(configured.log_level)
+    lifeline.watch()
+    assert configured.redis_url
+    process = Process(configured, redis_client(configured.redis_url))
+    _stop_on_signals(process)
+    log.info("%s started", kind)
+    clock.run(process) if kind == "clock" else work(process, kind)
+    process.disconnect()
+    log.info("%s stopped", kind)
+
+
+def _stop_on_signals(process: Process) -> None:
+    """Until RQ installs its own handlers, and wherever it doesn't run."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        process.stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""The buffer between door and line: a Redis stream for each lane, read by a consumer group.
+
+The door writes an entry and answers when Redis has acknowledged it. A worker reads entries, stores their events, and
+only then acknowledges and deletes them; so an entry stays until its events are in Postgres. What a dead worker had read
+is claimed by the next one after a while. The counts of events move with the entries, in the same script, so that
+`accepted - settled` is what the buffer holds, whatever crashes.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, cast
+
+from redis import Redis
+from redis.exceptions import ResponseError
+
+from workers.lanes import GROUP, Lane
+
+ENTRY_EVENTS = 100  # an entry holds more only when a single request does
+ENTRY_BYTES = 1 << 20
+READ_ENTRIES = 50
+READ_BYTES = 16 << 20
+MARK_SECONDS = 60  # how long a ticket may be under way before another is asked for
+
+# KEYS: stream, ledger, ticket mark. ARGV: seconds of the mark, then count and entry by turns.
+# Returns 1 where a ticket has to be issued: the caller's task.
+PUSH = """
+local accepted = 0
+for i = 2, #ARGV, 2 do
+  redis.call('XADD', KEYS[1], '*', 'n', ARGV[i], 'entry', ARGV[i + 1])
+  accepted = accepted + ARGV[i]
+end
+redis.call('HINCRBY', KEYS[2], 'accepted', accepted)
+if redis.call('SET', KEYS[3], '1', 'NX', 'EX', ARGV[1]) then return 1 end
+return 0
+"""
+
+# KEYS: stream, ledger. ARGV: group, then id and count by turns. Returns how many events this call settled.
+SETTLE = """
+local settled = 0
+for i = 2, #ARGV, 2 do
+  redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
+  if redis.call('XDEL', KEYS[1], ARGV[i]) == 1 then settled = settled + ARGV[i + 1] end
+end
+if settled > 0 then redis.call('HINCRBY', KEYS[2], 'settled', settled) end
+return settled
+"""
+
+
+class Waiting(NamedTuple):
+    """An entry as read from the stream: its id, how many events it holds, and its bytes."""
+
+    id: bytes
+    events: int
+    entry: bytes
+
+
+class Depth(NamedTuple):
+    """What a lane's buffer holds."""
+
+    events: int
+    entries: int
+    oldest_seconds: float
+
+
+class Reader:
+    """One worker's view of a lane's stream."""
+
+    def __init__(self, redis: "Redis[bytes]", lane: Lane, consumer: str) -> None:
+        self._redis, self._lane, self._consumer = redis, lane, consumer
+        self._settle = redis.register_script(SETTLE)
+
+    def left_over(self, idle_seconds: float) -> list[Waiting]:
+        """What this worker had read and not settled, and what others left for longer than `idle_seconds`."""
+        self._ensure_group()
+        own = self._read("0", None)
+        reply = cast(
+            list[Any],
+            self._redis.xautoclaim(
+                self._lane.stream, GROUP, self._consumer, int(idle_seconds * 1000), "0-0", count=READ_ENTRIES
+            ),
+        )
+        known = {waiting.id for waiting in own}
+        return own + [waiting for waiting in _entries(reply[1]) if waiting.id not in known]
+
+    def read(self, events: int, wait_seconds: float) -> list[Waiting]:
+        """Fresh entries of about this many events at most; waits for the first one."""
+        batch = self._read(">", max(1, int(wait_seconds * 1000)))
+        while batch and _wants_more(batch, events):
+            more = self._read(">", None)
+            if not more:
+                break
+            batch += more
+        return batch
+
+    def settle(self, batch: Iterable[Waiting]) -> int:
+        """Take entries out of the stream, once their events are in Postgres. Returns how many events that were."""
+        arguments = [argument for waiting in batch for argument in (waiting.id, waiting.events)]
+        return int(cast(int, self._settle([self._lane.stream, self._lane.ledger], [GROUP, *arguments])))
+
+    def _read(self, after: str, block_ms: int | None) -> list[Waiting]:
+        streams = {self._lane.stream: after}
+        try:
+            reply = self._redis.xreadgroup(GROUP, self._consumer, streams, count=READ_ENTRIES, block=block_ms)
+        except ResponseError as error:
+            if not str(error).startswith("NOGROUP"):
+                raise
+            self._ensure_group()  # Redis was emptied under us
+            return []
+        return [waiting for _, messages in cast(list[Any], reply or []) for waiting in _entries(messages)]
+
+    def _ensure_group(self) -> None:
+        try:
+            self._redis.xgroup_create(self._lane.stream, GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+
+def _wants_more(batch: list[Waiting], events: int) -> bool:
+    room = events - sum(waiting.events for waiting in batch)
+    return room >= ENTRY_EVENTS and sum(len(waiting.entry) for waiting in batch) < READ_BYTES
+
+
+def _entries(messages: Iterable[tuple[bytes, dict[bytes, bytes] | None]]) -> Iterator[Waiting]:
+    for id_, fields in messages:
+        if fields:  # None: the entry was deleted while it was pending
+            yield Waiting(id_, int(fields.get(b"n", b"0")), fields.get(b"entry", b""))
+
+
+def depth(redis: "Redis[bytes]", lane: Lane, now: float) -> Depth:
+    """How much waits in a lane, and for how long (seconds; `now` is epoch seconds)."""
+    entries, first, ledger = (
+        redis.pipeline(transaction=False).xlen(lane.stream).xrange(lane.stream, count=1).hgetall(lane.ledger).execute()
+    )
+    events = int(ledger.get(b"accepted", 0)) - int(ledger.get(b"settled", 0))
+    oldest = max(0.0, now - int(first[0][0].split(b"-")[0]) / 1000) if first else 0.0
+    return Depth(events, entries, oldest)
+
+
+def forget_consumers(redis: "Redis[bytes]", lane: Lane, idle_seconds: float) -> int:
+    """Remove the consumers that are gone and hold nothing. Returns how many."""
+    try:
+        consumers = cast(list[dict[str, Any]], redis.xinfo_consumers(lane.stream, GROUP))
+    except ResponseError:  # no stream or no group yet
+        return 0
+    gone = [c["name"] for c in consumers if not c["pending"] and c["idle"] > idle_seconds * 1000]
+    for name in gone:
+        redis.xgroup_delconsumer(lane.stream, GROUP, name)
+    return len(gone)

@@ -1,0 +1,122 @@
+"""What runs when. Any number of clocks may run; the one that holds the lease is active, the others wait for it.
+
+The clock does no work itself that could take long: it issues tickets, and prunes in small steps.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import psycopg
+from redis import Redis
+from redis.exceptions import RedisError
+
+from workers import keys, tickets
+from workers.buffer import forget_consumers
+from workers.lanes import LANES
+from workers.process import Process
+from workers.store import sql
+
+log = logging.getLogger(__name__)
+
+LEASE = "windback:clock"
+LEASE_SECONDS = 10
+TICK_SECONDS = 1.0
+FORGET_CONSUMERS_SECONDS = 3600.0
+
+# Renews the lease where it is ours. KEYS: lease. ARGV: holder, milliseconds.
+RENEW = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0
+"""
+
+
+class Duty(NamedTuple):
+    """Something that the clock does every so often."""
+
+    name: str
+    every_seconds: float
+    run: Callable[[Process], object]
+
+
+def call_ingest(process: Process) -> None:
+    """A ticket for every lane in which entries wait and no ticket does: one may have been lost with its process."""
+    for lane in LANES.values():
+        if process.redis.xlen(lane.stream) and not tickets.waiting(process.redis, lane.queue):
+            tickets.reissue(process.redis, lane.queue)
+
+
+def call_score(process: Process) -> None:
+    """A ticket when customers are due and none waits."""
+    if tickets.waiting(process.redis, "score"):
+        return
+    row = process.connection().execute(sql("any_due")).fetchone()
+    if row and row[0]:
+        tickets.reissue(process.redis, "score")
+
+
+def mirror_keys(process: Process) -> None:
+    """The keys in Redis as they stand in Postgres."""
+    keys.mirror(process.connection(), process.redis)
+
+
+def prune_event_ids(process: Process) -> None:
+    """Forget event_ids that are too old to come again."""
+    parameters = {"days": process.settings.event_id_days, "limit": 10_000}
+    while not process.stopping.is_set() and process.connection().execute(sql("prune_event_ids"), parameters).rowcount:
+        pass
+
+
+def prune_consumers(process: Process) -> None:
+    """Forget the consumers of workers that are gone."""
+    for lane in LANES.values():
+        forget_consumers(process.redis, lane, FORGET_CONSUMERS_SECONDS)
+
+
+DUTIES = (
+    Duty("call ingest", 1, call_ingest),
+    Duty("call score", 1, call_score),
+    Duty("mirror keys", 10, mirror_keys),
+    Duty("prune consumers", 600, prune_consumers),
+    Duty("prune event_ids", 3600, prune_event_ids),
+)
+
+
+def holds_lease(redis: "Redis[bytes]", holder: str) -> bool:
+    """Whether this clock is the active one; renews its lease."""
+    return bool(redis.eval(RENEW, 1, LEASE, holder, str(LEASE_SECONDS * 1000)))
+
+
+def release(redis: "Redis[bytes]", holder: str) -> None:
+    """Give the lease back, so that another clock takes over at once."""
+    if redis.get(LEASE) == holder.encode():
+        redis.delete(LEASE)
+
+
+def run(process: Process) -> None:
+    """Tick until the process is asked to stop."""
+    last = {duty.name: float("-inf") for duty in DUTIES}
+    while not process.stopping.is_set():
+        try:
+            if holds_lease(process.redis, process.name):
+                _tick(process, last, time.monotonic())
+        except RedisError as error:
+            log.warning("Redis can't do it now: %s", error)
+        process.stopping.wait(TICK_SECONDS)
+    try:
+        release(process.redis, process.name)
+    except RedisError:
+        log.info("the lease ends by itself")
+
+
+def _tick(process: Process, last: dict[str, float], now: float) -> None:
+    for duty in DUTIES:
+        if now - last[duty.name] < duty.every_seconds:
+            continue
+        try:
+            duty.run(process)
+            last[duty.name] = now
+        except psycopg.Error as error:  # the next tick tries again
+            log.warning("%s: Postgres can't do it now: %s", duty.name, str(error).partition("\n")[0])
+            process.disconnect()

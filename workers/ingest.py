@@ -1,0 +1,173 @@
+"""From the buffer into Postgres: read a batch, store it in one transaction, settle it."""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import psycopg
+
+from workers import tickets
+from workers.buffer import Reader, Waiting
+from workers.lanes import Lane
+from workers.outage import through_outages
+from workers.process import Process
+from workers.store import Connection, sql
+from workers.wire import Row, decode_entry, rows_of
+
+log = logging.getLogger(__name__)
+
+BUDGET_SECONDS = 5.0  # how long a ticket drains before it makes room for the next
+LINGER_SECONDS = 1.0  # how long it waits for more, so that a trickle of events doesn't cost a job each
+NOBODY = "0" * 32
+UNDECODABLE = "undecodable"
+
+
+class Outcome(NamedTuple):
+    """What became of a batch, in events."""
+
+    stored: int = 0
+    duplicate: int = 0
+    dead: int = 0
+
+    def __add__(self, other: "Outcome") -> "Outcome":  # type: ignore[override]
+        return Outcome(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+class DeadLetter(NamedTuple):
+    """Something that can't be stored, and why. A row of dead_letters."""
+
+    customer_id: str
+    dead_letter_id: str
+    account_id: int | None
+    reason: str
+    sqlstate: str | None
+    fingerprint: str
+    received_us: int
+    lane: str
+    body: bytes
+
+
+def drain(process: Process, lane: Lane) -> Outcome:
+    """Empty a lane's buffer into Postgres until it is empty or the budget is spent."""
+    tickets.taken(process.redis, lane.queue)
+    reader = Reader(process.redis, lane, process.name)
+    until = time.monotonic() + BUDGET_SECONDS
+    total = Outcome()
+    batch = reader.left_over(process.settings.claim_seconds)
+    while True:
+        if batch:
+            outcome = through_outages(process, partial(_store_batch, process, lane, batch))
+            if outcome is None:
+                break
+            reader.settle(batch)
+            _hand_on(process, lane, batch, outcome)
+            total += outcome
+        if process.stopping.is_set() or time.monotonic() > until:
+            break
+        batch = reader.read(process.settings.batch_events, LINGER_SECONDS)
+        if not batch:
+            return total
+    tickets.ask(process.redis, lane.queue)  # there may be more: the next ticket goes on
+    return total
+
+
+def _hand_on(process: Process, lane: Lane, batch: Sequence[Waiting], outcome: Outcome) -> None:
+    log.info("ingested", extra={"lane": lane.name, "entries": len(batch), **outcome._asdict()})
+    if sum(waiting.events for waiting in batch) >= process.settings.batch_events // 2:
+        tickets.ask(process.redis, lane.queue)  # a full batch: more hands are welcome
+    if outcome.stored:
+        tickets.ask(process.redis, "score")
+
+
+def _store_batch(process: Process, lane: Lane, batch: Iterable[Waiting]) -> Outcome:
+    rows: list[Row] = []
+    unreadable: list[tuple[Waiting, ValueError]] = []
+    for waiting in batch:
+        try:
+            rows += rows_of(decode_entry(waiting.entry))
+        except ValueError as error:
+            unreadable.append((waiting, error))
+    connection = process.connection()
+    if unreadable:
+        bury(connection, [_undecodable(lane, waiting, error) for waiting, error in unreadable])
+    dead = sum(waiting.events for waiting, _ in unreadable)
+    return _store(connection, lane, rows, process.settings.rescore_seconds) + Outcome(dead=dead)
+
+
+def _store(connection: Connection, lane: Lane, rows: Sequence[Row], rescore_seconds: float) -> Outcome:
+    """Store rows; what the database refuses is halved until the one bad row is alone, and buried."""
+    if not rows:
+        return Outcome()
+    try:
+        return store_rows(connection, rows, rescore_seconds)
+    except (psycopg.DataError, psycopg.IntegrityError, ValueError) as error:
+        if len(rows) == 1:
+            bury(connection, [_refused(lane, rows[0], error)])
+            return Outcome(dead=1)
+    half = len(rows) // 2
+    return _store(connection, lane, rows[:half], rescore_seconds) + _store(
+        connection, lane, rows[half:], rescore_seconds
+    )
+
+
+def store_rows(connection: Connection, rows: Sequence[Row], rescore_seconds: float) -> Outcome:
+    """Store rows in one transaction: events, rollup, customers and when they are due. What is known is left out."""
+    distinct = {row[:3]: row for row in reversed(rows)}.values()
+    connection.execute(sql("create_incoming"))
+    with connection.transaction(), connection.cursor() as cursor:
+        with cursor.copy(sql("copy_incoming")) as copy:
+            for row in distinct:
+                copy.write_row(row)
+        if any(row.identified for row in distinct):
+            cursor.execute(sql("claim_event_ids"))
+            cursor.execute(sql("drop_seen_event_ids"))
+        cursor.execute(sql("store_incoming"), {"rescore_seconds": rescore_seconds})
+        counted = cursor.fetchone()
+    assert counted
+    return Outcome(stored=counted[0], duplicate=len(rows) - counted[0])
+
+
+def bury(connection: Connection, dead: Sequence[DeadLetter]) -> None:
+    """Write dead letters; one that is there already stays as it is."""
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.executemany(sql("bury"), [letter._asdict() for letter in dead])
+    for letter in dead:
+        log.error("dead letter", extra={"reason": letter.reason, "fingerprint": letter.fingerprint})
+
+
+def _undecodable(lane: Lane, waiting: Waiting, error: ValueError) -> DeadLetter:
+    return DeadLetter(
+        customer_id=NOBODY,
+        dead_letter_id=_digest(waiting.id),
+        account_id=None,
+        reason=UNDECODABLE,
+        sqlstate=None,
+        fingerprint=f"{UNDECODABLE}: {type(error).__name__}",
+        received_us=int(waiting.id.split(b"-")[0]) * 1000,
+        lane=lane.name,
+        body=waiting.entry,
+    )
+
+
+def _refused(lane: Lane, row: Row, error: Exception) -> DeadLetter:
+    sqlstate = getattr(error, "sqlstate", None)
+    reason = type(error).__name__
+    return DeadLetter(
+        customer_id=row.customer_id,
+        dead_letter_id=_digest(repr(row[:3]).encode()),
+        account_id=row.account_id,
+        reason=reason,
+        sqlstate=sqlstate,
+        fingerprint=f"{reason}: {sqlstate}",
+        received_us=row.received_us,
+        lane=lane.name,
+        body=json.dumps(row._asdict()).encode(),
+    )
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()

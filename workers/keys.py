@@ -1,0 +1,134 @@
+"""API keys: kept as SHA-256 alone in Postgres, and mirrored in Redis, so that the door needs Redis only."""
+
+import hashlib
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import NamedTuple, cast
+
+import msgspec
+from msgspec import Struct
+from redis import Redis
+
+from workers.store import Connection, sql
+
+MIRROR = "windback:keys"  # a hash: the key's SHA-256 in hexadecimal → Key as JSON
+MIRRORED = "mirrored"  # a field of the hash that is always there: without it, unknown keys can't be told from a lost mirror
+SECRET_PREFIX = "sk_live_"  # noqa: S105
+PUBLISHABLE_PREFIX = "pk_live_"
+LOCK = 0x77696E646B657973  # "windkeys": the advisory lock under which keys change
+
+
+class Key(Struct, frozen=True):
+    """What the door has to know about a key."""
+
+    key_id: int
+    account_id: int
+    publishable: bool = False
+    rate_limit: int | None = None
+
+
+class NewKey(NamedTuple):
+    """A key just made. The secret is shown once and kept nowhere."""
+
+    key_id: int
+    account: str
+    secret: str
+
+
+class ListedKey(NamedTuple):
+    """A key as it may be shown."""
+
+    key_id: int
+    account: str
+    hint: str
+    publishable: bool
+    rate_limit: int | None
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+class NoSuchKey(Exception):
+    """No key has this id. `windback keys list` shows them all."""
+
+
+def digest(secret: bytes) -> bytes:
+    """The form in which a key is kept and looked up: 32 bytes."""
+    return hashlib.sha256(secret).digest()
+
+
+def create(
+    connection: Connection,
+    redis: "Redis[bytes]",
+    account: str,
+    *,
+    publishable: bool = False,
+    rate_limit: int | None = None,
+) -> NewKey:
+    """Make a key for an account, which is made as well where it doesn't exist."""
+    prefix = PUBLISHABLE_PREFIX if publishable else SECRET_PREFIX
+    secret = prefix + secrets.token_urlsafe(32)
+    hashed = digest(secret.encode())
+    with _alone(connection):
+        connection.execute(sql("create_account"), {"account": account})
+        row = connection.execute(
+            sql("create_key"),
+            {
+                "account": account,
+                "hash": hashed,
+                "hint": f"{secret[:12]}…{secret[-4:]}",
+                "publishable": publishable,
+                "rate_limit": rate_limit,
+            },
+        ).fetchone()
+        assert row
+        _write_mirror(connection, redis)
+    return NewKey(row[0], account, secret)
+
+
+def revoke(connection: Connection, redis: "Redis[bytes]", key_id: int) -> None:
+    """End a key, at the doors within 10 seconds. Raises NoSuchKey; revoking twice is the same as once."""
+    with _alone(connection):
+        row = connection.execute(sql("revoke_key"), {"key_id": key_id}).fetchone()
+        if row is None:
+            raise NoSuchKey(f"there is no key {key_id}; `windback keys list` shows them all")
+        _write_mirror(connection, redis)
+
+
+def listed(connection: Connection) -> list[ListedKey]:
+    """All keys, oldest first."""
+    return [ListedKey(*row) for row in connection.execute(sql("list_keys"))]
+
+
+def known(connection: Connection, secret: str) -> bool:
+    """Whether this is a key that works."""
+    found = connection.execute(sql("find_key"), {"hash": digest(secret.encode())}).fetchone()
+    return found is not None
+
+
+def mirror(connection: Connection, redis: "Redis[bytes]") -> int:
+    """Write the keys that work to Redis and take out all others. Returns how many there are."""
+    with _alone(connection):
+        return _write_mirror(connection, redis)
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    """A transaction in which nobody else changes keys or their mirror, so that both move together."""
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        yield
+
+
+def _write_mirror(connection: Connection, redis: "Redis[bytes]") -> int:
+    wanted = {
+        bytes(hashed).hex(): msgspec.json.encode(Key(*key)) for hashed, *key in connection.execute(sql("mirror_keys"))
+    }
+    there = {field.decode() for field in cast(list[bytes], redis.hkeys(MIRROR))}
+    with redis.pipeline() as pipeline:
+        pipeline.hset(MIRROR, mapping={MIRRORED: b"1", **wanted})
+        if gone := there - wanted.keys() - {MIRRORED}:
+            pipeline.hdel(MIRROR, *gone)
+        pipeline.execute()
+    return len(wanted)

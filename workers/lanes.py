@@ -1,0 +1,28 @@
+"""The two lanes, and the names of everything that they keep in Redis."""
+
+from typing import NamedTuple
+
+GROUP = "ingest"  # the consumer group of both streams
+
+
+class Lane(NamedTuple):
+    """Live events must not wait behind an import: each lane has its own stream, RQ queue and workers."""
+
+    name: str
+    queue: str
+
+    @property
+    def stream(self) -> str:
+        """The stream of entries that wait to be stored."""
+        return f"windback:buffer:{self.name}"
+
+    @property
+    def ledger(self) -> str:
+        """A hash that counts events: `accepted` into the stream, `settled` out of it."""
+        return f"windback:ledger:{self.name}"
+
+
+LIVE = Lane("live", "ingest")
+HISTORY = Lane("history", "import")
+LANES = {lane.name: lane for lane in (LIVE, HISTORY)}
+HISTORY_AFTER_SECONDS = 24 * 3600  # a request whose newest event is older than this takes the history lane

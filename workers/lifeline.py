@@ -1,0 +1,22 @@
+"""A child of `windback up` ends with it, also where the supervisor was killed and could tell nobody."""
+
+import os
+import signal
+import threading
+
+VARIABLE = "SUPERVISOR_FD"
+GRACE_SECONDS = 10.0
+
+
+def watch() -> None:
+    """Under a supervisor, a thread asks this process to stop when the supervisor is gone. Otherwise nothing."""
+    if fd := os.environ.pop(VARIABLE, None):  # our own children have not got the descriptor
+        os.set_inheritable(int(fd), False)
+        threading.Thread(target=_wait, args=(int(fd),), name="lifeline", daemon=True).start()
+
+
+def _wait(fd: int) -> None:
+    os.read(fd, 1)  # the supervisor never writes: this returns when the last writing end is closed
+    os.kill(os.getpid(), signal.SIGTERM)
+    threading.Event().wait(GRACE_SECONDS)
+    os.killpg(0, signal.SIGKILL)  # the supervisor gave this process a group of its own

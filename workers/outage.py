@@ -1,0 +1,42 @@
+"""Waiting for Postgres: an outage is tried through, never a reason to lose or to bury anything."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import psycopg
+
+from workers.process import Process
+
+log = logging.getLogger(__name__)
+
+OUTAGE_SECONDS = 20.0  # how long a ticket tries to reach Postgres before it hands over to the next
+
+T = TypeVar("T")
+
+
+def is_outage(error: psycopg.Error) -> bool:
+    """Whether Postgres, and not the data, is the trouble."""
+    return not isinstance(error, psycopg.DataError | psycopg.IntegrityError)
+
+
+def through_outages(process: Process, work: Callable[[], T]) -> T | None:
+    """Do it, again and again while Postgres is away; None when it stayed away for long or the process is to stop.
+
+    What `work` does must be safe to do twice: a connection may be lost after its COMMIT was carried out.
+    """
+    give_up = time.monotonic() + OUTAGE_SECONDS
+    attempt = 0
+    while True:
+        try:
+            return work()
+        except psycopg.Error as error:
+            if not is_outage(error):
+                raise
+            log.warning("Postgres can't do it now: %s", str(error).partition("\n")[0] or type(error).__name__)
+            process.disconnect()
+        if process.stopping.is_set() or time.monotonic() > give_up:
+            return None
+        process.pause(attempt)
+        attempt += 1

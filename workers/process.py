@@ -1,0 +1,49 @@
+"""What the jobs of one worker process share: settings, Redis, one connection to Postgres, and the wish to stop."""
+
+import os
+import random
+import secrets
+import socket
+import threading
+
+from redis import Redis
+
+from workers.settings import Settings
+from workers.store import Connection, connect
+
+FIRST_WAIT_SECONDS = 0.2
+LONGEST_WAIT_SECONDS = 5.0
+
+
+class Process:
+    """One worker process. `stopping` is set when it was asked to end."""
+
+    def __init__(self, settings: Settings, redis: "Redis[bytes]") -> None:
+        self.settings = settings
+        self.redis = redis
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.stopping = threading.Event()
+        self._connection: Connection | None = None
+
+    def connection(self) -> Connection:
+        """The process's connection, opened where need be. Raises psycopg.OperationalError."""
+        if self._connection is None or self._connection.closed:
+            assert self.settings.database_url
+            self._connection = connect(self.settings.database_url)
+        return self._connection
+
+    def disconnect(self) -> None:
+        """Close the connection; the next use opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def pause(self, attempt: int) -> None:
+        """Wait before trying again: longer with each attempt (from 0), with jitter, and not when asked to stop."""
+        longest = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2**attempt)
+        self.stopping.wait(longest * random.uniform(0.5, 1.0))  # noqa: S311
+
+
+def redis_client(url: str) -> "Redis[bytes]":
+    """A client for a worker: it may wait long for work, and notices when its peer is gone."""
+    return Redis.from_url(url, socket_connect_timeout=5, health_check_interval=30)

@@ -1,0 +1,103 @@
+"""Customers that are due: rollup → score → row."""
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from scoring.model import PRIOR
+from scoring.rollup import Rollup
+from scoring.score import STATES, Scores, score
+from workers.outage import through_outages
+from workers.process import Process
+from workers.store import Connection, sql
+from workers.tickets import taken
+
+log = logging.getLogger(__name__)
+
+BATCH_CUSTOMERS = 500
+BUDGET_SECONDS = 5.0
+LINGER_SECONDS = 0.25  # after the last one, look once more: a flood of events must not cost a job each
+
+
+class Due(NamedTuple):
+    """A customer whose risk is due, locked until the transaction ends."""
+
+    customer_id: str
+    now: float
+    level: str | None
+
+
+def drain(process: Process) -> int:
+    """Rescore until nobody is due or the budget is spent. Returns how many customers were scored."""
+    taken(process.redis, "score")
+    until = time.monotonic() + BUDGET_SECONDS
+    total, lingered = 0, False
+    while not process.stopping.is_set() and time.monotonic() < until:
+        scored = through_outages(process, lambda: rescore_due(process))
+        if scored is None:
+            break
+        total += scored
+        if scored == 0 and lingered:
+            break
+        lingered = scored == 0
+        if scored < BATCH_CUSTOMERS:
+            process.stopping.wait(LINGER_SECONDS)
+    return total
+
+
+def rescore_due(process: Process) -> int:
+    """Score up to BATCH_CUSTOMERS customers that are due, in one transaction. Returns how many."""
+    connection = process.connection()
+    with connection.transaction():
+        due = [Due(*row) for row in connection.execute(sql("take_due"), {"limit": BATCH_CUSTOMERS})]
+        if due:
+            _rescore(process, connection, due)
+    return len(due)
+
+
+def _rescore(process: Process, connection: Connection, due: Sequence[Due]) -> None:
+    now = due[0].now
+    ids = [customer.customer_id for customer in due]
+    rollup = read_rollup(connection, ids)
+    scores = score(rollup, now, levels=process.settings.levels, horizon_days=process.settings.horizon_days)
+    with connection.cursor() as cursor:
+        cursor.execute(sql("write_scores"), _columns(process, ids, now, scores))
+    log.info("rescored", extra={"customers": len(ids), "rollup_rows": len(rollup.customer)})
+
+
+def read_rollup(connection: Connection, customer_ids: Sequence[str]) -> Rollup:
+    """What these customers did, numbered in the order given."""
+    rows: Iterable[Any] = connection.execute(sql("read_days"), {"customer_ids": list(customer_ids)})
+    return Rollup.from_rows(len(customer_ids), rows)
+
+
+def _columns(process: Process, ids: Sequence[str], now: float, scores: Scores) -> dict[str, Any]:
+    levels = process.settings.levels
+    return {
+        "scored_at": _moment(now),
+        "customer_id": list(ids),
+        "rescore_at": [_moment(due) for due in scores.next_due.tolist()],
+        "probability": scores.probability.tolist(),
+        "level": [levels.name(probability) for probability in scores.probability.tolist()],
+        "state": [STATES[state] for state in scores.state.tolist()],
+        "model": PRIOR.version,
+        "low_confidence": scores.low_confidence.tolist(),
+        "plan": list(scores.plan),
+        "open_tickets": [int(count) for count in scores.open_tickets],
+        "overdue_since": [_moment(since) for since in scores.overdue_since],
+        "nps": list(scores.nps),
+        "reasons": [_json(reasons) for reasons in scores.reasons],
+        "advice": [_json(advice) for advice in scores.advice],
+    }
+
+
+def _moment(epoch: float | None) -> datetime | None:
+    return None if epoch is None else datetime.fromtimestamp(epoch, UTC)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

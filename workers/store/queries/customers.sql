@@ -1,0 +1,30 @@
+-- name: list_customers
+SELECT customer_id, email, first_seen, last_seen, probability, level, state, reasons -> 0 ->> 'text' AS reason
+FROM customers
+WHERE account_id = %(account_id)s
+  AND (%(level)s::text IS NULL OR level = %(level)s)
+  AND (%(prefix)s::text IS NULL OR email COLLATE "C" LIKE %(prefix)s)
+  AND (%(first)s OR ({column}, customer_id) {compare} (%(value)s, %(customer_id)s::uuid))
+ORDER BY {column} {order}, customer_id {order}
+LIMIT %(limit)s
+
+-- name: find_customer
+SELECT * FROM customers WHERE customer_id = %(customer_id)s
+
+-- name: count_events
+SELECT event, sum(n)::bigint AS n FROM customer_days WHERE customer_id = %(customer_id)s GROUP BY event ORDER BY n DESC, event
+
+-- name: list_events
+SELECT event, occurred_at, event_key, received_at, properties::text AS properties
+FROM events
+WHERE customer_id = %(customer_id)s
+  AND (%(first)s OR (occurred_at, event_key) < (%(occurred_at)s::timestamptz, %(event_key)s::bigint))
+ORDER BY occurred_at DESC, event_key DESC
+LIMIT %(limit)s
+
+-- name: list_risk
+SELECT at, probability, level
+FROM risk_history
+WHERE customer_id = %(customer_id)s
+  AND at >= coalesce(%(from)s::timestamptz, '-infinity') AND at <= coalesce(%(to)s::timestamptz, 'infinity')
+ORDER BY at

@@ -1,0 +1,91 @@
+-- A batch on its way into the tables. Times are microseconds since 1970.
+
+-- name: create_incoming
+CREATE TEMPORARY TABLE IF NOT EXISTS incoming (
+    customer_id uuid NOT NULL,
+    occurred_us bigint NOT NULL,
+    event_key bigint NOT NULL,
+    event text NOT NULL,
+    properties jsonb,
+    received_us bigint NOT NULL,
+    identified boolean NOT NULL,
+    account_id integer NOT NULL,
+    email text NOT NULL,
+    detail text NOT NULL,
+    value double precision NOT NULL,
+    plan text
+) ON COMMIT DELETE ROWS
+
+-- name: copy_incoming
+COPY incoming FROM STDIN
+
+-- name: claim_event_ids
+INSERT INTO event_ids (customer_id, event_key, occurred_at, received_at)
+SELECT customer_id, event_key, 'epoch'::timestamptz + occurred_us * '1 microsecond'::interval,
+       'epoch'::timestamptz + received_us * '1 microsecond'::interval
+FROM incoming
+WHERE identified
+ORDER BY customer_id, event_key, received_us
+ON CONFLICT DO NOTHING
+
+-- name: drop_seen_event_ids
+DELETE FROM incoming
+USING event_ids
+WHERE incoming.identified
+  AND event_ids.customer_id = incoming.customer_id
+  AND event_ids.event_key = incoming.event_key
+  AND event_ids.occurred_at <> 'epoch'::timestamptz + incoming.occurred_us * '1 microsecond'::interval
+
+-- name: store_incoming
+WITH given AS MATERIALIZED (
+    SELECT *, 'epoch'::timestamptz + occurred_us * '1 microsecond'::interval AS occurred_at FROM incoming
+), stored AS (
+    INSERT INTO events (customer_id, occurred_at, event_key, event, properties, received_at)
+    SELECT customer_id, occurred_at, event_key, event, properties,
+           'epoch'::timestamptz + received_us * '1 microsecond'::interval
+    FROM given
+    ORDER BY customer_id, occurred_at, event_key
+    ON CONFLICT DO NOTHING
+    RETURNING customer_id, occurred_at, event_key
+), fresh AS MATERIALIZED (
+    SELECT given.* FROM given JOIN stored USING (customer_id, occurred_at, event_key)
+), days AS (
+    INSERT INTO customer_days AS kept (customer_id, day, event, detail, n, value, last_at, plan)
+    SELECT customer_id, (occurred_at AT TIME ZONE 'UTC')::date AS day, event, detail, count(*), sum(value),
+           max(occurred_at), (array_agg(plan ORDER BY occurred_at DESC) FILTER (WHERE plan IS NOT NULL))[1]
+    FROM fresh
+    GROUP BY customer_id, day, event, detail
+    ORDER BY customer_id, day, event, detail
+    ON CONFLICT (customer_id, day, event, detail) DO UPDATE
+    SET n = kept.n + excluded.n,
+        value = kept.value + excluded.value,
+        last_at = greatest(kept.last_at, excluded.last_at),
+        plan = CASE WHEN excluded.last_at >= kept.last_at THEN coalesce(excluded.plan, kept.plan)
+                    ELSE coalesce(kept.plan, excluded.plan) END
+), seen AS (
+    INSERT INTO customers AS kept (customer_id, account_id, email, first_seen, last_seen, rescore_at)
+    SELECT customer_id, min(account_id), min(email), min(occurred_at), max(occurred_at), now()
+    FROM fresh
+    GROUP BY customer_id
+    ORDER BY customer_id
+    ON CONFLICT (customer_id) DO UPDATE
+    SET first_seen = least(kept.first_seen, excluded.first_seen),
+        last_seen = greatest(kept.last_seen, excluded.last_seen),
+        rescore_at = least(kept.rescore_at,
+                           greatest(now(), kept.scored_at + %(rescore_seconds)s * '1 second'::interval))
+)
+SELECT count(*) FROM stored
+
+-- name: bury
+INSERT INTO dead_letters (customer_id, dead_letter_id, account_id, reason, sqlstate, fingerprint, received_at, lane, body)
+VALUES (%(customer_id)s, %(dead_letter_id)s, %(account_id)s, %(reason)s, %(sqlstate)s, %(fingerprint)s,
+        'epoch'::timestamptz + %(received_us)s * '1 microsecond'::interval, %(lane)s, %(body)s)
+ON CONFLICT DO NOTHING
+
+-- name: prune_event_ids
+DELETE FROM event_ids
+WHERE (customer_id, event_key) IN (
+    SELECT customer_id, event_key FROM event_ids
+    WHERE received_at < now() - %(days)s * interval '1 day'
+    LIMIT %(limit)s
+)

@@ -1,0 +1,45 @@
+-- name: take_due
+SELECT customer_id::text, extract(epoch FROM now())::float8, level
+FROM customers
+WHERE rescore_at <= now()
+ORDER BY rescore_at
+LIMIT %(limit)s
+FOR UPDATE SKIP LOCKED
+
+-- name: any_due
+SELECT EXISTS (SELECT FROM customers WHERE rescore_at <= now())
+
+-- name: read_days
+SELECT given.number - 1, days.day - '1970-01-01'::date, days.event, days.detail, days.n, days.value,
+       extract(epoch FROM days.last_at)::float8, days.plan
+FROM unnest(%(customer_ids)s::uuid[]) WITH ORDINALITY AS given (customer_id, number)
+JOIN customer_days AS days USING (customer_id)
+
+-- name: write_scores
+WITH scored AS (
+    SELECT * FROM unnest(
+        %(customer_id)s::uuid[], %(rescore_at)s::timestamptz[], %(probability)s::real[], %(level)s::text[],
+        %(state)s::text[], %(low_confidence)s::boolean[], %(plan)s::text[], %(open_tickets)s::integer[],
+        %(overdue_since)s::timestamptz[], %(nps)s::integer[], %(reasons)s::jsonb[], %(advice)s::jsonb[]
+    ) AS scored (customer_id, rescore_at, probability, level, state, low_confidence, plan, open_tickets,
+                 overdue_since, nps, reasons, advice)
+), noted AS (
+    INSERT INTO risk_history (customer_id, at, probability, level, state, model)
+    SELECT customer_id, %(scored_at)s, scored.probability, scored.level, scored.state, %(model)s
+    FROM scored JOIN customers AS before USING (customer_id)
+    WHERE before.recorded_at IS NULL
+       OR before.recorded_at <= %(scored_at)s::timestamptz - interval '1 day'
+       OR before.level IS DISTINCT FROM scored.level
+       OR before.state IS DISTINCT FROM scored.state
+    ORDER BY customer_id
+    ON CONFLICT DO NOTHING
+    RETURNING customer_id, at
+)
+UPDATE customers
+SET scored_at = %(scored_at)s, recorded_at = coalesce(noted.at, customers.recorded_at),
+    rescore_at = scored.rescore_at, probability = scored.probability, level = scored.level, state = scored.state,
+    model = %(model)s, low_confidence = scored.low_confidence, plan = scored.plan,
+    open_tickets = scored.open_tickets, overdue_since = scored.overdue_since, nps = scored.nps,
+    reasons = scored.reasons, advice = scored.advice
+FROM scored LEFT JOIN noted USING (customer_id)
+WHERE customers.customer_id = scored.customer_id

@@ -1,0 +1,153 @@
+"""What travels through the buffer, and how an event's bytes become a row.
+
+An entry of the buffer holds requests as they were sent: each with its account, its time of receipt and its body, which
+the door has checked. The batch id that the door gave it makes events without any identity of their own unique, so that
+an entry that is delivered twice is stored once.
+"""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Raw, Struct
+
+from scoring.events import detail_of, plan_of, value_of
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+class Request(Struct, array_like=True, frozen=True):
+    """One accepted request: the raw JSON of an event, or of `{"events": […]}`."""
+
+    account_id: int
+    received_us: int
+    body: bytes
+
+
+class Entry(Struct, array_like=True, frozen=True):
+    """What is written to the buffer in one go."""
+
+    batch_id: bytes
+    requests: list[Request]
+
+
+class Event(Struct):
+    """An event as it was sent. Anything else in it was counted at the door and is left behind."""
+
+    event: str
+    customer_email: str
+    properties: Raw = Raw(b"")
+    timestamp: str | None = None
+    event_id: str | None = None
+
+
+class Body(Struct):
+    """The body of a request: one event, or `events`."""
+
+    events: list[Event] | None = None
+
+
+class Row(NamedTuple):
+    """A row of the table `incoming`; times in microseconds since 1970."""
+
+    customer_id: str
+    occurred_us: int
+    event_key: int
+    event: str
+    properties: str | None
+    received_us: int
+    identified: bool
+    account_id: int
+    email: str
+    detail: str
+    value: float
+    plan: str | None
+
+
+encode_entry = msgspec.msgpack.Encoder().encode
+decode_entry = msgspec.msgpack.Decoder(Entry).decode
+_decode_event = msgspec.json.Decoder(Event).decode
+_decode_body = msgspec.json.Decoder(Body).decode
+_decode_properties = msgspec.json.Decoder(dict[str, Any]).decode
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
+
+
+def normal_email(email: str) -> str:
+    """The form in which an address is stored and compared."""
+    return email.strip().lower()
+
+
+def instant(timestamp: str) -> datetime:
+    """A point in time from ISO 8601; no offset means UTC. Raises ValueError."""
+    parsed = datetime.fromisoformat(timestamp)
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def microseconds(moment: datetime) -> int:
+    """Microseconds since 1970."""
+    return (moment - EPOCH) // MICROSECOND
+
+
+def customer_id(account_id: int, email: str) -> str:
+    """The customer's id, 32 hexadecimal digits: a hash, so that nobody has to look it up. `email` is normalised."""
+    return hashlib.blake2b(f"{account_id}\0{email}".encode(), digest_size=16).hexdigest()
+
+
+def events_of(request: Request) -> list[Event]:
+    """The events of a request. Raises ValueError where the body can't be read."""
+    events = _decode_body(request.body).events
+    return [_decode_event(request.body)] if events is None else events
+
+
+def rows_of(entry: Entry) -> list[Row]:
+    """The rows of an entry, in order. Raises ValueError where something in it can't be read."""
+    return [
+        row_of(request, event, entry.batch_id + b"%d.%d" % (position, index))
+        for position, request in enumerate(entry.requests)
+        for index, event in enumerate(events_of(request))
+    ]
+
+
+def row_of(request: Request, event: Event, nonce: bytes) -> Row:
+    """One event's row. `nonce` is its identity where it brings none: neither an event_id nor a timestamp."""
+    email = normal_email(event.customer_email)
+    properties = bytes(event.properties)
+    parsed = {} if properties in EMPTY else _decode_properties(properties)
+    return Row(
+        customer_id=customer_id(request.account_id, email),
+        occurred_us=microseconds(instant(event.timestamp)) if event.timestamp is not None else request.received_us,
+        event_key=_event_key(event, parsed, nonce),
+        event=event.event,
+        properties=_storable(properties, parsed),
+        received_us=request.received_us,
+        identified=event.event_id is not None,
+        account_id=request.account_id,
+        email=email,
+        detail=detail_of(event.event, parsed),
+        value=value_of(event.event, parsed),
+        plan=plan_of(parsed),
+    )
+
+
+EMPTY = (b"", b"null", b"{}")
+
+
+def _storable(properties: bytes, parsed: dict[str, Any]) -> str | None:
+    """The properties as text for jsonb: as sent, so that no digit is lost; but numbers smaller than Postgres knows are as
+    JSON readers see them."""
+    if not parsed:
+        return None
+    tiny = b"e-" in properties or b"E-" in properties
+    return (msgspec.json.encode(parsed) if tiny else properties).decode()
+
+
+def _event_key(event: Event, properties: dict[str, Any], nonce: bytes) -> int:
+    if event.event_id is not None:
+        identity = b"id\0" + event.event_id.encode()
+    elif event.timestamp is not None:
+        identity = b"content\0%b\0%b" % (event.event.encode(), _encode_sorted(properties) if properties else b"")
+    else:
+        identity = b"nonce\0" + nonce
+    return int.from_bytes(hashlib.blake2b(identity, digest_size=8).digest(), "big", signed=True)
