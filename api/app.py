@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 
 from psycopg_pool import AsyncConnectionPool
@@ -46,7 +46,12 @@ def create_app(settings: Settings) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         pool = AsyncConnectionPool(
-            settings.database_url or "", min_size=1, max_size=POOL_SIZE, timeout=POOL_WAIT_SECONDS, kwargs=CONNECT, open=False
+            settings.database_url or "",
+            min_size=1,
+            max_size=POOL_SIZE,
+            timeout=POOL_WAIT_SECONDS,
+            kwargs=CONNECT,
+            open=False,
         )
         await pool.open()  # does not wait: Postgres may be away
         app.state.pool, app.state.keys, app.state.redis, app.state.settings = pool, keys, redis, settings
@@ -72,7 +77,7 @@ def create_app(settings: Settings) -> Starlette:
     )
 
 
-def _door_redis(url: str) -> "Redis[bytes]":
+def _door_redis(url: str) -> Redis:
     """A client that says within a second that it can't: no waiting, no second try behind our back."""
     return Redis.from_url(
         url,
@@ -82,7 +87,7 @@ def _door_redis(url: str) -> "Redis[bytes]":
     )
 
 
-def _ticket_issuer(redis: "SyncRedis[bytes]"):  # type: ignore[no-untyped-def]
+def _ticket_issuer(redis: SyncRedis) -> Callable[[str], Coroutine[None, None, None]]:
     """RQ knows no asyncio: a ticket is issued in a thread. One that fails is issued later by the clock."""
 
     async def issue(queue: str) -> None:

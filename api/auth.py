@@ -29,7 +29,7 @@ class Remembered(NamedTuple):
 class Keys:
     """The keys as one web process knows them. Memory holds their SHA-256 only."""
 
-    def __init__(self, redis: "Redis[bytes]") -> None:
+    def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._remembered: dict[bytes, Remembered] = {}
 

@@ -5,8 +5,7 @@ is unusual takes the slow way, which finds out what is wrong, event by event, an
 """
 
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -30,7 +29,9 @@ AHEAD_SECONDS = 3600
 FIELDS = ("event", "customer_email", "properties", "timestamp", "event_id")
 REMEMBER_STRINGS = 50_000
 
-EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f]+@[^\s@.\x00-\x1f\x7f,;:<>()\[\]\\\"]+(?:\.[^\s@.\x00-\x1f\x7f,;:<>()\[\]\\\"]+)+")
+EMAIL = re.compile(
+    r"[^\s@\x00-\x1f\x7f]+@[^\s@.\x00-\x1f\x7f,;:<>()\[\]\\\"]+(?:\.[^\s@.\x00-\x1f\x7f,;:<>()\[\]\\\"]+)+"
+)
 EVENT_ID = re.compile(r"[A-Za-z0-9._:-]+")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 NUL_ESCAPE = rb"\u0000"
@@ -64,7 +65,7 @@ class Rejected(Struct):
 class Ignored(NamedTuple):
     """A field that nobody reads: misspelt, perhaps."""
 
-    index: int
+    event: int
     field: str
 
 
@@ -75,11 +76,11 @@ class Checked(NamedTuple):
     body: bytes
     events: int
     newest: float
-    rejected: list[Rejected] = []
-    ignored: list[Ignored] = []
+    rejected: Sequence[Rejected] = ()
+    ignored: Sequence[Ignored] = ()
 
 
-class Unusual(Exception):  # noqa: N818
+class Unusual(Exception):
     """The quick way doesn't know what to make of it."""
 
 
@@ -338,5 +339,3 @@ def _event_id_faults(event_id: object) -> Iterator[Fault]:
     if not isinstance(event_id, str) or not valid_event_id(event_id):
         message = f"`event_id` must have 1 to {MAX_EVENT_ID} characters of A-Z a-z 0-9 . _ : -"
         yield Fault("event_id", "event_id_invalid", message)
-
-

@@ -1,5 +1,8 @@
-"""`windback`: the command line. Each command finds its servers by DATABASE_URL and REDIS_URL, or takes the embedded ones
-of the data folder, running or not."""
+"""`windback`: the command line.
+
+Each command finds its servers by DATABASE_URL and REDIS_URL, or takes the embedded ones of the data folder, running or
+not.
+"""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -35,7 +38,7 @@ def data_dir_option(command: F) -> F:
 
 @contextmanager
 def found_servers(data_dir: Path) -> Iterator[Servers]:
-    """The servers that a command is to work on, at the current schema. What goes wrong with them is said in one line."""
+    """The servers that a command is to work on, at the current schema; what is wrong with them is said in one line."""
     try:
         configured = settings.load()
         with servers(data_dir, configured.database_url, configured.redis_url) as found:

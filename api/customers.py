@@ -19,7 +19,11 @@ from workers.store import sql
 from workers.wire import customer_id, normal_email
 
 SORTS = {"risk": "probability", "last_seen": "last_seen", "email": 'email COLLATE "C"'}
-SORT_TYPES: dict[str, Any] = {"risk": float, "last_seen": datetime, "email": str}
+CURSORS: dict[str, Any] = {
+    "risk": tuple[str, float, UUID],
+    "last_seen": tuple[str, datetime, UUID],
+    "email": tuple[str, str, UUID],
+}
 DIRECTIONS = {"": ("ASC", ">"), "-": ("DESC", "<")}
 
 
@@ -94,11 +98,13 @@ async def list_customers(request: Request) -> Response:
     sort = paging.choice(request, "sort", [sign + name for name in SORTS for sign in ("", "-")], "-risk") or ""
     name = sort.removeprefix("-")
     order, compare = DIRECTIONS["-" if sort.startswith("-") else ""]
-    after = paging.position(request, tuple[str, SORT_TYPES[name], UUID])  # type: ignore[misc]
+    after = paging.position(request, CURSORS[name])
     if after is not None and after[0] != sort:
         raise Refused("invalid_parameter", f"`cursor` belongs to a list sorted by {after[0]}.")
     size = paging.limit(request)
-    query = sql("list_customers").replace("{column}", SORTS[name]).replace("{order}", order).replace("{compare}", compare)
+    query = (
+        sql("list_customers").replace("{column}", SORTS[name]).replace("{order}", order).replace("{compare}", compare)
+    )
     rows = await _fetch(
         request,
         query,
@@ -238,7 +244,7 @@ def _in_list(row: dict[str, Any]) -> CustomerInList:
 
 
 def _score(row: dict[str, Any]) -> float:
-    return round(row["probability"] * 100, 1)
+    return round(float(row["probability"]) * 100, 1)
 
 
 def _like_prefix(prefix: str | None) -> str | None:

@@ -42,7 +42,7 @@ RETRY_AFTER_SECONDS = {"buffer_unavailable": 1, "store_unavailable": 5}
 BY_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "payload_too_large"}
 
 
-class Refused(Exception):  # noqa: N818  it is an answer
+class Refused(Exception):
     """A request is refused with a code of the table. `more` joins the body: the `rejected` list."""
 
     def __init__(self, code: str, message: str | None = None, more: Mapping[str, object] | None = None) -> None:

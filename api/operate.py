@@ -25,7 +25,7 @@ async def readyz(request: Request) -> Response:
     return JSONResponse({"status": "ok", "detail": detail})
 
 
-async def _redis_fault(redis: "Redis[bytes]") -> str | None:
+async def _redis_fault(redis: Redis) -> str | None:
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             await redis.set(PROBE, 1, ex=60)
@@ -41,6 +41,6 @@ async def _postgres_fault(request: Request) -> str | None:
     try:
         async with asyncio.timeout(PROBE_SECONDS), request.app.state.pool.connection() as connection:
             await connection.execute("SELECT 1")
-    except Exception as error:  # noqa: BLE001  whatever it is, it is only reported
+    except Exception as error:  # whatever it is, it is only reported
         return f"Postgres doesn't answer: {str(error).partition(chr(10))[0] or type(error).__name__}"
     return None

@@ -1,4 +1,4 @@
-"""Real servers for whatever crosses Postgres or Redis: started once, a fresh database and an empty Redis for each test."""
+"""Real servers for whatever crosses Postgres or Redis: started once; each test gets a fresh database, an empty Redis."""
 
 import itertools
 from collections.abc import Iterator
@@ -50,7 +50,7 @@ def settings(database_url: str, redis_url: str, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def redis(redis_url: str) -> Iterator["Redis[bytes]"]:
+def redis(redis_url: str) -> Iterator[Redis]:
     """A client of the empty Redis."""
     with redis_client(redis_url) as client:
         yield client
@@ -64,7 +64,7 @@ def connection(database_url: str) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def process(settings: Settings, redis: "Redis[bytes]") -> Iterator[Process]:
+def process(settings: Settings, redis: Redis) -> Iterator[Process]:
     """What a worker process would have."""
     made = Process(settings, redis)
     yield made
@@ -77,4 +77,4 @@ def _database(url: str, name: str) -> str:
 
 def _execute(url: str, statement: str) -> None:
     with connect(url) as connection:
-        connection.execute(statement)  # type: ignore[call-overload]
+        connection.execute(statement)

@@ -24,7 +24,7 @@ class Worker(SimpleWorker):
 
     def handle_warm_shutdown_request(self) -> None:
         self.process.stopping.set()
-        super().handle_warm_shutdown_request()
+        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
 
 
 def work(process: Process, queue: str) -> None:

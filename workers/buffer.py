@@ -7,7 +7,7 @@ is claimed by the next one after a while. The counts of events move with the ent
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from redis import Redis
 from redis.exceptions import ResponseError
@@ -64,7 +64,7 @@ class Depth(NamedTuple):
 class Reader:
     """One worker's view of a lane's stream."""
 
-    def __init__(self, redis: "Redis[bytes]", lane: Lane, consumer: str) -> None:
+    def __init__(self, redis: Redis, lane: Lane, consumer: str) -> None:
         self._redis, self._lane, self._consumer = redis, lane, consumer
         self._settle = redis.register_script(SETTLE)
 
@@ -72,11 +72,9 @@ class Reader:
         """What this worker had read and not settled, and what others left for longer than `idle_seconds`."""
         self._ensure_group()
         own = self._read("0", None)
-        reply = cast(
-            list[Any],
-            self._redis.xautoclaim(
-                self._lane.stream, GROUP, self._consumer, int(idle_seconds * 1000), "0-0", count=READ_ENTRIES
-            ),
+        idle_ms = int(idle_seconds * 1000)
+        reply: Any = self._redis.xautoclaim(
+            self._lane.stream, GROUP, self._consumer, idle_ms, "0-0", count=READ_ENTRIES
         )
         known = {waiting.id for waiting in own}
         return own + [waiting for waiting in _entries(reply[1]) if waiting.id not in known]
@@ -94,18 +92,19 @@ class Reader:
     def settle(self, batch: Iterable[Waiting]) -> int:
         """Take entries out of the stream, once their events are in Postgres. Returns how many events that were."""
         arguments = [argument for waiting in batch for argument in (waiting.id, waiting.events)]
-        return int(cast(int, self._settle([self._lane.stream, self._lane.ledger], [GROUP, *arguments])))
+        settled: Any = self._settle([self._lane.stream, self._lane.ledger], [GROUP, *arguments])
+        return int(settled)
 
     def _read(self, after: str, block_ms: int | None) -> list[Waiting]:
-        streams = {self._lane.stream: after}
+        streams: Any = {self._lane.stream: after}
         try:
-            reply = self._redis.xreadgroup(GROUP, self._consumer, streams, count=READ_ENTRIES, block=block_ms)
+            reply: Any = self._redis.xreadgroup(GROUP, self._consumer, streams, count=READ_ENTRIES, block=block_ms)
         except ResponseError as error:
             if not str(error).startswith("NOGROUP"):
                 raise
             self._ensure_group()  # Redis was emptied under us
             return []
-        return [waiting for _, messages in cast(list[Any], reply or []) for waiting in _entries(messages)]
+        return [waiting for _, messages in reply or [] for waiting in _entries(messages)]
 
     def _ensure_group(self) -> None:
         try:
@@ -126,20 +125,22 @@ def _entries(messages: Iterable[tuple[bytes, dict[bytes, bytes] | None]]) -> Ite
             yield Waiting(id_, int(fields.get(b"n", b"0")), fields.get(b"entry", b""))
 
 
-def depth(redis: "Redis[bytes]", lane: Lane, now: float) -> Depth:
+def depth(redis: Redis, lane: Lane, now: float) -> Depth:
     """How much waits in a lane, and for how long (seconds; `now` is epoch seconds)."""
-    entries, first, ledger = (
-        redis.pipeline(transaction=False).xlen(lane.stream).xrange(lane.stream, count=1).hgetall(lane.ledger).execute()
-    )
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.xlen(lane.stream)
+    pipeline.xrange(lane.stream, count=1)
+    pipeline.hgetall(lane.ledger)
+    entries, first, ledger = pipeline.execute()
     events = int(ledger.get(b"accepted", 0)) - int(ledger.get(b"settled", 0))
     oldest = max(0.0, now - int(first[0][0].split(b"-")[0]) / 1000) if first else 0.0
     return Depth(events, entries, oldest)
 
 
-def forget_consumers(redis: "Redis[bytes]", lane: Lane, idle_seconds: float) -> int:
+def forget_consumers(redis: Redis, lane: Lane, idle_seconds: float) -> int:
     """Remove the consumers that are gone and hold nothing. Returns how many."""
     try:
-        consumers = cast(list[dict[str, Any]], redis.xinfo_consumers(lane.stream, GROUP))
+        consumers: Any = redis.xinfo_consumers(lane.stream, GROUP)
     except ResponseError:  # no stream or no group yet
         return 0
     gone = [c["name"] for c in consumers if not c["pending"] and c["idle"] > idle_seconds * 1000]

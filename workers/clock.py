@@ -83,12 +83,12 @@ DUTIES = (
 )
 
 
-def holds_lease(redis: "Redis[bytes]", holder: str) -> bool:
+def holds_lease(redis: Redis, holder: str) -> bool:
     """Whether this clock is the active one; renews its lease."""
     return bool(redis.eval(RENEW, 1, LEASE, holder, str(LEASE_SECONDS * 1000)))
 
 
-def release(redis: "Redis[bytes]", holder: str) -> None:
+def release(redis: Redis, holder: str) -> None:
     """Give the lease back, so that another clock takes over at once."""
     if redis.get(LEASE) == holder.encode():
         redis.delete(LEASE)

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -14,7 +14,7 @@ from redis import Redis
 from workers.store import Connection, sql
 
 MIRROR = "windback:keys"  # a hash: the key's SHA-256 in hexadecimal → Key as JSON
-MIRRORED = "mirrored"  # a field of the hash that is always there: without it, unknown keys can't be told from a lost mirror
+MIRRORED = "mirrored"  # a field that is always there: its absence tells a lost mirror from an unknown key
 SECRET_PREFIX = "sk_live_"  # noqa: S105
 PUBLISHABLE_PREFIX = "pk_live_"
 LOCK = 0x77696E646B657973  # "windkeys": the advisory lock under which keys change
@@ -60,7 +60,7 @@ def digest(secret: bytes) -> bytes:
 
 def create(
     connection: Connection,
-    redis: "Redis[bytes]",
+    redis: Redis,
     account: str,
     *,
     publishable: bool = False,
@@ -87,7 +87,7 @@ def create(
     return NewKey(row[0], account, secret)
 
 
-def revoke(connection: Connection, redis: "Redis[bytes]", key_id: int) -> None:
+def revoke(connection: Connection, redis: Redis, key_id: int) -> None:
     """End a key, at the doors within 10 seconds. Raises NoSuchKey; revoking twice is the same as once."""
     with _alone(connection):
         row = connection.execute(sql("revoke_key"), {"key_id": key_id}).fetchone()
@@ -107,7 +107,7 @@ def known(connection: Connection, secret: str) -> bool:
     return found is not None
 
 
-def mirror(connection: Connection, redis: "Redis[bytes]") -> int:
+def mirror(connection: Connection, redis: Redis) -> int:
     """Write the keys that work to Redis and take out all others. Returns how many there are."""
     with _alone(connection):
         return _write_mirror(connection, redis)
@@ -121,13 +121,14 @@ def _alone(connection: Connection) -> Iterator[None]:
         yield
 
 
-def _write_mirror(connection: Connection, redis: "Redis[bytes]") -> int:
-    wanted = {
+def _write_mirror(connection: Connection, redis: Redis) -> int:
+    wanted: dict[Any, Any] = {
         bytes(hashed).hex(): msgspec.json.encode(Key(*key)) for hashed, *key in connection.execute(sql("mirror_keys"))
     }
-    there = {field.decode() for field in cast(list[bytes], redis.hkeys(MIRROR))}
+    fields: Any = redis.hkeys(MIRROR)
+    there = {field.decode() for field in fields}
     with redis.pipeline() as pipeline:
-        pipeline.hset(MIRROR, mapping={MIRRORED: b"1", **wanted})
+        pipeline.hset(MIRROR, mapping=wanted | {MIRRORED: b"1"})
         if gone := there - wanted.keys() - {MIRRORED}:
             pipeline.hdel(MIRROR, *gone)
         pipeline.execute()

@@ -18,7 +18,7 @@ LONGEST_WAIT_SECONDS = 5.0
 class Process:
     """One worker process. `stopping` is set when it was asked to end."""
 
-    def __init__(self, settings: Settings, redis: "Redis[bytes]") -> None:
+    def __init__(self, settings: Settings, redis: Redis) -> None:
         self.settings = settings
         self.redis = redis
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -44,6 +44,6 @@ class Process:
         self.stopping.wait(longest * random.uniform(0.5, 1.0))  # noqa: S311
 
 
-def redis_client(url: str) -> "Redis[bytes]":
+def redis_client(url: str) -> Redis:
     """A client for a worker: it may wait long for work, and notices when its peer is gone."""
     return Redis.from_url(url, socket_connect_timeout=5, health_check_interval=30)

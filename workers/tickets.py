@@ -4,8 +4,6 @@ Whoever sets a queue's mark issues its ticket; the job removes the mark before i
 later finds no mark and asks for the next ticket. A ticket that is lost with its process is issued again by the clock.
 """
 
-from typing import cast
-
 from redis import Redis
 from rq import Queue
 
@@ -25,7 +23,7 @@ def mark(queue: str) -> str:
     return f"windback:ticket:{queue}"
 
 
-def ask(redis: "Redis[bytes]", queue: str) -> bool:
+def ask(redis: Redis, queue: str) -> bool:
     """Issue a ticket unless one waits already. Returns whether it was issued."""
     if not redis.set(mark(queue), 1, nx=True, ex=MARK_SECONDS):
         return False
@@ -33,13 +31,13 @@ def ask(redis: "Redis[bytes]", queue: str) -> bool:
     return True
 
 
-def reissue(redis: "Redis[bytes]", queue: str) -> None:
+def reissue(redis: Redis, queue: str) -> None:
     """Issue a ticket whatever the mark says: nobody waits in the queue, though there is work."""
     redis.set(mark(queue), 1, ex=MARK_SECONDS)
     issue(redis, queue)
 
 
-def issue(redis: "Redis[bytes]", queue: str) -> None:
+def issue(redis: Redis, queue: str) -> None:
     """Put a job into a queue; its mark is already set."""
     Queue(queue, connection=redis, serializer="json", default_timeout=JOB_TIMEOUT_SECONDS).enqueue(
         JOBS[queue],
@@ -49,11 +47,11 @@ def issue(redis: "Redis[bytes]", queue: str) -> None:
     )
 
 
-def taken(redis: "Redis[bytes]", queue: str) -> None:
+def taken(redis: Redis, queue: str) -> None:
     """Remove the mark: a job calls this before it looks for work."""
     redis.delete(mark(queue))
 
 
-def waiting(redis: "Redis[bytes]", queue: str) -> int:
+def waiting(redis: Redis, queue: str) -> int:
     """How many tickets wait in a queue."""
-    return cast(int, redis.llen(f"{Queue.redis_queue_namespace_prefix}{queue}"))
+    return redis.llen(f"{Queue.redis_queue_namespace_prefix}{queue}")

@@ -135,8 +135,7 @@ EMPTY = (b"", b"null", b"{}")
 
 
 def _storable(properties: bytes, parsed: dict[str, Any]) -> str | None:
-    """The properties as text for jsonb: as sent, so that no digit is lost; but numbers smaller than Postgres knows are as
-    JSON readers see them."""
+    """The properties as text for jsonb: as sent, so that no digit is lost; numbers too small for Postgres as read."""
     if not parsed:
         return None
     tiny = b"e-" in properties or b"E-" in properties

@@ -8,7 +8,7 @@ that no request waits longer than one time limit.
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import NamedTuple
 
 from redis.asyncio import Redis
@@ -41,7 +41,7 @@ class Waiting(NamedTuple):
 class Writer:
     """One web process's way into a lane's buffer."""
 
-    def __init__(self, redis: "Redis[bytes]", lane: Lane, issue_ticket: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(self, redis: Redis, lane: Lane, issue_ticket: Callable[[str], Coroutine[None, None, None]]) -> None:
         self._lane = lane
         self._issue_ticket = issue_ticket
         self._push = redis.register_script(PUSH)
@@ -83,7 +83,7 @@ class Writer:
             if not waiting.written.done():
                 waiting.written.set_result(None)
         if ticket_needed:
-            task = asyncio.get_running_loop().create_task(self._issue_ticket(self._lane.queue))  # type: ignore[arg-type]
+            task = asyncio.get_running_loop().create_task(self._issue_ticket(self._lane.queue))
             self._tickets.add(task)
             task.add_done_callback(self._tickets.discard)
 

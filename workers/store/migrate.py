@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import LiteralString, NamedTuple, cast
+from typing import NamedTuple
 
 import psycopg
 
@@ -14,7 +14,7 @@ LOCK = 0x77696E646261636B  # "windback": the advisory lock under which schema ch
 class Migration(NamedTuple):
     version: int
     name: str
-    sql: LiteralString
+    sql: str
 
 
 def migrations() -> list[Migration]:
@@ -26,7 +26,7 @@ def migrations() -> list[Migration]:
 def _migration(path: Path) -> Migration:
     match = re.fullmatch(r"(\d{4})_(\w+)", path.stem)
     assert match, f"{path.name} is not named like 0001_start.sql"
-    return Migration(int(match[1]), match[2], cast(LiteralString, path.read_text()))
+    return Migration(int(match[1]), match[2], path.read_text())
 
 
 def migrate(database_url: str) -> list[str]:
