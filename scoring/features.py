@@ -46,15 +46,15 @@ def read(feature: str, history: History, at: float | Floats, horizon_days: float
 
 def activity(history: History, at: float | Floats, horizon_days: float) -> Floats:
     """The day-one formula's log-odds at the last engagement, or at the first event of who has never engaged."""
-    return no_return(
-        history.active, days(history.last_active, history.first), np.zeros(len(history.first)), horizon_days
-    )
+    tenure = days(history.last_active, history.first)
+    return no_return(history.active, tenure, np.zeros(len(tenure)), horizon_days)
 
 
 def silence(history: History, at: float | Floats, horizon_days: float) -> Floats:
     """What the time since then has added to those log-odds; never below 0."""
-    since = np.where(np.isnan(history.last_active), history.first, history.last_active)
-    now = no_return(history.active, days(at, history.first), days(at, since), horizon_days)
+    tenure = days(history.last_active, history.first)
+    since = days(at, np.where(np.isnan(history.last_active), history.first, history.last_active))
+    now = no_return(history.active, tenure, since, horizon_days)
     return np.maximum(now - activity(history, at, horizon_days), 0.0)
 
 

@@ -57,6 +57,10 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         out[np.isnan(history.first)] = 0.0
         return out
 
+    def probability(self, history: History, at: float | Floats, horizon_days: float) -> Floats:
+        """The risk of each customer, 0 to 1."""
+        return sigmoid(self.baseline + self.contributions(history, at, horizon_days).sum(axis=1))
+
     def moving(self) -> Self:
         """The same baseline and only the terms whose features change while nothing but time passes."""
         return msgspec.structs.replace(
