@@ -62,9 +62,9 @@ def servers(
     with (data_dir / "servers.lock").open("w") as lock:
 
         def arrive() -> Servers | None:
-            if _lock(lock, fcntl.LOCK_SH) and (found := find(data_dir, database_url, redis_url)):
+            if hold(lock, fcntl.LOCK_SH) and (found := find(data_dir, database_url, redis_url)):
                 return found
-            if _lock(lock, fcntl.LOCK_EX) and not find(data_dir, database_url, redis_url):
+            if hold(lock, fcntl.LOCK_EX) and not find(data_dir, database_url, redis_url):
                 children.extend(_start_all([make(data_dir, durable=durable) for make in makes]))
             return None
 
@@ -73,7 +73,7 @@ def servers(
         try:
             yield found
         finally:
-            if _lock(lock, fcntl.LOCK_EX):
+            if hold(lock, fcntl.LOCK_EX):
                 _stop_all([make(data_dir) for make in makes], children)
 
 
@@ -83,7 +83,7 @@ def owning(data_dir: Path, timeout_seconds: float) -> Iterator[Callable[[], None
     then on others may use them. Raises EmbeddedError if another command still uses them after the time-out."""
     wheels.prepare(data_dir)
     with (data_dir / "servers.lock").open("w") as lock:
-        if not poll(lambda: _lock(lock, fcntl.LOCK_EX), timeout_seconds):
+        if not poll(lambda: hold(lock, fcntl.LOCK_EX), timeout_seconds):
             raise EmbeddedError(f"Another windback command uses the servers in {data_dir}; start again when it is done")
         yield lambda: fcntl.flock(lock, fcntl.LOCK_SH)
 
@@ -144,7 +144,7 @@ def _start(server: Server) -> subprocess.Popen[bytes]:
     stop(server)
     for _ in range(START_ATTEMPTS):
         with wheels.launching(server) as how:
-            child = subprocess.Popen(server.argv, **how)
+            child = subprocess.Popen(server.argv, start_new_session=True, **how)
         if _answers(child, server):
             return child
         stop(server)
@@ -166,7 +166,8 @@ def poll(condition: Callable[[], T], timeout_seconds: float) -> T:
     return value
 
 
-def _lock(file: IO[str], kind: int) -> bool:
+def hold(file: IO[str], kind: int) -> bool:
+    """Take an flock of this kind on an open file, unless another process is in the way."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -49,7 +49,8 @@ class EmbeddedError(Exception):
 
 
 class Server(NamedTuple):
-    """A server ready to be started: `with launching(server) as how: Popen(server.argv, **how)`."""
+    """A server ready to be started: `with launching(server) as how: Popen(server.argv, start_new_session=True, **how)`,
+    in a session of its own so that a terminal's Ctrl-C does not reach it."""
 
     name: str
     url: str
@@ -71,15 +72,15 @@ def load(module: str) -> Any:
 
 @contextmanager
 def launching(server: Server) -> Iterator[dict[str, Any]]:
-    """The keyword arguments with which Popen, or asyncio's, starts it: logging to its file, in a session of its own
-    so that a terminal's Ctrl-C does not reach it. Not for a server that runs already."""
+    """The keyword arguments with which Popen, or asyncio's, starts it, logging to its file. Not for a server that
+    runs already."""
     for path in server.locks:  # left by a power cut: the number in it may be another process by now
         path.unlink(missing_ok=True)
     if server.log.exists() and server.log.stat().st_size > LOG_BYTES:
         server.log.replace(server.log.with_suffix(".log.1"))
     with server.log.open("ab") as log:
         how = {"cwd": server.folder, "stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
-        yield {**how, "start_new_session": True, **server.user}
+        yield {**how, **server.user}
 
 
 def prepare(data_dir: Path) -> None:

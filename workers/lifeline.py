@@ -9,8 +9,11 @@ GRACE_SECONDS = 10.0
 
 
 def watch() -> None:
-    """Under a supervisor, a thread asks this process to stop when the supervisor is gone. Otherwise nothing."""
-    if fd := os.environ.pop(VARIABLE, None):  # our own children have not got the descriptor
+    """Under a supervisor, a thread asks this process to stop when the supervisor is gone. Otherwise nothing.
+
+    For the first process of a group: those that it starts itself don't get the descriptor, so it is taken out.
+    """
+    if fd := os.environ.pop(VARIABLE, None):
         os.set_inheritable(int(fd), False)
         threading.Thread(target=_wait, args=(int(fd),), name="lifeline", daemon=True).start()
 
