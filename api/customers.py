@@ -18,7 +18,7 @@ from scoring.levels import NAMES
 from workers.store import sql
 from workers.wire import customer_id, normal_email
 
-SORTS = {"risk": "probability", "last_seen": "last_seen", "email": 'email COLLATE "C"'}
+SORTS = {"risk": "probability", "last_seen": "last_seen", "email": "email"}
 CURSORS: dict[str, Any] = {
     "risk": tuple[str, float, UUID],
     "last_seen": tuple[str, datetime, UUID],

@@ -3,8 +3,8 @@
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 from redis import Redis
 
@@ -72,7 +72,7 @@ def process(settings: Settings, redis: Redis) -> Iterator[Process]:
 
 
 def _database(url: str, name: str) -> str:
-    return psycopg.conninfo.make_conninfo(url, dbname=name)
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
 def _execute(url: str, statement: str) -> None:

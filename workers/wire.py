@@ -7,6 +7,7 @@ an entry that is delivered twice is stored once.
 
 import hashlib
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -112,26 +113,72 @@ def rows_of(entry: Entry) -> list[Row]:
 
 def row_of(request: Request, event: Event, nonce: bytes) -> Row:
     """One event's row. `nonce` is its identity where it brings none: neither an event_id nor a timestamp."""
-    email = normal_email(event.customer_email)
+    known_customer = customer_of(request.account_id, event.customer_email)
     properties = bytes(event.properties)
-    parsed = {} if properties in EMPTY else _decode_properties(properties)
+    content = (_content if len(properties) <= REMEMBERED_BYTES else read_content)(event.event, properties)
+    occurred_us, key = request.received_us, content.key
+    if event.timestamp is not None:
+        occurred_us = microseconds(instant(event.timestamp))
+    if event.event_id is not None:
+        key = _key(b"id\0", event.event_id.encode())
+    elif event.timestamp is None:
+        key = _key(b"nonce\0", nonce)
     return Row(
-        customer_id=customer_id(request.account_id, email),
-        occurred_us=microseconds(instant(event.timestamp)) if event.timestamp is not None else request.received_us,
-        event_key=_event_key(event, parsed, nonce),
-        event=event.event,
-        properties=_storable(properties, parsed),
-        received_us=request.received_us,
-        identified=event.event_id is not None,
-        account_id=request.account_id,
-        email=email,
-        detail=detail_of(event.event, parsed),
-        value=value_of(event.event, parsed),
-        plan=plan_of(parsed),
+        known_customer.customer_id,
+        occurred_us,
+        key,
+        event.event,
+        content.properties,
+        request.received_us,
+        event.event_id is not None,
+        request.account_id,
+        known_customer.email,
+        content.detail,
+        content.value,
+        content.plan,
+    )
+
+
+class KnownCustomer(NamedTuple):
+    """Who an address belongs to."""
+
+    customer_id: str
+    email: str
+
+
+@lru_cache(maxsize=100_000)
+def customer_of(account_id: int, email: str) -> KnownCustomer:
+    """The customer of an address as it was sent."""
+    normal = normal_email(email)
+    return KnownCustomer(customer_id(account_id, normal), normal)
+
+
+class Content(NamedTuple):
+    """What an event's name and properties say: its key where it has no event_id, what is stored, and what the rollup
+    keeps of it."""
+
+    key: int
+    properties: str | None
+    detail: str
+    value: float
+    plan: str | None
+
+
+def read_content(event: str, properties: bytes) -> Content:
+    """Understand an event's properties, given as JSON; b"" where there are none."""
+    parsed = {} if properties in EMPTY else _decode_properties(properties)
+    return Content(
+        _key(b"content\0", event.encode() + b"\0" + (_encode_sorted(parsed) if parsed else b"")),
+        _storable(properties, parsed),
+        detail_of(event, parsed),
+        value_of(event, parsed),
+        plan_of(parsed),
     )
 
 
 EMPTY = (b"", b"null", b"{}")
+REMEMBERED_BYTES = 256  # the same few properties come again and again; long ones seldom do
+_content = lru_cache(maxsize=50_000)(read_content)
 
 
 def _storable(properties: bytes, parsed: dict[str, Any]) -> str | None:
@@ -142,11 +189,5 @@ def _storable(properties: bytes, parsed: dict[str, Any]) -> str | None:
     return (msgspec.json.encode(parsed) if tiny else properties).decode()
 
 
-def _event_key(event: Event, properties: dict[str, Any], nonce: bytes) -> int:
-    if event.event_id is not None:
-        identity = b"id\0" + event.event_id.encode()
-    elif event.timestamp is not None:
-        identity = b"content\0%b\0%b" % (event.event.encode(), _encode_sorted(properties) if properties else b"")
-    else:
-        identity = b"nonce\0" + nonce
-    return int.from_bytes(hashlib.blake2b(identity, digest_size=8).digest(), "big", signed=True)
+def _key(kind: bytes, identity: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(kind + identity, digest_size=8).digest(), "big", signed=True)

@@ -24,7 +24,7 @@ CREATE TABLE api_keys (
 CREATE TABLE customers (
     customer_id uuid PRIMARY KEY,
     account_id integer NOT NULL,
-    email text NOT NULL,
+    email text COLLATE "C" NOT NULL,
     first_seen timestamptz NOT NULL,
     last_seen timestamptz NOT NULL,
     rescore_at timestamptz NOT NULL,
@@ -45,7 +45,7 @@ CREATE TABLE customers (
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE INDEX customers_due ON customers (rescore_at);
-CREATE UNIQUE INDEX customers_email ON customers (account_id, email COLLATE "C", customer_id);
+CREATE UNIQUE INDEX customers_email ON customers (account_id, email, customer_id);
 CREATE INDEX customers_risk ON customers (account_id, probability, customer_id);
 CREATE INDEX customers_last_seen ON customers (account_id, last_seen, customer_id);
 
@@ -64,8 +64,8 @@ CREATE TABLE events (
 CREATE TABLE customer_days (
     customer_id uuid NOT NULL,
     day date NOT NULL,
-    event text NOT NULL,
-    detail text NOT NULL,
+    event text COLLATE "C" NOT NULL,
+    detail text COLLATE "C" NOT NULL,
     n integer NOT NULL,
     value double precision NOT NULL,
     last_at timestamptz NOT NULL,

@@ -3,7 +3,7 @@ SELECT customer_id, email, first_seen, last_seen, probability, level, state, rea
 FROM customers
 WHERE account_id = %(account_id)s
   AND (%(level)s::text IS NULL OR level = %(level)s)
-  AND (%(prefix)s::text IS NULL OR email COLLATE "C" LIKE %(prefix)s)
+  AND (%(prefix)s::text IS NULL OR email LIKE %(prefix)s)
   AND (%(first)s OR ({column}, customer_id) {compare} (%(value)s, %(customer_id)s::uuid))
 ORDER BY {column} {order}, customer_id {order}
 LIMIT %(limit)s

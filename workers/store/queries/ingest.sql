@@ -5,13 +5,13 @@ CREATE TEMPORARY TABLE IF NOT EXISTS incoming (
     customer_id uuid NOT NULL,
     occurred_us bigint NOT NULL,
     event_key bigint NOT NULL,
-    event text NOT NULL,
+    event text COLLATE "C" NOT NULL,
     properties jsonb,
     received_us bigint NOT NULL,
     identified boolean NOT NULL,
     account_id integer NOT NULL,
-    email text NOT NULL,
-    detail text NOT NULL,
+    email text COLLATE "C" NOT NULL,
+    detail text COLLATE "C" NOT NULL,
     value double precision NOT NULL,
     plan text
 ) ON COMMIT DELETE ROWS

