@@ -1,0 +1,143 @@
+"""Events a second through one ingest worker, against a bare COPY of the same events into the same table."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from redis import Redis
+
+from tests.bench import stream
+from tests.bench.measure import Line, interleaved, per_second
+from tests.bench.world import World
+from workers import ingest
+from workers.buffer import ENTRY_EVENTS, MARK_SECONDS, PUSH
+from workers.lanes import LIVE
+from workers.store import Connection, connect
+from workers.tickets import mark
+from workers.wire import EPOCH, MICROSECOND, Entry, Request, customer_id, decode_entry, encode_entry, rows_of
+
+EVENTS = 200_000
+COPY_EVENTS = 5_000
+STORED_CUSTOMERS = 50_000
+STORED_EACH = 100
+FULL = "bench_full"
+
+Stored = tuple[str, str, int, str, str | None, str]  # a row of the table events
+
+
+def run(world: World) -> list[Line]:
+    """Ours and the bare COPY; if it may take long, ours beside millions of events as well."""
+    ingest.LINGER_SECONDS = 0.001  # waiting for more is no work
+    entries = _entries(stream.events(EVENTS))
+    if world.long:
+        return [*_against_copy(world, entries), _when_full(world, entries)]
+    return _against_copy(world, entries)
+
+
+def _against_copy(world: World, entries: Sequence[bytes]) -> list[Line]:
+    rows = _stored(entries)
+    runs = {"ours": partial(_ours, world, entries), "copy": partial(_copy, world, rows)}
+    found = interleaved(runs, world.rounds)
+    return [Line("ingest, and a bare COPY", found["ours"][0], "events/s", found["copy"][0], "≥ 0.25, goal 0.35")]
+
+
+def _when_full(world: World, entries: Sequence[bytes]) -> Line:
+    with world.database(name=FULL) as url:
+        with connect(url) as connection:
+            _fill(connection)
+        runs = {"full": partial(_ours, world, entries, FULL), "empty": partial(_ours, world, entries)}
+        found = interleaved(runs, world.rounds)
+    title = f"ingest at {STORED_CUSTOMERS * STORED_EACH // 1_000_000} million events, and at none"
+    return Line(title, found["full"][0], "events/s", found["empty"][0], "goal 0.8")
+
+
+def _ours(world: World, entries: Sequence[bytes], template: str | None = None) -> list[float]:
+    with world.database(template) if template else world.database() as url, world.process(url) as process:
+        _push(process.redis, entries)
+        process.connection()
+
+        def work() -> None:
+            left = EVENTS
+            while left:
+                done = sum(ingest.drain(process, LIVE))
+                assert done, "the stream is empty, and not all of its events were stored"
+                left -= done
+
+        return per_second(EVENTS, work)
+
+
+def _copy(world: World, rows: Sequence[Stored]) -> list[float]:
+    with world.database() as url, connect(url) as connection:
+        connection.execute("CREATE TABLE bare (LIKE events INCLUDING ALL)")
+
+        def work() -> None:
+            for at in range(0, len(rows), COPY_EVENTS):
+                with (
+                    connection.transaction(),
+                    connection.cursor() as cursor,
+                    cursor.copy("COPY bare FROM STDIN") as copy,
+                ):
+                    for row in rows[at : at + COPY_EVENTS]:
+                        copy.write_row(row)
+
+        return per_second(len(rows), work)
+
+
+def _entries(events: list[dict[str, object]]) -> list[bytes]:
+    """The stream as the door would have written it: by turns a batch of 100, and 100 requests of one event."""
+    entries = []
+    for number, at in enumerate(range(0, len(events), ENTRY_EVENTS)):
+        sent = stream.bodies(events[at : at + ENTRY_EVENTS], ENTRY_EVENTS if number % 2 else 1)
+        requests = [Request(1, 1_700_000_000_000_000 + at, body) for body in sent]
+        entries.append(encode_entry(Entry(number.to_bytes(12, "big"), requests)))
+    return entries
+
+
+def _push(redis: Redis, entries: Sequence[bytes]) -> None:
+    push = redis.register_script(PUSH)
+    for entry in entries:
+        push([LIVE.stream, LIVE.ledger, mark(LIVE.queue)], [MARK_SECONDS, ENTRY_EVENTS, entry])
+
+
+def _stored(entries: Sequence[bytes]) -> list[Stored]:
+    """The same events as rows of the table, ready to be copied."""
+    return [
+        (row.customer_id, _text(row.occurred_us), row.event_key, row.event, row.properties, _text(row.received_us))
+        for entry in entries
+        for row in rows_of(decode_entry(entry))
+    ]
+
+
+def _text(microseconds: int) -> str:
+    return (EPOCH + microseconds * MICROSECOND).isoformat()
+
+
+def _fill(connection: Connection) -> None:
+    """Store months of events, those of the stream's customers among them."""
+    emails = [stream.email(number) for number in range(STORED_CUSTOMERS)]
+    given = {"emails": emails, "ids": [customer_id(1, email) for email in emails], "each": STORED_EACH}
+    connection.execute("SET statement_timeout = 0")
+    connection.execute(
+        """
+        INSERT INTO customers (customer_id, account_id, email, first_seen, last_seen, rescore_at)
+        SELECT id, 1, email, now() - interval '200 days', now() - interval '8 days', now()
+        FROM unnest(%(ids)s::uuid[], %(emails)s::text[]) AS given (id, email)
+        """,
+        given,
+    )
+    connection.execute(
+        """
+        INSERT INTO events (customer_id, occurred_at, event_key, event, properties, received_at)
+        SELECT id, at, number, 'feature_used', '{"feature": "exports", "plan": "pro"}', at
+        FROM generate_series(1, %(each)s) AS number, unnest(%(ids)s::uuid[]) AS id,
+             LATERAL (SELECT now() - interval '8 days' - (random() + 0 * number) * interval '190 days' AS at)
+        """,
+        given,
+    )
+    connection.execute(
+        """
+        INSERT INTO customer_days (customer_id, day, event, detail, n, value, last_at, plan)
+        SELECT customer_id, occurred_at::date, event, 'exports', count(*), 0, max(occurred_at), 'pro'
+        FROM events GROUP BY customer_id, occurred_at::date, event
+        """
+    )
+    connection.execute("VACUUM ANALYZE")
