@@ -26,7 +26,9 @@ class Facts(NamedTuple):
     recent_days: int
     favourite: str | None
     favourite_at: float | None
-    features: float
+    breadth: float
+    cadence: float | None  # days
+    minutes: float  # of an active day
     overdue_since: float | None
     open_tickets: int
     oldest_ticket: float | None
@@ -59,6 +61,8 @@ def facts_of(history: History, rollup: Rollup, states: Iterable[str], now: float
         _named(history.favourite, rollup.details),
         _optional(history.favourite_at),
         history.breadth.tolist(),
+        _optional(history.cadence),
+        (history.duration[:, 1] / np.maximum(history.active[:, 1], 1.0) / 60.0).tolist(),
         _optional(history.overdue_since),
         _whole(np.ceil(history.open_tickets)),
         _optional(history.oldest_ticket),

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from scoring.history import CUSTOM_HALF_LIFE, SIGNAL_HALF_LIFE, History, Signal
-from scoring.prior import days, no_return
+from scoring.prior import days, no_return, rates
 from scoring.rollup import Floats
 
 Reader = Callable[[History, float | Floats, float], Floats]
@@ -27,21 +27,35 @@ COUNT_CAP: Final = 3.0
 FADING: Final = frozenset(
     {"subscription_renewed", "subscription_upgraded", "support_ticket_resolved", "invoice_paid", "promoter"}
 )
-RISING: Final = frozenset({"silence", "ticket_waiting"})
+RISING: Final = frozenset({"silence", "ticket_waiting", "recency"})
 MOVING: Final = FADING | RISING
 
-SIGNAL_OF: Final = {
+USES, EVENT = "uses:", "event:"  # prefixes: the use of one feature, a custom event
+
+_SIGNALS: Final = {
     "detractor": "nps_response",
     "promoter": "nps_response",
+    "promoters": "nps_response",
     "ticket_waiting": "support_ticket_opened",
+    "invoices_missed": "invoice_overdue",
 }
-"""The signal that a feature is reported under, where the names differ."""
+
+
+def signal_of(feature: str) -> str:
+    """What a feature is reported under: its event where it has one."""
+    if feature.startswith(USES):
+        return "feature_used"
+    return _SIGNALS.get(feature, feature.removeprefix(EVENT))
 
 
 def read(feature: str, history: History, at: float | Floats, horizon_days: float) -> Floats:
     """One feature of every customer at an instant (epoch seconds); 0 where the account never sends its event."""
     reader = _READERS.get(feature)
-    return reader(history, at, horizon_days) if reader else _event(feature, history, at)
+    if reader:
+        return reader(history, at, horizon_days)
+    if feature.startswith(USES):
+        return damped(history.uses[feature.removeprefix(USES)])
+    return _event(feature.removeprefix(EVENT), history, at)
 
 
 def activity(history: History, at: float | Floats, horizon_days: float) -> Floats:
@@ -75,6 +89,33 @@ def promoter(history: History, at: float | Floats, horizon_days: float) -> Float
     return np.where(history.nps >= 9, np.exp2(-age / SIGNAL_HALF_LIFE["nps_response"]), 0.0)
 
 
+def tenure(history: History, at: float | Floats, horizon_days: float) -> Floats:
+    """log(1 + days) from the first event to the last engagement."""
+    return np.asarray(np.log1p(days(history.last_active, history.first)))
+
+
+def cadence(history: History, at: float | Floats, horizon_days: float) -> Floats:
+    """log of the median days from active day to active day; of 30 where there is none yet."""
+    return np.asarray(np.log(np.where(np.isnan(history.cadence), 30.0, history.cadence)))
+
+
+def trend(history: History, at: float | Floats, horizon_days: float) -> Floats:
+    """log of the rate of active days in the last week or so over that of the last quarter, at the last engagement."""
+    rate = rates(history.active, days(history.last_active, history.first))
+    return np.asarray(np.log(rate[:, 0] / rate[:, -1]))
+
+
+def session(history: History, at: float | Floats, horizon_days: float) -> Floats:
+    """log(1 + minutes) of an active day, by `duration_seconds`."""
+    return np.asarray(np.log1p(history.duration[:, 1] / np.maximum(history.active[:, 1], 1.0) / 60.0))
+
+
+def recency(history: History, at: float | Floats, horizon_days: float) -> Floats:
+    """log(1 + days) since the last engagement, since the first event where there was none."""
+    since = np.where(np.isnan(history.last_active), history.first, history.last_active)
+    return np.asarray(np.log1p(days(at, since)))
+
+
 def damped(count: Floats) -> Floats:
     """log2(1 + min(count, 3)): 0 → 0, 1 → 1, 3 and more → 2."""
     return np.asarray(np.log2(1.0 + np.minimum(count, COUNT_CAP)))
@@ -98,6 +139,15 @@ _READERS: Final[dict[str, Reader]] = {
     "ticket_waiting": ticket_waiting,
     "detractor": detractor,
     "promoter": promoter,
+    "tenure": tenure,
+    "cadence": cadence,
+    "trend": trend,
+    "session": session,
+    "recency": recency,
+    "frequency": lambda history, at, horizon_days: np.asarray(np.log1p(history.active_days)),
+    "breadth": lambda history, at, horizon_days: np.asarray(np.log1p(history.breadth)),
+    "promoters": lambda history, at, horizon_days: damped(history.promoters),
+    "invoices_missed": lambda history, at, horizon_days: _event("invoice_overdue", history, at),
     "invoice_overdue": lambda history, at, horizon_days: damped(history.overdue),
     "support_ticket_opened": lambda history, at, horizon_days: damped(history.open_tickets),
 }

@@ -26,7 +26,8 @@ SIGNAL_HALF_LIFE: Final = {  # days
     "nps_response": 90.0,
 }
 CUSTOM_HALF_LIFE: Final = 30.0  # days
-USE_HALF_LIFE: Final = 30.0  # days, of features used
+USE_HALF_LIFE: Final = 30.0  # days, of breadth and of the favourite feature
+FEATURE_HALF_LIFE: Final = 90.0  # days, of the use of one feature
 _SPAN: Final = 1 << 21  # more days, and more details, than there will ever be
 
 Index = NDArray[np.int64]
@@ -66,25 +67,30 @@ class History:
     oldest_ticket: Floats  # when the oldest open ticket was opened
     nps: Floats  # last valid score, 0 to 10
     nps_at: Floats
+    promoters: Floats  # decayed number of NPS scores of 9 and 10
     plan: Ints  # code of the last plan named, -1 none
     signals: dict[str, Signal]  # by event; what the account never sends is absent, not zero
+    uses: dict[str, Floats]  # by feature, of those asked for: decayed use
 
     def take(self, rows: NDArray[Any]) -> Self:
         """The same facts for some of the customers."""
 
         def pick(value: Any) -> Any:
-            return {k: s.take(rows) for k, s in value.items()} if isinstance(value, dict) else value[rows]
+            if isinstance(value, Signal):
+                return value.take(rows)
+            return {name: pick(part) for name, part in value.items()} if isinstance(value, dict) else value[rows]
 
         return type(self)(*(pick(getattr(self, field.name)) for field in fields(self)))
 
 
-def history_of(rollup: Rollup, now: float | Floats) -> History:
-    """The facts of each customer; `now` in epoch seconds, one for all or one each.
+def history_of(rollup: Rollup, now: float | Floats, uses: Iterable[str] = ()) -> History:
+    """The facts of each customer; `now` in epoch seconds, one for all or one each; `uses` names features of interest.
 
     The rollup must hold nothing later than `now` (`Rollup.until`, `Rollup.at`).
     """
     engagement = _is(rollup, ENGAGEMENT)[rollup.event]
     engaged, others = rollup.where(engagement), rollup.where(~engagement)
+    used = _named(_only(engaged, "feature_used"))
     last_active = _latest(engaged)
     today = np.broadcast_to(np.asarray(now) // DAY, (rollup.customers,))
     return History(
@@ -92,12 +98,13 @@ def history_of(rollup: Rollup, now: float | Floats) -> History:
         last_active=last_active,
         last_login=_latest(_only(engaged, "login")),
         **_activity(engaged, today),
-        **_features_used(_only(engaged, "feature_used")),
+        **_features_used(used),
         **_invoices(others, last_active),
         **_tickets(others),
-        **_nps(_only(others, "nps_response")),
+        **_nps(_only(others, "nps_response"), last_active),
         plan=_plan(rollup),
         signals={name: _signal(_only(others, name), name, last_active) for name in _names(others)},
+        uses={name: _use(used, name, last_active) for name in uses},
     )
 
 
@@ -150,6 +157,12 @@ def _activity(engaged: Rollup, today: Floats) -> dict[str, Any]:
     }
 
 
+def cadence_of(engaged: Rollup) -> Floats:
+    """Median days from active day to active day, of a rollup of engagement only; NaN below two."""
+    keys = _distinct(engaged.customer.astype(np.int64) * _SPAN + engaged.day)
+    return _median_gap(keys // _SPAN, keys % _SPAN, engaged.customers)
+
+
 def _decayed(owner: NDArray[Any], age: Floats, weight: Floats | None, size: int) -> Floats:
     """Sums of weights that halve with each half-life of age (days): (size, 3)."""
     out = np.zeros((size, len(HALF_LIVES)))
@@ -176,9 +189,6 @@ def _median_gap(owner: Index, day: Index, size: int) -> Floats:
 
 def _features_used(used: Rollup) -> dict[str, Any]:
     """Breadth, and the feature with the largest decayed use."""
-    named = np.array([detail != "" for detail in used.details], dtype=bool)
-    if not named.all():
-        used = used.where(named[used.detail])
     size = used.customers
     owner, detail, pair = _pairs(used)
     latest = np.zeros(len(owner))
@@ -193,6 +203,18 @@ def _features_used(used: Rollup) -> dict[str, Any]:
     favourite_at[owner[ranked]] = latest[ranked]
     freshness = np.exp2((latest - last[owner]) / DAY / USE_HALF_LIFE)
     return {"breadth": np.bincount(owner, freshness, size), "favourite": favourite, "favourite_at": favourite_at}
+
+
+def _named(used: Rollup) -> Rollup:
+    named = np.array([detail != "" for detail in used.details], dtype=bool)
+    return used if named.all() else used.where(named[used.detail])
+
+
+def _use(used: Rollup, feature: str, last_active: Floats) -> Floats:
+    rows = used.where(np.array([detail == feature for detail in used.details], dtype=bool)[used.detail])
+    age = (last_active[rows.customer] - rows.last_at) / DAY
+    weight = np.minimum(rows.n, MAX_DAILY_COUNT) * np.exp2(-age / FEATURE_HALF_LIFE)
+    return np.bincount(rows.customer, weight, rows.customers).astype(float)
 
 
 def _pairs(rows: Rollup) -> tuple[Index, Index, Index]:
@@ -276,14 +298,15 @@ def _running(owner: Index, delta: Floats, size: int) -> Floats:
     return np.asarray(np.round(np.maximum(total - lowest, 0.0), 6), np.float64)
 
 
-def _nps(responses: Rollup) -> dict[str, Any]:
+def _nps(responses: Rollup, last_active: Floats) -> dict[str, Any]:
     scores = np.array([NPS_SCORES.get(detail, -1) for detail in responses.details], dtype=float)
     valid = responses.where(scores[responses.detail] >= 0)
     score = scores[valid.detail]
     order = np.lexsort((-score, valid.last_at))
     nps = np.full(responses.customers, np.nan)
     nps[valid.customer[order]] = score[order]
-    return {"nps": nps, "nps_at": _latest(valid)}
+    promoters = _signal(valid.where(score >= 9), "nps_response", last_active).frozen
+    return {"nps": nps, "nps_at": _latest(valid), "promoters": promoters}
 
 
 def _plan(rollup: Rollup) -> Ints:

@@ -1,10 +1,10 @@
 """A model: a sum of terms in log-odds, so that every contribution is exact.
 
-    logit(risk) = baseline + Σ_terms (f(x) - f(center))
+    logit(risk) = baseline + Σ_terms (f(x) - offset)
 
-`baseline` is the log-odds of the customer of whom nothing is known. Each f is piecewise linear, a straight line where
-there are no knots. As percentage points, contributions share risk - baseline risk in proportion to their log-odds: that
-is the one allocation that keeps their signs, their order, and their sum.
+`baseline` is the log-odds of the customer of whom nothing is known: the account's base rate. Each f is piecewise
+linear, a straight line where there are no knots. As percentage points, contributions share risk - baseline risk in
+proportion to their log-odds: that is the one allocation that keeps their signs, their order, and their sum.
 """
 
 from typing import Final, Self
@@ -24,13 +24,13 @@ class Term(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     feature: str
     weights: tuple[float, ...]
     knots: tuple[float, ...] = ()
-    center: float = 0.0
+    offset: float = 0.0
 
     def at(self, x: Floats) -> Floats:
-        """f(x) - f(center), in log-odds."""
-        out = self.weights[0] * (x - self.center)
+        """f(x) - offset, in log-odds."""
+        out = self.weights[0] * x - self.offset
         for weight, knot in zip(self.weights[1:], self.knots, strict=True):
-            out = out + weight * (np.maximum(x - knot, 0.0) - max(self.center - knot, 0.0))
+            out = out + weight * np.maximum(x - knot, 0.0)
         return np.asarray(out)
 
 
@@ -45,15 +45,21 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def signals(self) -> tuple[str, ...]:
         """What the contributions are reported under, in the order of their columns."""
-        return tuple(dict.fromkeys(features.SIGNAL_OF.get(term.feature, term.feature) for term in self.terms))
+        return tuple(dict.fromkeys(features.signal_of(term.feature) for term in self.terms))
+
+    @property
+    def uses(self) -> tuple[str, ...]:
+        """The product features whose use the terms read."""
+        prefix = features.USES
+        return tuple(t.feature.removeprefix(prefix) for t in self.terms if t.feature.startswith(prefix))
 
     def contributions(self, history: History, at: float | Floats, horizon_days: float) -> Floats:
         """(customers, signals) in log-odds; with the baseline they add up to the logit of the risk."""
         column = {signal: k for k, signal in enumerate(self.signals)}
         out = np.zeros((len(history.first), len(column)))
         for term in self.terms:
-            signal = features.SIGNAL_OF.get(term.feature, term.feature)
-            out[:, column[signal]] += term.at(features.read(term.feature, history, at, horizon_days))
+            read = features.read(term.feature, history, at, horizon_days)
+            out[:, column[features.signal_of(term.feature)]] += term.at(read)
         out[np.isnan(history.first)] = 0.0
         return out
 
@@ -92,7 +98,7 @@ PRIOR: Final = Model(
     kind="prior",
     baseline=logit(BASE_RATE),
     terms=(
-        Term("activity", (1.0,), center=logit(BASE_RATE)),
+        Term("activity", (1.0,), offset=logit(BASE_RATE)),
         Term("silence", (1.0,)),
         Term("invoice_overdue", (1.2,)),
         Term("invoice_paid", (-0.2,)),

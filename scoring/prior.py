@@ -2,7 +2,7 @@
 
 Two ways lead to silence, and the formula adds their chances.
 
-*Still here, but slow.* Active days arrive at a rate whose prior is Gamma(SHAPE, RATE) and which drifts, so that evidence
+*Still here, but slow.* Active days arrive at a rate whose prior is Gamma(SHAPE, RATE) and which drifts, so evidence
 fades with a half-life. With `a` decayed active days in `t` decayed days the rate is Gamma(SHAPE + a, RATE + t), and the
 chance of none in H days is ((RATE + t) / (RATE + t + H)) ** (SHAPE + a): Fader, Hardie and Lee (2005, "Counting your
 customers the easy way", Marketing Science 24:275), with the exponential forgetting of Smith (1979, "A generalization of
@@ -45,6 +45,11 @@ def no_return(active: Floats, tenure: Floats, silence: Floats, horizon_days: flo
 def days(later: float | Floats, earlier: Floats) -> Floats:
     """Days between two instants, 0 where the earlier is unknown or not earlier."""
     return np.asarray(np.fmax((later - earlier) / DAY, 0.0))
+
+
+def rates(active: Floats, tenure: Floats) -> Floats:
+    """Expected active days a day, by half-life, at the last engagement: (customers, 3)."""
+    return np.asarray((SHAPE + active) / _exposure(tenure))
 
 
 def _exposure(tenure: Floats) -> Floats:

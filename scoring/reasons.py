@@ -37,7 +37,8 @@ def _silence(facts: Facts) -> str:
     if facts.last_active is None:
         return f"No login yet, {duration(facts.days_since(facts.first))} after the first event"
     noun = "login" if facts.last_login is not None else "activity"
-    return f"No {noun} for {duration(facts.days_since(facts.last_active))}"
+    silent = facts.days_since(facts.last_active)
+    return f"No {noun} for {duration(silent)}" if silent >= 1 else f"Last {noun} {duration(silent)} ago"
 
 
 def _activity(facts: Facts) -> str:
@@ -51,7 +52,8 @@ def _activity(facts: Facts) -> str:
 
 def _overdue(facts: Facts) -> str:
     if facts.overdue_since is None:
-        return "No invoice overdue"
+        missed = facts.last.get("invoice_overdue")
+        return "No invoice overdue" if missed is None else f"Invoice overdue on {date(missed, facts.now)}, paid since"
     return f"Invoice overdue since {date(facts.overdue_since, facts.now)}"
 
 
@@ -72,6 +74,20 @@ def _nps(facts: Facts) -> str:
     return f"NPS score {facts.nps} on {date(facts.nps_at, facts.now)}"
 
 
+def _tenure(facts: Facts) -> str:
+    return "No event yet" if facts.first is None else f"Customer since {date(facts.first, facts.now)}"
+
+
+def _cadence(facts: Facts) -> str:
+    if facts.cadence is None:
+        return "Not active on two days yet"
+    return f"Usually active every {count(max(1, round(facts.cadence)), 'day')}"
+
+
+def _use(facts: Facts) -> str:
+    return "No feature used yet" if facts.favourite is None else f"Uses {facts.favourite} most"
+
+
 def _dated(event: str, happened: str, never: str) -> Callable[[Facts], str]:
     def say(facts: Facts) -> str:
         at = facts.last.get(event)
@@ -88,6 +104,12 @@ def _last_time(event: str, facts: Facts) -> str:
 _TEXTS: Final[dict[str, Callable[[Facts], str]]] = {
     "silence": _silence,
     "activity": _activity,
+    "trend": lambda facts: f"{_activity(facts)}, against the months before",
+    "tenure": _tenure,
+    "cadence": _cadence,
+    "feature_used": _use,
+    "breadth": lambda facts: f"Uses {count(round(facts.breadth), 'feature')}",
+    "session": lambda facts: f"Active for {count(round(facts.minutes), 'minute')} a day",
     "invoice_overdue": _overdue,
     "support_ticket_opened": _tickets,
     "nps_response": _nps,

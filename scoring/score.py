@@ -11,19 +11,16 @@ from scoring.facts import facts_of
 from scoring.history import History, history_of
 from scoring.levels import NAMES, Levels
 from scoring.model import PRIOR, Model, points, sigmoid
-from scoring.prior import days
 from scoring.reasons import Reason, reasons_of
 from scoring.rollup import DAY, Floats, Rollup
+from scoring.states import ACTIVE, LAPSED, NEW, STATES, state_of
 
-STATES: Final = ("new", "active", "lapsed")
-NEW, ACTIVE, LAPSED = range(3)
-
-PATIENCE: Final = 14.0  # days of silence that never make a customer lapsed
-CADENCES: Final = 2.0  # … nor does twice the own cadence
 CONFIDENT: Final = 3  # active days from which on a history speaks for itself
 _BISECTIONS: Final = 20  # a day to a tenth of a second
 
 DEFAULT_LEVELS: Final = Levels()
+
+__all__ = ["ACTIVE", "LAPSED", "NEW", "STATES", "Scores", "score"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +57,7 @@ def score(
     if not (horizon_days > 0 and np.isfinite(horizon_days) and np.isfinite(now)):
         raise ValueError(f"horizon_days must be above 0 and now finite, not {horizon_days!r} and {now!r}")
     known = rollup.until(now)
-    history = history_of(known, now)
+    history = history_of(known, now, model.uses)
     contributions = model.contributions(history, now, horizon_days)
     probability = sigmoid(model.baseline + contributions.sum(axis=1))
     level = _level(probability, levels)
@@ -82,13 +79,6 @@ def score(
         overdue_since=[about.overdue_since for about in facts],
         nps=[about.nps for about in facts],
     )
-
-
-def state_of(history: History, at: float | Floats) -> NDArray[np.int8]:
-    """Index into STATES: new before any engagement, active while silent for no longer than is usual, else lapsed."""
-    patience = np.fmax(PATIENCE, CADENCES * history.cadence)
-    engaged = np.where(days(at, history.last_active) <= patience, ACTIVE, LAPSED)
-    return np.where(np.isnan(history.last_active), NEW, engaged).astype(np.int8)
 
 
 def _level(probability: Floats, levels: Levels) -> NDArray[np.intp]:

@@ -1,0 +1,200 @@
+"""`windback backtest`: score a file of events as of past moments, and say how good that would have been."""
+
+import csv
+import gzip
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import click
+import msgspec
+
+from scoring.backtest import Event, Report, Scored, Snapshot
+from scoring.backtest import backtest as compare
+from scoring.metrics import Metrics
+
+_FIELDS = ("event", "customer_email", "timestamp", "properties", "event_id")
+_MEASURES = ("auc", "pr_auc", "lift", "brier", "ece")
+_HEADINGS = ("AUC", "PR-AUC", "lift", "Brier", "ECE")
+
+
+@click.command("backtest")
+@click.argument("events", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--snapshots", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="CSV customer_email,as_of,lapsed (0/1): what to score, and what happened.")  # fmt: skip
+@click.option("--cutoff", "cutoffs", multiple=True, metavar="DATE",
+              help="A moment to score everybody at, with outcomes from the events. May be repeated.")  # fmt: skip
+@click.option("--horizon", default=30, show_default=True, type=click.IntRange(1, 365), help="Days ahead.")
+@click.option("--folds", default=5, show_default=True, type=click.IntRange(2, 50), help="Folds, by customer.")
+@click.option("--scores", type=click.Path(dir_okay=False, writable=True, path_type=Path),
+              help="Write customer_email,as_of,untrained,trained to this CSV file.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def backtest(
+    events: Path,
+    snapshots: Path | None,
+    cutoffs: tuple[str, ...],
+    horizon: int,
+    folds: int,
+    scores: Path | None,
+    as_json: bool,
+) -> None:
+    """Score the file EVENTS (CSV or NDJSON, plain or .gz) as of past moments, untrained and trained, beside baselines.
+
+    Needs no server. Only events up to each moment are used for it. Without --snapshots, the customers who were active
+    at each --cutoff (by default one every horizon) are scored, and "lapsed" means no login and no feature used within
+    the horizon after, or bills that tell so.
+    """
+    if snapshots and cutoffs:
+        raise click.UsageError("--snapshots and --cutoff exclude each other: snapshots bring their own moments")
+    moments = [_moment(text) for text in cutoffs]
+    skipped: list[str] = []
+    try:
+        wanted = None if snapshots is None else list(_snapshots(snapshots))
+        with _progress() as progress:
+            report, scored = compare(
+                _events(events, skipped),
+                wanted,
+                cutoffs=moments,
+                horizon_days=horizon,
+                folds=folds,
+                progress=progress,
+            )
+        if scores:
+            _write(scores, scored)
+    except (ValueError, OSError, EOFError) as error:
+        raise click.ClickException(" ".join(str(error).split())) from None
+    if skipped:
+        click.echo(f"{len(skipped)} lines of {events} were skipped; the first: {skipped[0]}", err=True)
+    click.echo(msgspec.json.encode(report).decode() if as_json else _table(report))
+
+
+def _moment(text: str) -> float:
+    try:
+        return _epoch(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no ISO 8601 date or time", param_hint="--cutoff") from None
+
+
+def _epoch(text: str) -> float:
+    at = datetime.fromisoformat(text.strip())
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int], None] | None]:
+    """A counter on a terminal, nothing in a pipe."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    yield lambda count: click.echo(f"\r{count:,} events read", nl=False, err=True)
+    click.echo(err=True)
+
+
+def _open(path: Path) -> IO[str]:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _events(path: Path, skipped: list[str]) -> Iterator[Event]:
+    """The events of a file; lines that are none are noted in `skipped`."""
+    is_csv = ".csv" in (suffix.lower() for suffix in path.suffixes)
+    with _open(path) as file:
+        read = _csv_events if is_csv else _json_events
+        for number, found in read(file):
+            try:
+                yield _event(found() if callable(found) else found)
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+                skipped.append(
+                    f"line {number}: {error!r}" if isinstance(error, KeyError) else f"line {number}: {error}"
+                )
+
+
+def _event(raw: dict[str, Any]) -> Event:
+    name, email, properties = raw["event"], raw["customer_email"].strip().lower(), raw.get("properties") or {}
+    if not isinstance(name, str) or not name or not email or not isinstance(properties, dict):
+        raise ValueError("event, customer_email or properties is not what it should be")
+    return Event(email, name, _epoch(raw["timestamp"]), properties)
+
+
+def _json_events(file: IO[str]) -> Iterator[tuple[int, Callable[[], Any]]]:
+    decode = msgspec.json.Decoder().decode
+    for number, line in enumerate(file, 1):
+        if not line.isspace():
+            yield number, lambda line=line: decode(line)  # type: ignore[misc]
+
+
+def _csv_events(file: IO[str]) -> Iterator[tuple[int, Callable[[], Any]]]:
+    reader = csv.DictReader(file)
+    missing = {"event", "customer_email", "timestamp"} - set(reader.fieldnames or ())
+    if missing:
+        raise ValueError(f"the CSV header lacks {', '.join(sorted(missing))}")
+    for row in reader:
+        yield reader.line_num, lambda row=row: _from_csv(row)  # type: ignore[misc]
+
+
+def _from_csv(row: dict[str, Any]) -> dict[str, Any]:
+    """Columns beside the known ones are properties; a `properties` column holds JSON."""
+    properties = msgspec.json.decode(row["properties"]) if row.get("properties") else {}
+    properties |= {name: _value(text) for name, text in row.items() if name and name not in _FIELDS and text}
+    return {**row, "properties": properties}
+
+
+def _value(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text
+
+
+def _snapshots(path: Path) -> Iterator[Snapshot]:
+    with _open(path) as file:
+        reader = csv.DictReader(file)
+        missing = {"customer_email", "as_of", "lapsed"} - set(reader.fieldnames or ())
+        if missing:
+            raise ValueError(f"{path}: the CSV header lacks {', '.join(sorted(missing))}")
+        for row in reader:
+            if row["lapsed"] not in ("0", "1"):
+                raise ValueError(f"{path} line {reader.line_num}: lapsed must be 0 or 1, not {row['lapsed']!r}")
+            yield Snapshot(row["customer_email"].strip().lower(), _epoch(row["as_of"]), int(row["lapsed"]))
+
+
+def _write(path: Path, scored: list[Scored]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("customer_email", "as_of", "untrained", "trained"))
+        for one in scored:
+            as_of = datetime.fromtimestamp(one.at, UTC).isoformat().replace("+00:00", "Z")
+            trained = "" if one.trained is None else f"{one.trained:.9g}"
+            writer.writerow((one.customer, as_of, f"{one.untrained:.9g}", trained))
+
+
+def _table(report: Report) -> str:
+    rows = {**report.baselines, "untrained": report.untrained, "trained": report.trained}
+    base = report.untrained
+    lines = [
+        f"{report.events:,} events, {base.snapshots:,} snapshots of {report.customers:,} customers, "
+        f"{base.lapses:,} lapsed within {report.horizon_days:g} days ({base.base_rate:.1%})",
+        "",
+        f"{'':26}" + "".join(f"{heading:>9}" for heading in _HEADINGS),
+        *(_line(name, found) for name, found in rows.items()),
+        "",
+        f"trained and baselines: {report.folds} folds by customer"
+        if report.trained
+        else "trained: not possible with fewer than 20 lapses",
+        "",
+        "calibration, by tenths of risk" + "".join(f"{heading:>12}" for heading in ("said", "happened")),
+    ]
+    best = report.trained or report.untrained
+    lines += [f"{k:>2} ({b.customers:,} snapshots)".ljust(30) + f"{b.said:12.3f}{b.happened:12.3f}"
+              for k, b in enumerate(best.bins, 1)]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _line(name: str, found: Metrics | None) -> str:
+    values = [None if found is None else getattr(found, measure) for measure in _MEASURES]
+    label = name.replace("_", " ")
+    return f"{label:26}" + "".join(f"{'-' if value is None else format(value, '.4f'):>9}" for value in values)

@@ -1,0 +1,27 @@
+"""States: whether silence is still a risk, or already a fact."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scoring.history import History
+from scoring.prior import days
+from scoring.rollup import Floats
+
+STATES: Final = ("new", "active", "lapsed")
+NEW, ACTIVE, LAPSED = range(3)
+
+PATIENCE: Final = 14.0  # days of silence that never make a customer lapsed
+CADENCES: Final = 2.0  # … nor does twice the own cadence
+
+
+def patience(cadence: Floats) -> Floats:
+    """Days of silence after which a customer is lapsed, by the median days between active days (NaN: not known)."""
+    return np.fmax(PATIENCE, CADENCES * cadence)
+
+
+def state_of(history: History, at: float | Floats) -> NDArray[np.int8]:
+    """Index into STATES: new before any engagement, active while silent for no longer than is usual, else lapsed."""
+    engaged = np.where(days(at, history.last_active) <= patience(history.cadence), ACTIVE, LAPSED)
+    return np.where(np.isnan(history.last_active), NEW, engaged).astype(np.int8)

@@ -1,0 +1,176 @@
+"""Learning an account's own model from what became of its customers.
+
+By the number of lapses in the sample:
+
+| lapses | what is fitted |
+|---|---|
+| under 20 | nothing: the day-one formula stands |
+| 20 to 49 | its intercept and slope |
+| from 50 | MAP logistic regression, shrunk to the formula |
+| from 250, and 1,000 customers | also an additive, monotone challenger: piecewise-linear terms |
+
+Custom events enter only where a score test conditional on the model, with one snapshot a customer, finds something:
+Benjamini and Hochberg's false discovery rate is held at 10 %, and at most 20 enter. One that is in use stays until its
+p-value is above 0.3.
+"""
+
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from scoring import features
+from scoring.fit import recalibrated, regression
+from scoring.logistic import discoveries, score_tests
+from scoring.metrics import Metrics, metrics_of
+from scoring.model import PRIOR, Model
+from scoring.rollup import DAY
+from scoring.samples import BASELINES, ELIGIBLE, Sample
+
+RECALIBRATE, REGRESS, CHALLENGE = 20, 50, 250  # lapses
+CHALLENGE_CUSTOMERS: Final = 1000
+FALSE_DISCOVERIES: Final = 0.10
+LEAVES: Final = 0.3  # p-value
+MOST_CUSTOM: Final = 20
+CUSTOM_LAPSES: Final = 10
+HOLDOUT: Final = 0.3  # the latest share of snapshots
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """Where a custom event stands with the model."""
+
+    event: str
+    customers: int  # who sent it, of `customers_needed`
+    lapses: int  # among them
+    p_value: float | None  # None until it has the volume
+    in_use: bool
+    customers_needed: int = ELIGIBLE
+    lapses_needed: int = CUSTOM_LAPSES
+
+
+class Training(msgspec.Struct, frozen=True):
+    """The model to use from now on, and how it and its rivals did on the holdout."""
+
+    model: Model
+    replaced: bool
+    snapshots: int
+    lapses: int
+    customers: int
+    holdout: dict[str, Metrics]  # by kind: "in use", "recalibrated", "map", "additive"; empty when there was none
+    candidates: list[Candidate]
+
+
+def train(sample: Sample, current: Model = PRIOR, *, version: str = "trained", horizon_days: float = 30) -> Training:
+    """Fit on the earlier snapshots, compare on the later ones, refit the winner on all of them.
+
+    The model in use stays unless a rival has a lower log loss and no lower lift on the holdout.
+    """
+    early, late = forward_split(sample, horizon_days)
+    current = _readable(current, sample)
+    holdout = {}
+    if late.lapsed.any():
+        rivals = {"in use": current} | _rivals(early, current, version)
+        holdout = {kind: metrics_of(late.lapsed, late.probability(model)) for kind, model in rivals.items()}
+    winner = _winner(holdout)
+    model = current if winner == "in use" else _rivals(sample, current, version)[winner]
+    return Training(
+        model=model,
+        replaced=winner != "in use",
+        snapshots=len(sample.lapsed),
+        lapses=int(sample.lapsed.sum()),
+        customers=len(np.unique(sample.customer)),
+        holdout=holdout,
+        candidates=candidates_of(sample, model),
+    )
+
+
+def fit(sample: Sample, current: Model = PRIOR, version: str = "fitted") -> Model:
+    """The regression, recalibration or formula that the number of lapses allows, without a comparison."""
+    lapses = int(sample.lapsed.sum())
+    if lapses < RECALIBRATE or lapses == len(sample.lapsed):
+        return PRIOR
+    return recalibrated(sample, PRIOR, version) if lapses < REGRESS else _map(sample, current, version)
+
+
+def forward_split(sample: Sample, horizon_days: float) -> tuple[Sample, Sample]:
+    """Earlier and later snapshots; those whose outcome was open when the later ones begin are in neither."""
+    if not len(sample.at):
+        return sample, sample
+    start = float(np.quantile(sample.at, 1 - HOLDOUT))
+    return sample.rows(sample.at + horizon_days * DAY <= start), sample.rows(sample.at >= start)
+
+
+def candidates_of(sample: Sample, current: Model) -> list[Candidate]:
+    """Where each custom event of the sample stands, given everything else that is known."""
+    names = [name for name in sample.columns if name.startswith(features.EVENT)]
+    if not names or not len(sample.x):
+        return []
+    one = sample.rows(_one_each(sample))
+    sent = one.select(names) > 0
+    customers, lapses = sent.sum(axis=0), (sent & (one.lapsed == 1)[:, None]).sum(axis=0)
+    eligible = np.flatnonzero((customers >= ELIGIBLE) & (lapses >= CUSTOM_LAPSES))
+    p_values = np.ones(len(names))
+    if len(eligible):
+        base = _regular(sample)
+        plain = regression(one, base, "test")
+        tested = one.select([names[k] for k in eligible])
+        p_values[eligible] = score_tests(one.select(base), one.lapsed, one.probability(plain), tested)
+    known = {term.feature for term in current.terms}
+    stays = np.array([name in known for name in names]) & (p_values <= LEAVES)
+    found = np.zeros(len(names), dtype=bool)
+    found[eligible] = discoveries(p_values[eligible], FALSE_DISCOVERIES)
+    best = sorted(np.flatnonzero(found | stays).tolist(), key=lambda k: (p_values[k], names[k]))[:MOST_CUSTOM]
+    return [
+        Candidate(
+            event=name.removeprefix(features.EVENT),
+            customers=int(customers[k]),
+            lapses=int(lapses[k]),
+            p_value=float(p_values[k]) if k in eligible else None,
+            in_use=k in best,
+        )
+        for k, name in enumerate(names)
+    ]
+
+
+def _map(sample: Sample, current: Model, version: str, additive: bool = False) -> Model:
+    chosen = [features.EVENT + c.event for c in candidates_of(sample, current) if c.in_use]
+    return regression(sample, [*_regular(sample), *chosen], version, additive)
+
+
+def _regular(sample: Sample) -> list[str]:
+    return [name for name in sample.columns if not name.startswith(features.EVENT) and name not in BASELINES]
+
+
+def _one_each(sample: Sample) -> NDArray[np.intp]:
+    """One snapshot a customer, spread over time: tests need rows that are independent."""
+    order = np.lexsort((sample.at, sample.customer))
+    _, start, count = np.unique(sample.customer[order], return_index=True, return_counts=True)
+    return np.asarray(order[start + np.arange(len(start)) * 7919 % count])
+
+
+def _readable(model: Model, sample: Sample) -> Model:
+    """The model without terms on features that the account no longer has."""
+    terms = tuple(term for term in model.terms if term.feature in sample.columns)
+    return msgspec.structs.replace(model, terms=terms)
+
+
+def _rivals(sample: Sample, current: Model, version: str) -> dict[str, Model]:
+    lapses, rivals = int(sample.lapsed.sum()), {}
+    if lapses == len(sample.lapsed) or lapses < RECALIBRATE:
+        return {}
+    rivals["recalibrated"] = recalibrated(sample, current, version)
+    if lapses >= REGRESS:
+        rivals["map"] = _map(sample, current, version)
+    if lapses >= CHALLENGE and len(np.unique(sample.customer)) >= CHALLENGE_CUSTOMERS:
+        rivals["additive"] = _map(sample, current, version, additive=True)
+    return rivals
+
+
+def _winner(holdout: dict[str, Metrics]) -> str:
+    """The lowest log loss among those that are not worse in lift than the model in use."""
+    if not holdout:
+        return "in use"
+    floor = holdout["in use"].lift or 0.0
+    fair = {kind: found.log_loss for kind, found in holdout.items() if (found.lift or 0.0) >= floor}
+    return min(fair, key=lambda kind: fair[kind])
