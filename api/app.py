@@ -37,7 +37,7 @@ def create_app(settings: Settings) -> Starlette:
     settings.needs("database_url", "redis_url")
     assert settings.redis_url
     assert settings.database_url
-    redis = _door_redis(settings.redis_url)
+    redis = door_redis(settings.redis_url)
     tickets_redis = redis_client(settings.redis_url)
     issue = _ticket_issuer(tickets_redis)
     writers = {name: Writer(redis, lane, issue) for name, lane in LANES.items()}
@@ -77,7 +77,7 @@ def create_app(settings: Settings) -> Starlette:
     )
 
 
-def _door_redis(url: str) -> Redis:
+def door_redis(url: str) -> Redis:
     """A client that says within a second that it can't: no waiting, no second try behind our back."""
     return Redis.from_url(
         url,

@@ -139,10 +139,11 @@ def check(body: bytes, now: float) -> Checked:
 
 
 def _quick(body: bytes, now: float) -> Checked:
-    events = _decode_batch(body).events if b'"events"' in body else [_decode_event(body)]
+    is_batch = b'"events"' in body
+    events = _decode_batch(body).events if is_batch else [_decode_event(body)]
     if not 1 <= len(events) <= MAX_BATCH or NUL_ESCAPE in body:
         raise Unusual
-    plain = len(body) <= MAX_PROPERTIES_BYTES and _is_flat(body, events)
+    plain = len(body) <= MAX_PROPERTIES_BYTES and _is_flat(body, events, is_batch)
     newest = 0.0
     latest = now + AHEAD_SECONDS
     for event in events:
@@ -163,16 +164,16 @@ def _quick(body: bytes, now: float) -> Checked:
     return Checked(body, len(events), newest)
 
 
-def _is_flat(body: bytes, events: list[Event]) -> bool:
+def _is_flat(body: bytes, events: list[Event], is_batch: bool) -> bool:
     """Whether no property holds an object or a list, judged by the brackets alone."""
     objects = len(events) + sum(event.properties is not None for event in events)
-    return body.count(b"{") <= objects + 1 and body.count(b"[") <= 1
+    return body.count(b"{") <= objects + is_batch and body.count(b"[") <= is_batch
 
 
 def _slow(body: bytes, now: float) -> Checked:
     fields = _readable(_decode_raw, body)
     if "events" not in fields:
-        return _sort_out([body], now, single=True, ignored=[])
+        return _sort_out(body, [body], now, [])
     if "event" in fields:
         raise _nothing_valid([Rejected(0, "events", "events_invalid", "Send either one event or `events`, not both.")])
     try:
@@ -183,7 +184,7 @@ def _slow(body: bytes, now: float) -> Checked:
         raise _nothing_valid([Rejected(0, "events", "events_invalid", "`events` is empty; send 1 to 100 events.")])
     if len(raws) > MAX_BATCH:
         raise Refused("batch_too_large", f"The batch has {len(raws)} events; at most {MAX_BATCH} are taken. Split it.")
-    return _sort_out(raws, now, single=False, ignored=[Ignored(0, name) for name in fields if name != "events"])
+    return _sort_out(body, raws, now, [Ignored(0, name) for name in fields if name != "events"])
 
 
 def _readable(decode: Callable[[bytes], Any], body: bytes) -> Any:
@@ -200,7 +201,7 @@ def _readable(decode: Callable[[bytes], Any], body: bytes) -> Any:
         raise Refused("malformed_json", f"The body can't be read: {error}.") from None
 
 
-def _sort_out(raws: list[bytes], now: float, single: bool, ignored: list[Ignored]) -> Checked:
+def _sort_out(body: bytes, raws: list[bytes], now: float, ignored: list[Ignored]) -> Checked:
     good: list[bytes] = []
     rejected: list[Rejected] = []
     newest = 0.0
@@ -214,8 +215,8 @@ def _sort_out(raws: list[bytes], now: float, single: bool, ignored: list[Ignored
             rejected.append(Rejected(index, *fault))
     if not good:
         raise _nothing_valid(rejected)
-    body = good[0] if single else b'{"events":[' + b",".join(good) + b"]}"
-    return Checked(body, len(good), newest, rejected, ignored)
+    kept = b'{"events":[' + b",".join(good) + b"]}" if rejected else body
+    return Checked(kept, len(good), newest, rejected, ignored)
 
 
 def _nothing_valid(rejected: list[Rejected]) -> Refused:

@@ -18,7 +18,7 @@ from scoring.levels import NAMES
 from workers.store import sql
 from workers.wire import customer_id, normal_email
 
-SORTS = {"risk": "probability", "last_seen": "last_seen", "email": "email"}
+SORTS = {"risk": ("probability", "real"), "last_seen": ("last_seen", "timestamptz"), "email": ("email", "text")}
 CURSORS: dict[str, Any] = {
     "risk": tuple[str, float, UUID],
     "last_seen": tuple[str, datetime, UUID],
@@ -97,14 +97,15 @@ async def list_customers(request: Request) -> Response:
     account_id = await _account(request)
     sort = paging.choice(request, "sort", [sign + name for name in SORTS for sign in ("", "-")], "-risk") or ""
     name = sort.removeprefix("-")
-    order, compare = DIRECTIONS["-" if sort.startswith("-") else ""]
+    column, kind = SORTS[name]
     after = paging.position(request, CURSORS[name])
     if after is not None and after[0] != sort:
         raise Refused("invalid_parameter", f"`cursor` belongs to a list sorted by {after[0]}.")
     size = paging.limit(request)
-    query = (
-        sql("list_customers").replace("{column}", SORTS[name]).replace("{order}", order).replace("{compare}", compare)
-    )
+    order, compare = DIRECTIONS["-" if sort.startswith("-") else ""]
+    query = sql("list_customers")
+    for mark, word in {"{column}": column, "{type}": kind, "{order}": order, "{compare}": compare}.items():
+        query = query.replace(mark, word)
     rows = await _fetch(
         request,
         query,
@@ -120,11 +121,10 @@ async def list_customers(request: Request) -> Response:
     )
     page = rows[:size]
     more = len(rows) > size
-    position = {"risk": "probability", "last_seen": "last_seen", "email": "email"}[name]
     return _answer(
         {
             "customers": [_in_list(row) for row in page],
-            "next_cursor": paging.cursor(sort, page[-1][position], page[-1]["customer_id"]) if more else None,
+            "next_cursor": paging.cursor(sort, page[-1][column], page[-1]["customer_id"]) if more else None,
         }
     )
 

@@ -97,9 +97,7 @@ def test_what_is_stored_leaves_the_buffer(process: Process, redis: Redis) -> Non
     assert redis.hgetall(LIVE.ledger) == {b"accepted": b"2", b"settled": b"2"}
 
 
-def test_a_customer_is_not_rescored_more_often_than_every_few_seconds(
-    process: Process, connection: Connection
-) -> None:
+def test_a_customer_is_not_rescored_more_often_than_every_few_seconds(process: Process, connection: Connection) -> None:
     ingested(process, event())
     connection.execute("UPDATE customers SET scored_at = now(), rescore_at = now() + interval '1 day'")
     ingested(process, event())

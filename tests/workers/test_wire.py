@@ -23,7 +23,9 @@ def test_a_single_event_and_a_batch_give_the_same_row() -> None:
 
 
 def test_the_same_customer_is_meant_however_the_address_is_written() -> None:
-    assert row(customer_email="  Jane@Example.COM ").customer_id == row().customer_id == customer_id(1, "jane@example.com")
+    assert (
+        row(customer_email="  Jane@Example.COM ").customer_id == row().customer_id == customer_id(1, "jane@example.com")
+    )
 
 
 def test_accounts_do_not_share_customers() -> None:
@@ -66,7 +68,9 @@ def test_two_equal_events_of_one_batch_without_identity_are_two() -> None:
 
 
 def test_an_event_id_decides_alone() -> None:
-    assert row(event_id="a", event="x", batch_id=b"1").event_key == row(event_id="a", event="y", batch_id=b"2").event_key
+    assert (
+        row(event_id="a", event="x", batch_id=b"1").event_key == row(event_id="a", event="y", batch_id=b"2").event_key
+    )
     assert row(event_id="a").event_key != row(event_id="b").event_key
     assert row(event_id="a").identified
 

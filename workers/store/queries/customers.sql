@@ -4,7 +4,7 @@ FROM customers
 WHERE account_id = %(account_id)s
   AND (%(level)s::text IS NULL OR level = %(level)s)
   AND (%(prefix)s::text IS NULL OR email LIKE %(prefix)s)
-  AND (%(first)s OR ({column}, customer_id) {compare} (%(value)s, %(customer_id)s::uuid))
+  AND (%(first)s OR ({column}, customer_id) {compare} (%(value)s::{type}, %(customer_id)s::uuid))
 ORDER BY {column} {order}, customer_id {order}
 LIMIT %(limit)s
 

@@ -1,0 +1,52 @@
+"""The service in this process, over real servers, and keys for it."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from redis import Redis
+from starlette.testclient import TestClient
+
+from api.app import create_app
+from workers import ingest, keys, rescore
+from workers.keys import NewKey
+from workers.lanes import LANES
+from workers.process import Process
+from workers.settings import Settings
+from workers.store import Connection
+
+Json = Any
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[TestClient]:
+    """The service, without a key."""
+    with TestClient(create_app(settings), raise_server_exceptions=False) as made:
+        yield made
+
+
+@pytest.fixture
+def key(connection: Connection, redis: Redis) -> NewKey:
+    """A secret key of the account `acme`."""
+    return keys.create(connection, redis, "acme")
+
+
+@pytest.fixture
+def acme(client: TestClient, key: NewKey) -> TestClient:
+    """The service, with a secret key."""
+    client.headers["X-API-Key"] = key.secret
+    return client
+
+
+@pytest.fixture
+def work(process: Process, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Do what the workers would: store what is in the buffer, score who is due."""
+    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
+    monkeypatch.setattr(rescore, "LINGER_SECONDS", 0.001)
+
+    def run() -> None:
+        for lane in LANES.values():
+            ingest.drain(process, lane)
+        rescore.drain(process)
+
+    return run

@@ -1,0 +1,81 @@
+import threading
+
+import pytest
+from redis import Redis
+
+from tests.waiting import wait_until
+from tests.workers.events import count, event, push_events
+from workers import clock, ingest, tickets
+from workers.ingest import drain
+from workers.keys import MIRROR
+from workers.lanes import HISTORY, LIVE
+from workers.process import Process
+from workers.store import Connection
+
+
+def test_one_clock_is_active(redis: Redis) -> None:
+    assert clock.holds_lease(redis, "one")
+    assert not clock.holds_lease(redis, "two")
+    assert clock.holds_lease(redis, "one")
+
+
+def test_a_clock_that_stops_gives_its_lease_back(redis: Redis) -> None:
+    clock.holds_lease(redis, "one")
+    clock.release(redis, "two")
+    assert not clock.holds_lease(redis, "two")
+    clock.release(redis, "one")
+    assert clock.holds_lease(redis, "two")
+
+
+def test_the_lease_of_a_dead_clock_ends_by_itself(redis: Redis) -> None:
+    clock.holds_lease(redis, "dead")
+    assert 0 < redis.pttl(clock.LEASE) <= clock.LEASE_SECONDS * 1000
+
+
+def test_a_waiting_buffer_without_a_ticket_gets_one(process: Process, redis: Redis) -> None:
+    """A ticket that was lost with its process does not stop the line."""
+    push_events(redis, event(), lane=HISTORY)
+    redis.set(tickets.mark(HISTORY.queue), 1)  # whoever set it is dead
+    clock.call_ingest(process)
+    clock.call_ingest(process)
+    assert tickets.waiting(redis, HISTORY.queue) == 1
+    assert tickets.waiting(redis, LIVE.queue) == 0
+
+
+def test_a_due_customer_gets_a_ticket(
+    process: Process, redis: Redis, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
+    clock.call_score(process)
+    assert tickets.waiting(redis, "score") == 0
+    push_events(redis, event())
+    drain(process, LIVE)
+    redis.flushall()
+    clock.call_score(process)
+    clock.call_score(process)
+    assert tickets.waiting(redis, "score") == 1
+
+
+def test_old_event_ids_are_forgotten(
+    process: Process, redis: Redis, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
+    push_events(redis, event(event_id="old"), event(event_id="new"))
+    drain(process, LIVE)
+    connection.execute(
+        "UPDATE event_ids SET received_at = now() - interval '36 days' WHERE event_key = (SELECT min(event_key) FROM event_ids)"
+    )
+    clock.prune_event_ids(process)
+    assert count(connection, "event_ids") == 1
+
+
+def test_a_running_clock_does_its_duties_until_it_is_stopped(process: Process, redis: Redis) -> None:
+    push_events(redis, event())
+    thread = threading.Thread(target=clock.run, args=(process,))
+    thread.start()
+    try:
+        wait_until(lambda: tickets.waiting(redis, LIVE.queue) and redis.exists(MIRROR))
+    finally:
+        process.stopping.set()
+        thread.join()
+    assert not redis.exists(clock.LEASE)
