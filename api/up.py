@@ -168,7 +168,8 @@ async def _run(plan: Plan, servers: list[Server], share: Callable[[], None]) -> 
             share()
             secret = await asyncio.to_thread(_set_up, plan)
             await _start_processes(plan, children)
-            click.echo(_welcome(plan, secret))
+            with suppress(OSError):  # nobody reads it
+                click.echo(_welcome(plan, secret))
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             say("stopping; Ctrl-C again to hurry")
@@ -184,7 +185,8 @@ def _stop_on_signals(hurry: asyncio.Event) -> None:
     task = asyncio.current_task()
     assert task
     signals = iter([task.cancel])
-    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    hangup = [] if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [signal.SIGHUP]  # as nohup sets it
+    for signum in (signal.SIGINT, signal.SIGTERM, *hangup):
         asyncio.get_running_loop().add_signal_handler(signum, lambda: next(signals, hurry.set)())
 
 

@@ -17,11 +17,13 @@ from urllib.parse import quote
 
 SYSTEM_USER = "windback"  # PostgreSQL refuses to run as root
 SOCKET_PATH_BYTES = 100  # Linux allows 107, macOS 103
-POSTGRES_SOCKET = ".s.PGSQL.5432"
+POSTGRES_PORT = 5432  # which names the socket; given everywhere, lest PGPORT in the environment decides
+POSTGRES_SOCKET = f".s.PGSQL.{POSTGRES_PORT}"
 LOG_BYTES = 10_000_000
 
 POSTGRES_OPTIONS = {
     "listen_addresses": "",
+    "port": str(POSTGRES_PORT),
     "unix_socket_permissions": "0700",
     "shared_buffers": "128MB",
     "max_connections": "100",
@@ -92,7 +94,8 @@ def prepare(data_dir: Path) -> None:
 def urls(data_dir: Path) -> tuple[str, str]:
     """Where PostgreSQL and Valkey of this folder listen, if they run."""
     sockets = str((data_dir / "run").resolve())
-    return f"postgresql://postgres@/postgres?host={quote(sockets, safe='')}", f"unix://{quote(sockets)}/redis.sock"
+    postgres_url = f"postgresql://postgres@/postgres?host={quote(sockets, safe='')}&port={POSTGRES_PORT}"
+    return postgres_url, f"unix://{quote(sockets)}/redis.sock"
 
 
 def postgres(data_dir: Path, *, durable: bool = True) -> Server:

@@ -152,6 +152,15 @@ def test_a_path_too_long_for_a_socket(tmp_path: Path) -> None:
     (data_dir / "run").readlink().rmdir()
 
 
+def test_what_the_environment_says_about_other_servers_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"PGPORT": "6000", "PGDATABASE": "none", "PGUSER": "nobody", "LC_ALL": "xx_YY.UTF-8"}.items():
+        monkeypatch.setenv(name, value)
+    with embedded.servers(tmp_path, durable=False) as servers:
+        write(servers, "a")
+
+
 def test_a_given_url_takes_the_place_of_its_server(tmp_path: Path) -> None:
     with embedded.servers(tmp_path, database_url="postgresql://elsewhere/db", durable=False) as servers:
         assert servers.database_url == "postgresql://elsewhere/db"
