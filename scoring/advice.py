@@ -135,13 +135,18 @@ def _ago(facts: Facts, event: str) -> str:
 
 def _known(facts: Facts) -> dict[str, Any]:
     """What a message may mention; only what is known."""
-    known = {
-        "plan": facts.plan,
-        "favourite_feature": facts.favourite,
-        "last_seen": None if facts.last_active is None else date(facts.last_active, facts.now),
-        "days_silent": None if facts.last_active is None else int(facts.days_since(facts.last_active)),
-        "open_tickets": facts.open_tickets or None,
-        "days_overdue": None if facts.overdue_since is None else int(facts.days_since(facts.overdue_since)),
-        "nps": facts.nps,
-    }
-    return {name: value for name, value in known.items() if value is not None}
+    known: dict[str, Any] = {}
+    if facts.plan is not None:
+        known["plan"] = facts.plan
+    if facts.favourite is not None:
+        known["favourite_feature"] = facts.favourite
+    if facts.last_active is not None:
+        known["last_seen"] = date(facts.last_active, facts.now)
+        known["days_silent"] = int(facts.days_since(facts.last_active))
+    if facts.open_tickets:
+        known["open_tickets"] = facts.open_tickets
+    if facts.overdue_since is not None:
+        known["days_overdue"] = int(facts.days_since(facts.overdue_since))
+    if facts.nps is not None:
+        known["nps"] = facts.nps
+    return known

@@ -123,14 +123,23 @@ def _only(rollup: Rollup, event: str) -> Rollup:
 
 
 def _latest(rollup: Rollup) -> Floats:
-    out = np.full(rollup.customers, np.nan)
-    np.fmax.at(out, rollup.customer, rollup.last_at)
-    return out
+    return _by_owner(np.maximum, rollup.customer, rollup.last_at, rollup.customers)
 
 
 def _earliest(rollup: Rollup) -> Floats:
-    out = np.full(rollup.customers, np.nan)
-    np.fmin.at(out, rollup.customer, rollup.last_at)
+    return _by_owner(np.minimum, rollup.customer, rollup.last_at, rollup.customers)
+
+
+def _by_owner(extreme: np.ufunc, owner: NDArray[Any], values: Floats, size: int) -> Floats:
+    """The largest or smallest value of each owner, NaN where there is none; rows mostly come sorted by owner."""
+    out = np.full(size, np.nan)
+    if not len(owner):
+        return out
+    if (owner[1:] < owner[:-1]).any():
+        order = np.argsort(owner, kind="stable")
+        owner, values = owner[order], values[order]
+    start = np.flatnonzero(np.append(True, owner[1:] != owner[:-1]))
+    out[owner[start]] = extreme.reduceat(values, start)
     return out
 
 
@@ -145,8 +154,7 @@ def _activity(engaged: Rollup, today: Floats) -> dict[str, Any]:
     size = engaged.customers
     keys = _distinct(engaged.customer.astype(np.int64) * _SPAN + engaged.day)
     owner, day = keys // _SPAN, keys % _SPAN
-    last_day = np.zeros(size)
-    np.maximum.at(last_day, owner, day.astype(float))
+    last_day = np.nan_to_num(_by_owner(np.maximum, owner, day.astype(float), size))
     age = last_day[owner] - day
     return {
         "active": _decayed(owner, age, None, size),
@@ -192,9 +200,10 @@ def _features_used(used: Rollup) -> dict[str, Any]:
     size = used.customers
     owner, detail, pair = _pairs(used)
     latest = np.zeros(len(owner))
-    np.maximum.at(latest, pair, used.last_at)
-    last = np.zeros(size)
-    np.maximum.at(last, owner, latest)
+    latest[pair] = used.last_at  # the last one written stays: the latest, where rows come in order of time
+    if (latest[pair] < used.last_at).any():
+        np.maximum.at(latest, pair, used.last_at)
+    last = _by_owner(np.maximum, owner, latest, size)
     share = np.exp2((used.last_at - last[used.customer]) / (DAY * USE_HALF_LIFE))
     use = np.bincount(pair, share * np.minimum(used.n, MAX_DAILY_COUNT), len(owner))
     ranked = np.lexsort((_ranks(used.details)[detail], use))
@@ -283,8 +292,7 @@ def _tickets(others: Rollup) -> dict[str, Any]:
     total = np.bincount(owner, n, size)
     so_far = np.cumsum(n) - (np.cumsum(total) - total)[owner]
     waiting = so_far > (total - still_open)[owner] + 1e-6
-    oldest = np.full(size, np.nan)
-    np.fmin.at(oldest, owner[waiting], at[waiting])
+    oldest = _by_owner(np.minimum, owner[waiting], at[waiting], size)
     return {"open_tickets": still_open, "oldest_ticket": oldest}
 
 

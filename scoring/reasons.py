@@ -11,7 +11,7 @@ TOP: Final = 3  # a direction
 WORTH_SAYING: Final = 0.5  # percentage points
 
 
-class Reason(msgspec.Struct, frozen=True):
+class Reason(msgspec.Struct, frozen=True, gc=False):
     """One part of a risk: percentage points (positive raises it) and what they rest on."""
 
     signal: str
@@ -21,10 +21,10 @@ class Reason(msgspec.Struct, frozen=True):
 
 def reasons_of(signals: tuple[str, ...], points: list[float], facts: Facts) -> list[Reason]:
     """The largest contributions of one customer, those that raise the risk first."""
-    said = sorted((value, k) for k, value in enumerate(points) if abs(value) >= WORTH_SAYING)
-    up = [pair for pair in said[-TOP:][::-1] if pair[0] > 0]
-    down = [pair for pair in said[:TOP] if pair[0] < 0]
-    return [Reason(signals[k], round(value, 2), text_of(signals[k], facts)) for value, k in up + down]
+    said = [(value, k) for k, value in enumerate(points) if value >= WORTH_SAYING or value <= -WORTH_SAYING]
+    said.sort()
+    chosen = [pair for pair in said[: -TOP - 1 : -1] if pair[0] > 0] + [pair for pair in said[:TOP] if pair[0] < 0]
+    return [Reason(signals[k], value, text_of(signals[k], facts)) for value, k in chosen]
 
 
 def text_of(signal: str, facts: Facts) -> str:
