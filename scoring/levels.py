@@ -6,7 +6,7 @@ NAMES = ("low", "medium", "high", "critical")
 
 
 class Levels(NamedTuple):
-    """The probabilities (0–1) at which a risk becomes medium, high and critical."""
+    """The probabilities (0 to 1) at which a risk becomes medium, high and critical."""
 
     medium: float = 0.20
     high: float = 0.50

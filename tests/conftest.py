@@ -1,4 +1,4 @@
-"""Real servers for whatever crosses Postgres or Redis: started once; each test gets a fresh database, an empty Redis."""
+"""Real servers for whatever crosses Postgres or Redis, started once: each test has its own database, an empty Redis."""
 
 import itertools
 from collections.abc import Iterator

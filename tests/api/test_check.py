@@ -179,7 +179,7 @@ def test_an_unknown_field_is_ignored_and_told() -> None:
     [([None], NOW), (["2025-12-01", None], NOW), (["2025-11-01", "2025-11-03", "2025-11-02"], 1762128000.0)],
 )
 def test_the_newest_event_decides_the_lane(timestamps: list[str | None], newest: float) -> None:
-    events = [GOOD | {"timestamp": timestamp} for timestamp in timestamps]
+    events: list[dict[str, Any]] = [{**GOOD, "timestamp": timestamp} for timestamp in timestamps]
     assert checked({"events": events}).newest == newest
     assert checked({"events": [*events, GOOD | {"event": ""}]}).newest == newest
 
@@ -198,7 +198,7 @@ def test_any_bytes_whatever_are_judged(body: bytes) -> None:
     try:
         assert checked(body).events >= 1
     except Refused as refusal:
-        assert refusal.code in CODES
+        assert refusal.code in CODES  # noqa: PT017
 
 
 @given(st.lists(EVENTS | st.just(GOOD), min_size=1, max_size=6))
@@ -207,7 +207,7 @@ def test_whatever_is_taken_can_be_stored_and_the_rest_is_named(events: list[dict
     try:
         found = checked({"events": events})
     except Refused as refusal:
-        assert refusal.code == "invalid_event"
+        assert refusal.code == "invalid_event"  # noqa: PT017
         return
     assert found.events + len(found.rejected) == len(events)
     assert len(rows_of(Entry(b"", [Request(1, 0, found.body)]))) == found.events

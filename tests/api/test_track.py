@@ -82,10 +82,10 @@ def test_what_was_accepted_can_be_read_back_equal(acme: TestClient, work: Callab
         ("sk_live_ä", "invalid_api_key"),
     ],
 )
-def test_a_wrong_key_is_refused(client: TestClient, sent: str | None, code: str, redis: Redis, acme: TestClient) -> None:
-    del client.headers["X-API-Key"]
+def test_a_wrong_key_is_refused(acme: TestClient, redis: Redis, sent: str | None, code: str) -> None:
+    del acme.headers["X-API-Key"]
     headers = {} if sent is None else {"X-API-Key": sent.encode()}
-    assert refusal(post(client, event(), headers=headers)) == (401, code)
+    assert refusal(post(acme, event(), headers=headers)) == (401, code)
     assert redis.xlen(LIVE.stream) == 0
 
 

@@ -62,9 +62,8 @@ def test_old_event_ids_are_forgotten(
     monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
     push_events(redis, event(event_id="old"), event(event_id="new"))
     drain(process, LIVE)
-    connection.execute(
-        "UPDATE event_ids SET received_at = now() - interval '36 days' WHERE event_key = (SELECT min(event_key) FROM event_ids)"
-    )
+    old = "UPDATE event_ids SET received_at = now() - interval '36 days' WHERE event_key = %s"
+    connection.execute(old, connection.execute("SELECT min(event_key) FROM event_ids").fetchone())
     clock.prune_event_ids(process)
     assert count(connection, "event_ids") == 1
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import msgspec
 import pytest
 from redis import Redis
@@ -8,7 +10,7 @@ from workers.store import Connection
 
 
 def mirrored(redis: Redis) -> dict[str, Key]:
-    fields = redis.hgetall(MIRROR)
+    fields: Any = redis.hgetall(MIRROR)
     assert fields.pop(MIRRORED.encode()) == b"1"
     return {field.decode(): msgspec.json.decode(value, type=Key) for field, value in fields.items()}
 

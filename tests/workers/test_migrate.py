@@ -71,7 +71,7 @@ def test_every_table_of_customers_data_can_be_distributed_by_customer(database_u
     """
     tables = ["customers", "events", "customer_days", "event_ids", "dead_letters", "risk_history"]
     with connect(database_url) as connection:
-        found = dict(connection.execute(first_columns, [tables]).fetchall())
+        found: dict[str, str] = dict(connection.execute(first_columns, [tables]).fetchall())
     assert found == dict.fromkeys(tables, "customer_id")
 
 

@@ -1,4 +1,5 @@
 import zlib
+from typing import Any
 
 import fakeredis
 import pytest
@@ -42,7 +43,8 @@ def test_a_ticket_carries_no_data_and_nothing_executable(redis: fakeredis.FakeRe
     (job,) = Queue("score", connection=redis, serializer="json").jobs
     assert (job.func_name, list(job.args), job.kwargs) == ("workers.jobs.score", [], {})
     assert job.description == "score ticket"
-    assert zlib.decompress(redis.hget(job.key, "data")).startswith(b"[")
+    data: Any = redis.hget(job.key, "data")
+    assert zlib.decompress(data).startswith(b"[")
 
 
 def test_a_finished_ticket_leaves_nothing_behind(redis: fakeredis.FakeRedis) -> None:
@@ -51,4 +53,4 @@ def test_a_finished_ticket_leaves_nothing_behind(redis: fakeredis.FakeRedis) -> 
     )
     SimpleWorker(["score"], connection=redis, serializer="json").work(burst=True, logging_level="WARNING")
     assert FailedJobRegistry("score", connection=redis, serializer="json").count == 0
-    assert not [key for key in redis.keys("rq:job:*")]
+    assert not redis.keys("rq:job:*")

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -6,7 +7,7 @@ from tests.workers.events import T0, entry, event, request
 from workers.wire import Entry, Request, Row, customer_id, decode_entry, encode_entry, instant, microseconds, rows_of
 
 
-def row(*, batch_id: bytes = b"batch", **fields: object) -> Row:
+def row(*, batch_id: bytes = b"batch", **fields: Any) -> Row:
     (only,) = rows_of(entry(request(event(**fields)), batch_id=batch_id))
     return only
 
@@ -51,7 +52,7 @@ def test_the_same_content_at_the_same_instant_has_the_same_key_whatever_the_orde
 
 
 @pytest.mark.parametrize("other", [{"event": "logout"}, {"properties": {"a": 1}}])
-def test_other_content_has_another_key(other: dict[str, object]) -> None:
+def test_other_content_has_another_key(other: dict[str, Any]) -> None:
     assert row(timestamp="2025-12-01").event_key != row(timestamp="2025-12-01", **other).event_key
 
 

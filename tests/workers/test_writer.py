@@ -2,6 +2,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -28,7 +29,8 @@ async def writing(url: str, issue: Callable[[str], Coroutine[None, None, None]] 
 
 
 def entries(redis: Redis) -> list[tuple[int, Entry]]:
-    return [(int(fields[b"n"]), decode_entry(fields[b"entry"])) for _, fields in redis.xrange(LIVE.stream)]
+    found: Any = redis.xrange(LIVE.stream)
+    return [(int(fields[b"n"]), decode_entry(fields[b"entry"])) for _, fields in found]
 
 
 def test_requests_that_come_together_share_a_write(redis_url: str, redis: Redis) -> None:

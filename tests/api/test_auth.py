@@ -1,0 +1,82 @@
+import asyncio
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from api.app import door_redis
+from api.auth import REMEMBER_KEYS, Keys
+from api.errors import Refused
+from workers import keys as all_keys
+from workers.keys import NewKey
+from workers.store import Connection
+
+
+def scope(secret: str | bytes) -> dict[str, Any]:
+    value = secret if isinstance(secret, bytes) else secret.encode()
+    return {"headers": [(b"host", b"x"), (b"x-api-key", value)]}
+
+
+def looked_up(redis_url: str, *secrets: str) -> list[object]:
+    """What becomes of some look-ups: the account, or the code of the refusal."""
+
+    async def run() -> list[object]:
+        redis = door_redis(redis_url)
+        keys = Keys(redis)
+        found: list[object] = []
+        for secret in secrets:
+            try:
+                found.append((await keys.of(scope(secret))).account_id)
+            except Refused as refused:
+                found.append(refused.code)
+        await redis.aclose()
+        return found
+
+    return asyncio.run(run())
+
+
+@pytest.fixture
+def key(connection: Connection, redis: Redis) -> NewKey:
+    return all_keys.create(connection, redis, "acme")
+
+
+def test_a_key_is_looked_up_once(key: NewKey, redis: Redis, redis_url: str) -> None:
+    redis.config_resetstat()
+    assert looked_up(redis_url, key.secret, key.secret, f" {key.secret} ") == [1, 1, 1]
+    assert redis.info("commandstats")["cmdstat_hmget"]["calls"] == 1
+
+
+def test_an_unknown_key_is_looked_up_once(key: NewKey, redis: Redis, redis_url: str) -> None:
+    redis.config_resetstat()
+    assert looked_up(redis_url, "sk_live_no", "sk_live_no") == ["invalid_api_key"] * 2
+    assert redis.info("commandstats")["cmdstat_hmget"]["calls"] == 1
+
+
+def test_what_cannot_be_a_key_is_not_looked_up(redis_url: str) -> None:
+    nowhere = "redis://127.0.0.1:1"
+    assert looked_up(nowhere, "", "hello", "sk_live_" + "x" * 300) == [
+        "missing_api_key",
+        "invalid_api_key",
+        "invalid_api_key",
+    ]
+
+
+def test_a_look_up_without_redis_says_try_again(redis_url: str) -> None:
+    assert looked_up("redis://127.0.0.1:1", "sk_live_x") == ["buffer_unavailable"]
+
+
+def test_memory_holds_no_key_and_stays_bounded(key: NewKey, redis_url: str) -> None:
+    """Guessing keys costs the guesser, not us."""
+
+    async def run() -> Keys:
+        redis = door_redis(redis_url)
+        keys = Keys(redis)
+        await keys.of(scope(key.secret))
+        for n in range(REMEMBER_KEYS + 10):
+            keys._remember(all_keys.digest(b"%d" % n), None)
+        await redis.aclose()
+        return keys
+
+    remembered = asyncio.run(run())._remembered
+    assert len(remembered) <= REMEMBER_KEYS
+    assert all(len(digest) == 32 for digest in remembered)

@@ -1,0 +1,83 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from redis import Redis
+
+from api.cli import main
+from workers import keys
+from workers.store import Connection
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(database_url: str, redis_url: str, tmp_path: Path) -> Run:
+    """Run `windback` with servers of one's own."""
+
+    def invoke(*arguments: str, **environment: str) -> Result:
+        servers = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "WINDBACK_DATA_DIR": str(tmp_path)}
+        return CliRunner().invoke(main, arguments, env=servers | environment)
+
+    return invoke
+
+
+def test_a_key_is_made_shown_once_listed_and_revoked(run: Run, connection: Connection, redis: Redis) -> None:
+    made = run("keys", "create", "--account", "acme")
+    secret = made.stdout.strip()
+    assert (made.exit_code, secret[:8]) == (0, "sk_live_")
+    assert keys.known(connection, secret)
+    listed = run("keys", "list").stdout
+    assert secret not in listed
+    assert "acme" in listed
+    assert "works" in listed
+    (only,) = keys.listed(connection)
+    assert run("keys", "revoke", str(only.key_id)).exit_code == 0
+    assert not keys.known(connection, secret)
+    assert "revoked" in run("keys", "list").stdout
+
+
+def test_a_publishable_key_has_its_limit(run: Run, connection: Connection) -> None:
+    made = run("keys", "create", "--account", "acme", "--publishable", "--rate-limit", "7")
+    assert made.stdout.startswith("pk_live_")
+    assert [(key.publishable, key.rate_limit) for key in keys.listed(connection)] == [(True, 7)]
+
+
+def test_migrating_says_what_was_done(run: Run) -> None:
+    assert run("migrate").stdout == "nothing to apply: the schema is current\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "exit_code", "words"),
+    [
+        (["keys", "revoke", "99"], {}, 1, "there is no key 99"),
+        (["keys", "revoke", "x"], {}, 2, "not a valid integer"),
+        (["keys", "create"], {}, 2, "--account"),
+        (["keys", "create", "--account", " "], {}, 2, "blank"),
+        (["keys", "create", "--account", "a", "--rate-limit", "0"], {}, 2, "--rate-limit"),
+        (["nothing"], {}, 2, "No such command"),
+        (["migrate"], {"DATABASE_URL": "mysql://x"}, 1, "DATABASE_URL is wrong"),
+        (["migrate"], {"DATABASE_URL": "postgresql://127.0.0.1:1/x"}, 1, "DATABASE_URL: "),
+        (["keys", "list"], {"DATABASE_URL": "postgresql://127.0.0.1:1/x"}, 1, "DATABASE_URL: "),
+        (["keys", "create", "--account", "a"], {"REDIS_URL": "redis://127.0.0.1:1"}, 1, "REDIS_URL: "),
+        (["migrate"], {"PORT": "x"}, 1, "PORT is wrong"),
+    ],
+)
+def test_what_goes_wrong_is_said_in_one_line(
+    run: Run, arguments: list[str], environment: dict[str, str], exit_code: int, words: str
+) -> None:
+    result = run(*arguments, **environment)
+    assert result.exit_code == exit_code
+    assert words in result.stderr
+    assert result.stdout == ""
+    if exit_code == 1:
+        assert len(result.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("command", [[], ["up"], ["migrate"], ["keys"], ["keys", "create"], ["keys", "revoke"]])
+def test_everything_has_help(command: list[str]) -> None:
+    result = CliRunner().invoke(main, [*command, "--help"])
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Usage:")
