@@ -1,8 +1,8 @@
 """Subscribers with known hazards, and the best that anybody could say about them.
 
-Every customer visits with an own daily chance and leaves for good with an own daily hazard, which complaints raise for a
-month. Nobody sees the leaving itself. The `oracle` knows every chance and hazard but, like everybody, not who has left:
-its filter over {here, gone} is the optimum for this world, so a score can be measured against it.
+Every customer visits with an own daily chance and leaves for good with an own daily hazard, which complaints raise for
+a month. Nobody sees the leaving itself. The `oracle` knows every chance and hazard but, like everybody, not who has
+left: its filter over {here, gone} is the optimum for this world, so a score can be measured against it.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ COMPLAINTS = {
 
 @dataclass(frozen=True)
 class World:
-    """A simulated log: `visits` and `here` are (customers, days), `oracle` P(no visit in the horizon) at each day's end."""
+    """A simulated log: `visits` and `here` are (customers, days), `oracle` P(no visit ahead) at the end of each day."""
 
     rollup: Rollup
     visits: NDArray[np.bool_]
@@ -47,8 +47,8 @@ class World:
 
     def snapshots(self, every: int = 15, warm_up: int = 30) -> tuple[Any, Floats, NDArray[np.int64], Floats]:
         """(customers, instants, lapsed, oracle) of who was seen in the 14 days before, at ends of days."""
-        customers, days = self.visits.shape
-        seen = [[], [], [], []]  # type: ignore[var-annotated]
+        days = self.visits.shape[1]
+        seen: tuple[list[Any], ...] = ([], [], [], [])
         for day in range(warm_up, days - self.horizon, every):
             risky = np.flatnonzero(self.visits[:, max(0, day - 13) : day + 1].any(axis=1))
             seen[0].append(risky)
@@ -119,5 +119,8 @@ def _rollup(visits: NDArray[np.bool_], events: dict[str, NDArray[np.bool_]], rng
     for event, happened in {"login": visits, **events}.items():
         who, day = np.nonzero(happened)
         at = (START + day) * DAY + rng.uniform(0, DAY - 2, len(day))
-        rows += [(c, START + d, event, "", 1, 0.0, t, None) for c, d, t in zip(who, day, at, strict=True)]
+        rows += [
+            (c, START + d, event, "", 1, 0.0, t, None)
+            for c, d, t in zip(who.tolist(), day.tolist(), at.tolist(), strict=True)
+        ]
     return Rollup.from_rows(len(visits), rows)
