@@ -1,24 +1,21 @@
 """`windback up`: the servers, the processes of the Procfile, a first account and its key, on one machine."""
 
 import asyncio
-import errno
-import fcntl
 import http.client
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 import psycopg
 import redis
 
-from api import embedded, processes, wheels
+from api import embedded, preflight, processes, wheels
+from api.preflight import Plan, UpError
 from api.supervisor import Child, stop_all, voice
 from api.wheels import EmbeddedError, Server
 from workers import keys, settings, store
@@ -29,30 +26,6 @@ ACCOUNT = "default"
 LEFTOVERS_SECONDS = 12.0  # in which what a killed supervisor left behind is gone
 READY_SECONDS = 60.0
 STOP_SECONDS = 3.0  # for the web process, then the workers and the clock, then the servers: ten seconds in all
-
-
-class UpError(Exception):
-    """`windback up` can't go on. The message says why, and what to do."""
-
-
-class Plan(NamedTuple):
-    """What is to run, and where. A server whose URL is None is an embedded one."""
-
-    host: str
-    port: int
-    data_dir: Path
-    workers: int
-    database_url: str | None
-    redis_url: str | None
-
-    @property
-    def reached(self) -> str:
-        """The address to connect to, which a wildcard is not."""
-        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
-
-    @property
-    def url(self) -> str:
-        return f"http://{f'[{self.reached}]' if ':' in self.reached else self.reached}:{self.port}"
 
 
 @click.command()
@@ -80,69 +53,11 @@ def up(host: str, port: int | None, data_dir: Path | None, workers: int) -> None
 
 def run(plan: Plan) -> None:
     """Run it all until SIGINT, SIGTERM or SIGHUP. Raises UpError, EmbeddedError."""
-    _check_urls(plan)
-    with _alone(plan) as after_a_kill:
-        _check_port(plan, LEFTOVERS_SECONDS if after_a_kill else 0.0)
+    preflight.check_urls(plan)
+    with preflight.alone(plan) as after_a_kill:
+        preflight.check_port(plan, LEFTOVERS_SECONDS if after_a_kill else 0.0)
         with _servers(plan) as (servers, share):
             asyncio.run(_run(plan, servers, share))
-
-
-def running(data_dir: Path) -> str | None:
-    """The URL of the `windback up` that runs on this data folder, if there is one."""
-    with suppress(OSError), (data_dir / "lock").open() as lock:
-        if not embedded.hold(lock, fcntl.LOCK_SH):
-            return lock.read()
-    return None
-
-
-def _check_urls(plan: Plan) -> None:
-    for name, url in (("DATABASE_URL", plan.database_url), ("REDIS_URL", plan.redis_url)):
-        if url and (reason := embedded.trouble(url)):
-            raise UpError(f"{name}: {reason}")
-
-
-@contextmanager
-def _alone(plan: Plan) -> Iterator[bool]:
-    """Be the only one on the data folder. Yields whether the last one was killed."""
-    try:
-        wheels.prepare(plan.data_dir)
-        lock = (plan.data_dir / "lock").open("a+")
-    except OSError as error:
-        raise UpError(f"--data-dir {plan.data_dir} can't be used: {error.strerror}") from None
-    with lock:
-        if not embedded.poll(lambda: embedded.hold(lock, fcntl.LOCK_EX), 1.0):
-            raise UpError(f"already running on {running(plan.data_dir)}")
-        lock.seek(0)
-        after_a_kill = bool(lock.read())
-        lock.truncate(0)
-        lock.write(plan.url)
-        lock.flush()
-        try:
-            yield after_a_kill
-        finally:
-            lock.truncate(0)
-
-
-def _check_port(plan: Plan, patience_seconds: float) -> None:
-    deadline = time.monotonic() + patience_seconds
-    while error := _refusal(plan):
-        if error.errno != errno.EADDRINUSE:
-            raise UpError(f"Can't listen on {plan.host} port {plan.port}: {error.strerror}")
-        if time.monotonic() >= deadline:
-            raise UpError(f"Port {plan.port} is in use; choose another with --port")
-        time.sleep(0.1)
-
-
-def _refusal(plan: Plan) -> OSError | None:
-    """Why the address can't be listened on."""
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(plan.host, plan.port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        return error
-    return None
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from api import embedded, wheels
+from api import embedded, preflight, wheels
 from tests.waiting import wait_until
 
 WINDBACK = [sys.executable, "-c", "from api.cli import main; main()"]
@@ -221,8 +221,9 @@ def test_only_one_runs_on_a_data_folder(tmp_path: Path) -> None:
         with cleaned(Up(tmp_path / "second", "--data-dir", str(up.data_dir))) as second:
             assert second.process.wait(10) == 1
             assert second.err == f"Error: already running on http://127.0.0.1:{up.port}\n"
-        assert up.is_ready()
+        assert preflight.running(up.data_dir) == f"http://127.0.0.1:{up.port}"
         up.stop()
+        assert preflight.running(up.data_dir) is None
 
 
 def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path) -> None:
