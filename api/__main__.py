@@ -15,7 +15,7 @@ GRACE_SECONDS = 5
 def factory() -> Starlette:
     """The app of one web process, from the environment."""
     configured = settings.load()
-    logs.configure(configured.log_level)
+    logs.configure(configured)
     lifeline.watch()
     return create_app(configured)
 

@@ -63,7 +63,7 @@ def main(kind: str) -> None:
         configured.needs("database_url", "redis_url")
     except settings.SettingsError as error:
         raise click.ClickException(str(error)) from None
-    logs.configure(configured.log_level)
+    logs.configure(configured)
     lifeline.watch()
     assert configured.redis_url
     process = Process(configured, redis_client(configured.redis_url))

@@ -3,13 +3,16 @@
 import logging
 import sys
 
+from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
+from workers.settings import Settings
+
 FIELDS = "%(asctime)s %(levelname)s %(name)s %(message)s"
-STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+STANDARD = [*RESERVED_ATTRS, "color_message"]  # the last one is uvicorn's
 
 
-class LineFormatter(logging.Formatter):
+class TextFormatter(logging.Formatter):
     """For people: the message, and after it whatever else the record carries."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -18,12 +21,13 @@ class LineFormatter(logging.Formatter):
         return f"{line}  {extra}" if extra else line
 
 
-def configure(level: str) -> None:
+def configure(settings: Settings) -> None:
     """Send everything to standard error, ours and the libraries'."""
     handler = logging.StreamHandler(sys.stderr)
-    if sys.stderr.isatty():
-        handler.setFormatter(LineFormatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    if settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty()):
+        handler.setFormatter(TextFormatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     else:
-        handler.setFormatter(JsonFormatter(FIELDS, rename_fields={"asctime": "time", "levelname": "level"}))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+        names = {"asctime": "time", "levelname": "level"}
+        handler.setFormatter(JsonFormatter(FIELDS, rename_fields=names, reserved_attrs=STANDARD))
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     logging.getLogger("rq").setLevel(logging.WARNING)  # a line a job, where we log a line a batch

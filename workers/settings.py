@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -32,6 +32,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     web_processes: Annotated[int, Meta(ge=1, le=64)] = 1
     data_dir: Path = Path(".windback")
     log_level: Annotated[str, Meta(pattern="^(?i:debug|info|warning|error)$")] = "info"
+    log_format: Literal["auto", "text", "json"] = "auto"
     horizon_days: Annotated[int, Meta(ge=1, le=365)] = 30
     level_medium: Percent = 20.0
     level_high: Percent = 50.0
