@@ -9,14 +9,13 @@ from starlette.applications import Starlette
 from api.app import create_app
 from workers import lifeline, logs, settings
 
-GRACE_SECONDS = 5
+GRACE_SECONDS = 2
 
 
 def factory() -> Starlette:
     """The app of one web process, from the environment."""
     configured = settings.load()
     logs.configure(configured)
-    lifeline.watch()
     return create_app(configured)
 
 
@@ -28,6 +27,7 @@ def main() -> None:
         configured.needs("database_url", "redis_url")
     except settings.SettingsError as error:
         raise click.ClickException(str(error)) from None
+    lifeline.watch()
     uvicorn.run(
         "api.__main__:factory",
         factory=True,

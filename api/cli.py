@@ -14,6 +14,7 @@ import click
 import psycopg
 from redis.exceptions import RedisError
 
+from api.backtest import backtest
 from api.embedded import EmbeddedError, Servers, servers
 from api.up import up
 from workers import keys, settings
@@ -63,6 +64,7 @@ def main() -> None:
 
 
 main.add_command(up)
+main.add_command(backtest)
 
 
 @main.command("migrate")

@@ -1,6 +1,6 @@
 """The hot route: bytes in, events to the buffer, ok out. A plain ASGI endpoint, without Request or Response objects."""
 
-import logging
+import asyncio
 import time
 import zlib
 from http import HTTPStatus
@@ -17,8 +17,7 @@ from workers.lanes import HISTORY, HISTORY_AFTER_SECONDS, LANES, LIVE
 from workers.wire import Request
 from workers.writer import BufferUnavailable, Writer
 
-log = logging.getLogger(__name__)
-
+BODY_SECONDS = 20.0  # in which a body has to arrive
 ANY_ORIGIN: Headers = ((b"access-control-allow-origin", b"*"),)
 PREFLIGHT: Headers = (
     *ANY_ORIGIN,
@@ -89,14 +88,18 @@ async def _other_method(scope: Scope, send: Send) -> None:
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes:
-    """The body, decompressed. Raises Refused: payload_too_large, malformed_gzip, unsupported_encoding."""
+    """The body, decompressed. Raises Refused: what the table says of bodies."""
     encoding = header(scope, b"content-encoding").strip().lower()
     if encoding not in (b"", b"identity", b"gzip"):
         raise Refused("unsupported_encoding")
     length = header(scope, b"content-length")
     if length.isdigit() and int(length) > MAX_BODY_BYTES:
         raise Refused("payload_too_large")
-    return await (_gzip_body(receive) if encoding == b"gzip" else _plain_body(receive))
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await (_gzip_body(receive) if encoding == b"gzip" else _plain_body(receive))
+    except TimeoutError:
+        raise Refused("body_timeout") from None
 
 
 async def _next(receive: Receive) -> tuple[bytes, bool]:

@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import os
+import sys
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -160,8 +161,9 @@ def _urls(plan: Plan) -> tuple[str, str]:
 
 def _environment(plan: Plan) -> dict[str, str]:
     database_url, redis_url = _urls(plan)
+    watched = {"WINDBACK_LOG_FORMAT": "text"} if sys.stderr.isatty() else {}
     return processes.environment(
-        os.environ,
+        {**watched, **os.environ},
         DATABASE_URL=database_url,
         REDIS_URL=redis_url,
         PORT=plan.port,

@@ -22,6 +22,11 @@ class Worker(SimpleWorker):
     max_connection_wait_time = 2.0
     process: Process
 
+    def _install_signal_handlers(self) -> None:
+        super()._install_signal_handlers()  # type: ignore[no-untyped-call]
+        if self.process.stopping.is_set():  # asked before RQ listened
+            self._stop_requested = True
+
     def handle_warm_shutdown_request(self) -> None:
         self.process.stopping.set()
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]

@@ -1,6 +1,7 @@
+import asyncio
 import gzip
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
@@ -8,6 +9,8 @@ import pytest
 from redis import Redis
 from starlette.testclient import TestClient
 
+from api import track
+from api.app import create_app
 from api.errors import CODES
 from tests.waiting import wait_until
 from tests.workers.events import count, event
@@ -211,11 +214,35 @@ def test_redis_away_is_503_and_over_by_itself(acme: TestClient, redis: Redis) ->
 
 
 def test_the_door_works_while_postgres_is_away(settings: Settings, key: NewKey) -> None:
-    from api.app import create_app
-
     away = msgspec.structs.replace(settings, database_url="postgresql://127.0.0.1:1/nowhere")
     with TestClient(create_app(away)) as client:
         client.headers["X-API-Key"] = key.secret
         assert post(client, event()).content == OK
         assert client.get("/readyz").status_code == 200
         assert refusal(client.get("/api/v1/customers")) == (503, "store_unavailable")
+
+
+def test_a_body_that_does_not_arrive_is_given_up(acme: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def slow() -> AsyncIterator[bytes]:
+        yield b'{"event":'
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(track, "BODY_SECONDS", 0.05)
+    app, headers = acme.app, [(b"x-api-key", acme.headers["X-API-Key"].encode())]
+    parts = slow()
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": await anext(parts), "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def call() -> None:
+        scope = {"type": "http", "method": "POST", "path": TRACK, "headers": headers, "query_string": b""}
+        await app(scope, receive, send)
+
+    assert acme.portal
+    acme.portal.call(call)
+    assert sent[0]["status"] == 408
+    assert b"body_timeout" in sent[1]["body"]
