@@ -17,6 +17,7 @@ from scoring.backtest import backtest as compare
 from scoring.metrics import Metrics
 
 _FIELDS = ("event", "customer_email", "timestamp", "properties", "event_id")
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 _MEASURES = ("auc", "pr_auc", "lift", "brier", "ece")
 _HEADINGS = ("AUC", "PR-AUC", "lift", "Brier", "ECE")
 
@@ -117,7 +118,10 @@ def _event(raw: dict[str, Any]) -> Event:
     name, email, properties = raw["event"], raw["customer_email"].strip().lower(), raw.get("properties") or {}
     if not isinstance(name, str) or not name or not email or not isinstance(properties, dict):
         raise ValueError("event, customer_email or properties is not what it should be")
-    return Event(email, name, _epoch(raw["timestamp"]), properties)
+    at = _epoch(raw["timestamp"])
+    if at < _EARLIEST:
+        raise ValueError("timestamp is before 2000-01-01")
+    return Event(email, name, at, properties)
 
 
 def _json_events(file: IO[str]) -> Iterator[tuple[int, Callable[[], Any]]]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoring.events import ENGAGEMENT, MAX_DAILY_COUNT, NPS_SCORES
+from scoring.reduce import SPAN, Index, by_owner, distinct, median_gap, ranks, running
 from scoring.rollup import DAY, Floats, Ints, Rollup
 
 HALF_LIVES: Final = np.array([7.0, 30.0, 90.0])  # days, of activity
@@ -28,9 +29,6 @@ SIGNAL_HALF_LIFE: Final = {  # days
 CUSTOM_HALF_LIFE: Final = 30.0  # days
 USE_HALF_LIFE: Final = 30.0  # days, of breadth and of the favourite feature
 FEATURE_HALF_LIFE: Final = 90.0  # days, of the use of one feature
-_SPAN: Final = 1 << 21  # more days, and more details, than there will ever be
-
-Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,52 +121,36 @@ def _only(rollup: Rollup, event: str) -> Rollup:
 
 
 def _latest(rollup: Rollup) -> Floats:
-    return _by_owner(np.maximum, rollup.customer, rollup.last_at, rollup.customers)
+    return by_owner(np.maximum, rollup.customer, rollup.last_at, rollup.customers)
 
 
 def _earliest(rollup: Rollup) -> Floats:
-    return _by_owner(np.minimum, rollup.customer, rollup.last_at, rollup.customers)
-
-
-def _by_owner(extreme: np.ufunc, owner: NDArray[Any], values: Floats, size: int) -> Floats:
-    """The largest or smallest value of each owner, NaN where there is none; rows mostly come sorted by owner."""
-    out = np.full(size, np.nan)
-    if not len(owner):
-        return out
-    if (owner[1:] < owner[:-1]).any():
-        order = np.argsort(owner, kind="stable")
-        owner, values = owner[order], values[order]
-    start = np.flatnonzero(np.append(True, owner[1:] != owner[:-1]))
-    out[owner[start]] = extreme.reduceat(values, start)
-    return out
-
-
-def _distinct(keys: Index) -> Index:
-    """Sorted distinct keys; cheap where they come sorted, as they do from the database."""
-    if not (keys[1:] >= keys[:-1]).all():
-        keys = np.sort(keys)
-    return keys[np.append(True, keys[1:] != keys[:-1])] if len(keys) else keys
+    return by_owner(np.minimum, rollup.customer, rollup.last_at, rollup.customers)
 
 
 def _activity(engaged: Rollup, today: Floats) -> dict[str, Any]:
     size = engaged.customers
-    keys = _distinct(engaged.customer.astype(np.int64) * _SPAN + engaged.day)
-    owner, day = keys // _SPAN, keys % _SPAN
-    last_day = np.nan_to_num(_by_owner(np.maximum, owner, day.astype(float), size))
+    owner, day = days_of(engaged)
+    last_day = np.nan_to_num(by_owner(np.maximum, owner, day.astype(float), size))
     age = last_day[owner] - day
     return {
         "active": _decayed(owner, age, None, size),
         "active_days": np.bincount(owner, minlength=size).astype(float),
         "recent_days": np.bincount(owner[day > today[owner] - 30], minlength=size).astype(float),
-        "cadence": _median_gap(owner, day, size),
+        "cadence": median_gap(owner, day, size),
         "duration": _decayed(engaged.customer, last_day[engaged.customer] - engaged.day, engaged.value, size),
     }
 
 
+def days_of(engaged: Rollup) -> tuple[Index, Index]:
+    """(customer, day) of every day with a row, once each, in order."""
+    keys = distinct(engaged.customer.astype(np.int64) * SPAN + engaged.day)
+    return keys // SPAN, keys % SPAN
+
+
 def cadence_of(engaged: Rollup) -> Floats:
     """Median days from active day to active day, of a rollup of engagement only; NaN below two."""
-    keys = _distinct(engaged.customer.astype(np.int64) * _SPAN + engaged.day)
-    return _median_gap(keys // _SPAN, keys % _SPAN, engaged.customers)
+    return median_gap(*days_of(engaged), engaged.customers)
 
 
 def _decayed(owner: NDArray[Any], age: Floats, weight: Floats | None, size: int) -> Floats:
@@ -182,19 +164,6 @@ def _decayed(owner: NDArray[Any], age: Floats, weight: Floats | None, size: int)
     return out
 
 
-def _median_gap(owner: Index, day: Index, size: int) -> Floats:
-    """Median days between consecutive active days, NaN below two; owner and day come sorted."""
-    same = owner[1:] == owner[:-1]
-    gaps = np.sort(owner[1:][same] * _SPAN + (day[1:] - day[:-1])[same])
-    count = np.bincount(gaps // _SPAN, minlength=size)
-    start = np.cumsum(count) - count
-    out = np.full(size, np.nan)
-    some = count > 0
-    low, high = start + (count - 1) // 2, start + count // 2
-    out[some] = (gaps[low[some]] % _SPAN + gaps[high[some]] % _SPAN) / 2
-    return out
-
-
 def _features_used(used: Rollup) -> dict[str, Any]:
     """Breadth, and the feature with the largest decayed use."""
     size = used.customers
@@ -203,10 +172,10 @@ def _features_used(used: Rollup) -> dict[str, Any]:
     latest[pair] = used.last_at  # the last one written stays: the latest, where rows come in order of time
     if (latest[pair] < used.last_at).any():
         np.maximum.at(latest, pair, used.last_at)
-    last = _by_owner(np.maximum, owner, latest, size)
+    last = by_owner(np.maximum, owner, latest, size)
     share = np.exp2((used.last_at - last[used.customer]) / (DAY * USE_HALF_LIFE))
     use = np.bincount(pair, share * np.minimum(used.n, MAX_DAILY_COUNT), len(owner))
-    ranked = np.lexsort((_ranks(used.details)[detail], use))
+    ranked = np.lexsort((ranks(used.details)[detail], use))
     favourite, favourite_at = np.full(size, -1, np.int32), np.full(size, np.nan)
     favourite[owner[ranked]] = detail[ranked]
     favourite_at[owner[ranked]] = latest[ranked]
@@ -240,13 +209,6 @@ def _pairs(rows: Rollup) -> tuple[Index, Index, Index]:
     return distinct // width, distinct % width, pair
 
 
-def _ranks(values: list[str]) -> Index:
-    """Alphabetical ranks: ties must not hang on the order in which values were met."""
-    ranks = np.empty(len(values), np.int64)
-    ranks[sorted(range(len(values)), key=values.__getitem__)] = np.arange(len(values))
-    return ranks
-
-
 def _signal(rows: Rollup, name: str, last_active: Floats) -> Signal:
     size = rows.customers
     n, owner = _capped(rows), rows.customer
@@ -265,7 +227,7 @@ def _capped(rows: Rollup) -> Floats:
     """n of rows of one event, scaled so that no day of a customer counts for more than the cap."""
     if not len(rows.n) or rows.n.sum(dtype=np.int64) <= MAX_DAILY_COUNT:
         return rows.n.astype(float)
-    keys, pair = np.unique(rows.customer.astype(np.int64) * _SPAN + rows.day, return_inverse=True)
+    keys, pair = np.unique(rows.customer.astype(np.int64) * SPAN + rows.day, return_inverse=True)
     total = np.bincount(pair, rows.n, len(keys))
     return np.asarray(rows.n * np.minimum(1.0, MAX_DAILY_COUNT / np.maximum(total, 1))[pair], np.float64)
 
@@ -286,24 +248,14 @@ def _tickets(others: Rollup) -> dict[str, Any]:
     at = np.append(opened.last_at, resolved.last_at)
     delta = np.append(_capped(opened), -_capped(resolved))
     order = np.lexsort((-delta, at, owner))
-    still_open = _running(owner[order], delta[order], size)
+    still_open = running(owner[order], delta[order], size)
     order = np.lexsort((opened.last_at, opened.customer))
     owner, at, n = opened.customer[order].astype(np.int64), opened.last_at[order], _capped(opened)[order]
     total = np.bincount(owner, n, size)
     so_far = np.cumsum(n) - (np.cumsum(total) - total)[owner]
     waiting = so_far > (total - still_open)[owner] + 1e-6
-    oldest = _by_owner(np.minimum, owner[waiting], at[waiting], size)
+    oldest = by_owner(np.minimum, owner[waiting], at[waiting], size)
     return {"open_tickets": still_open, "oldest_ticket": oldest}
-
-
-def _running(owner: Index, delta: Floats, size: int) -> Floats:
-    """Where a sum that is held at 0 from below ends, for each owner; owners come sorted."""
-    total = np.bincount(owner, delta, size)
-    before = np.cumsum(total) - total
-    so_far = np.cumsum(delta) - before[owner]
-    lowest = np.zeros(size)
-    np.minimum.at(lowest, owner, so_far)
-    return np.asarray(np.round(np.maximum(total - lowest, 0.0), 6), np.float64)
 
 
 def _nps(responses: Rollup, last_active: Floats) -> dict[str, Any]:
@@ -319,7 +271,7 @@ def _nps(responses: Rollup, last_active: Floats) -> dict[str, Any]:
 
 def _plan(rollup: Rollup) -> Ints:
     rows = rollup.where(rollup.plan >= 0)
-    order = np.lexsort((_ranks(rollup.plans)[rows.plan], rows.last_at))
+    order = np.lexsort((ranks(rollup.plans)[rows.plan], rows.last_at))
     plan = np.full(rollup.customers, -1, np.int32)
     plan[rows.customer[order]] = rows.plan[order]
     return plan

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoring.events import ENGAGEMENT
-from scoring.history import cadence_of
+from scoring.history import cadence_of, days_of
 from scoring.metrics import Labels
 from scoring.rollup import DAY, Floats, Rollup
 from scoring.states import patience
@@ -103,10 +103,9 @@ def snapshots(
 def horizon_of(rollup: Rollup, now: float) -> int:
     """The shortest horizon (days) of silence after which at most a quarter comes back; 30 while too little is known."""
     rows = rollup.where(np.array([name in ENGAGEMENT for name in rollup.names], dtype=bool)[rollup.event])
-    keys = np.unique(rows.customer.astype(np.int64) << _BITS | rows.day)
-    owner, day = keys >> _BITS, keys & _MASK
-    same = np.append(owner[1:] == owner[:-1], False) if len(keys) else np.zeros(0, dtype=bool)
-    gap = np.where(same, np.append(day[1:], 0) - day, np.inf) if len(keys) else np.zeros(0)
+    owner, day = days_of(rows)
+    gap = np.full(len(day), np.inf)
+    gap[:-1] = np.where(owner[1:] == owner[:-1], day[1:] - day[:-1], np.inf)
     for horizon in HORIZONS:
         silent = (gap > horizon) & (day <= now // DAY - 2 * horizon)
         if silent.sum() >= OBSERVED and np.isfinite(gap[silent]).mean() <= RETURNS:

@@ -5,6 +5,7 @@ came later can leak in and nothing differs between training and serving.
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
@@ -104,11 +105,12 @@ def _matrix(history: History, at: Floats, columns: tuple[str, ...], horizon_days
 
 def _chunks(rollup: Rollup, customers: NDArray[np.intp]) -> Iterator[slice]:
     """Runs of snapshots whose customers have no more than a chunk of rows together."""
+    if not len(customers):
+        return
     rows = np.bincount(rollup.customer, minlength=rollup.customers)[customers] + 1
     chunk = np.cumsum(rows) // _CHUNK
-    edges: list[int] = np.flatnonzero(np.append(True, chunk[1:] != chunk[:-1])).tolist() if len(chunk) else []
-    for start, end in zip(edges, [*edges[1:], len(chunk)], strict=True):
-        yield slice(start, end)
+    edges = np.flatnonzero(chunk[1:] != chunk[:-1]) + 1
+    yield from (slice(start, end) for start, end in pairwise([0, *edges.tolist(), len(chunk)]))
 
 
 def _common(

@@ -14,6 +14,7 @@ Benjamini and Hochberg's false discovery rate is held at 10 %, and at most 20 en
 p-value is above 0.3.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -25,8 +26,10 @@ from scoring.fit import recalibrated, regression
 from scoring.logistic import discoveries, score_tests
 from scoring.metrics import Metrics, metrics_of
 from scoring.model import PRIOR, Model
-from scoring.rollup import DAY
-from scoring.samples import BASELINES, ELIGIBLE, Sample
+from scoring.outcomes import horizon_of, lapsed_within, snapshots
+from scoring.rollup import DAY, Rollup
+from scoring.samples import BASELINES, ELIGIBLE, Sample, columns_of
+from scoring.samples import sample as take_sample
 
 RECALIBRATE, REGRESS, CHALLENGE = 20, 50, 250  # lapses
 CHALLENGE_CUSTOMERS: Final = 1000
@@ -34,6 +37,7 @@ FALSE_DISCOVERIES: Final = 0.10
 LEAVES: Final = 0.3  # p-value
 MOST_CUSTOM: Final = 20
 CUSTOM_LAPSES: Final = 10
+MOST_SNAPSHOTS: Final = 200_000
 HOLDOUT: Final = 0.3  # the latest share of snapshots
 
 
@@ -61,13 +65,45 @@ class Training(msgspec.Struct, frozen=True):
     candidates: list[Candidate]
 
 
+class Learnt(msgspec.Struct, frozen=True):
+    """A training and the horizon (days) that it was for."""
+
+    training: Training
+    horizon_days: int
+
+
+def learn(
+    rollup: Rollup,
+    now: float,
+    current: Model = PRIOR,
+    *,
+    version: str = "trained",
+    horizon_days: int | None = None,
+    churn_event: str | None = None,
+    pauses: Iterable[tuple[float, float]] = (),
+) -> Learnt:
+    """Everything from an account's rollup to the model to use from `now` (epoch seconds) on.
+
+    The horizon is the account's own unless given. `pauses` are outages, (start, end). At most 200,000 snapshots are
+    used, drawn by a fixed lot; some 100,000 customers with a year of history take 15 s and 0.5 GB beside the rollup.
+    """
+    rollup = rollup.until(now)
+    horizon = horizon_days or horizon_of(rollup, now)
+    who, at = snapshots(rollup, now, horizon, pauses=pauses)
+    if len(who) > MOST_SNAPSHOTS:
+        drawn = np.sort(np.random.default_rng(0).choice(len(who), MOST_SNAPSHOTS, replace=False))
+        who, at = who[drawn], at[drawn]
+    lapsed = lapsed_within(rollup, who, at, horizon, churn_event)
+    taken = take_sample(rollup, who, at, lapsed, columns_of(rollup), horizon)
+    return Learnt(train(taken, current, version=version, horizon_days=horizon), horizon)
+
+
 def train(sample: Sample, current: Model = PRIOR, *, version: str = "trained", horizon_days: float = 30) -> Training:
     """Fit on the earlier snapshots, compare on the later ones, refit the winner on all of them.
 
     The model in use stays unless a rival has a lower log loss and no lower lift on the holdout.
     """
     early, late = forward_split(sample, horizon_days)
-    current = _readable(current, sample)
     holdout = {}
     if late.lapsed.any():
         rivals = {"in use": current} | _rivals(early, current, version)
@@ -90,7 +126,9 @@ def fit(sample: Sample, current: Model = PRIOR, version: str = "fitted") -> Mode
     lapses = int(sample.lapsed.sum())
     if lapses < RECALIBRATE or lapses == len(sample.lapsed):
         return PRIOR
-    return recalibrated(sample, PRIOR, version) if lapses < REGRESS else _map(sample, current, version)
+    if lapses < REGRESS:
+        return recalibrated(sample, PRIOR, version)
+    return _map(sample, current, version, additive=_is_large(sample))
 
 
 def forward_split(sample: Sample, horizon_days: float) -> tuple[Sample, Sample]:
@@ -138,6 +176,10 @@ def _map(sample: Sample, current: Model, version: str, additive: bool = False) -
     return regression(sample, [*_regular(sample), *chosen], version, additive)
 
 
+def _is_large(sample: Sample) -> bool:
+    return int(sample.lapsed.sum()) >= CHALLENGE and len(np.unique(sample.customer)) >= CHALLENGE_CUSTOMERS
+
+
 def _regular(sample: Sample) -> list[str]:
     return [name for name in sample.columns if not name.startswith(features.EVENT) and name not in BASELINES]
 
@@ -149,12 +191,6 @@ def _one_each(sample: Sample) -> NDArray[np.intp]:
     return np.asarray(order[start + np.arange(len(start)) * 7919 % count])
 
 
-def _readable(model: Model, sample: Sample) -> Model:
-    """The model without terms on features that the account no longer has."""
-    terms = tuple(term for term in model.terms if term.feature in sample.columns)
-    return msgspec.structs.replace(model, terms=terms)
-
-
 def _rivals(sample: Sample, current: Model, version: str) -> dict[str, Model]:
     lapses, rivals = int(sample.lapsed.sum()), {}
     if lapses == len(sample.lapsed) or lapses < RECALIBRATE:
@@ -162,7 +198,7 @@ def _rivals(sample: Sample, current: Model, version: str) -> dict[str, Model]:
     rivals["recalibrated"] = recalibrated(sample, current, version)
     if lapses >= REGRESS:
         rivals["map"] = _map(sample, current, version)
-    if lapses >= CHALLENGE and len(np.unique(sample.customer)) >= CHALLENGE_CUSTOMERS:
+    if _is_large(sample):
         rivals["additive"] = _map(sample, current, version, additive=True)
     return rivals
 
