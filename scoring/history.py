@@ -87,14 +87,14 @@ def history_of(rollup: Rollup, now: float | Floats, uses: Iterable[str] = ()) ->
     The rollup must hold nothing later than `now` (`Rollup.until`, `Rollup.at`).
     """
     engagement = _is(rollup, ENGAGEMENT)[rollup.event]
-    engaged, others = rollup.where(engagement), rollup.where(~engagement)
-    used = _named(_only(engaged, "feature_used"))
+    engaged, others = rollup.where(engagement, "day", "value", "last_at"), rollup.where(~engagement)
+    used = rollup.where(_named_use(rollup), "detail", "n", "last_at")
     last_active = _latest(engaged)
     today = np.broadcast_to(np.asarray(now) // DAY, (rollup.customers,))
     return History(
         first=np.fmin(_earliest(engaged), _earliest(others)),
         last_active=last_active,
-        last_login=_latest(_only(engaged, "login")),
+        last_login=_latest(rollup.where(_is(rollup, ("login",))[rollup.event], "last_at")),
         **_activity(engaged, today),
         **_features_used(used),
         **_invoices(others, last_active),
@@ -183,13 +183,16 @@ def _features_used(used: Rollup) -> dict[str, Any]:
     return {"breadth": np.bincount(owner, freshness, size), "favourite": favourite, "favourite_at": favourite_at}
 
 
-def _named(used: Rollup) -> Rollup:
-    named = np.array([detail != "" for detail in used.details], dtype=bool)
-    return used if named.all() else used.where(named[used.detail])
+def _named_use(rollup: Rollup) -> NDArray[np.bool_]:
+    """The rows of features that have a name."""
+    named = np.array([detail != "" for detail in rollup.details], dtype=bool)
+    used = _is(rollup, ("feature_used",))[rollup.event]
+    return used if named.all() else used & named[rollup.detail]
 
 
 def _use(used: Rollup, feature: str, last_active: Floats) -> Floats:
-    rows = used.where(np.array([detail == feature for detail in used.details], dtype=bool)[used.detail])
+    wanted = np.array([detail == feature for detail in used.details], dtype=bool)[used.detail]
+    rows = used.where(wanted, "n", "last_at")
     age = (last_active[rows.customer] - rows.last_at) / DAY
     weight = np.minimum(rows.n, MAX_DAILY_COUNT) * np.exp2(-age / FEATURE_HALF_LIFE)
     return np.bincount(rows.customer, weight, rows.customers).astype(float)

@@ -75,10 +75,13 @@ class Rollup:
             plans=[name for name in plans if name is not None],
         )
 
-    def where(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Self:
-        """The rows of a mask or of positions; customers stay as they are numbered."""
+    def where(self, rows: NDArray[np.bool_] | NDArray[np.intp], *columns: str) -> Self:
+        """The rows of a mask or of positions; customers stay as they are numbered.
+
+        With `columns`, only these and `customer` are carried over and all others are empty: copies cost time.
+        """
         positions = np.flatnonzero(rows) if rows.dtype == bool else rows
-        return self._with(self.customers, self.customer.take(positions), positions)
+        return self._with(self.customers, self.customer.take(positions), positions, columns)
 
     def until(self, now: float) -> Self:
         """What had happened by `now`: a row whose last event is later is dropped whole."""
@@ -100,17 +103,21 @@ class Rollup:
         known = self.last_at[rows] <= instants[owner]
         return self._with(len(customers), owner[known].astype(np.int32), rows[known])
 
-    def _with(self, customers: int, customer: Ints, rows: NDArray[Any]) -> Self:
+    def _with(self, customers: int, customer: Ints, rows: NDArray[Any], columns: tuple[str, ...] = ()) -> Self:
+        def column(name: str) -> Any:
+            values = getattr(self, name)
+            return values.take(rows) if not columns or name in columns else values[:0]
+
         return type(self)(
             customers,
             customer,
-            self.day.take(rows),
-            self.event.take(rows),
-            self.detail.take(rows),
-            self.n.take(rows),
-            self.value.take(rows),
-            self.last_at.take(rows),
-            self.plan.take(rows),
+            column("day"),
+            column("event"),
+            column("detail"),
+            column("n"),
+            column("value"),
+            column("last_at"),
+            column("plan"),
             self.names,
             self.details,
             self.plans,
