@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from scoring.history import CUSTOM_HALF_LIFE, SIGNAL_HALF_LIFE, History, Signal
+from scoring.history import CUSTOM_HALF_LIFE, PLAN, SIGNAL_HALF_LIFE, USES, History, Signal
 from scoring.prior import days, no_return, rates
 from scoring.rollup import Floats
 
@@ -30,7 +30,7 @@ FADING: Final = frozenset(
 RISING: Final = frozenset({"silence", "ticket_waiting", "recency"})
 MOVING: Final = FADING | RISING
 
-USES, EVENT = "uses:", "event:"  # prefixes: the use of one feature, a custom event
+EVENT: Final = "event:"  # a prefix, as USES and PLAN: of custom events
 
 _SIGNALS: Final = {
     "detractor": "nps_response",
@@ -43,8 +43,8 @@ _SIGNALS: Final = {
 
 def signal_of(feature: str) -> str:
     """What a feature is reported under: its event where it has one."""
-    if feature.startswith(USES):
-        return "feature_used"
+    if feature.startswith((USES, PLAN)):
+        return "feature_used" if feature.startswith(USES) else "plan"
     return _SIGNALS.get(feature, feature.removeprefix(EVENT))
 
 
@@ -53,8 +53,8 @@ def read(feature: str, history: History, at: float | Floats, horizon_days: float
     reader = _READERS.get(feature)
     if reader:
         return reader(history, at, horizon_days)
-    if feature.startswith(USES):
-        return damped(history.uses[feature.removeprefix(USES)])
+    if feature in history.asked:
+        return damped(history.asked[feature])
     return _event(feature.removeprefix(EVENT), history, at)
 
 

@@ -11,13 +11,14 @@ import msgspec
 import numpy as np
 
 from scoring import features
+from scoring.history import PLAN, USES
 from scoring.logistic import Priors, fit_logistic
 from scoring.model import PRIOR, Model, Term, logit
 from scoring.rollup import Floats
 from scoring.samples import Sample
 
 SD: Final = 0.3  # of standardised coefficients, around the formula's own where it has one
-SD_CUSTOM: Final = 0.1  # of custom events and single product features
+SD_CUSTOM: Final = 0.1  # of custom events, plans and single product features
 SD_FORMULA: Final = 0.5  # of the formula's terms, per log-odds
 SD_SLOPE: Final = 0.3  # of the slope of a recalibration, around 1
 
@@ -94,7 +95,7 @@ def _priors(owners: list[str], sd: Floats) -> Priors:
 def _sd(name: str, spread: float) -> float:
     if name in _FORMULA:
         return SD_FORMULA * max(spread, 1e-3)
-    return SD_CUSTOM if name.startswith((features.USES, features.EVENT)) else SD
+    return SD_CUSTOM if name.startswith((USES, PLAN, features.EVENT)) else SD
 
 
 def _sign(name: str) -> int:

@@ -26,6 +26,7 @@ SIGNAL_HALF_LIFE: Final = {  # days
     "support_ticket_resolved": 30.0,
     "nps_response": 90.0,
 }
+USES, PLAN = "uses:", "plan:"  # prefixes of features that are named after what an account sends
 CUSTOM_HALF_LIFE: Final = 30.0  # days
 USE_HALF_LIFE: Final = 30.0  # days, of breadth and of the favourite feature
 FEATURE_HALF_LIFE: Final = 90.0  # days, of the use of one feature
@@ -68,7 +69,7 @@ class History:
     promoters: Floats  # decayed number of NPS scores of 9 and 10
     plan: Ints  # code of the last plan named, -1 none
     signals: dict[str, Signal]  # by event; what the account never sends is absent, not zero
-    uses: dict[str, Floats]  # by feature, of those asked for: decayed use
+    asked: dict[str, Floats]  # "uses:exports" → decayed use of that feature, "plan:pro" → 1 while on that plan
 
     def take(self, rows: NDArray[Any]) -> Self:
         """The same facts for some of the customers."""
@@ -81,15 +82,15 @@ class History:
         return type(self)(*(pick(getattr(self, field.name)) for field in fields(self)))
 
 
-def history_of(rollup: Rollup, now: float | Floats, uses: Iterable[str] = ()) -> History:
-    """The facts of each customer; `now` in epoch seconds, one for all or one each; `uses` names features of interest.
+def history_of(rollup: Rollup, now: float | Floats, asked: Iterable[str] = ()) -> History:
+    """The facts of each customer; `now` in epoch seconds, one for all or one each; for `asked` see `History.asked`.
 
     The rollup must hold nothing later than `now` (`Rollup.until`, `Rollup.at`).
     """
     engagement = _is(rollup, ENGAGEMENT)[rollup.event]
     engaged, others = rollup.where(engagement, "day", "value", "last_at"), rollup.where(~engagement)
     used = rollup.where(_named_use(rollup), "detail", "n", "last_at")
-    last_active = _latest(engaged)
+    last_active, plan = _latest(engaged), _plan(rollup)
     today = np.broadcast_to(np.asarray(now) // DAY, (rollup.customers,))
     return History(
         first=np.fmin(_earliest(engaged), _earliest(others)),
@@ -100,9 +101,9 @@ def history_of(rollup: Rollup, now: float | Floats, uses: Iterable[str] = ()) ->
         **_invoices(others, last_active),
         **_tickets(others),
         **_nps(_only(others, "nps_response"), last_active),
-        plan=_plan(rollup),
+        plan=plan,
         signals={name: _signal(_only(others, name), name, last_active) for name in _names(others)},
-        uses={name: _use(used, name, last_active) for name in uses},
+        asked={name: _asked(name, used, plan, last_active) for name in asked if name.startswith((USES, PLAN))},
     )
 
 
@@ -188,6 +189,13 @@ def _named_use(rollup: Rollup) -> NDArray[np.bool_]:
     named = np.array([detail != "" for detail in rollup.details], dtype=bool)
     used = _is(rollup, ("feature_used",))[rollup.event]
     return used if named.all() else used & named[rollup.detail]
+
+
+def _asked(name: str, used: Rollup, plan: Ints, last_active: Floats) -> Floats:
+    if name.startswith(USES):
+        return _use(used, name.removeprefix(USES), last_active)
+    wanted = name.removeprefix(PLAN)
+    return (plan == (used.plans.index(wanted) if wanted in used.plans else -2)).astype(float)
 
 
 def _use(used: Rollup, feature: str, last_active: Floats) -> Floats:

@@ -48,10 +48,9 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return tuple(dict.fromkeys(features.signal_of(term.feature) for term in self.terms))
 
     @property
-    def uses(self) -> tuple[str, ...]:
-        """The product features whose use the terms read."""
-        prefix = features.USES
-        return tuple(t.feature.removeprefix(prefix) for t in self.terms if t.feature.startswith(prefix))
+    def features(self) -> tuple[str, ...]:
+        """What the terms read."""
+        return tuple(term.feature for term in self.terms)
 
     def contributions(self, history: History, at: float | Floats, horizon_days: float) -> Floats:
         """(customers, signals) in log-odds; with the baseline they add up to the logit of the risk."""
@@ -104,7 +103,7 @@ PRIOR: Final = Model(
         Term("invoice_paid", (-0.2,)),
         Term("detractor", (0.8,)),
         Term("promoter", (-0.8,)),
-        Term("subscription_downgraded", (0.8,)),
+        Term("subscription_downgraded", (1.3,)),
         Term("subscription_upgraded", (-0.8,)),
         Term("subscription_renewed", (-0.8,)),
         Term("refund_requested", (1.2,)),

@@ -108,6 +108,7 @@ _TEXTS: Final[dict[str, Callable[[Facts], str]]] = {
     "tenure": _tenure,
     "cadence": _cadence,
     "feature_used": _use,
+    "plan": lambda facts: "On no known plan" if facts.plan is None else f"On the plan {facts.plan}",
     "breadth": lambda facts: f"Uses {count(round(facts.breadth), 'feature')}",
     "session": lambda facts: f"Active for {count(round(facts.minutes), 'minute')} a day",
     "invoice_overdue": _overdue,

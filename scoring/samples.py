@@ -13,16 +13,17 @@ from numpy.typing import NDArray
 
 from scoring import features
 from scoring.events import RECOGNISED
-from scoring.history import History, history_of
+from scoring.history import PLAN, USES, History, history_of
 from scoring.metrics import Labels
 from scoring.model import Model, sigmoid
 from scoring.rollup import Floats, Rollup
 
 _CHUNK: Final = 1_000_000  # rollup rows expanded at a time: some 100 MB
 _USES: Final = 20  # product features at most
+_PLANS: Final = 10
 _CUSTOM: Final = 100  # custom events at most
 ELIGIBLE: Final = 50  # customers who sent a custom event before it is looked at
-USED: Final = 100  # customers who used a product feature before it is looked at
+USED: Final = 100  # customers who used a product feature, or had a plan, before it is looked at
 
 BASELINES: Final = ("recency", "frequency")  # to compare with; no part of a model
 ALWAYS: Final = ("activity", "silence", "tenure", "cadence", "trend")
@@ -75,7 +76,8 @@ def columns_of(rollup: Rollup) -> tuple[str, ...]:
     if rollup.value.any():
         columns.append("session")
     used = np.array([name == "feature_used" for name in rollup.names], dtype=bool)[rollup.event]
-    columns += [features.USES + name for name in _common(rollup, rollup.detail, rollup.details, used, USED, _USES)]
+    columns += [USES + name for name in _common(rollup, rollup.detail, rollup.details, used, USED, _USES)]
+    columns += [PLAN + name for name in _common(rollup, rollup.plan, rollup.plans, rollup.plan >= 0, USED, _PLANS)]
     custom = np.array([name not in RECOGNISED for name in rollup.names], dtype=bool)[rollup.event]
     columns += [features.EVENT + name for name in _common(rollup, rollup.event, rollup.names, custom, 1, _CUSTOM)]
     return tuple(columns)
@@ -91,10 +93,9 @@ def sample(
 ) -> Sample:
     """The features of customers (indices of the rollup) at instants (epoch seconds); arrays of one length."""
     x = np.zeros((len(customers), len(columns)))
-    uses = [name.removeprefix(features.USES) for name in columns if name.startswith(features.USES)]
     for part in _chunks(rollup, customers):
         at = instants[part]
-        history = history_of(rollup.at(customers[part], at), at, uses)
+        history = history_of(rollup.at(customers[part], at), at, columns)
         x[part] = _matrix(history, at, columns, horizon_days)
     return Sample(columns, x, lapsed, customers.astype(np.int64), instants)
 

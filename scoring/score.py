@@ -57,7 +57,7 @@ def score(
     if not (horizon_days > 0 and np.isfinite(horizon_days) and np.isfinite(now)):
         raise ValueError(f"horizon_days must be above 0 and now finite, not {horizon_days!r} and {now!r}")
     known = rollup.until(now)
-    history = history_of(known, now, model.uses)
+    history = history_of(known, now, model.features)
     contributions = model.contributions(history, now, horizon_days)
     probability = sigmoid(model.baseline + contributions.sum(axis=1))
     level = _level(probability, levels)

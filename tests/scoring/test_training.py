@@ -9,7 +9,7 @@ from scoring.history import history_of
 from scoring.logistic import Priors, discoveries, fit_logistic, score_tests
 from scoring.metrics import auc, log_loss, metrics_of
 from scoring.model import PRIOR, Model
-from scoring.rollup import DAY
+from scoring.rollup import DAY, Rollup
 from scoring.samples import Sample, columns_of, sample
 from scoring.score import score
 from scoring.training import _map, candidates_of, fit, forward_split, learn, train
@@ -183,6 +183,25 @@ def test_an_event_below_the_volume_is_counting() -> None:
     (standing,) = candidates_of(fuller, PRIOR)
     assert (standing.p_value, standing.in_use) == (None, False)
     assert standing.customers < standing.customers_needed == 50
+
+
+def test_the_properties_of_events_enter_the_model() -> None:
+    """Features, pages, plans and durations that enough customers have become columns, and weigh what they are worth."""
+    rng = np.random.default_rng(6)
+    rows = []
+    for customer in range(900):
+        pro, stop = customer % 3 == 0, int(rng.exponential(60 if customer % 3 else 300))
+        for day in range(0, min(200, stop + 1), 3):
+            plan, feature = "pro" if pro else "free", "exports" if day % 2 else "home"
+            rows.append((customer, START + day, "feature_used", feature, 1, 60.0, (START + day) * DAY + 60, plan))
+    rollup = Rollup.from_rows(900, rows)
+    columns = columns_of(rollup)
+    assert {"uses:exports", "uses:home", "plan:pro", "plan:free", "session"} <= set(columns)
+    model = learn(rollup, (START + 200) * DAY, horizon_days=30).training.model
+    weights = {term.feature: term.weights[0] for term in model.terms}
+    assert weights["plan:pro"] < 0 < weights["plan:free"]
+    reasons = score(rollup, (START + 200) * DAY, model=model).reasons
+    assert "On the plan pro" in {reason.text for said in reasons for reason in said}
 
 
 def test_signs_are_held() -> None:
