@@ -7,7 +7,7 @@
 | support_follow_up | a ticket is open, for over 2 days or at medium risk and above | low; medium from 7 days on |
 | detractor_outreach | the last NPS score, within 90 days, is 0 to 6 | medium |
 | downgrade_rescue | downgraded within 30 days, and not upgraded since | medium |
-| onboarding_help | a day after the first event no engagement, or at risk within 30 days, on 3 active days at most | low |
+| onboarding_help | no engagement a day after the first event, or at risk within 30, on at most 3 active days | low |
 | feature_win_back | at risk, and the favourite feature has not been used for 7 days | medium |
 | re_engagement | at risk, or lapsed | medium |
 | none | all else | none |

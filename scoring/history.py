@@ -195,7 +195,8 @@ def _asked(name: str, used: Rollup, plan: Ints, last_active: Floats) -> Floats:
     if name.startswith(USES):
         return _use(used, name.removeprefix(USES), last_active)
     wanted = name.removeprefix(PLAN)
-    return (plan == (used.plans.index(wanted) if wanted in used.plans else -2)).astype(float)
+    code = used.plans.index(wanted) if wanted in used.plans else -2
+    return np.asarray(plan == code, np.float64)
 
 
 def _use(used: Rollup, feature: str, last_active: Floats) -> Floats:
