@@ -15,7 +15,7 @@ from typing import Final
 
 import numpy as np
 
-from scoring.history import CUSTOM_HALF_LIFE, PLAN, SIGNAL_HALF_LIFE, USES, History, Signal
+from scoring.history import CUSTOM_HALF_LIFE, EVENT, PLAN, SIGNAL_HALF_LIFE, USES, History, Signal
 from scoring.prior import days, no_return, rates
 from scoring.rollup import Floats
 
@@ -30,7 +30,6 @@ FADING: Final = frozenset(
 RISING: Final = frozenset({"silence", "ticket_waiting", "recency"})
 MOVING: Final = FADING | RISING
 
-EVENT: Final = "event:"  # a prefix, as USES and PLAN: of custom events
 
 _SIGNALS: Final = {
     "detractor": "nps_response",

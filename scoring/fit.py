@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from scoring import features
-from scoring.history import PLAN, USES
+from scoring.history import EVENT, PLAN, USES
 from scoring.logistic import Priors, fit_logistic
 from scoring.model import PRIOR, Model, Term, logit
 from scoring.rollup import Floats
@@ -95,7 +95,7 @@ def _priors(owners: list[str], sd: Floats) -> Priors:
 def _sd(name: str, spread: float) -> float:
     if name in _FORMULA:
         return SD_FORMULA * max(spread, 1e-3)
-    return SD_CUSTOM if name.startswith((USES, PLAN, features.EVENT)) else SD
+    return SD_CUSTOM if name.startswith((USES, PLAN, EVENT)) else SD
 
 
 def _sign(name: str) -> int:

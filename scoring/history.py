@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.events import ENGAGEMENT, MAX_DAILY_COUNT, NPS_SCORES
+from scoring.events import ENGAGEMENT, MAX_DAILY_COUNT, NPS_SCORES, RECOGNISED
 from scoring.reduce import SPAN, Index, by_owner, distinct, median_gap, ranks, running
 from scoring.rollup import DAY, Floats, Ints, Rollup
 
@@ -26,7 +26,7 @@ SIGNAL_HALF_LIFE: Final = {  # days
     "support_ticket_resolved": 30.0,
     "nps_response": 90.0,
 }
-USES, PLAN = "uses:", "plan:"  # prefixes of features that are named after what an account sends
+USES, PLAN, EVENT = "uses:", "plan:", "event:"  # prefixes of features that are named after what an account sends
 CUSTOM_HALF_LIFE: Final = 30.0  # days
 USE_HALF_LIFE: Final = 30.0  # days, of breadth and of the favourite feature
 FEATURE_HALF_LIFE: Final = 90.0  # days, of the use of one feature
@@ -68,8 +68,8 @@ class History:
     nps_at: Floats
     promoters: Floats  # decayed number of NPS scores of 9 and 10
     plan: Ints  # code of the last plan named, -1 none
-    signals: dict[str, Signal]  # by event; what the account never sends is absent, not zero
-    asked: dict[str, Floats]  # "uses:exports" → decayed use of that feature, "plan:pro" → 1 while on that plan
+    signals: dict[str, Signal]  # by recognised or asked-for event; what is never sent is absent, not zero
+    asked: dict[str, Floats]  # "uses:exports" → decayed use of it, "plan:pro" → 1 while on it
 
     def take(self, rows: NDArray[Any]) -> Self:
         """The same facts for some of the customers."""
@@ -102,14 +102,16 @@ def history_of(rollup: Rollup, now: float | Floats, asked: Iterable[str] = ()) -
         **_tickets(others),
         **_nps(_only(others, "nps_response"), last_active),
         plan=plan,
-        signals={name: _signal(_only(others, name), name, last_active) for name in _names(others)},
+        signals={name: _signal(_only(others, name), name, last_active) for name in _signals(others, asked)},
         asked={name: _asked(name, used, plan, last_active) for name in asked if name.startswith((USES, PLAN))},
     )
 
 
-def _names(rollup: Rollup) -> list[str]:
+def _signals(rollup: Rollup, asked: Iterable[str]) -> list[str]:
+    """The events to look at: recognised ones, and those asked for. An account may send thousands of others."""
     present = np.bincount(rollup.event, minlength=len(rollup.names)) > 0
-    return sorted(name for name, there in zip(rollup.names, present, strict=True) if there)
+    wanted = {*RECOGNISED, *(name.removeprefix(EVENT) for name in asked if name.startswith(EVENT))}
+    return sorted(name for name, there in zip(rollup.names, present, strict=True) if there and name in wanted)
 
 
 def _is(rollup: Rollup, events: Iterable[str]) -> NDArray[np.bool_]:

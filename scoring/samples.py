@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from scoring import features
 from scoring.events import RECOGNISED
-from scoring.history import PLAN, USES, History, history_of
+from scoring.history import EVENT, PLAN, USES, History, history_of
 from scoring.metrics import Labels
 from scoring.model import Model, sigmoid
 from scoring.rollup import Floats, Rollup
@@ -79,7 +79,7 @@ def columns_of(rollup: Rollup) -> tuple[str, ...]:
     columns += [USES + name for name in _common(rollup, rollup.detail, rollup.details, used, USED, _USES)]
     columns += [PLAN + name for name in _common(rollup, rollup.plan, rollup.plans, rollup.plan >= 0, USED, _PLANS)]
     custom = np.array([name not in RECOGNISED for name in rollup.names], dtype=bool)[rollup.event]
-    columns += [features.EVENT + name for name in _common(rollup, rollup.event, rollup.names, custom, 1, _CUSTOM)]
+    columns += [EVENT + name for name in _common(rollup, rollup.event, rollup.names, custom, 1, _CUSTOM)]
     return tuple(columns)
 
 

@@ -21,8 +21,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring import features
 from scoring.fit import recalibrated, regression
+from scoring.history import EVENT
 from scoring.logistic import discoveries, score_tests
 from scoring.metrics import Metrics, metrics_of
 from scoring.model import PRIOR, Model
@@ -141,7 +141,7 @@ def forward_split(sample: Sample, horizon_days: float) -> tuple[Sample, Sample]:
 
 def candidates_of(sample: Sample, current: Model) -> list[Candidate]:
     """Where each custom event of the sample stands, given everything else that is known."""
-    names = [name for name in sample.columns if name.startswith(features.EVENT)]
+    names = [name for name in sample.columns if name.startswith(EVENT)]
     if not names or not len(sample.x):
         return []
     one = sample.rows(_one_each(sample))
@@ -161,7 +161,7 @@ def candidates_of(sample: Sample, current: Model) -> list[Candidate]:
     best = sorted(np.flatnonzero(found | stays).tolist(), key=lambda k: (p_values[k], names[k]))[:MOST_CUSTOM]
     return [
         Candidate(
-            event=name.removeprefix(features.EVENT),
+            event=name.removeprefix(EVENT),
             customers=int(customers[k]),
             lapses=int(lapses[k]),
             p_value=float(p_values[k]) if k in eligible else None,
@@ -172,7 +172,7 @@ def candidates_of(sample: Sample, current: Model) -> list[Candidate]:
 
 
 def _map(sample: Sample, current: Model, version: str, additive: bool = False) -> Model:
-    chosen = [features.EVENT + c.event for c in candidates_of(sample, current) if c.in_use]
+    chosen = [EVENT + c.event for c in candidates_of(sample, current) if c.in_use]
     return regression(sample, [*_regular(sample), *chosen], version, additive)
 
 
@@ -181,7 +181,7 @@ def _is_large(sample: Sample) -> bool:
 
 
 def _regular(sample: Sample) -> list[str]:
-    return [name for name in sample.columns if not name.startswith(features.EVENT) and name not in BASELINES]
+    return [name for name in sample.columns if not name.startswith(EVENT) and name not in BASELINES]
 
 
 def _one_each(sample: Sample) -> NDArray[np.intp]:

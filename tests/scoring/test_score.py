@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scoring.history import history_of
 from scoring.levels import Levels
 from scoring.model import PRIOR, logit, points, sigmoid
 from scoring.prior import BASE_RATE
@@ -183,6 +184,13 @@ def test_states_follow_the_own_cadence() -> None:
 def test_a_custom_event_moves_nothing_until_a_model_weighs_it() -> None:
     """The day-one formula knows the recognised events only."""
     assert risk(*logins(1, 5), row("report_shared", 2)) == risk(*logins(1, 5))
+
+
+def test_thousands_of_custom_events_cost_nothing() -> None:
+    """Only those that a model weighs are looked at one by one."""
+    rows = [row(f"custom {k}", k % 50) for k in range(5000)]
+    history = history_of(rollup(*rows, row("invoice_paid", 3)), NOW, ["event:custom 7", "activity"])
+    assert set(history.signals) == {"invoice_paid", "custom 7"}
 
 
 def test_the_plan_is_the_last_one_named() -> None:
