@@ -32,6 +32,7 @@ MOVING: Final = FADING | RISING
 
 
 _SIGNALS: Final = {
+    "trend": "activity",
     "detractor": "nps_response",
     "promoter": "nps_response",
     "promoters": "nps_response",

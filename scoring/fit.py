@@ -29,6 +29,7 @@ _KNOTS: Final = {  # quantiles
     "tenure": (0.33, 0.67),
 }
 _FORMULA: Final = ("activity", "silence")
+_CENTERED: Final = ("activity", "tenure", "cadence", "session", USES, PLAN)  # explained against the mean
 _WEIGHTS: Final = {term.feature: term.weights[0] for term in PRIOR.terms}
 
 
@@ -68,9 +69,11 @@ def regression(sample: Sample, names: Iterable[str], version: str, additive: boo
         steps = [next(slopes) for _ in part]
         weights = [steps[0], *np.diff(steps).tolist()]
         line = Term(name, tuple(weights), at)
-        terms.append(msgspec.structs.replace(line, offset=float(line.at(column).mean())))
+        offset = line.at(column).mean() if name.startswith(_CENTERED) else line.at(np.zeros(1))[0]
+        terms.append(msgspec.structs.replace(line, offset=float(offset)))
+    shift = sum(float(term.at(column).mean()) for term, column in zip(terms, values, strict=True))
     kept = tuple(term for term in terms if any(term.weights))
-    return _at_base_rate(Model(version, "additive" if additive else "map", intercept, kept), sample)
+    return _at_base_rate(Model(version, "additive" if additive else "map", intercept - shift, kept), sample)
 
 
 def _knots(name: str, x: Floats) -> tuple[float, ...]:

@@ -81,7 +81,8 @@ def _tenure(facts: Facts) -> str:
 def _cadence(facts: Facts) -> str:
     if facts.cadence is None:
         return "Not active on two days yet"
-    return f"Usually active every {count(max(1, round(facts.cadence)), 'day')}"
+    gap = max(1, round(facts.cadence))
+    return "Usually active every day" if gap == 1 else f"Usually active every {gap} days"
 
 
 def _use(facts: Facts) -> str:
@@ -104,7 +105,6 @@ def _last_time(event: str, facts: Facts) -> str:
 _TEXTS: Final[dict[str, Callable[[Facts], str]]] = {
     "silence": _silence,
     "activity": _activity,
-    "trend": lambda facts: f"{_activity(facts)}, against the months before",
     "tenure": _tenure,
     "cadence": _cadence,
     "feature_used": _use,
