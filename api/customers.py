@@ -2,19 +2,21 @@
 
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
 import psycopg
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 from psycopg_pool import PoolTimeout
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api import paging
 from api.errors import Refused
+from scoring.advice import Advice
 from scoring.levels import NAMES
+from scoring.reasons import Reason
 from workers.store import sql
 from workers.wire import customer_id, normal_email
 
@@ -26,13 +28,19 @@ CURSORS: dict[str, Any] = {
 }
 DIRECTIONS = {"": ("ASC", ">"), "-": ("DESC", "<")}
 
+Time = Annotated[datetime, Meta(tz=True)]
+Score = Annotated[float, Meta(ge=0, le=100)]
+Level = Literal["low", "medium", "high", "critical"]
+State = Literal["new", "active", "lapsed"]
+Count = Annotated[int, Meta(ge=0)]
+
 
 class RiskInList(Struct):
     """A risk, as a list shows it."""
 
-    score: float
-    level: str
-    state: str
+    score: Score
+    level: Level
+    state: State
     reason: str | None
 
 
@@ -40,61 +48,81 @@ class CustomerInList(Struct):
     """A customer, as a list shows it. `risk` is null until the first score, a moment after the first event."""
 
     email: str
-    first_seen: datetime
-    last_seen: datetime
+    first_seen: Time
+    last_seen: Time
     risk: RiskInList | None
+
+
+class Customers(Struct):
+    """A page of customers. `next_cursor` is null on the last one."""
+
+    customers: list[CustomerInList]
+    next_cursor: str | None
 
 
 class Risk(Struct):
     """A customer's risk. `score` is the probability in percent."""
 
-    score: float
-    probability: float
-    level: str
-    state: str
+    score: Score
+    probability: Annotated[float, Meta(ge=0, le=1)]
+    level: Level
+    state: State
     horizon_days: int
     model: str
-    scored_at: datetime
+    scored_at: Time
     low_confidence: bool
     stale_input: bool
-    reasons: list[Any]
+    reasons: list[Reason]
 
 
 class Customer(Struct):
     """One customer."""
 
     email: str
-    first_seen: datetime
-    last_seen: datetime
-    events: dict[str, int]
+    first_seen: Time
+    last_seen: Time
+    events: dict[str, Count]
     risk: Risk | None
     plan: str | None
-    open_tickets: int
-    overdue_since: datetime | None
-    nps: int | None
-    advice: Any
+    open_tickets: Count
+    overdue_since: Time | None
+    nps: Annotated[int, Meta(ge=0, le=10)] | None
+    advice: Advice | None
 
 
 class EventInTimeline(Struct):
     """An event as it was stored."""
 
     event: str
-    timestamp: datetime
-    received_at: datetime
-    properties: Raw
+    timestamp: Time
+    received_at: Time
+    properties: Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
+
+
+class Timeline(Struct):
+    """A page of what a customer did, newest first. `next_cursor` is null on the last one."""
+
+    events: list[EventInTimeline]
+    next_cursor: str | None
 
 
 class RiskThen(Struct):
     """A risk at some time."""
 
-    at: datetime
-    score: float
-    level: str
+    at: Time
+    score: Score
+    level: Level
+
+
+class RiskHistory(Struct):
+    """How a risk moved, oldest first."""
+
+    risk: list[RiskThen]
 
 
 async def list_customers(request: Request) -> Response:
     """`GET /api/v1/customers`: a page of customers, by risk unless told otherwise."""
-    account_id = await _account(request)
+    account_id = await account_of(request)
     sort = paging.choice(request, "sort", [sign + name for name in SORTS for sign in ("", "-")], "-risk") or ""
     name = sort.removeprefix("-")
     column, kind = SORTS[name]
@@ -121,11 +149,11 @@ async def list_customers(request: Request) -> Response:
     )
     page = rows[:size]
     more = len(rows) > size
-    return _answer(
-        {
-            "customers": [_in_list(row) for row in page],
-            "next_cursor": paging.cursor(sort, page[-1][column], page[-1]["customer_id"]) if more else None,
-        }
+    return answer(
+        Customers(
+            [_in_list(row) for row in page],
+            paging.cursor(sort, page[-1][column], page[-1]["customer_id"]) if more else None,
+        )
     )
 
 
@@ -147,7 +175,7 @@ async def show_customer(request: Request) -> Response:
             stale_input=row["stale_input"],
             reasons=row["reasons"],
         )
-    return _answer(
+    return answer(
         Customer(
             email=row["email"],
             first_seen=row["first_seen"],
@@ -181,16 +209,16 @@ async def list_events(request: Request) -> Response:
     )
     page = rows[:size]
     more = len(rows) > size
-    return _answer(
-        {
-            "events": [
+    return answer(
+        Timeline(
+            [
                 EventInTimeline(
                     row["event"], row["occurred_at"], row["received_at"], Raw((row["properties"] or "{}").encode())
                 )
                 for row in page
             ],
-            "next_cursor": paging.cursor(page[-1]["occurred_at"], page[-1]["event_key"]) if more else None,
-        }
+            paging.cursor(page[-1]["occurred_at"], page[-1]["event_key"]) if more else None,
+        )
     )
 
 
@@ -206,17 +234,18 @@ async def list_risk(request: Request) -> Response:
             "to": paging.moment(request, "to"),
         },
     )
-    return _answer({"risk": [RiskThen(row["at"], _score(row), row["level"]) for row in rows]})
+    return answer(RiskHistory([RiskThen(row["at"], _score(row), row["level"]) for row in rows]))
 
 
-async def _account(request: Request) -> int:
-    key = await request.app.state.keys.secret_of(request.scope)
+async def account_of(request: Request) -> int:
+    """The account of a request's key. Raises Refused."""
+    key = await request.app.state.door.keys.secret_of(request.scope)
     return int(key.account_id)
 
 
 async def _customer(request: Request) -> dict[str, Any]:
     """The customer that the path names. Raises Refused, customer_not_found: another account's is not found either."""
-    account_id = await _account(request)
+    account_id = await account_of(request)
     email = normal_email(request.path_params["email"])
     rows = []
     if "\0" not in email:
@@ -254,5 +283,6 @@ def _like_prefix(prefix: str | None) -> str | None:
     return escaped.replace("\0", "") + "%"
 
 
-def _answer(value: Any) -> Response:
+def answer(value: Any) -> Response:
+    """200, with this as JSON."""
     return Response(msgspec.json.encode(value), HTTPStatus.OK, media_type="application/json")

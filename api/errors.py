@@ -34,19 +34,28 @@ CODES: Mapping[str, Code] = {
     "unsupported_encoding": Code(415, "Content-Encoding may be gzip or identity."),
     "invalid_event": Code(422, "No event of the request is valid; `rejected` tells why."),
     "invalid_parameter": Code(422, "A parameter of the query can't be used."),
+    "rate_limited": Code(429, "This key's limit of events a second is reached; wait as Retry-After says."),
     "internal_error": Code(500, "Something went wrong here; it was logged. Try again."),
     "buffer_unavailable": Code(503, "The buffer is not available; send it again."),
+    "buffer_full": Code(503, "The buffer is full; send it again as Retry-After says."),
     "store_unavailable": Code(503, "The database is not available; try again. Tracking goes on."),
 }
-RETRY_AFTER_SECONDS = {"buffer_unavailable": 1, "store_unavailable": 5}
+RETRY_AFTER_SECONDS = {"rate_limited": 1, "buffer_unavailable": 1, "buffer_full": 5, "store_unavailable": 5}
 BY_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "payload_too_large"}
 
 
 class Refused(Exception):
     """A request is refused with a code of the table. `more` joins the body: the `rejected` list."""
 
-    def __init__(self, code: str, message: str | None = None, more: Mapping[str, object] | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str | None = None,
+        more: Mapping[str, object] | None = None,
+        retry_after_seconds: int | None = None,
+    ) -> None:
         super().__init__(code)
+        self.retry_after_seconds = retry_after_seconds or RETRY_AFTER_SECONDS.get(code)
         self.code = code
         self.status, standard = CODES[code]
         self.message = message or standard
@@ -60,8 +69,7 @@ class Refused(Exception):
     @property
     def headers(self) -> dict[str, str]:
         """What the answer carries besides its type."""
-        seconds = RETRY_AFTER_SECONDS.get(self.code)
-        return {"Retry-After": str(seconds)} if seconds else {}
+        return {"Retry-After": str(self.retry_after_seconds)} if self.retry_after_seconds else {}
 
     def response(self) -> Response:
         """The answer, for a route that works with responses."""

@@ -3,6 +3,9 @@
 import asyncio
 import time
 import zlib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import lru_cache
 from http import HTTPStatus
 
 import msgspec
@@ -10,12 +13,14 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from api.auth import Keys, header
-from api.check import Checked, check
+from api.check import FIELDS, Checked, check
 from api.errors import Headers, Refused, send_json
 from scoring.events import MAX_BODY_BYTES
-from workers.lanes import HISTORY, HISTORY_AFTER_SECONDS, LANES, LIVE
+from workers.keys import PUBLISHABLE_RATE_LIMIT, Key
+from workers.lanes import HISTORY, HISTORY_AFTER_SECONDS, LIVE
+from workers.warnings import LONGEST, Warnings
 from workers.wire import Request
-from workers.writer import BufferUnavailable, Writer
+from workers.writer import BufferFull, BufferUnavailable, Rate, RateLimited, Writer
 
 BODY_SECONDS = 20.0  # in which a body has to arrive
 ANY_ORIGIN: Headers = ((b"access-control-allow-origin", b"*"),)
@@ -44,12 +49,12 @@ class Partial(msgspec.Struct):
 class Track:
     """`POST /api/v1/track`, and its preflight."""
 
-    def __init__(self, keys: Keys, writers: dict[str, Writer]) -> None:
-        assert writers.keys() == LANES.keys()
-        self._keys = keys
+    def __init__(self, keys: Keys, writers: Mapping[str, Writer], warnings: Warnings) -> None:
+        self._keys, self._warnings = keys, warnings
         self._live, self._history = writers[LIVE.name], writers[HISTORY.name]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        key = None
         try:
             if scope["method"] != "POST":
                 await _other_method(scope, send)
@@ -58,8 +63,14 @@ class Track:
             body = await _body(scope, receive)
             now = time.time()
             checked = check(body, now)
-            await self._write(Request(key.account_id, int(now * 1_000_000), checked.body), checked, now)
+            if checked.rejected or checked.ignored:
+                self._warn(key, checked)
+            if refusal := checked.refusal:
+                raise refusal
+            await self._write(key, checked, now)
         except Refused as refused:
+            if key and refused.code != "invalid_event":  # whose events have their own
+                self._warnings.add(key.account_id, refused.code, None, refused.message)
             headers = [(name.encode(), value.encode()) for name, value in refused.headers.items()]
             await send_json(send, refused.status, refused.body, [*ANY_ORIGIN, *headers])
             return
@@ -72,12 +83,37 @@ class Track:
         await send(OK_START)
         await send(OK_BODY)
 
-    async def _write(self, request: Request, checked: Checked, now: float) -> None:
+    def _warn(self, key: Key, checked: Checked) -> None:
+        for rejected, name in zip(checked.rejected, checked.names, strict=True):
+            self._warnings.add(key.account_id, rejected.code, rejected.field, rejected.message, name)
+        for ignored in checked.ignored:
+            self._warnings.add(key.account_id, "unknown_field", ignored.field, unread(ignored.field), ignored.event)
+
+    async def _write(self, key: Key, checked: Checked, now: float) -> None:
         writer = self._live if checked.newest > now - HISTORY_AFTER_SECONDS else self._history
+        request = Request(key.account_id, int(now * 1_000_000), checked.body)
         try:
-            await writer.write(request, checked.events)
+            await writer.write(request, checked.events, _rate(key))
         except BufferUnavailable:
             raise Refused("buffer_unavailable") from None
+        except BufferFull:
+            raise Refused("buffer_full") from None
+        except RateLimited as limited:
+            raise Refused("rate_limited", retry_after_seconds=limited.wait_seconds) from None
+
+
+@lru_cache(maxsize=1000)
+def unread(field: str) -> str:
+    """What is said of a field that nobody reads."""
+    near = get_close_matches(field[:LONGEST].lower(), (*FIELDS, "events"), n=1)
+    hint = f"; did you mean `{near[0]}`?" if near else ". Put data of your own into `properties`."
+    return f"`{field[:LONGEST]}` is not a field of an event and was ignored{hint}"
+
+
+def _rate(key: Key) -> Rate | None:
+    """The key's limit: its own, or else the default of publishable keys, which are in everybody's hands."""
+    limit = key.rate_limit or (PUBLISHABLE_RATE_LIMIT if key.publishable else None)
+    return Rate(key.key_id, limit) if limit else None
 
 
 async def _other_method(scope: Scope, send: Send) -> None:

@@ -20,17 +20,50 @@ READ_ENTRIES = 50
 READ_BYTES = 16 << 20
 MARK_SECONDS = 60  # how long a ticket may be under way before another is asked for
 
-# KEYS: stream, ledger, ticket mark. ARGV: seconds of the mark, then count and entry by turns.
-# Returns 1 where a ticket has to be issued: the caller's task.
+# KEYS: stream, ledger, ticket mark, the other lane's ledger, then the rates of keys that have a limit.
+# ARGV: seconds of the mark, then for each entry: how many events, the place of its rate in KEYS (0: no limit), the
+# limit in events a second, the entry.
+# Returns 1 where a ticket has to be issued (the caller's task), how many events both lanes hold, and for each entry how
+# many microseconds are to be waited: 0 says that it is in the buffer.
+# The rate is the generic cell rate algorithm of ITU-T I.371 with a burst of one second: what is kept is the time at
+# which everything taken so far would have been due. A batch over a second's worth is taken when nothing is owed.
 PUSH = """
-local accepted = 0
-for i = 2, #ARGV, 2 do
-  redis.call('XADD', KEYS[1], '*', 'n', ARGV[i], 'entry', ARGV[i + 1])
-  accepted = accepted + ARGV[i]
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+
+local function to_wait(rate, events, limit)
+  local due = math.max(tonumber(redis.call('GET', rate) or now) or now, now)
+  local cost = events * 1000000 / limit
+  local wait = due + math.min(cost, 1000000) - 1000000 - now
+  if wait > 0 then return math.ceil(wait) end
+  redis.call('SET', rate, string.format('%.0f', due + cost), 'PX', math.ceil((due + cost - now) / 1000) + 1000)
+  return 0
 end
-redis.call('HINCRBY', KEYS[2], 'accepted', accepted)
-if redis.call('SET', KEYS[3], '1', 'NX', 'EX', ARGV[1]) then return 1 end
-return 0
+
+local accepted = 0
+local waits = {}
+for i = 2, #ARGV, 4 do
+  local events, slot = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
+  local wait = 0
+  if slot > 0 then wait = to_wait(KEYS[slot], events, tonumber(ARGV[i + 2])) end
+  if wait == 0 then
+    redis.call('XADD', KEYS[1], '*', 'n', events, 'entry', ARGV[i + 3])
+    accepted = accepted + events
+  end
+  waits[#waits + 1] = wait
+end
+
+local ticket = 0
+if accepted > 0 then
+  redis.call('HINCRBY', KEYS[2], 'accepted', accepted)
+  if redis.call('SET', KEYS[3], '1', 'NX', 'EX', ARGV[1]) then ticket = 1 end
+end
+local held = 0
+for _, ledger in ipairs({KEYS[2], KEYS[4]}) do
+  local counts = redis.call('HMGET', ledger, 'accepted', 'settled')
+  held = held + (counts[1] or 0) - (counts[2] or 0)
+end
+return {ticket, held, unpack(waits)}
 """
 
 # KEYS: stream, ledger. ARGV: group, then id and count by turns. Returns how many events this call settled.

@@ -91,11 +91,21 @@ def _store_batch(process: Process, lane: Lane, batch: Iterable[Waiting]) -> Outc
             rows += rows_of(decode_entry(waiting.entry))
         except ValueError as error:
             unreadable.append((waiting, error))
+    _look_over(process, rows)
     connection = process.connection()
     if unreadable:
         bury(connection, [_undecodable(lane, waiting, error) for waiting, error in unreadable])
     dead = sum(waiting.events for waiting, _ in unreadable)
     return _store(connection, lane, rows, process.settings.rescore_seconds) + Outcome(dead=dead)
+
+
+def _look_over(process: Process, rows: Sequence[Row]) -> None:
+    """Warn of what is valid and looks wrong."""
+    process.names.look(process.redis, [(row.account_id, row.event) for row in rows], process.warnings)
+    for account_id, event, path in {(row.account_id, row.event, path) for row in rows for path in row.personal}:
+        message = f"`{path}` looks like personal data; send nothing of that kind but the customer's e-mail."
+        process.warnings.add(account_id, "personal_data", path, message, event)
+    process.warnings.flush_sync(process.redis)
 
 
 def _store(connection: Connection, lane: Lane, rows: Sequence[Row], rescore_seconds: float) -> Outcome:
@@ -121,7 +131,7 @@ def store_rows(connection: Connection, rows: Sequence[Row], rescore_seconds: flo
     with connection.transaction(), connection.cursor() as cursor:
         with cursor.copy(sql("copy_incoming")) as copy:
             for row in distinct:
-                copy.write_row(row)
+                copy.write_row(row[:-1])
         if any(row.identified for row in distinct):
             cursor.execute(sql("claim_event_ids"))
             cursor.execute(sql("drop_seen_event_ids"))

@@ -17,6 +17,7 @@ MIRROR = "windback:keys"  # a hash: the key's SHA-256 in hexadecimal → Key as 
 MIRRORED = "mirrored"  # a field that is always there: its absence tells a lost mirror from an unknown key
 SECRET_PREFIX = "sk_live_"  # noqa: S105
 PUBLISHABLE_PREFIX = "pk_live_"
+PUBLISHABLE_RATE_LIMIT = 100  # events a second, unless the key has a limit of its own
 LOCK = 0x77696E646B657973  # "windkeys": the advisory lock under which keys change
 
 

@@ -10,6 +10,7 @@ class Lane(NamedTuple):
 
     name: str
     queue: str
+    share: float  # of the buffer's cap, up to which this lane is taken
 
     @property
     def stream(self) -> str:
@@ -17,12 +18,17 @@ class Lane(NamedTuple):
         return f"windback:buffer:{self.name}"
 
     @property
+    def other(self) -> "Lane":
+        """The other lane."""
+        return HISTORY if self == LIVE else LIVE
+
+    @property
     def ledger(self) -> str:
         """A hash that counts events: `accepted` into the stream, `settled` out of it."""
         return f"windback:ledger:{self.name}"
 
 
-LIVE = Lane("live", "ingest")
-HISTORY = Lane("history", "import")
+LIVE = Lane("live", "ingest", 1.0)
+HISTORY = Lane("history", "import", 0.5)
 LANES = {lane.name: lane for lane in (LIVE, HISTORY)}
 HISTORY_AFTER_SECONDS = 24 * 3600  # a request whose newest event is older than this takes the history lane

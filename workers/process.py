@@ -1,4 +1,4 @@
-"""What the jobs of one worker process share: settings, Redis, one connection to Postgres, and the wish to stop."""
+"""What the jobs of one worker process share: settings, connections, what was seen, and the wish to stop."""
 
 import os
 import random
@@ -8,8 +8,10 @@ import threading
 
 from redis import Redis
 
+from workers.hygiene import Names
 from workers.settings import Settings
 from workers.store import Connection, connect
+from workers.warnings import Warnings
 
 FIRST_WAIT_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 5.0
@@ -23,6 +25,8 @@ class Process:
         self.redis = redis
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.stopping = threading.Event()
+        self.warnings = Warnings()
+        self.names = Names()
         self._connection: Connection | None = None
 
     def connection(self) -> Connection:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from scoring.events import detail_of, plan_of, value_of
+from workers.hygiene import personal_data
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -65,6 +66,7 @@ class Row(NamedTuple):
     detail: str
     value: float
     plan: str | None
+    personal: tuple[str, ...]  # not stored: the paths of properties to warn of
 
 
 encode_entry = msgspec.msgpack.Encoder().encode
@@ -136,6 +138,7 @@ def row_of(request: Request, event: Event, nonce: bytes) -> Row:
         content.detail,
         content.value,
         content.plan,
+        content.personal,
     )
 
 
@@ -162,6 +165,7 @@ class Content(NamedTuple):
     detail: str
     value: float
     plan: str | None
+    personal: tuple[str, ...]  # the paths of what looks like personal data
 
 
 def read_content(event: str, properties: bytes) -> Content:
@@ -173,6 +177,7 @@ def read_content(event: str, properties: bytes) -> Content:
         detail_of(event, parsed),
         value_of(event, parsed),
         plan_of(parsed),
+        personal_data(properties, parsed),
     )
 
 

@@ -2,19 +2,21 @@
 
 Requests that arrive while a write is under way share the next one, as a database groups its commits. Nobody is answered
 before Redis has acknowledged the write that holds their events; when it fails, all that wait are told so at once, so
-that no request waits longer than one time limit.
+that no request waits longer than one time limit. Rates are counted in the same write, so a limit costs no round trip.
 """
 
 import asyncio
 import logging
+import math
 import secrets
 from collections.abc import Callable, Coroutine, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from workers.buffer import ENTRY_BYTES, ENTRY_EVENTS, MARK_SECONDS, PUSH
+from workers.fill import Fill
 from workers.lanes import Lane
 from workers.tickets import mark
 from workers.wire import Entry, Request, encode_entry
@@ -30,69 +32,128 @@ class BufferUnavailable(Exception):
     """Redis did not acknowledge the write in time. What was to be written may be there or not: send it again."""
 
 
+class BufferFull(Exception):
+    """The buffer is at its cap, or Redis out of memory. Nothing was written: send it again later."""
+
+
+class RateLimited(Exception):
+    """The key's limit is reached. Nothing was written."""
+
+    def __init__(self, wait_us: int) -> None:
+        super().__init__(wait_us)
+        self.wait_seconds = math.ceil(wait_us / 1_000_000)
+
+
+class Rate(NamedTuple):
+    """A limit on a key, in events a second."""
+
+    key_id: int
+    limit: int
+
+
 class Waiting(NamedTuple):
     """A request that waits for its write."""
 
     request: Request
     events: int
+    rate: Rate | None
     written: asyncio.Future[None]
+
+
+class Parcel(NamedTuple):
+    """Requests that share an entry of the stream: one alone where its key has a limit."""
+
+    waiting: list[Waiting]
+    events: int
+
+    @property
+    def entry(self) -> bytes:
+        """The entry's bytes, with an id of its own."""
+        return encode_entry(Entry(secrets.token_bytes(12), [one.request for one in self.waiting]))
 
 
 class Writer:
     """One web process's way into a lane's buffer."""
 
-    def __init__(self, redis: Redis, lane: Lane, issue_ticket: Callable[[str], Coroutine[None, None, None]]) -> None:
-        self._lane = lane
+    def __init__(
+        self, redis: Redis, lane: Lane, fill: Fill, issue_ticket: Callable[[str], Coroutine[None, None, None]]
+    ) -> None:
+        self._lane, self._fill = lane, fill
         self._issue_ticket = issue_ticket
         self._push = redis.register_script(PUSH)
-        self._keys = [lane.stream, lane.ledger, mark(lane.queue)]
+        self._keys = [lane.stream, lane.ledger, mark(lane.queue), lane.other.ledger]
         self._waiting: list[Waiting] = []
         self._writing: asyncio.Task[None] | None = None
         self._tickets: set[asyncio.Task[None]] = set()
 
-    async def write(self, request: Request, events: int) -> None:
-        """Return when the request's events are in the buffer. Raises BufferUnavailable."""
+    async def write(self, request: Request, events: int, rate: Rate | None = None) -> None:
+        """Return when the request's events are in the buffer. Raises BufferUnavailable, BufferFull, RateLimited."""
+        if not self._fill.takes(self._lane):
+            raise BufferFull
         loop = asyncio.get_running_loop()
-        waiting = Waiting(request, events, loop.create_future())
-        self._waiting.append(waiting)
+        written = loop.create_future()
+        self._waiting.append(Waiting(request, events, rate, written))
         if self._writing is None:
             self._writing = loop.create_task(self._write_groups())
-        await waiting.written
+        await written
 
     async def finish(self) -> None:
         """Wait for what is under way."""
-        pending = [task for task in (self._writing, *self._tickets) if task is not None]
-        await asyncio.gather(*pending, return_exceptions=True)
+        while pending := [task for task in (self._writing, *self._tickets) if task is not None]:
+            await asyncio.gather(*pending, return_exceptions=True)
 
     async def _write_groups(self) -> None:
         try:
             while self._waiting:
                 group, self._waiting = _cut(self._waiting)
                 try:
-                    await self._write(group)
+                    await self._write(list(_parcels(group)))
+                except OutOfMemoryError:
+                    self._fail(group, BufferFull, "Redis is out of memory")
                 except (RedisError, OSError, TimeoutError) as error:
-                    self._fail(group, error)
+                    self._fail(group, BufferUnavailable, str(error) or type(error).__name__)
         finally:
             self._writing = None
 
-    async def _write(self, group: list[Waiting]) -> None:
-        arguments = [part for count, entry in _entries(group) for part in (count, entry)]
+    async def _write(self, parcels: list[Parcel]) -> None:
+        keys, arguments = _call(self._keys, parcels)
         async with asyncio.timeout(WRITE_SECONDS):
-            ticket_needed = await self._push(self._keys, [MARK_SECONDS, *arguments])
-        for waiting in group:
-            if not waiting.written.done():
-                waiting.written.set_result(None)
+            ticket_needed, self._fill.events, *waits = await self._push(keys, arguments)
+        for parcel, wait_us in zip(parcels, waits, strict=True):
+            for one in parcel.waiting:
+                _settle(one.written, RateLimited(wait_us) if wait_us else None)
         if ticket_needed:
             task = asyncio.get_running_loop().create_task(self._issue_ticket(self._lane.queue))
             self._tickets.add(task)
             task.add_done_callback(self._tickets.discard)
 
-    def _fail(self, group: list[Waiting], error: Exception) -> None:
-        log.warning("the buffer did not take a write: %s", str(error) or type(error).__name__)
+    def _fail(self, group: list[Waiting], kind: type[Exception], reason: str) -> None:
+        log.warning("the buffer did not take a write: %s", reason)
         waiting, self._waiting = [*group, *self._waiting], []
         for one in waiting:
-            if not one.written.done():
-                one.written.set_exception(BufferUnavailable())
+            _settle(one.written, kind())
+
+
+def _settle(written: asyncio.Future[None], error: Exception | None) -> None:
+    if written.done():  # its client has gone
+        return
+    if error is None:
+        written.set_result(None)
+    else:
+        written.set_exception(error)
+
+
+def _call(keys: list[str], parcels: list[Parcel]) -> tuple[list[str], list[Any]]:
+    """The keys and arguments of PUSH."""
+    keys = list(keys)
+    arguments: list[Any] = [MARK_SECONDS]
+    for parcel in parcels:
+        slot = limit = 0
+        if rate := parcel.waiting[0].rate:
+            keys.append(f"windback:rate:{rate.key_id}")
+            slot, limit = len(keys), rate.limit
+        arguments += (parcel.events, slot, limit, parcel.entry)
+    return keys, arguments
 
 
 def _cut(waiting: list[Waiting]) -> tuple[list[Waiting], list[Waiting]]:
@@ -105,15 +166,19 @@ def _cut(waiting: list[Waiting]) -> tuple[list[Waiting], list[Waiting]]:
     return waiting, []
 
 
-def _entries(group: list[Waiting]) -> Iterator[tuple[int, bytes]]:
-    """The group as entries of the stream: how many events each holds, and its bytes."""
-    requests: list[Request] = []
+def _parcels(group: list[Waiting]) -> Iterator[Parcel]:
+    shared: list[Waiting] = []
     events = size = 0
     for one in group:
-        if requests and (events + one.events > ENTRY_EVENTS or size + len(one.request.body) > ENTRY_BYTES):
-            yield events, encode_entry(Entry(secrets.token_bytes(12), requests))
-            requests, events, size = [], 0, 0
-        requests.append(one.request)
+        if one.rate:
+            yield Parcel([one], one.events)
+            continue
+        length = len(one.request.body)
+        if shared and (events + one.events > ENTRY_EVENTS or size + length > ENTRY_BYTES):
+            yield Parcel(shared, events)
+            shared, events, size = [], 0, 0
+        shared.append(one)
         events += one.events
-        size += len(one.request.body)
-    yield events, encode_entry(Entry(secrets.token_bytes(12), requests))
+        size += length
+    if shared:
+        yield Parcel(shared, events)

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from api.app import door_redis
 from api.auth import REMEMBER_KEYS, Keys
+from api.door import door_redis
 from api.errors import Refused
 from workers import keys as all_keys
 from workers.keys import NewKey

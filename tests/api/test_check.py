@@ -14,7 +14,10 @@ GOOD = {"event": "login", "customer_email": "jane@example.com"}
 
 
 def checked(body: Any) -> Checked:
-    return check(body if isinstance(body, bytes) else json.dumps(body).encode(), NOW)
+    found = check(body if isinstance(body, bytes) else json.dumps(body).encode(), NOW)
+    if found.refusal:
+        raise found.refusal
+    return found
 
 
 def refused(body: Any) -> Refused:
@@ -170,7 +173,7 @@ def test_an_unknown_field_is_ignored_and_told() -> None:
     """A misspelt `timestmap` must be visible."""
     found = checked({"events": [GOOD, GOOD | {"timestmap": "2025-12-01"}], "sent_at": "now"})
     assert found.events == 2
-    assert [(one.event, one.field) for one in found.ignored] == [(0, "sent_at"), (1, "timestmap")]
+    assert [(one.place, one.field) for one in found.ignored] == [(0, "sent_at"), (1, "timestmap")]
     assert [one.field for one in checked(GOOD | {"Event": "x"}).ignored] == ["Event"]
 
 

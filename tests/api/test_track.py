@@ -246,3 +246,48 @@ def test_a_body_that_does_not_arrive_is_given_up(acme: TestClient, monkeypatch: 
     acme.portal.call(call)
     assert sent[0]["status"] == 408
     assert b"body_timeout" in sent[1]["body"]
+
+
+def test_a_keys_limit_is_kept_exactly(client: TestClient, connection: Connection, redis: Redis) -> None:
+    limited = keys.create(connection, redis, "acme", rate_limit=5)
+    client.headers["X-API-Key"] = limited.secret
+    statuses = [post(client, event()).status_code for _ in range(5)]
+    response = post(client, *[event()] * 5)
+    assert statuses == [200] * 5
+    assert refusal(response) == (429, "rate_limited")
+    assert response.headers["retry-after"] == "1"
+    assert redis.hget(LIVE.ledger, "accepted") == b"5"
+
+
+def test_a_publishable_key_has_a_limit_of_its_own(client: TestClient, connection: Connection, redis: Redis) -> None:
+    client.headers["X-API-Key"] = keys.create(connection, redis, "acme", publishable=True).secret
+    assert post(client, *[event()] * 100).status_code == 200
+    assert refusal(post(client, *[event()] * 100)) == (429, "rate_limited")
+
+
+@pytest.mark.parametrize(("timestamp", "cap"), [(None, 3), ("2025-12-01", 6)], ids=["live", "history"])
+def test_a_full_buffer_is_told_and_over_by_itself(
+    settings: Settings, key: NewKey, work: Callable[[], None], timestamp: str | None, cap: int
+) -> None:
+    """The live lane is refused at the cap, history at half of it."""
+    with TestClient(create_app(msgspec.structs.replace(settings, buffer_events=cap))) as client:
+        client.headers["X-API-Key"] = key.secret
+        for n in range(3):
+            assert post(client, event(timestamp=timestamp, properties={"n": n})).status_code == 200
+        response = post(client, event(timestamp=timestamp))
+        assert refusal(response) == (503, "buffer_full")
+        assert int(response.headers["retry-after"]) > 0
+        work()
+        wait_until(lambda: post(client, event(timestamp=timestamp)).status_code == 200)
+
+
+def test_a_redis_out_of_memory_is_full_and_takes_nothing_in_half(acme: TestClient, redis: Redis) -> None:
+    assert post(acme, event()).status_code == 200
+    redis.config_set("maxmemory", "1mb")
+    try:
+        assert refusal(post(acme, event(), event())) == (503, "buffer_full")
+    finally:
+        redis.config_set("maxmemory", "0")
+    assert redis.hget(LIVE.ledger, "accepted") == b"1"
+    assert redis.xlen(LIVE.stream) == 1
+    assert post(acme, event()).status_code == 200

@@ -35,8 +35,8 @@ def push(redis: Redis, *entries: Entry | bytes, lane: Lane = LIVE, events: int =
     """Write entries to the buffer, each said to hold so many events."""
     arguments: list[Any] = [60]
     for one in entries:
-        arguments += [events, one if isinstance(one, bytes) else encode_entry(one)]
-    redis.eval(PUSH, 3, lane.stream, lane.ledger, mark(lane.queue), *arguments)
+        arguments += [events, 0, 0, one if isinstance(one, bytes) else encode_entry(one)]
+    redis.eval(PUSH, 4, lane.stream, lane.ledger, mark(lane.queue), lane.other.ledger, *arguments)
 
 
 def push_events(redis: Redis, *events: dict[str, Any], lane: Lane = LIVE) -> None:

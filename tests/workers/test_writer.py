@@ -8,11 +8,12 @@ import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
-from api.app import door_redis
+from api.door import door_redis
 from tests.workers.events import event, request
+from workers.fill import Fill
 from workers.lanes import LIVE
 from workers.wire import Entry, decode_entry
-from workers.writer import BufferUnavailable, Writer
+from workers.writer import BufferFull, BufferUnavailable, Rate, RateLimited, Writer
 
 
 async def no_ticket(queue: str) -> None:
@@ -22,7 +23,7 @@ async def no_ticket(queue: str) -> None:
 @asynccontextmanager
 async def writing(url: str, issue: Callable[[str], Coroutine[None, None, None]] = no_ticket) -> AsyncIterator[Writer]:
     redis: AsyncRedis = door_redis(url)
-    writer = Writer(redis, LIVE, issue)
+    writer = Writer(redis, LIVE, Fill(10**6, 10**12), issue)
     yield writer
     await writer.finish()
     await redis.aclose()
@@ -96,3 +97,58 @@ def test_a_redis_that_hangs_is_said_within_a_second(redis_url: str, redis: Redis
             return took
 
     assert asyncio.run(run()) < 1
+
+
+def test_a_rate_is_counted_in_the_write_itself(redis_url: str, redis: Redis) -> None:
+    """Ten events a second: ten at once, and the eleventh waits for as long as it has to."""
+
+    async def run() -> list[object]:
+        async with writing(redis_url) as writer:
+            rate = Rate(7, 10)
+            return await asyncio.gather(
+                *[writer.write(request(event()), 1, rate) for _ in range(12)],
+                writer.write(request(event()), 1, Rate(8, 10)),
+                writer.write(request(event()), 1),
+                return_exceptions=True,
+            )
+
+    results = asyncio.run(run())
+    limited = [result for result in results if isinstance(result, RateLimited)]
+    assert [result.wait_seconds for result in limited] == [1, 1]
+    assert results[12:] == [None, None]
+    assert redis.hget(LIVE.ledger, "accepted") == b"12"
+    assert all(0 < redis.pttl(key) < 5000 for key in redis.keys("windback:rate:*"))
+
+
+def test_a_batch_over_the_rate_is_taken_when_nothing_is_owed(redis_url: str) -> None:
+    async def run() -> int:
+        async with writing(redis_url) as writer:
+            await writer.write(request(*[event()] * 100), 100, Rate(7, 20))
+            with pytest.raises(RateLimited) as limited:
+                await writer.write(request(event()), 1, Rate(7, 20))
+            return limited.value.wait_seconds
+
+    assert asyncio.run(run()) in (4, 5)
+
+
+def test_a_counter_that_makes_no_sense_limits_nobody(redis_url: str, redis: Redis) -> None:
+    redis.set("windback:rate:7", "nonsense")
+
+    async def run() -> None:
+        async with writing(redis_url) as writer:
+            await writer.write(request(event()), 1, Rate(7, 10))
+
+    asyncio.run(run())
+
+
+def test_a_full_buffer_takes_nothing(redis_url: str, redis: Redis) -> None:
+    async def run() -> None:
+        client: AsyncRedis = door_redis(redis_url)
+        writer = Writer(client, LIVE, Fill(2, 10**12), no_ticket)
+        await writer.write(request(event(), event()), 2)
+        with pytest.raises(BufferFull):
+            await writer.write(request(event()), 1)
+        await client.aclose()
+
+    asyncio.run(run())
+    assert redis.hget(LIVE.ledger, "accepted") == b"2"

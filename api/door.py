@@ -1,0 +1,85 @@
+"""What one web process holds of Redis: its keys, its ways into the buffer, and what it tells now and then."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from api.auth import Keys
+from workers import tickets
+from workers.fill import Fill
+from workers.lanes import LANES
+from workers.process import redis_client
+from workers.settings import Settings
+from workers.warnings import Warnings
+from workers.writer import WRITE_SECONDS, Writer
+
+log = logging.getLogger(__name__)
+
+EVERY_SECONDS = 1.0
+
+
+class Door:
+    """Everything that the track route needs, and nothing of Postgres."""
+
+    def __init__(self, settings: Settings) -> None:
+        assert settings.redis_url
+        self.redis = door_redis(settings.redis_url)
+        self.fill = Fill(settings.buffer_events, settings.buffer_bytes)
+        self.keys = Keys(self.redis)
+        self.warnings = Warnings()
+        self.writers = {name: Writer(self.redis, lane, self.fill, self._issue) for name, lane in LANES.items()}
+        self._tickets_redis = redis_client(settings.redis_url)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def open(self) -> None:
+        """Begin what is done once a second: look how full the buffer is, write warnings."""
+        duties = (self._look, self._tell)
+        self._tasks = [asyncio.create_task(_every_second(duty)) for duty in duties]
+
+    async def close(self) -> None:
+        """Finish what is under way, and write what is left."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self.writers.values():
+            await writer.finish()
+        await self._tell()
+        await self.redis.aclose()
+        self._tickets_redis.close()
+
+    async def _look(self) -> None:
+        await self.fill.look(self.redis)
+
+    async def _tell(self) -> None:
+        await self.warnings.flush(self.redis)
+
+    async def _issue(self, queue: str) -> None:
+        """RQ knows no asyncio: a ticket is issued in a thread. One that fails is issued later by the clock."""
+        try:
+            await asyncio.to_thread(tickets.issue, self._tickets_redis, queue)
+        except (RedisError, OSError) as error:
+            log.warning("a ticket for %s was not issued: %s", queue, error)
+
+
+async def _every_second(duty: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await duty()
+        except (RedisError, OSError, TimeoutError) as error:
+            log.debug("Redis can't do it now: %s", error)
+        await asyncio.sleep(EVERY_SECONDS)
+
+
+def door_redis(url: str) -> Redis:
+    """A client that says within a second that it can't: no waiting, no second try behind our back."""
+    return Redis.from_url(
+        url,
+        socket_timeout=WRITE_SECONDS,
+        socket_connect_timeout=WRITE_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )

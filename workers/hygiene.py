@@ -1,0 +1,93 @@
+"""What a careful reader would tell a producer about events that are valid: names that are nearly another name, and
+properties that look like personal data."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from redis import Redis
+
+from scoring.events import RECOGNISED
+from workers.warnings import Warnings
+
+NAMES = "windback:names:{}"  # by account: a hash, the name without its spelling → the name that was seen first
+MOST_NAMES = 10_000
+DEEPEST = 10
+
+EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
+CARD = re.compile(r"(?<!\d)(?:\d[ -]?){12,18}\d(?!\d)")
+SECRET_KEY = re.compile(r"passw|secret|cvv|cvc|card_?number|\bssn\b|iban|api_?key|access_?token", re.IGNORECASE)
+HINT = re.compile(rb"@|(?:\d[ -]?){12}\d|passw|secret|cvv|cvc|card_?number|ssn|iban|api_?key|token", re.IGNORECASE)
+
+
+def personal_data(raw: bytes, properties: dict[str, Any]) -> tuple[str, ...]:
+    """The paths of properties that look like personal data: cards, secrets, e-mail addresses. At most three."""
+    if not properties or not HINT.search(raw):
+        return ()
+    found = (path for path, key, value in _leaves(properties, "properties", DEEPEST) if _is_personal(key, value))
+    return tuple(path for _, path in zip(range(3), found, strict=False))
+
+
+def _leaves(value: Any, path: str, depth: int, key: str = "") -> Iterator[tuple[str, str, Any]]:
+    if isinstance(value, dict) and depth:
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{path}.{name[:50]}", depth - 1, name)
+    elif isinstance(value, list) and depth:
+        for inner in value:
+            yield from _leaves(inner, f"{path}[]", depth - 1, key)
+    else:
+        yield path, key, value
+
+
+def _is_personal(key: str, value: Any) -> bool:
+    if isinstance(value, bool) or value is None or not isinstance(value, str | int):
+        return False
+    text = str(value)
+    if SECRET_KEY.search(key) and text:
+        return True
+    return bool(EMAIL.search(text)) or any(_is_card(match[0]) for match in CARD.finditer(text))
+
+
+def _is_card(text: str) -> bool:
+    """Luhn's check, which card numbers pass and most other long numbers don't."""
+    digits = [int(digit) for digit in text if digit.isdigit()]
+    doubled = [digit if place % 2 == 0 else (digit * 2 - 9 if digit > 4 else digit * 2)
+               for place, digit in enumerate(reversed(digits))]  # fmt: skip
+    return sum(doubled) % 10 == 0 and len(set(digits)) > 1
+
+
+def plain(name: str) -> str:
+    """A name without its spelling: `featureUsed`, `feature-used` and `feature_used` are the same."""
+    return re.sub(r"[\W_]+", "", name).lower()
+
+
+RECOGNISED_PLAIN = {plain(name): name for name in RECOGNISED}
+
+
+class Names:
+    """Names that a worker has seen, so that each is looked at once."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[int, str]] = set()
+
+    def look(self, redis: Redis, events: Iterable[tuple[int, str]], warnings: Warnings) -> None:
+        """Warn of names that are nearly others of the same account. `events`: account and name."""
+        for account_id, name in set(events) - self._seen:
+            if other := _other(redis, account_id, name):
+                message = f"`{name}` is nearly `{other}`; the two are counted as different events."
+                warnings.add(account_id, "near_duplicate_name", "event", message, name)
+            if len(self._seen) < MOST_NAMES:
+                self._seen.add((account_id, name))
+
+
+def _other(redis: Redis, account_id: int, name: str) -> str | None:
+    """The name that was there first and is spelt differently."""
+    key, bare = NAMES.format(account_id), plain(name)
+    if recognised := RECOGNISED_PLAIN.get(bare):
+        return recognised if recognised != name else None
+    first: Any = redis.hget(key, bare)
+    if first is None:
+        if bare and redis.hlen(key) < MOST_NAMES:
+            redis.hset(key, bare, name)
+        return None
+    return str(first.decode()) if first.decode() != name else None

@@ -1,0 +1,134 @@
+"""What producers should mend: fire-and-forget producers never see their errors, so somebody must.
+
+Warnings are gathered in the process and written to Redis about once a second; a process that is killed loses those of
+its last second. An account's latest 100 are kept, and their counts by code, for 7 days.
+"""
+
+import logging
+from collections import Counter, deque
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import RedisError
+
+log = logging.getLogger(__name__)
+
+LATEST = 100
+DAYS = 7
+LONGEST = 200  # characters of a field or an event's name that are kept
+
+
+class Warning(Struct):
+    """Something that was refused, ignored or looks wrong. `event` is the event's name, where it has one."""
+
+    at: datetime
+    code: str
+    field: str | None
+    message: str
+    event: str | None
+
+
+class Account:
+    """The warnings of an account that are not written yet."""
+
+    def __init__(self) -> None:
+        self.latest: deque[Warning] = deque(maxlen=LATEST)
+        self.counts: Counter[str] = Counter()
+
+
+class Warnings:
+    """The warnings of one process that are not written yet."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[int, Account] = {}
+
+    def add(self, account_id: int, code: str, field: str | None, message: str, event: object = None) -> None:
+        """Note a warning; cheap, and safe to call with whatever a producer sent as the event's name."""
+        account = self._accounts.setdefault(account_id, Account())
+        name = event[:LONGEST] if isinstance(event, str) else None
+        account.latest.append(Warning(datetime.now(UTC), code, field and field[:LONGEST], message, name))
+        account.counts[code] += 1
+
+    async def flush(self, redis: AsyncRedis) -> None:
+        """Write what was noted. What can't be written now is written next time."""
+        accounts, self._accounts = self._accounts, {}
+        if not accounts:
+            return
+        pipeline: Any = redis.pipeline(transaction=False)
+        _write(pipeline, accounts)
+        try:
+            await pipeline.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            self._put_back(accounts, error)
+
+    def flush_sync(self, redis: Redis) -> None:
+        """As `flush`, for a worker."""
+        accounts, self._accounts = self._accounts, {}
+        if not accounts:
+            return
+        pipeline = redis.pipeline(transaction=False)
+        _write(pipeline, accounts)
+        try:
+            pipeline.execute()
+        except RedisError as error:
+            self._put_back(accounts, error)
+
+    def _put_back(self, accounts: dict[int, Account], error: Exception) -> None:
+        log.info("warnings wait: %s", error)
+        for account_id, older in accounts.items():
+            newer = self._accounts.get(account_id, Account())
+            older.latest.extend(newer.latest)
+            older.counts.update(newer.counts)
+            self._accounts[account_id] = older
+
+
+def _list(account_id: int) -> str:
+    return f"windback:warnings:{account_id}"
+
+
+def _counts(account_id: int, day: datetime) -> str:
+    return f"windback:warnings:{account_id}:{day:%Y%m%d}"
+
+
+def _write(pipeline: Any, accounts: dict[int, Account]) -> None:
+    today = datetime.now(UTC)
+    for account_id, account in accounts.items():
+        latest, counts = _list(account_id), _counts(account_id, today)
+        pipeline.lpush(latest, *map(msgspec.json.encode, account.latest))
+        pipeline.ltrim(latest, 0, LATEST - 1)
+        pipeline.expire(latest, timedelta(days=DAYS))
+        for code, number in account.counts.items():
+            pipeline.hincrby(counts, code, number)
+        pipeline.expire(counts, timedelta(days=DAYS + 1))
+
+
+class Found(Struct):
+    """An account's warnings: how many by code within 7 days, and the latest, newest first."""
+
+    counts: dict[str, int]
+    warnings: list[Warning]
+
+
+async def read(redis: AsyncRedis, account_id: int, now: datetime) -> Found:
+    """The warnings of an account, all that are written."""
+    pipeline: Any = redis.pipeline(transaction=False)
+    pipeline.lrange(_list(account_id), 0, -1)
+    for day in range(DAYS):
+        pipeline.hgetall(_counts(account_id, now - timedelta(days=day)))
+    latest, *days = await pipeline.execute()
+    return Found(_add_up(days), [one for one in map(_decode, latest) if one.at > now - timedelta(days=DAYS)])
+
+
+def _add_up(days: Iterable[dict[bytes, bytes]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for day in days:
+        total.update({code.decode(): int(number) for code, number in day.items()})
+    return dict(total.most_common())
+
+
+_decode = msgspec.json.Decoder(Warning).decode
