@@ -3,7 +3,7 @@
 Every function is vectorised over customers and costs a few passes over the rollup's rows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 from typing import Any, Final, Self
 
@@ -82,7 +82,7 @@ class History:
         return type(self)(*(pick(getattr(self, field.name)) for field in fields(self)))
 
 
-def history_of(rollup: Rollup, now: float | Floats, asked: Iterable[str] = ()) -> History:
+def history_of(rollup: Rollup, now: float | Floats, asked: Collection[str] = ()) -> History:
     """The facts of each customer; `now` in epoch seconds, one for all or one each; for `asked` see `History.asked`.
 
     The rollup must hold nothing later than `now` (`Rollup.until`, `Rollup.at`).
@@ -103,7 +103,7 @@ def history_of(rollup: Rollup, now: float | Floats, asked: Iterable[str] = ()) -
         **_nps(_only(others, "nps_response"), last_active),
         plan=plan,
         signals={name: _signal(_only(others, name), name, last_active) for name in _signals(others, asked)},
-        asked={name: _asked(name, used, plan, last_active) for name in asked if name.startswith((USES, PLAN))},
+        asked=_asked(asked, used, plan, last_active),
     )
 
 
@@ -193,20 +193,27 @@ def _named_use(rollup: Rollup) -> NDArray[np.bool_]:
     return used if named.all() else used & named[rollup.detail]
 
 
-def _asked(name: str, used: Rollup, plan: Ints, last_active: Floats) -> Floats:
-    if name.startswith(USES):
-        return _use(used, name.removeprefix(USES), last_active)
-    wanted = name.removeprefix(PLAN)
-    code = used.plans.index(wanted) if wanted in used.plans else -2
-    return np.asarray(plan == code, np.float64)
+def _asked(names: Collection[str], used: Rollup, plan: Ints, last_active: Floats) -> dict[str, Floats]:
+    uses = [name for name in names if name.startswith(USES)]
+    out = _uses(uses, used, last_active) if uses else {}
+    plans = {PLAN + known: code for code, known in enumerate(used.plans)}
+    for name in names:
+        if name.startswith(PLAN):
+            out[name] = np.asarray(plan == plans.get(name, -2), np.float64)
+    return out
 
 
-def _use(used: Rollup, feature: str, last_active: Floats) -> Floats:
-    wanted = np.array([detail == feature for detail in used.details], dtype=bool)[used.detail]
-    rows = used.where(wanted, "n", "last_at")
-    age = (last_active[rows.customer] - rows.last_at) / DAY
-    weight = np.minimum(rows.n, MAX_DAILY_COUNT) * np.exp2(-age / FEATURE_HALF_LIFE)
-    return np.bincount(rows.customer, weight, rows.customers).astype(float)
+def _uses(names: list[str], used: Rollup, last_active: Floats) -> dict[str, Floats]:
+    owner, detail, pair = _pairs(used)
+    age = (last_active[used.customer] - used.last_at) / DAY
+    weight = np.minimum(used.n, MAX_DAILY_COUNT) * np.exp2(-age / FEATURE_HALF_LIFE)
+    use = np.bincount(pair, weight, len(owner))
+    codes = {USES + known: code for code, known in enumerate(used.details)}
+    out = {name: np.zeros(used.customers) for name in names}
+    for name in names:
+        mine = detail == codes.get(name, -1)
+        out[name][owner[mine]] = use[mine]
+    return out
 
 
 def _pairs(rows: Rollup) -> tuple[Index, Index, Index]:
