@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -57,22 +57,27 @@ def drain(process: Process, lane: Lane) -> Outcome:
     reader = Reader(process.redis, lane, process.name)
     until = time.monotonic() + BUDGET_SECONDS
     total = Outcome()
-    batch = reader.left_over(process.settings.claim_seconds)
-    while True:
-        if batch:
-            outcome = through_outages(process, partial(_store_batch, process, lane, batch))
-            if outcome is None:
-                break
-            reader.settle(batch)
-            _hand_on(process, lane, batch, outcome)
-            total += outcome
+    for batch in _batches(process, reader):
+        outcome = through_outages(process, partial(_store_batch, process, lane, batch))
+        if outcome is None:
+            break
+        reader.settle(batch)
+        _hand_on(process, lane, batch, outcome)
+        total += outcome
         if process.stopping.is_set() or time.monotonic() > until:
             break
-        batch = reader.read(process.settings.batch_events, LINGER_SECONDS)
-        if not batch:
-            return total
+    else:
+        return total
     tickets.ask(process.redis, lane.queue)  # there may be more: the next ticket goes on
     return total
+
+
+def _batches(process: Process, reader: Reader) -> Iterator[list[Waiting]]:
+    """What was left over, then what is fresh; ends when nothing came for a while."""
+    while batch := reader.left_over(process.settings.claim_seconds):
+        yield batch
+    while batch := reader.read(process.settings.batch_events, LINGER_SECONDS):
+        yield batch
 
 
 def _hand_on(process: Process, lane: Lane, batch: Sequence[Waiting], outcome: Outcome) -> None:

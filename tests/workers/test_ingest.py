@@ -212,3 +212,13 @@ def _with_database(process: Process, url: str) -> Any:
 
 def _with_batch(process: Process, events: int) -> Any:
     return msgspec.structs.replace(process.settings, batch_events=events)
+
+
+def test_a_large_left_over_is_taken_up_whole(process: Process, redis: Redis, connection: Connection) -> None:
+    for _ in range(buffer.READ_ENTRIES * 2 + 10):
+        push_events(redis, event())
+    process.name = "it"
+    mine = Reader(redis, LIVE, "it")
+    mine.left_over(60)
+    mine.read(events=5000, wait_seconds=0.01)
+    assert drain(process, LIVE).stored == buffer.READ_ENTRIES * 2 + 10
