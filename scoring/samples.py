@@ -16,9 +16,10 @@ from scoring.events import RECOGNISED
 from scoring.history import EVENT, PLAN, USES, History, history_of
 from scoring.metrics import Labels
 from scoring.model import Model, sigmoid
-from scoring.rollup import Floats, Rollup
+from scoring.rollup import DAY, Floats, Rollup
 
 _CHUNK: Final = 1_000_000  # rollup rows expanded at a time: some 100 MB
+ESTABLISHED, ABANDONED = 14 * DAY, 7 * DAY
 _USES: Final = 20  # product features at most
 _PLANS: Final = 10
 _CUSTOM: Final = 100  # custom events at most
@@ -68,7 +69,10 @@ class Sample(NamedTuple):
 
 
 def columns_of(rollup: Rollup) -> tuple[str, ...]:
-    """The features that this account's events make possible; what it never sends is absent, not zero."""
+    """The features that this account's events make possible; what it never sends is absent, not zero.
+
+    A custom event counts from 14 days of history on, and until 7 days after the account's last.
+    """
     columns = list(ALWAYS)
     for event in RECOGNISED:
         if event in rollup.names and event in OF_EVENT:
@@ -78,7 +82,7 @@ def columns_of(rollup: Rollup) -> tuple[str, ...]:
     used = np.array([name == "feature_used" for name in rollup.names], dtype=bool)[rollup.event]
     columns += [USES + name for name in _common(rollup, rollup.detail, rollup.details, used, USED, _USES)]
     columns += [PLAN + name for name in _common(rollup, rollup.plan, rollup.plans, rollup.plan >= 0, USED, _PLANS)]
-    custom = np.array([name not in RECOGNISED for name in rollup.names], dtype=bool)[rollup.event]
+    custom = (np.array([name not in RECOGNISED for name in rollup.names], dtype=bool) & _current(rollup))[rollup.event]
     columns += [EVENT + name for name in _common(rollup, rollup.event, rollup.names, custom, 1, _CUSTOM)]
     return tuple(columns)
 
@@ -112,6 +116,15 @@ def _chunks(rollup: Rollup, customers: NDArray[np.intp]) -> Iterator[slice]:
     chunk = np.cumsum(rows) // _CHUNK
     edges = np.flatnonzero(chunk[1:] != chunk[:-1]) + 1
     yield from (slice(start, end) for start, end in pairwise([0, *edges.tolist(), len(chunk)]))
+
+
+def _current(rollup: Rollup) -> NDArray[np.bool_]:
+    """Which names have been sent for long enough, and are still."""
+    first, last = np.full(len(rollup.names), np.inf), np.full(len(rollup.names), -np.inf)
+    np.minimum.at(first, rollup.event, rollup.last_at)
+    np.maximum.at(last, rollup.event, rollup.last_at)
+    end = rollup.last_at.max(initial=-np.inf)
+    return np.asarray((first <= end - ESTABLISHED) & (last >= end - ABANDONED))
 
 
 def _common(

@@ -204,6 +204,14 @@ def test_the_properties_of_events_enter_the_model() -> None:
     assert "On the plan pro" in {reason.text for said in reasons for reason in said}
 
 
+def test_a_custom_event_needs_two_weeks_and_must_still_be_sent() -> None:
+    """A new one and an abandoned one are no candidates yet, or no more."""
+    rows = [(0, START + day, "login", "", 1, 0.0, (START + day) * DAY, None) for day in range(60)]
+    for event, days in {"steady": range(0, 60), "new": range(50, 60), "abandoned": range(0, 45)}.items():
+        rows += [(0, START + day, event, "", 1, 0.0, (START + day) * DAY, None) for day in days]
+    assert [name for name in columns_of(Rollup.from_rows(1, rows)) if name.startswith("event:")] == ["event:steady"]
+
+
 def test_signs_are_held() -> None:
     """A coefficient of the wrong sign is 0, and the rest is fitted without it."""
     rng = np.random.default_rng(1)
