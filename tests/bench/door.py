@@ -27,6 +27,7 @@ CONNECTIONS = 32
 SINGLE_BODIES = 2_000
 BATCH_BODIES = 50
 START_SECONDS = 20.0
+NO_CAP = {"WINDBACK_BUFFER_EVENTS": "1000000000", "WINDBACK_BUFFER_BYTES": str(1 << 40)}  # nobody empties it
 
 SCRIPT = """
 local bodies, at = {}, 0
@@ -169,7 +170,7 @@ def _door(world: World) -> Iterator[Door]:
         redis.flushall()
         url = stack.enter_context(world.database())
         door = Door(world, redis, stack.enter_context(connect(url)))
-        urls = {"DATABASE_URL": url, "REDIS_URL": world.servers.redis_url, "WINDBACK_HOST": "127.0.0.1"}
+        urls = {"DATABASE_URL": url, "REDIS_URL": world.servers.redis_url, "WINDBACK_HOST": "127.0.0.1"} | NO_CAP
         log = stack.enter_context((world.folder / "door.log").open("w"))
         for argv, port in (
             (["api"], door.ours),

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, LiteralString, NamedTuple, cast
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from api.embedded import Servers, servers
@@ -60,7 +60,7 @@ class World(NamedTuple):
 
     def _execute(self, statement: str) -> None:
         with connect(self.servers.database_url) as connection:
-            connection.execute(cast(LiteralString, statement))
+            connection.execute(statement)
 
 
 @contextmanager
