@@ -9,10 +9,9 @@ from tests.bench import stream
 from tests.bench.measure import Line, interleaved, per_second
 from tests.bench.world import World
 from workers import ingest
-from workers.buffer import ENTRY_EVENTS, MARK_SECONDS, PUSH
+from workers.buffer import ENTRY_EVENTS
 from workers.lanes import LIVE
 from workers.store import Connection, connect
-from workers.tickets import mark
 from workers.wire import EPOCH, MICROSECOND, Entry, Request, customer_id, decode_entry, encode_entry, rows_of
 
 EVENTS = 200_000
@@ -93,9 +92,11 @@ def _entries(events: list[dict[str, object]]) -> list[bytes]:
 
 
 def _push(redis: Redis, entries: Sequence[bytes]) -> None:
-    push = redis.register_script(PUSH)
-    for entry in entries:
-        push([LIVE.stream, LIVE.ledger, mark(LIVE.queue)], [MARK_SECONDS, ENTRY_EVENTS, entry])
+    with redis.pipeline(transaction=False) as pipeline:
+        for entry in entries:
+            pipeline.xadd(LIVE.stream, {"n": ENTRY_EVENTS, "entry": entry})
+        pipeline.hincrby(LIVE.ledger, "accepted", ENTRY_EVENTS * len(entries))
+        pipeline.execute()
 
 
 def _stored(entries: Sequence[bytes]) -> list[Stored]:
