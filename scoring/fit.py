@@ -28,6 +28,7 @@ _KNOTS: Final = {  # quantiles
     "cadence": (0.5, 0.8),
     "tenure": (0.33, 0.67),
 }
+_BENT: Final = ("silence",)  # the formula trusts a long silence more than most accounts' customers deserve
 _FORMULA: Final = ("activity", "silence")
 _CENTERED: Final = ("activity", "tenure", "cadence", "session", USES, PLAN)  # explained against the mean
 _WEIGHTS: Final = {term.feature: term.weights[0] for term in PRIOR.terms}
@@ -52,13 +53,13 @@ def recalibrated(sample: Sample, model: Model, version: str) -> Model:
 
 
 def regression(sample: Sample, names: Iterable[str], version: str, additive: bool = False) -> Model:
-    """MAP logistic regression on the features named, as lines, or as piecewise lines where `additive`.
+    """MAP logistic regression on the features named: as lines but for silence, or as piecewise lines where `additive`.
 
     The sample needs a lapse and a customer who stayed. Raises KeyError for a feature that the sample lacks.
     """
     names = list(names)
     values = sample.select(names).T
-    knots = [_knots(name, x) if additive else () for name, x in zip(names, values, strict=True)]
+    knots = [_knots(name, x) if additive or name in _BENT else () for name, x in zip(names, values, strict=True)]
     pieces = [_pieces(x, at) for x, at in zip(values, knots, strict=True)]
     x = np.column_stack([column for part in pieces for column in part])
     mean, sd = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-9)
