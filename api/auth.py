@@ -1,5 +1,6 @@
 """Keys at the door: looked up in Redis's mirror, remembered for 10 seconds, the unknown ones too."""
 
+import asyncio
 import time
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from workers.keys import MIRROR, MIRRORED, PUBLISHABLE_PREFIX, SECRET_PREFIX, Ke
 
 REMEMBER_SECONDS = 10.0
 REMEMBER_KEYS = 10_000
+PATIENCE_SECONDS = 0.1  # with a key that is known from before: the write that follows may take 0.8
 LONGEST_KEY = 200
 PREFIXES = (SECRET_PREFIX.encode(), PUBLISHABLE_PREFIX.encode())
 
@@ -57,7 +59,8 @@ class Keys:
 
     async def _look_up(self, hashed: bytes, stale: Remembered | None) -> Remembered:
         try:
-            found, mirrored = await self._redis.hmget(MIRROR, [hashed.hex(), MIRRORED])
+            async with asyncio.timeout(PATIENCE_SECONDS if stale else None):
+                found, mirrored = await self._redis.hmget(MIRROR, [hashed.hex(), MIRRORED])
         except (RedisError, OSError, TimeoutError):
             if stale is not None:
                 return stale  # better an answer of a minute ago than none: reading goes on without Redis

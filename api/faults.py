@@ -20,9 +20,10 @@ from workers.wire import instant, normal_email
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 AHEAD_SECONDS = 3600
 
-EMAIL = re.compile(
-    r"[^\s@\x00-\x1f\x7f]+@[^\s@.\x00-\x1f\x7f,;:<>()\[\]\\\"]+(?:\.[^\s@.\x00-\x1f\x7f,;:<>()\[\]\\\"]+)+"
-)
+# What can't be seen: with it, two customers would look like one.
+INVISIBLE = r"\s\x00-\x1f\x7f-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"
+LABEL = rf"[^{INVISIBLE}!-,./:-@\[-^`{{-~]+"  # of ASCII: letters, digits, - and _
+EMAIL = re.compile(rf"[^{INVISIBLE}@]+@{LABEL}(?:\.{LABEL})+")
 EVENT_ID = re.compile(r"[A-Za-z0-9._:-]+")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -95,7 +96,12 @@ def _properties_faults(properties: object) -> Iterator[Fault]:
 
 def check_properties(properties: dict[str, Any], kind: type[Exception]) -> None:
     """Raise `kind` with a sentence where a limit is passed."""
-    if len(msgspec.json.encode(properties)) > MAX_PROPERTIES_BYTES:
+    too_deep = f"`properties` may be nested at most {MAX_PROPERTIES_DEPTH} levels deep."
+    try:
+        size = len(msgspec.json.encode(properties))
+    except RecursionError:  # it needs a little more of the stack than reading it did
+        raise kind(too_deep) from None
+    if size > MAX_PROPERTIES_BYTES:
         raise kind(f"`properties` may have at most {MAX_PROPERTIES_BYTES // 1024} KiB as JSON.")
     layer: list[Any] = [properties]
     for _ in range(MAX_PROPERTIES_DEPTH):
@@ -107,7 +113,7 @@ def check_properties(properties: dict[str, Any], kind: type[Exception]) -> None:
         layer = [part for part in inner if isinstance(part, dict | list)]
         if not layer:
             return
-    raise kind(f"`properties` may be nested at most {MAX_PROPERTIES_DEPTH} levels deep.")
+    raise kind(too_deep)
 
 
 def _parts(value: dict[str, Any] | list[Any]) -> Iterator[Any]:

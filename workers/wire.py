@@ -6,6 +6,7 @@ an entry that is delivered twice is stored once.
 """
 
 import hashlib
+import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Raw, Struct
 
-from scoring.events import detail_of, plan_of, value_of
+from scoring.events import MAX_EMAIL, detail_of, plan_of, value_of
 from workers.hygiene import personal_data
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -100,8 +101,11 @@ def customer_id(account_id: int, email: str) -> str:
 
 def events_of(request: Request) -> list[Event]:
     """The events of a request. Raises ValueError where the body can't be read."""
-    events = _decode_body(request.body).events
-    return [_decode_event(request.body)] if events is None else events
+    try:
+        events = _decode_body(request.body).events
+        return [_decode_event(request.body)] if events is None else events
+    except RecursionError:
+        raise ValueError("the body is nested past all sense") from None
 
 
 def rows_of(entry: Entry) -> list[Row]:
@@ -115,7 +119,8 @@ def rows_of(entry: Entry) -> list[Row]:
 
 def row_of(request: Request, event: Event, nonce: bytes) -> Row:
     """One event's row. `nonce` is its identity where it brings none: neither an event_id nor a timestamp."""
-    known_customer = customer_of(request.account_id, event.customer_email)
+    email = event.customer_email
+    known_customer = customer_of(request.account_id, email if len(email) <= MAX_EMAIL else normal_email(email))
     properties = bytes(event.properties)
     content = (_content if len(properties) <= REMEMBERED_BYTES else read_content)(event.event, properties)
     occurred_us, key = request.received_us, content.key
@@ -181,17 +186,21 @@ def read_content(event: str, properties: bytes) -> Content:
     )
 
 
+MANY_DECIMALS = 15_000
+TOO_FINE = re.compile(rb"\d[eE]-\d{3}|\.\d{%d}" % MANY_DECIMALS)
 EMPTY = (b"", b"null", b"{}")
 REMEMBERED_BYTES = 256  # the same few properties come again and again; long ones seldom do
 _content = lru_cache(maxsize=50_000)(read_content)
 
 
 def _storable(properties: bytes, parsed: dict[str, Any]) -> str | None:
-    """The properties as text for jsonb: as sent, so that no digit is lost; numbers too small for Postgres as read."""
+    """The properties as text for jsonb: as sent, so that no digit is lost; but numbers with more decimals than
+    Postgres takes (16383), as JSON readers see them."""
     if not parsed:
         return None
-    tiny = b"e-" in properties or b"E-" in properties
-    return (msgspec.json.encode(parsed) if tiny else properties).decode()
+    suspect = b"e-" in properties or b"E-" in properties or len(properties) > MANY_DECIMALS
+    too_fine = suspect and TOO_FINE.search(properties)
+    return (msgspec.json.encode(parsed) if too_fine else properties).decode()
 
 
 def _key(kind: bytes, identity: bytes) -> int:
