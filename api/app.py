@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from api import customers, operate, warnings
+from api import customers, docs, operate, warnings
 from api.door import Door
 from api.errors import Refused, on_error, on_http_exception, on_refused
 from api.track import Track
@@ -44,6 +44,7 @@ def create_app(settings: Settings) -> Starlette:
             Route("/api/v1/warnings", warnings.list_warnings, methods=["GET"]),
             Route("/healthz", operate.healthz, methods=["GET"]),
             Route("/readyz", operate.readyz, methods=["GET"]),
+            *docs.ROUTES,
         ],
         exception_handlers={Refused: on_refused, HTTPException: on_http_exception, Exception: on_error},
         lifespan=lifespan,

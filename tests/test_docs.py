@@ -29,8 +29,8 @@ def commands(group: click.Group, prefix: str = "windback") -> Iterator[str]:
 def routes() -> Iterator[str]:
     app = create_app(Settings(database_url="postgresql://x", redis_url="redis://x"))
     for route in app.routes:
-        assert isinstance(route, Route)
-        yield re.sub(r":\w+}", "}", route.path)
+        if isinstance(route, Route):  # not the mounts of static files
+            yield re.sub(r":\w+}", "}", route.path)
 
 
 @pytest.mark.parametrize("route", list(routes()))

@@ -8,10 +8,10 @@ import logging
 from collections import Counter, deque
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import RedisError
@@ -26,7 +26,7 @@ LONGEST = 200  # characters of a field or an event's name that are kept
 class Warning(Struct):
     """Something that was refused, ignored or looks wrong. `event` is the event's name, where it has one."""
 
-    at: datetime
+    at: Annotated[datetime, Meta(tz=True)]
     code: str
     field: str | None
     message: str

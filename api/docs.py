@@ -1,0 +1,127 @@
+"""The API's description for machines, `/openapi.json`, and for people, `/docs`: both made once, from one table.
+
+Nothing on the page comes from elsewhere, and its policy lets nothing in: it works offline, and runs no script but ours.
+"""
+
+import hashlib
+import re
+import shlex
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import msgspec
+from markupsafe import Markup, escape
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from api.describe import fields, kind
+from api.errors import CODES
+from api.openapi import document
+from api.reference import REFERENCE
+
+HERE = Path(__file__).parent
+POLICY = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; " + (
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+REVALIDATE = "no-cache"
+FOR_EVER = "public, max-age=31536000, immutable"
+
+
+class Static(StaticFiles):
+    """The files of the package's pages. One that is asked for by its version, `?v=…`, never changes."""
+
+    def __init__(self) -> None:
+        super().__init__(directory=HERE / "static")
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        versioned = scope["query_string"].startswith(b"v=")
+        response.headers.update({**SAFE, "Cache-Control": FOR_EVER if versioned else REVALIDATE})
+        return response
+
+
+async def openapi(request: Request) -> Response:
+    """`GET /openapi.json`."""
+    return _cached(request, *_encoded(), {"content-type": "application/json"})
+
+
+async def docs(request: Request) -> Response:
+    """`GET /docs`: the page."""
+    headers = {"content-type": "text/html; charset=utf-8", "Content-Security-Policy": POLICY}
+    return _cached(request, *_page(), headers)
+
+
+def _cached(request: Request, body: bytes, tag: str, headers: dict[str, str]) -> Response:
+    headers = {**headers, **SAFE, "ETag": tag, "Cache-Control": REVALIDATE}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers)
+
+
+@cache
+def _encoded() -> tuple[bytes, str]:
+    body = msgspec.json.encode(document(REFERENCE))
+    return body, _tag(body)
+
+
+@cache
+def _page() -> tuple[bytes, str]:
+    loader = jinja2.FileSystemLoader(HERE / "templates")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(code=_code, pretty=_pretty)
+    described = document(REFERENCE)
+    components = described["components"]["schemas"]
+    page = environment.get_template("docs.html").render(
+        document=described,
+        codes=CODES,
+        asset=_asset,
+        curl=_curl,
+        fields=lambda schema: list(fields(schema, components)),
+        kind=lambda schema: kind(schema, components),
+    )
+    return page.encode(), _tag(page.encode())
+
+
+def _tag(body: bytes) -> str:
+    return f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+
+
+def _asset(name: str) -> str:
+    version = hashlib.sha256((HERE / "static" / name).read_bytes()).hexdigest()[:8]
+    return f"/static/{name}?v={version}"
+
+
+def _code(text: str) -> Markup:
+    """Text whose `quoted` words are code."""
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
+
+
+def _pretty(value: Any) -> str:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+
+
+def _curl(method: str, path: str, operation: dict[str, Any]) -> str:
+    """The call as a command, with the first example; the page's script writes it anew from what is typed."""
+    for parameter in operation.get("parameters", []):
+        path = path.replace(f"{{{parameter['name']}}}", str(parameter.get("example", "")))
+    words = ["curl", *(["-X", method] if method != "GET" else []), f"http://127.0.0.1:8000{path}"]
+    line = shlex.join(words)
+    if "security" in operation:
+        line += ' \\\n  -H "X-API-Key: $KEY"'
+    if "requestBody" in operation:
+        example = next(iter(operation["requestBody"]["content"]["application/json"]["examples"].values()))
+        line += f" \\\n  -d {shlex.quote(_pretty(example['value']))}"
+    return line
+
+
+ROUTES = (
+    Route("/openapi.json", openapi, methods=["GET"]),
+    Route("/docs", docs, methods=["GET"], include_in_schema=False),
+    Mount("/static", Static()),
+)

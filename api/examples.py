@@ -1,0 +1,113 @@
+"""Examples of requests and answers: those of the documentation, and what comes back."""
+
+from typing import Any
+
+Json = dict[str, Any]
+
+EVENT: Json = {
+    "event": "feature_used",
+    "customer_email": "jane@example.com",
+    "properties": {"feature": "exports", "plan": "pro"},
+    "timestamp": "2025-12-01T10:00:00Z",
+}
+BATCH: Json = {
+    "events": [
+        {"event": "login", "customer_email": "jane@example.com", "timestamp": "2025-12-01T09:00:00Z"},
+        {
+            "event": "feature_used",
+            "customer_email": "jane@example.com",
+            "properties": {"feature": "dashboard"},
+            "timestamp": "2025-12-01T09:05:00Z",
+        },
+        {
+            "event": "support_ticket_opened",
+            "customer_email": "jane@example.com",
+            "properties": {"subject": "Cannot export data"},
+            "timestamp": "2025-12-01T09:30:00Z",
+        },
+    ]
+}
+REJECTED = (
+    {
+        "index": 1,
+        "field": "timestamp",
+        "code": "timestamp_invalid",
+        "message": "`timestamp` is not ISO 8601; write it like 2025-12-01T10:00:00Z.",
+    },
+)
+PARTIAL: Json = {"status": "partial", "accepted": 2, "rejected": REJECTED}
+WARNINGS: Json = {
+    "counts": {"timestamp_invalid": 3},
+    "warnings": [
+        {
+            "at": "2025-12-01T10:00:00.214Z",
+            "code": "timestamp_invalid",
+            "field": "timestamp",
+            "message": "`timestamp` is not ISO 8601; write it like 2025-12-01T10:00:00Z.",
+            "event": "login",
+        }
+    ],
+}
+CUSTOMERS: Json = {
+    "customers": [
+        {
+            "email": "jane@example.com",
+            "first_seen": "2025-12-01T09:00:00Z",
+            "last_seen": "2025-12-01T10:00:00Z",
+            "risk": {"score": 63.2, "level": "high", "state": "active", "reason": "No login for 12 days"},
+        }
+    ],
+    "next_cursor": None,
+}
+CUSTOMER: Json = {
+    "email": "jane@example.com",
+    "first_seen": "2025-12-01T09:00:00Z",
+    "last_seen": "2025-12-01T10:00:00Z",
+    "events": {"feature_used": 2, "login": 1, "support_ticket_opened": 1},
+    "risk": {
+        "score": 63.2,
+        "probability": 0.632,
+        "level": "high",
+        "state": "active",
+        "horizon_days": 30,
+        "model": "prior-1",
+        "scored_at": "2025-12-13T09:00:02Z",
+        "low_confidence": False,
+        "stale_input": False,
+        "reasons": [{"signal": "silence", "points": 21.4, "text": "No login for 12 days"}],
+    },
+    "plan": "pro",
+    "open_tickets": 1,
+    "overdue_since": None,
+    "nps": None,
+    "advice": {
+        "strategy": "support_follow_up",
+        "urgency": "high",
+        "why": "1 support ticket open, the oldest for 12 days",
+        "facts": {"favourite_feature": "exports", "plan": "pro", "open_tickets": 1},
+    },
+}
+TIMELINE: Json = {
+    "events": [
+        {
+            "event": "feature_used",
+            "timestamp": "2025-12-01T10:00:00Z",
+            "received_at": "2025-12-01T10:00:00.214Z",
+            "properties": {"feature": "exports", "plan": "pro"},
+        }
+    ],
+    "next_cursor": None,
+}
+RISK_HISTORY: Json = {
+    "risk": [
+        {"at": "2025-12-01T09:00:02Z", "score": 22.6, "level": "medium"},
+        {"at": "2025-12-13T09:00:02Z", "score": 63.2, "level": "high"},
+    ]
+}
+READY: Json = {"status": "ok", "detail": {"redis": "ok", "postgres": "ok"}}
+NOT_READY: Json = {
+    "status": "error",
+    "code": "not_ready",
+    "message": "Redis may evict the buffer: set its maxmemory-policy to noeviction, not allkeys-lru",
+    "detail": {"redis": "Redis may evict the buffer: …", "postgres": "ok"},
+}

@@ -1,0 +1,181 @@
+"""What the API is: one entry a route. The document at /openapi.json and the page at /docs come from this table."""
+
+from api import customers, examples, operate, shapes
+from api.openapi import Answer, Body, Operation, Parameter, Reference
+from api.paging import DEFAULT_LIMIT, HIGHEST_LIMIT
+from scoring.levels import NAMES
+from workers import warnings
+
+DESCRIPTION = (
+    "Events in by one call, a churn risk for every customer out. A secret key (`sk_live_…`) does everything in its "
+    "account; a publishable one (`pk_live_…`, for browsers) may only track. Every error, at every address, looks like "
+    '`{"status": "error", "code": …, "message": …}`: `code` is stable, `message` is for people. Times are RFC 3339 in '
+    "UTC; facts that are not known are `null`."
+)
+TAGS = {
+    "Events": "Tell Windback what your customers do, and see what it could not use.",
+    "Customers": "Who is likely to leave, why, and what to do about it. These routes need a secret key.",
+    "Operating": "Is it alive, and how is it? These routes need no key.",
+}
+ANYWHERE = ("not_found", "method_not_allowed")
+
+KEY = ("missing_api_key", "invalid_api_key", "buffer_unavailable")
+SECRET_KEY = (*KEY, "key_not_allowed")
+STORE = "store_unavailable"
+PARAMETER = "invalid_parameter"
+STRANGER = "customer_not_found"
+
+
+def _limit(default: int) -> Parameter:
+    schema = {"type": "integer", "minimum": 1, "maximum": HIGHEST_LIMIT, "default": default}
+    return Parameter("limit", schema, "How many rows a page has.")
+
+
+def _moment(name: str, description: str) -> Parameter:
+    return Parameter(name, {"type": "string", "format": "date-time"}, description, "2025-12-01T00:00:00Z")
+
+
+EMAIL = Parameter(
+    "email", {"type": "string", "minLength": 1}, "The customer's e-mail address.", "jane@example.com", "path"
+)
+CURSOR = Parameter(
+    "cursor",
+    {"type": "string", "format": "cursor", "pattern": "^[A-Za-z0-9_-]*$"},
+    "The `next_cursor` of the page before this one.",
+)
+
+OPERATIONS = (
+    Operation(
+        "track",
+        "POST",
+        "/api/v1/track",
+        "Events",
+        "Track events",
+        "Takes one event, or 1 to 100 as `events`, with either kind of key. `ok` means that everything is in the "
+        "buffer. The same event sent again is stored once: the same `event_id` of a customer, or else, where a "
+        "timestamp was sent, the same customer, name, instant and properties. Bodies may be gzip (`Content-Encoding`); "
+        "any `Content-Type` is read as JSON. Browsers may call from any origin.",
+        {
+            200: Answer("Everything is in the buffer", shapes.Tracked, {"status": "ok"}),
+            207: Answer("Some events are invalid; the others are in the buffer", shapes.Partial, examples.PARTIAL),
+        },
+        (
+            "malformed_json",
+            "malformed_gzip",
+            *KEY,
+            "body_timeout",
+            "payload_too_large",
+            "batch_too_large",
+            "unsupported_encoding",
+            "invalid_event",
+            "rate_limited",
+            "buffer_full",
+        ),
+        body=Body(
+            (shapes.Event, shapes.Batch),
+            {"One event": examples.EVENT, "A batch": examples.BATCH},
+            not_both=("event", "events"),
+        ),
+    ),
+    Operation(
+        "list_warnings",
+        "GET",
+        "/api/v1/warnings",
+        "Events",
+        "List warnings",
+        "What this account's producers should mend: how many events were refused and fields ignored within 7 days, by "
+        "code, and the latest 100. Needs a secret key.",
+        {200: Answer("The warnings", warnings.Found, examples.WARNINGS)},
+        SECRET_KEY,
+    ),
+    Operation(
+        "list_customers",
+        "GET",
+        "/api/v1/customers",
+        "Customers",
+        "List customers",
+        "Customers with their risk, page by page.",
+        {200: Answer("A page of customers", customers.Customers, examples.CUSTOMERS)},
+        (*SECRET_KEY, PARAMETER, STORE),
+        (
+            Parameter(
+                "sort",
+                {"enum": [sign + name for name in customers.SORTS for sign in ("", "-")], "default": "-risk"},
+                "The order; `-` for descending.",
+            ),
+            Parameter("level", {"enum": list(NAMES)}, "Only customers at this level of risk."),
+            Parameter("email", {"type": "string"}, "Only customers whose e-mail address begins so.", "jane@"),
+            _limit(DEFAULT_LIMIT),
+            CURSOR,
+        ),
+    ),
+    Operation(
+        "show_customer",
+        "GET",
+        "/api/v1/customers/{email}",
+        "Customers",
+        "Show a customer",
+        "Everything that is known of a customer: the risk and its reasons, counts by event, open matters, advice. "
+        "`risk` and `advice` are `null` until the first score, a moment after the first event.",
+        {200: Answer("The customer", customers.Customer, examples.CUSTOMER)},
+        (*SECRET_KEY, STRANGER, STORE),
+        (EMAIL,),
+    ),
+    Operation(
+        "list_events",
+        "GET",
+        "/api/v1/customers/{email}/events",
+        "Customers",
+        "List a customer's events",
+        "What the customer did, newest first.",
+        {200: Answer("A page of events", customers.Timeline, examples.TIMELINE)},
+        (*SECRET_KEY, STRANGER, PARAMETER, STORE),
+        (EMAIL, _limit(100), CURSOR),
+    ),
+    Operation(
+        "list_risk",
+        "GET",
+        "/api/v1/customers/{email}/risk",
+        "Customers",
+        "Show how a risk moved",
+        "The customer's risk over time, oldest first.",
+        {200: Answer("The risk over time", customers.RiskHistory, examples.RISK_HISTORY)},
+        (*SECRET_KEY, STRANGER, PARAMETER, STORE),
+        (EMAIL, _moment("from", "Not before this time."), _moment("to", "Not after this time.")),
+    ),
+    Operation(
+        "healthz",
+        "GET",
+        "/healthz",
+        "Operating",
+        "Is the process alive?",
+        "200 while the process runs.",
+        {200: Answer("It runs", operate.Health, {"status": "ok"})},
+        key=False,
+    ),
+    Operation(
+        "readyz",
+        "GET",
+        "/readyz",
+        "Operating",
+        "Can events be taken?",
+        "200 while events can be taken: Redis takes writes and never evicts. Postgres is reported only.",
+        {
+            200: Answer("Events can be taken", operate.Ready, examples.READY),
+            503: Answer("Events can't be taken", operate.NotReady, examples.NOT_READY),
+        },
+        key=False,
+    ),
+    Operation(
+        "openapi",
+        "GET",
+        "/openapi.json",
+        "Operating",
+        "This description",
+        "The API in OpenAPI 3.1.",
+        {200: Answer("The document", dict, None)},
+        key=False,
+    ),
+)
+
+REFERENCE = Reference(DESCRIPTION, TAGS, OPERATIONS, ANYWHERE, examples.REJECTED)
