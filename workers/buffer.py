@@ -6,7 +6,8 @@ is claimed by the next one after a while. The counts of events move with the ent
 `accepted - settled` is what the buffer holds, whatever crashes.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from redis import Redis
@@ -66,16 +67,37 @@ end
 return {ticket, held, unpack(waits)}
 """
 
-# KEYS: stream, ledger. ARGV: group, then id and count by turns. Returns how many events this call settled.
+# KEYS: stream, ledger, outcomes. ARGV: group, how many outcomes follow, outcome and count by turns, id and count by
+# turns. Returns how many events this call settled. What others had settled is counted by them: of this call's outcomes
+# no more is counted than it settled, and all that was none of them was known before.
 SETTLE = """
+local rest = 3 + 2 * ARGV[2]
 local settled = 0
-for i = 2, #ARGV, 2 do
+for i = rest, #ARGV, 2 do
   redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
   if redis.call('XDEL', KEYS[1], ARGV[i]) == 1 then settled = settled + ARGV[i + 1] end
 end
-if settled > 0 then redis.call('HINCRBY', KEYS[2], 'settled', settled) end
+if settled == 0 then return 0 end
+redis.call('HINCRBY', KEYS[2], 'settled', settled)
+redis.call('HSET', KEYS[3], 'settled_at', redis.call('TIME')[1])
+local open = settled
+for i = 3, rest - 1, 2 do
+  local events = math.min(open, tonumber(ARGV[i + 1]))
+  if events > 0 then redis.call('HINCRBY', KEYS[3], ARGV[i], events) end
+  open = open - events
+end
+if open > 0 then redis.call('HINCRBY', KEYS[3], 'duplicate', open) end
 return settled
 """
+
+
+NONE: Mapping[str, int] = MappingProxyType({})
+
+
+def outcomes(lane: Lane) -> str:
+    """A hash that counts what became of the events that left a lane's stream: `stored`, `duplicate`, `erased`,
+    `dead:REASON`; they add up to the ledger's `settled`. `settled_at` is when some last did (epoch seconds)."""
+    return f"windback:outcomes:{lane.name}"
 
 
 class Waiting(NamedTuple):
@@ -122,10 +144,16 @@ class Reader:
             batch += more
         return batch
 
-    def settle(self, batch: Iterable[Waiting]) -> int:
-        """Take entries out of the stream, once their events are in Postgres. Returns how many events that were."""
-        arguments = [argument for waiting in batch for argument in (waiting.id, waiting.events)]
-        settled: Any = self._settle([self._lane.stream, self._lane.ledger], [GROUP, *arguments])
+    def settle(self, batch: Iterable[Waiting], stored: int = 0, dead: Mapping[str, int] = NONE) -> int:
+        """Take entries out of the stream, once their events are in Postgres. Returns how many events that were.
+
+        It counts what became of them: `stored`, `dead` by reason, and the others as duplicates.
+        """
+        became = {"stored": stored, **{f"dead:{reason}": events for reason, events in dead.items()}}
+        counts = [argument for outcome in became.items() for argument in outcome]
+        entries = [argument for waiting in batch for argument in (waiting.id, waiting.events)]
+        keys = [self._lane.stream, self._lane.ledger, outcomes(self._lane)]
+        settled: Any = self._settle(keys, [GROUP, len(became), *counts, *entries])
         return int(settled)
 
     def _read(self, after: str, block_ms: int | None) -> list[Waiting]:

@@ -4,13 +4,14 @@ import hashlib
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import psycopg
 
-from workers import tickets
+from workers import counters, tickets
 from workers.buffer import Reader, Waiting
 from workers.lanes import Lane
 from workers.outage import through_outages
@@ -58,10 +59,13 @@ def drain(process: Process, lane: Lane) -> Outcome:
     until = time.monotonic() + BUDGET_SECONDS
     total = Outcome()
     for batch in _batches(process, reader):
-        outcome = through_outages(process, partial(_store_batch, process, lane, batch))
-        if outcome is None:
+        began = time.monotonic()
+        became = through_outages(process, partial(_store_batch, process, lane, batch))
+        if became is None:
             break
-        reader.settle(batch)
+        outcome, dead = became
+        reader.settle(batch, outcome.stored, dead)
+        _count(process, batch, time.monotonic() - began)
         _hand_on(process, lane, batch, outcome)
         total += outcome
         if process.stopping.is_set() or time.monotonic() > until:
@@ -80,6 +84,12 @@ def _batches(process: Process, reader: Reader) -> Iterator[list[Waiting]]:
         yield batch
 
 
+def _count(process: Process, batch: Sequence[Waiting], seconds: float) -> None:
+    counters.observe("ingest_batch_events", sum(waiting.events for waiting in batch))
+    counters.observe("ingest_seconds", seconds)
+    counters.flush_sync(process.redis)
+
+
 def _hand_on(process: Process, lane: Lane, batch: Sequence[Waiting], outcome: Outcome) -> None:
     log.info("ingested", extra={"lane": lane.name, "entries": len(batch), **outcome._asdict()})
     if sum(waiting.events for waiting in batch) >= process.settings.batch_events // 2:
@@ -88,7 +98,8 @@ def _hand_on(process: Process, lane: Lane, batch: Sequence[Waiting], outcome: Ou
         tickets.ask(process.redis, "score")
 
 
-def _store_batch(process: Process, lane: Lane, batch: Iterable[Waiting]) -> Outcome:
+def _store_batch(process: Process, lane: Lane, batch: Iterable[Waiting]) -> tuple[Outcome, Counter[str]]:
+    """What became of a batch, and its dead events by reason."""
     rows: list[Row] = []
     unreadable: list[tuple[Waiting, ValueError]] = []
     for waiting in batch:
@@ -100,8 +111,9 @@ def _store_batch(process: Process, lane: Lane, batch: Iterable[Waiting]) -> Outc
     connection = process.connection()
     if unreadable:
         bury(connection, [_undecodable(lane, waiting, error) for waiting, error in unreadable])
-    dead = sum(waiting.events for waiting, _ in unreadable)
-    return _store(connection, lane, rows, process.settings.rescore_seconds) + Outcome(dead=dead)
+    dead = Counter({UNDECODABLE: sum(waiting.events for waiting, _ in unreadable)})
+    outcome = _store(connection, lane, rows, process.settings.rescore_seconds, dead)
+    return outcome + Outcome(dead=dead[UNDECODABLE]), dead
 
 
 def _look_over(process: Process, rows: Sequence[Row]) -> None:
@@ -113,19 +125,23 @@ def _look_over(process: Process, rows: Sequence[Row]) -> None:
     process.warnings.flush_sync(process.redis)
 
 
-def _store(connection: Connection, lane: Lane, rows: Sequence[Row], rescore_seconds: float) -> Outcome:
-    """Store rows; what the database refuses is halved until the one bad row is alone, and buried."""
+def _store(
+    connection: Connection, lane: Lane, rows: Sequence[Row], rescore_seconds: float, dead: Counter[str]
+) -> Outcome:
+    """Store rows; what the database refuses is halved until the one bad row is alone, buried, and counted in `dead`."""
     if not rows:
         return Outcome()
     try:
         return store_rows(connection, rows, rescore_seconds)
     except (psycopg.DataError, psycopg.IntegrityError, ValueError) as error:
         if len(rows) == 1:
-            bury(connection, [_refused(lane, rows[0], error)])
+            letter = _refused(lane, rows[0], error)
+            bury(connection, [letter])
+            dead[letter.reason] += 1
             return Outcome(dead=1)
     half = len(rows) // 2
-    return _store(connection, lane, rows[:half], rescore_seconds) + _store(
-        connection, lane, rows[half:], rescore_seconds
+    return _store(connection, lane, rows[:half], rescore_seconds, dead) + _store(
+        connection, lane, rows[half:], rescore_seconds, dead
     )
 
 

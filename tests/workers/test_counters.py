@@ -1,0 +1,167 @@
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+
+from tests.waiting import wait_until
+from tests.workers.events import entry, event, push, push_events, request
+from workers import counters, ingest, ledger
+from workers.buffer import Reader, Waiting
+from workers.lanes import HISTORY, LIVE, Lane
+from workers.ledger import Ledger
+from workers.process import Process
+
+
+@pytest.fixture(autouse=True)
+def _nothing_counted_yet(redis: Redis) -> None:
+    counters.flush_sync(redis)
+    redis.flushall()
+
+
+@pytest.fixture
+def away() -> Iterator[Redis]:
+    """A client of no server at all."""
+    with Redis(port=1) as client:
+        yield client
+
+
+def counted(redis: Redis, name: str) -> dict[str, float]:
+    found: Any = redis.hgetall(counters.key(name))
+    return counters.parsed(found)
+
+
+def read_ledger(redis: Redis, lane: Lane = LIVE) -> Ledger:
+    pipeline = redis.pipeline()
+    ledger.ask(pipeline, lane)
+    return ledger.parsed(pipeline.execute()[0])
+
+
+def read_batch(redis: Redis, name: str = "reader") -> list[Waiting]:
+    reader = Reader(redis, LIVE, name)
+    reader.left_over(60)
+    return reader.read(10_000, 0.01)
+
+
+def test_counts_of_all_processes_add_up(redis: Redis) -> None:
+    for _ in range(2):
+        counters.add("rejected", "timestamp_invalid")
+        counters.add("rejected", "timestamp_invalid", 2)
+        counters.flush_sync(redis)
+    counters.flush_sync(redis)
+    assert counted(redis, "rejected") == {"timestamp_invalid": 6}
+
+
+def test_a_value_is_counted_in_its_bucket(redis: Redis) -> None:
+    for seconds in (0.0001, 0.0005, 0.003, 7.0):
+        counters.observe("track_seconds", seconds)
+    counters.flush_sync(redis)
+    found = counted(redis, "track_seconds")
+    assert found.pop("sum") == pytest.approx(7.0036)
+    assert found == {"0.0005": 2, "0.005": 1, "+Inf": 1}
+
+
+def test_what_could_not_be_added_is_kept_for_the_next_time(redis: Redis, away: Redis) -> None:
+    counters.add("rejected", "timestamp_invalid")
+    counters.flush_sync(away)
+    counters.add("rejected", "timestamp_invalid")
+    counters.flush_sync(redis)
+    assert counted(redis, "rejected") == {"timestamp_invalid": 2}
+
+
+def test_a_running_web_process_adds_what_it_counted(
+    redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In between, and at the end."""
+    monkeypatch.setattr(counters, "FLUSH_SECONDS", 0.001)
+
+    async def count() -> None:
+        async with AsyncRedis.from_url(redis_url) as client, counters.flushing(client):
+            counters.add("rejected", "a")
+            await asyncio.to_thread(wait_until, lambda: redis.exists(counters.key("rejected")))
+            counters.add("rejected", "b")
+
+    asyncio.run(count())
+    assert counted(redis, "rejected") == {"a": 1, "b": 1}
+
+
+def test_a_web_process_keeps_its_counts_through_an_outage(redis: Redis) -> None:
+    async def flush() -> None:
+        async with AsyncRedis(port=1) as away:
+            await counters.flush(away)
+
+    counters.add("rejected", "a")
+    asyncio.run(flush())
+    counters.flush_sync(redis)
+    assert counted(redis, "rejected") == {"a": 1}
+
+
+def test_counting_costs_less_than_a_microsecond() -> None:
+    """Half of one, on a machine that is not busy."""
+
+    def microseconds() -> float:
+        began = time.perf_counter()
+        for _ in range(2_000):
+            counters.observe("track_seconds", 0.0012)
+            counters.add("rejected", "timestamp_invalid")
+        return (time.perf_counter() - began) / 4_000 * 1e6
+
+    assert min(microseconds() for _ in range(20)) < 1
+
+
+def test_settling_counts_what_became_of_the_events(redis: Redis) -> None:
+    push_events(redis, *[event() for _ in range(10)])
+    Reader(redis, LIVE, "reader").settle(read_batch(redis), stored=6, dead={"DataError": 1, "undecodable": 1})
+    found = read_ledger(redis)
+    assert (found.stored, found.duplicate, found.dead) == (6, 2, {"DataError": 1, "undecodable": 1})
+    assert (found.accepted, found.settled, found.unaccounted) == (10, 10, 0)
+
+
+def test_what_others_settled_is_not_counted_again(redis: Redis) -> None:
+    """Whoever settles an entry counts its events; stored + duplicate + dead is always what was settled."""
+    push(redis, entry(request(event())), entry(request(event())), events=5)
+    batch = read_batch(redis)
+    Reader(redis, LIVE, "other").settle(batch[:1], stored=5)
+    Reader(redis, LIVE, "reader").settle(batch, stored=7, dead={"DataError": 3})
+    Reader(redis, LIVE, "late").settle(batch, stored=10)
+    found = read_ledger(redis)
+    assert found.stored + found.duplicate + sum(found.dead.values()) == found.settled == 10
+    assert found.unaccounted == 0
+
+
+def test_the_line_counts_every_event_once(process: Process, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
+    same = event(timestamp="2025-12-01T10:00:00Z")
+    push_events(redis, same, same, event(properties={"a": "\0"}))
+    push(redis, b"\xc1garbage", events=4)
+    ingest.drain(process, LIVE)
+    found = read_ledger(redis)
+    assert (found.accepted, found.stored, found.duplicate, found.unaccounted) == (7, 1, 1, 0)
+    assert found.dead == {"undecodable": 4, "UntranslatableCharacter": 1}
+    assert counted(redis, "ingest_batch_events") == {"10.0": 1, "sum": 7}
+    assert counted(redis, "ingest_seconds")["sum"] > 0
+
+
+def test_events_that_left_the_buffer_for_nowhere_are_unaccounted(redis: Redis) -> None:
+    push_events(redis, event(), event())
+    assert read_ledger(redis).unaccounted == 0
+    redis.delete(LIVE.stream)
+    found = read_ledger(redis)
+    assert (found.buffered, found.unaccounted) == (0, 2)
+
+
+def test_a_buffer_is_stalled_when_entries_wait_and_nothing_is_stored(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert read_ledger(redis, HISTORY).stalled_seconds == 0
+    push_events(redis, event(), event())
+    assert read_ledger(redis).stalled_seconds == 0
+    monkeypatch.setattr(ledger, "STALLED_SECONDS", 0)
+    assert read_ledger(redis).stalled_seconds > 0
+    waiting = read_ledger(redis)._replace(oldest_seconds=500.0)
+    assert waiting._replace(settled_seconds=3.0).stalled_seconds == 3.0
+    assert waiting._replace(settled_seconds=70.0).stalled_seconds == 70.0
+    assert waiting._replace(entries=0).stalled_seconds == 0
