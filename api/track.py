@@ -118,7 +118,9 @@ def _rate(key: Key) -> Rate | None:
 
 async def _other_method(scope: Scope, send: Send) -> None:
     if scope["method"] != "OPTIONS":
-        raise Refused("method_not_allowed", "Send events with POST.")
+        refused = Refused("method_not_allowed", "Send events with POST.")
+        await send_json(send, refused.status, refused.body, [*ANY_ORIGIN, (b"allow", b"POST, OPTIONS")])
+        return
     await send({"type": "http.response.start", "status": HTTPStatus.NO_CONTENT, "headers": list(PREFLIGHT)})
     await send({"type": "http.response.body", "body": b""})
 

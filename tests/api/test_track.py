@@ -176,7 +176,9 @@ def test_an_unknown_encoding_is_refused(acme: TestClient) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
 def test_other_methods_are_refused_in_our_shape(acme: TestClient, method: str) -> None:
-    assert refusal(acme.request(method, TRACK)) == (405, "method_not_allowed")
+    response = acme.request(method, TRACK)
+    assert refusal(response) == (405, "method_not_allowed")
+    assert response.headers["allow"] == "POST, OPTIONS"
     assert refusal(acme.request("POST", "/api/v1/customers")) == (405, "method_not_allowed")
     assert refusal(acme.request(method, "/nowhere")) == (404, "not_found")
 
