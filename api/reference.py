@@ -23,7 +23,7 @@ KEY = ("missing_api_key", "invalid_api_key", "buffer_unavailable")
 SECRET_KEY = (*KEY, "key_not_allowed")
 STORE = "store_unavailable"
 PARAMETER = "invalid_parameter"
-STRANGER = "customer_not_found"
+STRANGER = ("customer_not_found", "not_found")  # the latter for addresses with line breaks
 
 
 def _limit(default: int) -> Parameter:
@@ -118,7 +118,7 @@ OPERATIONS = (
         "Everything that is known of a customer: the risk and its reasons, counts by event, open matters, advice. "
         "`risk` and `advice` are `null` until the first score, a moment after the first event.",
         {200: Answer("The customer", customers.Customer, examples.CUSTOMER)},
-        (*SECRET_KEY, STRANGER, STORE),
+        (*SECRET_KEY, *STRANGER, STORE),
         (EMAIL,),
     ),
     Operation(
@@ -129,7 +129,7 @@ OPERATIONS = (
         "List a customer's events",
         "What the customer did, newest first.",
         {200: Answer("A page of events", customers.Timeline, examples.TIMELINE)},
-        (*SECRET_KEY, STRANGER, PARAMETER, STORE),
+        (*SECRET_KEY, *STRANGER, PARAMETER, STORE),
         (EMAIL, _limit(100), CURSOR),
     ),
     Operation(
@@ -140,7 +140,7 @@ OPERATIONS = (
         "Show how a risk moved",
         "The customer's risk over time, oldest first.",
         {200: Answer("The risk over time", customers.RiskHistory, examples.RISK_HISTORY)},
-        (*SECRET_KEY, STRANGER, PARAMETER, STORE),
+        (*SECRET_KEY, *STRANGER, PARAMETER, STORE),
         (EMAIL, _moment("from", "Not before this time."), _moment("to", "Not after this time.")),
     ),
     Operation(

@@ -5,11 +5,11 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from api.faults import CONTROL, EMAIL, EVENT_ID
 from scoring.events import MAX_BATCH, MAX_EMAIL, MAX_EVENT_ID, MAX_EVENT_NAME, MAX_PROPERTIES_KEYS
 
-CONTROL = r"\x00-\x1f\x7f-\x9f"
-NAME = rf"^[^{CONTROL}]*[^\s{CONTROL}][^{CONTROL}]*$"
-EMAIL = r"^\s*[^\s@\x00-\x1f\x7f]+@{label}(\.{label})+\s*$".replace("{label}", r'[^\s@.\x00-\x1f\x7f,;:<>()\[\]\\"]+')
+_CONTROL = CONTROL.pattern.strip("[]")
+NAME = rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$"
 
 EventCode = Literal[
     "event_invalid",
@@ -40,7 +40,7 @@ class Event(Struct):
         Meta(
             min_length=5,
             max_length=MAX_EMAIL,
-            pattern=EMAIL,
+            pattern=rf"^\s*{EMAIL.pattern}\s*$",
             description="Whose event it is. Trimmed and lower-cased; internationalised domains are allowed.",
             examples=["jane@example.com"],
         ),
@@ -63,7 +63,7 @@ class Event(Struct):
         ),
     ] = None
     event_id: Annotated[
-        Annotated[str, Meta(min_length=1, max_length=MAX_EVENT_ID, pattern=r"^[A-Za-z0-9._:-]+$")] | None,
+        Annotated[str, Meta(min_length=1, max_length=MAX_EVENT_ID, pattern=rf"^{EVENT_ID.pattern}$")] | None,
         Meta(
             description="Your own id of the event, for safe retries: the same id of a customer is stored once.",
             examples=["order-1042"],
