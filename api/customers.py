@@ -179,7 +179,7 @@ async def show_customer(request: Request) -> Response:
         Customer(
             email=row["email"],
             first_seen=row["first_seen"],
-            last_seen=row["last_seen"],
+            last_seen=row["last_event"],
             events={count["event"]: count["n"] for count in counts},
             risk=risk,
             plan=row["plan"],
@@ -269,7 +269,7 @@ def _in_list(row: dict[str, Any]) -> CustomerInList:
     risk = None
     if row["level"] is not None:
         risk = RiskInList(_score(row), row["level"], row["state"], row["reason"])
-    return CustomerInList(row["email"], row["first_seen"], row["last_seen"], risk)
+    return CustomerInList(row["email"], row["first_seen"], row["last_event"], risk)
 
 
 def _score(row: dict[str, Any]) -> float:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -35,22 +36,31 @@ class Door:
         self.writers = {name: Writer(self.redis, lane, self.fill, self._issue) for name, lane in LANES.items()}
         self._tickets_redis = redis_client(settings.redis_url)
         self._tasks: list[asyncio.Task[None]] = []
+        self._closing = asyncio.Event()
 
     def open(self) -> None:
         """Begin what is done once a second: look how full the buffer is, write warnings."""
         duties = (self._look, self._tell)
-        self._tasks = [asyncio.create_task(_every_second(duty)) for duty in duties]
+        self._tasks = [asyncio.create_task(self._every_second(duty)) for duty in duties]
 
     async def close(self) -> None:
         """Finish what is under way, and write what is left."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._closing.set()  # no task is cancelled: redis-py may swallow that, or leave a connection open
+        await asyncio.gather(*self._tasks)
         for writer in self.writers.values():
             await writer.finish()
         await self._tell()
         await self.redis.aclose()
         self._tickets_redis.close()
+
+    async def _every_second(self, duty: Callable[[], Awaitable[None]]) -> None:
+        while not self._closing.is_set():
+            try:
+                await duty()
+            except (RedisError, OSError, TimeoutError) as error:
+                log.debug("Redis can't do it now: %s", error)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), EVERY_SECONDS)
 
     async def _look(self) -> None:
         await self.fill.look(self.redis)
@@ -64,15 +74,6 @@ class Door:
             await asyncio.to_thread(tickets.issue, self._tickets_redis, queue)
         except (RedisError, OSError) as error:
             log.warning("a ticket for %s was not issued: %s", queue, error)
-
-
-async def _every_second(duty: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        try:
-            await duty()
-        except (RedisError, OSError, TimeoutError) as error:
-            log.debug("Redis can't do it now: %s", error)
-        await asyncio.sleep(EVERY_SECONDS)
 
 
 def door_redis(url: str) -> Redis:

@@ -71,7 +71,7 @@ def _rescore(process: Process, connection: Connection, due: Sequence[Due]) -> No
 
 def read_rollup(connection: Connection, customer_ids: Sequence[str]) -> Rollup:
     """What these customers did, numbered in the order given."""
-    rows: Iterable[Any] = connection.execute(sql("read_days"), {"customer_ids": list(customer_ids)})
+    rows: Iterable[Any] = connection.execute(sql("read_days"), {"customer_ids": list(customer_ids)}).fetchall()
     return Rollup.from_rows(len(customer_ids), rows)
 
 

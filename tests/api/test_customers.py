@@ -6,7 +6,8 @@ from redis import Redis
 from starlette.testclient import TestClient
 
 from tests.workers.events import event
-from workers import keys
+from workers import ingest, keys
+from workers.lanes import HISTORY, LIVE
 from workers.store import Connection
 
 CUSTOMERS = "/api/v1/customers"
@@ -70,9 +71,6 @@ def test_a_customer_is_told_whole(acme: TestClient, work: Callable[[], None]) ->
 
 
 def test_before_its_first_score_a_customer_has_no_risk(acme: TestClient, process: Any) -> None:
-    from workers import ingest
-    from workers.lanes import LIVE
-
     track(acme, event())
     ingest.drain(process, LIVE)
     assert acme.get(f"{CUSTOMERS}/jane@example.com").json()["risk"] is None
@@ -171,3 +169,14 @@ def test_how_the_risk_moved_can_be_read(acme: TestClient, work: Callable[[], Non
     assert acme.get(path, params={"from": moved["at"]}).json()["risk"] == [moved]
     assert acme.get(path, params={"to": "2020-01-01"}).json()["risk"] == []
     assert acme.get(path, params={"from": "yesterday"}).json()["code"] == "invalid_parameter"
+
+
+def test_last_seen_is_told_before_the_next_score(acme: TestClient, work: Callable[[], None], process: Any) -> None:
+    track(acme, event(timestamp="2025-12-01T10:00:00.000001Z"))
+    ingest.drain(process, HISTORY)
+    track(acme, event(timestamp="2025-12-02T10:00:00.000007Z"))
+    ingest.drain(process, HISTORY)
+    assert acme.get(f"{CUSTOMERS}/jane@example.com").json()["last_seen"] == "2025-12-02T10:00:00.000007Z"
+    assert acme.get(CUSTOMERS).json()["customers"][0]["last_seen"] == "2025-12-02T10:00:00.000007Z"
+    work()
+    assert acme.get(f"{CUSTOMERS}/jane@example.com").json()["last_seen"] == "2025-12-02T10:00:00.000007Z"

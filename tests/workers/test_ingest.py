@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 
 from tests.workers.events import count, entry, event, push, push_events, request
-from workers import buffer, ingest, tickets
+from workers import buffer, ingest, rescore, tickets
 from workers.buffer import Reader
 from workers.ingest import Outcome, drain
 from workers.lanes import HISTORY, LIVE
@@ -222,3 +222,18 @@ def test_a_large_left_over_is_taken_up_whole(process: Process, redis: Redis, con
     mine.left_over(60)
     mine.read(events=5000, wait_seconds=0.01)
     assert drain(process, LIVE).stored == buffer.READ_ENTRIES * 2 + 10
+
+
+def test_a_customer_who_is_due_anyway_is_left_alone_and_seen_all_the_same(
+    process: Process, connection: Connection
+) -> None:
+    """The row is written once until the next score, however many batches come; last_seen follows with the score."""
+    ingested(process, event(timestamp="2025-12-01"))
+    (before,) = connection.execute("SELECT ctid::text FROM customers").fetchall()
+    ingested(process, event(timestamp="2025-12-02"))
+    assert connection.execute("SELECT ctid::text FROM customers").fetchall() == [before]
+    ingested(process, event(timestamp="2025-11-30"))
+    rescore.rescore_due(process)
+    assert connection.execute("SELECT first_seen::date, last_seen::date FROM customers").fetchall() == [
+        (date(2025, 11, 30), date(2025, 12, 2))
+    ]

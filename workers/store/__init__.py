@@ -16,6 +16,7 @@ OPTIONS = " ".join(
     f"-c {name}={value}"
     for name, value in {
         "timezone": "UTC",
+        "random_page_cost": "1.1",  # for disks without heads
         "jit": "off",  # its compilation costs more than our short statements
         "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
         "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",

@@ -1,5 +1,10 @@
 -- name: list_customers
-SELECT customer_id, email, first_seen, last_seen, probability, level, state, reasons -> 0 ->> 'text' AS reason
+SELECT customer_id, email, first_seen, last_seen, probability, level, state, reasons -> 0 ->> 'text' AS reason,
+       greatest(last_seen, (
+           SELECT max(last_at) FROM customer_days AS days
+           WHERE days.customer_id = customers.customer_id
+             AND days.day >= (customers.last_seen AT TIME ZONE 'UTC')::date
+       )) AS last_event
 FROM customers
 WHERE account_id = %(account_id)s
   AND (%(level)s::text IS NULL OR level = %(level)s)
@@ -9,7 +14,13 @@ ORDER BY {column} {order}, customer_id {order}
 LIMIT %(limit)s
 
 -- name: find_customer
-SELECT * FROM customers WHERE customer_id = %(customer_id)s
+SELECT *, greatest(last_seen, (
+    SELECT max(last_at) FROM customer_days AS days
+    WHERE days.customer_id = customers.customer_id
+      AND days.day >= (customers.last_seen AT TIME ZONE 'UTC')::date
+)) AS last_event
+FROM customers
+WHERE customer_id = %(customer_id)s
 
 -- name: count_events
 SELECT event, sum(n)::bigint AS n FROM customer_days WHERE customer_id = %(customer_id)s GROUP BY event ORDER BY n DESC, event

@@ -73,6 +73,9 @@ WITH given AS MATERIALIZED (
         last_seen = greatest(kept.last_seen, excluded.last_seen),
         rescore_at = least(kept.rescore_at,
                            greatest(now(), kept.scored_at + %(rescore_seconds)s * '1 second'::interval))
+    -- A customer who is due anyway is left as they are: the score brings last_seen up to date.
+    WHERE excluded.first_seen < kept.first_seen
+       OR kept.rescore_at > greatest(now(), kept.scored_at + %(rescore_seconds)s * '1 second'::interval)
 )
 SELECT count(*) FROM stored
 

@@ -13,14 +13,16 @@ SELECT EXISTS (SELECT FROM customers WHERE rescore_at <= now())
 SELECT given.number - 1, days.day - '1970-01-01'::date, days.event, days.detail, days.n, days.value,
        extract(epoch FROM days.last_at)::float8, days.plan
 FROM unnest(%(customer_ids)s::uuid[]) WITH ORDINALITY AS given (customer_id, number)
-JOIN customer_days AS days USING (customer_id)
+CROSS JOIN LATERAL (  -- OFFSET keeps it a look-up for each customer, however large the table
+    SELECT * FROM customer_days WHERE customer_days.customer_id = given.customer_id OFFSET 0
+) AS days
 
 -- name: write_scores
 WITH scored AS (
     SELECT * FROM unnest(
         %(customer_id)s::uuid[], %(rescore_at)s::timestamptz[], %(probability)s::real[], %(level)s::text[],
         %(state)s::text[], %(low_confidence)s::boolean[], %(plan)s::text[], %(open_tickets)s::integer[],
-        %(overdue_since)s::timestamptz[], %(nps)s::integer[], %(reasons)s::jsonb[], %(advice)s::jsonb[]
+        %(overdue_since)s::timestamptz[], %(nps)s::integer[], %(reasons)b::text[]::jsonb[], %(advice)b::text[]::jsonb[]
     ) AS scored (customer_id, rescore_at, probability, level, state, low_confidence, plan, open_tickets,
                  overdue_since, nps, reasons, advice)
 ), noted AS (
@@ -40,6 +42,11 @@ SET scored_at = %(scored_at)s, recorded_at = coalesce(noted.at, customers.record
     rescore_at = scored.rescore_at, probability = scored.probability, level = scored.level, state = scored.state,
     model = %(model)s, low_confidence = scored.low_confidence, plan = scored.plan,
     open_tickets = scored.open_tickets, overdue_since = scored.overdue_since, nps = scored.nps,
-    reasons = scored.reasons, advice = scored.advice
+    reasons = scored.reasons, advice = scored.advice,
+    last_seen = greatest(customers.last_seen, (
+        SELECT max(last_at) FROM customer_days AS days
+        WHERE days.customer_id = customers.customer_id
+          AND days.day >= (customers.last_seen AT TIME ZONE 'UTC')::date
+    ))
 FROM scored LEFT JOIN noted USING (customer_id)
 WHERE customers.customer_id = scored.customer_id
