@@ -103,7 +103,7 @@ def _code(text: str) -> Markup:
 
 
 def _pretty(value: Any) -> str:
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    return value if isinstance(value, str) else msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 
 def _curl(method: str, path: str, operation: dict[str, Any]) -> str:
