@@ -1,15 +1,17 @@
-"""`python -m api`: the web process, uvicorn with our settings."""
+"""`python -m api`: the web process, uvicorn with our settings and our way to end."""
 
 import sys
 
 import click
 import uvicorn
 from starlette.applications import Starlette
+from uvicorn.config import STARTUP_FAILURE
 
 from api.app import create_app
+from api.draining import serve
 from workers import lifeline, logs, settings
 
-GRACE_SECONDS = 2
+FINISH_SECONDS = 2  # for what is under way when the grace is over
 
 
 def factory() -> Starlette:
@@ -28,7 +30,7 @@ def main() -> None:
     except settings.SettingsError as error:
         raise click.ClickException(str(error)) from None
     lifeline.watch()
-    uvicorn.run(
+    config = uvicorn.Config(
         "api.__main__:factory",
         factory=True,
         host=configured.host,
@@ -37,8 +39,10 @@ def main() -> None:
         access_log=False,
         server_header=False,
         log_config=None,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=FINISH_SECONDS,
     )
+    if not serve(config, configured.grace_seconds):
+        sys.exit(STARTUP_FAILURE)
 
 
 if __name__ == "__main__":

@@ -6,15 +6,19 @@ from contextlib import asynccontextmanager
 from psycopg_pool import AsyncConnectionPool
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from api import customers, docs, operate, warnings
+from api import customers, docs, metrics, operate, warnings
 from api.door import Door
 from api.errors import Refused, on_error, on_http_exception, on_refused
+from api.headers import SecurityHeaders
 from api.track import Track
+from workers import counters
 from workers.settings import Settings
 from workers.store import CONNECT
 
+TRACK = "/api/v1/track"
 POOL_SIZE = 8
 POOL_WAIT_SECONDS = 2.0
 
@@ -30,13 +34,14 @@ def create_app(settings: Settings) -> Starlette:
         pool = _pool(settings.database_url or "")
         await pool.open()  # does not wait: Postgres may be away
         app.state.pool, app.state.door, app.state.settings = pool, door, settings
-        yield
+        async with counters.flushing(door.redis):
+            yield
         await door.close()
         await pool.close(timeout=2)
 
     return Starlette(
         routes=[
-            Route("/api/v1/track", Track(door.keys, door.writers, door.warnings)),
+            Route(TRACK, Track(door.keys, door.writers, door.warnings)),
             Route("/api/v1/customers", customers.list_customers, methods=["GET"]),
             Route("/api/v1/customers/{email:path}/events", customers.list_events, methods=["GET"]),
             Route("/api/v1/customers/{email:path}/risk", customers.list_risk, methods=["GET"]),
@@ -44,8 +49,10 @@ def create_app(settings: Settings) -> Starlette:
             Route("/api/v1/warnings", warnings.list_warnings, methods=["GET"]),
             Route("/healthz", operate.healthz, methods=["GET"]),
             Route("/readyz", operate.readyz, methods=["GET"]),
+            Route("/metrics", metrics.metrics, methods=["GET"], include_in_schema=False),
             *docs.ROUTES,
         ],
+        middleware=[Middleware(SecurityHeaders, besides=TRACK)],
         exception_handlers={Refused: on_refused, HTTPException: on_http_exception, Exception: on_error},
         lifespan=lifespan,
     )

@@ -1,6 +1,6 @@
 """Every refusal: its code, its status, and what it says. Codes are stable; the README lists them all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Send
 
-Headers = Sequence[tuple[bytes, bytes]]
+from api.headers import Headers as Headers
+from api.headers import secured
 
 
 class Code(NamedTuple):
@@ -73,12 +74,14 @@ class Refused(Exception):
 
     def response(self) -> Response:
         """The answer, for a route that works with responses."""
-        return Response(self.body, self.status, self.headers, "application/json")
+        response = Response(self.body, self.status, self.headers, "application/json")
+        response.raw_headers = secured(response.raw_headers)  # outside the middleware, too
+        return response
 
 
 async def send_json(send: Send, status: int, body: bytes, headers: Headers = ()) -> None:
     """Answer an ASGI request."""
-    start = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *headers]
+    start = secured([(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *headers])
     await send({"type": "http.response.start", "status": status, "headers": start})
     await send({"type": "http.response.body", "body": body})
 

@@ -5,13 +5,13 @@ from typing import Literal
 
 import msgspec
 from msgspec import Struct
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from starlette.requests import Request
 from starlette.responses import Response
 
-PROBE = "windback:probe"
-PROBE_SECONDS = 0.9
+from api import probes
+from api.draining import draining
+
+DRAINING = "This process is about to end: it finishes what it has, and wants no more"
 
 
 class Health(Struct):
@@ -25,6 +25,8 @@ class Parts(Struct):
 
     redis: str
     postgres: str
+    buffer: str = "ok"
+    clock: str = "ok"
 
 
 class Ready(Struct):
@@ -49,33 +51,18 @@ async def healthz(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """200 when track can be served: Redis takes writes and never evicts. Postgres is reported, and not required."""
-    redis, postgres = await asyncio.gather(_redis_fault(request.app.state.door.redis), _postgres_fault(request))
-    detail = Parts(redis or "ok", postgres or "ok")
-    if redis:
-        return _answer(NotReady("error", "not_ready", redis, detail), 503)
+    """200 when track can be served: Redis takes writes and never evicts, and the process isn't about to end.
+
+    Postgres, a buffer that nobody empties and a missing clock are reported, and not required.
+    """
+    state = request.app.state
+    redis, postgres, (buffer, clock) = await asyncio.gather(
+        probes.redis_fault(state.door.redis), probes.postgres_fault(state.pool), probes.line_faults(state.door.redis)
+    )
+    detail = Parts(*(fault or "ok" for fault in (redis, postgres, buffer, clock)))
+    if reason := DRAINING if draining.is_set() else redis:
+        return _answer(NotReady("error", "not_ready", reason, detail), 503)
     return _answer(Ready("ok", detail))
-
-
-async def _redis_fault(redis: Redis) -> str | None:
-    try:
-        async with asyncio.timeout(PROBE_SECONDS):
-            await redis.set(PROBE, 1, ex=60)
-            policy = (await redis.info("memory")).get("maxmemory_policy")
-    except (RedisError, OSError, TimeoutError) as error:
-        return f"Redis doesn't take writes: {str(error) or type(error).__name__}"
-    if policy not in (None, "noeviction"):
-        return f"Redis may evict the buffer: set its maxmemory-policy to noeviction, not {policy}"
-    return None
-
-
-async def _postgres_fault(request: Request) -> str | None:
-    try:
-        async with asyncio.timeout(PROBE_SECONDS), request.app.state.pool.connection() as connection:
-            await connection.execute("SELECT 1")
-    except Exception as error:  # whatever it is, it is only reported
-        return f"Postgres doesn't answer: {str(error).partition(chr(10))[0] or type(error).__name__}"
-    return None
 
 
 def _answer(value: Struct, status: int = 200) -> Response:

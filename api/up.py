@@ -3,8 +3,8 @@
 import asyncio
 import http.client
 import os
-import sys
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -169,6 +169,7 @@ def _environment(plan: Plan) -> dict[str, str]:
         PORT=plan.port,
         WINDBACK_HOST=plan.host,
         WINDBACK_DATA_DIR=plan.data_dir,
+        WINDBACK_GRACE_SECONDS=0,
     )
 
 

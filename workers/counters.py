@@ -9,7 +9,7 @@ import asyncio
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, NamedTuple
 
 from redis import Redis
@@ -77,13 +77,13 @@ def flush_sync(redis: Redis) -> None:
 @asynccontextmanager
 async def flushing(redis: AsyncRedis) -> AsyncIterator[None]:
     """Flush every second, and once more at the end."""
-    task = asyncio.create_task(_flush_for_ever(redis))
+    ending = asyncio.Event()
+    task = asyncio.create_task(_flush_until(ending, redis))
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await flush(redis)
+        ending.set()  # the task isn't cancelled: a write that was cut off could be there, and would be written again
+        await task
 
 
 def parsed(fields: Mapping[bytes, bytes]) -> dict[str, float]:
@@ -91,9 +91,10 @@ def parsed(fields: Mapping[bytes, bytes]) -> dict[str, float]:
     return {field.decode(): float(number) for field, number in fields.items()}
 
 
-async def _flush_for_ever(redis: AsyncRedis) -> None:
-    while True:
-        await asyncio.sleep(FLUSH_SECONDS)
+async def _flush_until(ending: asyncio.Event, redis: AsyncRedis) -> None:
+    while not ending.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(ending.wait(), FLUSH_SECONDS)
         await flush(redis)
 
 

@@ -1,14 +1,54 @@
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import pytest
 from redis import Redis
 from starlette.testclient import TestClient
+
+from api.app import create_app
+from api.draining import draining
+from api.headers import SECURITY
+from tests.workers.events import event, push_events
+from workers import clock, ledger
+from workers.lanes import HISTORY
+from workers.settings import Settings
+from workers.store import Connection
+
+
+@pytest.fixture
+def with_clock(redis: Redis) -> None:
+    """A clock is active."""
+    clock.holds_lease(redis, "clock")
+
+
+@contextmanager
+def stopped(processes: list[psutil.Process]) -> Iterator[None]:
+    """Processes that hang: they neither answer nor end."""
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
+def detail(client: TestClient) -> dict[str, str]:
+    response = client.get("/readyz")
+    assert response.status_code == 200
+    found: dict[str, str] = response.json()["detail"]
+    return found
 
 
 def test_a_running_process_is_healthy(client: TestClient) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
 
 
+@pytest.mark.usefixtures("with_clock")
 def test_it_is_ready_when_events_can_be_taken(client: TestClient) -> None:
-    response = client.get("/readyz")
-    assert (response.status_code, response.json()["detail"]) == (200, {"redis": "ok", "postgres": "ok"})
+    assert detail(client) == {"redis": "ok", "postgres": "ok", "buffer": "ok", "clock": "ok"}
 
 
 def test_a_redis_that_may_evict_the_buffer_is_not_ready(client: TestClient, redis: Redis) -> None:
@@ -17,7 +57,7 @@ def test_a_redis_that_may_evict_the_buffer_is_not_ready(client: TestClient, redi
         response = client.get("/readyz")
     finally:
         redis.config_set("maxmemory-policy", "noeviction")
-    assert response.status_code == 503
+    assert (response.status_code, response.json()["code"]) == (503, "not_ready")
     assert "noeviction" in response.json()["message"]
 
 
@@ -26,3 +66,83 @@ def test_a_redis_that_does_not_take_writes_is_not_ready(client: TestClient, redi
     assert client.get("/readyz").status_code == 503
     redis.client_unpause()
     assert client.get("/readyz").status_code == 200
+
+
+def test_a_redis_that_hangs_is_not_ready_within_a_second(client: TestClient, redis: Redis) -> None:
+    redis.client_pause(3000, all=True)
+    began = time.monotonic()
+    assert client.get("/readyz").status_code == 503
+    assert time.monotonic() - began < 1.5
+    assert client.get("/metrics").status_code == 200
+    redis.client_unpause()
+
+
+def test_postgres_is_reported_and_not_required(settings: Settings) -> None:
+    url = "postgresql://127.0.0.1:1/nowhere"
+    with TestClient(create_app(Settings(database_url=url, redis_url=settings.redis_url))) as client:
+        began = time.monotonic()
+        assert detail(client)["postgres"].startswith("Postgres doesn't answer: ")
+        assert time.monotonic() - began < 1.5
+
+
+def test_a_postgres_that_hangs_is_reported_within_a_second(client: TestClient, connection: Connection) -> None:
+    assert detail(client)["postgres"] == "ok"
+    backends = connection.execute(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    processes = [psutil.Process(pid) for (pid,) in backends.fetchall()]
+    postmaster = processes[0].parent()
+    assert postmaster
+    with stopped([postmaster, *processes]):
+        began = time.monotonic()
+        assert "no answer within" in detail(client)["postgres"]
+        assert time.monotonic() - began < 1.5
+        assert "windback_rescore_due" not in client.get("/metrics").text
+        assert time.monotonic() - began < 3.0
+    assert detail(client)["postgres"] == "ok"
+
+
+def test_a_missing_clock_and_a_buffer_that_nobody_empties_are_said(
+    client: TestClient, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "STALLED_SECONDS", 0.0)
+    push_events(redis, event(), event(), lane=HISTORY)
+    found = detail(client)
+    assert found["buffer"].startswith("2 history events wait, and none was stored for ")
+    assert "clock" in found["clock"]
+
+
+def test_a_process_that_drains_is_not_ready_and_serves(client: TestClient) -> None:
+    draining.set()
+    try:
+        response = client.get("/readyz")
+        assert (response.status_code, response.json()["code"]) == (503, "not_ready")
+        assert client.get("/healthz").status_code == 200
+    finally:
+        draining.clear()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/healthz", 200),
+        ("GET", "/metrics", 200),
+        ("GET", "/docs", 200),
+        ("GET", "/healthz/", 200),
+        ("GET", "/nowhere", 404),
+        ("POST", "/healthz", 405),
+        ("GET", "/api/v1/customers", 401),
+        ("POST", "/api/v1/track", 401),
+        ("GET", "/readyz", 500),
+    ],
+)
+def test_every_answer_has_the_security_headers(
+    client: TestClient, method: str, path: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if status == 500:
+        monkeypatch.delattr("api.probes.stalled")
+    response = client.request(method, path)
+    assert response.status_code == status
+    for answer in [*response.history, response]:
+        for name, value in SECURITY:
+            assert answer.headers.get_list(name.decode()) == [value.decode()]

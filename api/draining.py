@@ -1,0 +1,93 @@
+"""Ending a web process without a broken answer.
+
+On SIGTERM it drains: /readyz says 503, so that load balancers look elsewhere, and everything is served as before for a
+grace. Then it takes no new connections; every answer closes its own, and those that are idle have a last moment to be
+used or closed from the other side, since closing one on which a request is under way would reset it. What is left is
+uvicorn's shutdown. SIGINT ends a process without grace.
+"""
+
+import asyncio
+import signal
+import socket
+import threading
+import time
+from types import FrameType
+
+import uvicorn
+from uvicorn.supervisors import multiprocess
+
+from workers import settings
+
+LAST_MOMENT_SECONDS = 1.0
+TICK_SECONDS = 0.02
+CLOSE = (b"connection", b"close")
+
+draining = threading.Event()  # set once this process was told to end
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, with a grace."""
+
+    def __init__(self, config: uvicorn.Config, grace_seconds: float) -> None:
+        super().__init__(config)
+        self._grace_seconds = grace_seconds
+        self._ends_at: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal: begin to drain, or end. SIGTERM may come twice, to the process and to its group."""
+        draining.set()
+        if sig == signal.SIGINT or not self._grace_seconds:
+            super().handle_exit(sig, frame)
+        elif self._ends_at is None:
+            self._ends_at = time.monotonic() + self._grace_seconds
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: end when the grace is over."""
+        if self._ends_at is not None and time.monotonic() >= self._ends_at and not self.should_exit:
+            super().handle_exit(signal.SIGTERM, None)
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, let the connections go, end."""
+        self.server_state.default_headers = [*self.server_state.default_headers, CLOSE]
+        for listening in (*self.servers, *(sockets or ())):
+            listening.close()
+        until = time.monotonic() + min(LAST_MOMENT_SECONDS, self._grace_seconds)
+        while time.monotonic() < until and not self.force_exit:
+            await asyncio.sleep(TICK_SECONDS)
+            if not self.server_state.connections:
+                break
+        await super().shutdown(sockets)
+
+
+class Process(multiprocess.Process):
+    """One of several web processes."""
+
+    @property
+    def server(self) -> Server:
+        """The server that runs in the process, with the settings of its environment."""
+        if not isinstance(self._server, Server):
+            self._server = Server(self.config, settings.load().grace_seconds)
+        return self._server
+
+
+class Parent(multiprocess.Multiprocess):
+    """The parent of several web processes. It gives its own hold of the port back when they drain, so that the last of
+    them that closes it ends it, and nobody waits for an answer there."""
+
+    def terminate_all(self) -> None:
+        """Forward the signal to end."""
+        super().terminate_all()
+        for listening in self.sockets:
+            listening.close()
+
+
+def serve(config: uvicorn.Config, grace_seconds: float) -> bool:
+    """Run the web process, or several that share the port. Returns whether it ever served."""
+    if config.workers > 1:
+        multiprocess.Process = Process  # type: ignore[misc]  # the class that Multiprocess starts and restarts
+        Parent(config, sockets=[config.bind_socket()]).run()
+        return True
+    server = Server(config, grace_seconds)
+    server.run()
+    return server.started

@@ -1,0 +1,36 @@
+"""Headers that every answer carries, so that browsers neither guess what it is nor tell others where it was read."""
+
+from collections.abc import Awaitable, Sequence
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+SECURITY: Headers = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
+
+
+class SecurityHeaders:
+    """Middleware that adds SECURITY to every answer, those of one path excepted: that route adds them itself."""
+
+    def __init__(self, app: ASGIApp, besides: str) -> None:
+        self._app, self._besides = app, besides
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] != "http" or scope["path"] == self._besides:
+            return self._app(scope, receive, send)
+        return self._app(scope, receive, _adding(send))
+
+
+def secured(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Headers with those of SECURITY that they lack."""
+    given = {name for name, _ in headers}
+    return [*headers, *(header for header in SECURITY if header[0] not in given)]
+
+
+def _adding(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = secured(message.get("headers", ()))
+        await send(message)
+
+    return sending
