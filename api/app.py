@@ -49,7 +49,7 @@ def create_app(settings: Settings) -> Starlette:
             Route("/api/v1/warnings", warnings.list_warnings, methods=["GET"]),
             Route("/healthz", operate.healthz, methods=["GET"]),
             Route("/readyz", operate.readyz, methods=["GET"]),
-            Route("/metrics", metrics.metrics, methods=["GET"], include_in_schema=False),
+            Route("/metrics", metrics.metrics, methods=["GET"]),
             *docs.ROUTES,
         ],
         middleware=[Middleware(SecurityHeaders, besides=TRACK)],

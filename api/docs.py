@@ -28,7 +28,6 @@ HERE = Path(__file__).parent
 POLICY = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; " + (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 REVALIDATE = "no-cache"
 FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -42,7 +41,7 @@ class Static(StaticFiles):
     async def get_response(self, path: str, scope: Scope) -> Response:
         response = await super().get_response(path, scope)
         versioned = scope["query_string"].startswith(b"v=")
-        response.headers.update({**SAFE, "Cache-Control": FOR_EVER if versioned else REVALIDATE})
+        response.headers["Cache-Control"] = FOR_EVER if versioned else REVALIDATE
         return response
 
 
@@ -58,7 +57,7 @@ async def docs(request: Request) -> Response:
 
 
 def _cached(request: Request, body: bytes, tag: str, headers: dict[str, str]) -> Response:
-    headers = {**headers, **SAFE, "ETag": tag, "Cache-Control": REVALIDATE}
+    headers = {**headers, "ETag": tag, "Cache-Control": REVALIDATE}
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     return Response(body, headers=headers)

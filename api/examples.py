@@ -104,10 +104,16 @@ RISK_HISTORY: Json = {
         {"at": "2025-12-13T09:00:02Z", "score": 63.2, "level": "high"},
     ]
 }
-READY: Json = {"status": "ok", "detail": {"redis": "ok", "postgres": "ok"}}
+PARTS = {"redis": "ok", "postgres": "ok", "buffer": "ok", "clock": "ok"}
+READY: Json = {"status": "ok", "detail": PARTS}
 NOT_READY: Json = {
     "status": "error",
     "code": "not_ready",
     "message": "Redis may evict the buffer: set its maxmemory-policy to noeviction, not allkeys-lru",
-    "detail": {"redis": "Redis may evict the buffer: …", "postgres": "ok"},
+    "detail": {**PARTS, "redis": "Redis may evict the buffer: …"},
 }
+METRICS = """\
+# HELP windback_events_unaccounted Accepted events that are nowhere: 0, or a fault
+# TYPE windback_events_unaccounted gauge
+windback_events_unaccounted 0.0
+"""

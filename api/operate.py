@@ -25,8 +25,8 @@ class Parts(Struct):
 
     redis: str
     postgres: str
-    buffer: str = "ok"
-    clock: str = "ok"
+    buffer: str
+    clock: str
 
 
 class Ready(Struct):

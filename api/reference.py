@@ -159,11 +159,22 @@ OPERATIONS = (
         "/readyz",
         "Operating",
         "Can events be taken?",
-        "200 while events can be taken: Redis takes writes and never evicts. Postgres is reported only.",
+        "200 while events can be taken: Redis takes writes and never evicts, and the process isn't about to end. "
+        "Postgres, a buffer that nobody empties and a missing clock are reported only.",
         {
             200: Answer("Events can be taken", operate.Ready, examples.READY),
             503: Answer("Events can't be taken", operate.NotReady, examples.NOT_READY),
         },
+        key=False,
+    ),
+    Operation(
+        "metrics",
+        "GET",
+        "/metrics",
+        "Operating",
+        "Metrics",
+        "What Prometheus reads. The sums are those of all processes.",
+        {200: Answer("The metrics", str, examples.METRICS, "text/plain")},
         key=False,
     ),
     Operation(
