@@ -14,7 +14,7 @@ from workers.keys import MIRROR, MIRRORED, PUBLISHABLE_PREFIX, SECRET_PREFIX, Ke
 
 REMEMBER_SECONDS = 10.0
 REMEMBER_KEYS = 10_000
-PATIENCE_SECONDS = 0.1  # with a key that is known from before: the write that follows may take 0.8
+PATIENCE_SECONDS = 0.05  # with a key that is known from before: the write that follows may take 0.8
 LONGEST_KEY = 200
 PREFIXES = (SECRET_PREFIX.encode(), PUBLISHABLE_PREFIX.encode())
 

@@ -1,0 +1,176 @@
+"""A running service of a test's own, and raw connections to its web process."""
+
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlsplit
+
+import httpx2
+import psutil
+from redis import Redis
+
+from api.embedded import servers
+from tests.acceptance.line import Line
+from tests.waiting import wait_until
+from workers import keys
+from workers.lanes import HISTORY, LIVE
+from workers.process import redis_client
+from workers.settings import Settings
+from workers.store import Connection, connect
+
+TRACK = "/api/v1/track"
+OK = b'{"status":"ok"}'
+
+
+class Answer(NamedTuple):
+    """What came back over a raw connection."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Wire:
+    """A raw connection to the web process: bytes out, answers in."""
+
+    def __init__(self, port: int, timeout: float = 10) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout)
+        self._read = self._socket.makefile("rb")
+
+    def send(self, *parts: bytes) -> "Wire":
+        """Write bytes, each part by itself."""
+        for part in parts:
+            self._socket.sendall(part)
+        return self
+
+    def answer(self, *, has_body: bool = True) -> Answer:
+        """The next answer. Raises EOFError where the server closed the connection instead."""
+        status = self._read.readline()
+        if not status:
+            raise EOFError
+        headers = dict(self._headers())
+        length = int(headers.get("content-length", 0)) if has_body else 0
+        return Answer(int(status.split()[1]), headers, self._read.read(length))
+
+    def is_over(self) -> bool:
+        """Whether the server has closed the connection, and sent nothing more."""
+        return self._read.read(1) == b""
+
+    def close(self) -> None:
+        """Hang up."""
+        self._read.close()
+        self._socket.close()
+
+    def _headers(self) -> Iterator[tuple[str, str]]:
+        while (line_ := self._read.readline().strip()) != b"":
+            name, _, value = line_.decode("latin-1").partition(":")
+            yield name.lower(), value.strip()
+
+
+class Door:
+    """A service over a Redis and a database of its own, with two keys."""
+
+    def __init__(self, running: Line, log: Path, connection: Connection, redis: Redis) -> None:
+        self.line, self.log = running, log
+        self.connection, self.redis = connection, redis
+        self.key = keys.create(connection, redis, "acme").secret
+        self.publishable = keys.create(connection, redis, "acme", publishable=True).secret
+
+    def other_account(self) -> str:
+        """A secret key of another account."""
+        return keys.create(self.connection, self.redis, "other").secret
+
+    def client(self, **options: Any) -> httpx2.Client:
+        """An HTTP client with the secret key."""
+        return httpx2.Client(base_url=self.line.url, headers={"X-API-Key": self.key}, timeout=10, **options)
+
+    def wire(self, timeout: float = 10) -> Wire:
+        """A raw connection."""
+        return Wire(self.line.port, timeout)
+
+    def once(self, data: bytes) -> Answer:
+        """The answer to bytes on a connection of their own."""
+        wire = self.wire().send(data)
+        try:
+            return wire.answer()
+        finally:
+            wire.close()
+
+    def head(self, *headers: str, method: str = "POST", path: str = TRACK, key: str | None = None) -> bytes:
+        """The head of a request, with the key."""
+        lines = [f"{method} {path} HTTP/1.1", "Host: windback", f"X-API-Key: {key or self.key}", *headers]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+    def request(self, body: bytes, *headers: str, key: str | None = None) -> bytes:
+        """A whole request."""
+        return self.head(f"Content-Length: {len(body)}", *headers, key=key) + body
+
+    @property
+    def web(self) -> psutil.Process:
+        """The web process."""
+        return psutil.Process(self.line.processes["web"].pid)
+
+    def is_empty(self) -> bool:
+        """Whether everything that was accepted is stored."""
+        return not self.redis.xlen(LIVE.stream) and not self.redis.xlen(HISTORY.stream)
+
+    def is_up(self) -> bool:
+        """Whether another request is answered now."""
+        return httpx2.get(f"{self.line.url}/healthz", timeout=5).status_code == 200
+
+    def timeline(self, email: str) -> list[dict[str, Any]]:
+        """What is stored of a customer, newest first, once everything is."""
+        self.settle()
+        with self.client() as client:
+            answer = client.get(f"/api/v1/customers/{quote(email, safe='')}/events", params={"limit": 1000})
+        events: list[dict[str, Any]] = answer.json().get("events", [])
+        return events
+
+    def settle(self) -> None:
+        """Wait until everything that was accepted is stored."""
+        wait_until(self.is_empty, timeout=30)
+
+    def count(self, query: str, *parameters: object) -> int:
+        """A number out of the database."""
+        row = self.connection.execute(f"SELECT count(*) FROM {query}", parameters).fetchone()
+        assert row
+        return int(row[0])
+
+
+class Hurried(Line):
+    """A line whose web process gives up a body after half a second, not twenty, and soon looks up a key again."""
+
+    def __init__(self, settings: Settings, log: Path) -> None:
+        super().__init__(settings, log)
+        hurry = "api.track.BODY_SECONDS, api.auth.REMEMBER_SECONDS = 0.5, 0.2"
+        self._commands["web"] = (
+            f"{sys.executable} -c 'import api.__main__, api.auth, api.track; {hurry}; api.__main__.main()'"
+        )
+
+
+@contextmanager
+def door(database_url: str, folder: Path, *processes: str, kind: type[Line] = Line) -> Iterator[Door]:
+    """A service over a migrated database; Redis and these processes of the Procfile are started, and leave nothing."""
+    log = folder / "line.log"
+    with servers(folder, database_url, durable=False) as found:
+        settings = Settings(database_url=database_url, redis_url=found.redis_url, data_dir=folder)
+        running = kind(settings, log)
+        try:
+            with connect(database_url) as connection, redis_client(found.redis_url) as redis:
+                made = Door(running, log, connection, redis)
+                running.start(*processes)
+                yield made
+        finally:
+            running.close()
+
+
+@contextmanager
+def own_database(url: str, name: str) -> Iterator[str]:
+    """A migrated database of one's own on the tests' server."""
+    with connect(url) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template_windback STRATEGY file_copy")
+        yield urlsplit(url)._replace(path=f"/{name}").geturl()
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
