@@ -33,7 +33,7 @@ class Door:
         self.fill = Fill(settings.buffer_events, settings.buffer_bytes)
         self.keys = Keys(self.redis)
         self.warnings = Warnings()
-        self.writers = {name: Writer(self.redis, lane, self.fill, self._issue) for name, lane in LANES.items()}
+        self.writers = {name: Writer(settings.redis_url, lane, self.fill, self._issue) for name, lane in LANES.items()}
         self._tickets_redis = redis_client(settings.redis_url)
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = asyncio.Event()
@@ -48,7 +48,7 @@ class Door:
         self._closing.set()  # no task is cancelled: redis-py may swallow that, or leave a connection open
         await asyncio.gather(*self._tasks)
         for writer in self.writers.values():
-            await writer.finish()
+            await writer.close()
         await self._tell()
         await self.redis.aclose()
         self._tickets_redis.close()

@@ -7,7 +7,6 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Send
 
 from api.headers import Headers as Headers
 from api.headers import secured
@@ -77,13 +76,6 @@ class Refused(Exception):
         response = Response(self.body, self.status, self.headers, "application/json")
         response.raw_headers = secured(response.raw_headers)  # outside the middleware, too
         return response
-
-
-async def send_json(send: Send, status: int, body: bytes, headers: Headers = ()) -> None:
-    """Answer an ASGI request."""
-    start = secured([(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *headers])
-    await send({"type": "http.response.start", "status": status, "headers": start})
-    await send({"type": "http.response.body", "body": body})
 
 
 async def on_refused(request: Request, error: Exception) -> Response:

@@ -10,13 +10,13 @@ SECURITY: Headers = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy
 
 
 class SecurityHeaders:
-    """Middleware that adds SECURITY to every answer, those of one path excepted: that route adds them itself."""
+    """Middleware that adds SECURITY to every answer."""
 
-    def __init__(self, app: ASGIApp, besides: str) -> None:
-        self._app, self._besides = app, besides
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if scope["type"] != "http" or scope["path"] == self._besides:
+        if scope["type"] != "http":
             return self._app(scope, receive, send)
         return self._app(scope, receive, _adding(send))
 

@@ -1,41 +1,61 @@
 """The hot route: bytes in, events to the buffer, ok out. A plain ASGI endpoint, without Request or Response objects."""
 
 import asyncio
+import logging
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from http import HTTPStatus
+from typing import NamedTuple
 
 import msgspec
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from api.auth import Keys, header
-from api.check import FIELDS, Checked, check
-from api.errors import Headers, Refused, send_json
+from api.check import FIELDS, Checked, Rejected, check
+from api.errors import Refused
+from api.headers import SECURITY, Headers
 from scoring.events import MAX_BODY_BYTES
+from workers import counters
 from workers.keys import PUBLISHABLE_RATE_LIMIT, Key
 from workers.lanes import HISTORY, HISTORY_AFTER_SECONDS, LIVE
 from workers.warnings import LONGEST, Warnings
 from workers.wire import Request
 from workers.writer import BufferFull, BufferUnavailable, Rate, RateLimited, Writer
 
+log = logging.getLogger(__name__)
+
 BODY_SECONDS = 20.0  # in which a body has to arrive
-ANY_ORIGIN: Headers = ((b"access-control-allow-origin", b"*"),)
+ANY_ORIGIN: Headers = ((b"access-control-allow-origin", b"*"), *SECURITY)
 PREFLIGHT: Headers = (
     *ANY_ORIGIN,
     (b"access-control-allow-methods", b"POST"),
     (b"access-control-allow-headers", b"content-type, x-api-key, content-encoding"),
     (b"access-control-max-age", b"86400"),
 )
-OK_BODY = {"type": "http.response.body", "body": b'{"status":"ok"}'}
-OK_START = {
-    "type": "http.response.start",
-    "status": HTTPStatus.OK,
-    "headers": [(b"content-type", b"application/json"), (b"content-length", b"15"), *ANY_ORIGIN],
-}
+TOLD_FIELDS = 20  # of those that nobody reads, in one request
+
+
+class Answer(NamedTuple):
+    """The two messages of an answer."""
+
+    start: Message
+    body: Message
+
+
+def answer(status: int, body: bytes, headers: Headers = ANY_ORIGIN) -> Answer:
+    """An answer in JSON."""
+    kind = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))] if body else []
+    return Answer(
+        {"type": "http.response.start", "status": status, "headers": [*kind, *headers]},
+        {"type": "http.response.body", "body": body},
+    )
+
+
+OK = answer(HTTPStatus.OK, b'{"status":"ok"}')
 
 
 class Partial(msgspec.Struct):
@@ -43,7 +63,7 @@ class Partial(msgspec.Struct):
 
     status: str
     accepted: int
-    rejected: list[object]
+    rejected: Sequence[Rejected]
 
 
 class Track:
@@ -54,11 +74,23 @@ class Track:
         self._live, self._history = writers[LIVE.name], writers[HISTORY.name]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        try:
+            start, body = await self._answer(scope, receive)
+        except ClientDisconnect:
+            return
+        except Exception:
+            log.exception("a request could not be handled")
+            start, body = _refusal(Refused("internal_error"))
+        counters.observe("track_seconds", time.perf_counter() - began)
+        await send(start)
+        await send(body)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         key = None
         try:
             if scope["method"] != "POST":
-                await _other_method(scope, send)
-                return
+                return _other_method(scope)
             key = await self._keys.of(scope)
             body = await _body(scope, receive)
             now = time.time()
@@ -69,25 +101,23 @@ class Track:
                 raise refusal
             await self._write(key, checked, now)
         except Refused as refused:
-            if key and refused.code != "invalid_event":  # whose events have their own
-                self._warnings.add(key.account_id, refused.code, None, refused.message)
-            headers = [(name.encode(), value.encode()) for name, value in refused.headers.items()]
-            await send_json(send, refused.status, refused.body, [*ANY_ORIGIN, *headers])
-            return
-        except ClientDisconnect:
-            return
+            if refused.code != "invalid_event":  # whose events are counted one by one
+                counters.add("rejected", refused.code)
+                if key:
+                    self._warnings.add(key.account_id, refused.code, None, refused.message)
+            return _refusal(refused)
         if checked.rejected:
-            partial = Partial("partial", checked.events, list(checked.rejected))
-            await send_json(send, HTTPStatus.MULTI_STATUS, msgspec.json.encode(partial), ANY_ORIGIN)
-            return
-        await send(OK_START)
-        await send(OK_BODY)
+            partial = Partial("partial", checked.events, checked.rejected)
+            return answer(HTTPStatus.MULTI_STATUS, msgspec.json.encode(partial))
+        return OK
 
     def _warn(self, key: Key, checked: Checked) -> None:
         for rejected, name in zip(checked.rejected, checked.names, strict=True):
+            counters.add("rejected", rejected.code)
             self._warnings.add(key.account_id, rejected.code, rejected.field, rejected.message, name)
-        for ignored in checked.ignored:
-            self._warnings.add(key.account_id, "unknown_field", ignored.field, unread(ignored.field), ignored.event)
+        for ignored in checked.ignored[:TOLD_FIELDS]:
+            field = ignored.field[:LONGEST]
+            self._warnings.add(key.account_id, "unknown_field", field, unread(field), ignored.event)
 
     async def _write(self, key: Key, checked: Checked, now: float) -> None:
         writer = self._live if checked.newest > now - HISTORY_AFTER_SECONDS else self._history
@@ -105,9 +135,9 @@ class Track:
 @lru_cache(maxsize=1000)
 def unread(field: str) -> str:
     """What is said of a field that nobody reads."""
-    near = get_close_matches(field[:LONGEST].lower(), (*FIELDS, "events"), n=1)
+    near = get_close_matches(field.lower(), (*FIELDS, "events"), n=1)
     hint = f"; did you mean `{near[0]}`?" if near else ". Put data of your own into `properties`."
-    return f"`{field[:LONGEST]}` is not a field of an event and was ignored{hint}"
+    return f"`{field}` is not a field of an event and was ignored{hint}"
 
 
 def _rate(key: Key) -> Rate | None:
@@ -116,13 +146,16 @@ def _rate(key: Key) -> Rate | None:
     return Rate(key.key_id, limit) if limit else None
 
 
-async def _other_method(scope: Scope, send: Send) -> None:
+def _refusal(refused: Refused) -> Answer:
+    headers = [(name.encode(), value.encode()) for name, value in refused.headers.items()]
+    return answer(refused.status, refused.body, [*ANY_ORIGIN, *headers])
+
+
+def _other_method(scope: Scope) -> Answer:
     if scope["method"] != "OPTIONS":
         refused = Refused("method_not_allowed", "Send events with POST.")
-        await send_json(send, refused.status, refused.body, [*ANY_ORIGIN, (b"allow", b"POST, OPTIONS")])
-        return
-    await send({"type": "http.response.start", "status": HTTPStatus.NO_CONTENT, "headers": list(PREFLIGHT)})
-    await send({"type": "http.response.body", "body": b""})
+        return answer(refused.status, refused.body, [*ANY_ORIGIN, (b"allow", b"POST, OPTIONS")])
+    return answer(HTTPStatus.NO_CONTENT, b"", PREFLIGHT)
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes:

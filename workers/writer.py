@@ -12,12 +12,12 @@ import secrets
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, NamedTuple
 
-from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from workers.buffer import ENTRY_BYTES, ENTRY_EVENTS, MARK_SECONDS, PUSH
 from workers.fill import Fill
 from workers.lanes import Lane
+from workers.pipe import Pipe
 from workers.tickets import mark
 from workers.wire import Entry, Request, encode_entry
 
@@ -76,11 +76,11 @@ class Writer:
     """One web process's way into a lane's buffer."""
 
     def __init__(
-        self, redis: Redis, lane: Lane, fill: Fill, issue_ticket: Callable[[str], Coroutine[None, None, None]]
+        self, redis_url: str, lane: Lane, fill: Fill, issue_ticket: Callable[[str], Coroutine[None, None, None]]
     ) -> None:
         self._lane, self._fill = lane, fill
         self._issue_ticket = issue_ticket
-        self._push = redis.register_script(PUSH)
+        self._push = Pipe(redis_url, PUSH)
         self._keys = [lane.stream, lane.ledger, mark(lane.queue), lane.other.ledger]
         self._waiting: list[Waiting] = []
         self._writing: asyncio.Task[None] | None = None
@@ -97,10 +97,11 @@ class Writer:
             self._writing = loop.create_task(self._write_groups())
         await written
 
-    async def finish(self) -> None:
-        """Wait for what is under way."""
+    async def close(self) -> None:
+        """Wait for what is under way, and close the connection."""
         while pending := [task for task in (self._writing, *self._tickets) if task is not None]:
             await asyncio.gather(*pending, return_exceptions=True)
+        await self._push.close()
 
     async def _write_groups(self) -> None:
         try:
@@ -117,8 +118,7 @@ class Writer:
 
     async def _write(self, parcels: list[Parcel]) -> None:
         keys, arguments = _call(self._keys, parcels)
-        async with asyncio.timeout(WRITE_SECONDS):
-            ticket_needed, self._fill.events, *waits = await self._push(keys, arguments)
+        ticket_needed, self._fill.events, *waits = await self._push.run(keys, arguments, WRITE_SECONDS)
         for parcel, wait_us in zip(parcels, waits, strict=True):
             for one in parcel.waiting:
                 _settle(one.written, RateLimited(wait_us) if wait_us else None)

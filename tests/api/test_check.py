@@ -228,3 +228,13 @@ def _verdict(body: bytes) -> object:
         return checked(body).events
     except Refused as refusal:
         return refusal.body
+
+
+@given(st.datetimes().map(lambda at: at.isoformat()) | st.text("0123456789-:.+TtZz ", max_size=30))
+def test_both_ways_understand_a_timestamp_as_the_line_does(timestamp: str) -> None:
+    """What the door takes, ingest can read: the quick way knows RFC 3339, the line what Python reads."""
+    quick = json.dumps({**GOOD, "timestamp": timestamp}).encode()
+    slow = json.dumps({**GOOD, "timestamp": timestamp, "unknown": 1}).encode()
+    assert _verdict(quick) == _verdict(slow)
+    if _verdict(quick) == 1:
+        assert len(rows_of(Entry(b"", [Request(1, 0, quick)]))) == 1

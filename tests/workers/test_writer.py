@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
-from redis.asyncio import Redis as AsyncRedis
 
-from api.door import door_redis
 from tests.workers.events import event, request
 from workers.fill import Fill
 from workers.lanes import LIVE
@@ -22,11 +20,9 @@ async def no_ticket(queue: str) -> None:
 
 @asynccontextmanager
 async def writing(url: str, issue: Callable[[str], Coroutine[None, None, None]] = no_ticket) -> AsyncIterator[Writer]:
-    redis: AsyncRedis = door_redis(url)
-    writer = Writer(redis, LIVE, Fill(10**6, 10**12), issue)
+    writer = Writer(url, LIVE, Fill(10**6, 10**12), issue)
     yield writer
-    await writer.finish()
-    await redis.aclose()
+    await writer.close()
 
 
 def entries(redis: Redis) -> list[tuple[int, Entry]]:
@@ -143,12 +139,11 @@ def test_a_counter_that_makes_no_sense_limits_nobody(redis_url: str, redis: Redi
 
 def test_a_full_buffer_takes_nothing(redis_url: str, redis: Redis) -> None:
     async def run() -> None:
-        client: AsyncRedis = door_redis(redis_url)
-        writer = Writer(client, LIVE, Fill(2, 10**12), no_ticket)
+        writer = Writer(redis_url, LIVE, Fill(2, 10**12), no_ticket)
         await writer.write(request(event(), event()), 2)
         with pytest.raises(BufferFull):
             await writer.write(request(event()), 1)
-        await client.aclose()
+        await writer.close()
 
     asyncio.run(run())
     assert redis.hget(LIVE.ledger, "accepted") == b"2"

@@ -1,0 +1,63 @@
+"""One connection that runs one script, for where a client's every convenience costs more than the command itself.
+
+A client of redis-py takes a connection from its pool, looks at its health, retries and times out at several layers:
+twice the time of a group write. This keeps redis-py's connection and protocol, and nothing else.
+"""
+
+import asyncio
+import hashlib
+import math
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+
+class Pipe:
+    """A connection to Redis on which one script is run, one call at a time."""
+
+    def __init__(self, url: str, script: str) -> None:
+        self._script = script.encode()
+        self._sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+        pool = ConnectionPool.from_url(url, socket_timeout=None, retry=Retry(NoBackoff(), 0))
+        self._connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
+
+    async def run(self, keys: list[str], arguments: list[Any], seconds: float) -> Any:
+        """The script's result. Raises RedisError, OSError, TimeoutError; then it may have run or not.
+
+        A connection that was lost is opened again and the call repeated, once: the caller's call must bear that.
+        """
+        async with asyncio.timeout(seconds):
+            try:
+                return await self._run(keys, arguments)
+            except RedisConnectionError:
+                return await self._run(keys, arguments)
+
+    async def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        await self._connection.disconnect()
+
+    async def _run(self, keys: list[str], arguments: list[Any]) -> Any:
+        try:
+            if not self._connection.is_connected:
+                await self._connection.connect()  # type: ignore[no-untyped-call]
+            try:
+                return await self._send("EVALSHA", self._sha, len(keys), *keys, *arguments)
+            except NoScriptError:
+                return await self._send("EVAL", self._script, len(keys), *keys, *arguments)
+        except ResponseError:
+            raise  # an answer: the connection is as good as before
+        except BaseException:
+            await self._connection.disconnect(nowait=True)
+            raise
+
+    async def _send(self, *command: Any) -> Any:
+        connection = self._connection
+        await connection.send_packed_command(connection.pack_command(*command), check_health=False)
+        answer = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
+        if isinstance(answer, RedisError):
+            raise answer
+        return answer
