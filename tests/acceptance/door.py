@@ -83,9 +83,9 @@ class Door:
         """A secret key of another account."""
         return keys.create(self.connection, self.redis, "other").secret
 
-    def client(self, **options: Any) -> httpx2.Client:
+    def client(self) -> httpx2.Client:
         """An HTTP client with the secret key."""
-        return httpx2.Client(base_url=self.line.url, headers={"X-API-Key": self.key}, timeout=10, **options)
+        return httpx2.Client(base_url=self.line.url, headers={"X-API-Key": self.key}, timeout=10, verify=False)
 
     def wire(self, timeout: float = 10) -> Wire:
         """A raw connection."""
@@ -140,19 +140,26 @@ class Door:
         return int(row[0])
 
 
-class Hurried(Line):
+class Prompt(Line):
+    """A line whose web process ends at once when it is told to."""
+
+    def __init__(self, settings: Settings, log: Path) -> None:
+        super().__init__(settings, log)
+        self._environment["WINDBACK_GRACE_SECONDS"] = "0"
+
+
+class Hurried(Prompt):
     """A line whose web process gives up a body after half a second, not twenty, and soon looks up a key again."""
 
     def __init__(self, settings: Settings, log: Path) -> None:
         super().__init__(settings, log)
         hurry = "api.track.BODY_SECONDS, api.auth.REMEMBER_SECONDS = 0.5, 0.2"
-        self._commands["web"] = (
-            f"{sys.executable} -c 'import api.__main__, api.auth, api.track; {hurry}; api.__main__.main()'"
-        )
+        code = f"import api.__main__, api.auth, api.track; {hurry}; api.__main__.main()"
+        self._commands["web"] = f"{sys.executable} -c '{code}'"
 
 
 @contextmanager
-def door(database_url: str, folder: Path, *processes: str, kind: type[Line] = Line) -> Iterator[Door]:
+def door(database_url: str, folder: Path, *processes: str, kind: type[Line] = Prompt) -> Iterator[Door]:
     """A service over a migrated database; Redis and these processes of the Procfile are started, and leave nothing."""
     log = folder / "line.log"
     with servers(folder, database_url, durable=False) as found:

@@ -3,21 +3,21 @@
 import gzip
 import itertools
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
+import httpx2
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.errors import CODES
 from tests.acceptance.door import OK, TRACK, Door
 from tests.workers.events import event
 
-FEW = settings(
-    max_examples=60, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+FEW = settings(max_examples=40, derandomize=True, deadline=None)
 MANY = settings(FEW, max_examples=200)
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
 NUMBERS = (
@@ -46,14 +46,20 @@ BODIES = st.binary(max_size=300) | OBJECTS.map(lambda value: json.dumps(value).e
 numbers = itertools.count()
 
 
+@pytest.fixture(scope="module")
+def talker(service: Door) -> Iterator[httpx2.Client]:
+    """One client for all examples: its connection has to bear whatever came before."""
+    with service.client() as made:
+        yield made
+
+
 @MANY
 @given(body=BODIES, packed=st.sampled_from(["", "gzip", "torn"]))
-def test_any_body_has_an_answer_of_the_table(service: Door, body: bytes, packed: str) -> None:
+def test_any_body_has_an_answer_of_the_table(talker: httpx2.Client, body: bytes, packed: str) -> None:
     """Never a 500, never a hang, always JSON with a code that is documented."""
     encoding = {"Content-Encoding": "gzip"} if packed else {}
     content = {"": body, "gzip": gzip.compress(body), "torn": gzip.compress(body)[: len(body)]}[packed]
-    with service.client() as client:
-        answer = client.post(TRACK, content=content, headers=encoding)
+    answer = talker.post(TRACK, content=content, headers=encoding)
     assert answer.headers["content-type"] == "application/json"
     told = answer.json()
     if answer.status_code in (200, 207):
@@ -98,17 +104,18 @@ def test_unreasonable_headers_have_an_answer_or_a_clean_close(service: Door, lin
 
 @FEW
 @given(events=st.lists(st.tuples(NAMES, PROPERTIES), min_size=1, max_size=10))
-def test_what_was_accepted_is_read_back_equal(service: Door, events: list[tuple[str, dict[str, Any]]]) -> None:
+def test_what_was_accepted_is_read_back_equal(
+    service: Door, talker: httpx2.Client, events: list[tuple[str, dict[str, Any]]]
+) -> None:
     """Unicode, numbers of any length, empty and nested objects: equal as JSON, to the last digit."""
     email = f"equal{next(numbers)}@example.com"
     sent = [
         event(event=name, customer_email=email, properties=properties, timestamp=f"2025-12-01T10:00:{n:02}Z")
         for n, (name, properties) in enumerate(events)
     ]
-    with service.client() as client:
-        assert client.post(TRACK, content=json.dumps({"events": sent})).content == OK
-        service.settle()
-        text = client.get(f"/api/v1/customers/{email}/events").text
+    assert talker.post(TRACK, content=json.dumps({"events": sent})).content == OK
+    service.settle()
+    text = talker.get(f"/api/v1/customers/{email}/events").text
     found = _exact(text)["events"]
     expected = _exact(json.dumps([(one["event"], one["timestamp"], one["properties"]) for one in reversed(sent)]))
     assert [[one["event"], one["timestamp"], one["properties"]] for one in found] == expected

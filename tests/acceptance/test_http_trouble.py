@@ -1,8 +1,10 @@
 """A Redis that stands still, refuses to write, or is full: 503 within a second, and all is well again by itself."""
 
+import itertools
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from api import wheels
 from api.embedded import Servers
 from tests.acceptance.door import OK, Answer, Door, Hurried, door, own_database
 from tests.waiting import wait_until
@@ -168,3 +171,37 @@ def test_reading_goes_on_while_redis_stands_still(shaky: Door) -> None:
             assert client.get("/api/v1/customers").status_code == 200
             assert client.get("/healthz").status_code == 200
             assert client.get("/readyz").status_code == 503
+
+
+def test_a_redis_that_is_killed_comes_back_with_all_that_was_ok(shaky: Door) -> None:
+    """`kill -9` in the middle of a load, and a start on the same folder, without touching the web process."""
+    folder = shaky.log.parent
+    said_ok: list[str] = []
+    numbers = itertools.count()
+    over = threading.Event()
+
+    def produce() -> None:
+        while not over.is_set():
+            name = f"load{next(numbers)}."
+            if track(shaky, name)[0].body == OK:
+                said_ok.append(name)
+
+    with ThreadPoolExecutor(4) as pool:
+        producers = [pool.submit(produce) for _ in range(4)]
+        try:
+            wait_until(lambda: len(said_ok) > 50)
+            os.kill(redis_process(shaky), signal.SIGKILL)
+            wait_until(lambda: track(shaky, "gone")[0].status == 503)
+            redis = wheels.valkey(folder, durable=False)
+            with wheels.launching(redis) as how:
+                child = subprocess.Popen(redis.argv, start_new_session=True, **how)
+            before = len(said_ok)
+            wait_until(lambda: len(said_ok) > before + 50, timeout=20)
+        finally:
+            over.set()
+    assert [producer.exception() for producer in producers] == [None] * 4
+    found = b"".join(fields[b"entry"] for fields in buffered(shaky))
+    assert [name for name in said_ok if name.encode() not in found] == []
+    assert "Traceback" not in shaky.log.read_text()
+    child.terminate()
+    child.wait()
