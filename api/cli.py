@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from api.backtest import backtest
 from api.embedded import EmbeddedError, Servers, servers
 from api.importing import import_command
+from api.status import status
 from api.up import up
 from workers import keys, settings
 from workers.process import redis_client
@@ -67,6 +68,7 @@ def main() -> None:
 main.add_command(up)
 main.add_command(backtest)
 main.add_command(import_command)
+main.add_command(status)
 
 
 @main.command("migrate")

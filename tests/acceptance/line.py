@@ -33,6 +33,7 @@ class Line:
             "WINDBACK_HOST": "127.0.0.1",
             "WINDBACK_CLAIM_SECONDS": "1",
             "WINDBACK_BATCH_EVENTS": "500",
+            "WINDBACK_GRACE_SECONDS": "0",
         }
         self._commands = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
