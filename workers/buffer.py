@@ -108,14 +108,6 @@ class Waiting(NamedTuple):
     entry: bytes
 
 
-class Depth(NamedTuple):
-    """What a lane's buffer holds."""
-
-    events: int
-    entries: int
-    oldest_seconds: float
-
-
 class Reader:
     """One worker's view of a lane's stream."""
 
@@ -184,18 +176,6 @@ def _entries(messages: Iterable[tuple[bytes, dict[bytes, bytes] | None]]) -> Ite
     for id_, fields in messages:
         if fields:  # None: the entry was deleted while it was pending
             yield Waiting(id_, int(fields.get(b"n", b"0")), fields.get(b"entry", b""))
-
-
-def depth(redis: Redis, lane: Lane, now: float) -> Depth:
-    """How much waits in a lane, and for how long (seconds; `now` is epoch seconds)."""
-    pipeline = redis.pipeline(transaction=False)
-    pipeline.xlen(lane.stream)
-    pipeline.xrange(lane.stream, count=1)
-    pipeline.hgetall(lane.ledger)
-    entries, first, ledger = pipeline.execute()
-    events = int(ledger.get(b"accepted", 0)) - int(ledger.get(b"settled", 0))
-    oldest = max(0.0, now - int(first[0][0].split(b"-")[0]) / 1000) if first else 0.0
-    return Depth(events, entries, oldest)
 
 
 def forget_consumers(redis: Redis, lane: Lane, idle_seconds: float) -> int:

@@ -1,27 +1,40 @@
 """The RQ jobs: one-line adapters over plain functions. They carry no arguments; what they need, their process has."""
 
+import logging
+from collections.abc import Callable
+
 from workers import ingest, rescore
 from workers.lanes import HISTORY, LIVE
 from workers.process import Process
 
+log = logging.getLogger(__name__)
+
 current: Process | None = None  # set once, by the process that runs the jobs
 
 
-def _process() -> Process:
-    assert current is not None, "jobs run under `python -m workers`"
-    return current
+FAULT_SECONDS = 5.0  # that a job waits after a fault of ours: the clock calls for the next one at once
 
 
 def ingest_live() -> None:
     """Drain the live lane."""
-    ingest.drain(_process(), LIVE)
+    _run(lambda process: ingest.drain(process, LIVE))
 
 
 def ingest_history() -> None:
     """Drain the history lane."""
-    ingest.drain(_process(), HISTORY)
+    _run(lambda process: ingest.drain(process, HISTORY))
 
 
 def score() -> None:
     """Rescore the customers that are due."""
-    rescore.drain(_process())
+    _run(rescore.drain)
+
+
+def _run(work: Callable[[Process], object]) -> None:
+    assert current is not None, "jobs run under `python -m workers`"
+    try:
+        work(current)
+    except Exception:
+        log.exception("a job failed; what it was to do stays where it is, and is tried again")
+        current.stopping.wait(FAULT_SECONDS)
+        raise

@@ -1,9 +1,7 @@
-import time
-
 from redis import Redis
 
 from tests.workers.events import entry, event, push, push_events, request
-from workers.buffer import Reader, depth, forget_consumers
+from workers.buffer import Reader, forget_consumers
 from workers.lanes import HISTORY, LIVE
 
 
@@ -47,16 +45,6 @@ def test_an_emptied_redis_gets_its_group_again(redis: Redis) -> None:
     assert lost.read(10, 0.01) == []
     push_events(redis, event())
     assert len(lost.read(10, 0.01)) == 1
-
-
-def test_the_depth_counts_what_was_read_and_not_settled(redis: Redis) -> None:
-    push_events(redis, event(), event())
-    push_events(redis, event())
-    reader(redis).read(1, 0.01)
-    found = depth(redis, LIVE, time.time() + 5)
-    assert (found.events, found.entries) == (3, 2)
-    assert 5 <= found.oldest_seconds < 65
-    assert depth(redis, HISTORY, time.time()) == (0, 0, 0.0)
 
 
 def test_a_large_backlog_is_read_in_bounded_batches(redis: Redis) -> None:
