@@ -25,6 +25,7 @@ class Line:
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log.open("ab")
         self._environment = {
+            "WINDBACK_GRACE_SECONDS": "0",
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "DATABASE_URL": settings.database_url or "",
@@ -33,7 +34,6 @@ class Line:
             "WINDBACK_HOST": "127.0.0.1",
             "WINDBACK_CLAIM_SECONDS": "1",
             "WINDBACK_BATCH_EVENTS": "500",
-            "WINDBACK_GRACE_SECONDS": "0",
         }
         self._commands = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
