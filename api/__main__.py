@@ -10,6 +10,7 @@ from uvicorn.config import STARTUP_FAILURE
 
 from api.app import create_app
 from api.draining import serve
+from api.protocol import Protocol
 from workers import lifeline, logs, settings
 
 FINISH_SECONDS = 2  # for what is under way when the grace is over
@@ -38,6 +39,8 @@ def main() -> None:
     config = uvicorn.Config(
         "api.__main__:factory",
         factory=True,
+        http=Protocol,
+        ws="none",
         host=configured.host,
         port=configured.port,
         workers=configured.web_processes,

@@ -67,6 +67,7 @@ class Service(Starlette):
 
     def __init__(self, track: Track, **options: Any) -> None:
         super().__init__(**options)
+        self.router.redirect_slashes = False  # a redirected POST is a lost event
         self._track = track
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -261,6 +261,8 @@ async def _fetch(request: Request, query: Any, parameters: dict[str, Any]) -> li
             cursor = await connection.execute(query, parameters)
             names = [column.name for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
+    except psycopg.DataError:  # a cursor that nobody here made
+        raise Refused("invalid_parameter") from None
     except (psycopg.OperationalError, PoolTimeout):
         raise Refused("store_unavailable") from None
 

@@ -20,6 +20,7 @@ class Code(NamedTuple):
 
 
 CODES: Mapping[str, Code] = {
+    "malformed_http": Code(400, "This is not HTTP/1.1 as it is written down; a path, for one, has to be escaped."),
     "malformed_json": Code(400, "The body is not a JSON object in UTF-8."),
     "malformed_gzip": Code(400, "The body says it is gzip, and can't be decompressed."),
     "missing_api_key": Code(401, "Send your key in the header X-API-Key."),
@@ -35,6 +36,7 @@ CODES: Mapping[str, Code] = {
     "invalid_event": Code(422, "No event of the request is valid; `rejected` tells why."),
     "invalid_parameter": Code(422, "A parameter of the query can't be used."),
     "rate_limited": Code(429, "This key's limit of events a second is reached; wait as Retry-After says."),
+    "headers_too_large": Code(431, "The headers are over 64 KiB."),
     "internal_error": Code(500, "Something went wrong here; it was logged. Try again."),
     "buffer_unavailable": Code(503, "The buffer is not available; send it again."),
     "buffer_full": Code(503, "The buffer is full; send it again as Retry-After says."),

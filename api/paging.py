@@ -1,6 +1,7 @@
 """Query parameters, and cursors: a page goes on where the last one ended, whatever happened in between."""
 
 import base64
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -20,9 +21,9 @@ def limit(request: Request, default: int = DEFAULT_LIMIT) -> int:
     given = request.query_params.get("limit")
     if given is None:
         return default
-    if not given.isascii() or not given.isdigit() or not 1 <= int(given[:9]) <= HIGHEST_LIMIT:
+    if not re.fullmatch(r"0*[0-9]{1,4}", given, re.ASCII) or not 1 <= int(given[-4:]) <= HIGHEST_LIMIT:
         raise Refused("invalid_parameter", f"`limit` must be a whole number from 1 to {HIGHEST_LIMIT}.")
-    return int(given)
+    return int(given[-4:])
 
 
 def choice(request: Request, name: str, choices: Sequence[str], default: str | None = None) -> str | None:
@@ -57,5 +58,5 @@ def position(request: Request, shape: type[Any]) -> Any:
     try:
         padded = given + "=" * (-len(given) % 4)
         return msgspec.json.decode(base64.b64decode(padded, altchars=b"-_", validate=True), type=shape)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Refused("invalid_parameter", "`cursor` must be the `next_cursor` of a page of the same list.") from None

@@ -196,20 +196,27 @@ async def _plain_body(receive: Receive) -> bytes:
 
 
 async def _gzip_body(receive: Receive) -> bytes:
-    unzip = zlib.decompressobj(wbits=31)
     parts: list[bytes] = []
     room = MAX_BODY_BYTES
+    unzip = _member()
     more = True
     while more:
         packed, more = await _next(receive)
-        try:
-            part = unzip.decompress(packed, room + 1)
-        except zlib.error:
-            raise Refused("malformed_gzip") from None
-        room -= len(part)
-        if room < 0 or unzip.unconsumed_tail:
-            raise Refused("payload_too_large")
-        parts.append(part)
-    if not unzip.eof or unzip.unused_data:
-        raise Refused("malformed_gzip", "The gzip body ends too early, or goes on after its end.")
+        while packed:
+            if unzip.eof:  # a file may be a series of members: RFC 1952
+                unzip = _member()
+            try:
+                parts.append(unzip.decompress(packed, room + 1))
+            except zlib.error:
+                raise Refused("malformed_gzip") from None
+            room -= len(parts[-1])
+            if room < 0 or unzip.unconsumed_tail:
+                raise Refused("payload_too_large")
+            packed = unzip.unused_data
+    if not unzip.eof:
+        raise Refused("malformed_gzip", "The gzip body ends too early.")
     return b"".join(parts)
+
+
+def _member() -> "zlib._Decompress":
+    return zlib.decompressobj(wbits=31)

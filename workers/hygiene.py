@@ -13,8 +13,9 @@ from workers.warnings import Warnings
 NAMES = "windback:names:{}"  # by account: a hash, the name without its spelling → the name that was seen first
 MOST_NAMES = 10_000
 DEEPEST = 10
+LOOKED_AT = 1_000  # characters of a value
 
-EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
+EMAIL = re.compile(r"[^\s@]{1,64}@[^\s@]{1,255}\.[^\s@]")
 CARD = re.compile(r"(?<!\d)(?:\d[ -]?){12,18}\d(?!\d)")
 SECRET_KEY = re.compile(r"passw|secret|cvv|cvc|card_?number|\bssn\b|iban|api_?key|access_?token", re.IGNORECASE)
 HINT = re.compile(rb"@|(?:\d[ -]?){12}\d|passw|secret|cvv|cvc|card_?number|ssn|iban|api_?key|token", re.IGNORECASE)
@@ -42,10 +43,10 @@ def _leaves(value: Any, path: str, depth: int, key: str = "") -> Iterator[tuple[
 def _is_personal(key: str, value: Any) -> bool:
     if isinstance(value, bool) or value is None or not isinstance(value, str | int):
         return False
-    text = str(value)
+    text = str(value)[:LOOKED_AT]
     if SECRET_KEY.search(key) and text:
         return True
-    return bool(EMAIL.search(text)) or any(_is_card(match[0]) for match in CARD.finditer(text))
+    return bool("@" in text and EMAIL.search(text)) or any(_is_card(match[0]) for match in CARD.finditer(text))
 
 
 def _is_card(text: str) -> bool:

@@ -113,6 +113,9 @@ class Writer:
                     self._fail(group, BufferFull, "Redis is out of memory")
                 except (RedisError, OSError, TimeoutError) as error:
                     self._fail(group, BufferUnavailable, str(error) or type(error).__name__)
+                except Exception as error:  # a fault of ours: whoever waits is told all the same
+                    log.exception("a write failed")
+                    self._fail(group, BufferUnavailable, repr(error))
         finally:
             self._writing = None
 

@@ -54,7 +54,6 @@ def test_what_is_taken_is_stored_and_its_neighbours_too(service: Door, poison: s
     assert (service.count("events"), service.count("dead_letters")) == (stored + 10, dead)
 
 
-@pytest.mark.xfail(reason="workers/hygiene.py: EMAIL is quadratic on a long word where there is an @", strict=True)
 def test_no_event_costs_the_worker_seconds(service: Door, client: httpx2.Client) -> None:
     """One event of 32 KiB must not hold up the lane: a batch of 100 such would hold it for minutes."""
     service.settle()
@@ -107,7 +106,6 @@ def test_a_customer_of_another_account_is_not_found(service: Door, client: httpx
 
 
 LIST, TIMELINE = "/api/v1/customers", "/api/v1/customers/jane@example.com/events"
-UNREADABLE = pytest.mark.xfail(reason="api/paging.py: a cursor or limit that Postgres refuses is a 500", strict=True)
 
 
 @pytest.mark.parametrize(
@@ -119,11 +117,11 @@ UNREADABLE = pytest.mark.xfail(reason="api/paging.py: a cursor or limit that Pos
         (LIST, {"cursor": forged("email", "a", NOBODY)}),
         (LIST, {"cursor": forged("-risk", "a", NOBODY)}),
         (LIST, {"cursor": forged("-risk", 0.5, "not a uuid")}),
-        pytest.param(LIST, {"cursor": forged("-risk", 1e300, NOBODY)}, marks=UNREADABLE),
-        pytest.param(LIST, {"sort": "email", "cursor": forged("email", "a\0", NOBODY)}, marks=UNREADABLE),
-        pytest.param(TIMELINE, {"cursor": forged("2025-12-01T10:00:00Z", 10**30)}, marks=UNREADABLE),
-        pytest.param(LIST, {"limit": "000000001" + "9" * 30}, marks=UNREADABLE),
-        pytest.param(LIST, {"limit": "000000001" + "9" * 5000}, marks=UNREADABLE),
+        (LIST, {"cursor": forged("-risk", 1e300, NOBODY)}),
+        (LIST, {"sort": "email", "cursor": forged("email", "a\0", NOBODY)}),
+        (TIMELINE, {"cursor": forged("2025-12-01T10:00:00Z", 10**30)}),
+        (LIST, {"limit": "000000001" + "9" * 30}),
+        (LIST, {"limit": "000000001" + "9" * 5000}),
         (LIST, {"limit": "0"}),
         (LIST, {"limit": "1001"}),
         (LIST, {"limit": "\u0663"}),
@@ -162,7 +160,6 @@ def test_what_is_not_http_is_refused_and_hung_up_on(service: Door, data: bytes) 
     assert service.is_up()
 
 
-@pytest.mark.xfail(reason="uvicorn answers in plain text what its parser refuses", strict=True)
 def test_what_is_not_http_is_told_in_our_shape(service: Door) -> None:
     """A path in raw UTF-8, as curl sends it, deserves a sentence that a program can read."""
     answer = service.once("GET /api/v1/customers/jäne@example.com HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -170,7 +167,6 @@ def test_what_is_not_http_is_told_in_our_shape(service: Door) -> None:
     assert json.loads(answer.body)["status"] == "error"
 
 
-@pytest.mark.xfail(reason="api/app.py: Starlette redirects a closing slash; a redirected POST is lost", strict=True)
 def test_a_closing_slash_is_no_redirect(client: httpx2.Client) -> None:
     """Neither fetch with a preflight nor curl follows it: the event is taken, or an error of the table is told."""
     answer = client.post(f"{TRACK}/", json=event())
