@@ -5,17 +5,15 @@ not.
 """
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 import psycopg
-from redis.exceptions import RedisError
 
 from api.backtest import backtest
-from api.embedded import EmbeddedError, Servers, servers
+from api.commands import data_dir_option, first_line, found_servers
+from api.deadletters import dead_letters
+from api.embedded import EmbeddedError, servers
 from api.importing import import_command
 from api.status import status
 from api.up import up
@@ -23,40 +21,6 @@ from workers import keys, settings
 from workers.process import redis_client
 from workers.store import connect
 from workers.store.migrate import migrate
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def data_dir_option(command: F) -> F:
-    """`--data-dir`, for a command that may use the embedded servers."""
-    return click.option(
-        "--data-dir",
-        type=click.Path(file_okay=False, path_type=Path),
-        envvar="WINDBACK_DATA_DIR",
-        default=".windback",
-        show_default=True,
-        help="Folder of the embedded servers, where DATABASE_URL or REDIS_URL is unset.",
-    )(command)
-
-
-@contextmanager
-def found_servers(data_dir: Path) -> Iterator[Servers]:
-    """The servers that a command is to work on, at the current schema; what is wrong with them is said in one line."""
-    try:
-        configured = settings.load()
-        with servers(data_dir, configured.database_url, configured.redis_url) as found:
-            migrate(found.database_url)
-            yield found
-    except (settings.SettingsError, EmbeddedError) as error:
-        raise click.ClickException(str(error)) from None
-    except psycopg.OperationalError as error:
-        raise click.ClickException(f"DATABASE_URL: Postgres doesn't answer: {_first_line(error)}") from None
-    except RedisError as error:
-        raise click.ClickException(f"REDIS_URL: Redis doesn't answer: {_first_line(error)}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -68,6 +32,7 @@ def main() -> None:
 main.add_command(up)
 main.add_command(backtest)
 main.add_command(import_command)
+main.add_command(dead_letters)
 main.add_command(status)
 
 
@@ -82,7 +47,7 @@ def migrate_command(data_dir: Path) -> None:
     except (settings.SettingsError, EmbeddedError) as error:
         raise click.ClickException(str(error)) from None
     except psycopg.OperationalError as error:
-        raise click.ClickException(f"DATABASE_URL: Postgres doesn't answer: {_first_line(error)}") from None
+        raise click.ClickException(f"DATABASE_URL: Postgres doesn't answer: {first_line(error)}") from None
     click.echo("\n".join(f"applied {name}" for name in applied) or "nothing to apply: the schema is current")
 
 
