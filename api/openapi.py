@@ -24,6 +24,7 @@ ERROR_TITLES = {
     415: "Unknown encoding",
     422: "Refused",
     429: "Too fast",
+    431: "Too many headers",
     500: "A fault of the service",
     503: "Not available",
 }

@@ -17,7 +17,7 @@ TAGS = {
     "Customers": "Who is likely to leave, why, and what to do about it. These routes need a secret key.",
     "Operating": "Is it alive, and how is it? These routes need no key.",
 }
-ANYWHERE = ("not_found", "method_not_allowed")
+ANYWHERE = ("not_found", "method_not_allowed", "malformed_http", "headers_too_large")
 
 KEY = ("missing_api_key", "invalid_api_key", "buffer_unavailable")
 SECRET_KEY = (*KEY, "key_not_allowed")

@@ -168,7 +168,8 @@ def test_what_a_dead_worker_had_read_is_claimed(process: Process, redis: Redis, 
 
 def test_a_connection_lost_in_mid_batch_is_opened_again(process: Process, connection: Connection) -> None:
     process.connection()
-    connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+    others = "datname = current_database() AND pid <> pg_backend_pid()"
+    connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
     assert ingested(process, event()).stored == 1
 
 
