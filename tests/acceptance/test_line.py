@@ -64,7 +64,7 @@ def empty(redis: Redis) -> bool:
     return not redis.xlen(LIVE.stream) and not redis.xlen(HISTORY.stream)
 
 
-def test_an_event_becomes_a_risk_within_a_second(running: Line, client: httpx2.Client) -> None:
+def test_an_event_becomes_a_risk_within_a_second(running: Line, client: httpx2.Client, tmp_path: Path) -> None:
     """From the post to the customer's risk, over all processes (the bound here is for a busy machine)."""
     running.start()
     assert client.post("/api/v1/track", json=event()).status_code == 200  # the first one warms up
@@ -76,6 +76,10 @@ def test_an_event_becomes_a_risk_within_a_second(running: Line, client: httpx2.C
     wait_until(lambda: client.get(john).status_code == 200 and client.get(john).json()["risk"], timeout=20)
     assert time.monotonic() - began < 10
     running.stop()
+    said = (tmp_path / "line.log").read_text()
+    assert "ingested" in said
+    assert client.headers["X-API-Key"] not in said
+    assert "example.com" not in said  # nobody's address is in a log
     codes = {name: process.returncode for name, process in running.processes.items()}
     assert codes.pop("web") in (0, -signal.SIGTERM)  # uvicorn ends by the signal that it was sent
     assert set(codes.values()) == {0}
