@@ -56,6 +56,17 @@ async def docs(request: Request) -> Response:
     return _cached(request, *_page(), headers)
 
 
+async def helper(request: Request) -> Response:
+    """`GET /windback.js`: the browser helper."""
+    return _cached(request, *_helper(), {"content-type": "text/javascript; charset=utf-8"})
+
+
+@cache
+def _helper() -> tuple[bytes, str]:
+    body = (HERE / "static" / "windback.js").read_bytes()
+    return body, _tag(body)
+
+
 def _cached(request: Request, body: bytes, tag: str, headers: dict[str, str]) -> Response:
     headers = {**headers, "ETag": tag, "Cache-Control": REVALIDATE}
     if tag in request.headers.get("if-none-match", ""):
@@ -122,5 +133,6 @@ def _curl(method: str, path: str, operation: dict[str, Any]) -> str:
 ROUTES = (
     Route("/openapi.json", openapi, methods=["GET"]),
     Route("/docs", docs, methods=["GET"], include_in_schema=False),
+    Route("/windback.js", helper, methods=["GET"], include_in_schema=False),
     Mount("/static", Static()),
 )
