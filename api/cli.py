@@ -14,6 +14,7 @@ from api.backtest import backtest
 from api.commands import data_dir_option, first_line, found_servers
 from api.deadletters import dead_letters
 from api.embedded import EmbeddedError, servers
+from api.erasing import customers
 from api.importing import import_command
 from api.status import status
 from api.up import up
@@ -33,6 +34,7 @@ main.add_command(up)
 main.add_command(backtest)
 main.add_command(import_command)
 main.add_command(dead_letters)
+main.add_command(customers)
 main.add_command(status)
 
 

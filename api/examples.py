@@ -87,6 +87,11 @@ CUSTOMER: Json = {
         "facts": {"favourite_feature": "exports", "plan": "pro", "open_tickets": 1},
     },
 }
+ERASED: Json = {
+    "erasure_id": "0b6f6f0e-5b1c-4c55-9a5e-3a4f2a1d7c11",
+    "erased_at": "2025-12-13T09:00:02Z",
+    "erased": {"events": 52, "event_ids": 0, "days": 31, "risks": 14, "dead_letters": 0},
+}
 TIMELINE: Json = {
     "events": [
         {

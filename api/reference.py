@@ -1,6 +1,6 @@
 """What the API is: one entry a route. The document at /openapi.json and the page at /docs come from this table."""
 
-from api import customers, examples, operate, shapes
+from api import customers, erasing, examples, operate, shapes
 from api.openapi import Answer, Body, Operation, Parameter, Reference
 from api.paging import DEFAULT_LIMIT, HIGHEST_LIMIT
 from scoring.levels import NAMES
@@ -118,6 +118,19 @@ OPERATIONS = (
         "Everything that is known of a customer: the risk and its reasons, counts by event, open matters, advice. "
         "`risk` and `advice` are `null` until the first score, a moment after the first event.",
         {200: Answer("The customer", customers.Customer, examples.CUSTOMER)},
+        (*SECRET_KEY, *STRANGER, STORE),
+        (EMAIL,),
+    ),
+    Operation(
+        "erase_customer",
+        "DELETE",
+        "/api/v1/customers/{email}",
+        "Customers",
+        "Erase a customer",
+        "Everything that was received of this customer until now goes: events, scores, dead letters, also what still "
+        "waits to be stored. The address is kept nowhere; a receipt stays. Safe to repeat, and for an unknown address "
+        "as well. Events that are sent afterwards begin a new history.",
+        {202: Answer("It is erased; what waits in the buffer is dropped on its way", erasing.Erased, examples.ERASED)},
         (*SECRET_KEY, *STRANGER, STORE),
         (EMAIL,),
     ),

@@ -136,12 +136,13 @@ class Reader:
             batch += more
         return batch
 
-    def settle(self, batch: Iterable[Waiting], stored: int = 0, dead: Mapping[str, int] = NONE) -> int:
+    def settle(self, batch: Iterable[Waiting], stored: int = 0, dead: Mapping[str, int] = NONE, erased: int = 0) -> int:
         """Take entries out of the stream, once their events are in Postgres. Returns how many events that were.
 
-        It counts what became of them: `stored`, `dead` by reason, and the others as duplicates.
+        It counts what became of them: `stored`, `dead` by reason, `erased`, and the others as duplicates.
         """
-        became = {"stored": stored, **{f"dead:{reason}": events for reason, events in dead.items()}}
+        became = {"stored": stored, "erased": erased}
+        became |= {f"dead:{reason}": events for reason, events in dead.items()}
         counts = [argument for outcome in became.items() for argument in outcome]
         entries = [argument for waiting in batch for argument in (waiting.id, waiting.events)]
         keys = [self._lane.stream, self._lane.ledger, outcomes(self._lane)]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from workers import erasure
 from workers.ingest import UNDECODABLE, Outcome, store_rows
 from workers.store import Connection, sql
 from workers.wire import Row, decode_entry, read_content, rows_of
@@ -97,6 +98,7 @@ def _replay(connection: Connection, dead_letter_ids: Sequence[str], rescore_seco
 
 def _replay_together(connection: Connection, dead_letter_ids: Sequence[str], rescore_seconds: float) -> Replayed:
     with connection.transaction():
+        erasure.join_storing(connection)  # before the letters are held: an erasure may want them
         taken = connection.execute(sql("take_dead_letters"), {"dead_letter_ids": list(dead_letter_ids)}).fetchall()
         letters = [Letter(*row) for row in taken]
         outcome = store_rows(connection, [row for letter in letters for row in rows(letter)], rescore_seconds)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import psycopg
 
-from workers import counters, tickets
+from workers import counters, erasure, tickets
 from workers.buffer import Reader, Waiting
 from workers.lanes import Lane
 from workers.outage import through_outages
@@ -33,6 +33,7 @@ class Outcome(NamedTuple):
     stored: int = 0
     duplicate: int = 0
     dead: int = 0
+    erased: int = 0
 
     def __add__(self, other: "Outcome") -> "Outcome":  # type: ignore[override]
         return Outcome(*(a + b for a, b in zip(self, other, strict=True)))
@@ -64,7 +65,7 @@ def drain(process: Process, lane: Lane) -> Outcome:
         if became is None:
             break
         outcome, dead = became
-        reader.settle(batch, outcome.stored, dead)
+        reader.settle(batch, outcome.stored, dead, outcome.erased)
         _count(process, batch, time.monotonic() - began)
         _hand_on(process, lane, batch, outcome)
         total += outcome
@@ -146,10 +147,15 @@ def _store(
 
 
 def store_rows(connection: Connection, rows: Sequence[Row], rescore_seconds: float) -> Outcome:
-    """Store rows in one transaction: events, rollup, customers and when they are due. What is known is left out."""
-    distinct = {row[:3]: row for row in reversed(rows)}.values()
+    """Store rows in one transaction: events, rollup, customers and when they are due. What is known, and what was
+    received before its customer was erased, is left out."""
+    if not rows:
+        return Outcome()
     connection.execute(sql("create_incoming"))
     with connection.transaction(), connection.cursor() as cursor:
+        erasure.join_storing(connection)
+        kept = erasure.not_erased(connection, rows)
+        distinct = {row[:3]: row for row in reversed(kept)}.values()
         with cursor.copy(sql("copy_incoming")) as copy:
             for row in distinct:
                 copy.write_row(row[:-1])
@@ -159,12 +165,13 @@ def store_rows(connection: Connection, rows: Sequence[Row], rescore_seconds: flo
         cursor.execute(sql("store_incoming"), {"rescore_seconds": rescore_seconds})
         counted = cursor.fetchone()
     assert counted
-    return Outcome(stored=counted[0], duplicate=len(rows) - counted[0])
+    return Outcome(stored=counted[0], duplicate=len(kept) - counted[0], erased=len(rows) - len(kept))
 
 
 def bury(connection: Connection, dead: Sequence[DeadLetter]) -> None:
-    """Write dead letters; one that is there already stays as it is."""
+    """Write dead letters; one that is there already stays as it is, one of an erased customer is not written."""
     with connection.transaction(), connection.cursor() as cursor:
+        erasure.join_storing(connection)
         cursor.executemany(sql("bury"), [letter._asdict() for letter in dead])
     for letter in dead:
         log.error("dead letter", extra={"reason": letter.reason, "fingerprint": letter.fingerprint})

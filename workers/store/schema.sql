@@ -99,6 +99,23 @@ CREATE TABLE dead_letters (
     PRIMARY KEY (customer_id, dead_letter_id)
 );
 
+-- Receipts. What a customer sent that was received up to erased_at is not stored any more; the rest counts the rows that
+-- went.
+CREATE TABLE erasures (
+    customer_id uuid NOT NULL,
+    erased_at timestamptz NOT NULL,
+    erasure_id uuid NOT NULL DEFAULT gen_random_uuid(),
+    account_id integer NOT NULL,
+    events bigint NOT NULL,
+    event_ids bigint NOT NULL,
+    days bigint NOT NULL,
+    risks bigint NOT NULL,
+    dead_letters bigint NOT NULL,
+    PRIMARY KEY (customer_id, erased_at)
+);
+
+CREATE INDEX erasures_recent ON erasures (erased_at);
+
 CREATE TABLE risk_history (
     customer_id uuid NOT NULL,
     at timestamptz NOT NULL,

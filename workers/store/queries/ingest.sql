@@ -81,8 +81,12 @@ SELECT count(*) FROM stored
 
 -- name: bury
 INSERT INTO dead_letters (customer_id, dead_letter_id, account_id, reason, sqlstate, fingerprint, received_at, lane, body)
-VALUES (%(customer_id)s, %(dead_letter_id)s, %(account_id)s, %(reason)s, %(sqlstate)s, %(fingerprint)s,
-        'epoch'::timestamptz + %(received_us)s * '1 microsecond'::interval, %(lane)s, %(body)s)
+SELECT %(customer_id)s, %(dead_letter_id)s, %(account_id)s, %(reason)s, %(sqlstate)s, %(fingerprint)s, received_at,
+       %(lane)s, %(body)s
+FROM (SELECT 'epoch'::timestamptz + %(received_us)s * '1 microsecond'::interval AS received_at) AS given
+WHERE NOT EXISTS (
+    SELECT FROM erasures WHERE customer_id = %(customer_id)s::uuid AND erased_at >= given.received_at
+)
 ON CONFLICT DO NOTHING
 
 -- name: prune_event_ids

@@ -1,0 +1,53 @@
+-- Erasing a customer. Whoever stores events holds the lock together with others, whoever erases holds it alone: a
+-- transaction that stores has either ended before the erasure, or sees it. The lock is a statement of its own, so that
+-- the next one sees what was there when it was granted.
+
+-- name: join_storing
+SELECT pg_advisory_xact_lock_shared(hashtextextended('windback erasures', 0))
+
+-- name: halt_storing
+SELECT pg_advisory_xact_lock(hashtextextended('windback erasures', 0))
+
+-- Whom there are erasures of that rows received at %(oldest_us)s or later may have to heed.
+-- name: recent_erasures
+SELECT replace(customer_id::text, '-', ''), (extract(epoch FROM max(erased_at)) * 1000000)::bigint
+FROM erasures
+WHERE erased_at >= 'epoch'::timestamptz + %(oldest_us)s * '1 microsecond'::interval
+GROUP BY customer_id
+
+-- name: erase_some_events
+DELETE FROM events
+WHERE (customer_id, occurred_at, event_key) IN (
+    SELECT customer_id, occurred_at, event_key FROM events WHERE customer_id = %(customer_id)s LIMIT %(limit)s
+)
+
+-- name: erase_some_event_ids
+DELETE FROM event_ids
+WHERE (customer_id, event_key) IN (
+    SELECT customer_id, event_key FROM event_ids WHERE customer_id = %(customer_id)s LIMIT %(limit)s
+)
+
+-- A score that is being written holds the customer's row: this waits for it.
+-- name: erase_customer
+DELETE FROM customers WHERE customer_id = %(customer_id)s
+
+-- name: erase_the_rest
+WITH gone_events AS (
+    DELETE FROM events WHERE customer_id = %(customer_id)s RETURNING 1
+), gone_event_ids AS (
+    DELETE FROM event_ids WHERE customer_id = %(customer_id)s RETURNING 1
+), gone_days AS (
+    DELETE FROM customer_days WHERE customer_id = %(customer_id)s RETURNING 1
+), gone_risks AS (
+    DELETE FROM risk_history WHERE customer_id = %(customer_id)s RETURNING 1
+), gone_dead_letters AS (
+    DELETE FROM dead_letters WHERE customer_id = %(customer_id)s RETURNING 1
+)
+INSERT INTO erasures (customer_id, erased_at, account_id, events, event_ids, days, risks, dead_letters)
+SELECT %(customer_id)s, clock_timestamp(), %(account_id)s, %(events)s + (SELECT count(*) FROM gone_events),
+       %(event_ids)s + (SELECT count(*) FROM gone_event_ids), (SELECT count(*) FROM gone_days),
+       (SELECT count(*) FROM gone_risks), (SELECT count(*) FROM gone_dead_letters)
+RETURNING erasure_id::text, erased_at, events, event_ids, days, risks, dead_letters
+
+-- name: accounts_by_name
+SELECT account_id, name FROM accounts ORDER BY account_id
