@@ -1,22 +1,21 @@
 """`windback backtest`: score a file of events as of past moments, and say how good that would have been."""
 
 import csv
-import gzip
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 import msgspec
 
+from api.eventfiles import lines, opened
 from scoring.backtest import Event, Report, Scored, Snapshot
 from scoring.backtest import backtest as compare
 from scoring.metrics import Metrics
 
-_FIELDS = ("event", "customer_email", "timestamp", "properties", "event_id")
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 _MEASURES = ("auc", "pr_auc", "lift", "brier", "ece")
 _HEADINGS = ("AUC", "PR-AUC", "lift", "Brier", "ECE")
@@ -94,24 +93,17 @@ def _progress() -> Iterator[Callable[[int], None] | None]:
     click.echo(err=True)
 
 
-def _open(path: Path) -> IO[str]:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
-
-
 def _events(path: Path, skipped: list[str]) -> Iterator[Event]:
     """The events of a file; lines that are none are noted in `skipped`."""
-    is_csv = ".csv" in (suffix.lower() for suffix in path.suffixes)
-    with _open(path) as file:
-        read = _csv_events if is_csv else _json_events
-        for number, found in read(file):
-            try:
-                yield _event(found() if callable(found) else found)
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-                skipped.append(
-                    f"line {number}: {error!r}" if isinstance(error, KeyError) else f"line {number}: {error}"
-                )
+    for line in lines(path):
+        try:
+            if line.event is None:
+                raise ValueError(line.fault)
+            yield _event(line.event)
+        except KeyError as missing:
+            skipped.append(f"line {line.number}: {missing.args[0]} is missing")
+        except (ValueError, TypeError, AttributeError) as error:
+            skipped.append(f"line {line.number}: {error}")
 
 
 def _event(raw: dict[str, Any]) -> Event:
@@ -124,38 +116,8 @@ def _event(raw: dict[str, Any]) -> Event:
     return Event(email, name, at, properties)
 
 
-def _json_events(file: IO[str]) -> Iterator[tuple[int, Callable[[], Any]]]:
-    decode = msgspec.json.Decoder().decode
-    for number, line in enumerate(file, 1):
-        if not line.isspace():
-            yield number, lambda line=line: decode(line)  # type: ignore[misc]
-
-
-def _csv_events(file: IO[str]) -> Iterator[tuple[int, Callable[[], Any]]]:
-    reader = csv.DictReader(file)
-    missing = {"event", "customer_email", "timestamp"} - set(reader.fieldnames or ())
-    if missing:
-        raise ValueError(f"the CSV header lacks {', '.join(sorted(missing))}")
-    for row in reader:
-        yield reader.line_num, lambda row=row: _from_csv(row)  # type: ignore[misc]
-
-
-def _from_csv(row: dict[str, Any]) -> dict[str, Any]:
-    """Columns beside the known ones are properties; a `properties` column holds JSON."""
-    properties = msgspec.json.decode(row["properties"]) if row.get("properties") else {}
-    properties |= {name: _value(text) for name, text in row.items() if name and name not in _FIELDS and text}
-    return {**row, "properties": properties}
-
-
-def _value(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return text
-
-
 def _snapshots(path: Path) -> Iterator[Snapshot]:
-    with _open(path) as file:
+    with opened(path) as file:
         reader = csv.DictReader(file)
         missing = {"customer_email", "as_of", "lapsed"} - set(reader.fieldnames or ())
         if missing:

@@ -29,11 +29,12 @@ def is_csv(path: Path) -> bool:
 
 def lines(path: Path) -> Iterator[Line]:
     """The lines of a file that are not blank. Raises OSError, EOFError, ValueError where it can't be read at all."""
-    with _open(path) as file:
+    with opened(path) as file:
         yield from (_csv_lines if is_csv(path) else _json_lines)(file)
 
 
-def _open(path: Path) -> IO[str]:
+def opened(path: Path) -> IO[str]:
+    """A text file, plain or .gz, with or without a byte order mark."""
     if path.suffix == ".gz":
         return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
     return path.open(encoding="utf-8-sig", newline="")
