@@ -134,7 +134,7 @@ async def list_customers(request: Request) -> Response:
     query = sql("list_customers")
     for mark, word in {"{column}": column, "{type}": kind, "{order}": order, "{compare}": compare}.items():
         query = query.replace(mark, word)
-    rows = await _fetch(
+    rows = await fetch(
         request,
         query,
         {
@@ -160,7 +160,7 @@ async def list_customers(request: Request) -> Response:
 async def show_customer(request: Request) -> Response:
     """`GET /api/v1/customers/{email}`: everything that is known of a customer."""
     row = await _customer(request)
-    counts = await _fetch(request, sql("count_events"), {"customer_id": row["customer_id"]})
+    counts = await fetch(request, sql("count_events"), {"customer_id": row["customer_id"]})
     risk = None
     if row["level"] is not None:
         risk = Risk(
@@ -196,7 +196,7 @@ async def list_events(request: Request) -> Response:
     customer = await _customer(request)
     size = paging.limit(request, 100)
     after = paging.position(request, tuple[datetime, int])
-    rows = await _fetch(
+    rows = await fetch(
         request,
         sql("list_events"),
         {
@@ -225,7 +225,7 @@ async def list_events(request: Request) -> Response:
 async def list_risk(request: Request) -> Response:
     """`GET /api/v1/customers/{email}/risk`: how the risk moved, oldest first."""
     customer = await _customer(request)
-    rows = await _fetch(
+    rows = await fetch(
         request,
         sql("list_risk"),
         {
@@ -249,13 +249,14 @@ async def _customer(request: Request) -> dict[str, Any]:
     email = normal_email(request.path_params["email"])
     rows = []
     if "\0" not in email:
-        rows = await _fetch(request, sql("find_customer"), {"customer_id": customer_id(account_id, email)})
+        rows = await fetch(request, sql("find_customer"), {"customer_id": customer_id(account_id, email)})
     if not rows:
         raise Refused("customer_not_found")
     return rows[0]
 
 
-async def _fetch(request: Request, query: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+async def fetch(request: Request, query: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a query, by column. Raises Refused, store_unavailable."""
     try:
         async with request.app.state.pool.connection() as connection:
             cursor = await connection.execute(query, parameters)

@@ -11,10 +11,10 @@ By the number of lapses in the sample:
 
 Custom events enter only where a score test conditional on the model, with one snapshot a customer, finds something:
 Benjamini and Hochberg's false discovery rate is held at 10 %, and at most 20 enter. One that is in use stays until its
-p-value is above 0.3.
+p-value has been above 0.3 in two fits in a row.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -35,6 +35,8 @@ RECALIBRATE, REGRESS, CHALLENGE = 20, 50, 250  # lapses
 CHALLENGE_CUSTOMERS: Final = 1000
 FALSE_DISCOVERIES: Final = 0.10
 LEAVES: Final = 0.3  # p-value
+DOUBTS: Final = 2  # fits in a row with more than that, before a custom event that is in use leaves
+NO_DOUBTS: Final[Mapping[str, int]] = {}
 MOST_CUSTOM: Final = 20
 CUSTOM_LAPSES: Final = 10
 MOST_SNAPSHOTS: Final = 200_000
@@ -51,6 +53,7 @@ class Candidate(msgspec.Struct, frozen=True):
     in_use: bool
     customers_needed: int = ELIGIBLE
     lapses_needed: int = CUSTOM_LAPSES
+    doubts: int = 0  # fits in a row in which its p-value was above LEAVES, while it was in the model
 
 
 class Training(msgspec.Struct, frozen=True):
@@ -63,6 +66,7 @@ class Training(msgspec.Struct, frozen=True):
     customers: int
     holdout: dict[str, Metrics]  # by kind: "in use", "recalibrated", "map", "additive"; empty when there was none
     candidates: list[Candidate]
+    rivals: dict[str, Model] = {}  # by kind, as judged on the holdout; the winner fitted again on everything
 
 
 class Learnt(msgspec.Struct, frozen=True):
@@ -81,10 +85,12 @@ def learn(
     horizon_days: int | None = None,
     churn_event: str | None = None,
     pauses: Iterable[tuple[float, float]] = (),
+    doubts: Mapping[str, int] = NO_DOUBTS,
 ) -> Learnt:
     """Everything from an account's rollup to the model to use from `now` (epoch seconds) on.
 
-    The horizon is the account's own unless given. `pauses` are outages, (start, end). At most 200,000 snapshots are
+    The horizon is the account's own unless given. `pauses` are outages, (start, end); `doubts` those of the custom
+    events after the training before this one. At most 200,000 snapshots are
     used, drawn by a fixed lot; some 100,000 customers with a year of history take 15 s and 0.5 GB beside the rollup.
     """
     rollup = rollup.until(now)
@@ -95,21 +101,30 @@ def learn(
         who, at = who[drawn], at[drawn]
     lapsed = lapsed_within(rollup, who, at, horizon, churn_event)
     taken = take_sample(rollup, who, at, lapsed, columns_of(rollup), horizon)
-    return Learnt(train(taken, current, version=version, horizon_days=horizon), horizon)
+    return Learnt(train(taken, current, version=version, horizon_days=horizon, doubts=doubts), horizon)
 
 
-def train(sample: Sample, current: Model = PRIOR, *, version: str = "trained", horizon_days: float = 30) -> Training:
+def train(
+    sample: Sample,
+    current: Model = PRIOR,
+    *,
+    version: str = "trained",
+    horizon_days: float = 30,
+    doubts: Mapping[str, int] = NO_DOUBTS,
+) -> Training:
     """Fit on the earlier snapshots, compare on the later ones, refit the winner on all of them.
 
     The model in use stays unless a rival has a lower log loss and no lower lift on the holdout.
     """
     early, late = forward_split(sample, horizon_days)
-    holdout = {}
+    holdout, rivals, model = {}, {}, current
     if late.lapsed.any():
-        rivals = {"in use": current} | _rivals(early, current, version)
-        holdout = {kind: metrics_of(late.lapsed, late.probability(model)) for kind, model in rivals.items()}
+        rivals = _rivals(early, current, version, doubts)
+        judged = {"in use": current} | rivals
+        holdout = {kind: metrics_of(late.lapsed, late.probability(model)) for kind, model in judged.items()}
     winner = _winner(holdout)
-    model = current if winner == "in use" else _rivals(sample, current, version)[winner]
+    if winner != "in use":
+        model = rivals[winner] = _rivals(sample, current, version, doubts)[winner]
     return Training(
         model=model,
         replaced=winner != "in use",
@@ -117,7 +132,8 @@ def train(sample: Sample, current: Model = PRIOR, *, version: str = "trained", h
         lapses=int(sample.lapsed.sum()),
         customers=len(np.unique(sample.customer)),
         holdout=holdout,
-        candidates=candidates_of(sample, model),
+        candidates=candidates_of(sample, model, doubts),
+        rivals=rivals,
     )
 
 
@@ -139,7 +155,7 @@ def forward_split(sample: Sample, horizon_days: float) -> tuple[Sample, Sample]:
     return sample.rows(sample.at + horizon_days * DAY <= start), sample.rows(sample.at >= start)
 
 
-def candidates_of(sample: Sample, current: Model) -> list[Candidate]:
+def candidates_of(sample: Sample, current: Model, doubts: Mapping[str, int] = NO_DOUBTS) -> list[Candidate]:
     """Where each custom event of the sample stands, given everything else that is known."""
     names = [name for name in sample.columns if name.startswith(EVENT)]
     if not names or not len(sample.x):
@@ -155,7 +171,12 @@ def candidates_of(sample: Sample, current: Model) -> list[Candidate]:
         tested = one.select([names[k] for k in eligible])
         p_values[eligible] = score_tests(one.select(base), one.lapsed, one.probability(plain), tested)
     known = {term.feature for term in current.terms}
-    stays = np.array([name in known for name in names]) & (p_values <= LEAVES)
+    doubted = {
+        name: doubts.get(name.removeprefix(EVENT), 0) + 1
+        for name, p_value in zip(names, p_values.tolist(), strict=True)
+        if name in known and p_value > LEAVES
+    }
+    stays = np.array([name in known and doubted.get(name, 0) < DOUBTS for name in names])
     found = np.zeros(len(names), dtype=bool)
     found[eligible] = discoveries(p_values[eligible], FALSE_DISCOVERIES)
     best = sorted(np.flatnonzero(found | stays).tolist(), key=lambda k: (p_values[k], names[k]))[:MOST_CUSTOM]
@@ -166,13 +187,16 @@ def candidates_of(sample: Sample, current: Model) -> list[Candidate]:
             lapses=int(lapses[k]),
             p_value=float(p_values[k]) if k in eligible else None,
             in_use=k in best,
+            doubts=doubted.get(name, 0),
         )
         for k, name in enumerate(names)
     ]
 
 
-def _map(sample: Sample, current: Model, version: str, additive: bool = False) -> Model:
-    chosen = [EVENT + c.event for c in candidates_of(sample, current) if c.in_use]
+def _map(
+    sample: Sample, current: Model, version: str, additive: bool = False, doubts: Mapping[str, int] = NO_DOUBTS
+) -> Model:
+    chosen = [EVENT + c.event for c in candidates_of(sample, current, doubts) if c.in_use]
     return regression(sample, [*_regular(sample), *chosen], version, additive)
 
 
@@ -191,15 +215,15 @@ def _one_each(sample: Sample) -> NDArray[np.intp]:
     return np.asarray(order[start + np.arange(len(start)) * 7919 % count])
 
 
-def _rivals(sample: Sample, current: Model, version: str) -> dict[str, Model]:
+def _rivals(sample: Sample, current: Model, version: str, doubts: Mapping[str, int]) -> dict[str, Model]:
     lapses, rivals = int(sample.lapsed.sum()), {}
     if lapses == len(sample.lapsed) or lapses < RECALIBRATE:
         return {}
     rivals["recalibrated"] = recalibrated(sample, current, version)
     if lapses >= REGRESS:
-        rivals["map"] = _map(sample, current, version)
+        rivals["map"] = _map(sample, current, version, doubts=doubts)
     if _is_large(sample):
-        rivals["additive"] = _map(sample, current, version, additive=True)
+        rivals["additive"] = _map(sample, current, version, additive=True, doubts=doubts)
     return rivals
 
 

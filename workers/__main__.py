@@ -1,6 +1,7 @@
-"""`python -m workers ingest|import|score|clock`: start one process of the line."""
+"""`python -m workers ingest|import|score|clock|train`: start one process of the line."""
 
 import logging
+import os
 import signal
 import sys
 from types import FrameType
@@ -9,7 +10,7 @@ import click
 from redis.exceptions import RedisError
 from rq import SimpleWorker
 
-from workers import clock, jobs, lifeline, logs, settings
+from workers import clock, jobs, lifeline, logs, nightly, settings
 from workers.process import Process, redis_client
 from workers.tickets import JOB_TIMEOUT_SECONDS, JOBS
 
@@ -60,9 +61,9 @@ def _worker(process: Process, queue: str) -> Worker:
 
 
 @click.command()
-@click.argument("kind", type=click.Choice([*JOBS, "clock"]))
+@click.argument("kind", type=click.Choice([*JOBS, "clock", "train"]))
 def main(kind: str) -> None:
-    """Start one process of the line: a worker of one queue, or the clock."""
+    """Start one process of the line: a worker of one queue, the clock, or what learns by night and then ends."""
     try:
         configured = settings.load()
         configured.needs("database_url", "redis_url")
@@ -72,11 +73,20 @@ def main(kind: str) -> None:
     lifeline.watch()
     assert configured.redis_url
     process = Process(configured, redis_client(configured.redis_url))
-    _stop_on_signals(process)
     log.info("%s started", kind)
-    clock.run(process) if kind == "clock" else work(process, kind)
+    run(process, kind)
     process.disconnect()
     log.info("%s stopped", kind)
+
+
+def run(process: Process, kind: str) -> None:
+    """Do what such a process does until it is asked to stop."""
+    if kind == "train":  # a signal ends it at once, which its transactions allow for
+        os.nice(10)
+        nightly.run(process)
+        return
+    _stop_on_signals(process)
+    clock.run(process) if kind == "clock" else work(process, kind)
 
 
 def _stop_on_signals(process: Process) -> None:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 
 from workers import ingest, rescore
+from workers import nightly as nights
 from workers.lanes import HISTORY, LIVE
 from workers.process import Process
 
@@ -28,6 +29,11 @@ def ingest_history() -> None:
 def score() -> None:
     """Rescore the customers that are due."""
     _run(rescore.drain)
+
+
+def nightly() -> None:
+    """Start what learns by night, in a process of its own."""
+    _run(nights.start)
 
 
 def _run(work: Callable[[Process], object]) -> None:

@@ -1,4 +1,4 @@
-"""What the jobs of one worker process share: settings, connections, what was seen, and the wish to stop."""
+"""What the jobs of one worker process share: settings, connections, models, what was seen, and the wish to stop."""
 
 import os
 import random
@@ -9,6 +9,7 @@ import threading
 from redis import Redis
 
 from workers.hygiene import Names
+from workers.models import Models
 from workers.settings import Settings
 from workers.store import Connection, connect
 from workers.warnings import Warnings
@@ -27,6 +28,7 @@ class Process:
         self.stopping = threading.Event()
         self.warnings = Warnings()
         self.names = Names()
+        self.models = Models()
         self._connection: Connection | None = None
 
     def connection(self) -> Connection:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from scoring.model import PRIOR
+from scoring.model import Model
 from scoring.rollup import Rollup
 from scoring.score import STATES, Scores, score
 from workers.outage import through_outages
@@ -27,6 +27,7 @@ class Due(NamedTuple):
     """A customer whose risk is due, locked until the transaction ends."""
 
     customer_id: str
+    account_id: int
     now: float
     level: str | None
 
@@ -54,18 +55,20 @@ def rescore_due(process: Process) -> int:
     connection = process.connection()
     with connection.transaction():
         due = [Due(*row) for row in connection.execute(sql("take_due"), {"limit": BATCH_CUSTOMERS})]
-        if due:
-            _rescore(process, connection, due)
+        for account_id in sorted({customer.account_id for customer in due}):
+            model = process.models.of(connection, account_id)
+            _rescore(process, connection, [customer for customer in due if customer.account_id == account_id], model)
     return len(due)
 
 
-def _rescore(process: Process, connection: Connection, due: Sequence[Due]) -> None:
-    now = due[0].now
+def _rescore(process: Process, connection: Connection, due: Sequence[Due], model: Model) -> None:
+    """Customers of one account."""
+    now, settings = due[0].now, process.settings
     ids = [customer.customer_id for customer in due]
     rollup = read_rollup(connection, ids)
-    scores = score(rollup, now, levels=process.settings.levels, horizon_days=process.settings.horizon_days)
+    scores = score(rollup, now, levels=settings.levels, horizon_days=settings.horizon_days, model=model)
     with connection.cursor() as cursor:
-        cursor.execute(sql("write_scores"), _columns(process, ids, now, scores))
+        cursor.execute(sql("write_scores"), _columns(process, ids, now, scores, model))
     log.info("rescored", extra={"customers": len(ids), "rollup_rows": len(rollup.customer)})
 
 
@@ -75,7 +78,7 @@ def read_rollup(connection: Connection, customer_ids: Sequence[str]) -> Rollup:
     return Rollup.from_rows(len(customer_ids), rows)
 
 
-def _columns(process: Process, ids: Sequence[str], now: float, scores: Scores) -> dict[str, Any]:
+def _columns(process: Process, ids: Sequence[str], now: float, scores: Scores, model: Model) -> dict[str, Any]:
     levels = process.settings.levels
     return {
         "scored_at": _moment(now),
@@ -84,7 +87,7 @@ def _columns(process: Process, ids: Sequence[str], now: float, scores: Scores) -
         "probability": scores.probability.tolist(),
         "level": [levels.name(probability) for probability in scores.probability.tolist()],
         "state": [STATES[state] for state in scores.state.tolist()],
-        "model": PRIOR.version,
+        "model": model.version,
         "low_confidence": scores.low_confidence.tolist(),
         "plan": list(scores.plan),
         "open_tickets": [int(count) for count in scores.open_tickets],

@@ -126,6 +126,8 @@ CREATE TABLE risk_history (
     PRIMARY KEY (customer_id, at)
 );
 
+-- What learns from outcomes. An account without a model in use has the day-one formula; `replaced` is the version that
+-- was in use before this one was.
 CREATE TABLE models (
     account_id integer NOT NULL REFERENCES accounts,
     version integer NOT NULL,
@@ -134,10 +136,29 @@ CREATE TABLE models (
     card jsonb NOT NULL DEFAULT '{}',
     in_use boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT now(),
+    replaced integer,
     PRIMARY KEY (account_id, version)
 );
 
 CREATE UNIQUE INDEX models_in_use ON models (account_id) WHERE in_use;
+
+-- Every training of an account, whether it led to models or not; the card says what it saw and decided.
+CREATE TABLE trainings (
+    account_id integer NOT NULL REFERENCES accounts,
+    trained_at timestamptz NOT NULL DEFAULT now(),
+    snapshots integer NOT NULL,
+    card jsonb NOT NULL,
+    PRIMARY KEY (account_id, trained_at)
+);
+
+-- What scores were worth: those given on a day, beside what happened within the horizon.
+CREATE TABLE matured (
+    account_id integer NOT NULL REFERENCES accounts,
+    day date NOT NULL,
+    horizon_days integer NOT NULL,
+    metrics jsonb NOT NULL,
+    PRIMARY KEY (account_id, day)
+);
 
 -- Who has applied what.
 CREATE TABLE schema_migrations (

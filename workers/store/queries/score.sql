@@ -1,5 +1,5 @@
 -- name: take_due
-SELECT customer_id::text, extract(epoch FROM now())::float8, level
+SELECT customer_id::text, account_id, extract(epoch FROM now())::float8, level
 FROM customers
 WHERE rescore_at <= now()
 ORDER BY rescore_at

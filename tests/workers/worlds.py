@@ -1,0 +1,51 @@
+"""Simulated customers in the tables, up to yesterday."""
+
+import time
+from datetime import UTC, datetime
+from functools import cache
+
+from psycopg.types.numeric import Int4
+
+from scoring.rollup import DAY
+from tests.scoring.simulator import Kind, World, simulate
+from workers.store import Connection, sql
+from workers.wire import customer_id
+
+
+@cache
+def world(customers: int = 600, days: int = 180) -> World:
+    """A world in which most customers come daily, and half leave."""
+    return simulate(Kind(visits=0.5, monthly_churn=0.12), customers=customers, days=days)
+
+
+def account(connection: Connection, name: str = "acme") -> int:
+    """The number of an account, which is made where need be."""
+    connection.execute(sql("create_account"), {"account": name})
+    row = connection.execute("SELECT account_id FROM accounts WHERE name = %s", [name]).fetchone()
+    assert row
+    return int(row[0])
+
+
+def fill(connection: Connection, made: World, name: str = "acme") -> int:
+    """Write a world's customers and days for an account; returns the account's number."""
+    account_id, rollup = account(connection, name), made.rollup
+    shift = int(time.time() // DAY) - 1 - int(rollup.day.max())
+    emails = [f"c{number}@example.com" for number in range(rollup.customers)]
+    ids = [customer_id(account_id, email) for email in emails]
+    with connection.transaction(), connection.cursor() as cursor:
+        with cursor.copy(
+            "COPY customer_days (customer_id, day, event, detail, n, value, last_at, plan) FROM STDIN"
+        ) as copy:
+            for k in range(len(rollup.day)):
+                at = datetime.fromtimestamp(rollup.last_at[k] + shift * DAY, UTC)
+                event, detail = rollup.names[rollup.event[k]], rollup.details[rollup.detail[k]]
+                copy.write_row((ids[rollup.customer[k]], at.date(), event, detail, Int4(rollup.n[k]), 0.0, at, None))
+        cursor.executemany(
+            """
+            INSERT INTO customers (customer_id, account_id, email, first_seen, last_seen, rescore_at, scored_at)
+            SELECT %(id)s::uuid, %(account)s, %(email)s, min(last_at), max(last_at), now() + interval '1 day', now()
+            FROM customer_days WHERE customer_id = %(id)s
+            """,
+            [{"id": one, "account": account_id, "email": email} for one, email in zip(ids, emails, strict=True)],
+        )
+    return account_id

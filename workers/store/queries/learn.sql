@@ -1,0 +1,147 @@
+-- name: list_accounts
+SELECT account_id, name FROM accounts WHERE %(name)s::text IS NULL OR name = %(name)s ORDER BY account_id
+
+-- Those in which a horizon and three days have passed since the first customer came.
+-- name: ripe_accounts
+SELECT account_id, name FROM accounts
+WHERE EXISTS (
+    SELECT FROM customers
+    WHERE customers.account_id = accounts.account_id
+      AND first_seen < now() - (%(horizon_days)s + 3) * interval '1 day'
+)
+ORDER BY account_id
+
+-- About how many snapshots have got an outcome since the last training, and how many it had.
+-- name: new_snapshots
+WITH last AS (
+    SELECT trained_at, snapshots FROM trainings WHERE account_id = %(account_id)s ORDER BY trained_at DESC LIMIT 1
+)
+SELECT (
+    SELECT count(*) FROM customers
+    WHERE account_id = %(account_id)s
+      AND last_seen > now() - (%(horizon_days)s + 17) * interval '1 day'
+      AND first_seen < now() - (%(horizon_days)s + 3) * interval '1 day'
+) * coalesce((SELECT extract(epoch FROM now() - trained_at) / 86400 FROM last), 365)::float8 / 15,
+coalesce((SELECT snapshots FROM last), 0)
+
+-- What an account's rows say besides numbers, under the number that stands for it in read_packed.
+-- name: read_words
+SELECT hash_record_extended(ROW(event, detail, plan), 0), event, detail, plan, rows
+FROM (
+    SELECT event, CASE WHEN event = ANY (%(detailed)s::text[]) THEN detail ELSE '' END AS detail, days.plan,
+           count(*) AS rows
+    FROM customer_days AS days JOIN customers USING (customer_id)
+    WHERE account_id = %(account_id)s AND day >= %(since)s AND day < %(until)s
+    GROUP BY 1, 2, 3
+) AS counted
+
+-- The rows of each customer in one value, numbers alone: numpy reads them without an object for each.
+-- name: read_packed
+SELECT mine.customer_id::text, days.packed
+FROM (
+    SELECT customer_id FROM customers
+    WHERE account_id = %(account_id)s AND customer_id <= %(last)s::uuid
+    OFFSET 0
+) AS mine
+CROSS JOIN LATERAL (  -- OFFSET keeps it a look-up for each customer, however large the table
+    SELECT string_agg(
+        int4send(day - '1970-01-01') || int4send(n) || float8send(value)
+        || float8send(extract(epoch FROM last_at)::float8)
+        || int8send(hash_record_extended(
+            ROW(event, CASE WHEN event = ANY (%(detailed)s::text[]) THEN detail ELSE '' END, plan), 0
+        )), ''
+    ) AS packed
+    FROM customer_days
+    WHERE customer_days.customer_id = mine.customer_id AND day >= %(since)s AND day < %(until)s
+    OFFSET 0
+) AS days
+WHERE packed IS NOT NULL
+
+-- name: lock_account
+SELECT pg_advisory_xact_lock(%(class)s, %(account_id)s)
+
+-- name: model_in_use
+SELECT version, weights::text FROM models WHERE account_id = %(account_id)s AND in_use
+
+-- name: next_version
+SELECT coalesce(max(version), 0) + 1 FROM models WHERE account_id = %(account_id)s
+
+-- name: add_model
+INSERT INTO models (account_id, version, kind, weights, card)
+VALUES (%(account_id)s, %(version)s, %(kind)s, %(weights)s, %(card)s)
+
+-- name: retire_model
+UPDATE models SET in_use = false WHERE account_id = %(account_id)s AND in_use RETURNING version
+
+-- name: use_model
+UPDATE models SET in_use = true WHERE account_id = %(account_id)s AND version = %(version)s
+
+-- name: note_replaced
+UPDATE models SET replaced = %(replaced)s WHERE account_id = %(account_id)s AND version = %(version)s
+
+-- name: find_replaced
+SELECT replaced FROM models WHERE account_id = %(account_id)s AND in_use
+
+-- name: list_models
+SELECT accounts.name, version, kind, in_use, models.created_at, card::text
+FROM models JOIN accounts USING (account_id)
+WHERE %(name)s::text IS NULL OR accounts.name = %(name)s
+ORDER BY accounts.account_id, version
+
+-- Some customers of an account, those after the one given, become due over the next while; returns the last of them.
+-- name: spread_due
+WITH these AS (
+    SELECT customer_id FROM customers
+    WHERE account_id = %(account_id)s AND customer_id > %(after)s::uuid
+    ORDER BY customer_id
+    LIMIT %(limit)s
+    FOR UPDATE
+), moved AS (
+    UPDATE customers
+    SET rescore_at = least(rescore_at, now() + (%(wait)s + random() * %(seconds)s) * interval '1 second')
+    FROM these
+    WHERE customers.customer_id = these.customer_id
+)
+SELECT customer_id::text FROM these ORDER BY customer_id DESC LIMIT 1
+
+-- name: add_training
+INSERT INTO trainings (account_id, snapshots, card) VALUES (%(account_id)s, %(snapshots)s, %(card)s)
+
+-- name: last_training
+SELECT trained_at, card::text FROM trainings WHERE account_id = %(account_id)s ORDER BY trained_at DESC LIMIT 1
+
+-- The risk of each active customer as it stood at a moment: scores are noted at least once a day.
+-- name: said_then
+SELECT customer_id::text, said.probability
+FROM customers
+CROSS JOIN LATERAL (
+    SELECT at, probability, state FROM risk_history
+    WHERE risk_history.customer_id = customers.customer_id AND at <= %(at)s
+    ORDER BY at DESC LIMIT 1
+) AS said
+WHERE account_id = %(account_id)s AND said.at > %(at)s::timestamptz - interval '3 days' AND said.state = 'active'
+
+-- name: any_matured
+SELECT EXISTS (SELECT FROM matured WHERE account_id = %(account_id)s AND day = %(day)s)
+
+-- name: add_matured
+INSERT INTO matured (account_id, day, horizon_days, metrics)
+VALUES (%(account_id)s, %(day)s, %(horizon_days)s, %(metrics)s)
+ON CONFLICT DO NOTHING
+
+-- name: last_matured
+SELECT day, horizon_days, metrics::text FROM matured WHERE account_id = %(account_id)s ORDER BY day DESC LIMIT 1
+
+-- One row, whatever there is: the model in use, the last training, the last matured day.
+-- name: show_model
+SELECT models.version, models.weights::text AS weights, models.card::text AS card, models.created_at,
+       training.trained_at, training.card::text AS training,
+       matured.day, matured.horizon_days AS matured_horizon_days, matured.metrics::text AS matured
+FROM (SELECT %(account_id)s::integer AS account_id) AS asked
+LEFT JOIN models ON models.account_id = asked.account_id AND in_use
+LEFT JOIN LATERAL (
+    SELECT * FROM trainings WHERE trainings.account_id = asked.account_id ORDER BY trained_at DESC LIMIT 1
+) AS training ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM matured WHERE matured.account_id = asked.account_id ORDER BY day DESC LIMIT 1
+) AS matured ON true
