@@ -16,6 +16,7 @@ from api.deadletters import dead_letters
 from api.embedded import EmbeddedError, servers
 from api.erasing import customers
 from api.importing import import_command
+from api.learning import models_group, train
 from api.status import status
 from api.up import up
 from workers import keys, settings
@@ -33,6 +34,8 @@ def main() -> None:
 main.add_command(up)
 main.add_command(backtest)
 main.add_command(import_command)
+main.add_command(train)
+main.add_command(models_group)
 main.add_command(dead_letters)
 main.add_command(customers)
 main.add_command(status)

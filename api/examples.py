@@ -109,6 +109,72 @@ RISK_HISTORY: Json = {
         {"at": "2025-12-13T09:00:02Z", "score": 63.2, "level": "high"},
     ]
 }
+COUNTED_EVENTS: Json = {
+    "events": [
+        {
+            "event": "login",
+            "count": 51200,
+            "customers": 930,
+            "first_seen": "2025-01-07T08:12:00Z",
+            "last_seen": "2025-12-01T10:00:00Z",
+            "kind": "recognised",
+            "signal": "positive",
+            "model": None,
+        },
+        {
+            "event": "report_shared",
+            "count": 212,
+            "customers": 44,
+            "first_seen": "2025-10-02T14:31:00Z",
+            "last_seen": "2025-11-30T16:05:00Z",
+            "kind": "custom",
+            "signal": None,
+            "model": {"state": "counting", "customers": 31, "customers_needed": 50, "weight": None},
+        },
+    ]
+}
+_QUALITY: Json = {
+    "snapshots": 2140,
+    "lapses": 188,
+    "base_rate": 0.0879,
+    "auc": 0.842,
+    "pr_auc": 0.391,
+    "lift": 4.6,
+    "brier": 0.0631,
+    "brier_of_base_rate": 0.0801,
+    "log_loss": 0.2284,
+    "ece": 0.009,
+    "calibration": [{"customers": 214, "said": 0.012, "happened": 0.009}],
+}
+MODEL: Json = {
+    "name": "additive-3",
+    "version": 3,
+    "kind": "additive",
+    "horizon_days": 30,
+    "created_at": "2025-12-01T03:00:12Z",
+    "baseline": -2.34,
+    "weights": [
+        {"feature": "silence", "signal": "silence", "weights": [0.81, -0.32], "knots": [1.7], "offset": 0.0},
+        {"feature": "event:report_shared", "signal": "report_shared", "weights": [-0.44], "knots": [], "offset": 0.0},
+    ],
+    "trained_on": {
+        "since": "2025-01-07T00:00:00Z",
+        "until": "2025-12-01T00:00:00Z",
+        "customers": 930,
+        "snapshots": 9120,
+        "lapses": 801,
+    },
+    "holdout": _QUALITY,
+    "holdout_before": {**_QUALITY, "auc": 0.811, "brier": 0.0652, "log_loss": 0.2391},
+    "last_training": {
+        "at": "2025-12-01T03:00:12Z",
+        "decision": "additive did better on the holdout: log loss 0.2284 against 0.2391",
+        "customers": 930,
+        "snapshots": 9120,
+        "lapses": 801,
+    },
+    "matured": {**_QUALITY, "day": "2025-10-29", "horizon_days": 30},
+}
 PARTS = {"redis": "ok", "postgres": "ok", "buffer": "ok", "clock": "ok"}
 READY: Json = {"status": "ok", "detail": PARTS}
 NOT_READY: Json = {

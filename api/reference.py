@@ -1,6 +1,6 @@
 """What the API is: one entry a route. The document at /openapi.json and the page at /docs come from this table."""
 
-from api import customers, erasing, examples, operate, shapes
+from api import analytics, customers, erasing, examples, model, operate, shapes
 from api.openapi import Answer, Body, Operation, Parameter, Reference
 from api.paging import DEFAULT_LIMIT, HIGHEST_LIMIT
 from scoring.levels import NAMES
@@ -15,6 +15,7 @@ DESCRIPTION = (
 TAGS = {
     "Events": "Tell Windback what your customers do, and see what it could not use.",
     "Customers": "Who is likely to leave, why, and what to do about it. These routes need a secret key.",
+    "Analytics": "What is sent, what it tells of the risk, and how good the risk is. These routes need a secret key.",
     "Operating": "Is it alive, and how is it? These routes need no key.",
 }
 ANYWHERE = ("not_found", "method_not_allowed", "malformed_http", "headers_too_large")
@@ -155,6 +156,35 @@ OPERATIONS = (
         {200: Answer("The risk over time", customers.RiskHistory, examples.RISK_HISTORY)},
         (*SECRET_KEY, *STRANGER, PARAMETER, STORE),
         (EMAIL, _moment("from", "Not before this time."), _moment("to", "Not after this time.")),
+    ),
+    Operation(
+        "count_events",
+        "GET",
+        "/api/v1/analytics/events",
+        "Analytics",
+        "Count events by name",
+        "What the account sends, the most frequent first: how often, by how many customers, and what it means for the "
+        "risk. Of a custom event `model` says where it stands: it is tested once 50 customers have sent it, 10 of "
+        "whom left, and enters the model if it tells more than is known without it. Counted by whole days, in UTC.",
+        {200: Answer("The events", analytics.CountedEvents, examples.COUNTED_EVENTS)},
+        (*SECRET_KEY, PARAMETER, STORE),
+        (
+            _moment("from", "Not before this day."),
+            _moment("to", "Not after this day."),
+            Parameter("interval", {"enum": list(analytics.INTERVALS), "default": "day"}, "What times are rounded to."),
+        ),
+    ),
+    Operation(
+        "show_model",
+        "GET",
+        "/api/v1/model",
+        "Analytics",
+        "Show the model in use",
+        "Its weights, what it was learnt from, how it did on customers' later months that it had not seen "
+        "(`holdout`, beside the model before it), and how the scores of a horizon ago turned out (`matured`). Until "
+        "enough customers have left, it is the day-one formula.",
+        {200: Answer("The model", model.ModelInUse, examples.MODEL)},
+        (*SECRET_KEY, STORE),
     ),
     Operation(
         "healthz",

@@ -1,0 +1,101 @@
+"""Analytics: what an account sends, and what its events are worth to the model."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api import paging
+from api.customers import Count, Time, account_of, answer, fetch
+from scoring.events import RECOGNISED
+from scoring.history import EVENT
+from scoring.model import Model
+from scoring.samples import ELIGIBLE
+from scoring.training import Candidate
+from workers.models import Card
+from workers.store import sql
+
+INTERVALS = ("day",)
+
+Signal = Literal["positive", "negative", "neutral", "varies"]
+EventState = Literal["stored", "counting", "tested", "in_use"]
+
+
+class Standing(Struct):
+    """Where a custom event stands with the model: `stored` until a training has seen it (two weeks of it, at least),
+    `counting` until enough customers sent it, then `tested` without effect, or `in_use` with its weight in log-odds."""
+
+    state: EventState
+    customers: Count
+    customers_needed: Count
+    weight: float | None
+
+
+class CountedEvent(Struct):
+    """An event by name. `signal` and `model` are what it means for the risk."""
+
+    event: str
+    count: Annotated[int, Meta(ge=1)]
+    customers: Annotated[int, Meta(ge=1)]
+    first_seen: Time
+    last_seen: Time
+    kind: Literal["recognised", "custom"]
+    signal: Signal | None
+    model: Standing | None
+
+
+class CountedEvents(Struct):
+    """All events of an account, the most frequent first."""
+
+    events: list[CountedEvent]
+
+
+async def count_events(request: Request) -> Response:
+    """`GET /api/v1/analytics/events`: what was sent, by name; of all times unless told otherwise, by whole days."""
+    account_id = await account_of(request)
+    paging.choice(request, "interval", INTERVALS, "day")
+    since, until = paging.moment(request, "from"), paging.moment(request, "to")
+    parameters = {"account_id": account_id, "since": _day(since), "until": _day(until)}
+    rows = await fetch(request, sql("count_account_events"), parameters)
+    (learnt,) = await fetch(request, sql("show_model"), {"account_id": account_id}) or [{}]
+    weights, candidates = _weights(learnt["weights"]), _candidates(learnt["training"])
+    return answer(CountedEvents([_counted(row, weights, candidates) for row in rows]))
+
+
+def _day(moment: datetime | None) -> Any:
+    return moment.astimezone(UTC).date() if moment else None
+
+
+def _weights(model: str | None) -> dict[str, float]:
+    if model is None:
+        return {}
+    terms = msgspec.json.decode(model, type=Model).terms
+    return {term.feature.removeprefix(EVENT): term.weights[0] for term in terms if term.feature.startswith(EVENT)}
+
+
+def _candidates(training: str | None) -> dict[str, Candidate]:
+    found = msgspec.json.decode(training, type=Card).candidates if training else []
+    return {candidate.event: candidate for candidate in found}
+
+
+def _counted(row: dict[str, Any], weights: dict[str, float], candidates: dict[str, Candidate]) -> CountedEvent:
+    name = row["event"]
+    if name in RECOGNISED:
+        return CountedEvent(**row, kind="recognised", signal=RECOGNISED[name], model=None)
+    model = _standing(row["customers"], weights.get(name), candidates.get(name))
+    signal: Signal | None = None
+    if model.weight:
+        signal = "negative" if model.weight > 0 else "positive"
+    return CountedEvent(**row, kind="custom", signal=signal, model=model)
+
+
+def _standing(customers: int, weight: float | None, candidate: Candidate | None) -> Standing:
+    state: EventState = "stored"
+    if weight is not None:
+        state = "in_use"
+    elif candidate is not None:
+        state = "counting" if candidate.p_value is None else "tested"
+    return Standing(state, candidate.customers if candidate else customers, ELIGIBLE, weight)
