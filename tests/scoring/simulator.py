@@ -5,7 +5,7 @@ a month. Nobody sees the leaving itself. The `oracle` knows every chance and haz
 left: its filter over {here, gone} is the optimum for this world, so a score can be measured against it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -124,3 +124,23 @@ def _rollup(visits: NDArray[np.bool_], events: dict[str, NDArray[np.bool_]], rng
             for c, d, t in zip(who.tolist(), day.tolist(), at.tolist(), strict=True)
         ]
     return Rollup.from_rows(len(visits), rows)
+
+
+def with_noise(world: World, names: int, seed: int = 7) -> World:
+    """The world with so many events more: they come on some of the days of visits, and mean nothing."""
+    rng, rollup = np.random.default_rng(seed), world.rollup
+    parts = [np.nonzero(world.visits & (rng.random(world.visits.shape) < rng.uniform(0.01, 0.1))) for _ in range(names)]
+    who, day = (np.concatenate(axis) for axis in zip(*parts, strict=True))
+    more = {
+        "customer": who,
+        "day": START + day,
+        "event": np.repeat(np.arange(names), [len(part[0]) for part in parts]) + len(rollup.names),
+        "detail": np.full(len(who), rollup.details.index("")),
+        "n": np.ones(len(who)),
+        "value": np.zeros(len(who)),
+        "last_at": (START + day) * DAY + rng.uniform(0, DAY - 2, len(who)),
+        "plan": np.full(len(who), -1),
+    }
+    columns = {name: np.append(kept := getattr(rollup, name), new.astype(kept.dtype)) for name, new in more.items()}
+    known = [*rollup.names, *(f"noise_{k}" for k in range(names))]
+    return replace(world, rollup=replace(rollup, **columns, names=known))
