@@ -35,7 +35,7 @@ class Standing(Struct):
 
 
 class CountedEvent(Struct):
-    """An event by name. `signal` and `model` are what it means for the risk."""
+    """An event by name. `signal` and `model` are what it means for the risk; `first_seen` is exact to the day."""
 
     event: str
     count: Annotated[int, Meta(ge=1)]

@@ -131,7 +131,7 @@ def with_noise(world: World, names: int, seed: int = 7) -> World:
     rng, rollup = np.random.default_rng(seed), world.rollup
     parts = [np.nonzero(world.visits & (rng.random(world.visits.shape) < rng.uniform(0.01, 0.1))) for _ in range(names)]
     who, day = (np.concatenate(axis) for axis in zip(*parts, strict=True))
-    more = {
+    more: dict[str, NDArray[Any]] = {
         "customer": who,
         "day": START + day,
         "event": np.repeat(np.arange(names), [len(part[0]) for part in parts]) + len(rollup.names),
@@ -141,6 +141,8 @@ def with_noise(world: World, names: int, seed: int = 7) -> World:
         "last_at": (START + day) * DAY + rng.uniform(0, DAY - 2, len(who)),
         "plan": np.full(len(who), -1),
     }
-    columns = {name: np.append(kept := getattr(rollup, name), new.astype(kept.dtype)) for name, new in more.items()}
+    columns: dict[str, Any] = {
+        name: np.append(kept := getattr(rollup, name), new.astype(kept.dtype)) for name, new in more.items()
+    }
     known = [*rollup.names, *(f"noise_{k}" for k in range(names))]
     return replace(world, rollup=replace(rollup, **columns, names=known))
