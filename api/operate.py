@@ -27,6 +27,7 @@ class Parts(Struct):
     postgres: str
     buffer: str
     clock: str
+    tracking: str
 
 
 class Ready(Struct):
@@ -53,13 +54,17 @@ async def healthz(request: Request) -> Response:
 async def readyz(request: Request) -> Response:
     """200 when track can be served: Redis takes writes and never evicts, and the process isn't about to end.
 
-    Postgres, a buffer that nobody empties and a missing clock are reported, and not required.
+    Postgres, a buffer that nobody empties, a missing clock and an account whose tracking is out are reported, and not
+    required.
     """
     state = request.app.state
-    redis, postgres, (buffer, clock) = await asyncio.gather(
-        probes.redis_fault(state.door.redis), probes.postgres_fault(state.pool), probes.line_faults(state.door.redis)
+    redis, postgres, (buffer, clock), tracking = await asyncio.gather(
+        probes.redis_fault(state.door.redis),
+        probes.postgres_fault(state.pool),
+        probes.line_faults(state.door.redis),
+        probes.tracking_faults(state.pool),
     )
-    detail = Parts(*(fault or "ok" for fault in (redis, postgres, buffer, clock)))
+    detail = Parts(*(fault or "ok" for fault in (redis, postgres, buffer, clock, tracking)))
     if reason := DRAINING if draining.is_set() else redis:
         return _answer(NotReady("error", "not_ready", reason, detail), 503)
     return _answer(Ready("ok", detail))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from datetime import datetime
 from typing import Any, TypeVar
 
 from psycopg_pool import AsyncConnectionPool
@@ -11,6 +12,7 @@ from redis.exceptions import RedisError
 from workers import clock, ledger
 from workers.lanes import LANES
 from workers.ledger import Ledger
+from workers.store import sql
 
 PROBE = "windback:probe"
 PROBE_SECONDS = 0.9
@@ -63,6 +65,16 @@ async def postgres_fault(pool: AsyncConnectionPool) -> str | None:
     return None
 
 
+async def tracking_faults(pool: AsyncConnectionPool) -> str | None:
+    """Whose tracking is out, by its volume."""
+    try:
+        out = await within(PROBE_SECONDS, _open_outages(pool))
+    except Exception:  # that is told of Postgres already
+        return "unknown"
+    told = [f"account {account_id} since {began_at:%Y-%m-%dT%H:%MZ}" for account_id, began_at in out]
+    return f"next to no events of {', '.join(told)}: the risks stand still" if told else None
+
+
 async def line_faults(redis: Redis) -> tuple[str | None, str | None]:
     """What stands still behind the buffer, and whether a clock is missing."""
     try:
@@ -91,6 +103,12 @@ def stalled(ledgers: dict[str, Ledger]) -> str | None:
         if one.stalled_seconds
     ]
     return "; ".join(still) or None
+
+
+async def _open_outages(pool: AsyncConnectionPool) -> list[tuple[int, datetime]]:
+    async with pool.connection() as connection:
+        rows: list[tuple[int, datetime]] = await (await connection.execute(sql("open_outages"))).fetchall()
+    return rows
 
 
 async def _select(pool: AsyncConnectionPool) -> None:

@@ -203,7 +203,8 @@ OPERATIONS = (
         "Operating",
         "Can events be taken?",
         "200 while events can be taken: Redis takes writes and never evicts, and the process isn't about to end. "
-        "Postgres, a buffer that nobody empties and a missing clock are reported only.",
+        "Postgres, a buffer that nobody empties, a missing clock and an account whose tracking is out are only "
+        "reported.",
         {
             200: Answer("Events can be taken", operate.Ready, examples.READY),
             503: Answer("Events can't be taken", operate.NotReady, examples.NOT_READY),

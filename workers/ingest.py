@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import psycopg
 
-from workers import counters, erasure, tickets
+from workers import counters, erasure, tickets, volume
 from workers.buffer import Reader, Waiting
-from workers.lanes import Lane
+from workers.lanes import LIVE, Lane
 from workers.outage import through_outages
 from workers.process import Process
 from workers.store import Connection, sql
@@ -103,17 +103,23 @@ def _store_batch(process: Process, lane: Lane, batch: Iterable[Waiting]) -> tupl
     """What became of a batch, and its dead events by reason."""
     rows: list[Row] = []
     unreadable: list[tuple[Waiting, ValueError]] = []
+    volumes = volume.Volumes()
     for waiting in batch:
         try:
-            rows += rows_of(decode_entry(waiting.entry))
+            found = rows_of(decode_entry(waiting.entry))
         except ValueError as error:
             unreadable.append((waiting, error))
+        else:
+            rows += found
+            volumes.update(volume.volumes_of(waiting.id, found))
     _look_over(process, rows)
     connection = process.connection()
     if unreadable:
         bury(connection, [_undecodable(lane, waiting, error) for waiting, error in unreadable])
     dead = Counter({UNDECODABLE: sum(waiting.events for waiting, _ in unreadable)})
     outcome = _store(connection, lane, rows, process.settings.rescore_seconds, dead)
+    if lane == LIVE:
+        volume.add(process.redis, volumes)
     return outcome + Outcome(dead=dead[UNDECODABLE]), dead
 
 

@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
 from scoring.model import Model
+from scoring.pauses import bridged
 from scoring.rollup import Rollup
 from scoring.score import STATES, Scores, score
 from workers.outage import through_outages
+from workers.outage_clock import pauses_of
 from workers.process import Process
 from workers.store import Connection, sql
 from workers.tickets import taken
@@ -65,10 +68,16 @@ def _rescore(process: Process, connection: Connection, due: Sequence[Due], model
     """Customers of one account."""
     now, settings = due[0].now, process.settings
     ids = [customer.customer_id for customer in due]
-    rollup = read_rollup(connection, ids)
-    scores = score(rollup, now, levels=settings.levels, horizon_days=settings.horizon_days, model=model)
-    with connection.cursor() as cursor:
-        cursor.execute(sql("write_scores"), _columns(process, ids, now, scores, model))
+    pauses, stale = pauses_of(connection, due[0].account_id, now)
+    rollup, instants = bridged(read_rollup(connection, ids), pauses, now)
+    for instant in sorted(set(instants.tolist())):  # as a rule this is now, for all
+        chosen = np.flatnonzero(instants == instant)
+        known = rollup if len(chosen) == len(ids) else rollup.at(chosen, instants[chosen])
+        scores = score(known, instant, levels=settings.levels, horizon_days=settings.horizon_days, model=model)
+        columns = _columns(process, [ids[at] for at in chosen], now, scores, model)
+        due_at = [_moment(due + now - instant) for due in scores.next_due.tolist()]
+        with connection.cursor() as cursor:
+            cursor.execute(sql("write_scores"), {**columns, "rescore_at": due_at, "stale_input": stale})
     log.info("rescored", extra={"customers": len(ids), "rollup_rows": len(rollup.customer)})
 
 
@@ -83,7 +92,6 @@ def _columns(process: Process, ids: Sequence[str], now: float, scores: Scores, m
     return {
         "scored_at": _moment(now),
         "customer_id": list(ids),
-        "rescore_at": [_moment(due) for due in scores.next_due.tolist()],
         "probability": scores.probability.tolist(),
         "level": [levels.name(probability) for probability in scores.probability.tolist()],
         "state": [STATES[state] for state in scores.state.tolist()],

@@ -48,7 +48,7 @@ def test_a_running_process_is_healthy(client: TestClient) -> None:
 
 @pytest.mark.usefixtures("with_clock")
 def test_it_is_ready_when_events_can_be_taken(client: TestClient) -> None:
-    assert detail(client) == {"redis": "ok", "postgres": "ok", "buffer": "ok", "clock": "ok"}
+    assert detail(client) == {"redis": "ok", "postgres": "ok", "buffer": "ok", "clock": "ok", "tracking": "ok"}
 
 
 def test_a_redis_that_may_evict_the_buffer_is_not_ready(client: TestClient, redis: Redis) -> None:
@@ -146,3 +146,10 @@ def test_every_answer_has_the_security_headers(
     for answer in [*response.history, response]:
         for name, value in SECURITY:
             assert answer.headers.get_list(name.decode()) == [value.decode()]
+
+
+@pytest.mark.usefixtures("with_clock")
+def test_an_account_whose_tracking_is_out_is_reported(client: TestClient, connection: Connection) -> None:
+    connection.execute("INSERT INTO outages VALUES (7, '2025-12-01T10:00Z', NULL), (8, '2025-12-01', '2025-12-02')")
+    told = detail(client)["tracking"]
+    assert told == "next to no events of account 7 since 2025-12-01T10:00Z: the risks stand still"

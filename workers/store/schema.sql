@@ -160,6 +160,14 @@ CREATE TABLE matured (
     PRIMARY KEY (account_id, day)
 );
 
+-- When an account's tracking was out, as told by its volume; ended_at is null while it is.
+CREATE TABLE outages (
+    account_id integer NOT NULL,
+    began_at timestamptz NOT NULL,
+    ended_at timestamptz,
+    PRIMARY KEY (account_id, began_at)
+);
+
 -- Who has applied what.
 CREATE TABLE schema_migrations (
     version integer PRIMARY KEY,

@@ -41,8 +41,8 @@ UPDATE customers
 SET scored_at = %(scored_at)s, recorded_at = coalesce(noted.at, customers.recorded_at),
     rescore_at = scored.rescore_at, probability = scored.probability, level = scored.level, state = scored.state,
     model = %(model)s, low_confidence = scored.low_confidence, plan = scored.plan,
-    open_tickets = scored.open_tickets, overdue_since = scored.overdue_since, nps = scored.nps,
-    reasons = scored.reasons, advice = scored.advice,
+    stale_input = %(stale_input)s, open_tickets = scored.open_tickets, overdue_since = scored.overdue_since,
+    nps = scored.nps, reasons = scored.reasons, advice = scored.advice,
     last_seen = greatest(customers.last_seen, (
         SELECT max(last_at) FROM customer_days AS days
         WHERE days.customer_id = customers.customer_id

@@ -1,0 +1,74 @@
+"""Outages of an account's tracking: told by its volume against its own habit, so that they don't look like leaving.
+
+Volumes are events received an hour. What is expected of six hours is the median of the same six hours of the week in
+the weeks before, without known outages. Where that is too little to tell, or there are too few weeks, nothing is ever
+an outage.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scoring.rollup import Floats
+
+HOUR: Final = 3600.0  # seconds
+WEEK_HOURS: Final = 168
+WEEKS: Final = 6  # that an expectation rests on
+LEAST_WEEKS: Final = 2
+WINDOW_HOURS: Final = 6
+SHARE: Final = 0.10  # of what is expected, below which tracking is out
+LEAST_EXPECTED: Final = 30.0  # events in the window
+
+Known = NDArray[np.bool_]
+
+
+def is_out(volumes: Floats, known: Known) -> bool:
+    """Whether tracking is out at the end of these hours. `known` marks the hours of earlier outages."""
+    expected = _expected_window(volumes, known)
+    return bool(expected >= LEAST_EXPECTED and volumes[-WINDOW_HOURS:].sum() < SHARE * expected)
+
+
+def is_back(volumes: Floats, known: Known) -> bool:
+    """Whether an outage that `known` includes is over at the end of these hours: volume is back, or nothing is known
+    any more of what it was. Hours of which little is expected, as by night, can't tell."""
+    expected = _expected_window(volumes, known)
+    enough = expected >= LEAST_EXPECTED and volumes[-WINDOW_HOURS:].sum() >= SHARE * expected
+    return bool(np.isnan(expected) or enough)
+
+
+def hours_out(volumes: Floats, known: Known) -> int:
+    """For how many hours up to the end each was low."""
+    return _last(volumes, known, low=True)
+
+
+def hours_back(volumes: Floats, known: Known) -> int:
+    """For how many hours up to the end none was low."""
+    return _last(volumes, known, low=False)
+
+
+def _last(volumes: Floats, known: Known, low: bool) -> int:
+    """The length of the run of low, or not low, hours at the end."""
+    weeks = range(1, WEEKS + 1)
+    hours = 0
+    while hours < min(WEEKS * WEEK_HOURS, len(volumes)):
+        at = len(volumes) - 1 - hours
+        past = [volumes[at - week * WEEK_HOURS] for week in weeks if _valid(volumes, known, at - week * WEEK_HOURS, 1)]
+        least = SHARE * float(np.median(past)) if past else 0.0
+        if (volumes[at] < least or volumes[at] == 0) != low:
+            break
+        hours += 1
+    return hours
+
+
+def _expected_window(volumes: Floats, known: Known) -> float:
+    """Events expected in the last WINDOW_HOURS; NaN where too few weeks are known."""
+    ends = [len(volumes) - 1 - week * WEEK_HOURS for week in range(1, WEEKS + 1)]
+    past = [volumes[at - WINDOW_HOURS + 1 : at + 1].sum() for at in ends if _valid(volumes, known, at, WINDOW_HOURS)]
+    return float(np.median(past)) if len(past) >= LEAST_WEEKS else float("nan")
+
+
+def _valid(volumes: Floats, known: Known, at: int, hours: int) -> bool:
+    """Whether the hours that end with this one say what is usual: after the first volume ever, in no outage."""
+    first = at - hours + 1
+    return first >= 0 and bool(volumes[: first + 1].any()) and not known[first : at + 1].any()

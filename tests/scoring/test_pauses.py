@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from scoring.pauses import Pause, bridged
+from scoring.rollup import DAY, Rollup
+from scoring.score import score
+from tests.scoring.simulator import START, Kind, simulate
+from tests.scoring.world import NOW, logins, rollup, row
+
+DAYS = 5
+TOLERANCE = 0.10
+
+
+def ago(days: float) -> float:
+    return NOW - days * DAY
+
+
+def test_without_an_outage_nothing_is_changed() -> None:
+    known = rollup(*logins(1, 2, 3))
+    assert bridged(known, [], NOW)[0] is known
+    assert bridged(known, [], NOW)[1].tolist() == [NOW]
+
+
+def test_who_is_unseen_since_is_scored_as_of_the_beginning() -> None:
+    known, instants = bridged(rollup(*logins(6, 9)), [Pause(ago(4), NOW)], NOW)
+    assert instants.tolist() == [ago(4)]
+    assert known.last_at.tolist() == [ago(6), ago(9)]
+
+
+def test_silence_goes_on_from_there_when_the_outage_is_over() -> None:
+    assert bridged(rollup(*logins(6)), [Pause(ago(4), ago(1.5))], NOW)[1].tolist() == [ago(2.5)]
+
+
+def test_who_was_seen_since_loses_nothing_by_the_days_out_and_keeps_dates() -> None:
+    rows = [*logins(0.5, 7), row("invoice_overdue", 7)]
+    known, instants = bridged(rollup(*rows), [Pause(ago(4), ago(1.5))], NOW)
+    assert instants.tolist() == [NOW]
+    assert known.last_at.tolist() == [ago(0.5), ago(5), ago(7)]
+    assert (known.day == known.last_at // DAY).all()
+
+
+def simulated() -> Rollup:
+    """Some hundred customers over 200 days."""
+    return simulate(Kind(), customers=400, days=200, seed=3).rollup
+
+
+def mean_risk(known: Rollup, pauses: list[Pause], day: float) -> float:
+    now = (START + day) * DAY
+    whole, instants = bridged(known.until(now), pauses, now)
+    risks = [score(whole.at(np.flatnonzero(instants == at), instants[instants == at]), at).probability
+             for at in sorted(set(instants.tolist()))]  # fmt: skip
+    return float(np.concatenate(risks).mean())
+
+
+@pytest.mark.parametrize("later", [0.5, 2, DAYS, DAYS + 0.5, DAYS + 3])
+def test_five_days_out_move_the_mean_risk_by_less_than_a_tenth(later: float) -> None:
+    """While it lasts and afterwards, beside the same customers whose tracking worked."""
+    known = simulated()
+    began = 150.0
+    out = (known.last_at >= (START + began) * DAY) & (known.last_at < (START + began + DAYS) * DAY)
+    pause = Pause((START + began) * DAY, (START + began + DAYS) * DAY)
+    then = mean_risk(known, [], began)
+    assert mean_risk(known.where(~out), [pause], began + later) == pytest.approx(then, rel=TOLERANCE)
+    unheeded = mean_risk(known.where(~out), [], began + DAYS)
+    assert unheeded > then * (1 + TOLERANCE)
