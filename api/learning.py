@@ -84,9 +84,9 @@ def _report(account: str, card: Card) -> Iterator[str]:
         yield HEAD
         for kind, metrics in card.holdout.items():
             yield f"  {card.against if kind == learn.IN_USE else kind:<14}{_figures(metrics)}"
-    entered = [one.event for one in card.candidates if one.in_use]
+    passed = [one.event for one in card.candidates if one.in_use]
     if card.candidates:
-        yield f"  custom events: {len(card.candidates)} looked at, in use: {', '.join(entered) or 'none'}"
+        yield f"  custom events: {len(card.candidates)} looked at; they tell more: {', '.join(passed) or 'none'}"
     verb = "switched to" if card.chosen != card.against else "kept"
     yield f"  {verb} {card.chosen}: {card.why}"
 

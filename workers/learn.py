@@ -12,7 +12,7 @@ from scoring.rollup import Rollup
 from scoring.training import RECALIBRATE, Learnt, Training, learn
 from workers import models
 from workers.models import Card, InUse, name_of
-from workers.rollups import day_of, read_account
+from workers.rollups import day_of, outages_of, read_account
 from workers.store import Connection, sql
 
 IN_USE = "in use"  # what a training calls the model that it found
@@ -50,7 +50,8 @@ def train(connection: Connection, account_id: int, horizon_days: int, now: float
     past = last_training(connection, account_id)
     doubts = {one.event: one.doubts for one in past[1].candidates} if past else {}
     rollup = read_account(connection, account_id).rollup.until(moment)
-    learnt = learn(rollup, moment, before.model, horizon_days=horizon_days, doubts=doubts)
+    pauses = outages_of(connection, account_id)
+    learnt = learn(rollup, moment, before.model, horizon_days=horizon_days, pauses=pauses, doubts=doubts)
     card = _keep(connection, account_id, before, learnt, _window(rollup))
     if card.chosen != card.against:
         models.spread(connection, account_id)

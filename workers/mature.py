@@ -9,7 +9,7 @@ import numpy as np
 from scoring.metrics import Metrics, metrics_of
 from scoring.outcomes import INVOICE, SETTLED, lapsed_within
 from scoring.rollup import DAY
-from workers.rollups import day_of, read_account
+from workers.rollups import day_of, outages_of, read_account
 from workers.store import Connection, sql
 
 LOOK_BACK = timedelta(seconds=INVOICE)  # before the scores: bills that fell due then tell of a lapse later
@@ -24,7 +24,8 @@ class Matured(msgspec.Struct, frozen=True):
 
 
 def mature(connection: Connection, account_id: int, horizon_days: int, now: float | None = None) -> Matured | None:
-    """Compare the latest scores whose outcome is known; None where there are none, or where that was done already."""
+    """Compare the latest scores whose outcome is known; None where there are none, where that was done already, or
+    where an outage of tracking left the outcomes unknown."""
     moment = time.time() if now is None else now
     day = day_of(moment - SETTLED - horizon_days * DAY)
     row = connection.execute(sql("any_matured"), {"account_id": account_id, "day": day}).fetchone()
@@ -52,7 +53,9 @@ def _compare(connection: Connection, account_id: int, day: date, horizon_days: i
     at = datetime(day.year, day.month, day.day, tzinfo=UTC)
     rows = connection.execute(sql("said_then"), {"account_id": account_id, "at": at}).fetchall()
     said: dict[str, float] = dict(rows)
-    if not said:
+    start, end = at.timestamp(), at.timestamp() + horizon_days * DAY
+    out = any(began < end and ended > start for began, ended in outages_of(connection, account_id))
+    if not said or out:
         return None
     rollup, ids = read_account(connection, account_id, (day - LOOK_BACK, day + timedelta(days=horizon_days + 1)))
     number = {customer_id: k for k, customer_id in enumerate(ids)}

@@ -51,6 +51,11 @@ def read_account(
         return _unpacked(connection, parameters | {"last": _bound(share)}, words, share)
 
 
+def outages_of(connection: Connection, account_id: int) -> list[tuple[float, float]]:
+    """When an account's tracking was out: (start, end) in epoch seconds."""
+    return [(start, end) for start, end in connection.execute(sql("all_outages"), {"account_id": account_id})]
+
+
 def day_of(epoch: float) -> date:
     """The day, UTC, of an instant in epoch seconds."""
     return EVER[0] + timedelta(days=int(epoch // 86400))

@@ -206,6 +206,17 @@ def test_nothing_matures_where_nothing_was_said(connection: Connection, acme: in
     assert last_matured(connection, acme) is None
 
 
+def test_an_outage_tells_nothing_of_customers(connection: Connection, acme: int) -> None:
+    """No snapshot is taken, and no score matures, whose horizon lies in one."""
+    scored(connection, 33, "0.5")
+    before = train(connection, acme, 30).snapshots
+    connection.execute(
+        "INSERT INTO outages VALUES (%s, now() - interval '20 days', now() - interval '18 days')", [acme]
+    )
+    assert mature(connection, acme, 30) is None
+    assert 0 < train(connection, acme, 30).snapshots < before
+
+
 def test_each_account_has_one_turn_a_night(process: Process, connection: Connection, acme: int) -> None:
     """Scores mature, and a model is learnt where there are enough new outcomes."""
     account(connection, "empty")

@@ -57,6 +57,12 @@ CROSS JOIN LATERAL (  -- OFFSET keeps it a look-up for each customer, however la
 ) AS days
 WHERE packed IS NOT NULL
 
+-- All of an account's outages: what lies in one says nothing of customers.
+-- name: all_outages
+SELECT extract(epoch FROM began_at)::float8, extract(epoch FROM coalesce(ended_at, now()))::float8
+FROM outages
+WHERE account_id = %(account_id)s
+
 -- name: lock_account
 SELECT pg_advisory_xact_lock(%(class)s, %(account_id)s)
 
