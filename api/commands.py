@@ -33,6 +33,8 @@ def found_servers(data_dir: Path) -> Iterator[Servers]:
     """The servers that a command is to work on, at the current schema; what is wrong with them is said in one line."""
     try:
         configured = settings.load()
+        if not (configured.database_url and configured.redis_url) and not data_dir.exists():
+            raise EmbeddedError(f"There is no Windback in {data_dir}; `windback up` makes one, or name it: --data-dir")
         with servers(data_dir, configured.database_url, configured.redis_url) as found:
             migrate(found.database_url)
             yield found

@@ -68,6 +68,7 @@ class Sender:
         self._local = threading.local()
         self._all: list[http.client.HTTPConnection] = []
         self.stopped = threading.Event()
+        self._url, self._told = url, threading.Event()
 
     def close(self) -> None:
         """Close the connections."""
@@ -86,6 +87,11 @@ class Sender:
                 return Result(first.accepted + second.accepted, first.refused + second.refused)
             if status not in AGAIN and status:
                 return _result(batch, status, answer)
+            if not self._told.is_set():
+                self._told.set()
+                click.echo(
+                    f"{self._url} doesn't take events now ({answer.get('message', status)}); trying again", err=True
+                )
             if time.monotonic() > give_up or self.stopped.is_set():
                 raise ImportFailed(f"the service doesn't take events: {answer.get('message', status)}")
             self.stopped.wait(pause or min(LONGEST_PAUSE_SECONDS, 0.25 * 2**attempt) * random.uniform(0.5, 1))  # noqa: S311

@@ -29,7 +29,11 @@ from workers.writer import BufferFull, BufferUnavailable, Rate, RateLimited, Wri
 log = logging.getLogger(__name__)
 
 BODY_SECONDS = 20.0  # in which a body has to arrive
-ANY_ORIGIN: Headers = ((b"access-control-allow-origin", b"*"), *SECURITY)
+ANY_ORIGIN: Headers = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", b"retry-after"),
+    *SECURITY,
+)
 PREFLIGHT: Headers = (
     *ANY_ORIGIN,
     (b"access-control-allow-methods", b"POST"),
@@ -197,11 +201,14 @@ async def _plain_body(receive: Receive) -> bytes:
 
 async def _gzip_body(receive: Receive) -> bytes:
     parts: list[bytes] = []
-    room = MAX_BODY_BYTES
+    received, room = 0, MAX_BODY_BYTES
     unzip = _member()
     more = True
     while more:
         packed, more = await _next(receive)
+        received += len(packed)
+        if received > MAX_BODY_BYTES:
+            raise Refused("payload_too_large")
         while packed:
             if unzip.eof:  # a file may be a series of members: RFC 1952
                 unzip = _member()

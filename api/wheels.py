@@ -86,8 +86,10 @@ def launching(server: Server) -> Iterator[dict[str, Any]]:
 
 
 def prepare(data_dir: Path) -> None:
-    """Make the data folder, for its owner alone and out of version control."""
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make the data folder, out of version control. One that is there stays as it is."""
+    if data_dir.exists():
+        return
+    data_dir.mkdir(mode=0o700, parents=True)
     (data_dir / ".gitignore").write_text("*\n")
 
 

@@ -7,6 +7,8 @@ import socket
 import threading
 
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from workers.hygiene import Names
 from workers.models import Models
@@ -53,3 +55,8 @@ class Process:
 def redis_client(url: str) -> Redis:
     """A client for a worker: it may wait long for work, and notices when its peer is gone."""
     return Redis.from_url(url, socket_connect_timeout=5, health_check_interval=30)
+
+
+def hasty_client(url: str) -> Redis:
+    """A client for a command that somebody waits for: it says soon that Redis doesn't answer."""
+    return Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3, retry=Retry(NoBackoff(), 0))

@@ -171,3 +171,29 @@ def test_a_closing_slash_is_no_redirect(client: httpx2.Client) -> None:
     """Neither fetch with a preflight nor curl follows it: the event is taken, or an error of the table is told."""
     answer = client.post(f"{TRACK}/", json=event())
     assert answer.status_code in (200, 404)
+
+
+@pytest.mark.parametrize("line", [b"upgrade: h2c", b"http2-settings: AAE"])
+def test_a_body_is_never_rewritten(service: Door, line: bytes) -> None:
+    """A line in a body that looks like a header is a part of the body: the next requests are read from where they begin."""
+    body = b'{"event":"login",\r\n' + line + b'\r\n"customer_email":"jane@example.com"}'
+    ping = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    wire = service.wire().send(service.request(body), ping, ping)
+    try:
+        assert [wire.answer().status for _ in range(3)] == [400, 200, 200]
+    finally:
+        wire.close()
+
+
+def test_an_offer_of_another_protocol_is_declined_wherever_its_head_is_cut(service: Door) -> None:
+    offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAA")
+    body = json.dumps(event()).encode()
+    whole = service.request(body, *offer)
+    cut = whole.index(b"h2c") + 1
+    wire = service.wire()
+    try:
+        for _ in range(2):
+            wire.send(whole[:cut]).send(whole[cut:])
+            assert wire.answer().body == OK
+    finally:
+        wire.close()

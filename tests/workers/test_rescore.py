@@ -131,3 +131,13 @@ def test_levels_are_a_setting(process: Process, connection: Connection) -> None:
     rescore_due(other)
     other.disconnect()
     assert customer(connection, "level") == ("critical",)
+
+
+def test_a_clock_that_is_ahead_hides_nothing(process: Process, connection: Connection) -> None:
+    """An event of a few minutes ahead shares its row with those of the day: all of them count at once."""
+    ahead = (datetime.now(UTC) + timedelta(minutes=30)).isoformat()
+    ingested(process, *[event(timestamp=days_ago(day)) for day in range(30, 20, -1)], event())
+    ingested(process, event(timestamp=ahead))
+    rescore_due(process)
+    assert customer(connection, "state", "last_seen <= now()") == ("active", True)
+    assert count(connection, "events") == 12

@@ -37,8 +37,11 @@ WHERE incoming.identified
   AND event_ids.occurred_at <> 'epoch'::timestamptz + incoming.occurred_us * '1 microsecond'::interval
 
 -- name: store_incoming
+-- A producer's clock may be ahead of ours: the event keeps its time, and counts as seen when it was received.
 WITH given AS MATERIALIZED (
-    SELECT *, 'epoch'::timestamptz + occurred_us * '1 microsecond'::interval AS occurred_at FROM incoming
+    SELECT *, 'epoch'::timestamptz + occurred_us * '1 microsecond'::interval AS occurred_at,
+           least('epoch'::timestamptz + least(occurred_us, received_us) * '1 microsecond'::interval, now()) AS seen_at
+    FROM incoming
 ), stored AS (
     INSERT INTO events (customer_id, occurred_at, event_key, event, properties, received_at)
     SELECT customer_id, occurred_at, event_key, event, properties,
@@ -51,8 +54,8 @@ WITH given AS MATERIALIZED (
     SELECT given.* FROM given JOIN stored USING (customer_id, occurred_at, event_key)
 ), days AS (
     INSERT INTO customer_days AS kept (customer_id, day, event, detail, n, value, last_at, plan)
-    SELECT customer_id, (occurred_at AT TIME ZONE 'UTC')::date AS day, event, detail, count(*), sum(value),
-           max(occurred_at), (array_agg(plan ORDER BY occurred_at DESC) FILTER (WHERE plan IS NOT NULL))[1]
+    SELECT customer_id, (seen_at AT TIME ZONE 'UTC')::date AS day, event, detail, count(*), sum(value),
+           max(seen_at), (array_agg(plan ORDER BY seen_at DESC) FILTER (WHERE plan IS NOT NULL))[1]
     FROM fresh
     GROUP BY customer_id, day, event, detail
     ORDER BY customer_id, day, event, detail
@@ -64,7 +67,7 @@ WITH given AS MATERIALIZED (
                     ELSE coalesce(kept.plan, excluded.plan) END
 ), seen AS (
     INSERT INTO customers AS kept (customer_id, account_id, email, first_seen, last_seen, rescore_at)
-    SELECT customer_id, min(account_id), min(email), min(occurred_at), max(occurred_at), now()
+    SELECT customer_id, min(account_id), min(email), min(seen_at), max(seen_at), now()
     FROM fresh
     GROUP BY customer_id
     ORDER BY customer_id
