@@ -12,7 +12,7 @@ import psycopg
 from redis import Redis
 from redis.exceptions import RedisError
 
-from workers import keys, nightly, outage_clock, tickets
+from workers import keys, nightly, outage_clock, rebuild, tickets
 from workers.buffer import forget_consumers
 from workers.lanes import LANES
 from workers.process import Process
@@ -80,6 +80,7 @@ DUTIES = (
     Duty("mirror keys", 10, mirror_keys),
     Duty("prune consumers", 600, prune_consumers),
     Duty("prune event_ids", 3600, prune_event_ids),
+    Duty("call rebuild", 5, rebuild.call),
     Duty("watch tracking", 60, outage_clock.watch),
     Duty("call nightly", 600, nightly.call),
 )

@@ -40,6 +40,7 @@ def erase(connection: Connection, account_id: int, email: str) -> Receipt:
     with connection.transaction():
         connection.execute(sql("halt_storing"))
         connection.execute(sql("erase_customer"), whom)
+        connection.execute(sql("erase_rebuild"), whom)
         row = connection.execute(sql("erase_the_rest"), {**whom, **swept, "account_id": account_id}).fetchone()
     assert row
     return Receipt(*row)

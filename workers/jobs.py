@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from workers import ingest, rescore
 from workers import nightly as nights
+from workers import rebuild as rebuilding
 from workers.lanes import HISTORY, LIVE
 from workers.process import Process
 
@@ -29,6 +30,11 @@ def ingest_history() -> None:
 def score() -> None:
     """Rescore the customers that are due."""
     _run(rescore.drain)
+
+
+def rebuild() -> None:
+    """Compute risks as of past dates, where history has arrived."""
+    _run(rebuilding.drain)
 
 
 def nightly() -> None:

@@ -1,5 +1,6 @@
 import threading
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from workers.erasure import erase
 from workers.ingest import Outcome, drain
 from workers.lanes import HISTORY, LANES, LIVE
 from workers.process import Process
+from workers.rebuild import points, rebuild_some
 from workers.rescore import rescore_due
 from workers.store import Connection, connect
 from workers.wire import encode_entry
@@ -53,10 +55,13 @@ def test_nothing_of_the_customer_stays_but_a_receipt(process: Process, connectio
     """In no table, whatever they are; and nothing of anybody else goes."""
     ingested(process, event(), event(event_id="a"), POISON)
     rescore_due(process)
+    ingested(process, event(timestamp="2025-12-01"))
+    rebuild_some(process)
+    ingested(process, event(timestamp="2025-12-02"))
     assert all(count(connection, table) for table in tables_of_customers(connection))
     ingested(process, event(customer_email="joe@example.com"))
     receipt = erase(connection, 1, " Jane@Example.com ")
-    assert receipt[2:] == (2, 1, 1, 1, 1)
+    assert receipt[2:] == (4, 1, 3, 1 + len(points(datetime(2025, 12, 1, tzinfo=UTC).timestamp(), time.time())), 1)
     left = {table: count(connection, table) for table in tables_of_customers(connection)}
     assert {table for table, rows in left.items() if rows} == {"customers", "events", "customer_days"}
     assert connection.execute("SELECT email FROM customers").fetchall() == [("joe@example.com",)]

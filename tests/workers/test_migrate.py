@@ -69,7 +69,17 @@ def test_every_table_of_customers_data_can_be_distributed_by_customer(database_u
         JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
         WHERE indisprimary AND indrelid::regclass::text = ANY (%s)
     """
-    tables = ["customers", "events", "customer_days", "event_ids", "dead_letters", "risk_history", "erasures"]
+    tables = [
+        "customers",
+        "events",
+        "customer_days",
+        "event_ids",
+        "dead_letters",
+        "risk_history",
+        "erasures",
+        "rebuilds",
+        "risk_rebuilt",
+    ]
     with connect(database_url) as connection:
         found: dict[str, str] = dict(connection.execute(first_columns, [tables]).fetchall())
     assert found == dict.fromkeys(tables, "customer_id")

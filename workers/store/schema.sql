@@ -126,6 +126,22 @@ CREATE TABLE risk_history (
     PRIMARY KEY (customer_id, at)
 );
 
+-- Of whom history arrived, the earliest of it at `since`; and the risks as of past dates that are computed then.
+CREATE TABLE rebuilds (
+    customer_id uuid PRIMARY KEY,
+    since timestamptz NOT NULL
+);
+
+CREATE TABLE risk_rebuilt (
+    customer_id uuid NOT NULL,
+    at timestamptz NOT NULL,
+    probability real NOT NULL,
+    level text NOT NULL,
+    state text NOT NULL,
+    model text NOT NULL,
+    PRIMARY KEY (customer_id, at)
+);
+
 -- What learns from outcomes. An account without a model in use has the day-one formula; `replaced` is the version that
 -- was in use before this one was.
 CREATE TABLE models (

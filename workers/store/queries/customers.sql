@@ -35,7 +35,11 @@ LIMIT %(limit)s
 
 -- name: list_risk
 SELECT at, probability, level
-FROM risk_history
+FROM (
+    SELECT customer_id, at, probability, level FROM risk_history
+    UNION ALL
+    SELECT customer_id, at, probability, level FROM risk_rebuilt
+) AS risks
 WHERE customer_id = %(customer_id)s
   AND at >= coalesce(%(from)s::timestamptz, '-infinity') AND at <= coalesce(%(to)s::timestamptz, 'infinity')
 ORDER BY at

@@ -31,6 +31,10 @@ WHERE (customer_id, event_key) IN (
 -- name: erase_customer
 DELETE FROM customers WHERE customer_id = %(customer_id)s
 
+-- As does this for risks that are being rebuilt.
+-- name: erase_rebuild
+DELETE FROM rebuilds WHERE customer_id = %(customer_id)s
+
 -- name: erase_the_rest
 WITH gone_events AS (
     DELETE FROM events WHERE customer_id = %(customer_id)s RETURNING 1
@@ -40,13 +44,15 @@ WITH gone_events AS (
     DELETE FROM customer_days WHERE customer_id = %(customer_id)s RETURNING 1
 ), gone_risks AS (
     DELETE FROM risk_history WHERE customer_id = %(customer_id)s RETURNING 1
+), gone_rebuilt AS (
+    DELETE FROM risk_rebuilt WHERE customer_id = %(customer_id)s RETURNING 1
 ), gone_dead_letters AS (
     DELETE FROM dead_letters WHERE customer_id = %(customer_id)s RETURNING 1
 )
 INSERT INTO erasures (customer_id, erased_at, account_id, events, event_ids, days, risks, dead_letters)
 SELECT %(customer_id)s, clock_timestamp(), %(account_id)s, %(events)s + (SELECT count(*) FROM gone_events),
        %(event_ids)s + (SELECT count(*) FROM gone_event_ids), (SELECT count(*) FROM gone_days),
-       (SELECT count(*) FROM gone_risks), (SELECT count(*) FROM gone_dead_letters)
+       (SELECT count(*) FROM gone_risks) + (SELECT count(*) FROM gone_rebuilt), (SELECT count(*) FROM gone_dead_letters)
 RETURNING erasure_id::text, erased_at, events, event_ids, days, risks, dead_letters
 
 -- name: accounts_by_name

@@ -65,6 +65,14 @@ WITH given AS MATERIALIZED (
         last_at = greatest(kept.last_at, excluded.last_at),
         plan = CASE WHEN excluded.last_at >= kept.last_at THEN coalesce(excluded.plan, kept.plan)
                     ELSE coalesce(kept.plan, excluded.plan) END
+), past AS (
+    INSERT INTO rebuilds AS kept (customer_id, since)
+    SELECT customer_id, min(occurred_at)
+    FROM fresh
+    WHERE occurred_at < now() - interval '1 day'
+    GROUP BY customer_id
+    ORDER BY customer_id
+    ON CONFLICT (customer_id) DO UPDATE SET since = excluded.since WHERE excluded.since < kept.since
 ), seen AS (
     INSERT INTO customers AS kept (customer_id, account_id, email, first_seen, last_seen, rescore_at)
     SELECT customer_id, min(account_id), min(email), min(seen_at), max(seen_at), now()
