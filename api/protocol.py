@@ -1,5 +1,5 @@
-"""uvicorn's HTTP, with four things mended: heads end in size and in time, it refuses in our shape, and it reads the
-bodies of clients that offer an upgrade, as Java's HttpClient does with every request unless told otherwise."""
+"""uvicorn's HTTP, with five things mended: heads end in size and in time, it refuses in our shape, it reads the bodies
+of clients that offer an upgrade (as Java's HttpClient does unless told otherwise), and an answer is one write."""
 
 import asyncio
 from typing import Any
@@ -20,11 +20,10 @@ class Protocol(HttpToolsProtocol):
 
     _head_bytes = 0  # received since something came of what was received
     _head_timer: asyncio.TimerHandle | None = None
-    _resuming = False
 
     def connection_made(self, transport: Any) -> None:
         """A client is there."""
-        super().connection_made(transport)
+        super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -42,43 +41,13 @@ class Protocol(HttpToolsProtocol):
             self._resume(data[offered.args[0] :])
         except httptools.HttpParserError:
             self.send_400_response("")
-        if self._head_bytes and self._head_timer is None and not self.transport.is_closing():
-            self._expect_head()
-        if self._head_bytes > HEAD_BYTES:
-            self._refuse(Refused("headers_too_large"), b"431 Request Header Fields Too Large")
-
-    def _resume(self, rest: bytes) -> None:
-        """Go on as if no upgrade had been offered: the head stands, and a new parser reads the body."""
-        framing = b"".join(b"%b: %b\r\n" % header for header in self.headers if header[0] in FRAMING)
-        self.parser = httptools.HttpRequestParser(self)
-        self._resuming = True
-        self.cycle.more_body = True
-        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
-        if rest:
-            self.data_received(rest)
-
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        if not self._resuming:
-            super().on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        """A piece of the address."""
-        if not self._resuming:
-            super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; trailers, which come after the head, are left out."""
-        if not self._resuming and "path" not in self.scope:
-            super().on_header(name, value)
+        if self._head_bytes:
+            self._head_goes_on()
 
     def on_headers_complete(self) -> None:
         """A head is whole."""
         self._head_is_whole()
-        if self._resuming:
-            self._resuming = False
-        else:
-            super().on_headers_complete()
+        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body, which has limits of its own."""
@@ -87,15 +56,30 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """A request is whole."""
-        self._head_is_whole()
+        self._head_bytes = 0
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """What can't be parsed is told as every other error is, and hung up on."""
         self._refuse(Refused("malformed_http"), b"400 Bad Request")
 
+    def _resume(self, rest: bytes) -> None:
+        """Go on as if no upgrade had been offered: the head stands, and a new parser reads the body."""
+        framing = b"".join(b"%b: %b\r\n" % header for header in self.headers if header[0] in FRAMING)
+        self.parser = httptools.HttpRequestParser(Resumed(self))
+        self.cycle.more_body = True
+        self.parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
+        if rest:
+            self.data_received(rest)
+
     def _expect_head(self) -> None:
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _head_goes_on(self) -> None:
+        if self._head_bytes > HEAD_BYTES:
+            self._refuse(Refused("headers_too_large"), b"431 Request Header Fields Too Large")
+        elif self._head_timer is None and not self.transport.is_closing():
+            self._expect_head()
 
     def _head_is_whole(self) -> None:
         self._head_bytes = 0
@@ -111,3 +95,63 @@ class Protocol(HttpToolsProtocol):
         head = b"".join(b"%b: %b\r\n" % header for header in headers)
         self.transport.write(b"HTTP/1.1 %b\r\n%bcontent-length: %d\r\n\r\n%b" % (status, head, len(body), body))
         self.transport.close()
+
+
+class Resumed:
+    """What a parser tells a protocol, but for the first head, which the protocol has had."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+        self._repeats = True
+        self.on_body, self.on_message_complete = protocol.on_body, protocol.on_message_complete
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        if not self._repeats:
+            self._protocol.on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the address."""
+        if not self._repeats:
+            self._protocol.on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header."""
+        if not self._repeats:
+            self._protocol.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """A head is whole."""
+        if not self._repeats:
+            self._protocol.on_headers_complete()
+        self._repeats = False
+
+
+class Corked:
+    """A transport that writes together what is written in one go of the loop: uvicorn writes an answer's head and body
+    apart, and each write costs a system call and wakes the client."""
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._pending: list[bytes] = []
+        self.is_closing, self.get_extra_info = transport.is_closing, transport.get_extra_info
+        self.pause_reading, self.resume_reading = transport.pause_reading, transport.resume_reading
+
+    def write(self, data: bytes) -> None:
+        """Write when the loop gets there."""
+        if not self._pending:
+            self._loop.call_soon(self._flush)
+        self._pending.append(data)
+
+    def close(self) -> None:
+        """Write what is left, and close."""
+        self._flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def _flush(self) -> None:
+        if self._pending:
+            data, self._pending = b"".join(self._pending), []
+            self._transport.write(data)

@@ -55,6 +55,10 @@ class Wire:
         length = int(headers.get("content-length", 0)) if has_body else 0
         return Answer(int(status.split()[1]), headers, self._read.read(length))
 
+    def piece(self) -> bytes:
+        """What one read gives."""
+        return self._socket.recv(65536)
+
     def is_over(self) -> bool:
         """Whether the server has closed the connection, and sent nothing more."""
         return self._read.read(1) == b""

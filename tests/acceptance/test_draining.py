@@ -42,6 +42,7 @@ class Poster(threading.Thread):
         super().__init__()
         self.accepted = 0
         self.trouble: list[object] = []
+        self._is_fresh = True  # the next request opens a connection
         self._client = httpx2.Client(base_url=url, headers={"X-API-Key": key}, timeout=10)
 
     def run(self) -> None:
@@ -56,8 +57,11 @@ class Poster(threading.Thread):
         except httpx2.ConnectError:
             raise
         except httpx2.TransportError as error:
+            if self._is_fresh:  # it waited to be accepted when the listener closed: the kernel resets it
+                raise httpx2.ConnectError("not accepted") from error
             self.trouble.append(repr(error))
             return
+        self._is_fresh = response.headers.get("connection") == "close"
         if response.content != b'{"status":"ok"}':
             self.trouble.append(response)
         self.accepted += 1

@@ -196,3 +196,9 @@ def test_a_body_that_drips_is_given_up_as_well(hurried: Door) -> None:
     reader.join()
     assert code(answers[0]) == (408, "body_timeout")
     wire.close()
+
+
+def test_an_answer_is_one_write(wire: Wire, service: Door) -> None:
+    """Head and body come together: a client that wakes up for the head finds the body there."""
+    wire.send(service.request(BODY))
+    assert wire.piece().endswith(OK)

@@ -128,7 +128,7 @@ def test_a_process_that_drains_is_not_ready_and_serves(client: TestClient) -> No
         ("GET", "/healthz", 200),
         ("GET", "/metrics", 200),
         ("GET", "/docs", 200),
-        ("GET", "/healthz/", 200),
+        ("GET", "/healthz/", 404),
         ("GET", "/nowhere", 404),
         ("POST", "/healthz", 405),
         ("GET", "/api/v1/customers", 401),
