@@ -70,7 +70,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         message, _, where = str(error).partition(" - at `$.")
         raise SettingsError(f"{variable(where.rstrip('`'))} is wrong: {message}") from None
     if not settings.level_medium < settings.level_high < settings.level_critical:
-        raise SettingsError("WINDBACK_LEVEL_MEDIUM, WINDBACK_LEVEL_HIGH and WINDBACK_LEVEL_CRITICAL must rise in this order")
+        names = "WINDBACK_LEVEL_MEDIUM, WINDBACK_LEVEL_HIGH and WINDBACK_LEVEL_CRITICAL"
+        raise SettingsError(f"{names} must rise in this order")
     _check_url(settings.database_url, "DATABASE_URL", ("postgresql://", "postgres://"))
     _check_url(settings.redis_url, "REDIS_URL", ("redis://", "rediss://", "unix://"))
     return settings

@@ -175,7 +175,7 @@ def test_a_closing_slash_is_no_redirect(client: httpx2.Client) -> None:
 
 @pytest.mark.parametrize("line", [b"upgrade: h2c", b"http2-settings: AAE"])
 def test_a_body_is_never_rewritten(service: Door, line: bytes) -> None:
-    """A line in a body that looks like a header is a part of the body: the next requests are read from where they begin."""
+    """A line in a body that looks like a header is a part of it: the next requests are read from where they begin."""
     body = b'{"event":"login",\r\n' + line + b'\r\n"customer_email":"jane@example.com"}'
     ping = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     wire = service.wire().send(service.request(body), ping, ping)
