@@ -87,10 +87,14 @@ def launching(server: Server) -> Iterator[dict[str, Any]]:
 
 def prepare(data_dir: Path) -> None:
     """Make the data folder, out of version control. One that is there stays as it is."""
-    if data_dir.exists():
-        return
-    data_dir.mkdir(mode=0o700, parents=True)
-    (data_dir / ".gitignore").write_text("*\n")
+    data_dir.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        data_dir.mkdir(mode=0o700)
+    except FileExistsError:
+        if not data_dir.is_dir():
+            raise
+    else:
+        (data_dir / ".gitignore").write_text("*\n")
 
 
 def urls(data_dir: Path) -> tuple[str, str]:

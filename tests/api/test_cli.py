@@ -81,3 +81,11 @@ def test_everything_has_help(command: list[str]) -> None:
     result = CliRunner().invoke(main, [*command, "--help"])
     assert result.exit_code == 0
     assert result.stdout.startswith("Usage:")
+
+
+def test_a_mistyped_folder_is_told_and_not_made(run: Run, tmp_path: Path) -> None:
+    typo = tmp_path / "typo"
+    result = run("keys", "list", "--data-dir", str(typo), DATABASE_URL="", REDIS_URL="")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "There is no Windback in" in result.stderr
+    assert not typo.exists()

@@ -200,3 +200,14 @@ def test_started_by_root_the_data_belongs_to_the_servers_alone(tmp_path: Path) -
         assert (tmp_path / "postgres").stat().st_uid == pwd.getpwnam(wheels.SYSTEM_USER).pw_uid
         assert (tmp_path / "postgres").stat().st_mode & 0o777 == 0o700
         assert not tmp_path.stat().st_mode & 0o066
+
+
+def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+    """Somebody's project may be named as the data folder: its own ignore file is not ours to write."""
+    (tmp_path / ".gitignore").write_text("node_modules\n")
+    wheels.prepare(tmp_path)
+    assert (tmp_path / ".gitignore").read_text() == "node_modules\n"
+    wheels.prepare(tmp_path / "a" / "new")
+    wheels.prepare(tmp_path / "a" / "new")
+    assert (tmp_path / "a" / "new" / ".gitignore").read_text() == "*\n"
+    assert (tmp_path / "a" / "new").stat().st_mode & 0o777 == 0o700
