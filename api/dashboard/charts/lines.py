@@ -1,0 +1,164 @@
+"""A line over time, with bands behind it, and marks of what happened below."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from itertools import groupby, pairwise
+from math import isfinite
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from api.dashboard.charts.markup import FOOT, TOP, WIDE, drawing, hover, label, percent, short, stretched, tag
+from api.dashboard.charts.scales import compact, day_name, day_ticks, share_of
+
+MARKS = 18  # pixels of the row of marks
+SLOTS = 120  # of the time shown; each keeps its least and its greatest point
+
+
+class Point(NamedTuple):
+    """A value at an instant. What is `rebuilt` was computed later, and is drawn with dashes."""
+
+    at: datetime
+    value: float
+    rebuilt: bool = False
+
+
+class Band(NamedTuple):
+    """A stretch of values with a name: from where the one before it ended up to `until`."""
+
+    until: float
+    name: str
+    colour: str
+
+
+class Mark(NamedTuple):
+    """Something that happened, drawn below the line; `colour` is a class (mark-up, mark-down, mark-other)."""
+
+    at: datetime
+    text: str
+    colour: str = "mark-other"
+
+
+class Frame(NamedTuple):
+    """What is shown: the time from left to right, the values from bottom to top, the plot's height in pixels."""
+
+    since: datetime
+    until: datetime
+    low: float
+    high: float
+    plot: float
+
+    def x(self, at: datetime) -> float:
+        """The share of the width."""
+        return share_of(at, self.since, self.until)
+
+    def y(self, value: float) -> float:
+        """Pixels from the plot's top."""
+        span = self.high - self.low
+        return self.plot * (1 - min(max((value - self.low) / span, 0.0), 1.0)) if span > 0 else self.plot
+
+
+def line(
+    title: str,
+    points: Sequence[Point],
+    *,
+    between: tuple[datetime, datetime],
+    values: tuple[float, float] = (0.0, 100.0),
+    grid: Sequence[float] = (0, 25, 50, 75, 100),
+    bands: Sequence[Band] = (),
+    marks: Sequence[Mark] = (),
+    say: Callable[[float], str] = compact,
+    height: int = 240,
+) -> Markup:
+    """Points in the order of time; those outside `between` are left out, as are marks."""
+    frame = Frame(*between, *values, height - TOP - FOOT - (MARKS if marks else 0))
+    shown = list(_thinned([one for one in points if between[0] <= one.at <= between[1] and isfinite(one.value)], frame))
+    return drawing(
+        "line",
+        title,
+        _told(shown, marks, say),
+        height,
+        *_bands(bands, frame),
+        *(_across(value, say, frame) for value in grid),
+        stretched(frame.plot, *_paths(shown, frame)) if len(shown) > 1 else "",
+        *(label(name, x, height - 5) for x, name in day_ticks(*between)),
+        *_hovers(shown, say, frame),
+        _last(shown[-1], frame) if shown else "",
+        *(_mark(mark, frame) for mark in marks if between[0] <= mark.at <= between[1]),
+    )
+
+
+def _thinned(points: Sequence[Point], frame: Frame) -> Iterator[Point]:
+    """At most two points a slot: the outline stays the same."""
+    for _, slot in groupby(points, lambda point: int(frame.x(point.at) * SLOTS)):
+        some = list(slot)
+        kept = {min(some, key=lambda point: point.value), max(some, key=lambda point: point.value), some[-1]}
+        yield from sorted(kept)
+
+
+def _paths(points: Sequence[Point], frame: Frame) -> Iterator[Markup]:
+    """The area below the line, then the line: each stretch that is rebuilt or not is a path of its own."""
+    places = [f"{short(frame.x(point.at) * WIDE)} {short(frame.y(point.value))}" for point in points]
+    first, last = (short(frame.x(point.at) * WIDE) for point in (points[0], points[-1]))
+    yield tag("path", d=f"M{'L'.join(places)}L{last} {short(frame.plot)}L{first} {short(frame.plot)}z", class_="area")
+    start = 0
+    for rebuilt, stretch in groupby(points, lambda point: point.rebuilt):
+        end = start + len(list(stretch))
+        if start < len(places) - 1:
+            piece = "L".join(places[start : end + 1])
+            yield tag("path", d=f"M{piece}", class_="stroke rebuilt" if rebuilt else "stroke")
+        start = end
+
+
+def _bands(bands: Sequence[Band], frame: Frame) -> Iterator[Markup]:
+    bottom = frame.plot
+    for band in bands:
+        top = frame.y(band.until)
+        yield tag("rect", x="0", y=TOP + top, width="100%", height=bottom - top, class_=f"band {band.colour}")
+        yield tag("text", band.name, x="100%", y=TOP + top + 11, text_anchor="end", class_="label band-name")
+        bottom = top
+
+
+def _across(value: float, say: Callable[[float], str], frame: Frame) -> Markup:
+    y = TOP + frame.y(value)
+    across = tag("line", x1="0", x2="100%", y1=y, y2=y, class_="grid" if value > frame.low else "axis")
+    return across + (tag("text", say(value), x="0", y=y - 3, class_="label") if value > frame.low else Markup())
+
+
+def _hovers(points: Sequence[Point], say: Callable[[float], str], frame: Frame) -> Iterator[Markup]:
+    """Each point's own stretch: from halfway to the one before to halfway to the next."""
+    places = [frame.x(point.at) for point in points]
+    edges = [0.0, *((a + b) / 2 for a, b in pairwise(places)), 1.0]
+    for point, (left, right) in zip(points, pairwise(edges), strict=False):
+        yield hover(_point(point, say), left, right - left, frame.plot)
+
+
+def _last(point: Point, frame: Frame) -> Markup:
+    return tag("circle", cx=percent(frame.x(point.at)), cy=TOP + frame.y(point.value), r=4, class_="dot")
+
+
+def _mark(mark: Mark, frame: Frame) -> Markup:
+    """A dot in the row below the plot, and a thin line up."""
+    x, y = percent(frame.x(mark.at)), TOP + frame.plot + MARKS / 2 + 1
+    return tag(
+        "g",
+        tag("title", mark.text),
+        tag("line", x1=x, x2=x, y1=TOP, y2=y, class_="drop"),
+        tag("circle", cx=x, cy=y, r=5),
+        class_=f"mark {mark.colour}",
+    )
+
+
+def _point(point: Point, say: Callable[[float], str]) -> str:
+    return f"{day_name(point.at.date())}: {say(point.value)}{', computed later' if point.rebuilt else ''}"
+
+
+def _told(points: Sequence[Point], marks: Sequence[Mark], say: Callable[[float], str]) -> str:
+    if not points:
+        return "Nothing yet."
+    first, last = points[0], points[-1]
+    low, high = (choose(points, key=lambda point: point.value) for choose in (min, max))
+    told = f"{_point(last, say)}." if len(points) == 1 else f"From {_point(first, say)} to {_point(last, say)}."
+    if len(points) > 2:
+        told += f" Lowest on {_point(low, say)}; highest on {_point(high, say)}."
+    return told + "".join(f" {mark.text}." for mark in marks[-20:])
