@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from api.dashboard.charts.markup import FOOT, TOP, WIDE, drawing, label, percent, stretched, tag
+from api.dashboard.charts.markup import FOOT, TOP, WIDE, across, drawing, label, percent, stretched, tag
 from api.dashboard.charts.scales import ticks
 
-ROOM = 16  # pixels at the left, for the name of the axis
+ROOM = 16  # pixels below, for the name of the axis
 LARGEST = 9.0  # radius
 
 
@@ -32,20 +32,17 @@ def calibration(title: str, groups: Sequence[Group], height: int = 280) -> Marku
         title,
         _told(groups),
         height,
-        *(_across(value, most, plot) for value in steps),
+        *(across(TOP + plot * (1 - value / most), _said(value, most), "grid" if value else "axis") for value in steps),
         stretched(plot, tag("path", d=f"M0 {plot}L{WIDE} 0", class_="diagonal")),
-        *(label(f"{value:.0%}" if most > 0.1 else f"{value:.1%}", value / most, height - FOOT) for value in steps[1:]),
+        *(label(_said(value, most), value / most, height - FOOT) for value in steps[1:]),
         label("Risk that was given", 0.5, height - 5, "label name"),
-        tag("text", "Left", x="0", y=TOP - 4, class_="label name"),
+        tag("text", "Share that left", x="0", y=TOP - 4, class_="label name"),
         *(_dot(one, most, plot, customers) for one in groups),
     )
 
 
-def _across(value: float, most: float, plot: float) -> Markup:
-    y = TOP + plot * (1 - value / most)
-    across = tag("line", x1="0", x2="100%", y1=y, y2=y, class_="grid" if value else "axis")
-    name = f"{value:.0%}" if most > 0.1 else f"{value:.1%}"
-    return across + (tag("text", name, x="0", y=y + 11, class_="label") if value else Markup())
+def _said(share: float, most: float) -> str:
+    return f"{share:.0%}" if most > 0.1 or not share else f"{share:.1%}"
 
 
 def _dot(one: Group, most: float, plot: float, customers: int) -> Markup:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from api.dashboard.charts.markup import FOOT, TOP, WIDE, drawing, hover, label, percent, short, stretched, tag
+from api.dashboard.charts.markup import FOOT, TOP, WIDE, across, drawing, hover, label, percent, short, stretched, tag
 from api.dashboard.charts.scales import compact, day_name, day_ticks, share_of
 
 MARKS = 18  # pixels of the row of marks
@@ -79,7 +79,7 @@ def line(
         _told(shown, marks, say),
         height,
         *_bands(bands, frame),
-        *(_across(value, say, frame) for value in grid),
+        *(across(TOP + frame.y(value), say(value), "grid" if value > frame.low else "axis") for value in grid),
         stretched(frame.plot, *_paths(shown, frame)) if len(shown) > 1 else "",
         *(label(name, x, height - 5) for x, name in day_ticks(*between)),
         *_hovers(shown, say, frame),
@@ -117,12 +117,6 @@ def _bands(bands: Sequence[Band], frame: Frame) -> Iterator[Markup]:
         yield tag("rect", x="0", y=TOP + top, width="100%", height=bottom - top, class_=f"band {band.colour}")
         yield tag("text", band.name, x="100%", y=TOP + top + 11, text_anchor="end", class_="label band-name")
         bottom = top
-
-
-def _across(value: float, say: Callable[[float], str], frame: Frame) -> Markup:
-    y = TOP + frame.y(value)
-    across = tag("line", x1="0", x2="100%", y1=y, y2=y, class_="grid" if value > frame.low else "axis")
-    return across + (tag("text", say(value), x="0", y=y - 3, class_="label") if value > frame.low else Markup())
 
 
 def _hovers(points: Sequence[Point], say: Callable[[float], str], frame: Frame) -> Iterator[Markup]:

@@ -30,7 +30,7 @@ def drawing(kind: str, title: str, description: str, height: int, *marks: object
         tag("title", title),
         tag("desc", description),
         *marks,
-        class_=f"chart {kind}",
+        class_=f"chart framed {kind}",
         width="100%",
         height=height,
         role="img",
@@ -55,6 +55,12 @@ def label(text: str, x: float, y: float, class_: str = "label") -> Markup:
     """A word at a share of the width (0 to 1) and a height in pixels; at the edges it stays inside."""
     anchor = "start" if x < 0.04 else "end" if x > 0.96 else "middle"
     return tag("text", text, x=percent(x), y=y, text_anchor=anchor, class_=class_)
+
+
+def across(y: float, name: str, class_: str = "grid") -> Markup:
+    """A line from left to right, and its name before it: charts have a padding there."""
+    drawn = tag("line", x1="0", x2="100%", y1=y, y2=y, class_=class_)
+    return drawn + (tag("text", name, x="-6", y=y + 4, text_anchor="end", class_="label") if name else Markup())
 
 
 def hover(text: str, x: float, width: float, height: float, top: float = TOP) -> Markup:

@@ -10,7 +10,7 @@ STEPS_DAYS = (1, 2, 7, 14, 28, 91, 182, 364)
 
 def ticks(most: float, count: int = 4) -> list[float]:
     """From 0 in about `count` round steps, the last of them at least `most`; whole numbers from 1 on."""
-    if not (most > 0 and math.isfinite(most)):
+    if not 1e-9 < most < math.inf:
         return [0.0, 1.0]
     step = _round(most / count)
     return [k * step for k in range(math.ceil(round(most / step, 6)) + 1)]
@@ -37,7 +37,7 @@ def share_of(at: datetime, since: datetime, until: datetime) -> float:
     return min(max((at - since).total_seconds() / span, 0.0), 1.0) if span > 0 else 1.0
 
 
-def day_ticks(since: datetime, until: datetime, most: int = 6) -> Iterator[tuple[float, str]]:
+def day_ticks(since: datetime, until: datetime, most: int = 5) -> Iterator[tuple[float, str]]:
     """Midnights (UTC) between two instants, evenly spaced, as shares and words; the latest is the last full step."""
     days = (until - since).days + 1
     step = next((step for step in STEPS_DAYS if days / step <= most), max(days // most, 1))

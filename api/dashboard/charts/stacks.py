@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from api.dashboard.charts.markup import FOOT, TOP, WIDE, drawing, hover, label, short, stretched, tag
+from api.dashboard.charts.markup import FOOT, TOP, WIDE, across, drawing, hover, label, short, stretched, tag
 from api.dashboard.charts.scales import compact, day_name, ticks
 
 GAP = 0.2  # of a column
-DATES = 6  # words below, at most
+DATES = 5  # words below, at most
 
 
 class Series(NamedTuple):
@@ -37,8 +37,9 @@ def stacked(title: str, days: Sequence[date], series: Sequence[Series], height: 
         title,
         _told(days, series),
         height,
-        *_grid(lines, scale, plot),
+        *_grid(lines[1:], scale, plot),
         stretched(plot, *paths),
+        *_grid(lines[:1], scale, plot),
         *_dates(days, height),
         *(hover(_day(day, series, k), k / len(days), 1 / len(days), plot) for k, day in enumerate(days)),
     )
@@ -65,14 +66,7 @@ def _columns(values: Sequence[float], feet: Sequence[float], scale: float, plot:
 
 
 def _grid(lines: Sequence[float], scale: float, plot: float) -> list[Markup]:
-    """Lines across, each with its number on it at the left."""
-    marks = []
-    for value in lines:
-        y = TOP + plot - value * scale
-        marks.append(tag("line", x1="0", x2="100%", y1=y, y2=y, class_="axis" if not value else "grid"))
-        if value:
-            marks.append(tag("text", compact(value), x="0", y=y - 3, class_="label"))
-    return marks
+    return [across(TOP + plot - value * scale, compact(value), "grid" if value else "axis") for value in lines]
 
 
 def _dates(days: Sequence[date], height: int) -> list[Markup]:
