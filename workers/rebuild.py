@@ -19,10 +19,10 @@ from scoring.past import risks_then
 from scoring.rollup import DAY, Floats
 from scoring.states import STATES
 from workers import tickets
+from workers.days import read_rollup
 from workers.lanes import HISTORY
 from workers.outage import through_outages
 from workers.process import Process
-from workers.rescore import read_rollup
 from workers.store import Connection, sql
 
 BATCH_CUSTOMERS = 50

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from scoring.model import Model
 from scoring.pauses import bridged
-from scoring.rollup import Rollup
 from scoring.score import STATES, Scores, score
+from workers.days import read_rollup
 from workers.outage import through_outages
 from workers.outage_clock import pauses_of
 from workers.process import Process
@@ -79,12 +79,6 @@ def _rescore(process: Process, connection: Connection, due: Sequence[Due], model
         with connection.cursor() as cursor:
             cursor.execute(sql("write_scores"), {**columns, "rescore_at": due_at, "stale_input": stale})
     log.info("rescored", extra={"customers": len(ids), "rollup_rows": len(rollup.customer)})
-
-
-def read_rollup(connection: Connection, customer_ids: Sequence[str]) -> Rollup:
-    """What these customers did, numbered in the order given."""
-    rows: Iterable[Any] = connection.execute(sql("read_days"), {"customer_ids": list(customer_ids)}).fetchall()
-    return Rollup.from_rows(len(customer_ids), rows)
 
 
 def _columns(process: Process, ids: Sequence[str], now: float, scores: Scores, model: Model) -> dict[str, Any]:

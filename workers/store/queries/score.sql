@@ -9,9 +9,11 @@ FOR UPDATE SKIP LOCKED
 -- name: any_due
 SELECT EXISTS (SELECT FROM customers WHERE rescore_at <= now())
 
+-- Each column in one value. No name holds a control character, so they may separate words.
 -- name: read_days
-SELECT given.number - 1, days.day - '1970-01-01'::date, days.event, days.detail, days.n, days.value,
-       extract(epoch FROM days.last_at)::float8, days.plan
+SELECT array_send(array_agg(given.number::integer - 1)), array_send(array_agg(day - '1970-01-01'::date)),
+       array_send(array_agg(n)), array_send(array_agg(value)), array_send(array_agg(last_at)),
+       string_agg(event || E'\x1f' || detail || E'\x1f' || coalesce(plan, ''), E'\n')
 FROM unnest(%(customer_ids)s::uuid[]) WITH ORDINALITY AS given (customer_id, number)
 CROSS JOIN LATERAL (  -- OFFSET keeps it a look-up for each customer, however large the table
     SELECT * FROM customer_days WHERE customer_days.customer_id = given.customer_id OFFSET 0
@@ -20,9 +22,9 @@ CROSS JOIN LATERAL (  -- OFFSET keeps it a look-up for each customer, however la
 -- name: write_scores
 WITH scored AS (
     SELECT * FROM unnest(
-        %(customer_id)s::uuid[], %(rescore_at)s::timestamptz[], %(probability)s::real[], %(level)s::text[],
-        %(state)s::text[], %(low_confidence)s::boolean[], %(plan)s::text[], %(open_tickets)s::integer[],
-        %(overdue_since)s::timestamptz[], %(nps)s::integer[], %(reasons)b::text[]::jsonb[], %(advice)b::text[]::jsonb[]
+        %(customer_id)s::uuid[], %(rescore_at)b::timestamptz[], %(probability)b::real[], %(level)b::text[],
+        %(state)b::text[], %(low_confidence)b::boolean[], %(plan)b::text[], %(open_tickets)b::integer[],
+        %(overdue_since)b::timestamptz[], %(nps)b::integer[], %(reasons)b::text[]::jsonb[], %(advice)b::text[]::jsonb[]
     ) AS scored (customer_id, rescore_at, probability, level, state, low_confidence, plan, open_tickets,
                  overdue_since, nps, reasons, advice)
 ), noted AS (
