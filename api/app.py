@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from api import analytics, customers, docs, erasing, metrics, model, operate, warnings
+from api import analytics, customer, customers, docs, erasing, metrics, model, operate, warnings
 from api.door import Door
 from api.errors import Refused, on_error, on_http_exception, on_refused
 from api.headers import SecurityHeaders
@@ -47,8 +47,8 @@ def create_app(settings: Settings) -> Starlette:
         routes=[
             Route(TRACK, track),
             Route("/api/v1/customers", customers.list_customers, methods=["GET"]),
-            Route("/api/v1/customers/{email:path}/events", customers.list_events, methods=["GET"]),
-            Route("/api/v1/customers/{email:path}/risk", customers.list_risk, methods=["GET"]),
+            Route("/api/v1/customers/{email:path}/events", customer.list_events, methods=["GET"]),
+            Route("/api/v1/customers/{email:path}/risk", customer.list_risk, methods=["GET"]),
             Route("/api/v1/customers/{email:path}", erasing.show_or_erase, methods=["GET", "DELETE"]),
             Route("/api/v1/analytics/events", analytics.count_events, methods=["GET"]),
             Route("/api/v1/model", model.show_model, methods=["GET"]),

@@ -1,4 +1,4 @@
-"""Reading customers: the list, one of them, what they did, how their risk moved."""
+"""Reading customers: the list; and what all reading routes share."""
 
 from datetime import datetime
 from http import HTTPStatus
@@ -7,18 +7,16 @@ from uuid import UUID
 
 import msgspec
 import psycopg
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Struct
 from psycopg_pool import PoolTimeout
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api import paging
 from api.errors import Refused
-from scoring.advice import Advice
 from scoring.levels import NAMES
-from scoring.reasons import Reason
 from workers.store import sql
-from workers.wire import customer_id, normal_email
+from workers.wire import normal_email
 
 SORTS = {"risk": ("probability", "real"), "last_seen": ("last_seen", "timestamptz"), "email": ("email", "text")}
 CURSORS: dict[str, Any] = {
@@ -60,66 +58,6 @@ class Customers(Struct):
     next_cursor: str | None
 
 
-class Risk(Struct):
-    """A customer's risk. `score` is the probability in percent."""
-
-    score: Score
-    probability: Annotated[float, Meta(ge=0, le=1)]
-    level: Level
-    state: State
-    horizon_days: int
-    model: str
-    scored_at: Time
-    low_confidence: bool
-    stale_input: bool
-    reasons: list[Reason]
-
-
-class Customer(Struct):
-    """One customer."""
-
-    email: str
-    first_seen: Time
-    last_seen: Time
-    events: dict[str, Count]
-    risk: Risk | None
-    plan: str | None
-    open_tickets: Count
-    overdue_since: Time | None
-    nps: Annotated[int, Meta(ge=0, le=10)] | None
-    advice: Advice | None
-
-
-class EventInTimeline(Struct):
-    """An event as it was stored."""
-
-    event: str
-    timestamp: Time
-    received_at: Time
-    properties: Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
-
-
-class Timeline(Struct):
-    """A page of what a customer did, newest first. `next_cursor` is null on the last one."""
-
-    events: list[EventInTimeline]
-    next_cursor: str | None
-
-
-class RiskThen(Struct):
-    """A risk at some time."""
-
-    at: Time
-    score: Score
-    level: Level
-
-
-class RiskHistory(Struct):
-    """How a risk moved, oldest first."""
-
-    risk: list[RiskThen]
-
-
 async def list_customers(request: Request) -> Response:
     """`GET /api/v1/customers`: a page of customers, by risk unless told otherwise."""
     account_id = await account_of(request)
@@ -157,102 +95,10 @@ async def list_customers(request: Request) -> Response:
     )
 
 
-async def show_customer(request: Request) -> Response:
-    """`GET /api/v1/customers/{email}`: everything that is known of a customer."""
-    row = await _customer(request)
-    counts = await fetch(request, sql("count_events"), {"customer_id": row["customer_id"]})
-    risk = None
-    if row["level"] is not None:
-        risk = Risk(
-            score=_score(row),
-            probability=round(row["probability"], 6),
-            level=row["level"],
-            state=row["state"],
-            horizon_days=request.app.state.settings.horizon_days,
-            model=row["model"],
-            scored_at=row["scored_at"],
-            low_confidence=row["low_confidence"],
-            stale_input=row["stale_input"],
-            reasons=row["reasons"],
-        )
-    return answer(
-        Customer(
-            email=row["email"],
-            first_seen=row["first_seen"],
-            last_seen=row["last_event"],
-            events={count["event"]: count["n"] for count in counts},
-            risk=risk,
-            plan=row["plan"],
-            open_tickets=row["open_tickets"],
-            overdue_since=row["overdue_since"],
-            nps=row["nps"],
-            advice=row["advice"],
-        )
-    )
-
-
-async def list_events(request: Request) -> Response:
-    """`GET /api/v1/customers/{email}/events`: what the customer did, newest first."""
-    customer = await _customer(request)
-    size = paging.limit(request, 100)
-    after = paging.position(request, tuple[datetime, int])
-    rows = await fetch(
-        request,
-        sql("list_events"),
-        {
-            "customer_id": customer["customer_id"],
-            "first": after is None,
-            "occurred_at": after[0] if after else None,
-            "event_key": after[1] if after else None,
-            "limit": size + 1,
-        },
-    )
-    page = rows[:size]
-    more = len(rows) > size
-    return answer(
-        Timeline(
-            [
-                EventInTimeline(
-                    row["event"], row["occurred_at"], row["received_at"], Raw((row["properties"] or "{}").encode())
-                )
-                for row in page
-            ],
-            paging.cursor(page[-1]["occurred_at"], page[-1]["event_key"]) if more else None,
-        )
-    )
-
-
-async def list_risk(request: Request) -> Response:
-    """`GET /api/v1/customers/{email}/risk`: how the risk moved, oldest first."""
-    customer = await _customer(request)
-    rows = await fetch(
-        request,
-        sql("list_risk"),
-        {
-            "customer_id": customer["customer_id"],
-            "from": paging.moment(request, "from"),
-            "to": paging.moment(request, "to"),
-        },
-    )
-    return answer(RiskHistory([RiskThen(row["at"], _score(row), row["level"]) for row in rows]))
-
-
 async def account_of(request: Request) -> int:
     """The account of a request's key. Raises Refused."""
     key = await request.app.state.door.keys.secret_of(request.scope)
     return int(key.account_id)
-
-
-async def _customer(request: Request) -> dict[str, Any]:
-    """The customer that the path names. Raises Refused, customer_not_found: another account's is not found either."""
-    account_id = await account_of(request)
-    email = normal_email(request.path_params["email"])
-    rows = []
-    if "\0" not in email:
-        rows = await fetch(request, sql("find_customer"), {"customer_id": customer_id(account_id, email)})
-    if not rows:
-        raise Refused("customer_not_found")
-    return rows[0]
 
 
 async def fetch(request: Request, query: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
@@ -271,12 +117,13 @@ async def fetch(request: Request, query: Any, parameters: dict[str, Any]) -> lis
 def _in_list(row: dict[str, Any]) -> CustomerInList:
     risk = None
     if row["level"] is not None:
-        risk = RiskInList(_score(row), row["level"], row["state"], row["reason"])
+        risk = RiskInList(score_of(row["probability"]), row["level"], row["state"], row["reason"])
     return CustomerInList(row["email"], row["first_seen"], row["last_event"], risk)
 
 
-def _score(row: dict[str, Any]) -> float:
-    return round(float(row["probability"]) * 100, 1)
+def score_of(probability: float) -> float:
+    """A risk in percent."""
+    return round(float(probability) * 100, 1)
 
 
 def _like_prefix(prefix: str | None) -> str | None:

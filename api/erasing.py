@@ -13,7 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.commands import data_dir_option, found_servers
-from api.customers import account_of, show_customer
+from api.customer import show_customer
+from api.customers import account_of
 from api.errors import Refused
 from api.faults import valid_email
 from workers import erasure
@@ -48,15 +49,19 @@ async def show_or_erase(request: Request) -> Response:
 
 async def erase_customer(request: Request) -> Response:
     """`DELETE /api/v1/customers/{email}`: erases a customer, known or not."""
-    account_id = await account_of(request)
-    email = request.path_params["email"]
+    erased = await erase(request, await account_of(request), request.path_params["email"])
+    return Response(msgspec.json.encode(erased), 202, media_type="application/json")
+
+
+async def erase(request: Request, account_id: int, email: str) -> Erased:
+    """Erase a customer, known or not. Raises Refused."""
     if not valid_email(email):  # …/events is no address either
         raise Refused("customer_not_found")
     try:
         receipt = await run_in_threadpool(_erase, request.app.state.settings.database_url, account_id, email)
     except psycopg.OperationalError:
         raise Refused("store_unavailable") from None
-    return Response(msgspec.json.encode(_told(receipt)), 202, media_type="application/json")
+    return _told(receipt)
 
 
 def _erase(database_url: str, account_id: int, email: str) -> Receipt:

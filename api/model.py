@@ -91,26 +91,28 @@ class ModelInUse(Struct):
 
 async def show_model(request: Request) -> Response:
     """`GET /api/v1/model`: the model in use, and what is known of its worth."""
-    parameters = {"account_id": await account_of(request)}
-    (row,) = await fetch(request, sql("show_model"), parameters) or [{}]
+    return answer(await read_model(request, await account_of(request)))
+
+
+async def read_model(request: Request, account_id: int) -> ModelInUse:
+    """The model that an account uses."""
+    (row,) = await fetch(request, sql("show_model"), {"account_id": account_id}) or [{}]
     model, card = PRIOR, None
     if row["weights"] is not None:
         model, card = msgspec.json.decode(row["weights"], type=Model), msgspec.json.decode(row["card"], type=Card)
-    return answer(
-        ModelInUse(
-            name=model.version,
-            version=row["version"],
-            kind=model.kind,
-            horizon_days=request.app.state.settings.horizon_days,
-            created_at=row["created_at"],
-            baseline=model.baseline,
-            weights=weights_of(model),
-            trained_on=_trained_on(card) if card else None,
-            holdout=_quality(card.holdout.get(model.kind)) if card else None,
-            holdout_before=_quality(card.holdout.get("in use")) if card else None,
-            last_training=_last_training(row["trained_at"], row["training"]),
-            matured=_matured(row),
-        )
+    return ModelInUse(
+        name=model.version,
+        version=row["version"],
+        kind=model.kind,
+        horizon_days=request.app.state.settings.horizon_days,
+        created_at=row["created_at"],
+        baseline=model.baseline,
+        weights=weights_of(model),
+        trained_on=_trained_on(card) if card else None,
+        holdout=_quality(card.holdout.get(model.kind)) if card else None,
+        holdout_before=_quality(card.holdout.get("in use")) if card else None,
+        last_training=_last_training(row["trained_at"], row["training"]),
+        matured=_matured(row),
     )
 
 

@@ -1,6 +1,6 @@
 """What the API is: one entry a route. The document at /openapi.json and the page at /docs come from this table."""
 
-from api import analytics, customers, erasing, examples, model, operate, shapes
+from api import analytics, customer, customers, erasing, examples, model, operate, shapes
 from api.openapi import Answer, Body, Operation, Parameter, Reference
 from api.paging import DEFAULT_LIMIT, HIGHEST_LIMIT
 from scoring.levels import NAMES
@@ -118,7 +118,7 @@ OPERATIONS = (
         "Show a customer",
         "Everything that is known of a customer: the risk and its reasons, counts by event, open matters, advice. "
         "`risk` and `advice` are `null` until the first score, a moment after the first event.",
-        {200: Answer("The customer", customers.Customer, examples.CUSTOMER)},
+        {200: Answer("The customer", customer.Customer, examples.CUSTOMER)},
         (*SECRET_KEY, *STRANGER, STORE),
         (EMAIL,),
     ),
@@ -142,7 +142,7 @@ OPERATIONS = (
         "Customers",
         "List a customer's events",
         "What the customer did, newest first.",
-        {200: Answer("A page of events", customers.Timeline, examples.TIMELINE)},
+        {200: Answer("A page of events", customer.Timeline, examples.TIMELINE)},
         (*SECRET_KEY, *STRANGER, PARAMETER, STORE),
         (EMAIL, _limit(100), CURSOR),
     ),
@@ -153,7 +153,7 @@ OPERATIONS = (
         "Customers",
         "Show how a risk moved",
         "The customer's risk over time, oldest first.",
-        {200: Answer("The risk over time", customers.RiskHistory, examples.RISK_HISTORY)},
+        {200: Answer("The risk over time", customer.RiskHistory, examples.RISK_HISTORY)},
         (*SECRET_KEY, *STRANGER, PARAMETER, STORE),
         (EMAIL, _moment("from", "Not before this time."), _moment("to", "Not after this time.")),
     ),

@@ -8,15 +8,19 @@ from starlette.responses import Response
 
 from api.customers import account_of, answer
 from api.errors import Refused
-from workers.warnings import read
+from workers.warnings import Found, read
 
 
 async def list_warnings(request: Request) -> Response:
     """`GET /api/v1/warnings`: the latest 100 of an account, and their counts by code within 7 days."""
-    account_id = await account_of(request)
+    return answer(await read_warnings(request, await account_of(request)))
+
+
+async def read_warnings(request: Request, account_id: int) -> Found:
+    """The warnings of an account. Raises Refused."""
     door = request.app.state.door
     try:
         await door.warnings.flush(door.redis)  # one's own at once; those of other processes within a second
-        return answer(await read(door.redis, account_id, datetime.now(UTC)))
+        return await read(door.redis, account_id, datetime.now(UTC))
     except (RedisError, OSError, TimeoutError):
         raise Refused("buffer_unavailable") from None

@@ -34,11 +34,11 @@ ORDER BY occurred_at DESC, event_key DESC
 LIMIT %(limit)s
 
 -- name: list_risk
-SELECT at, probability, level
+SELECT at, probability, level, rebuilt
 FROM (
-    SELECT customer_id, at, probability, level FROM risk_history
+    SELECT customer_id, at, probability, level, false AS rebuilt FROM risk_history
     UNION ALL
-    SELECT customer_id, at, probability, level FROM risk_rebuilt
+    SELECT customer_id, at, probability, level, true FROM risk_rebuilt
 ) AS risks
 WHERE customer_id = %(customer_id)s
   AND at >= coalesce(%(from)s::timestamptz, '-infinity') AND at <= coalesce(%(to)s::timestamptz, 'infinity')
