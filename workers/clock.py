@@ -12,7 +12,7 @@ import psycopg
 from redis import Redis
 from redis.exceptions import RedisError
 
-from workers import keys, nightly, outage_clock, rebuild, tickets
+from workers import keys, nightly, outage_clock, rebuild, retention, tickets
 from workers.buffer import forget_consumers
 from workers.lanes import LANES
 from workers.process import Process
@@ -61,13 +61,6 @@ def mirror_keys(process: Process) -> None:
     keys.mirror(process.connection(), process.redis)
 
 
-def prune_event_ids(process: Process) -> None:
-    """Forget event_ids that are too old to come again."""
-    parameters = {"days": process.settings.event_id_days, "limit": 10_000}
-    while not process.stopping.is_set() and process.connection().execute(sql("prune_event_ids"), parameters).rowcount:
-        pass
-
-
 def prune_consumers(process: Process) -> None:
     """Forget the consumers of workers that are gone."""
     for lane in LANES.values():
@@ -79,7 +72,7 @@ DUTIES = (
     Duty("call score", 1, call_score),
     Duty("mirror keys", 10, mirror_keys),
     Duty("prune consumers", 600, prune_consumers),
-    Duty("prune event_ids", 3600, prune_event_ids),
+    Duty("prune", 1, retention.prune),
     Duty("call rebuild", 5, rebuild.call),
     Duty("watch tracking", 60, outage_clock.watch),
     Duty("call nightly", 600, nightly.call),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import psycopg
 
-from workers import counters, erasure, tickets, volume
+from workers import counters, erasure, retention, tickets, volume
 from workers.buffer import Reader, Waiting
 from workers.lanes import LIVE, Lane
 from workers.outage import through_outages
@@ -168,6 +168,7 @@ def store_rows(connection: Connection, rows: Sequence[Row], rescore_seconds: flo
         if any(row.identified for row in distinct):
             cursor.execute(sql("claim_event_ids"))
             cursor.execute(sql("drop_seen_event_ids"))
+        retention.drop_pruned(cursor, distinct)
         cursor.execute(sql("store_incoming"), {"rescore_seconds": rescore_seconds})
         counted = cursor.fetchone()
     assert counted

@@ -44,6 +44,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     claim_seconds: Annotated[float, Meta(ge=1)] = 60.0
     rescore_seconds: Annotated[float, Meta(ge=0)] = 5.0
     event_id_days: Annotated[int, Meta(ge=1)] = 35
+    retention_days: Annotated[int, Meta(ge=1)] | None = None
+    rollup_retention_days: Annotated[int, Meta(ge=400)] | None = None  # training and rescoring look back a year
 
     @property
     def levels(self) -> Levels:
@@ -72,9 +74,16 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     if not settings.level_medium < settings.level_high < settings.level_critical:
         names = "WINDBACK_LEVEL_MEDIUM, WINDBACK_LEVEL_HIGH and WINDBACK_LEVEL_CRITICAL"
         raise SettingsError(f"{names} must rise in this order")
+    _check_retention(settings)
     _check_url(settings.database_url, "DATABASE_URL", ("postgresql://", "postgres://"))
     _check_url(settings.redis_url, "REDIS_URL", ("redis://", "rediss://", "unix://"))
     return settings
+
+
+def _check_retention(settings: Settings) -> None:
+    events, rollups = settings.retention_days, settings.rollup_retention_days
+    if rollups is not None and (events is None or events > rollups):
+        raise SettingsError(f"WINDBACK_RETENTION_DAYS must be set, and at most {rollups}: no event outlives its count")
 
 
 def _path(kind: type, value: str) -> Path:

@@ -4,7 +4,7 @@ import pytest
 from redis import Redis
 
 from tests.waiting import wait_until
-from tests.workers.events import count, event, push_events
+from tests.workers.events import event, push_events
 from workers import clock, ingest, tickets
 from workers.ingest import drain
 from workers.keys import MIRROR
@@ -54,18 +54,6 @@ def test_a_due_customer_gets_a_ticket(
     clock.call_score(process)
     clock.call_score(process)
     assert tickets.waiting(redis, "score") == 1
-
-
-def test_old_event_ids_are_forgotten(
-    process: Process, redis: Redis, connection: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
-    push_events(redis, event(event_id="old"), event(event_id="new"))
-    drain(process, LIVE)
-    old = "UPDATE event_ids SET received_at = now() - interval '36 days' WHERE event_key = %s"
-    connection.execute(old, connection.execute("SELECT min(event_key) FROM event_ids").fetchone())
-    clock.prune_event_ids(process)
-    assert count(connection, "event_ids") == 1
 
 
 def test_a_running_clock_does_its_duties_until_it_is_stopped(process: Process, redis: Redis) -> None:

@@ -82,7 +82,13 @@ CREATE TABLE event_ids (
     PRIMARY KEY (customer_id, event_key)
 );
 
-CREATE INDEX event_ids_received ON event_ids USING brin (received_at);
+-- What is left of events that were pruned: of each a fingerprint, so that it isn't stored again. See retention.sql.
+CREATE TABLE pruned (
+    customer_id uuid NOT NULL,
+    month date NOT NULL,
+    keys bigint[] NOT NULL,
+    PRIMARY KEY (customer_id, month)
+);
 
 -- What could not be stored, with its reason. customer_id is all zeros where it isn't known.
 CREATE TABLE dead_letters (

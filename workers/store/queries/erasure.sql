@@ -42,6 +42,8 @@ WITH gone_events AS (
     DELETE FROM event_ids WHERE customer_id = %(customer_id)s RETURNING 1
 ), gone_days AS (
     DELETE FROM customer_days WHERE customer_id = %(customer_id)s RETURNING 1
+), gone_fingerprints AS (
+    DELETE FROM pruned WHERE customer_id = %(customer_id)s
 ), gone_risks AS (
     DELETE FROM risk_history WHERE customer_id = %(customer_id)s RETURNING 1
 ), gone_rebuilt AS (

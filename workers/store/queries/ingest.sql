@@ -99,11 +99,3 @@ WHERE NOT EXISTS (
     SELECT FROM erasures WHERE customer_id = %(customer_id)s::uuid AND erased_at >= given.received_at
 )
 ON CONFLICT DO NOTHING
-
--- name: prune_event_ids
-DELETE FROM event_ids
-WHERE (customer_id, event_key) IN (
-    SELECT customer_id, event_key FROM event_ids
-    WHERE received_at < now() - %(days)s * interval '1 day'
-    LIMIT %(limit)s
-)

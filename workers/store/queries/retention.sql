@@ -1,0 +1,130 @@
+-- Pruning what is older than its retention: customer by customer, by the primary keys, a few rows at a time.
+
+-- name: next_customers
+SELECT customer_id::text FROM customers WHERE customer_id > %(after)s::uuid ORDER BY customer_id LIMIT %(limit)s
+
+-- Whoever stores old events holds this lock together with others, whoever prunes events holds it alone, for a moment:
+-- an event is either still there when it comes again, or among the pruned.
+-- name: join_pruning
+SELECT pg_advisory_xact_lock_shared(hashtextextended('windback pruning', 0))
+
+-- name: halt_storing_old
+SELECT pg_advisory_xact_lock(hashtextextended('windback pruning', 0))
+
+-- name: any_old_events
+SELECT EXISTS (
+    SELECT FROM unnest(%(customer_ids)s::uuid[]) AS given (customer_id)
+    CROSS JOIN LATERAL (
+        SELECT FROM events WHERE events.customer_id = given.customer_id AND occurred_at < %(before)s LIMIT 1
+    ) AS old
+)
+
+-- What stays of a pruned event is a fingerprint of 8 bytes, so that it isn't stored again.
+-- name: prune_events
+WITH old AS MATERIALIZED (
+    SELECT old.*
+    FROM unnest(%(customer_ids)s::uuid[]) AS given (customer_id)
+    CROSS JOIN LATERAL (
+        SELECT customer_id, occurred_at, event_key FROM events
+        WHERE events.customer_id = given.customer_id AND occurred_at < %(before)s
+        ORDER BY occurred_at, event_key
+        LIMIT %(limit)s
+        FOR UPDATE SKIP LOCKED
+    ) AS old
+    LIMIT %(limit)s
+), gone AS (
+    DELETE FROM events USING old
+    WHERE events.customer_id = old.customer_id AND events.occurred_at = old.occurred_at
+      AND events.event_key = old.event_key
+    RETURNING events.customer_id, events.occurred_at, events.event_key
+), noted AS (
+    INSERT INTO pruned AS known (customer_id, month, keys)
+    SELECT customer_id, date_trunc('month', occurred_at)::date AS month,
+           array_agg(event_key # (extract(epoch FROM occurred_at) * 1000000)::bigint)
+    FROM gone
+    GROUP BY customer_id, month
+    ORDER BY customer_id, month
+    ON CONFLICT (customer_id, month) DO UPDATE SET keys = known.keys || excluded.keys
+)
+SELECT count(*) FROM gone
+
+-- name: drop_pruned
+DELETE FROM incoming
+USING (
+    SELECT DISTINCT customer_id,
+           date_trunc('month', 'epoch'::timestamptz + occurred_us * '1 microsecond'::interval)::date AS month
+    FROM incoming
+) AS sent
+CROSS JOIN LATERAL (
+    SELECT unnest(keys) AS key FROM pruned
+    WHERE pruned.customer_id = sent.customer_id AND pruned.month = sent.month
+    OFFSET 0
+) AS known
+WHERE incoming.customer_id = sent.customer_id AND incoming.event_key # incoming.occurred_us = known.key
+
+-- name: prune_event_ids
+WITH old AS MATERIALIZED (
+    SELECT old.*
+    FROM unnest(%(customer_ids)s::uuid[]) AS given (customer_id)
+    CROSS JOIN LATERAL (
+        SELECT customer_id, event_key FROM event_ids
+        WHERE event_ids.customer_id = given.customer_id AND received_at < %(before)s
+        LIMIT %(limit)s
+        FOR UPDATE SKIP LOCKED
+    ) AS old
+    LIMIT %(limit)s
+)
+DELETE FROM event_ids USING old
+WHERE event_ids.customer_id = old.customer_id AND event_ids.event_key = old.event_key
+
+-- The last day of each event stays: it tells what a customer's state is.
+-- name: prune_days
+WITH old AS MATERIALIZED (
+    SELECT old.*
+    FROM unnest(%(customer_ids)s::uuid[]) AS given (customer_id)
+    CROSS JOIN LATERAL (
+        SELECT customer_id, day, event, detail FROM customer_days AS days
+        WHERE days.customer_id = given.customer_id AND day < %(before)s
+          AND EXISTS (
+              SELECT FROM customer_days AS later
+              WHERE later.customer_id = days.customer_id AND later.event = days.event AND later.day > days.day
+          )
+        LIMIT %(limit)s
+        FOR UPDATE OF days SKIP LOCKED
+    ) AS old
+    LIMIT %(limit)s
+)
+DELETE FROM customer_days AS days USING old
+WHERE days.customer_id = old.customer_id AND days.day = old.day AND days.event = old.event AND days.detail = old.detail
+
+-- Fingerprints are of no use where no count is left that an event could be added to.
+-- name: prune_fingerprints
+DELETE FROM pruned
+WHERE customer_id = ANY (%(customer_ids)s::uuid[]) AND month < date_trunc('month', %(before)s::timestamptz)
+  AND NOT EXISTS (
+      SELECT FROM customer_days AS days
+      WHERE days.customer_id = pruned.customer_id AND day >= month AND day < month + interval '1 month'
+  )
+
+-- name: prune_risk_history
+WITH old AS MATERIALIZED (
+    SELECT old.*
+    FROM unnest(%(customer_ids)s::uuid[]) AS given (customer_id)
+    CROSS JOIN LATERAL (
+        SELECT customer_id, at FROM risk_history
+        WHERE risk_history.customer_id = given.customer_id AND at < %(before)s
+        LIMIT %(limit)s
+        FOR UPDATE SKIP LOCKED
+    ) AS old
+    LIMIT %(limit)s
+)
+DELETE FROM risk_history USING old WHERE risk_history.customer_id = old.customer_id AND risk_history.at = old.at
+
+-- name: prune_risk_rebuilt
+DELETE FROM risk_rebuilt WHERE customer_id = ANY (%(customer_ids)s::uuid[]) AND at < %(before)s
+
+-- name: prune_dead_letters
+DELETE FROM dead_letters
+WHERE (customer_id, dead_letter_id) IN (
+    SELECT customer_id, dead_letter_id FROM dead_letters WHERE received_at < %(before)s LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
