@@ -12,6 +12,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from api import analytics, customer, customers, docs, erasing, metrics, model, operate, warnings
+from api.dashboard.forms import FormRefused
+from api.dashboard.page import on_form_refused, or_page
+from api.dashboard.routes import ROUTES as PAGES
 from api.door import Door
 from api.errors import Refused, on_error, on_http_exception, on_refused
 from api.headers import SecurityHeaders
@@ -57,9 +60,15 @@ def create_app(settings: Settings) -> Starlette:
             Route("/readyz", operate.readyz, methods=["GET"]),
             Route("/metrics", metrics.metrics, methods=["GET"]),
             *docs.ROUTES,
+            *PAGES,
         ],
         middleware=[Middleware(SecurityHeaders)],
-        exception_handlers={Refused: on_refused, HTTPException: on_http_exception, Exception: on_error},
+        exception_handlers={
+            Refused: or_page(on_refused),
+            HTTPException: or_page(on_http_exception),
+            FormRefused: on_form_refused,
+            Exception: or_page(on_error),
+        },
         lifespan=lifespan,
     )
 

@@ -16,33 +16,14 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
 
+from api.assets import REVALIDATE, STATIC, Static, asset, policy
 from api.describe import fields, kind
 from api.errors import CODES
 from api.openapi import document
 from api.reference import REFERENCE
 
 HERE = Path(__file__).parent
-POLICY = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; " + (
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-REVALIDATE = "no-cache"
-FOR_EVER = "public, max-age=31536000, immutable"
-
-
-class Static(StaticFiles):
-    """The files of the package's pages. One that is asked for by its version, `?v=…`, never changes."""
-
-    def __init__(self) -> None:
-        super().__init__(directory=HERE / "static")
-
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        response = await super().get_response(path, scope)
-        versioned = scope["query_string"].startswith(b"v=")
-        response.headers["Cache-Control"] = FOR_EVER if versioned else REVALIDATE
-        return response
 
 
 async def openapi(request: Request) -> Response:
@@ -52,7 +33,7 @@ async def openapi(request: Request) -> Response:
 
 async def docs(request: Request) -> Response:
     """`GET /docs`: the page."""
-    headers = {"content-type": "text/html; charset=utf-8", "Content-Security-Policy": POLICY}
+    headers = {"content-type": "text/html; charset=utf-8", "Content-Security-Policy": policy()}
     return _cached(request, *_page(), headers)
 
 
@@ -63,7 +44,7 @@ async def helper(request: Request) -> Response:
 
 @cache
 def _helper() -> tuple[bytes, str]:
-    body = (HERE / "static" / "windback.js").read_bytes()
+    body = (STATIC / "windback.js").read_bytes()
     return body, _tag(body)
 
 
@@ -90,7 +71,7 @@ def _page() -> tuple[bytes, str]:
     page = environment.get_template("docs.html").render(
         document=described,
         codes=CODES,
-        asset=_asset,
+        asset=asset,
         curl=_curl,
         fields=lambda schema: list(fields(schema, components)),
         kind=lambda schema: kind(schema, components),
@@ -100,11 +81,6 @@ def _page() -> tuple[bytes, str]:
 
 def _tag(body: bytes) -> str:
     return f'"{hashlib.sha256(body).hexdigest()[:16]}"'
-
-
-def _asset(name: str) -> str:
-    version = hashlib.sha256((HERE / "static" / name).read_bytes()).hexdigest()[:8]
-    return f"/static/{name}?v={version}"
 
 
 def _code(text: str) -> Markup:

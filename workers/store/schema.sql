@@ -190,6 +190,17 @@ CREATE TABLE outages (
     PRIMARY KEY (account_id, began_at)
 );
 
+-- What the dashboard's sessions are signed with; and those that somebody signed out of before they expired.
+CREATE TABLE signing_secrets (
+    name text PRIMARY KEY,
+    secret bytea NOT NULL
+);
+
+CREATE TABLE ended_sessions (
+    session_id text PRIMARY KEY,
+    expires_at timestamptz NOT NULL
+);
+
 -- Who has applied what.
 CREATE TABLE schema_migrations (
     version integer PRIMARY KEY,

@@ -1,0 +1,11 @@
+"""The pages, by address."""
+
+from starlette.routing import Route
+
+from api.dashboard import overview, signing
+
+ROUTES = (
+    Route("/", overview.overview, methods=["GET"], include_in_schema=False),
+    Route("/sign-in", signing.sign_in, methods=["GET", "POST"], include_in_schema=False),
+    Route("/sign-out", signing.sign_out, methods=["POST"], include_in_schema=False),
+)

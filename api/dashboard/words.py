@@ -1,0 +1,118 @@
+"""What templates say things with. Filters and functions:
+
+| in a template | gives |
+|---|---|
+| `{{ moment \\| ago }}` | `<time>`: "2 hours ago", the exact time on hover; "never" for none |
+| `{{ moment \\| day }}` | `<time>`: "12 Nov 2026" |
+| `{{ 12345 \\| number }}` | 12,345 |
+| `{{ 0.634 \\| percent }}`, `{{ 0.634 \\| percent(1) }}` | 63 %, 63.4 % |
+| `{{ seconds \\| span }}` | 0.4 s, 12 s, 3 min, 5 h, 2 days |
+| `{{ 3 \\| count("customer") }}` | 3 customers |
+| `{{ text \\| said }}` | text of strangers: apart from the direction of what is around it, cut at 200 characters |
+| `{{ email \\| path }}` | escaped for a path: `href="/customers/{{ email \\| path }}"` |
+| `{{ asset("dashboard.css") }}` | the address of a file of `api/static` |
+| `{{ with_query(sort="email", cursor=none) }}` | this page's address, with its query changed so |
+
+`parts.html` has macros: `badge(level)`, `empty(title)`, `pager(next_cursor)`, `copied(text)`.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import jinja2
+from markupsafe import Markup
+
+from api.assets import asset
+
+LONGEST = 200
+STEPS = ((86400 * 365, "year"), (86400 * 30, "month"), (86400, "day"), (3600, "hour"), (60, "minute"))
+NO_BREAK = "\u00a0"
+_TIME = Markup('<time datetime="{}" title="{}">{}</time>')
+
+
+def ago(moment: datetime | None, now: datetime | None = None) -> Markup | str:
+    """How long ago (or in how long) a time is, with the exact one on hover."""
+    if moment is None:
+        return "never"
+    seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
+    words = _rounded(abs(seconds))
+    if words is None:
+        return _time(moment, "just now")
+    return _time(moment, f"{words} ago" if seconds > 0 else f"in {words}")
+
+
+def day(moment: datetime | None) -> Markup | str:
+    """The day of a time (UTC), with the exact one on hover."""
+    return "never" if moment is None else _time(moment, f"{moment.astimezone(UTC):%-d %b %Y}".replace(" ", NO_BREAK))
+
+
+def number(value: float) -> str:
+    """A number with its thousands apart."""
+    return f"{value:,.0f}"
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """A share, 0 to 1, in percent."""
+    return f"{share * 100:.{digits}f}{NO_BREAK}%"
+
+
+def span(seconds: float) -> str:
+    """A duration."""
+    if seconds < 10:
+        return f"{seconds:.1f}{NO_BREAK}s"
+    for size, unit, most in ((1, "s", 120), (60, "min", 7200), (3600, "h", 172_800)):
+        if seconds < most:
+            return f"{seconds / size:.0f}{NO_BREAK}{unit}"
+    return f"{seconds / 86400:.0f}{NO_BREAK}days"
+
+
+def count(n: int, noun: str) -> str:
+    """So many of something: 1 customer, 2,000 customers."""
+    return f"{n:,}{NO_BREAK}{noun}" if n == 1 else f"{n:,}{NO_BREAK}{noun}s"
+
+
+def said(text: object, longest: int = LONGEST) -> Markup:
+    """Text of strangers. The whole of it (or the first of it, where it is enormous) on hover, if it was cut."""
+    whole = str(text)
+    if len(whole) <= longest:
+        return Markup("<bdi>{}</bdi>").format(whole)
+    return Markup('<bdi title="{}">{}…</bdi>').format(whole[: longest * 5], whole[:longest])
+
+
+def path(text: str) -> str:
+    """Text as a part of a path; `@` stays readable."""
+    return quote(text, safe="@")
+
+
+def environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
+    """Templates that know all of this."""
+    made = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    filters = (ago, day, number, percent, span, count, said, path)
+    made.filters.update({one.__name__: one for one in filters})
+    made.globals.update(asset=asset, with_query=with_query)
+    return made
+
+
+@jinja2.pass_context
+def with_query(context: jinja2.runtime.Context, **changes: str | None) -> str:
+    """The address of this page with its query changed; `None` takes a parameter out."""
+    query: Mapping[str, Any] = {**context["request"].query_params, **changes}
+    words = urlencode({name: value for name, value in query.items() if value not in (None, "")})
+    return f"{context['request'].url.path}{'?' if words else ''}{words}"
+
+
+def _time(moment: datetime, words: str) -> Markup:
+    moment = moment.astimezone(UTC)
+    return _TIME.format(f"{moment:%Y-%m-%dT%H:%M:%SZ}", f"{moment:%Y-%m-%d %H:%M:%S} UTC", words)
+
+
+def _rounded(seconds: float) -> str | None:
+    for size, unit in STEPS:
+        if seconds >= size:
+            n = int(seconds // size)
+            return f"{n} {unit}{'' if n == 1 else 's'}"
+    return None

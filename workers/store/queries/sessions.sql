@@ -1,0 +1,25 @@
+-- The dashboard's sessions.
+
+-- What they are signed with: made by whoever asks first, the same for all.
+-- name: signing_secret
+INSERT INTO signing_secrets AS kept (name, secret) VALUES (%(name)s, %(secret)s)
+ON CONFLICT (name) DO UPDATE SET secret = kept.secret
+RETURNING secret
+
+-- The secret key that somebody signs in with.
+-- name: find_secret_key
+SELECT key_id FROM api_keys WHERE hash = %(hash)s AND revoked_at IS NULL AND NOT publishable
+
+-- A session lasts while its key does, and until somebody signs out of it.
+-- name: find_session
+SELECT account_id, accounts.name AS account, hint
+FROM api_keys JOIN accounts USING (account_id)
+WHERE key_id = %(key_id)s AND revoked_at IS NULL
+  AND NOT EXISTS (SELECT FROM ended_sessions WHERE session_id = %(session_id)s)
+
+-- name: end_session
+WITH forgotten AS (DELETE FROM ended_sessions WHERE expires_at < now())
+INSERT INTO ended_sessions (session_id, expires_at)
+VALUES (%(session_id)s, now() + %(seconds)s * interval '1 second')
+ON CONFLICT (session_id) DO UPDATE SET expires_at = excluded.expires_at
+RETURNING session_id
