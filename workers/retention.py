@@ -9,7 +9,7 @@ until the counts of its month are pruned too: an import that is run again adds n
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -126,7 +126,7 @@ def _prune_some(connection: Connection, query: str, ids: Ids, moment: datetime) 
     return connection.execute(sql(query), {"customer_ids": ids, "before": moment, "limit": ROWS}).rowcount == ROWS
 
 
-def drop_pruned(cursor: Cursor[Any], rows: Sequence[Row]) -> None:
+def drop_pruned(cursor: Cursor[Any], rows: Collection[Row]) -> None:
     """Within a transaction that stores, once `incoming` is filled: leave out what was stored once and then pruned."""
     if rows and min(map(attrgetter("occurred_us"), rows)) < (time.time() - RECENT_SECONDS) * 1_000_000:
         cursor.execute(sql("join_pruning"))

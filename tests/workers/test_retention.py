@@ -12,7 +12,7 @@ from tests.waiting import wait_until
 from tests.workers.events import count, event, push_events
 from workers import clock, deadletters, ingest, rescore, retention
 from workers.ingest import Outcome, drain
-from workers.lanes import HISTORY
+from workers.lanes import HISTORY, LIVE
 from workers.process import Process
 from workers.rescore import rescore_due
 from workers.settings import Settings, SettingsError, load
@@ -221,7 +221,7 @@ def test_pruning_waits_for_who_stores_old_events_and_for_nobody_else(
         wait_until(lambda: _somebody_waits(connection))
         live = Process(process.settings, process.redis)
         push_events(live.redis, event(), event(event_id="a"))
-        assert drain(live, clock.LANES["live"]).stored == 2
+        assert drain(live, LIVE).stored == 2
         live.disconnect()
     pruner.join()
     assert ages(connection, "events", "occurred_at") == [0, 0]
