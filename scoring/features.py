@@ -17,6 +17,7 @@ import numpy as np
 
 from scoring.history import CUSTOM_HALF_LIFE, EVENT, PLAN, SIGNAL_HALF_LIFE, USES, History, Signal
 from scoring.prior import days, no_return, rates
+from scoring.reach import LOOK_BACK
 from scoring.rollup import Floats
 
 Reader = Callable[[History, float | Floats, float], Floats]
@@ -60,16 +61,21 @@ def read(feature: str, history: History, at: float | Floats, horizon_days: float
 
 def activity(history: History, at: float | Floats, horizon_days: float) -> Floats:
     """The day-one formula's log-odds at the last engagement, or at the first event of who has never engaged."""
-    tenure = days(history.last_active, history.first)
+    tenure = _known(history)
     return no_return(history.active, tenure, np.zeros(len(tenure)), horizon_days)
 
 
 def silence(history: History, at: float | Floats, horizon_days: float) -> Floats:
     """What the time since then has added to those log-odds; never below 0."""
-    tenure = days(history.last_active, history.first)
+    tenure = _known(history)
     since = days(at, np.where(np.isnan(history.last_active), history.first, history.last_active))
     now = no_return(history.active, tenure, since, horizon_days)
     return np.maximum(now - activity(history, at, horizon_days), 0.0)
+
+
+def _known(history: History) -> Floats:
+    """Days up to the last engagement of which it is known whether they were active."""
+    return np.minimum(days(history.last_active, history.first), LOOK_BACK)
 
 
 def ticket_waiting(history: History, at: float | Floats, horizon_days: float) -> Floats:
@@ -101,7 +107,7 @@ def cadence(history: History, at: float | Floats, horizon_days: float) -> Floats
 
 def trend(history: History, at: float | Floats, horizon_days: float) -> Floats:
     """log of the rate of active days in the last week or so over that of the last quarter, at the last engagement."""
-    rate = rates(history.active, days(history.last_active, history.first))
+    rate = rates(history.active, _known(history))
     return np.asarray(np.log(rate[:, 0] / rate[:, -1]))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoring.events import ENGAGEMENT, MAX_DAILY_COUNT, NPS_SCORES, RECOGNISED
+from scoring.reach import within_reach
 from scoring.reduce import SPAN, Index, by_owner, distinct, median_gap, ranks, running
 from scoring.rollup import DAY, Floats, Ints, Rollup
 
@@ -53,7 +54,7 @@ class History:
     last_active: Floats  # last engagement
     last_login: Floats
     active: Floats  # (customers, 3): decayed active days by half-life, as of the last engagement
-    active_days: Floats  # distinct days with engagement, ever
+    active_days: Floats  # distinct days with engagement, in reach
     recent_days: Floats  # … in the last 30 days
     cadence: Floats  # median days from active day to active day; NaN below two
     breadth: Floats  # decayed number of distinct features used
@@ -87,13 +88,15 @@ def history_of(rollup: Rollup, now: float | Floats, asked: Collection[str] = ())
 
     The rollup must hold nothing later than `now` (`Rollup.until`, `Rollup.at`).
     """
+    first = _earliest(rollup)
+    rollup = within_reach(rollup, [name.removeprefix(EVENT) for name in asked if name.startswith(EVENT)])
     engagement = _is(rollup, ENGAGEMENT)[rollup.event]
     engaged, others = rollup.where(engagement, "day", "value", "last_at"), rollup.where(~engagement)
     used = rollup.where(_named_use(rollup), "detail", "n", "last_at")
     last_active, plan = _latest(engaged), _plan(rollup)
     today = np.broadcast_to(np.asarray(now) // DAY, (rollup.customers,))
     return History(
-        first=np.fmin(_earliest(engaged), _earliest(others)),
+        first=first,
         last_active=last_active,
         last_login=_latest(rollup.where(_is(rollup, ("login",))[rollup.event], "last_at")),
         **_activity(engaged, today),

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scoring.events import ENGAGEMENT
 from scoring.history import cadence_of, days_of
 from scoring.metrics import Labels
+from scoring.reach import within_reach
 from scoring.rollup import DAY, Floats, Rollup
 from scoring.states import patience
 
@@ -63,7 +64,7 @@ class Times:
 def at_risk(rollup: Rollup, at: float) -> NDArray[np.intp]:
     """The customers who are active at an instant (epoch seconds): silent for no longer than is usual for them."""
     engaged = np.array([name in ENGAGEMENT for name in rollup.names], dtype=bool)[rollup.event]
-    rows = rollup.where(engaged & (rollup.last_at <= at))
+    rows = within_reach(rollup.where(engaged & (rollup.last_at <= at)))
     last = np.full(rollup.customers, -np.inf)
     np.maximum.at(last, rows.customer, rows.last_at)
     return np.flatnonzero(at - last <= patience(cadence_of(rows)) * DAY)

@@ -6,6 +6,8 @@ from typing import Final
 import msgspec
 
 from scoring.facts import Facts, count, date, duration
+from scoring.reach import LOOK_BACK
+from scoring.rollup import DAY
 
 TOP: Final = 3  # a direction
 WORTH_SAYING: Final = 0.5  # percentage points
@@ -45,7 +47,9 @@ def _activity(facts: Facts) -> str:
     if facts.last_active is None:
         return "No login or feature used yet"
     if not facts.recent_days:
-        return f"Active on {count(facts.active_days, 'day')} in all, the last on {date(facts.last_active, facts.now)}"
+        all_known = facts.first is None or facts.last_active - facts.first <= LOOK_BACK * DAY
+        span = "in all, the last on" if all_known else "in the year up to"
+        return f"Active on {count(facts.active_days, 'day')} {span} {date(facts.last_active, facts.now)}"
     window = max(facts.recent_days, min(30, int(facts.days_since(facts.first)) + 1))
     return f"Active on {facts.recent_days} of the last {count(window, 'day')}"
 

@@ -2,11 +2,13 @@
 object a row."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scoring.events import ENGAGEMENT
+from scoring.reach import LASTING
 from scoring.rollup import Codes, Rollup
 from workers.store import Connection, sql
 
@@ -14,10 +16,20 @@ HEADER_BYTES: Final = 20  # of a binary array of one dimension
 SINCE_2000: Final = 946_684_800_000_000  # microseconds from 1970 to where Postgres begins to count
 
 
-def read_rollup(connection: Connection, customer_ids: Sequence[str]) -> Rollup:
-    """What these customers did, numbered in the order given."""
-    parameters = {"customer_ids": list(customer_ids)}
-    row = connection.execute(sql("read_days"), parameters, binary=True).fetchone()
+class Reach(NamedTuple):
+    """How many days before the last engagement are looked at, and which custom events whenever they were."""
+
+    days: int
+    asked: list[str]
+
+
+def read_rollup(connection: Connection, customer_ids: Sequence[str], reach: Reach | None = None) -> Rollup:
+    """What these customers did, numbered in the order given: all of it, or what is in reach of a risk."""
+    parameters: dict[str, Any] = {"customer_ids": list(customer_ids)}
+    if reach:
+        parameters |= {"reach": reach.days, "engagement": list(ENGAGEMENT), "lasting": [*LASTING, *reach.asked]}
+    query = sql("read_days_in_reach" if reach else "read_days")
+    row = connection.execute(query, parameters, binary=True).fetchone()
     if row is None or row[0] is None:
         return Rollup.from_rows(len(customer_ids), ())
     customer, day, n, value, last_at, words = row

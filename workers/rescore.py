@@ -4,15 +4,19 @@ import logging
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from math import ceil
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
+from scoring.history import EVENT
 from scoring.model import Model
-from scoring.pauses import bridged
+from scoring.pauses import Pause, bridged
+from scoring.reach import LOOK_BACK
+from scoring.rollup import DAY
 from scoring.score import STATES, Scores, score
-from workers.days import read_rollup
+from workers.days import Reach, read_rollup
 from workers.outage import through_outages
 from workers.outage_clock import pauses_of
 from workers.process import Process
@@ -32,7 +36,7 @@ class Due(NamedTuple):
     customer_id: str
     account_id: int
     now: float
-    level: str | None
+    first_seen: float
 
 
 def drain(process: Process) -> int:
@@ -69,7 +73,7 @@ def _rescore(process: Process, connection: Connection, due: Sequence[Due], model
     now, settings = due[0].now, process.settings
     ids = [customer.customer_id for customer in due]
     pauses, stale = pauses_of(connection, due[0].account_id, now)
-    rollup, instants = bridged(read_rollup(connection, ids), pauses, now)
+    rollup, instants = bridged(read_rollup(connection, ids, _reach(due, model, pauses)), pauses, now)
     for instant in sorted(set(instants.tolist())):  # as a rule this is now, for all
         chosen = np.flatnonzero(instants == instant)
         known = rollup if len(chosen) == len(ids) else rollup.at(chosen, instants[chosen])
@@ -79,6 +83,14 @@ def _rescore(process: Process, connection: Connection, due: Sequence[Due], model
         with connection.cursor() as cursor:
             cursor.execute(sql("write_scores"), {**columns, "rescore_at": due_at, "stale_input": stale})
     log.info("rescored", extra={"customers": len(ids), "rollup_rows": len(rollup.customer)})
+
+
+def _reach(due: Sequence[Due], model: Model, pauses: Sequence[Pause]) -> Reach | None:
+    """What is read of histories that are longer than a risk looks back; pauses move engagement later."""
+    days = LOOK_BACK + sum(ceil((pause.ended - pause.began) / DAY) for pause in pauses)
+    if all(customer.first_seen > customer.now - days * DAY for customer in due):
+        return None
+    return Reach(days, [name.removeprefix(EVENT) for name in model.features if name.startswith(EVENT)])
 
 
 def _columns(process: Process, ids: Sequence[str], now: float, scores: Scores, model: Model) -> dict[str, Any]:

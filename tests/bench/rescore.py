@@ -2,9 +2,10 @@
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
+from statistics import median
 
 from scoring.rollup import DAY, Rollup, Row
 from scoring.score import score
@@ -19,6 +20,7 @@ CUSTOMERS = stream.CUSTOMERS
 DAYS = 60
 ACTIVE_SHARE = 0.4
 FULL = "bench_rollup"
+ROUNDS_OF_ONE = 50
 
 
 def run(world: World) -> list[Line]:
@@ -31,6 +33,7 @@ def run(world: World) -> list[Line]:
             _fill(connection, rows)
         runs = {"memory": partial(_memory, rollups, now), "postgres": partial(_postgres, world)}
         found = interleaved(runs, world.rounds)
+        few, many = interleaved({"sizes": partial(_sizes, world)}, world.rounds)["sizes"]
     return [
         Line(
             f"rescore: scoring alone, {len(rows) // CUSTOMERS} rows each",
@@ -40,6 +43,7 @@ def run(world: World) -> list[Line]:
             "goal 20,000",
         ),
         Line("rescore: from Postgres and back", found["postgres"][0], "customers/s", None, "goal 5,000"),
+        Line("rescore: one customer of a million events, and of ten", many, "ms", few, "at most 1.5"),
     ]
 
 
@@ -58,6 +62,47 @@ def _postgres(world: World) -> list[float]:
             assert scored == CUSTOMERS
 
         return per_second(CUSTOMERS, work)
+
+
+def _sizes(world: World) -> list[float]:
+    """Milliseconds for one customer of ten events, and for one of a million in three years: medians, in turn."""
+    ids = [customer_id(1, name) for name in ("ten@example.com", "million@example.com")]
+    now = time.time()
+    took: tuple[list[float], list[float]] = ([], [])
+    with world.database() as url, world.process(url) as process:
+        connection = process.connection()
+        _add(connection, ids[0], "ten@example.com", ((ago, "login", "", 1) for ago in range(10)), now)
+        _add(connection, ids[1], "million@example.com", _million(), now)
+        connection.execute("VACUUM ANALYZE")
+        for _ in range(ROUNDS_OF_ONE):
+            for id_, times in zip(ids, took, strict=True):
+                connection.execute("UPDATE customers SET rescore_at = now() WHERE customer_id = %s", [id_])
+                start = time.perf_counter()
+                assert rescore.rescore_due(process) == 1
+                times.append((time.perf_counter() - start) * 1000)
+    return [median(times) for times in took]
+
+
+def _million() -> Iterator[tuple[int, str, str, int]]:
+    """(days ago, event, detail, n): logins and three features on every day of three years."""
+    for ago in range(3 * 365):
+        yield ago, "login", "", 229
+        yield from ((ago, "feature_used", feature, 229) for feature in stream.FEATURES[:3])
+
+
+def _add(connection: Connection, id_: str, email: str, rows: Iterable[tuple[int, str, str, int]], now: float) -> None:
+    rows = list(rows)
+    connection.execute(
+        """
+        INSERT INTO customers (customer_id, account_id, email, first_seen, last_seen, rescore_at)
+        VALUES (%s, 1, %s, now() - %s * interval '1 day', now(), 'infinity')
+        """,
+        [id_, email, max(row[0] for row in rows)],
+    )
+    with connection.cursor() as cursor, cursor.copy("COPY customer_days FROM STDIN") as copy:
+        for ago, event, detail, n in rows:
+            moment = datetime.fromtimestamp(now - ago * DAY, UTC)
+            copy.write_row((id_, moment.date(), event, detail, n, 0.0, moment, "pro"))
 
 
 def _rows(now: float) -> Iterator[Row]:

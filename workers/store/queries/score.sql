@@ -1,5 +1,5 @@
 -- name: take_due
-SELECT customer_id::text, account_id, extract(epoch FROM now())::float8, level
+SELECT customer_id::text, account_id, extract(epoch FROM now())::float8, extract(epoch FROM first_seen)::float8
 FROM customers
 WHERE rescore_at <= now()
 ORDER BY rescore_at
@@ -16,7 +16,32 @@ SELECT array_send(array_agg(given.number::integer - 1)), array_send(array_agg(da
        string_agg(event || E'\x1f' || detail || E'\x1f' || coalesce(plan, ''), E'\n')
 FROM unnest(%(customer_ids)s::uuid[]) WITH ORDINALITY AS given (customer_id, number)
 CROSS JOIN LATERAL (  -- OFFSET keeps it a look-up for each customer, however large the table
-    SELECT * FROM customer_days WHERE customer_days.customer_id = given.customer_id OFFSET 0
+    SELECT * FROM customer_days AS days WHERE days.customer_id = given.customer_id OFFSET 0
+) AS days
+
+-- The same for long histories: of engagement the very first day, and what is no more than `reach` days before the last.
+-- name: read_days_in_reach
+SELECT array_send(array_agg(given.number::integer - 1)), array_send(array_agg(day - '1970-01-01'::date)),
+       array_send(array_agg(n)), array_send(array_agg(value)), array_send(array_agg(last_at)),
+       string_agg(event || E'\x1f' || detail || E'\x1f' || coalesce(plan, ''), E'\n')
+FROM unnest(%(customer_ids)s::uuid[]) WITH ORDINALITY AS given (customer_id, number)
+CROSS JOIN LATERAL (
+    SELECT min(day) AS first_day, coalesce((
+        SELECT day FROM customer_days AS days
+        WHERE days.customer_id = given.customer_id AND event = ANY (%(engagement)s::text[])
+        ORDER BY day DESC LIMIT 1
+    ), max(day)) - %(reach)s::integer AS since
+    FROM customer_days AS days WHERE days.customer_id = given.customer_id
+) AS known
+CROSS JOIN LATERAL (
+    SELECT * FROM customer_days AS days WHERE days.customer_id = given.customer_id AND day >= since
+    UNION ALL
+    SELECT * FROM customer_days AS days
+    WHERE days.customer_id = given.customer_id AND day < since AND event = ANY (%(lasting)s::text[])
+    UNION ALL
+    SELECT * FROM customer_days AS days
+    WHERE days.customer_id = given.customer_id AND day < since AND day = first_day AND event <> ALL (%(lasting)s::text[])
+    OFFSET 0
 ) AS days
 
 -- name: write_scores
