@@ -89,7 +89,7 @@ def check(page: Page, url: str, path: str) -> None:
         page.goto(url + path)
         assert watch.violations() == []
         for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.emulate_media(color_scheme=scheme)
             check_access(page)
         check_width(page, 375)
         check_width(page, 1440)
