@@ -13,6 +13,7 @@ import psycopg
 from api.backtest import backtest
 from api.commands import data_dir_option, first_line, found_servers
 from api.deadletters import dead_letters
+from api.demo.command import demo
 from api.embedded import EmbeddedError, servers
 from api.erasing import customers
 from api.importing import import_command
@@ -34,6 +35,7 @@ def main() -> None:
 main.add_command(up)
 main.add_command(backtest)
 main.add_command(import_command)
+main.add_command(demo)
 main.add_command(train)
 main.add_command(models_group)
 main.add_command(dead_letters)

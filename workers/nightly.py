@@ -14,7 +14,7 @@ from redis import Redis
 from rq import Queue
 
 from scoring.rollup import DAY
-from workers import learn
+from workers import learn, rebuild
 from workers.learn import Account
 from workers.mature import mature
 from workers.process import Process
@@ -35,7 +35,10 @@ KILL_SECONDS = 5.0
 
 
 def call(process: Process) -> None:
-    """A job where an account's turn has come: a duty of the clock."""
+    """A job where an account's turn has come: a duty of the clock. It waits while history comes in, lest an account
+    spend its turn on half of an import."""
+    if rebuild.pending(process):
+        return
     if waiting(process.connection(), process.redis, process.settings.horizon_days):
         Queue("score", connection=process.redis, serializer="json").enqueue(
             "workers.jobs.nightly", description="nightly", result_ttl=0, failure_ttl=FAILURE_TTL_SECONDS

@@ -44,11 +44,20 @@ class Rebuild(NamedTuple):
 
 def call(process: Process) -> None:
     """A job where history has arrived and no more of it waits: a duty of the clock."""
-    row = process.connection().execute(sql("any_rebuild")).fetchone()
-    if row and row[0] and not process.redis.xlen(HISTORY.stream) and not tickets.waiting(process.redis, HISTORY.queue):
+    if (
+        pending(process)
+        and not process.redis.xlen(HISTORY.stream)
+        and not tickets.waiting(process.redis, HISTORY.queue)
+    ):
         Queue(HISTORY.queue, connection=process.redis, serializer="json").enqueue(
             "workers.jobs.rebuild", description="rebuild", result_ttl=0, failure_ttl=tickets.FAILURE_TTL_SECONDS
         )
+
+
+def pending(process: Process) -> bool:
+    """Whether history has come in whose past is not rebuilt yet."""
+    row = process.connection().execute(sql("any_rebuild")).fetchone()
+    return bool(row and row[0])
 
 
 def drain(process: Process) -> None:

@@ -1,0 +1,188 @@
+"""`windback demo`: the simulated company into a running service, through its API, and out again.
+
+Run again it adds nothing on the same day, and what has happened since on a later one.
+"""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
+
+import click
+
+from api.client import CONNECTIONS, Client, ServiceFailed, found, service_options
+from api.demo.company import CUSTOMERS, SEED, Company, Customer, begun, customers, events, signed_up
+from api.demo.life import DAY
+from api.demo.words import DOMAIN, address
+from api.eventfiles import Line
+from api.importing import results
+
+PAGE = 1000  # customers
+ADDRESSES = 100_000  # that are looked for
+STORED_SECONDS = 180.0
+POLL_SECONDS = 0.5
+
+
+class Listed(NamedTuple):
+    """A demo customer as the service knows it; times in epoch seconds."""
+
+    email: str
+    first_seen: float
+    last_seen: float
+    scored: bool
+
+
+class Stranger(Exception):
+    """The demo customers that are there did not come from this company. `windback demo --remove` removes them."""
+
+
+@click.command()
+@service_options
+@click.option("--remove", is_flag=True, help="Erase the demo's customers instead.")
+@click.option("--customers", "size", default=CUSTOMERS, type=click.IntRange(5, 10_000), hidden=True)
+@click.option("--seed", default=SEED, hidden=True)
+def demo(url: str | None, api_key: str | None, data_dir: Path, remove: bool, size: int, seed: int) -> None:
+    """Fill a running service with a simulated company: 500 customers and what they did in 120 days, up to now.
+
+    Their addresses end in @demo.example. Safe to run again: on a later day that adds what has happened since.
+    """
+    try:
+        client = Client(*found(url, api_key, data_dir))
+        if remove:
+            _remove(client)
+        else:
+            _fill(client, size, seed)
+    except Stranger:
+        raise click.ClickException(
+            "this account holds another demo company; remove it first: windback demo --remove"
+        ) from None
+    except ServiceFailed as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _fill(client: Client, size: int, seed: int) -> None:
+    known, others = _listed(client)
+    if others:
+        click.echo(f"note: the account has customers of its own ({others:,}); the demo's come among them", err=True)
+    company, until = continued(known, time.time(), size, seed)
+    people = list(customers(company, until))
+    count = _send(client, company, people)
+    _wait_until_stored(client, company, people)
+    _say(_told(client.url, len(people), count, company, already=bool(known)))
+
+
+def continued(known: list[Listed], now: float, size: int = CUSTOMERS, seed: int = SEED) -> tuple[Company, float]:
+    """The company that these customers are of, or a new one, and until when to tell of it; epoch seconds.
+
+    On the day on which it was last told of it ends where it did. Raises Stranger.
+    """
+    company = Company(begun(now), size, seed)
+    if not known:
+        return company, now
+    numbers = {address(number): number for number in range(ADDRESSES)}
+    starts = Counter(
+        one.first_seen - came
+        for one in known
+        if one.email in numbers and (came := signed_up(company, numbers[one.email])) is not None
+    )
+    begins = int(starts.most_common(1)[0][0]) if starts else -1
+    if begins % DAY or not 0 <= begins <= now or starts[begins] <= len(starts) // 2:
+        raise Stranger
+    last = max(one.last_seen for one in known)
+    return company._replace(begins=begins), last if last // DAY == now // DAY else now
+
+
+def _send(client: Client, company: Company, people: list[Customer]) -> int:
+    """Send what happened, oldest first. Returns how many events that were."""
+    lines = (Line(number, event) for number, event in enumerate(events(company, people), 1))
+    show, accepted = _progress("events"), 0
+    for result in results(lines, client):
+        accepted += result.accepted
+        show(accepted)
+        if result.refused:
+            raise ServiceFailed(f"the service refused an event: {result.refused[0].reason}")
+    return accepted
+
+
+def _wait_until_stored(client: Client, company: Company, people: list[Customer]) -> None:
+    """Until each of them has a risk that knows the last event; what takes too long is only told."""
+    last = {person.email: company.begins + person.moments[-1].at for person in people}
+    show, give_up = _progress("customers with a risk"), time.monotonic() + STORED_SECONDS
+    while True:
+        known, _ = _listed(client)
+        ready = sum(one.scored and one.last_seen >= last.get(one.email, 0) for one in known)
+        show(ready)
+        if ready >= len(last):
+            return
+        if time.monotonic() > give_up:
+            click.echo("the events are in the buffer, but not all stored yet; `windback status` tells why", err=True)
+            return
+        client.stopped.wait(POLL_SECONDS)
+
+
+def _remove(client: Client) -> None:
+    """Erase them all, those too that were still on their way."""
+    gone, rows = 0, Counter[str]()
+    show = _progress("customers erased")
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        while known := _listed(client)[0]:
+            for answer in pool.map(lambda one: client.done("DELETE", f"/api/v1/customers/{quote(one.email)}"), known):
+                gone += 1
+                rows.update(answer["erased"])
+                show(gone)
+    if gone:
+        _say(f"{gone:,} demo customers erased, and {rows['events']:,} events of theirs")
+    else:
+        click.echo("there are no demo customers in this account")
+
+
+def _listed(client: Client) -> tuple[list[Listed], int]:
+    """The demo's customers, and how many others there are."""
+    known, others = [], 0
+    for customer in _all(client):
+        if customer["email"].endswith(f"@{DOMAIN}"):
+            first, last = (datetime.fromisoformat(customer[name]).timestamp() for name in ("first_seen", "last_seen"))
+            known.append(Listed(customer["email"], first, last, customer["risk"] is not None))
+        else:
+            others += 1
+    return known, others
+
+
+def _all(client: Client) -> Iterator[dict[str, Any]]:
+    """All customers of the account, by address."""
+    asked: dict[str, Any] = {"sort": "email", "limit": PAGE}
+    while True:
+        page = client.done("GET", f"/api/v1/customers?{urlencode(asked)}")
+        yield from page["customers"]
+        if not page["next_cursor"]:
+            return
+        asked["cursor"] = page["next_cursor"]
+
+
+def _told(url: str, people: int, count: int, company: Company, *, already: bool) -> str:
+    since = f"{datetime.fromtimestamp(company.begins, UTC):%Y-%m-%d}"
+    again = "  (what was there already is not stored twice)" if already else ""
+    return f"""{people:,} customers and {count:,} events of a simulated company since {since}{again}
+
+  Look at    {url}/
+  Learn      windback train    (else it learns by itself within minutes, and then every night)
+  Remove     windback demo --remove    (all addresses at {DOMAIN})"""
+
+
+def _say(text: str) -> None:
+    """A line for good, in place of the counter."""
+    if sys.stderr.isatty():
+        click.echo("\r\033[K", nl=False, err=True)
+    click.echo(text)
+
+
+def _progress(what: str) -> Callable[[int], None]:
+    """A counter on a terminal, nothing in a pipe."""
+    if not sys.stderr.isatty():
+        return lambda count: None
+    return lambda count: click.echo(f"\r\033[K{count:,} {what}", nl=False, err=True)

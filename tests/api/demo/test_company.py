@@ -1,0 +1,136 @@
+from collections import Counter
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from api.demo.company import CUSTOMERS, DAYS, Company, Customer, begun, customers, events
+from api.demo.life import DAY
+from api.demo.words import DOMAIN, address
+from scoring.events import RECOGNISED, detail_of, plan_of, value_of
+from scoring.levels import NAMES, Levels
+from scoring.rollup import Rollup, Row
+from scoring.score import score
+from scoring.states import ACTIVE
+from scoring.training import REGRESS, learn
+from workers.hygiene import personal_data, plain
+
+STRATEGIES = {
+    "payment_recovery", "refund_rescue", "support_follow_up", "detractor_outreach", "downgrade_rescue",
+    "onboarding_help", "feature_win_back", "re_engagement", "none",
+}  # fmt: skip
+NOW = datetime(2026, 11, 23, 14, 2, 30, tzinfo=UTC).timestamp()
+DATES = [NOW, NOW + 3 * DAY, NOW + 40.6 * DAY, NOW + 101.3 * DAY, NOW + 213.8 * DAY]
+
+
+def told(now: float) -> tuple[Company, list[Customer]]:
+    company = Company(begun(now))
+    return company, list(customers(company, now))
+
+
+def rollup(company: Company, people: list[Customer]) -> Rollup:
+    """What ingest would make of it."""
+
+    def row(number: int, at: int, event: str, said: dict[str, object]) -> Row:
+        detail, value = detail_of(event, said), value_of(event, said)
+        return (number, at // DAY, event, detail, 1, value, float(at), plan_of(said))
+
+    return Rollup.from_rows(
+        len(people),
+        (
+            row(number, company.begins + moment.at, moment.event, moment.properties)
+            for number, person in enumerate(people)
+            for moment in person.moments
+        ),
+    )
+
+
+@pytest.mark.parametrize("now", DATES)
+def test_there_are_as_many_customers_as_were_asked_for_all_with_events(now: float) -> None:
+    company, people = told(now)
+    assert len(people) == CUSTOMERS == len({person.email for person in people})
+    every = [moment for person in people for moment in person.moments]
+    assert 40_000 < len(every) < 80_000
+    assert set(RECOGNISED) < {moment.event for moment in every}
+    assert now - 0.5 * DAY < company.begins + max(moment.at for moment in every) <= now
+    assert min(moment.at for moment in every) >= 0
+
+
+def test_the_same_seed_gives_the_same_company_and_another_one_another() -> None:
+    company = Company(begun(NOW), 20)
+    assert list(customers(company, NOW)) == list(customers(company, NOW))
+    assert list(customers(company, NOW)) != list(customers(company._replace(seed=2), NOW))
+
+
+def test_a_later_look_begins_with_what_an_earlier_one_saw() -> None:
+    company = Company(begun(NOW), 50)
+    early = {person.email: person.moments for person in customers(company, NOW)}
+    late = {person.email: person.moments for person in customers(company, NOW + 30 * DAY)}
+    assert len(late) > len(early)
+    for email, moments in early.items():
+        assert late[email][: len(moments)] == moments
+        assert all(company.begins + moment.at > NOW for moment in late[email][len(moments) :])
+
+
+def test_work_is_done_on_working_days() -> None:
+    company, people = told(NOW)
+    logins = Counter(
+        datetime.fromtimestamp(company.begins + moment.at, UTC).weekday()
+        for person in people
+        for moment in person.moments
+        if moment.event == "login"
+    )
+    assert max(logins[5], logins[6]) < min(logins[day] for day in range(5)) / 2
+
+
+def test_events_are_in_order_complete_and_by_nobody_real() -> None:
+    company = Company(begun(NOW), 30)
+    people = list(customers(company, NOW))
+    told = events(company, people)
+    assert len(told) == sum(len(person.moments) for person in people)
+    assert [event["timestamp"] for event in told] == sorted(event["timestamp"] for event in told)
+    assert {event["customer_email"].partition("@")[2] for event in told} == {DOMAIN}
+    assert len({address(number) for number in range(10_000)}) == 10_000
+
+
+def test_events_give_no_cause_for_warnings() -> None:
+    """No names that are nearly the same, and nothing that looks like personal data."""
+    company = Company(begun(NOW), 100)
+    told = events(company, list(customers(company, NOW)))
+    names = {event["event"] for event in told}
+    assert len({plain(name) for name in names}) == len(names)
+    assert not any(personal_data(msgspec.json.encode(event), event["properties"]) for event in told)
+
+
+@pytest.mark.parametrize("now", DATES)
+def test_risks_of_all_levels_are_there_and_every_advice(now: float) -> None:
+    company, people = told(now)
+    scores = score(rollup(company, people), now)
+    assert {Levels().name(probability) for probability in scores.probability.tolist()} == set(NAMES)
+    assert {advice.strategy for advice in scores.advice} == STRATEGIES
+    assert (scores.state == ACTIVE).sum() > CUSTOMERS / 2
+
+
+@pytest.mark.parametrize("now", DATES[::2])
+def test_there_is_something_to_learn(now: float) -> None:
+    """Enough leave, the formula sees most of it coming, and what is learnt does better; people are leaving just now."""
+    company, people = told(now)
+    days = rollup(company, people)
+    training = learn(days, now, horizon_days=30).training
+    assert training.lapses > 2 * REGRESS
+    assert training.replaced
+    assert (training.holdout["in use"].auc or 0) > 0.75
+    scores = score(days, now, model=training.model)
+    active = scores.probability[scores.state == ACTIVE]
+    assert (active > Levels().high).sum() >= 3
+    assert (active < Levels().medium).sum() > CUSTOMERS / 3
+
+
+def test_export_failures_tell_of_leaving_and_the_noise_does_not() -> None:
+    company, people = told(NOW)
+    training = learn(rollup(company, people), NOW, horizon_days=30).training
+    assert [one.event for one in training.candidates if one.in_use] == ["export_failed"]
+
+
+def test_the_company_begins_so_long_ago() -> None:
+    assert begun(NOW) == NOW // DAY * DAY - DAYS * DAY
