@@ -63,8 +63,10 @@ def _refund_rescue(facts: Facts, at_risk: bool) -> Found:
 
 
 def _support_follow_up(facts: Facts, at_risk: bool) -> Found:
+    if not facts.open_tickets or facts.oldest_ticket is None:
+        return None
     waiting = facts.days_since(facts.oldest_ticket)
-    if not facts.open_tickets or facts.oldest_ticket is None or not (at_risk or waiting > 2):
+    if not (at_risk or waiting > 2):
         return None
     why = f"{count(facts.open_tickets, 'support ticket')} open, the oldest for {duration(waiting)}"
     return "support_follow_up", "medium" if waiting >= SOON else "low", why
@@ -84,6 +86,8 @@ def _downgrade_rescue(facts: Facts, at_risk: bool) -> Found:
 
 
 def _onboarding_help(facts: Facts, at_risk: bool) -> Found:
+    if not at_risk and facts.last_active is not None:
+        return None
     since = facts.days_since(facts.first)
     if facts.first is not None and facts.last_active is None and since >= 1:
         return "onboarding_help", "low", f"No login yet, {duration(since)} after the first event"
@@ -93,8 +97,10 @@ def _onboarding_help(facts: Facts, at_risk: bool) -> Found:
 
 
 def _feature_win_back(facts: Facts, at_risk: bool) -> Found:
+    if not at_risk or facts.favourite is None:
+        return None
     unused = facts.days_since(facts.favourite_at)
-    if not at_risk or facts.favourite is None or unused < SOON:
+    if unused < SOON:
         return None
     return "feature_win_back", "medium", f"Favourite feature {facts.favourite} not used for {duration(unused)}"
 

@@ -43,7 +43,8 @@ class Facts(NamedTuple):
 
     def days_since_event(self, event: str) -> float:
         """Days since the last such event; infinite where there was none."""
-        return self.days_since(self.last.get(event))
+        at = self.last.get(event)
+        return float("inf") if at is None else (self.now - at) / DAY
 
 
 def facts_of(history: History, rollup: Rollup, states: Iterable[str], now: float) -> list[Facts]:

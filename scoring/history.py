@@ -294,8 +294,9 @@ def _nps(responses: Rollup, last_active: Floats) -> dict[str, Any]:
 
 
 def _plan(rollup: Rollup) -> Ints:
-    rows = rollup.where(rollup.plan >= 0)
-    order = np.lexsort((ranks(rollup.plans)[rows.plan], rows.last_at))
+    rows = rollup.where(rollup.plan >= 0, "last_at", "plan")
+    rows = rows.where(rows.last_at == _latest(rows)[rows.customer], "plan")
+    order = np.argsort(ranks(rollup.plans)[rows.plan], kind="stable")
     plan = np.full(rollup.customers, -1, np.int32)
     plan[rows.customer[order]] = rows.plan[order]
     return plan
