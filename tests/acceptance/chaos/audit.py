@@ -1,0 +1,170 @@
+"""What must hold once all is quiet, whatever happened before. Each check gives its findings in words: none is good."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import numpy as np
+from psycopg.rows import namedtuple_row
+
+from scoring.levels import Levels
+from scoring.model import PRIOR
+from scoring.score import STATES, score
+from tests.acceptance.chaos.producer import Sent
+from workers.rescore import read_rollup
+from workers.store import Connection
+from workers.wire import read_content
+
+SHOWN = 5  # examples of a finding
+SCORE_SLACK = timedelta(seconds=1)  # between a transaction's begin, which dates the score, and the look at what is due
+
+EVENTS = """
+SELECT customer_id::text, occurred_at, event, coalesce(properties, '{}') AS properties, properties::text AS body,
+       received_at, least(occurred_at, received_at) AS seen_at, pg_xact_commit_timestamp(xmin) AS stored_at
+FROM events
+"""
+CUSTOMERS = """
+SELECT customer_id::text, email, first_seen, last_seen, scored_at, probability, level, state, open_tickets
+FROM customers
+"""
+DAYS = "SELECT customer_id::text, day, event, detail, n, value, last_at, plan FROM customer_days"
+QUIET = """
+SELECT NOT EXISTS (SELECT FROM customers WHERE rescore_at <= now() OR scored_at IS NULL)
+   AND NOT EXISTS (SELECT FROM rebuilds)
+"""
+
+
+class Day(NamedTuple):
+    """A row of the rollup. `plan` is None where it isn't known which of several it must be."""
+
+    n: int
+    value: float
+    last_at: datetime
+    plan: str | None
+
+
+def all_of(connection: Connection, sent: Mapping[str, Sent]) -> Iterator[str]:
+    """Everything that Postgres can be asked."""
+    stored = rows(connection, EVENTS)
+    yield from once(stored, sent)
+    yield from rollup(stored, rows(connection, DAYS))
+    customers = rows(connection, CUSTOMERS)
+    yield from seen(stored, customers)
+    yield from scored(connection, stored, customers)
+    yield from risks(connection)
+
+
+def rows(connection: Connection, query: str) -> list[Any]:
+    """All rows, with their columns as attributes."""
+    with connection.cursor(row_factory=namedtuple_row) as cursor:
+        return cursor.execute(query).fetchall()  # type: ignore[call-overload]
+
+
+def once(stored: list[Any], sent: Mapping[str, Sent]) -> Iterator[str]:
+    """What was acknowledged is there once and as it was sent; the rest at most once; and nothing else."""
+    times = Counter(row.properties.get("mark") for row in stored)
+    yield from _told("lost", (mark for mark, one in sent.items() if one.acknowledged and not times[mark]))
+    yield from _told("stored twice", (mark for mark, n in times.items() if n > 1))
+    yield from _told("sent by nobody", (mark for mark in times if mark not in sent))
+    known = (row for row in stored if row.properties.get("mark") in sent)
+    yield from _told(
+        "stored otherwise", (row for row in known if not _as_sent(row, sent[row.properties["mark"]].event))
+    )
+
+
+def _as_sent(row: Any, event: Mapping[str, Any]) -> bool:
+    timestamp = event.get("timestamp")
+    at = datetime.fromisoformat(timestamp) if timestamp else row.received_at
+    return bool((row.event, row.properties, row.occurred_at) == (event["event"], event["properties"], at))
+
+
+def rollup(stored: list[Any], days: list[Any]) -> Iterator[str]:
+    """The rollup is what a recount of the events gives."""
+    kept = {(row.customer_id, row.day, row.event, row.detail): row for row in days}
+    counted = recount(stored)
+    yield from _told("a day without events", kept.keys() - counted.keys())
+    yield from _told("a day that is missing", counted.keys() - kept.keys())
+    for key in counted.keys() & kept.keys():
+        day, row = counted[key], kept[key]
+        if (day.n, day.last_at) != (row.n, row.last_at) or abs(day.value - row.value) > 1e-6:
+            yield f"a day is {row}, and should be {day}"
+        if day.plan is not None and row.plan != day.plan:
+            yield f"the plan of {row} should be {day.plan}"
+
+
+def recount(stored: list[Any]) -> dict[tuple[str, Any, str, str], Day]:
+    """The rollup, from events."""
+    groups: defaultdict[tuple[str, Any, str, str], list[tuple[datetime, float, str | None]]] = defaultdict(list)
+    for row in stored:
+        content = read_content(row.event, (row.body or "{}").encode())
+        key = (row.customer_id, row.seen_at.astimezone(UTC).date(), row.event, content.detail)
+        groups[key].append((row.seen_at, content.value, content.plan))
+    return {key: _day(group) for key, group in groups.items()}
+
+
+def _day(group: list[tuple[datetime, float, str | None]]) -> Day:
+    last_at = max(at for at, _, _ in group)
+    last_plans = {plan for at, _, plan in group if at == last_at}
+    return Day(len(group), sum(v for _, v, _ in group), last_at, last_plans.pop() if len(last_plans) == 1 else None)
+
+
+def seen(stored: list[Any], customers: list[Any]) -> Iterator[str]:
+    """Every customer is there, and their first and last events are known."""
+    moments = defaultdict(list)
+    for row in stored:
+        moments[row.customer_id].append(row.seen_at)
+    yield from _told("a customer too many", {one.customer_id for one in customers} - moments.keys())
+    yield from _told("a customer is missing", moments.keys() - {one.customer_id for one in customers})
+    for one in customers:
+        span = (min(moments[one.customer_id]), max(moments[one.customer_id])) if moments[one.customer_id] else None
+        if span and span != (one.first_seen, one.last_seen):
+            yield f"{one.email} was seen {one.first_seen} … {one.last_seen}, and should be {span[0]} … {span[1]}"
+
+
+def scored(connection: Connection, stored: list[Any], customers: list[Any]) -> Iterator[str]:
+    """Every customer's score is later than their last event, and is what the rollup gives as of that moment."""
+    last: dict[str, datetime] = {}
+    for row in stored:
+        last[row.customer_id] = max(row.stored_at, last.get(row.customer_id, row.stored_at))
+    yield from _told("never scored", (one.email for one in customers if one.scored_at is None))
+    known = [one for one in customers if one.scored_at is not None]
+    for one in known:
+        if one.customer_id in last and one.scored_at < last[one.customer_id] - SCORE_SLACK:
+            yield f"{one.email} was scored {one.scored_at}, before the last event was stored, {last[one.customer_id]}"
+    days, levels = read_rollup(connection, [one.customer_id for one in known]), Levels()
+    for at in sorted({one.scored_at for one in known}):
+        chosen = np.array([number for number, one in enumerate(known) if one.scored_at == at])
+        instants = np.full(len(chosen), at.timestamp())
+        scores = score(days.at(chosen, instants), at.timestamp(), levels=levels, model=PRIOR)
+        for number, place in enumerate(chosen.tolist()):
+            one, probability = known[place], float(scores.probability[number])
+            fresh = (levels.name(probability), STATES[scores.state[number]], scores.open_tickets[number])
+            if abs(one.probability - probability) > 1e-6 or (one.level, one.state, one.open_tickets) != fresh:
+                yield f"{one.email} has {one.probability} {one.level}, and should have {probability} {fresh}"
+
+
+def risks(connection: Connection) -> Iterator[str]:
+    """The history of the risk ends where the risk is."""
+    wrong = """
+        SELECT email FROM customers LEFT JOIN LATERAL (
+            SELECT * FROM risk_history WHERE risk_history.customer_id = customers.customer_id ORDER BY at DESC LIMIT 1
+        ) AS last ON true
+        WHERE last.at IS NULL OR (last.level, last.state, last.at) IS DISTINCT FROM
+              (customers.level, customers.state, customers.recorded_at) OR customers.probability NOT BETWEEN 0 AND 1
+    """
+    yield from _told("the history of the risk ends otherwise", (row.email for row in rows(connection, wrong)))
+    orphans = "SELECT customer_id FROM risk_history WHERE customer_id NOT IN (SELECT customer_id FROM customers)"
+    yield from _told("a risk of nobody", rows(connection, orphans))
+
+
+def quiet(connection: Connection) -> bool:
+    """Whether nobody is due and nothing is to be rebuilt."""
+    row = connection.execute(QUIET).fetchone()
+    return bool(row and row[0])
+
+
+def _told(what: str, found: Any) -> Iterator[str]:
+    some = list(found)
+    if some:
+        yield f"{what}: {len(some)}, such as {', '.join(map(str, some[:SHOWN]))}"

@@ -1,0 +1,121 @@
+"""The audit of Redis and of what is reported: the ledger, the keys, `windback status` and the metrics."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import httpx2
+from prometheus_client.parser import text_string_to_metric_families
+from redis import Redis
+
+from tests.acceptance.chaos.plant import Plant
+from tests.workers.events import count
+from workers import ledger
+from workers.lanes import LANES
+from workers.ledger import Ledger
+from workers.store import Connection
+
+
+class Kind(NamedTuple):
+    """A key that has a purpose. `seconds`: how long it may live at most without being used; None: for ever."""
+
+    pattern: str
+    seconds: int | None
+
+
+MINUTE, DAY = 60, 86400
+KINDS = (
+    Kind(r"windback:(buffer|ledger|outcomes):(live|history)", None),
+    Kind(r"windback:counters:\w+", None),
+    Kind(r"windback:keys", None),
+    Kind(r"windback:names:\d+", None),
+    Kind(r"windback:(clock|probe)", MINUTE),
+    Kind(r"windback:ticket:(ingest|import|score)", MINUTE),
+    Kind(r"windback:rate:\d+", 2 * MINUTE),
+    Kind(r"windback:volume:\d+:\d+", 60 * DAY),
+    Kind(r"windback:warnings:\d+(:\d{8})?", 8 * DAY),
+    Kind(r"windback:nightly:\d+:\d+", 2 * DAY),
+    # RQ's own: queues, workers, and what a worker was at when it died, until that is found out and noted as failed.
+    Kind(r"rq:(queues|workers|workers:\w+|queue:\w+|queue:\w+:intermediate|(failed|wip|finished):\w+)", None),
+    Kind(r"rq:queue:\w+:intermediate:first_seen:[\w-]+", DAY),
+    Kind(r"rq:worker:\w+(:executions)?", 10 * MINUTE),
+    Kind(r"rq:(clean_registries:\w+|clean_groups)", 15 * MINUTE),
+    Kind(r"rq:executions?:[\w:-]+", 10 * MINUTE),
+    Kind(r"rq:results:[\w-]+", 7 * DAY),
+    Kind(r"rq:job:[\w-]+", None),
+)
+
+
+def all_of(redis: Redis, connection: Connection, plant: Plant, acknowledged: int, dead: range) -> Iterator[str]:
+    """Everything but the events themselves."""
+    found = ledgers(redis)
+    yield from balanced(found, connection, acknowledged, dead)
+    yield from keys(redis)
+    yield from reported(plant, found)
+
+
+def ledgers(redis: Redis) -> dict[str, Ledger]:
+    """By lane."""
+    pipeline = redis.pipeline()
+    for lane in LANES.values():
+        ledger.ask(pipeline, lane)
+    return dict(zip(LANES, map(ledger.parsed, pipeline.execute()), strict=True))
+
+
+def balanced(found: Mapping[str, Ledger], connection: Connection, acknowledged: int, dead: range) -> Iterator[str]:
+    """What was accepted is accounted for to the event, and what is said to be stored is there."""
+    for name, one in found.items():
+        if one.unaccounted or one.buffered or one.entries:
+            yield f"the ledger of {name}: {one.unaccounted} unaccounted, {one.buffered} buffered, {one.entries} entries"
+    accepted, stored = (sum(getattr(one, field) for one in found.values()) for field in ("accepted", "stored"))
+    if accepted < acknowledged:
+        yield f"{accepted} were accepted, and {acknowledged} answered for"
+    if stored != (there := count(connection, "events")):
+        yield f"{stored} are said to be stored, and there are {there}"
+    reasons = ledger.dead(found.values())
+    letters = count(connection, "dead_letters")
+    if sum(reasons.values()) != letters or letters not in dead:
+        yield f"{reasons} are dead, there are {letters} dead letters, and {dead} were to be expected"
+
+
+def keys(redis: Redis) -> Iterator[str]:
+    """Every key has a purpose, and those that are only needed for a while end by themselves."""
+    for key in map(bytes.decode, redis.scan_iter(count=1000)):
+        kind = next((kind for kind in KINDS if re.fullmatch(kind.pattern, key)), None)
+        seconds: Any = redis.ttl(key)
+        if kind is None:
+            yield f"a key without a purpose: {key}"
+        elif kind.seconds is not None and (seconds == -1 or seconds > kind.seconds):
+            yield f"{key} ends in {seconds} seconds, at most {kind.seconds} make sense"
+    yield from _jobs(redis)
+
+
+def _jobs(redis: Redis) -> Iterator[str]:
+    """Every job that is kept is on some list, by which RQ ends it."""
+    listed: set[str] = set()
+    for key in redis.scan_iter(match="rq:*"):
+        if redis.type(key) == b"zset":
+            listed |= {member.decode().partition(":")[0] for member in redis.zrange(key, 0, -1)}
+        elif redis.type(key) == b"list":
+            listed |= {member.decode() for member in redis.lrange(key, 0, -1)}
+    for key in redis.scan_iter(match="rq:job:*"):
+        if key.decode().removeprefix("rq:job:") not in listed and redis.ttl(key) == -1:
+            yield f"a job that RQ has forgotten: {key.decode()} {redis.hget(key, 'status')!r}"
+
+
+def reported(plant: Plant, found: Mapping[str, Ledger]) -> Iterator[str]:
+    """`windback status` and the metrics say the same."""
+    sums = {name: sum(getattr(one, name) for one in found.values()) for name in ("accepted", "stored", "duplicate")}
+    sums |= {"unaccounted": sum(one.unaccounted for one in found.values())}
+    status = json.loads(plant.run("status", "--json"))["ledger"]
+    if {name: status[name] for name in sums} != sums:
+        yield f"`windback status` says {status}, and the ledger {sums}"
+    text = httpx2.get(f"http://127.0.0.1:{plant.port}/metrics", timeout=10).text
+    metrics: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            metrics[sample.name] = metrics.get(sample.name, 0) + sample.value
+    names = {name: f"windback_events_{name}" + ("" if name == "unaccounted" else "_total") for name in sums}
+    if {name: metrics[metric] for name, metric in names.items()} != sums:
+        yield f"the metrics say {[(m, metrics.get(m)) for m in names.values()]}, and the ledger {sums}"

@@ -1,0 +1,134 @@
+"""Everything that runs: durable servers of its own, and the Procfile's processes, kept up as a supervisor would."""
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import httpx2
+from redis import Redis
+
+from api import embedded, wheels
+from api.processes import procfile
+from api.wheels import Server
+from tests.acceptance.chaos.child import Child
+from tests.acceptance.line import free_port
+from tests.waiting import wait_until
+from workers import keys
+from workers.process import redis_client
+from workers.store import Connection, connect
+from workers.store.migrate import migrate
+
+RESTART_SECONDS = 0.2
+POSTGRES_OPTIONS = ("--track_commit_timestamp=on",)  # the audit asks when an event was stored
+PROCESSES = ("web", "ingest.1", "ingest.2", "import.1", "import.2", "score.1", "score.2", "clock.1", "clock.2")
+
+
+class Plant:
+    """The servers and processes, by name: `postgres`, `redis` and those of the Procfile, numbered where several run."""
+
+    def __init__(self, folder: Path, settings: dict[str, str]) -> None:
+        self.folder = folder
+        self.database_url, self.redis_url = wheels.urls(folder)
+        self.port = free_port()
+        self.log = folder / "line.log"
+        self.environment = {
+            **os.environ,
+            "DATABASE_URL": self.database_url,
+            "REDIS_URL": self.redis_url,
+            "PORT": str(self.port),
+            "WINDBACK_HOST": "127.0.0.1",
+            "WINDBACK_GRACE_SECONDS": "0",
+            "WINDBACK_LOG_FORMAT": "json",
+            "WINDBACK_DATA_DIR": str(folder),
+            **settings,
+        }
+        servers = (wheels.postgres(folder), wheels.valkey(folder))
+        self.children = {server.name: Child(server.name, partial(_start_server, server)) for server in servers}
+        self._ending = threading.Event()
+        self._eye = threading.Thread(target=self._keep, name="supervisor", daemon=True)
+
+    def start_servers(self) -> None:
+        """Start Postgres, at the current schema, and Redis; and keep everything up from now on."""
+        self._eye.start()
+        for child in self.children.values():
+            child.ensure()
+        wait_until(self.servers_answer, timeout=60)
+        migrate(self.database_url)
+        with self.connection() as connection, self.redis() as redis:
+            self.key = keys.create(connection, redis, "chaos").secret
+
+    def start(self, *names: str) -> None:
+        """Start processes of the Procfile, all of PROCESSES unless told which."""
+        for name in names or PROCESSES:
+            self.children[name] = Child(name, partial(self._start_process, name))
+            self.children[name].ensure()
+
+    def connection(self) -> Connection:
+        """A connection to Postgres."""
+        return connect(self.database_url)
+
+    def redis(self) -> Redis:
+        """A client of Redis."""
+        return redis_client(self.redis_url)
+
+    def servers_answer(self) -> bool:
+        """Whether both servers answer."""
+        return not (embedded.trouble(self.database_url) or embedded.trouble(self.redis_url))
+
+    def is_ready(self) -> bool:
+        """Whether the door is open."""
+        try:
+            return httpx2.get(f"http://127.0.0.1:{self.port}/readyz", timeout=5).status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    def kinds(self, *kinds: str) -> list[Child]:
+        """The children of these kinds."""
+        return [child for name, child in self.children.items() if name.partition(".")[0] in kinds]
+
+    def run(self, *words: str) -> str:
+        """What a command of `windback` says."""
+        command = [sys.executable, "-c", "from api.cli import main; main()", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True, env=self.environment).stdout
+
+    def close(self) -> None:
+        """Stop everything; nothing of it is left."""
+        self._ending.set()
+        if self._eye.is_alive():
+            self._eye.join()
+        for child in reversed(self.children.values()):
+            child.held = True
+            child.kill()
+
+    def _keep(self) -> None:
+        while not self._ending.wait(RESTART_SECONDS):
+            for child in list(self.children.values()):
+                with suppress(OSError):
+                    child.ensure()
+
+    def _start_process(self, name: str) -> "subprocess.Popen[bytes]":
+        argv = procfile()[name.partition(".")[0]]
+        argv = [sys.executable if argv[0] == "python" else argv[0], *argv[1:]]
+        with self.log.open("ab") as log:
+            return subprocess.Popen(argv, env=self.environment, stdout=log, stderr=log, start_new_session=True)
+
+
+def _start_server(server: Server) -> "subprocess.Popen[bytes]":
+    options = POSTGRES_OPTIONS if server.name == "postgres" else ()
+    with wheels.launching(server) as how:
+        return subprocess.Popen([*server.argv, *options], start_new_session=True, **how)
+
+
+@contextmanager
+def plant(folder: Path, **settings: str) -> Iterator[Plant]:
+    """A plant with running servers and no process yet, that leaves nothing behind."""
+    with ExitStack() as stack:
+        made = Plant(folder, settings)
+        stack.callback(made.close)
+        made.start_servers()
+        yield made

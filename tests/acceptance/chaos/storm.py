@@ -1,0 +1,81 @@
+"""A storm: load and trouble at the same time, then quiet, then the audit."""
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.acceptance.chaos import audit, books
+from tests.acceptance.chaos.monkey import LONG, SHORT, Monkey
+from tests.acceptance.chaos.plant import Plant, plant
+from tests.acceptance.chaos.producer import Producer
+from tests.waiting import wait_until
+from workers.lanes import LANES
+
+CONNECTIONS = 4
+PACE_SECONDS = 0.03
+QUIET_SECONDS = 120.0
+SETTINGS = {"WINDBACK_RESCORE_SECONDS": "2", "WINDBACK_BATCH_EVENTS": "500", "WINDBACK_LOG_LEVEL": "info"}
+
+
+class Report(NamedTuple):
+    """What happened, and what the audit found: nothing, it is to be hoped."""
+
+    seed: int
+    trouble: list[str]
+    answers: dict[str, int]
+    sent: int
+    acknowledged: int
+    quiet_seconds: float
+    findings: list[str]
+
+    def __str__(self) -> str:
+        said = ", ".join(f"{count} × {status}" for status, count in sorted(self.answers.items()))
+        return "\n".join(
+            [
+                f"seed {self.seed}: {', '.join(self.trouble)}",
+                f"{self.sent} events sent, {self.acknowledged} acknowledged; answers: {said}",
+                f"quiet after {self.quiet_seconds:.1f} s",
+                *(self.findings or ["nothing lost, nothing twice"]),
+            ]
+        )
+
+
+def run(folder: Path, seed: int, minutes: float = 0) -> Report:
+    """A storm of so many minutes, or the short one."""
+    claim = "10" if minutes else "2"
+    with plant(folder, WINDBACK_CLAIM_SECONDS=claim, **SETTINGS) as made:
+        made.start()
+        wait_until(made.is_ready, timeout=60)
+        producer = Producer(made.port, made.key, seed, CONNECTIONS, PACE_SECONDS)
+        monkey = Monkey(made, seed, LONG if minutes else SHORT)
+        try:
+            monkey.long(minutes * 60) if minutes else monkey.short()
+        finally:
+            producer.finish()
+        began = time.monotonic()
+        wait_until(lambda: _quiet(made), timeout=QUIET_SECONDS, interval=0.2)
+        return _report(made, seed, producer, monkey, time.monotonic() - began)
+
+
+def _quiet(made: Plant) -> bool:
+    if not made.servers_answer():
+        return False
+    with made.redis() as redis, made.connection() as connection:
+        return not any(redis.xlen(lane.stream) for lane in LANES.values()) and audit.quiet(connection)
+
+
+def _report(made: Plant, seed: int, producer: Producer, monkey: Monkey, seconds: float) -> Report:
+    sent = producer.sent
+    acknowledged = sum(one.acknowledged for one in sent.values())
+    for worker in made.kinds("score", "clock"):  # so that nothing changes while it is looked at
+        worker.end()
+    with made.redis() as redis, made.connection() as connection:
+        dead = range(monkey.poisoned, monkey.maybe_poisoned + 1)
+        findings = [*audit.all_of(connection, sent), *books.all_of(redis, connection, made, acknowledged, dead)]
+    findings += _deadlocks(made)
+    return Report(seed, monkey.done, producer.answers, len(sent), acknowledged, seconds, findings)
+
+
+def _deadlocks(made: Plant) -> list[str]:
+    text = (made.folder / "postgres.log").read_text(errors="replace")
+    return [line for line in text.splitlines() if "deadlock detected" in line]

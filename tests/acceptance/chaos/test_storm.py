@@ -1,0 +1,13 @@
+"""`ok` means: it will be in Postgres exactly once, and the customer's risk will include it."""
+
+from pathlib import Path
+
+from tests.acceptance.chaos import storm
+
+
+def test_whatever_dies_nothing_is_lost_and_nothing_is_twice(tmp_path: Path) -> None:
+    """Every kind of process and both servers are killed, frozen, away for a while, and all restarted, under load."""
+    report = storm.run(tmp_path, seed=7)
+    assert not report.findings, report
+    assert report.acknowledged > 1000
+    assert {"200", "207"} <= report.answers.keys()
