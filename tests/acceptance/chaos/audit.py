@@ -12,7 +12,7 @@ from scoring.levels import Levels
 from scoring.model import PRIOR
 from scoring.score import STATES, score
 from tests.acceptance.chaos.producer import Sent
-from workers.rescore import read_rollup
+from workers.days import read_rollup
 from workers.store import Connection
 from workers.wire import read_content
 
@@ -58,7 +58,7 @@ def all_of(connection: Connection, sent: Mapping[str, Sent]) -> Iterator[str]:
 def rows(connection: Connection, query: str) -> list[Any]:
     """All rows, with their columns as attributes."""
     with connection.cursor(row_factory=namedtuple_row) as cursor:
-        return cursor.execute(query).fetchall()  # type: ignore[call-overload]
+        return cursor.execute(query).fetchall()
 
 
 def once(stored: list[Any], sent: Mapping[str, Sent]) -> Iterator[str]:
@@ -67,10 +67,8 @@ def once(stored: list[Any], sent: Mapping[str, Sent]) -> Iterator[str]:
     yield from _told("lost", (mark for mark, one in sent.items() if one.acknowledged and not times[mark]))
     yield from _told("stored twice", (mark for mark, n in times.items() if n > 1))
     yield from _told("sent by nobody", (mark for mark in times if mark not in sent))
-    known = (row for row in stored if row.properties.get("mark") in sent)
-    yield from _told(
-        "stored otherwise", (row for row in known if not _as_sent(row, sent[row.properties["mark"]].event))
-    )
+    pairs = [(row, sent[row.properties["mark"]].event) for row in stored if row.properties.get("mark") in sent]
+    yield from _told("stored otherwise", (row for row, event in pairs if not _as_sent(row, event)))
 
 
 def _as_sent(row: Any, event: Mapping[str, Any]) -> bool:

@@ -94,14 +94,14 @@ def keys(redis: Redis) -> Iterator[str]:
 def _jobs(redis: Redis) -> Iterator[str]:
     """Every job that is kept is on some list, by which RQ ends it."""
     listed: set[str] = set()
-    for key in redis.scan_iter(match="rq:*"):
-        if redis.type(key) == b"zset":
-            listed |= {member.decode().partition(":")[0] for member in redis.zrange(key, 0, -1)}
-        elif redis.type(key) == b"list":
-            listed |= {member.decode() for member in redis.lrange(key, 0, -1)}
-    for key in redis.scan_iter(match="rq:job:*"):
-        if key.decode().removeprefix("rq:job:") not in listed and redis.ttl(key) == -1:
-            yield f"a job that RQ has forgotten: {key.decode()} {redis.hget(key, 'status')!r}"
+    found: list[Any] = list(redis.scan_iter(match="rq:*"))
+    for key in found:
+        kind: Any = redis.type(key)
+        read: Any = {b"zset": redis.zrange, b"list": redis.lrange}.get(kind)
+        listed |= {member.decode().partition(":")[0] for member in (read(key, 0, -1) if read else ())}
+    for job in (key.decode() for key in found if key.startswith(b"rq:job:")):
+        if job.removeprefix("rq:job:") not in listed and redis.ttl(job) == -1:
+            yield f"a job that RQ has forgotten: {job}"
 
 
 def reported(plant: Plant, found: Mapping[str, Ledger]) -> Iterator[str]:

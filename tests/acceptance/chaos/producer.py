@@ -1,7 +1,7 @@
 """A producer as they are: several connections, all kinds of requests, retries where these are safe.
 
-An event that brings an event_id or a timestamp is sent again until it is answered for. One without either would be a new
-event each time, so it isn't. Every event carries a mark of its own in its properties, by which the audit knows it.
+An event that brings an event_id or a timestamp is sent again until it is answered for. One without either would be a
+new event each time, so it isn't. Every event carries a mark of its own in its properties, by which the audit knows it.
 """
 
 import gzip
@@ -116,7 +116,8 @@ class Connection:
         """An event of any kind: `safe` with an event_id, a timestamp or both; `past` with a timestamp of days ago."""
         chance = self._chance
         mark = f"{self.number}.{next(self._marks)}"
-        name, properties = chance.choice(NAMES), {"mark": mark, "plan": chance.choice(PLANS)}
+        name = chance.choice(NAMES)
+        properties: dict[str, Any] = {"mark": mark, "plan": chance.choice(PLANS)}
         if name == "feature_used":
             properties["feature"] = chance.choice(FEATURES)
         if name == "nps_response":

@@ -29,7 +29,7 @@ class Report(NamedTuple):
     findings: list[str]
 
     def __str__(self) -> str:
-        said = ", ".join(f"{count} × {status}" for status, count in sorted(self.answers.items()))
+        said = ", ".join(f"{count} x {status}" for status, count in sorted(self.answers.items()))
         return "\n".join(
             [
                 f"seed {self.seed}: {', '.join(self.trouble)}",
