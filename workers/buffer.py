@@ -7,9 +7,9 @@ is claimed by the next one after a while. The counts of events move with the ent
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import msgspec
 from redis import Redis
 from redis.exceptions import ResponseError
 
@@ -67,31 +67,30 @@ end
 return {ticket, held, unpack(waits)}
 """
 
-# KEYS: stream, ledger, outcomes. ARGV: group, how many outcomes follow, outcome and count by turns, id and count by
-# turns. Returns how many events this call settled. What others had settled is counted by them: of this call's outcomes
-# no more is counted than it settled, and all that was none of them was known before.
+# KEYS: stream, ledger, outcomes. ARGV: group, then for each entry: its id, and what became of its events as JSON, count
+# by outcome. Returns how many events this call settled; what others had settled is counted by them.
 SETTLE = """
-local rest = 3 + 2 * ARGV[2]
 local settled = 0
-for i = rest, #ARGV, 2 do
+local became = {}
+for i = 2, #ARGV, 2 do
   redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
-  if redis.call('XDEL', KEYS[1], ARGV[i]) == 1 then settled = settled + ARGV[i + 1] end
+  if redis.call('XDEL', KEYS[1], ARGV[i]) == 1 then
+    for outcome, events in pairs(cjson.decode(ARGV[i + 1])) do
+      became[outcome] = (became[outcome] or 0) + events
+      settled = settled + events
+    end
+  end
 end
-if settled == 0 then return 0 end
-redis.call('HINCRBY', KEYS[2], 'settled', settled)
-redis.call('HSET', KEYS[3], 'settled_at', redis.call('TIME')[1])
-local open = settled
-for i = 3, rest - 1, 2 do
-  local events = math.min(open, tonumber(ARGV[i + 1]))
-  if events > 0 then redis.call('HINCRBY', KEYS[3], ARGV[i], events) end
-  open = open - events
+if settled > 0 then
+  redis.call('HINCRBY', KEYS[2], 'settled', settled)
+  redis.call('HSET', KEYS[3], 'settled_at', redis.call('TIME')[1])
+  for outcome, events in pairs(became) do redis.call('HINCRBY', KEYS[3], outcome, events) end
 end
-if open > 0 then redis.call('HINCRBY', KEYS[3], 'duplicate', open) end
 return settled
 """
 
 
-NONE: Mapping[str, int] = MappingProxyType({})
+Became = Mapping[str, int]  # of an entry's events, how many were `stored`, `duplicate`, `erased`, `dead:REASON`
 
 
 def outcomes(lane: Lane) -> str:
@@ -127,8 +126,8 @@ class Reader:
         return own + [waiting for waiting in _entries(reply[1]) if waiting.id not in known]
 
     def read(self, events: int, wait_seconds: float) -> list[Waiting]:
-        """Fresh entries of about this many events at most; waits for the first one."""
-        batch = self._read(">", max(1, int(wait_seconds * 1000)))
+        """Fresh entries of about this many events at most; waits for the first one, or not (0)."""
+        batch = self._read(">", max(1, int(wait_seconds * 1000)) if wait_seconds else None)
         while batch and _wants_more(batch, events):
             more = self._read(">", None)
             if not more:
@@ -136,17 +135,13 @@ class Reader:
             batch += more
         return batch
 
-    def settle(self, batch: Iterable[Waiting], stored: int = 0, dead: Mapping[str, int] = NONE, erased: int = 0) -> int:
-        """Take entries out of the stream, once their events are in Postgres. Returns how many events that were.
+    def settle(self, became: Mapping[bytes, Became]) -> int:
+        """Take entries out of the stream, once their events are in Postgres, and count what became of these.
 
-        It counts what became of them: `stored`, `dead` by reason, `erased`, and the others as duplicates.
+        Returns how many events that were.
         """
-        became = {"stored": stored, "erased": erased}
-        became |= {f"dead:{reason}": events for reason, events in dead.items()}
-        counts = [argument for outcome in became.items() for argument in outcome]
-        entries = [argument for waiting in batch for argument in (waiting.id, waiting.events)]
-        keys = [self._lane.stream, self._lane.ledger, outcomes(self._lane)]
-        settled: Any = self._settle(keys, [GROUP, len(became), *counts, *entries])
+        entries = [argument for id_, share in became.items() for argument in (id_, msgspec.json.encode(share))]
+        settled: Any = self._settle([self._lane.stream, self._lane.ledger, outcomes(self._lane)], [GROUP, *entries])
         return int(settled)
 
     def _read(self, after: str, block_ms: int | None) -> list[Waiting]:

@@ -12,7 +12,7 @@ import psycopg
 from redis import Redis
 from redis.exceptions import RedisError
 
-from workers import keys, nightly, outage_clock, rebuild, retention, tickets
+from workers import keys, landed, nightly, outage_clock, rebuild, retention, tickets
 from workers.buffer import forget_consumers
 from workers.lanes import LANES
 from workers.process import Process
@@ -73,6 +73,7 @@ DUTIES = (
     Duty("mirror keys", 10, mirror_keys),
     Duty("prune consumers", 600, prune_consumers),
     Duty("prune", 1, retention.prune),
+    Duty("prune landed", 60, landed.prune),
     Duty("call rebuild", 5, rebuild.call),
     Duty("watch tracking", 60, outage_clock.watch),
     Duty("call nightly", 600, nightly.call),

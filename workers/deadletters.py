@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import psycopg
 
 from workers import erasure
-from workers.ingest import UNDECODABLE, Outcome, store_rows
 from workers.store import Connection, sql
-from workers.wire import Row, decode_entry, read_content, rows_of
+from workers.storing import UNDECODABLE, Outcome, store_rows
+from workers.wire import Row, customer_of, decode_entry, read_content, rows_of
 
 REPLAYED_TOGETHER = 200
 
@@ -99,6 +99,7 @@ def _replay(connection: Connection, dead_letter_ids: Sequence[str], rescore_seco
 def _replay_together(connection: Connection, dead_letter_ids: Sequence[str], rescore_seconds: float) -> Replayed:
     with connection.transaction():
         erasure.join_storing(connection)  # before the letters are held: an erasure may want them
+        connection.execute(sql("create_incoming"))
         taken = connection.execute(sql("take_dead_letters"), {"dead_letter_ids": list(dead_letter_ids)}).fetchall()
         letters = [Letter(*row) for row in taken]
         outcome = store_rows(connection, [row for letter in letters for row in rows(letter)], rescore_seconds)
@@ -111,20 +112,28 @@ def rows(letter: Letter) -> list[Row]:
     """The events of a letter, understood anew: what failed may be a fault that is mended. Raises ValueError."""
     if letter.reason == UNDECODABLE:
         return rows_of(decode_entry(letter.body))
-    row = json.loads(letter.body)
-    content = read_content(row["event"], (row["properties"] or "").encode())._asdict()
-    del content["key"]  # the row keeps its own: it may come from an event_id
-    return [Row(**(row | content))]
+    sent = json.loads(letter.body)
+    customer = customer_of(sent["account_id"], sent["email"])
+    content = read_content(sent["event"], (sent["properties"] or "").encode())
+    key = sent["occurred_us"], sent["event_key"]  # kept: it may come from an event_id
+    return [Row(customer.customer_id, *key, sent["received_us"], sent["identified"], customer, content)]
 
 
 def readable(letter: Letter) -> Any:
     """What a letter's body says, for people: the event, or what can be read of the bytes."""
     if letter.reason == UNDECODABLE:
-        return letter.body.decode(errors="backslashreplace")
+        return _bodies(letter.body).decode(errors="backslashreplace")
     event = json.loads(letter.body)
     with suppress(ValueError):
         event["properties"] = json.loads(event["properties"] or "{}")
     return event
+
+
+def _bodies(entry: bytes) -> bytes:
+    try:
+        return b"\n".join(request.body for request in decode_entry(entry).requests)
+    except ValueError:
+        return entry
 
 
 def _which(dead_letter_ids: Sequence[str]) -> dict[str, Any]:

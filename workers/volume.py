@@ -7,7 +7,6 @@ whether tracking works. A batch that is delivered twice is counted twice, which 
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from operator import attrgetter
 
 import numpy as np
 from redis import Redis
@@ -31,7 +30,8 @@ def key(account_id: int, week: int) -> str:
 def volumes_of(entry_id: bytes, rows: Iterable[Row]) -> Volumes:
     """The events of an entry; its id says when it was received."""
     hour = int(entry_id.split(b"-")[0]) // 3_600_000
-    return Volumes({(account_id, hour): n for account_id, n in Counter(map(attrgetter("account_id"), rows)).items()})
+    accounts = Counter(row.customer.account_id for row in rows)
+    return Volumes({(account_id, hour): events for account_id, events in accounts.items()})
 
 
 def add(redis: Redis, volumes: Volumes) -> None:

@@ -41,7 +41,7 @@ class Event(Struct):
 
     event: str
     customer_email: str
-    properties: Raw = Raw(b"")
+    properties: Raw = Raw(b"null")
     timestamp: str | None = None
     event_id: str | None = None
 
@@ -53,21 +53,25 @@ class Body(Struct):
 
 
 class Row(NamedTuple):
-    """A row of the table `incoming`; times in microseconds since 1970."""
+    """One event, understood; times in microseconds since 1970. The first three are its key in the table `events`."""
 
     customer_id: str
     occurred_us: int
     event_key: int
-    event: str
-    properties: str | None
     received_us: int
-    identified: bool
-    account_id: int
-    email: str
-    detail: str
-    value: float
-    plan: str | None
-    personal: tuple[str, ...]  # not stored: the paths of properties to warn of
+    identified: bool  # by an event_id
+    customer: "KnownCustomer"
+    content: "Content"
+
+
+class Unreadable(NamedTuple):
+    """What can't be read of an entry, and why. `entry` holds it alone, as an entry, so that it can be tried again."""
+
+    account_id: int | None
+    customer_id: str | None
+    received_us: int | None
+    entry: bytes
+    error: ValueError
 
 
 encode_entry = msgspec.msgpack.Encoder().encode
@@ -117,10 +121,44 @@ def rows_of(entry: Entry) -> list[Row]:
     ]
 
 
+def read_entry(entry: bytes) -> tuple[list[Row], list[Unreadable]]:
+    """The rows of an entry's bytes, and what of it can't be read: all of it, a request, or an event."""
+    try:
+        decoded = decode_entry(entry)
+    except ValueError as error:
+        return [], [Unreadable(None, None, None, entry, error)]
+    try:
+        return rows_of(decoded), []
+    except ValueError:
+        return _what_can_be_read(decoded)
+
+
+def _what_can_be_read(entry: Entry) -> tuple[list[Row], list[Unreadable]]:
+    rows: list[Row] = []
+    unreadable: list[Unreadable] = []
+    for position, request in enumerate(entry.requests):
+        try:
+            events = events_of(request)
+        except ValueError as error:
+            alone = encode_entry(Entry(entry.batch_id + b"%d/" % position, [request]))
+            unreadable.append(Unreadable(request.account_id, None, request.received_us, alone, error))
+            continue
+        for index, event in enumerate(events):
+            nonce = entry.batch_id + b"%d.%d" % (position, index)
+            try:
+                rows.append(row_of(request, event, nonce))
+            except ValueError as error:
+                sent = Request(request.account_id, request.received_us, msgspec.json.encode(event))
+                customer = customer_of(request.account_id, normal_email(event.customer_email)).customer_id
+                alone = encode_entry(Entry(nonce + b"/", [sent]))
+                unreadable.append(Unreadable(request.account_id, customer, request.received_us, alone, error))
+    return rows, unreadable
+
+
 def row_of(request: Request, event: Event, nonce: bytes) -> Row:
     """One event's row. `nonce` is its identity where it brings none: neither an event_id nor a timestamp."""
     email = event.customer_email
-    known_customer = customer_of(request.account_id, email if len(email) <= MAX_EMAIL else normal_email(email))
+    customer = customer_of(request.account_id, email if len(email) <= MAX_EMAIL else normal_email(email))
     properties = bytes(event.properties)
     content = (_content if len(properties) <= REMEMBERED_BYTES else read_content)(event.event, properties)
     occurred_us, key = request.received_us, content.key
@@ -131,63 +169,52 @@ def row_of(request: Request, event: Event, nonce: bytes) -> Row:
     elif event.timestamp is None:
         key = _key(b"nonce\0", nonce)
     return Row(
-        known_customer.customer_id,
-        occurred_us,
-        key,
-        event.event,
-        content.properties,
-        request.received_us,
-        event.event_id is not None,
-        request.account_id,
-        known_customer.email,
-        content.detail,
-        content.value,
-        content.plan,
-        content.personal,
+        customer.customer_id, occurred_us, key, request.received_us, event.event_id is not None, customer, content
     )
 
 
 class KnownCustomer(NamedTuple):
-    """Who an address belongs to."""
+    """Who an address belongs to. `copied` is that for COPY: customer_id, account_id and email."""
 
     customer_id: str
+    account_id: int
     email: str
+    copied: str
 
 
 @lru_cache(maxsize=100_000)
 def customer_of(account_id: int, email: str) -> KnownCustomer:
     """The customer of an address as it was sent."""
     normal = normal_email(email)
-    return KnownCustomer(customer_id(account_id, normal), normal)
+    known = customer_id(account_id, normal), account_id, normal
+    return KnownCustomer(*known, copied(*known))
 
 
 class Content(NamedTuple):
     """What an event's name and properties say: its key where it has no event_id, what is stored, and what the rollup
-    keeps of it."""
+    keeps of it. `copied` is that for COPY: event, properties, detail, value and plan."""
 
     key: int
+    event: str
     properties: str | None
     detail: str
     value: float
     plan: str | None
     personal: tuple[str, ...]  # the paths of what looks like personal data
+    copied: str
 
 
 def read_content(event: str, properties: bytes) -> Content:
     """Understand an event's properties, given as JSON; b"" where there are none."""
     parsed = {} if properties in EMPTY else _decode_properties(properties)
-    return Content(
-        _key(b"content\0", event.encode() + b"\0" + (_encode_sorted(parsed) if parsed else b"")),
-        _storable(properties, parsed),
-        detail_of(event, parsed),
-        value_of(event, parsed),
-        plan_of(parsed),
-        personal_data(properties, parsed),
-    )
+    key = _key(b"content\0", event.encode() + b"\0" + (_encode_sorted(parsed) if parsed else b""))
+    stored = _storable(properties, parsed), detail_of(event, parsed), value_of(event, parsed), plan_of(parsed)
+    return Content(key, event, *stored, personal_data(properties, parsed), copied(event, *stored))
 
 
 TOO_FINE = re.compile(rb"[eE](?<=\d.)(?:-\d{3}|\+?\d{4})|\.\d{15000}")
-EMPTY = (b"", b"null", b"{}")
+COPY_ESCAPES = (("\\", r"\\"), ("\t", r"\t"), ("\n", r"\n"), ("\r", r"\r"))
+EMPTY = (b"null", b"{}", b"")
 REMEMBERED_BYTES = 256  # the same few properties come again and again; long ones seldom do
 _content = lru_cache(maxsize=50_000)(read_content)
 
@@ -198,6 +225,17 @@ def _storable(properties: bytes, parsed: dict[str, Any]) -> str | None:
     if not parsed:
         return None
     return (msgspec.json.encode(parsed) if TOO_FINE.search(properties) else properties).decode()
+
+
+def copied(*values: str | float | None) -> str:
+    """Values in the text format of COPY, with tabs between."""
+    return "\t".join(r"\N" if value is None else _escaped(str(value)) for value in values)
+
+
+def _escaped(text: str) -> str:
+    for plain, escaped in COPY_ESCAPES:
+        text = text.replace(plain, escaped)
+    return text
 
 
 def _key(kind: bytes, identity: bytes) -> int:

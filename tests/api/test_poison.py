@@ -31,7 +31,7 @@ def rows(found: Checked) -> list[Row]:
 def test_a_key_that_comes_twice_is_read_alike_by_door_and_workers(body: str) -> None:
     """JSON readers take the last; a worker that stumbled over the first would bury the whole entry."""
     (row,) = rows(check(body.encode(), NOW))
-    assert row.event == "login"
+    assert row.content.event == "login"
 
 
 def test_what_is_not_read_does_not_travel() -> None:
@@ -65,14 +65,14 @@ def test_any_depth_is_judged(levels: int) -> None:
 )
 def test_numbers_that_postgres_does_not_take_are_stored_as_json_readers_see_them(number: str, stored: float) -> None:
     (row,) = rows(check(f'{{"event":"login",{JANE},"properties":{{"n":{number}}}}}'.encode(), NOW))
-    assert len(row.properties or "") < 30
-    assert json.loads(row.properties or "") == {"n": stored}
+    assert len(row.content.properties or "") < 30
+    assert json.loads(row.content.properties or "") == {"n": stored}
 
 
 def test_a_word_with_e_and_a_dash_costs_no_digit() -> None:
     properties = '{"feature":"e-mail","n":0.1234567890123456789012345,"tiny":1e-30}'
     (row,) = rows(check(f'{{"event":"login",{JANE},"properties":{properties}}}'.encode(), NOW))
-    assert row.properties == properties
+    assert row.content.properties == properties
 
 
 def test_an_address_padded_with_megabytes_is_not_remembered() -> None:
@@ -80,7 +80,7 @@ def test_an_address_padded_with_megabytes_is_not_remembered() -> None:
     known = door._emails._known
     known.clear()
     found = check(b'{"event":"login","customer_email":"' + b" " * 1_000_000 + b'jane@example.com"}', NOW)
-    assert rows(found)[0].email == "jane@example.com"
+    assert rows(found)[0].customer.email == "jane@example.com"
     assert not known
 
 

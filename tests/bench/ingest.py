@@ -102,7 +102,14 @@ def _push(redis: Redis, entries: Sequence[bytes]) -> None:
 def _stored(entries: Sequence[bytes]) -> list[Stored]:
     """The same events as rows of the table, ready to be copied."""
     return [
-        (row.customer_id, _text(row.occurred_us), row.event_key, row.event, row.properties, _text(row.received_us))
+        (
+            row.customer_id,
+            _text(row.occurred_us),
+            row.event_key,
+            row.content.event,
+            row.content.properties,
+            _text(row.received_us),
+        )
         for entry in entries
         for row in rows_of(decode_entry(entry))
     ]

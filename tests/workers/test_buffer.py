@@ -1,7 +1,7 @@
 from redis import Redis
 
 from tests.workers.events import entry, event, push, push_events, request
-from workers.buffer import Reader, forget_consumers
+from workers.buffer import Became, Reader, Waiting, forget_consumers
 from workers.lanes import HISTORY, LIVE
 
 
@@ -11,11 +11,15 @@ def reader(redis: Redis, name: str = "reader") -> Reader:
     return made
 
 
+def stored(batch: list[Waiting]) -> dict[bytes, Became]:
+    return {waiting.id: {"stored": waiting.events} for waiting in batch}
+
+
 def test_an_entry_stays_until_it_is_settled(redis: Redis) -> None:
     push_events(redis, event())
     batch = reader(redis).read(10, 0.01)
     assert redis.xlen(LIVE.stream) == 1
-    reader(redis).settle(batch)
+    reader(redis).settle(stored(batch))
     assert redis.xlen(LIVE.stream) == 0
 
 
@@ -35,7 +39,7 @@ def test_settling_twice_counts_once(redis: Redis) -> None:
     """Two workers that stored the same claimed entry settle it once."""
     push_events(redis, event(), event())
     batch = reader(redis).read(10, 0.01)
-    assert [reader(redis).settle(batch), reader(redis, "other").settle(batch)] == [2, 0]
+    assert [reader(redis).settle(stored(batch)), reader(redis, "other").settle(stored(batch))] == [2, 0]
     assert redis.hget(LIVE.ledger, "settled") == b"2"
 
 

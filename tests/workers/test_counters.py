@@ -114,7 +114,8 @@ def test_counting_costs_less_than_a_microsecond() -> None:
 
 def test_settling_counts_what_became_of_the_events(redis: Redis) -> None:
     push_events(redis, *[event() for _ in range(10)])
-    Reader(redis, LIVE, "reader").settle(read_batch(redis), stored=6, dead={"DataError": 1, "undecodable": 1})
+    became = {"stored": 6, "duplicate": 2, "dead:DataError": 1, "dead:undecodable": 1}
+    Reader(redis, LIVE, "reader").settle({waiting.id: became for waiting in read_batch(redis)})
     found = read_ledger(redis)
     assert (found.stored, found.duplicate, found.dead) == (6, 2, {"DataError": 1, "undecodable": 1})
     assert (found.accepted, found.settled, found.unaccounted) == (10, 10, 0)
@@ -124,11 +125,12 @@ def test_what_others_settled_is_not_counted_again(redis: Redis) -> None:
     """Whoever settles an entry counts its events; stored + duplicate + dead is always what was settled."""
     push(redis, entry(request(event())), entry(request(event())), events=5)
     batch = read_batch(redis)
-    Reader(redis, LIVE, "other").settle(batch[:1], stored=5)
-    Reader(redis, LIVE, "reader").settle(batch, stored=7, dead={"DataError": 3})
-    Reader(redis, LIVE, "late").settle(batch, stored=10)
+    one, two = (waiting.id for waiting in batch)
+    Reader(redis, LIVE, "other").settle({one: {"stored": 5}})
+    Reader(redis, LIVE, "reader").settle({one: {"duplicate": 5}, two: {"stored": 2, "dead:DataError": 3}})
+    Reader(redis, LIVE, "late").settle({one: {"stored": 5}, two: {"stored": 5}})
     found = read_ledger(redis)
-    assert found.stored + found.duplicate + sum(found.dead.values()) == found.settled == 10
+    assert (found.stored, found.duplicate, found.dead, found.settled) == (7, 0, {"DataError": 3}, 10)
     assert found.unaccounted == 0
 
 

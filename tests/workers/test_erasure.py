@@ -10,15 +10,17 @@ from redis import Redis
 from tests.waiting import wait_until
 from tests.workers.events import count, entry, event, push, push_events, request
 from workers import deadletters, erasure, ingest, ledger, rescore
+from workers.batches import understood
 from workers.buffer import Reader
 from workers.erasure import erase
-from workers.ingest import Outcome, drain
+from workers.ingest import drain
 from workers.lanes import HISTORY, LANES, LIVE
 from workers.process import Process
 from workers.rebuild import points, rebuild_some
 from workers.rescore import rescore_due
 from workers.retention import prune_events
 from workers.store import Connection, connect
+from workers.storing import Outcome, store_batch
 from workers.wire import customer_id, encode_entry
 
 JANE = "jane@example.com"
@@ -139,7 +141,7 @@ def test_an_erasure_waits_for_who_is_storing_and_who_stores_later_sees_it(
     push_events(redis, event(timestamp="2025-12-02"), lane=HISTORY)
     erasing = threading.Thread(target=_erase, args=(database_url,))
     with process.connection().transaction():
-        ingest._store_batch(process, LIVE, batch)
+        store_batch(process.connection(), LIVE, understood(batch), 5)
         erasing.start()
         wait_until(lambda: waits_for_a_lock(connection))
     erasing.join()

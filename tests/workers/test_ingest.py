@@ -7,14 +7,16 @@ import psycopg
 import pytest
 from redis import Redis
 
-from tests.workers.events import count, entry, event, push, push_events, request
-from workers import buffer, ingest, rescore, tickets
+from tests.workers.events import T0, count, entry, event, push, push_events, request
+from workers import buffer, deadletters, ingest, rescore, tickets, wire
+from workers.batches import Batches
 from workers.buffer import Reader
-from workers.ingest import Outcome, drain
+from workers.ingest import drain
 from workers.lanes import HISTORY, LIVE
 from workers.process import Process
 from workers.store import Connection
-from workers.wire import customer_id
+from workers.storing import Outcome
+from workers.wire import Request, customer_id
 
 JANE = customer_id(1, "jane@example.com")
 
@@ -238,3 +240,66 @@ def test_a_customer_who_is_due_anyway_is_left_alone_and_seen_all_the_same(
     assert connection.execute("SELECT first_seen::date, last_seen::date FROM customers").fetchall() == [
         (date(2025, 11, 30), date(2025, 12, 2))
     ]
+
+
+def test_what_cannot_be_read_of_an_entry_is_buried_alone(
+    process: Process, connection: Connection, redis: Redis
+) -> None:
+    """A request that no JSON reader takes, an event with a time that is none: the others of their entry are stored."""
+    broken = Request(1, T0, b'{"event": ')
+    push(redis, entry(request(event()), broken, request(event(), event(timestamp="never"), event())), events=5)
+    assert drain(process, LIVE) == Outcome(stored=3, dead=2)
+    letters = connection.execute("SELECT customer_id::text, account_id, reason FROM dead_letters ORDER BY 1").fetchall()
+    assert [(account, reason) for _, account, reason in letters] == [(1, "undecodable")] * 2
+    assert letters[1][0].replace("-", "") == JANE
+
+
+def test_a_letter_of_what_could_not_be_read_is_replayed_alone(
+    process: Process, connection: Connection, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is stored already isn't stored again; two events of one entry stay two."""
+    with monkeypatch.context() as fault:
+        fault.setattr(wire, "instant", _out_of_order)
+        sent = [event(), event(timestamp="2025-12-01"), event(timestamp="2025-12-02")]
+        push(redis, entry(request(*sent)), events=3)
+        assert drain(process, LIVE) == Outcome(stored=1, dead=2)
+    (replayed,) = deadletters.replay(connection, deadletters.ids(connection, []), 5)
+    assert (replayed.letters, replayed.outcome) == (2, Outcome(stored=2))
+    assert count(connection, "events") == 3
+
+
+def _out_of_order(timestamp: str) -> datetime:
+    raise ValueError(timestamp)
+
+
+def test_a_batch_is_read_while_another_is_stored(process: Process, redis: Redis, connection: Connection) -> None:
+    """And what was read ahead is stored before a ticket ends, also when its time is over."""
+    small = _with_batch(process, 1)
+    for _ in range(3 * buffer.READ_ENTRIES):
+        push_events(redis, event())
+    reader = Reader(redis, LIVE, process.name)
+    batches = Batches(reader, small)
+    first = batches.next(0.01)
+    assert first
+    batches.ahead()
+    batches.ahead()
+    pending: Any = redis.xpending(LIVE.stream, "ingest")
+    assert pending["pending"] == 2 * buffer.READ_ENTRIES
+    batches.no_more()
+    second = batches.next(0.01)
+    assert second
+    assert first.events + second.events == 2 * buffer.READ_ENTRIES
+    assert batches.next(0.01) is None
+
+
+def test_a_ticket_whose_time_is_over_leaves_nothing_pending(
+    process: Process, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "BUDGET_SECONDS", -1)
+    process.settings = _with_batch(process, 1)
+    for _ in range(3 * buffer.READ_ENTRIES):
+        push_events(redis, event())
+    assert drain(process, LIVE).stored == 2 * buffer.READ_ENTRIES
+    pending: Any = redis.xpending(LIVE.stream, "ingest")
+    assert pending["pending"] == 0
+    assert tickets.waiting(redis, LIVE.queue) == 1

@@ -39,7 +39,7 @@ def test_a_fault_of_ours_loses_nothing_and_is_told(
     redis: Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     push_events(redis, event())
-    monkeypatch.setattr(ingest, "store_rows", lambda *_: 1 / 0)
+    monkeypatch.setattr(ingest, "store_batch", lambda *_: 1 / 0)
     with caplog.at_level(logging.ERROR), pytest.raises(ZeroDivisionError):
         jobs.ingest_live()
     assert "tried again" in caplog.text

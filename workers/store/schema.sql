@@ -90,6 +90,17 @@ CREATE TABLE pruned (
     PRIMARY KEY (customer_id, month)
 );
 
+-- Entries of the buffer whose events are stored, and what became of these, as counts by outcome; for as long as the
+-- entry may come again. beginning tells entries of different buffers apart.
+CREATE TABLE landed (
+    lane text NOT NULL,
+    entry_id text COLLATE "C" NOT NULL,
+    beginning bytea NOT NULL,
+    became jsonb NOT NULL,
+    landed_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (lane, entry_id, beginning)
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+
 -- What could not be stored, with its reason. customer_id is all zeros where it isn't known.
 CREATE TABLE dead_letters (
     customer_id uuid NOT NULL,

@@ -3,18 +3,21 @@
 -- name: create_incoming
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming (
     customer_id uuid NOT NULL,
-    occurred_us bigint NOT NULL,
-    event_key bigint NOT NULL,
-    event text COLLATE "C" NOT NULL,
-    properties jsonb,
-    received_us bigint NOT NULL,
-    identified boolean NOT NULL,
     account_id integer NOT NULL,
     email text COLLATE "C" NOT NULL,
+    event text COLLATE "C" NOT NULL,
+    properties jsonb,
     detail text COLLATE "C" NOT NULL,
     value double precision NOT NULL,
-    plan text
+    plan text,
+    occurred_us bigint NOT NULL,
+    event_key bigint NOT NULL,
+    received_us bigint NOT NULL,
+    identified boolean NOT NULL
 ) ON COMMIT DELETE ROWS
+
+-- name: empty_incoming
+TRUNCATE incoming
 
 -- name: copy_incoming
 COPY incoming FROM STDIN

@@ -1,0 +1,22 @@
+-- What became of entries that were stored and may still be in the buffer.
+
+-- name: find_landed
+SELECT entry_id, became
+FROM unnest(%(ids)s::text[], %(beginnings)s::bytea[]) AS given (entry_id, beginning)
+JOIN landed USING (entry_id, beginning)
+WHERE lane = %(lane)s
+
+-- name: note_landed
+INSERT INTO landed (lane, entry_id, beginning, became)
+SELECT %(lane)s, given.*
+FROM unnest(%(ids)s::text[], %(beginnings)s::bytea[], %(became)s::text[]::jsonb[]) AS given
+
+-- name: old_landed
+SELECT entry_id
+FROM landed
+WHERE lane = %(lane)s AND entry_id > %(after)s AND landed_at < now() - %(seconds)s * interval '1 second'
+ORDER BY entry_id
+LIMIT %(limit)s
+
+-- name: delete_landed
+DELETE FROM landed WHERE lane = %(lane)s AND entry_id = ANY(%(ids)s)
