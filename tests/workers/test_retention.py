@@ -11,12 +11,13 @@ from redis import Redis
 from tests.waiting import wait_until
 from tests.workers.events import count, event, push_events
 from workers import clock, deadletters, ingest, rescore, retention
-from workers.ingest import Outcome, drain
+from workers.ingest import drain
 from workers.lanes import HISTORY, LIVE
 from workers.process import Process
 from workers.rescore import rescore_due
 from workers.settings import Settings, SettingsError, load
 from workers.store import Connection, connect, sql
+from workers.storing import Outcome
 
 JOE = "joe@example.com"
 ROLLUP = "SELECT customer_id, day, event, detail, n, value, last_at, plan FROM customer_days ORDER BY 1, 2, 3, 4"
