@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import msgspec
@@ -10,7 +12,7 @@ from redis.exceptions import RedisError
 from starlette.types import Scope
 
 from api.errors import Refused
-from workers.keys import MIRROR, MIRRORED, PUBLISHABLE_PREFIX, SECRET_PREFIX, Key, digest
+from workers.keys import MIRROR, MIRRORED, PUBLISHABLE_PREFIX, SECRET_PREFIX, USED, Key, digest
 
 REMEMBER_SECONDS = 10.0
 REMEMBER_KEYS = 10_000
@@ -34,6 +36,7 @@ class Keys:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._remembered: dict[bytes, Remembered] = {}
+        self._used: set[int] = set()
 
     async def of(self, scope: Scope) -> Key:
         """The key of a request. Raises Refused: missing_api_key, invalid_api_key, buffer_unavailable."""
@@ -48,6 +51,7 @@ class Keys:
             remembered = await self._look_up(hashed, remembered)
         if remembered.key is None:
             raise Refused("invalid_api_key")
+        self.note(remembered.key.key_id)
         return remembered.key
 
     async def secret_of(self, scope: Scope) -> Key:
@@ -56,6 +60,16 @@ class Keys:
         if key.publishable:
             raise Refused("key_not_allowed")
         return key
+
+    def note(self, key_id: int) -> None:
+        """This key is used now."""
+        self._used.add(key_id)
+
+    async def tell_used(self) -> None:
+        """Note in Redis which keys were used since the last time. Raises RedisError, OSError; then they are lost."""
+        if self._used:
+            used, self._used = self._used, set()
+            await note_used(self._redis, used)
 
     async def _look_up(self, hashed: bytes, stale: Remembered | None) -> Remembered:
         try:
@@ -74,6 +88,22 @@ class Keys:
             self._remembered.clear()
         remembered = self._remembered[hashed] = Remembered(key, time.monotonic() + REMEMBER_SECONDS)
         return remembered
+
+
+async def note_used(redis: Redis, key_ids: Iterable[int]) -> None:
+    """Write down that these keys are used now."""
+    now = int(time.time())
+    await redis.hset(USED, mapping={str(key_id): now for key_id in key_ids})
+
+
+async def last_used(redis: Redis, key_ids: Sequence[int]) -> dict[int, datetime]:
+    """When these keys were last used, exact to a second or two; those that never were are left out."""
+    found = await redis.hmget(USED, [str(key_id) for key_id in key_ids]) if key_ids else []
+    return {
+        key_id: datetime.fromtimestamp(int(at), UTC)
+        for key_id, at in zip(key_ids, found, strict=True)
+        if at is not None
+    }
 
 
 def header(scope: Scope, name: bytes) -> bytes:

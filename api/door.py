@@ -39,7 +39,7 @@ class Door:
         self._closing = asyncio.Event()
 
     def open(self) -> None:
-        """Begin what is done once a second: look how full the buffer is, write warnings."""
+        """Begin what is done once a second: look how full the buffer is, write warnings and which keys were used."""
         duties = (self._look, self._tell)
         self._tasks = [asyncio.create_task(self._every_second(duty)) for duty in duties]
 
@@ -67,6 +67,7 @@ class Door:
 
     async def _tell(self) -> None:
         await self.warnings.flush(self.redis)
+        await self.keys.tell_used()
 
     async def _issue(self, queue: str) -> None:
         """RQ knows no asyncio: a ticket is issued in a thread. One that fails is issued later by the clock."""

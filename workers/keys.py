@@ -15,6 +15,7 @@ from workers.store import Connection, sql
 
 MIRROR = "windback:keys"  # a hash: the key's SHA-256 in hexadecimal → Key as JSON
 MIRRORED = "mirrored"  # a field that is always there: its absence tells a lost mirror from an unknown key
+USED = "windback:keys:used"  # a hash: key_id → when it was last used, in seconds since 1970
 SECRET_PREFIX = "sk_live_"  # noqa: S105
 PUBLISHABLE_PREFIX = "pk_live_"
 PUBLISHABLE_RATE_LIMIT = 100  # events a second, unless the key has a limit of its own
@@ -88,10 +89,11 @@ def create(
     return NewKey(row[0], account, secret)
 
 
-def revoke(connection: Connection, redis: Redis, key_id: int) -> None:
-    """End a key, at the doors within 10 seconds. Raises NoSuchKey; revoking twice is the same as once."""
+def revoke(connection: Connection, redis: Redis, key_id: int, account_id: int | None = None) -> None:
+    """End a key (of this account, if one is given), at the doors within 10 seconds. Raises NoSuchKey; revoking twice is
+    the same as once."""
     with _alone(connection):
-        row = connection.execute(sql("revoke_key"), {"key_id": key_id}).fetchone()
+        row = connection.execute(sql("revoke_key"), {"key_id": key_id, "account_id": account_id}).fetchone()
         if row is None:
             raise NoSuchKey(f"there is no key {key_id}; `windback keys list` shows them all")
         _write_mirror(connection, redis)

@@ -67,6 +67,11 @@ def redirect(address: str) -> Response:
     return RedirectResponse(address, 303, headers={"Cache-Control": "no-store"})
 
 
+def address(request: Request) -> str:
+    """Where this service is, as the browser knows it: https://windback.example.com."""
+    return f"{'https' if session.over_https(request) else 'http'}://{request.url.netloc}"
+
+
 def or_page(handler: Handler) -> Handler:
     """An exception handler whose answers are pages for browsers, outside the API."""
 

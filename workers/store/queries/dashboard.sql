@@ -4,3 +4,8 @@
 SELECT CASE WHEN state = 'lapsed' THEN 'lapsed' ELSE level END AS level, count(*) AS customers
 FROM customers WHERE account_id = %(account_id)s
 GROUP BY 1
+
+-- name: account_keys
+SELECT key_id, hint, publishable, rate_limit, created_at, revoked_at
+FROM api_keys WHERE account_id = %(account_id)s
+ORDER BY key_id DESC

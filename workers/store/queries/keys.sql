@@ -7,7 +7,9 @@ SELECT account_id, %(hash)s, %(hint)s, %(publishable)s, %(rate_limit)s FROM acco
 RETURNING key_id, account_id
 
 -- name: revoke_key
-UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE key_id = %(key_id)s RETURNING hash
+UPDATE api_keys SET revoked_at = coalesce(revoked_at, now())
+WHERE key_id = %(key_id)s AND (%(account_id)s::integer IS NULL OR account_id = %(account_id)s)
+RETURNING hash
 
 -- name: list_keys
 SELECT key_id, accounts.name, hint, publishable, rate_limit, api_keys.created_at, revoked_at
