@@ -1,6 +1,6 @@
 """Analytics: what an account sends, and what its events are worth to the model."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -8,8 +8,8 @@ from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import paging
 from api.customers import Count, Time, account_of, answer, fetch
+from api.intervals import bounds, floor, following, interval_of, within
 from scoring.events import RECOGNISED
 from scoring.history import EVENT
 from scoring.model import Model
@@ -17,8 +17,6 @@ from scoring.samples import ELIGIBLE
 from scoring.training import Candidate
 from workers.models import Card
 from workers.store import sql
-
-INTERVALS = ("day",)
 
 Signal = Literal["positive", "negative", "neutral", "varies"]
 EventState = Literal["stored", "counting", "tested", "in_use"]
@@ -54,19 +52,27 @@ class CountedEvents(Struct):
 
 
 async def count_events(request: Request) -> Response:
-    """`GET /api/v1/analytics/events`: what was sent, by name; of all times unless told otherwise, by whole days."""
+    """`GET /api/v1/analytics/events`: what was sent, by name; of all times unless told otherwise, by whole intervals of
+    a day or longer."""
     account_id = await account_of(request)
-    paging.choice(request, "interval", INTERVALS, "day")
-    since, until = paging.moment(request, "from"), paging.moment(request, "to")
-    parameters = {"account_id": account_id, "since": _day(since), "until": _day(until)}
+    interval = interval_of(request)
+    whole = "day" if interval == "hour" else interval
+    since, until = bounds(request)
+    first = floor(within(since), whole) if since else None
+    end = following(floor(within(until), whole), whole) if until else None
+    return answer(CountedEvents(await read_events(request, account_id, first, end)))
+
+
+async def read_events(
+    request: Request, account_id: int, since: datetime | None = None, until: datetime | None = None
+) -> list[CountedEvent]:
+    """What was sent, by name, on the days from the one that begins at `since` up to, not including, the one that begins
+    at `until`; the most frequent first. Raises Refused, store_unavailable."""
+    parameters = {"account_id": account_id, "since": since, "until": until}
     rows = await fetch(request, sql("count_account_events"), parameters)
     (learnt,) = await fetch(request, sql("show_model"), {"account_id": account_id}) or [{}]
     weights, candidates = _weights(learnt["weights"]), _candidates(learnt["training"])
-    return answer(CountedEvents([_counted(row, weights, candidates) for row in rows]))
-
-
-def _day(moment: datetime | None) -> Any:
-    return moment.astimezone(UTC).date() if moment else None
+    return [_counted(row, weights, candidates) for row in rows]
 
 
 def _weights(model: str | None) -> dict[str, float]:

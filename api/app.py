@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from api import analytics, customer, customers, docs, erasing, metrics, model, operate, warnings
+from api import analytics, customer, customers, docs, erasing, levels, metrics, model, operate, series, warnings
 from api.dashboard.forms import FormRefused
 from api.dashboard.page import on_form_refused, or_page
 from api.dashboard.routes import ROUTES as PAGES
@@ -54,6 +54,8 @@ def create_app(settings: Settings) -> Starlette:
             Route("/api/v1/customers/{email:path}/risk", customer.list_risk, methods=["GET"]),
             Route("/api/v1/customers/{email:path}", erasing.show_or_erase, methods=["GET", "DELETE"]),
             Route("/api/v1/analytics/events", analytics.count_events, methods=["GET"]),
+            Route("/api/v1/analytics/events/{name:path}", series.show_event, methods=["GET"]),
+            Route("/api/v1/analytics/risk", levels.show_levels, methods=["GET"]),
             Route("/api/v1/model", model.show_model, methods=["GET"]),
             Route("/api/v1/warnings", warnings.list_warnings, methods=["GET"]),
             Route("/healthz", operate.healthz, methods=["GET"]),

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from api import paging
 from api.customers import Count, Level, Score, State, Time, account_of, answer, fetch, score_of
 from api.errors import Refused
+from api.intervals import bounds
 from scoring.advice import Advice
 from scoring.reasons import Reason
 from workers.store import sql
@@ -100,7 +101,7 @@ async def list_events(request: Request) -> Response:
 async def list_risk(request: Request) -> Response:
     """`GET /api/v1/customers/{email}/risk`: how the risk moved, oldest first."""
     row = await _asked(request)
-    since, until = paging.moment(request, "from"), paging.moment(request, "to")
+    since, until = bounds(request)
     history = await read_risk(request, row["customer_id"], since, until)
     return answer(RiskHistory([RiskThen(one.at, score_of(one.probability), one.level) for one in history]))
 

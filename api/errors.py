@@ -28,6 +28,7 @@ CODES: Mapping[str, Code] = {
     "key_not_allowed": Code(403, "A publishable key may only track events; use a secret key (sk_live_…) here."),
     "not_found": Code(404, "There is nothing at this address; the README lists the routes."),
     "customer_not_found": Code(404, "No customer of this account has this e-mail address."),
+    "event_not_found": Code(404, "This account has never sent an event of this name; case is kept."),
     "method_not_allowed": Code(405, "This address doesn't take this method."),
     "body_timeout": Code(408, "The body did not arrive in time; send it again."),
     "payload_too_large": Code(413, "The body is over 4 MiB after decompression; send smaller batches."),

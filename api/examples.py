@@ -133,6 +133,23 @@ COUNTED_EVENTS: Json = {
         },
     ]
 }
+SERIES: Json = {
+    "event": "feature_used",
+    "series": [
+        {"at": "2025-11-30T00:00:00Z", "count": 412, "customers": 96},
+        {"at": "2025-12-01T00:00:00Z", "count": 508, "customers": 121},
+    ],
+    "properties": [
+        {"name": "feature", "values": [{"value": "exports", "count": 431}, {"value": "dashboard", "count": 202}]},
+        {"name": "plan", "values": [{"value": "pro", "count": 640}]},
+    ],
+}
+LEVELS: Json = {
+    "levels": [
+        {"at": "2025-11-30T00:00:00Z", "low": 702, "medium": 121, "high": 41, "critical": 12, "lapsed": 54},
+        {"at": "2025-12-01T00:00:00Z", "low": 709, "medium": 118, "high": 39, "critical": 13, "lapsed": 55},
+    ]
+}
 _QUALITY: Json = {
     "snapshots": 2140,
     "lapses": 188,

@@ -1,6 +1,7 @@
 """What the API is: one entry a route. The document at /openapi.json and the page at /docs come from this table."""
 
-from api import analytics, customer, customers, erasing, examples, model, operate, shapes
+from api import analytics, customer, customers, erasing, examples, levels, model, operate, series, shapes
+from api.intervals import INTERVALS, MOST
 from api.openapi import Answer, Body, Operation, Parameter, Reference
 from api.paging import DEFAULT_LIMIT, HIGHEST_LIMIT
 from scoring.levels import NAMES
@@ -34,6 +35,17 @@ def _limit(default: int) -> Parameter:
 
 def _moment(name: str, description: str) -> Parameter:
     return Parameter(name, {"type": "string", "format": "date-time"}, description, "2025-12-01T00:00:00Z")
+
+
+def _range(what: str) -> tuple[Parameter, Parameter]:
+    return (
+        _moment("from", f"The first {what} is the one that holds this time."),
+        _moment("to", f"The last {what} is the one that holds this time; not before `from`."),
+    )
+
+
+def _interval(description: str) -> Parameter:
+    return Parameter("interval", {"enum": list(INTERVALS), "default": "day"}, description)
 
 
 EMAIL = Parameter(
@@ -165,14 +177,41 @@ OPERATIONS = (
         "Count events by name",
         "What the account sends, the most frequent first: how often, by how many customers, and what it means for the "
         "risk. Of a custom event `model` says where it stands: it is tested once 50 customers have sent it, 10 of "
-        "whom left, and enters the model if it tells more than is known without it. Counted by whole days, in UTC.",
+        "whom left, and enters the model if it tells more than is known without it. Of all times, or of the whole "
+        "days, weeks (from Monday) or months, in UTC, from the one that holds `from` to the one that holds `to`.",
         {200: Answer("The events", analytics.CountedEvents, examples.COUNTED_EVENTS)},
         (*SECRET_KEY, PARAMETER, STORE),
+        (*_range("interval"), _interval("What `from` and `to` are widened to; hours count as days.")),
+    ),
+    Operation(
+        "show_event",
+        "GET",
+        "/api/v1/analytics/events/{name}",
+        "Analytics",
+        "Show an event over time",
+        "How often an event came, and from how many customers, in each hour, day, week (from Monday) or month, in "
+        "UTC, from the one that holds `from` to the one that holds `to`; 0 where it did not. The last 48 hours, 30 "
+        f"days, 13 weeks or 12 months unless told otherwise; at most {MOST}. And the commonest values of its "
+        "properties, of the latest 1,000 events. The name is escaped in the path (`/` may stand as it is).",
+        {200: Answer("The event over time", series.Series, examples.SERIES)},
+        (*SECRET_KEY, "event_not_found", "not_found", PARAMETER, STORE),
         (
-            _moment("from", "Not before this day."),
-            _moment("to", "Not after this day."),
-            Parameter("interval", {"enum": list(analytics.INTERVALS), "default": "day"}, "What times are rounded to."),
+            Parameter("name", {"type": "string", "minLength": 1}, "The event's name.", "feature_used", "path"),
+            *_range("interval"),
+            _interval("How long the intervals are."),
         ),
+    ),
+    Operation(
+        "show_levels",
+        "GET",
+        "/api/v1/analytics/risk",
+        "Analytics",
+        "Count customers by level",
+        "How many customers were at each level of risk at the end of each day, in UTC, and are now; the last 30 days "
+        "unless told otherwise. Who has lapsed counts as that only. Days before the first risk aren't there.",
+        {200: Answer("The customers by level", levels.Levels, examples.LEVELS)},
+        (*SECRET_KEY, PARAMETER, STORE),
+        _range("day"),
     ),
     Operation(
         "show_model",

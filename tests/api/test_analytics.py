@@ -69,14 +69,19 @@ def test_events_are_counted_by_name(sent: TestClient) -> None:
         ({"to": "2025-11-02T00:00:00Z"}, {"login": 3}),
         ({"from": "2025-11-03", "to": "2025-11-03", "interval": "day"}, {"report_shared": 2}),
         ({"from": "2025-11-02T23:30:00-02:00"}, {"report_shared": 2}),
-        ({"from": "2025-11-03", "to": "2025-11-01"}, {}),
+        ({"from": "2025-11-03T01:00:00Z", "interval": "week"}, {"report_shared": 2}),
+        ({"to": "2025-11-02", "interval": "hour"}, {"login": 3}),
+        ({"from": "2025-11-30", "interval": "month"}, {"login": 3, "report_shared": 2}),
     ],
 )
 def test_a_range_is_of_whole_days_in_utc(sent: TestClient, parameters: dict[str, str], counts: dict[str, int]) -> None:
     assert {name: one["count"] for name, one in found(sent, **parameters).items()} == counts
 
 
-@pytest.mark.parametrize("parameters", [{"from": "yesterday"}, {"to": "x"}, {"interval": "century"}])
+@pytest.mark.parametrize(
+    "parameters",
+    [{"from": "yesterday"}, {"to": "x"}, {"interval": "century"}, {"from": "2025-11-03", "to": "2025-11-01"}],
+)
 def test_a_wrong_parameter_is_told(acme: TestClient, parameters: dict[str, str]) -> None:
     response = acme.get(EVENTS, params=parameters)
     assert (response.status_code, response.json()["code"]) == (422, "invalid_parameter")
