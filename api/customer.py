@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
+import msgspec
 from msgspec import Meta, Raw, Struct
 from starlette.requests import Request
 from starlette.responses import Response
@@ -129,7 +130,7 @@ async def told(request: Request, row: dict[str, Any]) -> Customer:
         open_tickets=row["open_tickets"],
         overdue_since=row["overdue_since"],
         nps=row["nps"],
-        advice=row["advice"],
+        advice=msgspec.convert(row["advice"], Advice | None),
     )
 
 
@@ -183,5 +184,5 @@ def _risk(row: dict[str, Any], horizon_days: int) -> Risk | None:
         scored_at=row["scored_at"],
         low_confidence=row["low_confidence"],
         stale_input=row["stale_input"],
-        reasons=row["reasons"],
+        reasons=msgspec.convert(row["reasons"], list[Reason]),
     )

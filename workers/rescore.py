@@ -73,7 +73,8 @@ def _rescore(process: Process, connection: Connection, due: Sequence[Due], model
     now, settings = due[0].now, process.settings
     ids = [customer.customer_id for customer in due]
     pauses, stale = pauses_of(connection, due[0].account_id, now)
-    rollup, instants = bridged(read_rollup(connection, ids, _reach(due, model, pauses)), pauses, now)
+    reach = reach_of(min(customer.first_seen for customer in due), now, model, pauses)
+    rollup, instants = bridged(read_rollup(connection, ids, reach), pauses, now)
     for instant in sorted(set(instants.tolist())):  # as a rule this is now, for all
         chosen = np.flatnonzero(instants == instant)
         known = rollup if len(chosen) == len(ids) else rollup.at(chosen, instants[chosen])
@@ -85,10 +86,10 @@ def _rescore(process: Process, connection: Connection, due: Sequence[Due], model
     log.info("rescored", extra={"customers": len(ids), "rollup_rows": len(rollup.customer)})
 
 
-def _reach(due: Sequence[Due], model: Model, pauses: Sequence[Pause]) -> Reach | None:
+def reach_of(first_seen: float, now: float, model: Model, pauses: Sequence[Pause]) -> Reach | None:
     """What is read of histories that are longer than a risk looks back; pauses move engagement later."""
     days = LOOK_BACK + sum(ceil((pause.ended - pause.began) / DAY) for pause in pauses)
-    if all(customer.first_seen > customer.now - days * DAY for customer in due):
+    if first_seen > now - days * DAY:
         return None
     return Reach(days, [name.removeprefix(EVENT) for name in model.features if name.startswith(EVENT)])
 

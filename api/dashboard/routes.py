@@ -2,10 +2,12 @@
 
 from starlette.routing import Route
 
-from api.dashboard import keys, overview, signing
+from api.dashboard import customer, keys, overview, signing
 
 ROUTES = (
     Route("/", overview.overview, methods=["GET"], include_in_schema=False),
+    Route("/customers/{email:path}", customer.show_or_erase, methods=["GET", "POST"], include_in_schema=False),
+    Route("/erasures/{erasure_id:uuid}", customer.receipt, methods=["GET"], include_in_schema=False),
     Route("/keys", keys.list_keys, methods=["GET", "POST"], include_in_schema=False),
     Route("/keys/{key_id:int}/revoke", keys.revoke_key, methods=["GET", "POST"], include_in_schema=False),
     Route("/sign-in", signing.sign_in, methods=["GET", "POST"], include_in_schema=False),

@@ -6,6 +6,7 @@
 | `{{ moment \\| day }}` | `<time>`: "12 Nov 2026" |
 | `{{ 12345 \\| number }}` | 12,345 |
 | `{{ 0.634 \\| percent }}`, `{{ 0.634 \\| percent(1) }}` | 63 %, 63.4 % |
+| `{{ -1.25 \\| signed }}` | -1.2, with a real minus |
 | `{{ seconds \\| span }}` | 0.4 s, 12 s, 3 min, 5 h, 2 days |
 | `{{ 3 \\| count("customer") }}` | 3 customers |
 | `{{ text \\| said }}` | text of strangers: apart from the direction of what is around it, cut at 200 characters |
@@ -58,6 +59,11 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{share * 100:.{digits}f}{NO_BREAK}%"
 
 
+def signed(value: float, digits: int = 1) -> str:
+    """A number with its sign: +3.2, and a real minus before others."""
+    return f"{value:+.{digits}f}".replace("-", "\u2212")
+
+
 def span(seconds: float) -> str:
     """A duration."""
     if seconds < 10:
@@ -91,7 +97,7 @@ def environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
     made = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    filters = (ago, day, number, percent, span, count, said, path)
+    filters = (ago, day, number, percent, signed, span, count, said, path)
     made.filters.update({one.__name__: one for one in filters})
     made.globals.update(asset=asset, with_query=with_query)
     return made

@@ -43,3 +43,14 @@ FROM (
 WHERE customer_id = %(customer_id)s
   AND at >= coalesce(%(from)s::timestamptz, '-infinity') AND at <= coalesce(%(to)s::timestamptz, 'infinity')
 ORDER BY at
+
+-- The latest of the events that move a risk, oldest first.
+-- name: list_moves
+SELECT * FROM (
+    SELECT event, detail, n, last_at FROM customer_days
+    WHERE customer_id = %(customer_id)s AND day >= (%(since)s::timestamptz AT TIME ZONE 'UTC')::date
+      AND event = ANY (%(events)s::text[])
+    ORDER BY last_at DESC
+    LIMIT 60
+) AS latest
+ORDER BY last_at

@@ -59,3 +59,7 @@ RETURNING erasure_id::text, erased_at, events, event_ids, days, risks, dead_lett
 
 -- name: accounts_by_name
 SELECT account_id, name FROM accounts ORDER BY account_id
+
+-- name: find_erasure
+SELECT erasure_id::text, erased_at, events, event_ids, days, risks, dead_letters
+FROM erasures WHERE erasure_id = %(erasure_id)s::uuid AND account_id = %(account_id)s

@@ -1,0 +1,68 @@
+"""How a customer's risk moved, as a chart: what was said, and what happened meanwhile."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from markupsafe import Markup
+from starlette.requests import Request
+
+from api.customer import read_risk
+from api.customers import fetch, score_of
+from api.dashboard.charts import Band, Mark, Point, line
+from api.dashboard.charts.scales import day_name
+from api.dashboard.meanings import MOVES, move_of
+from scoring.levels import Levels
+from workers.store import sql
+
+SPANS = {"30": "30 days", "90": "90 days", "365": "A year"}
+SPAN = "90"
+SHORTEST = timedelta(days=7)
+
+
+class RiskChart(NamedTuple):
+    """The chart, its figures (newest first), and what stands below it."""
+
+    drawn: Markup
+    points: list[Point]
+    marks: list[Mark]
+    rebuilt: bool
+
+
+async def risk_chart(request: Request, row: dict[str, Any], span: str, now: datetime) -> RiskChart:
+    """The risk of the customer of this row over so many days, or since the first event."""
+    since = max(now - timedelta(days=int(span)), min(row["first_seen"], now - SHORTEST))
+    history = await read_risk(request, row["customer_id"], since, None)
+    points = [Point(one.at, score_of(one.probability), one.rebuilt) for one in history]
+    if row["scored_at"] and (not points or points[-1].at < row["scored_at"]):
+        points.append(Point(row["scored_at"], score_of(row["probability"])))
+    marks = await _marks(request, row["customer_id"], since)
+    levels: Levels = request.app.state.settings.levels
+    bounds = [score_of(bound) for bound in levels]
+    drawn = line(
+        f"Risk of {row['email']} over time",
+        points,
+        between=(since, now),
+        grid=(0, *bounds, 100),
+        bands=[Band(*band) for band in zip((*bounds, 100), _NAMES, _COLOURS, strict=True)],
+        marks=marks,
+    )
+    return RiskChart(drawn, points[::-1], marks[::-1], any(point.rebuilt for point in points))
+
+
+_NAMES = ("Low", "Medium", "High", "Critical")
+_COLOURS = ("fill-low", "fill-medium", "fill-high", "fill-critical")
+
+
+async def _marks(request: Request, customer_id: UUID, since: datetime) -> list[Mark]:
+    parameters = {"customer_id": customer_id, "since": since, "events": list(MOVES)}
+    return list(_said(await fetch(request, sql("list_moves"), parameters)))
+
+
+def _said(rows: Iterable[dict[str, Any]]) -> Iterable[Mark]:
+    """Oldest first."""
+    for row in rows:
+        move, at = move_of(row["event"], row["detail"]), row["last_at"]
+        times = f" ({row['n']} times)" if row["n"] > 1 else ""
+        yield Mark(at, f"{day_name(at.date())}: {move.words}{times}", move.colour)
