@@ -1,0 +1,22 @@
+"""Somebody who is signed in."""
+
+import re
+
+import pytest
+from starlette.testclient import TestClient
+
+from workers.keys import NewKey
+
+
+@pytest.fixture
+def signed_in(acme: TestClient, key: NewKey) -> TestClient:
+    """The service, with a session in the account `acme`, and its key as well."""
+    assert acme.post("/sign-in", data={"key": key.secret}, follow_redirects=False).status_code == 303
+    return acme
+
+
+def token_in(page: str) -> str:
+    """What the forms of a page carry."""
+    found = re.search(r'name="token" value="([^"]+)"', page)
+    assert found
+    return found[1]

@@ -1,0 +1,171 @@
+"""`/customers/{email}`, and erasing."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from redis import Redis
+from starlette.testclient import TestClient
+
+from tests.api.dashboard.conftest import token_in
+from tests.workers.events import event
+from workers import keys
+from workers.store import Connection
+
+JANE = "/customers/jane@example.com"
+HOSTILE = "\"<script>alert('x')</script>\"@example.com"
+
+
+def ago(**span: float) -> str:
+    return (datetime.now(UTC) - timedelta(**span)).isoformat()
+
+
+def track(client: TestClient, *events: dict[str, Any]) -> None:
+    for at in range(0, len(events), 100):
+        assert client.post("/api/v1/track", json={"events": events[at : at + 100]}).status_code == 200
+
+
+@pytest.fixture
+def jane(signed_in: TestClient, work: Callable[[], None]) -> TestClient:
+    """A customer of two months who came daily, stopped, has a ticket open and an invoice overdue."""
+    track(
+        signed_in,
+        *[event(timestamp=ago(days=day), properties={"plan": "pro"}) for day in range(12, 60)],
+        event(event="support_ticket_opened", timestamp=ago(days=11), properties={"subject": "Cannot export"}),
+        event(event="invoice_overdue", timestamp=ago(days=10)),
+        event(event="nps_response", timestamp=ago(days=13), properties={"score": 3}),
+    )
+    work()
+    return signed_in
+
+
+def figures(page: str) -> list[float]:
+    """The points of "Why this risk", the risk last."""
+    table = page.partition('<table class="bars">')[2].partition("</table>")[0]
+    return [float(one.replace("\u2212", "-")) for one in re.findall(r'num">(?:<b>)?([+\u2212\d.]+)', table)]
+
+
+def test_a_page_tells_the_risk_why_and_what_to_do(jane: TestClient) -> None:
+    page, told = jane.get(JANE).text, jane.get(f"/api/v1{JANE}").json()
+    assert f'<b class="num">{told["risk"]["score"]:.1f}</b>' in page
+    for text in ("Recover the payment", "No login for 12 days", "Cannot export", told["advice"]["why"]):
+        assert text in page
+    assert re.search(r"Open tickets</dt><dd[^>]*>1<", page)
+    assert "NPS score 3" in page
+
+
+def test_all_parts_add_up_to_the_risk_of_the_api(jane: TestClient) -> None:
+    """To the digit that is shown, and the parts are those that the API gives as reasons."""
+    risk = jane.get(f"/api/v1{JANE}").json()["risk"]
+    page = jane.get(JANE).text
+    *parts, total = figures(page)
+    assert total == pytest.approx(risk["score"], abs=1e-9)
+    assert sum(parts) == pytest.approx(total, abs=1e-9)
+    assert all(f"{reason['points']:+.1f}".replace("-", "\u2212") in page for reason in risk["reasons"])
+    assert "Everybody starts at" in page
+
+
+def test_parts_add_up_where_the_score_is_older_than_what_is_known(jane: TestClient, connection: Connection) -> None:
+    """A score that can't be computed again shows the reasons that were kept with it."""
+    connection.execute("UPDATE customers SET probability = 0.9, model = 'map-7'")
+    *parts, total = figures(jane.get(JANE).text)
+    assert total == 90.0
+    assert sum(parts) == pytest.approx(total, abs=1e-9)
+
+
+def test_the_chart_marks_what_moved_the_risk(jane: TestClient) -> None:
+    page = jane.get(f"{JANE}?span=30").text
+    marks = re.findall(r'<g class="mark ([\w-]+)"><title>[^:]+: ([^<]+)<', page)
+    assert marks == [
+        ("mark-up", "NPS score 3"),
+        ("mark-up", "Support ticket opened"),
+        ("mark-up", "Invoice overdue"),
+    ]
+    assert "span=90" in page
+
+
+def test_a_span_that_nobody_offered_is_refused(jane: TestClient) -> None:
+    assert jane.get(f"{JANE}?span=31").status_code == 422
+
+
+def test_the_timeline_goes_on_where_the_page_ends(jane: TestClient) -> None:
+    """Every event is on exactly one page, newest first."""
+    address, seen = JANE, []
+    while address:
+        page = jane.get(address).text
+        seen += re.findall(r'<li>\s*<time datetime="([^"]+)"', page)
+        following = re.search(r'rel="next" href="([^"#]+)', page)
+        address = following[1].replace("&amp;", "&") if following else ""
+    assert len(seen) == 51
+    assert seen == sorted(seen, reverse=True)
+
+
+def test_long_properties_fold_and_their_size_is_told(signed_in: TestClient, work: Callable[[], None]) -> None:
+    track(signed_in, event(properties={"text": "W" * 30_000, "deep": {"a": [1, 2]}}))
+    work()
+    page = signed_in.get(JANE).text
+    assert "<summary" in page
+    assert "W" * 2000 not in page
+    assert re.search(r"The first 1,000 of 30,\d{3} characters", page)
+
+
+def test_hostile_text_is_text(signed_in: TestClient, work: Callable[[], None]) -> None:
+    name = "</script><img src=x onerror=alert(1)>\u202e"
+    track(signed_in, event(event=name, customer_email=HOSTILE, properties={name: name, "plan": name}))
+    work()
+    page = signed_in.get(f"/customers/{quote(HOSTILE)}")
+    assert page.status_code == 200
+    assert "<script>alert" not in page.text
+    assert "<img src=x" not in page.text
+    assert page.text.count("&lt;img src=x onerror=alert(1)&gt;") >= 3
+
+
+def test_a_customer_without_a_risk_yet_has_a_page(jane: TestClient, connection: Connection) -> None:
+    connection.execute("UPDATE customers SET level = NULL, scored_at = NULL, advice = NULL, reasons = '[]'")
+    connection.execute("DELETE FROM risk_history")
+    page = jane.get(JANE).text
+    assert "No risk yet" in page
+    assert "Why this risk" not in page
+
+
+def test_strangers_see_nothing(jane: TestClient, connection: Connection, redis: Redis) -> None:
+    """Neither who is signed in to another account, nor who isn't."""
+    jane.cookies.clear()
+    assert jane.get(JANE, follow_redirects=False).headers["location"].startswith("/sign-in")
+    other = keys.create(connection, redis, "other")
+    jane.post("/sign-in", data={"key": other.secret})
+    assert jane.get(JANE).status_code == 404
+
+
+def test_erasing_needs_the_address_typed(jane: TestClient) -> None:
+    page = jane.get(JANE).text
+    refused = jane.post(JANE, data={"token": token_in(page), "email": "john@example.com"})
+    assert refused.status_code == 422
+    assert "Nothing was erased" in refused.text
+    assert jane.get(JANE).status_code == 200
+
+
+def test_erasing_leaves_a_receipt_and_nothing_else(jane: TestClient) -> None:
+    page = jane.get(JANE).text
+    done = jane.post(JANE, data={"token": token_in(page), "email": " Jane@Example.com "})
+    assert done.status_code == 200
+    assert done.url.path.startswith("/erasures/")
+    assert re.search(r"Events</dt><dd[^>]*>51<", done.text)
+    assert "jane" not in done.text
+    assert jane.get(JANE).status_code == 404
+
+
+@pytest.mark.parametrize("token", ["", "another"])
+def test_erasing_needs_the_sessions_token(jane: TestClient, token: str) -> None:
+    assert jane.post(JANE, data={"token": token, "email": "jane@example.com"}).status_code == 403
+    assert jane.get(JANE).status_code == 200
+
+
+def test_a_receipt_is_the_accounts_own(jane: TestClient, connection: Connection, redis: Redis) -> None:
+    done = jane.post(JANE, data={"token": token_in(jane.get(JANE).text), "email": "jane@example.com"})
+    jane.cookies.clear()
+    jane.post("/sign-in", data={"key": keys.create(connection, redis, "other").secret})
+    assert jane.get(done.url.path).status_code == 404
