@@ -192,7 +192,7 @@ MODEL: Json = {
     },
     "matured": {**_QUALITY, "day": "2025-10-29", "horizon_days": 30},
 }
-PARTS = {"redis": "ok", "postgres": "ok", "buffer": "ok", "clock": "ok", "tracking": "ok"}
+PARTS = {"redis": "ok", "postgres": "ok", "buffer": "ok", "clock": "ok", "workers": "ok", "tracking": "ok"}
 READY: Json = {"status": "ok", "detail": PARTS}
 NOT_READY: Json = {
     "status": "error",

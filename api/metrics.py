@@ -16,10 +16,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.probes import OUTAGE, PROBE_SECONDS, ask_line, within
-from workers import counters, ledger
+from workers import counters, ledger, pulse
 from workers.counters import HISTOGRAMS
 from workers.ledger import Ledger
+from workers.pulse import Beats
 from workers.store import sql
+from workers.tickets import JOBS
 
 DUE_COUNTED = 100_000
 HELP = {
@@ -51,10 +53,10 @@ async def metrics(request: Request) -> Response:
 
 async def _line(redis: Redis) -> Families:
     try:
-        ledgers, _ = await ask_line(redis)
+        line = await ask_line(redis)
     except OUTAGE:
         return []
-    return [*_ledger_families(ledgers), *_buffer_families(ledgers)]
+    return [*_ledger_families(line.ledgers), *_buffer_families(line.ledgers), *_worker_families(line.beats)]
 
 
 async def _counted(redis: Redis) -> Families:
@@ -113,6 +115,16 @@ def _buffer_families(ledgers: Mapping[str, Ledger]) -> Iterator[Metric]:
         events.add_metric([lane], one.buffered)
         oldest.add_metric([lane], one.oldest_seconds)
     yield from (events, oldest)
+
+
+def _worker_families(beats: Beats) -> Iterator[Metric]:
+    alive = GaugeMetricFamily("windback_workers", "Processes that run", labels=["kind"])
+    stuck = GaugeMetricFamily("windback_workers_stuck", "Those of them that get nothing done", labels=["kind"])
+    for kind in (*JOBS, "clock"):
+        those = pulse.of_kind(beats, kind).values()
+        alive.add_metric([kind], len(those))
+        stuck.add_metric([kind], sum(1 for one in those if one.stuck_seconds))
+    yield from (alive, stuck)
 
 
 def _counter(name: str, text: str, label: str, counts: Mapping[str, float]) -> Metric:

@@ -10,8 +10,10 @@ from starlette.responses import Response
 
 from api import probes
 from api.draining import draining
+from api.probes import Line, Stored
 
 DRAINING = "This process is about to end: it finishes what it has, and wants no more"
+UNKNOWN = ("unknown", "unknown", "unknown")
 
 
 class Health(Struct):
@@ -27,6 +29,7 @@ class Parts(Struct):
     postgres: str
     buffer: str
     clock: str
+    workers: str
     tracking: str
 
 
@@ -54,20 +57,28 @@ async def healthz(request: Request) -> Response:
 async def readyz(request: Request) -> Response:
     """200 when track can be served: Redis takes writes and never evicts, and the process isn't about to end.
 
-    Postgres, a buffer that nobody empties, a missing clock and an account whose tracking is out are reported, and not
-    required.
+    Postgres, a buffer that nobody empties, processes that are missing or get nothing done, and an account whose
+    tracking is out are reported, and not required.
     """
     state = request.app.state
-    redis, postgres, (buffer, clock), tracking = await asyncio.gather(
+    redis, postgres, line, stored = await asyncio.gather(
         probes.redis_fault(state.door.redis),
         probes.postgres_fault(state.pool),
-        probes.line_faults(state.door.redis),
-        probes.tracking_faults(state.pool),
+        probes.line_of(state.door.redis),
+        probes.postgres_faults(state.pool),
     )
-    detail = Parts(*(fault or "ok" for fault in (redis, postgres, buffer, clock, tracking)))
+    detail = Parts(*(fault or "ok" for fault in (redis, postgres, *_line_faults(line, stored), stored.tracking)))
     if reason := DRAINING if draining.is_set() else redis:
         return _answer(NotReady("error", "not_ready", reason, detail), 503)
     return _answer(Ready("ok", detail))
+
+
+def _line_faults(line: Line | None, stored: Stored) -> tuple[str | None, str | None, str | None]:
+    """Of the buffer, the clock, the workers."""
+    if line is None:
+        return UNKNOWN
+    clock = None if line.clock else probes.NO_CLOCK
+    return probes.stalled(line.ledgers), clock, probes.idle_workers(line.beats, stored.due_seconds)
 
 
 def _answer(value: Struct, status: int = 200) -> Response:

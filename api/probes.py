@@ -2,24 +2,43 @@
 
 import asyncio
 from collections.abc import Coroutine
-from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from psycopg_pool import AsyncConnectionPool
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from workers import clock, ledger
+from workers import clock, ledger, pulse
 from workers.lanes import LANES
 from workers.ledger import Ledger
+from workers.pulse import STUCK_SECONDS, Beats
 from workers.store import sql
+from workers.tickets import JOBS
 
 PROBE = "windback:probe"
 PROBE_SECONDS = 0.9
 OUTAGE = (RedisError, OSError, TimeoutError)
 NO_CLOCK = "no clock holds the lease; start `python -m workers clock`"
 
+COMMANDS = {kind: f"python -m workers {kind}" for kind in JOBS}
+
 T = TypeVar("T")
+
+
+class Line(NamedTuple):
+    """What Redis knows of the line: the ledgers by lane, whether a clock is active, and what the processes say."""
+
+    ledgers: dict[str, Ledger]
+    clock: bool
+    beats: Beats
+
+
+class Stored(NamedTuple):
+    """What Postgres knows: whose tracking is out, in words, and for how long the first rescore has been due."""
+
+    tracking: str | None
+    due_seconds: float
+
 
 _given_up: set[asyncio.Task[Any]] = set()  # a task that nobody refers to may vanish
 
@@ -65,34 +84,42 @@ async def postgres_fault(pool: AsyncConnectionPool) -> str | None:
     return None
 
 
-async def tracking_faults(pool: AsyncConnectionPool) -> str | None:
-    """Whose tracking is out, by its volume."""
+async def postgres_faults(pool: AsyncConnectionPool) -> Stored:
+    """What only Postgres knows: whose tracking is out, by its volume, and for how long rescores have waited."""
     try:
-        out = await within(PROBE_SECONDS, _open_outages(pool))
+        return await within(PROBE_SECONDS, _stored(pool))
     except Exception:  # that is told of Postgres already
-        return "unknown"
-    told = [f"account {account_id} since {began_at:%Y-%m-%dT%H:%MZ}" for account_id, began_at in out]
-    return f"next to no events of {', '.join(told)}: the risks stand still" if told else None
+        return Stored("unknown", 0.0)
 
 
-async def line_faults(redis: Redis) -> tuple[str | None, str | None]:
-    """What stands still behind the buffer, and whether a clock is missing."""
+async def line_of(redis: Redis) -> Line | None:
+    """The line, where Redis answers."""
     try:
-        ledgers, lease = await ask_line(redis)
+        return await ask_line(redis)
     except OUTAGE:
-        return "unknown", "unknown"
-    return stalled(ledgers), None if lease else NO_CLOCK
+        return None
 
 
-async def ask_line(redis: Redis) -> tuple[dict[str, Ledger], bool]:
-    """The ledgers by lane, and whether a clock is active. Raises OUTAGE."""
+async def ask_line(redis: Redis) -> Line:
+    """Everything that Redis knows of the line. Raises OUTAGE."""
     pipeline: Any = redis.pipeline(transaction=False)
     for lane in LANES.values():
         ledger.ask(pipeline, lane)
     pipeline.exists(clock.LEASE)
+    pulse.ask(pipeline)
     async with asyncio.timeout(PROBE_SECONDS):
-        *replies, lease = await pipeline.execute()
-    return dict(zip(LANES, map(ledger.parsed, replies), strict=True)), bool(lease)
+        *replies, lease, beats = await pipeline.execute()
+    return Line(dict(zip(LANES, map(ledger.parsed, replies), strict=True)), bool(lease), pulse.parsed(beats))
+
+
+def idle_workers(beats: Beats, due_seconds: float) -> str | None:
+    """The processes that are missing or get nothing done, in words."""
+    told = list(pulse.faults(beats, COMMANDS))
+    scorers = pulse.of_kind(beats, "score").values()
+    scored = min((one.progress_seconds for one in scorers if one.progress_seconds is not None), default=None)
+    if scorers and due_seconds >= STUCK_SECONDS and (scored is None or scored >= STUCK_SECONDS):
+        told.append(f"rescores have been due for {due_seconds:.0f} seconds, and nobody was scored")
+    return "; ".join(told) or None
 
 
 def stalled(ledgers: dict[str, Ledger]) -> str | None:
@@ -105,10 +132,13 @@ def stalled(ledgers: dict[str, Ledger]) -> str | None:
     return "; ".join(still) or None
 
 
-async def _open_outages(pool: AsyncConnectionPool) -> list[tuple[int, datetime]]:
+async def _stored(pool: AsyncConnectionPool) -> Stored:
     async with pool.connection() as connection:
-        rows: list[tuple[int, datetime]] = await (await connection.execute(sql("open_outages"))).fetchall()
-    return rows
+        out = await (await connection.execute(sql("open_outages"))).fetchall()
+        due = await (await connection.execute(sql("due"), {"limit": 1})).fetchone()
+    told = [f"account {account_id} since {began_at:%Y-%m-%dT%H:%MZ}" for account_id, began_at in out]
+    tracking = f"next to no events of {', '.join(told)}: the risks stand still" if told else None
+    return Stored(tracking, due[1] if due else 0.0)
 
 
 async def _select(pool: AsyncConnectionPool) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +14,43 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
-from rq import Queue, SimpleWorker
 
 from api import wheels
-from workers import clock, ledger, settings
+from workers import clock, ledger, pulse, settings
 from workers.lanes import LANES
 from workers.ledger import Ledger
+from workers.pulse import Beats
 from workers.settings import SettingsError
 from workers.store import CONNECT, sql
 from workers.tickets import JOBS
 
 ANSWER_SECONDS = 3
 DUE_COUNTED = 100_000
-WIDTH = 14
+WIDTH = 15
 
 
 class Lane(Struct):
-    """What a lane's buffer holds."""
+    """What a lane's buffer holds, and how many of its events are missing."""
 
     events: int
     oldest_seconds: float
+    unaccounted: int
+
+
+class Workers(Struct):
+    """The processes of a kind: how many run, how many of them work just now, and when one last got something done."""
+
+    alive: int
+    busy: int
+    progress_seconds: float | None
+
+
+class Training(Struct):
+    """The last training of any account."""
+
+    trained_at: datetime
+    account: str
+    model: str
 
 
 class Sums(Struct):
@@ -56,16 +73,20 @@ class Due(Struct):
 
 
 class Status(Struct):
-    """Everything. `due` and `dead_letters` (by reason) are null where Postgres does not answer."""
+    """Everything. The last five are null where Postgres does not answer; `outages` are the accounts whose tracking is
+    out, and since when; `dead_letters` are by reason; `stuck` is what processes get nothing done, in words."""
 
     buffer: dict[str, Lane]
-    workers: dict[str, int]
+    workers: dict[str, Workers]
+    stuck: list[str]
     clock: bool
     last_stored_seconds: float | None
     ledger: Sums
     postgres: str = "ok"
     due: Due | None = None
     dead_letters: dict[str, int] | None = None
+    outages: dict[int, datetime] | None = None
+    training: Training | None = None
 
 
 @click.command()
@@ -98,15 +119,25 @@ def _read_redis(url: str) -> Status:
         pipeline = redis.pipeline(transaction=False)
         for lane in LANES.values():
             ledger.ask(pipeline, lane)
-        ledgers = dict(zip(LANES, map(ledger.parsed, pipeline.execute()), strict=True))
-        settled = [one.settled_seconds for one in ledgers.values() if one.settled_seconds is not None]
-        return Status(
-            buffer={name: Lane(one.buffered, one.oldest_seconds) for name, one in ledgers.items()},
-            workers={name: len(SimpleWorker.all(queue=Queue(name, connection=redis))) for name in JOBS},
-            clock=bool(redis.exists(clock.LEASE)),
-            last_stored_seconds=min(settled, default=None),
-            ledger=_sums([*ledgers.values()]),
-        )
+        pulse.ask(pipeline)
+        pipeline.exists(clock.LEASE)
+        *replies, said, lease = pipeline.execute()
+    ledgers, beats = dict(zip(LANES, map(ledger.parsed, replies), strict=True)), pulse.parsed(said)
+    settled = [one.settled_seconds for one in ledgers.values() if one.settled_seconds is not None]
+    return Status(
+        buffer={name: Lane(one.buffered, one.oldest_seconds, one.unaccounted) for name, one in ledgers.items()},
+        workers={kind: _workers(pulse.of_kind(beats, kind)) for kind in JOBS},
+        stuck=list(pulse.faults(beats, {})),
+        clock=bool(lease),
+        last_stored_seconds=min(settled, default=None),
+        ledger=_sums([*ledgers.values()]),
+    )
+
+
+def _workers(beats: Beats) -> Workers:
+    progress = [one.progress_seconds for one in beats.values() if one.progress_seconds is not None]
+    busy = sum(1 for one in beats.values() if one.busy_seconds is not None)
+    return Workers(len(beats), busy, min(progress, default=None))
 
 
 def _sums(ledgers: list[Ledger]) -> Sums:
@@ -126,6 +157,9 @@ def _read_postgres(url: str, into: Status) -> None:
         with closing(psycopg.connect(url, **{**CONNECT, "connect_timeout": ANSWER_SECONDS})) as connection:
             due: Any = connection.execute(sql("due"), {"limit": DUE_COUNTED}).fetchone()
             into.dead_letters = dict(connection.execute(sql("count_dead_letters")).fetchall())
+            into.outages = dict(connection.execute(sql("open_outages")).fetchall())
+            trained = connection.execute(sql("latest_training")).fetchone()
+            into.training = Training(*trained) if trained else None
             into.due = Due(*due)
     except psycopg.Error as error:
         into.postgres = f"doesn't answer: {_one_line(error)}"
@@ -133,20 +167,50 @@ def _read_postgres(url: str, into: Status) -> None:
 
 def _screen(found: Status) -> Iterator[str]:
     rows = {f"buffer, {name}": _lane(lane) for name, lane in found.buffer.items()}
-    rows["workers"] = ", ".join(f"{name} {count or 'none'}" for name, count in found.workers.items())
+    rows |= {f"workers, {kind}": _alive(workers) for kind, workers in found.workers.items()}
+    rows |= {"stuck": "; ".join(found.stuck)} if found.stuck else {}
     rows["clock"] = "runs" if found.clock else "none runs"
     last = found.last_stored_seconds
     rows["last stored"] = "never" if last is None else f"{_span(last)} ago"
     rows["rescores"] = _due(found.due)
     rows["ledger"] = _equation(found.ledger)
-    rows["unaccounted"] = str(found.ledger.unaccounted)
+    rows["unaccounted"] = _unaccounted(found)
     rows["dead letters"] = _letters(found.dead_letters)
+    rows["tracking"] = _outages(found.outages)
+    rows["last training"] = _trained(found)
     rows["postgres"] = found.postgres
     return (f"{name:<{WIDTH + 2}}{text}" for name, text in rows.items())
 
 
 def _lane(lane: Lane) -> str:
     return f"{lane.events} events wait, the first for {_span(lane.oldest_seconds)}" if lane.events else "empty"
+
+
+def _alive(workers: Workers) -> str:
+    if not workers.alive:
+        return "none"
+    last = (
+        "nothing done yet" if workers.progress_seconds is None else f"last done {_span(workers.progress_seconds)} ago"
+    )
+    return f"{workers.alive}, {workers.busy} busy, {last}"
+
+
+def _unaccounted(found: Status) -> str:
+    missing = {name: lane.unaccounted for name, lane in found.buffer.items() if lane.unaccounted}
+    return ", ".join(f"{count} {name}" for name, count in missing.items()) or "0"
+
+
+def _outages(outages: dict[int, datetime] | None) -> str:
+    if outages is None:
+        return "unknown"
+    return ", ".join(f"account {one} out since {since:%Y-%m-%d %H:%M}" for one, since in outages.items()) or "ok"
+
+
+def _trained(found: Status) -> str:
+    if found.due is None:
+        return "unknown"
+    last = found.training
+    return f"{last.trained_at:%Y-%m-%d %H:%M}, {last.account}: {last.model}" if last else "never"
 
 
 def _due(due: Due | None) -> str:

@@ -12,6 +12,7 @@ from api.app import create_app
 from api.cli import main
 from api.errors import CODES
 from scoring.events import RECOGNISED
+from tests.api.test_metrics import TYPES as METRICS
 from workers.settings import Settings, variable
 
 ROOT = Path(__file__).parents[1]
@@ -46,6 +47,11 @@ def test_every_setting_is_in_the_readme(name: str) -> None:
 @pytest.mark.parametrize("command", list(commands(main)))
 def test_every_command_is_in_the_readme(command: str) -> None:
     assert command in README
+
+
+@pytest.mark.parametrize("metric", list(METRICS))
+def test_every_metric_is_in_the_readme(metric: str) -> None:
+    assert re.search(rf"`{metric}(_total)?[`{{]", README)
 
 
 @pytest.mark.parametrize("code", list(CODES))

@@ -10,7 +10,7 @@ import click
 from redis.exceptions import RedisError
 from rq import SimpleWorker
 
-from workers import clock, jobs, lifeline, logs, nightly, settings
+from workers import clock, jobs, lifeline, logs, nightly, pulse, settings
 from workers.process import Process, redis_client
 from workers.tickets import JOB_TIMEOUT_SECONDS, JOBS
 
@@ -86,7 +86,8 @@ def run(process: Process, kind: str) -> None:
         nightly.run(process)
         return
     _stop_on_signals(process)
-    clock.run(process) if kind == "clock" else work(process, kind)
+    with pulse.beating(process.pulse, process.redis, process.name, kind):
+        clock.run(process) if kind == "clock" else work(process, kind)
 
 
 def _stop_on_signals(process: Process) -> None:

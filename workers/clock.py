@@ -12,7 +12,7 @@ import psycopg
 from redis import Redis
 from redis.exceptions import RedisError
 
-from workers import keys, landed, nightly, outage_clock, rebuild, retention, tickets
+from workers import keys, landed, nightly, outage_clock, pulse, rebuild, retention, tickets
 from workers.buffer import forget_consumers
 from workers.lanes import LANES
 from workers.process import Process
@@ -62,7 +62,8 @@ def mirror_keys(process: Process) -> None:
 
 
 def prune_consumers(process: Process) -> None:
-    """Forget the consumers of workers that are gone."""
+    """Forget the consumers of workers that are gone, and what they said."""
+    pulse.forget(process.redis)
     for lane in LANES.values():
         forget_consumers(process.redis, lane, FORGET_CONSUMERS_SECONDS)
 
@@ -97,7 +98,8 @@ def run(process: Process) -> None:
     while not process.stopping.is_set():
         try:
             if holds_lease(process.redis, process.name):
-                _tick(process, last, time.monotonic())
+                with process.pulse.busy():
+                    _tick(process, last, time.monotonic())
         except RedisError as error:
             log.warning("Redis can't do it now: %s", error)
         process.stopping.wait(TICK_SECONDS)
@@ -114,6 +116,9 @@ def _tick(process: Process, last: dict[str, float], now: float) -> None:
         try:
             duty.run(process)
             last[duty.name] = now
+            process.pulse.progress()
         except psycopg.Error as error:  # the next tick tries again
             log.warning("%s: Postgres can't do it now: %s", duty.name, str(error).partition("\n")[0])
             process.disconnect()
+            if error.sqlstate is None:  # there is no connection
+                break  # the others would wait for it as well, longer than the lease lasts

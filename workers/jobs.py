@@ -45,8 +45,10 @@ def nightly() -> None:
 def _run(work: Callable[[Process], object]) -> None:
     assert current is not None, "jobs run under `python -m workers`"
     try:
-        work(current)
+        with current.pulse.busy():
+            work(current)
     except Exception:
         log.exception("a job failed; what it was to do stays where it is, and is tried again")
+        current.disconnect()  # it may have been interrupted anywhere, in the middle of a statement for one
         current.stopping.wait(FAULT_SECONDS)
         raise

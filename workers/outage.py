@@ -34,7 +34,9 @@ def through_outages(process: Process, work: Callable[[], T]) -> T | None:
         except psycopg.Error as error:
             if not is_outage(error):
                 raise
-            log.warning("Postgres can't do it now: %s", str(error).partition("\n")[0] or type(error).__name__)
+            reason = f"Postgres can't do it now: {str(error).partition(chr(10))[0] or type(error).__name__}"
+            log.warning(reason, extra={"sqlstate": error.sqlstate, "attempt": attempt})
+            process.pulse.trouble(reason)
             process.disconnect()
         if process.stopping.is_set() or time.monotonic() > give_up:
             return None

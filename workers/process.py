@@ -12,6 +12,7 @@ from redis.retry import Retry
 
 from workers.hygiene import Names
 from workers.models import Models
+from workers.pulse import Pulse
 from workers.settings import Settings
 from workers.store import Connection, connect
 from workers.warnings import Warnings
@@ -31,6 +32,7 @@ class Process:
         self.warnings = Warnings()
         self.names = Names()
         self.models = Models()
+        self.pulse = Pulse()
         self._connection: Connection | None = None
 
     def connection(self) -> Connection:

@@ -66,6 +66,7 @@ def drain(process: Process) -> None:
     while not process.stopping.is_set() and time.monotonic() < until and not process.redis.xlen(HISTORY.stream):
         if not through_outages(process, lambda: rebuild_some(process)):
             break
+        process.pulse.progress()
 
 
 def rebuild_some(process: Process) -> int:

@@ -48,6 +48,7 @@ def drain(process: Process) -> int:
         scored = through_outages(process, lambda: rescore_due(process))
         if scored is None:
             break
+        process.pulse.progress()
         total += scored
         if scored == 0 and lingered:
             break

@@ -2,6 +2,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
@@ -9,8 +10,9 @@ from starlette.testclient import TestClient
 
 from api.app import create_app
 from tests.workers.events import count, event, push, push_events
-from workers import counters
+from workers import counters, pulse
 from workers.lanes import HISTORY, LIVE
+from workers.pulse import Beat
 from workers.settings import Settings
 from workers.store import Connection
 
@@ -28,6 +30,8 @@ TYPES = {
     "windback_ingest_seconds": "histogram",
     "windback_rescore_due": "gauge",
     "windback_rescore_lag_seconds": "gauge",
+    "windback_workers": "gauge",
+    "windback_workers_stuck": "gauge",
 }
 
 
@@ -121,6 +125,15 @@ def test_due_customers_and_their_lag_are_told(
     assert 300 <= found["windback_rescore_lag_seconds"] < 330
 
 
+def test_workers_are_counted_by_kind(client: TestClient, redis: Redis) -> None:
+    well, stuck = Beat("score", 9999, None, 10), Beat("score", 9999, 200, 150)
+    for name, beat in {"one": well, "two": stuck, "three": msgspec.structs.replace(well, kind="clock")}.items():
+        redis.eval(pulse.BEAT, 1, pulse.WORKERS, name, msgspec.json.encode(beat))
+    found = samples(client)
+    assert [found[f"windback_workers {kind}"] for kind in ("ingest", "import", "score", "clock")] == [0, 0, 2, 1]
+    assert [found[f"windback_workers_stuck {kind}"] for kind in ("score", "clock")] == [1, 0]
+
+
 def test_what_is_away_is_left_out(settings: Settings) -> None:
     postgres_away = Settings(database_url="postgresql://127.0.0.1:1/nowhere", redis_url=settings.redis_url)
     redis_away = Settings(database_url=settings.database_url, redis_url="redis://127.0.0.1:1")
@@ -138,4 +151,4 @@ def test_labels_tell_nothing_of_anyone(client: TestClient, redis: Redis, work: C
     assert "jane" not in text
     assert "secret" not in text
     labels = {label for family in families(client) for sample in family.samples for label in sample.labels}
-    assert labels <= {"lane", "code", "reason", "le"}
+    assert labels <= {"lane", "code", "reason", "kind", "le"}

@@ -2,6 +2,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+import msgspec
 import psutil
 import pytest
 from redis import Redis
@@ -11,16 +12,25 @@ from api.app import create_app
 from api.draining import draining
 from api.headers import SECURITY
 from tests.workers.events import event, push_events
-from workers import clock, ledger
+from workers import clock, ledger, pulse
 from workers.lanes import HISTORY
+from workers.pulse import Beat
 from workers.settings import Settings
 from workers.store import Connection
+from workers.tickets import JOBS
 
 
 @pytest.fixture
 def with_clock(redis: Redis) -> None:
-    """A clock is active."""
+    """A clock is active, and a worker of each kind runs."""
     clock.holds_lease(redis, "clock")
+    for kind in JOBS:
+        says(redis, kind)
+
+
+def says(redis: Redis, kind: str, busy: float | None = None, progress: float | None = None) -> None:
+    """A process of this kind says for how long it has been busy, and when it last got something done."""
+    redis.eval(pulse.BEAT, 1, pulse.WORKERS, f"the {kind}", msgspec.json.encode(Beat(kind, 9999, busy, progress)))
 
 
 @contextmanager
@@ -48,7 +58,7 @@ def test_a_running_process_is_healthy(client: TestClient) -> None:
 
 @pytest.mark.usefixtures("with_clock")
 def test_it_is_ready_when_events_can_be_taken(client: TestClient) -> None:
-    assert detail(client) == {"redis": "ok", "postgres": "ok", "buffer": "ok", "clock": "ok", "tracking": "ok"}
+    assert detail(client) == dict.fromkeys(("redis", "postgres", "buffer", "clock", "workers", "tracking"), "ok")
 
 
 def test_a_redis_that_may_evict_the_buffer_is_not_ready(client: TestClient, redis: Redis) -> None:
@@ -108,6 +118,27 @@ def test_a_missing_clock_and_a_buffer_that_nobody_empties_are_said(
     found = detail(client)
     assert found["buffer"].startswith("2 history events wait, and none was stored for ")
     assert "clock" in found["clock"]
+    assert "no import process runs; start `python -m workers import`" in found["workers"]
+
+
+@pytest.mark.usefixtures("with_clock")
+def test_a_worker_that_hangs_is_said(client: TestClient, redis: Redis) -> None:
+    says(redis, "import", busy=200, progress=150)
+    assert detail(client)["workers"] == "import the import has got nothing done for 150 seconds"
+
+
+@pytest.mark.usefixtures("with_clock")
+def test_rescores_that_nobody_does_are_said(client: TestClient, redis: Redis, connection: Connection) -> None:
+    """Though the workers look well; and not as long as any of them gets something done."""
+    connection.execute(
+        """INSERT INTO customers (customer_id, account_id, email, first_seen, last_seen, rescore_at)
+        VALUES (gen_random_uuid(), 1, 'jane@example.com', now(), now(), now() - interval '10 minutes')"""
+    )
+    for progress in (None, 300.0):
+        says(redis, "score", progress=progress)
+        assert detail(client)["workers"].startswith("rescores have been due for 60")
+    says(redis, "score", busy=2.0, progress=1.0)
+    assert detail(client)["workers"] == "ok"
 
 
 def test_a_process_that_drains_is_not_ready_and_serves(client: TestClient) -> None:

@@ -3,15 +3,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from redis import Redis
-from rq import Queue, SimpleWorker
 
 from api.status import status
 from tests.workers.events import event, push, push_events
-from workers import clock
+from workers import clock, pulse
 from workers.lanes import HISTORY, LIVE
+from workers.pulse import Beat
 from workers.store import Connection
 
 Run = Callable[..., Result]
@@ -28,10 +29,14 @@ def run(database_url: str, redis_url: str, tmp_path: Path) -> Run:
     return invoke
 
 
+def says(redis: Redis, name: str, beat: Beat) -> None:
+    redis.eval(pulse.BEAT, 1, pulse.WORKERS, name, msgspec.json.encode(beat))
+
+
 def rows(result: Result) -> dict[str, str]:
     """The screen as what it says by name."""
     assert result.exit_code == 0, result.output
-    return {line[:16].strip(): line[16:] for line in result.stdout.splitlines()}
+    return {line[:17].strip(): line[17:] for line in result.stdout.splitlines()}
 
 
 def told(result: Result) -> Any:
@@ -43,13 +48,17 @@ def test_a_service_that_has_done_nothing(run: Run) -> None:
     assert rows(run()) == {
         "buffer, live": "empty",
         "buffer, history": "empty",
-        "workers": "ingest none, import none, score none",
+        "workers, ingest": "none",
+        "workers, import": "none",
+        "workers, score": "none",
         "clock": "none runs",
         "last stored": "never",
         "rescores": "none due",
         "ledger": "0 accepted = 0 stored + 0 duplicate + 0 dead + 0 erased + 0 in the buffer",
         "unaccounted": "0",
         "dead letters": "none",
+        "tracking": "ok",
+        "last training": "never",
         "postgres": "ok",
     }
 
@@ -61,24 +70,37 @@ def test_a_service_at_work(run: Run, redis: Redis, connection: Connection, work:
     push_events(redis, event(), event(), lane=HISTORY)
     connection.execute("UPDATE customers SET rescore_at = now() - interval '2 minutes'")
     clock.holds_lease(redis, "clock")
-    SimpleWorker([Queue(LIVE.queue, connection=redis)], connection=redis).register_birth()  # type: ignore[no-untyped-call]
+    connection.execute("INSERT INTO outages (account_id, began_at) VALUES (7, '2026-01-02T03:00Z')")
+    connection.execute("INSERT INTO accounts (account_id, name) VALUES (7, 'acme')")
+    connection.execute(
+        """INSERT INTO trainings (account_id, trained_at, snapshots, card)
+        VALUES (7, '2026-01-01', 1, '{"chosen": "prior-1"}'), (7, '2026-01-02', 1, '{"chosen": "additive-3"}')"""
+    )
+    says(redis, "one", Beat("ingest", 999, None, 12.3))
+    says(redis, "two", Beat("ingest", 999, 4.0, None))
+    says(redis, "three", Beat("score", 999, 400, 300, "Postgres can't do it now: it is away"))
     found = rows(run())
     assert found["buffer, live"] == "empty"
     assert found["buffer, history"].startswith("2 events wait, the first for 0.")
-    assert found["workers"] == "ingest 1, import none, score none"
+    assert found["workers, ingest"] == "2, 1 busy, last done 12.3 s ago"
+    assert (found["workers, import"], found["workers, score"]) == ("none", "1, 1 busy, last done 0:05:00 ago")
+    assert found["stuck"].startswith("score three has got nothing done for 300 seconds (Postgres can't")
     assert found["clock"] == "runs"
     assert found["last stored"].endswith(" s ago")
     assert found["rescores"].startswith("1 due, the first for 0:02:0")
     assert found["ledger"] == "7 accepted = 1 stored + 1 duplicate + 3 dead + 0 erased + 2 in the buffer"
+    assert found["tracking"] == "account 7 out since 2026-01-02 03:00"
+    assert found["last training"] == "2026-01-02 00:00, acme: additive-3"
     assert found["dead letters"] == "1 UntranslatableCharacter, 1 undecodable"
 
 
 def test_the_same_for_programs(run: Run, redis: Redis) -> None:
     push_events(redis, event(), event())
     redis.delete(LIVE.stream)
+    assert rows(run())["unaccounted"] == "2 live"
     found = told(run("--json"))
     assert found["ledger"]["accepted"] == found["ledger"]["unaccounted"] == 2
-    assert found["buffer"]["live"] == {"events": 0, "oldest_seconds": 0.0}
+    assert found["buffer"]["live"] == {"events": 0, "oldest_seconds": 0.0, "unaccounted": 2}
     assert (found["due"], found["dead_letters"], found["postgres"]) == ({"customers": 0, "lag_seconds": 0.0}, {}, "ok")
 
 

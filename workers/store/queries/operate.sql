@@ -7,3 +7,6 @@ FROM (SELECT rescore_at FROM customers WHERE rescore_at <= now() ORDER BY rescor
 
 -- name: count_dead_letters
 SELECT reason, count(*) FROM dead_letters GROUP BY reason ORDER BY count(*) DESC, reason
+
+-- name: latest_training
+SELECT trained_at, name, card ->> 'chosen' FROM trainings JOIN accounts USING (account_id) ORDER BY trained_at DESC LIMIT 1
