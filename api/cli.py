@@ -23,7 +23,7 @@ from api.up import up
 from workers import keys, settings
 from workers.process import hasty_client
 from workers.store import connect
-from workers.store.migrate import migrate
+from workers.store.migrate import Blocked, migrate
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -51,7 +51,7 @@ def migrate_command(data_dir: Path) -> None:
         configured = settings.load()
         with servers(data_dir, configured.database_url, configured.redis_url) as found:
             applied = migrate(found.database_url)
-    except (settings.SettingsError, EmbeddedError) as error:
+    except (settings.SettingsError, EmbeddedError, Blocked) as error:
         raise click.ClickException(str(error)) from None
     except psycopg.OperationalError as error:
         raise click.ClickException(f"DATABASE_URL: Postgres doesn't answer: {first_line(error)}") from None

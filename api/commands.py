@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from api.embedded import EmbeddedError, Servers, servers
 from workers import settings
-from workers.store.migrate import migrate
+from workers.store.migrate import Blocked, migrate
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,7 +38,7 @@ def found_servers(data_dir: Path) -> Iterator[Servers]:
         with servers(data_dir, configured.database_url, configured.redis_url) as found:
             migrate(found.database_url)
             yield found
-    except (settings.SettingsError, EmbeddedError) as error:
+    except (settings.SettingsError, EmbeddedError, Blocked) as error:
         raise click.ClickException(str(error)) from None
     except psycopg.OperationalError as error:
         raise click.ClickException(f"DATABASE_URL: Postgres doesn't answer: {first_line(error)}") from None

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 import psycopg
 from msgspec import Meta, Struct
-from psycopg_pool import PoolTimeout
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -104,14 +104,22 @@ async def account_of(request: Request) -> int:
 async def fetch(request: Request, query: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows of a query, by column. Raises Refused, store_unavailable."""
     try:
-        async with request.app.state.pool.connection() as connection:
-            cursor = await connection.execute(query, parameters)
-            names = [column.name for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
+        return await _rows(request.app.state.pool, query, parameters)
     except psycopg.DataError:  # a cursor that nobody here made
         raise Refused("invalid_parameter") from None
     except (psycopg.OperationalError, PoolTimeout):
         raise Refused("store_unavailable") from None
+
+
+async def _rows(pool: AsyncConnectionPool, query: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    async with pool.connection() as connection:
+        try:
+            cursor = await connection.execute(query, parameters)
+        except psycopg.errors.FeatureNotSupported:  # the schema has changed since this connection prepared the query
+            await connection.execute("DEALLOCATE ALL")
+            cursor = await connection.execute(query, parameters)
+        names = [column.name for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
 
 
 def _in_list(row: dict[str, Any]) -> CustomerInList:

@@ -149,7 +149,7 @@ class Prompt(Line):
 
     def __init__(self, settings: Settings, log: Path) -> None:
         super().__init__(settings, log)
-        self._environment["WINDBACK_GRACE_SECONDS"] = "0"
+        self.environment["WINDBACK_GRACE_SECONDS"] = "0"
 
 
 class Hurried(Prompt):

@@ -24,7 +24,7 @@ class Line:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = log.open("ab")
-        self._environment = {
+        self.environment = {
             "WINDBACK_GRACE_SECONDS": "0",
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -49,7 +49,7 @@ class Line:
         """Start a process of the Procfile."""
         process = self.processes[name] = subprocess.Popen(
             ["sh", "-c", f"exec {self._commands[name]}"],
-            env=self._environment,
+            env=self.environment,
             cwd=ROOT,
             stdout=self._log,
             stderr=self._log,

@@ -9,7 +9,9 @@ import pytest
 
 from workers import store
 from workers.store import QueryMissing, connect, sql
-from workers.store.migrate import applied, migrate, migrations, pending
+from workers.store.migrate import LOCK, NO_TRANSACTION, Blocked, Migration, applied, migrate, migrations, pending
+
+CHANGED = ((0, "customers"), (1, "events"))
 
 
 @pytest.fixture
@@ -61,6 +63,46 @@ def test_a_failed_migration_leaves_nothing_behind(empty_url: str, monkeypatch: p
         migrate(empty_url)
     with connect(empty_url) as connection:
         assert connection.execute("SELECT to_regclass('half')").fetchone() == (None,)
+
+
+def test_what_cannot_be_in_a_transaction_is_done_without_and_again_until_it_is_done(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement at a time; it isn't noted as applied before its last one is through."""
+    statements = "DROP INDEX CONCURRENTLY IF EXISTS late;\nCREATE INDEX CONCURRENTLY late ON events (event);\n"
+    index = Migration(999, "index", f"{NO_TRANSACTION}{statements}")
+    monkeypatch.setattr("workers.store.migrate.migrations", lambda: [index._replace(sql=index.sql + "SELECT 1/0;")])
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        migrate(database_url)
+    monkeypatch.setattr("workers.store.migrate.migrations", lambda: [index])
+    assert migrate(database_url) == ["0999 index"]
+    with connect(database_url) as connection:
+        assert connection.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = 'late'::regclass").fetchall() == [
+            (True,)
+        ]
+
+
+def test_a_migration_does_not_wait_for_ever(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was applied before stays."""
+    one, other = (Migration(990 + n, f"m{n}", f"ALTER TABLE {name} ADD COLUMN m{n} integer") for n, name in CHANGED)
+    monkeypatch.setattr("workers.store.migrate.migrations", lambda: [one, other])
+    monkeypatch.setattr("workers.store.migrate.GIVE_UP_SECONDS", 1.0)
+    with connect(database_url) as reader:
+        reader.execute("BEGIN; SELECT count(*) FROM events")
+        with pytest.raises(Blocked, match="lock timeout"):
+            migrate(database_url)
+        reader.rollback()
+    assert migrate(database_url) == ["0991 m1"]
+
+
+def test_only_one_migrates_at_a_time(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.store.migrate.migrations", lambda: [Migration(999, "m", "SELECT 1")])
+    monkeypatch.setattr("workers.store.migrate.GIVE_UP_SECONDS", 0.1)
+    with connect(database_url) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        with pytest.raises(Blocked, match="another one migrates"):
+            migrate(database_url)
+    assert migrate(database_url) == ["0999 m"]
 
 
 def test_every_table_of_customers_data_can_be_distributed_by_customer(database_url: str) -> None:

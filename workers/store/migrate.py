@@ -1,14 +1,35 @@
-"""Bring a database to the current schema: numbered SQL files, each applied once, in order, under one lock."""
+"""Bring a database to the current schema: numbered SQL files, each applied once, in order, under one lock.
 
+It may be done while events come in: a migration waits only briefly for a lock, since everybody else then waits behind
+it, and tries again. Each one is a transaction; one that begins with a line `-- no transaction` is carried out statement
+by statement instead (an index that is built concurrently), so it must be safe to begin again.
+"""
+
+import random
 import re
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-import psycopg
+from psycopg import errors
 
 from workers.store import Connection, connect
 
+T = TypeVar("T")
+
 LOCK = 0x77696E646261636B  # "windback": the advisory lock under which schema changes happen
+FOLDER = Path(__file__).with_name("migrations")
+NO_TRANSACTION = "-- no transaction\n"
+LOCK_WAIT_SECONDS = 1  # for a table, during which all others wait for it too
+PAUSE_SECONDS = 1.0  # in which they catch up
+GIVE_UP_SECONDS = 600.0
+
+
+class Blocked(Exception):
+    """Another transaction, or another `windback migrate`, was in the way all the time. What was applied until then
+    stays; find out who it is (pg_stat_activity), and migrate again."""
 
 
 class Migration(NamedTuple):
@@ -19,8 +40,7 @@ class Migration(NamedTuple):
 
 def migrations() -> list[Migration]:
     """All migrations, oldest first."""
-    paths = sorted(Path(__file__).with_name("migrations").glob("*.sql"))
-    return [_migration(path) for path in paths]
+    return [_migration(path) for path in sorted(FOLDER.glob("*.sql"))]
 
 
 def _migration(path: Path) -> Migration:
@@ -32,13 +52,14 @@ def _migration(path: Path) -> Migration:
 def migrate(database_url: str) -> list[str]:
     """Apply what is missing and return the names of what was applied. Safe to run twice, and from two places at once.
 
-    Raises psycopg.OperationalError where Postgres can't be reached.
+    Raises Blocked, and psycopg.OperationalError where Postgres can't be reached.
     """
+    give_up = time.monotonic() + GIVE_UP_SECONDS
     with connect(database_url) as connection:
-        connection.execute("SET statement_timeout = 0; SET lock_timeout = 0")
-        with connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-            return [_apply(connection, migration) for migration in pending(connection)]
+        if not pending(connection):
+            return []
+        _patiently(partial(_alone, connection), give_up)
+        return [_patiently(partial(_apply, connection, one), give_up) for one in pending(connection)]
 
 
 def pending(connection: Connection) -> list[Migration]:
@@ -52,13 +73,44 @@ def applied(connection: Connection) -> set[int]:
     try:
         with connection.transaction():
             return {version for (version,) in connection.execute("SELECT version FROM schema_migrations")}
-    except psycopg.errors.UndefinedTable:
+    except errors.UndefinedTable:
         return set()
 
 
+def _patiently(step: Callable[[], T], give_up: float) -> T:
+    while True:
+        try:
+            return step()
+        except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
+            if time.monotonic() > give_up:
+                raise Blocked(f"the schema can't be changed now: {str(error).partition(chr(10))[0]}") from None
+        time.sleep(PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311
+
+
+def _alone(connection: Connection) -> None:
+    """Be the only one who migrates, until the connection ends. Waiting for the lock within Postgres would hold up an
+    index that is built concurrently."""
+    (mine,) = connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone() or (False,)
+    if not mine:
+        raise errors.LockNotAvailable("another one migrates")
+
+
 def _apply(connection: Connection, migration: Migration) -> str:
-    connection.execute(migration.sql)
+    connection.execute("SET statement_timeout = 0")
+    if migration.sql.startswith(NO_TRANSACTION):
+        connection.execute("SET lock_timeout = 0")  # nobody waits behind it
+        for statement in filter(str.strip, re.split(r";\s*$", migration.sql, flags=re.MULTILINE)):
+            connection.execute(statement)
+        _note(connection, migration)
+    else:
+        with connection.transaction():
+            connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'")
+            connection.execute(migration.sql)
+            _note(connection, migration)
+    return f"{migration.version:04} {migration.name}"
+
+
+def _note(connection: Connection, migration: Migration) -> None:
     connection.execute(
         "INSERT INTO schema_migrations (version, name) VALUES (%s, %s)", [migration.version, migration.name]
     )
-    return f"{migration.version:04} {migration.name}"
