@@ -2,12 +2,13 @@
 
 from starlette.routing import Route
 
-from api.dashboard import customer, keys, overview, signing
+from api.dashboard import customer, keys, model, overview, signing
 
 ROUTES = (
     Route("/", overview.overview, methods=["GET"], include_in_schema=False),
     Route("/customers/{email:path}", customer.show_or_erase, methods=["GET", "POST"], include_in_schema=False),
     Route("/erasures/{erasure_id:uuid}", customer.receipt, methods=["GET"], include_in_schema=False),
+    Route("/model", model.show_model, methods=["GET"], include_in_schema=False),
     Route("/keys", keys.list_keys, methods=["GET", "POST"], include_in_schema=False),
     Route("/keys/{key_id:int}/revoke", keys.revoke_key, methods=["GET", "POST"], include_in_schema=False),
     Route("/sign-in", signing.sign_in, methods=["GET", "POST"], include_in_schema=False),

@@ -138,6 +138,14 @@ ON CONFLICT DO NOTHING
 -- name: last_matured
 SELECT day, horizon_days, metrics::text FROM matured WHERE account_id = %(account_id)s ORDER BY day DESC LIMIT 1
 
+-- The latest days, oldest first.
+-- name: list_matured
+SELECT * FROM (
+    SELECT day::timestamptz AS day, metrics::text AS metrics FROM matured WHERE account_id = %(account_id)s
+    ORDER BY matured.day DESC LIMIT %(limit)s
+) AS latest
+ORDER BY day
+
 -- One row, whatever there is: the model in use, the last training, the last matured day.
 -- name: show_model
 SELECT models.version, models.weights::text AS weights, models.card::text AS card, models.created_at,

@@ -1,0 +1,98 @@
+"""`/model`."""
+
+import re
+
+from starlette.testclient import TestClient
+
+from api.dashboard.weights import effects_of
+from api.model import Weight, weights_of
+from scoring.model import PRIOR
+from tests.workers.worlds import fill, world
+from workers.learn import train
+from workers.mature import mature
+from workers.store import Connection
+
+PROVED = """
+    INSERT INTO risk_history (customer_id, at, probability, level, state, model)
+    SELECT customer_id, date_trunc('day', now()) - interval '33 days 2 hours', random(), 'low', 'active', 'prior-1'
+    FROM customers WHERE first_seen < now() - interval '33 days'
+"""
+
+
+def test_an_untrained_account_reads_what_is_needed(signed_in: TestClient) -> None:
+    page = signed_in.get("/model").text
+    for text in (
+        "prior-1",
+        "No training has run yet",
+        "0 of 20",
+        "0 of 50",
+        "0 of 250",
+        "None yet",
+        "No model has been",
+    ):
+        assert text in page
+    assert "<details open>" in page
+
+
+def test_a_training_that_changed_nothing_tells_how_far_it_is(signed_in: TestClient, connection: Connection) -> None:
+    card = train(connection, fill(connection, world(20, 60)), 30)
+    page = signed_in.get("/model").text
+    assert f"{card.lapses} departures are known so far" in page
+    assert card.why in page
+
+
+def test_a_trained_account_reads_what_it_learnt_and_how_good_it_is(
+    signed_in: TestClient, connection: Connection
+) -> None:
+    account_id = fill(connection, world())
+    card = train(connection, account_id, 30)
+    told, page = signed_in.get("/api/v1/model").json(), signed_in.get("/model").text
+    assert f'<b class="named">{card.chosen}</b>' in page
+    assert f"{told['holdout']['auc']:.3f}" in page
+    assert f"{told['holdout_before']['log_loss']:.4f}" in page
+    for weight in told["weights"]:
+        assert f"<bdi>{weight['feature']}</bdi>" in page
+    versions = re.findall(r'<th scope="row"><code>([^<]+)</code></th>', page)
+    assert card.chosen in versions
+    assert page.count(">in use<") == 1
+
+
+def test_scores_that_proved_themselves_are_drawn(signed_in: TestClient, connection: Connection) -> None:
+    account_id = fill(connection, world())
+    connection.execute(PROVED)
+    known = mature(connection, account_id, 30)
+    assert known is not None
+    page = signed_in.get("/model").text
+    assert "AUC), by the day they were given" in page
+    assert f"{known.metrics.auc:.3f}" in page
+    assert page.count('class="group"') == len(known.metrics.bins)
+
+
+def test_the_model_is_for_those_who_are_signed_in(acme: TestClient) -> None:
+    assert acme.get("/model", follow_redirects=False).headers["location"] == "/sign-in?next=/model"
+
+
+def test_a_weight_is_told_as_the_odds_of_one_case() -> None:
+    """An invoice that is overdue multiplies the odds by e to the weight; a promoter's answer divides."""
+    effects = {effect.feature: effect for effect in effects_of(weights_of(PRIOR), 30)}
+    assert round(effects["invoice_overdue"].odds, 2) == 3.32
+    assert round(effects["promoter"].odds, 2) == 0.45
+    assert effects["silence"].odds > 2
+    assert effects["activity"].odds > 2
+    assert len({effect.words for effect in effects.values()}) == len(PRIOR.terms)
+
+
+def test_a_bent_weight_is_followed_along_its_bend() -> None:
+    bent = Weight("tenure", "tenure", [0.5, -0.5], [4.0], 0.0)
+    (effect,) = effects_of([bent], 30)
+    assert round(effect.log_odds, 3) == round(0.5 * (4.0 - 3.43399), 3)
+
+
+def test_features_named_after_what_is_sent_keep_their_names() -> None:
+    names = ["uses:exports", "plan:pro", "event:report_shared"]
+    effects = effects_of([Weight(name, "", [0.1], [], 0.0) for name in names], 30)
+    assert {effect.words for effect in effects} == {
+        "Used exports lately",
+        "Is on the plan pro",
+        "Sent report_shared lately",
+    }
