@@ -40,17 +40,18 @@ WHERE incoming.identified
   AND event_ids.occurred_at <> 'epoch'::timestamptz + incoming.occurred_us * '1 microsecond'::interval
 
 -- name: store_incoming
+-- Rows are locked in the order of customers in every table, so that workers don't wait for each other in circles.
 -- A producer's clock may be ahead of ours: the event keeps its time, and counts as seen when it was received.
 WITH given AS MATERIALIZED (
     SELECT *, 'epoch'::timestamptz + occurred_us * '1 microsecond'::interval AS occurred_at,
            least('epoch'::timestamptz + least(occurred_us, received_us) * '1 microsecond'::interval, now()) AS seen_at
     FROM incoming
+    ORDER BY customer_id, occurred_at, event_key
 ), stored AS (
     INSERT INTO events (customer_id, occurred_at, event_key, event, properties, received_at)
     SELECT customer_id, occurred_at, event_key, event, properties,
            'epoch'::timestamptz + received_us * '1 microsecond'::interval
     FROM given
-    ORDER BY customer_id, occurred_at, event_key
     ON CONFLICT DO NOTHING
     RETURNING customer_id, occurred_at, event_key
 ), fresh AS MATERIALIZED (
@@ -68,20 +69,22 @@ WITH given AS MATERIALIZED (
         last_at = greatest(kept.last_at, excluded.last_at),
         plan = CASE WHEN excluded.last_at >= kept.last_at THEN coalesce(excluded.plan, kept.plan)
                     ELSE coalesce(kept.plan, excluded.plan) END
-), past AS (
-    INSERT INTO rebuilds AS kept (customer_id, since)
-    SELECT customer_id, min(occurred_at)
+), people AS MATERIALIZED (
+    SELECT customer_id, min(account_id) AS account_id, min(email) AS email,
+           min(seen_at) AS first_seen, max(seen_at) AS last_seen, min(occurred_at) AS since
     FROM fresh
-    WHERE occurred_at < now() - interval '1 day'
     GROUP BY customer_id
     ORDER BY customer_id
+), past AS (
+    INSERT INTO rebuilds AS kept (customer_id, since)
+    SELECT customer_id, since
+    FROM people
+    WHERE since < now() - interval '1 day'
     ON CONFLICT (customer_id) DO UPDATE SET since = excluded.since WHERE excluded.since < kept.since
 ), seen AS (
     INSERT INTO customers AS kept (customer_id, account_id, email, first_seen, last_seen, rescore_at)
-    SELECT customer_id, min(account_id), min(email), min(seen_at), max(seen_at), now()
-    FROM fresh
-    GROUP BY customer_id
-    ORDER BY customer_id
+    SELECT customer_id, account_id, email, first_seen, last_seen, now()
+    FROM people
     ON CONFLICT (customer_id) DO UPDATE
     SET first_seen = least(kept.first_seen, excluded.first_seen),
         last_seen = greatest(kept.last_seen, excluded.last_seen),

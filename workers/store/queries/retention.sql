@@ -54,6 +54,7 @@ USING (
     SELECT DISTINCT customer_id,
            date_trunc('month', 'epoch'::timestamptz + occurred_us * '1 microsecond'::interval)::date AS month
     FROM incoming
+    WHERE EXISTS (SELECT FROM pruned)
 ) AS sent
 CROSS JOIN LATERAL (
     SELECT unnest(keys) AS key FROM pruned
