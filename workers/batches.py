@@ -1,12 +1,13 @@
 """A lane's batches: read from the buffer and understood, each while the one before is stored."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from redis.exceptions import RedisError
 
 from workers.buffer import Reader, Waiting
+from workers.incoming import Incoming, incoming
 from workers.settings import Settings
 from workers.volume import Volumes, volumes_of
 from workers.wire import Row, Unreadable, read_entry
@@ -23,9 +24,10 @@ class Entry(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Entries that are stored together, and how many events they bring, by account and hour."""
+    """Entries that are stored together, their rows made ready, and how many there are by account and hour."""
 
     entries: Sequence[Entry]
+    incoming: Incoming
     volumes: Volumes
 
     @property
@@ -38,10 +40,9 @@ class Batch(NamedTuple):
         """How many events that are."""
         return sum(entry.waiting.events for entry in self.entries)
 
-    @property
-    def rows(self) -> list[Row]:
-        """What can be stored of it."""
-        return [row for entry in self.entries for row in entry.rows]
+    def without(self, ids: Collection[bytes]) -> "Batch":
+        """The batch without the entries of these ids."""
+        return _batch([entry for entry in self.entries if entry.waiting.id not in ids]) if ids else self
 
 
 class Batches:
@@ -85,8 +86,11 @@ class Batches:
 
 def understood(entries: Sequence[Waiting]) -> Batch:
     """A batch of these entries."""
-    found = [Entry(waiting, *read_entry(waiting.entry)) for waiting in entries]
+    return _batch([Entry(waiting, *read_entry(waiting.entry)) for waiting in entries])
+
+
+def _batch(entries: Sequence[Entry]) -> Batch:
     volumes = Volumes()
-    for entry in found:
+    for entry in entries:
         volumes.update(volumes_of(entry.waiting.id, entry.rows))
-    return Batch(found, volumes)
+    return Batch(entries, incoming([row for entry in entries for row in entry.rows]), volumes)

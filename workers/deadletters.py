@@ -10,11 +10,10 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import psycopg
-
 from workers import erasure
+from workers.incoming import incoming
 from workers.store import Connection, sql
-from workers.storing import UNDECODABLE, Outcome, store_rows
+from workers.storing import REFUSALS, UNDECODABLE, Outcome, store_rows
 from workers.wire import Row, customer_of, decode_entry, read_content, rows_of
 
 REPLAYED_TOGETHER = 200
@@ -87,7 +86,7 @@ def _replay(connection: Connection, dead_letter_ids: Sequence[str], rescore_seco
     """All in one transaction; where one fails, halves, until the bad one is alone."""
     try:
         return _replay_together(connection, dead_letter_ids, rescore_seconds)
-    except (psycopg.DataError, psycopg.IntegrityError, ValueError):
+    except REFUSALS:
         if len(dead_letter_ids) == 1:
             return Replayed(failed=1)
     half = len(dead_letter_ids) // 2
@@ -102,7 +101,7 @@ def _replay_together(connection: Connection, dead_letter_ids: Sequence[str], res
         connection.execute(sql("create_incoming"))
         taken = connection.execute(sql("take_dead_letters"), {"dead_letter_ids": list(dead_letter_ids)}).fetchall()
         letters = [Letter(*row) for row in taken]
-        outcome = store_rows(connection, [row for letter in letters for row in rows(letter)], rescore_seconds)
+        outcome = store_rows(connection, incoming([row for letter in letters for row in rows(letter)]), rescore_seconds)
         if letters:
             purge(connection, [letter.dead_letter_id for letter in letters])
     return Replayed(len(letters), outcome)

@@ -6,13 +6,12 @@ that both take (see erasure.sql) lets no transaction slip through between the tw
 deleted before it is taken, so that nobody has to wait for that.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
-from operator import attrgetter
 from typing import NamedTuple
 
+from workers.incoming import Incoming, incoming
 from workers.store import Connection, sql
-from workers.wire import Row, customer_id, normal_email
+from workers.wire import customer_id, normal_email
 
 CHUNK = 10_000
 
@@ -61,11 +60,13 @@ def join_storing(connection: Connection) -> None:
     connection.execute(sql("join_storing"))
 
 
-def not_erased(connection: Connection, rows: Sequence[Row]) -> Sequence[Row]:
-    """The rows that may be stored: those received after the erasure of their customer, if there was one."""
-    oldest = min(map(attrgetter("received_us"), rows))
-    erased: dict[str, int] = dict(connection.execute(sql("recent_erasures"), {"oldest_us": oldest}).fetchall())
-    return [row for row in rows if row.received_us > erased.get(row.customer_id, 0)] if erased else rows
+def not_erased(connection: Connection, some: Incoming) -> Incoming:
+    """What may be stored: what was received after the erasure of its customer, if there was one."""
+    found = connection.execute(sql("recent_erasures"), {"oldest_us": some.received_us}).fetchall()
+    erased: dict[str, int] = dict(found)
+    if not erased:
+        return some
+    return incoming([row for row in some.rows if row.received_us > erased.get(row.customer_id, 0)])
 
 
 def account_named(connection: Connection, name: str | None) -> int:

@@ -44,7 +44,7 @@ def drain(process: Process, lane: Lane) -> Outcome:
 def _ingest(process: Process, lane: Lane, reader: Reader, batches: Batches, batch: Batch) -> Outcome | None:
     """What became of a batch; None where Postgres stayed away."""
     began = time.monotonic()
-    _look_over(process, batch.rows)
+    _look_over(process, batch.incoming.rows)
     became = through_outages(
         process,
         lambda: store_batch(process.connection(), lane, batch, process.settings.rescore_seconds, batches.ahead),

@@ -13,12 +13,19 @@ log = logging.getLogger(__name__)
 
 OUTAGE_SECONDS = 20.0  # how long a ticket tries to reach Postgres before it hands over to the next
 
+BAD_DATA = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.errors.ProgramLimitExceeded,
+    psycopg.errors.StatementTooComplex,
+)
+
 T = TypeVar("T")
 
 
 def is_outage(error: psycopg.Error) -> bool:
     """Whether Postgres, and not the data, is the trouble."""
-    return not isinstance(error, psycopg.DataError | psycopg.IntegrityError)
+    return not isinstance(error, BAD_DATA)
 
 
 def through_outages(process: Process, work: Callable[[], T]) -> T | None:

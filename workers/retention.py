@@ -9,19 +9,18 @@ until the counts of its month are pruned too: an import that is run again adds n
 """
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 from psycopg import Cursor
 from redis import Redis
 
 from workers import erasure
+from workers.incoming import Incoming
 from workers.process import Process
 from workers.settings import Settings
 from workers.store import Connection, sql
-from workers.wire import Row
 
 STATE = "windback:prune"  # a hash: the customer `after` whom the pass goes on, the milliseconds that it `worked`
 RESTING = "windback:prune:resting"
@@ -126,8 +125,8 @@ def _prune_some(connection: Connection, query: str, ids: Ids, moment: datetime) 
     return connection.execute(sql(query), {"customer_ids": ids, "before": moment, "limit": ROWS}).rowcount == ROWS
 
 
-def drop_pruned(cursor: Cursor[Any], rows: Collection[Row]) -> None:
+def drop_pruned(cursor: Cursor[Any], some: Incoming) -> None:
     """Within a transaction that stores, once `incoming` is filled: leave out what was stored once and then pruned."""
-    if rows and min(map(attrgetter("occurred_us"), rows)) < (time.time() - RECENT_SECONDS) * 1_000_000:
+    if some.rows and some.occurred_us < (time.time() - RECENT_SECONDS) * 1_000_000:
         cursor.execute(sql("join_pruning"))
         cursor.execute(sql("drop_pruned"))

@@ -10,15 +10,14 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import attrgetter
 from typing import NamedTuple
-
-import psycopg
 
 from workers import erasure, landed, retention
 from workers.batches import Batch, Entry
 from workers.buffer import Became, Waiting
+from workers.incoming import Incoming, incoming
 from workers.lanes import Lane
+from workers.outage import BAD_DATA
 from workers.store import Connection, sql
 from workers.wire import Row, Unreadable
 
@@ -26,7 +25,7 @@ log = logging.getLogger(__name__)
 
 NOBODY = "0" * 32
 UNDECODABLE = "undecodable"
-REFUSALS = (psycopg.DataError, psycopg.IntegrityError, ValueError)
+REFUSALS = (*BAD_DATA, ValueError)
 
 
 class Outcome(NamedTuple):
@@ -67,32 +66,30 @@ def store_batch(
     `meanwhile` is done once while Postgres is at work. Raises psycopg.Error where Postgres is the trouble.
     """
     try:
-        return _attempt(connection, lane, batch, lambda rows: _store_all(connection, rows, rescore_seconds, meanwhile))
+        return _attempt(connection, lane, batch, lambda some: _store_all(connection, some, rescore_seconds, meanwhile))
     except REFUSALS as error:
         log.info("a batch is stored in parts: %s", type(error).__name__)
-    return _attempt(connection, lane, batch, lambda rows: _store_parts(connection, lane, rows, rescore_seconds))
+    return _attempt(connection, lane, batch, lambda some: _store_parts(connection, lane, some.rows, rescore_seconds))
 
 
 def _attempt(
-    connection: Connection, lane: Lane, batch: Batch, store: Callable[[Sequence[Row]], Counter[str]]
+    connection: Connection, lane: Lane, batch: Batch, store: Callable[[Incoming], Counter[str]]
 ) -> Mapping[bytes, Became]:
     connection.execute(sql("create_incoming"))
     with connection.transaction():
         erasure.join_storing(connection)
         before = landed.found(connection, lane, batch.waiting)
-        entries = [entry for entry in batch.entries if entry.waiting.id not in before] if before else batch.entries
-        waiting = [entry.waiting for entry in entries]
-        totals = store([row for entry in entries for row in entry.rows])
-        totals += _bury_unreadable(connection, lane, entries)
-        became = landed.shared_out(waiting, totals)
-        landed.note(connection, lane, waiting, became)
+        fresh = batch.without(before)
+        totals = store(fresh.incoming) + _bury_unreadable(connection, lane, fresh.entries)
+        became = landed.shared_out(fresh.waiting, totals)
+        landed.note(connection, lane, fresh.waiting, became)
     return {**before, **became}
 
 
 def _store_all(
-    connection: Connection, rows: Sequence[Row], rescore_seconds: float, meanwhile: Callable[[], None]
+    connection: Connection, some: Incoming, rescore_seconds: float, meanwhile: Callable[[], None]
 ) -> Counter[str]:
-    return _counted(store_rows(connection, rows, rescore_seconds, meanwhile))
+    return _counted(store_rows(connection, some, rescore_seconds, meanwhile))
 
 
 def _store_parts(connection: Connection, lane: Lane, rows: Sequence[Row], rescore_seconds: float) -> Counter[str]:
@@ -100,7 +97,7 @@ def _store_parts(connection: Connection, lane: Lane, rows: Sequence[Row], rescor
     try:
         with connection.transaction():
             connection.execute(sql("empty_incoming"))
-            return _counted(store_rows(connection, rows, rescore_seconds))
+            return _counted(store_rows(connection, incoming(rows), rescore_seconds))
     except REFUSALS as error:
         if len(rows) == 1:
             letter = _refused(lane, rows[0], error)
@@ -113,33 +110,27 @@ def _store_parts(connection: Connection, lane: Lane, rows: Sequence[Row], rescor
 
 
 def store_rows(
-    connection: Connection, rows: Sequence[Row], rescore_seconds: float, meanwhile: Callable[[], None] = nothing
+    connection: Connection, some: Incoming, rescore_seconds: float, meanwhile: Callable[[], None] = nothing
 ) -> Outcome:
     """Within a transaction that has joined those who store: events, rollup, customers and when they are due. What is
     known, and what was received before its customer was erased, is left out. Raises one of REFUSALS for bad rows."""
-    if not rows:
+    if not some.rows:
         return Outcome()
-    kept = erasure.not_erased(connection, rows)
-    distinct = {row[:3]: row for row in reversed(kept)}.values()
+    kept = erasure.not_erased(connection, some)
     with connection.cursor() as cursor:
         with cursor.copy(sql("copy_incoming")) as copy:
-            copy.write("".join(map(_copied, distinct)))
-        if any(map(attrgetter("identified"), distinct)):
+            copy.write(kept.text)
+        if kept.identified:
             cursor.execute(sql("claim_event_ids"))
             cursor.execute(sql("drop_seen_event_ids"))
-        retention.drop_pruned(cursor, distinct)
+        retention.drop_pruned(cursor, kept)
         with connection.pipeline():
             cursor.execute(sql("store_incoming"), {"rescore_seconds": rescore_seconds})
             meanwhile()
         counted = cursor.fetchone()
     assert counted
-    return Outcome(stored=counted[0], duplicate=len(kept) - counted[0], erased=len(rows) - len(kept))
-
-
-def _copied(row: Row) -> str:
-    """A row of the table `incoming`, in the text format of COPY."""
-    _, occurred_us, key, received_us, identified, customer, content = row
-    return f"{customer.copied}\t{content.copied}\t{occurred_us}\t{key}\t{received_us}\t{identified}\n"
+    events = len(kept.rows)
+    return Outcome(stored=counted[0], duplicate=events - counted[0], erased=len(some.rows) - events)
 
 
 def _counted(outcome: Outcome) -> Counter[str]:

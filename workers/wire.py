@@ -71,7 +71,7 @@ class Unreadable(NamedTuple):
     customer_id: str | None
     received_us: int | None
     entry: bytes
-    error: ValueError
+    error: Exception
 
 
 encode_entry = msgspec.msgpack.Encoder().encode
@@ -121,6 +121,9 @@ def rows_of(entry: Entry) -> list[Row]:
     ]
 
 
+UNREADABLE = (ValueError, ArithmeticError, LookupError, TypeError)
+
+
 def read_entry(entry: bytes) -> tuple[list[Row], list[Unreadable]]:
     """The rows of an entry's bytes, and what of it can't be read: all of it, a request, or an event."""
     try:
@@ -129,7 +132,7 @@ def read_entry(entry: bytes) -> tuple[list[Row], list[Unreadable]]:
         return [], [Unreadable(None, None, None, entry, error)]
     try:
         return rows_of(decoded), []
-    except ValueError:
+    except UNREADABLE:
         return _what_can_be_read(decoded)
 
 
@@ -139,7 +142,7 @@ def _what_can_be_read(entry: Entry) -> tuple[list[Row], list[Unreadable]]:
     for position, request in enumerate(entry.requests):
         try:
             events = events_of(request)
-        except ValueError as error:
+        except UNREADABLE as error:
             alone = encode_entry(Entry(entry.batch_id + b"%d/" % position, [request]))
             unreadable.append(Unreadable(request.account_id, None, request.received_us, alone, error))
             continue
@@ -147,7 +150,7 @@ def _what_can_be_read(entry: Entry) -> tuple[list[Row], list[Unreadable]]:
             nonce = entry.batch_id + b"%d.%d" % (position, index)
             try:
                 rows.append(row_of(request, event, nonce))
-            except ValueError as error:
+            except UNREADABLE as error:
                 sent = Request(request.account_id, request.received_us, msgspec.json.encode(event))
                 customer = customer_of(request.account_id, normal_email(event.customer_email)).customer_id
                 alone = encode_entry(Entry(nonce + b"/", [sent]))
