@@ -18,6 +18,7 @@ from api.dashboard.routes import ROUTES as PAGES
 from api.door import Door
 from api.errors import Refused, on_error, on_http_exception, on_refused
 from api.headers import SecurityHeaders
+from api.requestid import identified
 from api.track import Track
 from workers import counters
 from workers.settings import Settings
@@ -86,11 +87,22 @@ class Service(Starlette):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == TRACK:
             await self._track(scope, receive, send)
+        elif scope["type"] == "http":
+            await identified(super().__call__, scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 
 
 def _pool(database_url: str) -> AsyncConnectionPool:
+    """Connections are looked at before they are used: after a restart of Postgres they are all dead. Who finds none
+    opens one at once, instead of waiting for an attempt that was put off during an outage."""
     return AsyncConnectionPool(
-        database_url, min_size=1, max_size=POOL_SIZE, timeout=POOL_WAIT_SECONDS, kwargs=CONNECT, open=False
+        database_url,
+        min_size=1,
+        max_size=POOL_SIZE,
+        timeout=POOL_WAIT_SECONDS,
+        reconnect_timeout=POOL_WAIT_SECONDS,
+        check=AsyncConnectionPool.check_connection,
+        kwargs=CONNECT,
+        open=False,
     )

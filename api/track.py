@@ -18,10 +18,12 @@ from api.auth import Keys, header
 from api.check import FIELDS, Checked, Rejected, check
 from api.errors import Refused
 from api.headers import SECURITY, Headers
+from api.requestid import HEADER, id_of
 from scoring.events import MAX_BODY_BYTES
 from workers import counters
 from workers.keys import PUBLISHABLE_RATE_LIMIT, Key
 from workers.lanes import HISTORY, HISTORY_AFTER_SECONDS, LIVE
+from workers.logs import request_id
 from workers.warnings import LONGEST, Warnings
 from workers.wire import Request
 from workers.writer import BufferFull, BufferUnavailable, Rate, RateLimited, Writer
@@ -85,8 +87,9 @@ class Track:
         except ClientDisconnect:
             return
         except Exception:
+            request_id.set(id_of(scope).decode())
             log.exception("a request could not be handled")
-            start, body = _refusal(Refused("internal_error"))
+            start, body = _refusal(Refused("internal_error"), scope)
         counters.observe("track_seconds", time.perf_counter() - began)
         await send(start)
         await send(body)
@@ -110,7 +113,7 @@ class Track:
                 counters.add("rejected", refused.code)
                 if key:
                     self._warnings.add(key.account_id, refused.code, None, refused.message)
-            return _refusal(refused)
+            return _refusal(refused, scope)
         if checked.rejected:
             partial = Partial("partial", checked.events, checked.rejected)
             return answer(HTTPStatus.MULTI_STATUS, msgspec.json.encode(partial))
@@ -151,9 +154,12 @@ def _rate(key: Key) -> Rate | None:
     return Rate(key.key_id, limit) if limit else None
 
 
-def _refusal(refused: Refused) -> Answer:
+def _refusal(refused: Refused, scope: Scope) -> Answer:
+    """The answer carries the request's id, as do the records of it."""
+    id_ = (request_id.get() or "").encode() or id_of(scope)
+    log.debug("refused", extra={"code": refused.code, "request_id": id_.decode()})
     headers = [(name.encode(), value.encode()) for name, value in refused.headers.items()]
-    return answer(refused.status, refused.body, [*ANY_ORIGIN, *headers])
+    return answer(refused.status, refused.body, [*ANY_ORIGIN, (HEADER, id_), *headers])
 
 
 def _other_method(scope: Scope) -> Answer:

@@ -52,6 +52,7 @@ def _ingest(process: Process, lane: Lane, reader: Reader, batches: Batches, batc
     if became is None:
         return None
     reader.settle(became)
+    process.pulse.progress()
     if lane == LIVE:
         volume.add(process.redis, batch.volumes)
     _count(process, batch, time.monotonic() - began)
@@ -85,7 +86,8 @@ def _outcome(became: Mapping[bytes, Became]) -> Outcome:
 
 
 def _hand_on(process: Process, lane: Lane, batch: Batch, outcome: Outcome) -> None:
-    log.info("ingested", extra={"lane": lane.name, "entries": len(batch.entries), **outcome._asdict()})
+    ids = {"first_entry": batch.waiting[0].id.decode(), "last_entry": batch.waiting[-1].id.decode()}
+    log.info("ingested", extra={"lane": lane.name, "entries": len(batch.entries), **ids, **outcome._asdict()})
     if batch.events >= process.settings.batch_events // 2:
         tickets.ask(process.redis, lane.queue)  # a full batch: more hands are welcome
     if outcome.stored:

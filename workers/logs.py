@@ -1,7 +1,9 @@
-"""Logging: a line a record; JSON unless a person reads it on a terminal."""
+"""Logging: a line a record; JSON unless a person reads it on a terminal. No key and no address gets through."""
 
 import logging
+import re
 import sys
+from contextvars import ContextVar
 
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
@@ -10,6 +12,9 @@ from workers.settings import Settings
 
 FIELDS = "%(asctime)s %(levelname)s %(name)s %(message)s"
 STANDARD = [*RESERVED_ATTRS, "color_message"]  # the last one is uvicorn's
+PRIVATE = re.compile(r"[^\s@\"'(<=,;/]+@[^\s@\"')>,;/]+|\b[sp]k_live_\w+")
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)  # of the request that is being answered
 
 
 class TextFormatter(logging.Formatter):
@@ -18,16 +23,31 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
         extra = " ".join(f"{name}={value}" for name, value in vars(record).items() if name not in STANDARD)
-        return f"{line}  {extra}" if extra else line
+        return PRIVATE.sub("…", f"{line}  {extra}" if extra else line)
+
+
+class JsonLines(JsonFormatter):
+    """For programs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return PRIVATE.sub("…", super().format(record))
+
+
+def identified(record: logging.LogRecord) -> bool:
+    """A filter that lets everything pass, and names the request."""
+    if id_ := request_id.get():
+        record.request_id = id_
+    return True
 
 
 def configure(settings: Settings) -> None:
     """Send everything to standard error, ours and the libraries'."""
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(identified)
     if settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty()):
         handler.setFormatter(TextFormatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     else:
         names = {"asctime": "time", "levelname": "level"}
-        handler.setFormatter(JsonFormatter(FIELDS, rename_fields=names, reserved_attrs=STANDARD))
+        handler.setFormatter(JsonLines(FIELDS, rename_fields=names, reserved_attrs=STANDARD))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
     logging.getLogger("rq").setLevel(logging.WARNING)  # a line a job, where we log a line a batch

@@ -143,7 +143,8 @@ def bury(connection: Connection, dead: Sequence[DeadLetter]) -> None:
     with connection.cursor() as cursor:
         cursor.executemany(sql("bury"), [letter._asdict() for letter in dead])
     for letter in dead:
-        log.error("dead letter", extra={"reason": letter.reason, "fingerprint": letter.fingerprint})
+        told = {"dead_letter_id": letter.dead_letter_id, "lane": letter.lane, "account_id": letter.account_id}
+        log.error("dead letter", extra={**told, "reason": letter.reason, "fingerprint": letter.fingerprint})
 
 
 def _bury_unreadable(connection: Connection, lane: Lane, entries: Iterable[Entry]) -> Counter[str]:

@@ -65,11 +65,12 @@ class Parcel(NamedTuple):
 
     waiting: list[Waiting]
     events: int
+    batch_id: bytes
 
     @property
     def entry(self) -> bytes:
-        """The entry's bytes, with an id of its own."""
-        return encode_entry(Entry(secrets.token_bytes(12), [one.request for one in self.waiting]))
+        """The entry's bytes."""
+        return encode_entry(Entry(self.batch_id, [one.request for one in self.waiting]))
 
 
 class Writer:
@@ -107,15 +108,16 @@ class Writer:
         try:
             while self._waiting:
                 group, self._waiting = _cut(self._waiting)
+                parcels = list(_parcels(group))
                 try:
-                    await self._write(list(_parcels(group)))
+                    await self._write(parcels)
                 except OutOfMemoryError:
-                    self._fail(group, BufferFull, "Redis is out of memory")
+                    self._fail(parcels, BufferFull, "Redis is out of memory")
                 except (RedisError, OSError, TimeoutError) as error:
-                    self._fail(group, BufferUnavailable, str(error) or type(error).__name__)
+                    self._fail(parcels, BufferUnavailable, str(error) or type(error).__name__)
                 except Exception as error:  # a fault of ours: whoever waits is told all the same
                     log.exception("a write failed")
-                    self._fail(group, BufferUnavailable, repr(error))
+                    self._fail(parcels, BufferUnavailable, repr(error))
         finally:
             self._writing = None
 
@@ -130,9 +132,12 @@ class Writer:
             self._tickets.add(task)
             task.add_done_callback(self._tickets.discard)
 
-    def _fail(self, group: list[Waiting], kind: type[Exception], reason: str) -> None:
-        log.warning("the buffer did not take a write: %s", reason)
-        waiting, self._waiting = [*group, *self._waiting], []
+    def _fail(self, parcels: list[Parcel], kind: type[Exception], reason: str) -> None:
+        batches = [parcel.batch_id.hex() for parcel in parcels]
+        waiting = [one for parcel in parcels for one in parcel.waiting] + self._waiting
+        told = {"lane": self._lane.name, "batch_id": batches, "requests": len(waiting)}
+        log.warning("the buffer did not take a write: %s", reason, extra=told)
+        self._waiting = []
         for one in waiting:
             _settle(one.written, kind())
 
@@ -174,14 +179,14 @@ def _parcels(group: list[Waiting]) -> Iterator[Parcel]:
     events = size = 0
     for one in group:
         if one.rate:
-            yield Parcel([one], one.events)
+            yield Parcel([one], one.events, secrets.token_bytes(12))
             continue
         length = len(one.request.body)
         if shared and (events + one.events > ENTRY_EVENTS or size + length > ENTRY_BYTES):
-            yield Parcel(shared, events)
+            yield Parcel(shared, events, secrets.token_bytes(12))
             shared, events, size = [], 0, 0
         shared.append(one)
         events += one.events
         size += length
     if shared:
-        yield Parcel(shared, events)
+        yield Parcel(shared, events, secrets.token_bytes(12))

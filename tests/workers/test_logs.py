@@ -1,6 +1,8 @@
 import json
 import logging
 from collections.abc import Iterator
+from contextvars import copy_context
+from typing import Literal
 
 import pytest
 
@@ -34,3 +36,32 @@ def test_the_level_is_a_setting(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(Settings(log_level="WARNING"))
     logging.getLogger("here").info("quiet")
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_no_address_and_no_key_gets_through(
+    log_format: Literal["json", "text"], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither from a message, nor from what goes with it, nor from the error of a library."""
+    logs.configure(Settings(log_format=log_format))
+    log = logging.getLogger("here")
+    log.info("erased %s", "Jane.Doe+x@example.com", extra={"who": ["joe@example.com"], "key": "sk_live_abcDEF123"})
+    log.info("connecting to postgresql://windback:secret@db.internal/x with pk_live_456")
+    try:
+        raise ValueError("Key (account_id, email)=(1, jürgen@bücher.example) already exists")
+    except ValueError:
+        log.exception("a job failed")
+    said = capsys.readouterr().err
+    assert said.count("…") == 7
+    assert not [word for word in ("@", "Jane", "joe", "secret", "jürgen", "abcDEF", "456") if word in said]
+    assert "a job failed" in said
+
+
+def test_a_record_names_the_request_that_it_belongs_to(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(Settings())
+    log, context = logging.getLogger("here"), copy_context()
+    context.run(logs.request_id.set, "abc")
+    context.run(log.info, "in it")
+    log.info("outside")
+    within, outside = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (within["request_id"], "request_id" in outside) == ("abc", False)
