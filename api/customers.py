@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, LiteralString, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -18,13 +18,17 @@ from scoring.levels import NAMES
 from workers.store import sql
 from workers.wire import normal_email
 
-SORTS = {"risk": ("probability", "real"), "last_seen": ("last_seen", "timestamptz"), "email": ("email", "text")}
+SORTS: dict[str, tuple[LiteralString, LiteralString]] = {
+    "risk": ("probability", "real"),
+    "last_seen": ("last_seen", "timestamptz"),
+    "email": ("email", "text"),
+}
 CURSORS: dict[str, Any] = {
     "risk": tuple[str, float, UUID],
     "last_seen": tuple[str, datetime, UUID],
     "email": tuple[str, str, UUID],
 }
-DIRECTIONS = {"": ("ASC", ">"), "-": ("DESC", "<")}
+DIRECTIONS: dict[str, tuple[LiteralString, LiteralString]] = {"": ("ASC", ">"), "-": ("DESC", "<")}
 
 Time = Annotated[datetime, Meta(tz=True)]
 Score = Annotated[float, Meta(ge=0, le=100)]
@@ -58,41 +62,63 @@ class Customers(Struct):
     next_cursor: str | None
 
 
+class Wanted(NamedTuple):
+    """Which customers, in which order (one of SORTS; `-` for descending). `state` may also be `here`: not lapsed;
+    `prefix` is how an address begins."""
+
+    sort: str = "-risk"
+    level: str | None = None
+    state: str | None = None
+    prefix: str | None = None
+
+
 async def list_customers(request: Request) -> Response:
     """`GET /api/v1/customers`: a page of customers, by risk unless told otherwise."""
     account_id = await account_of(request)
+    rows, cursor = await read_page(request, account_id, wanted(request), paging.limit(request))
+    return answer(Customers([_in_list(row) for row in rows], cursor))
+
+
+def wanted(request: Request) -> Wanted:
+    """What the query of a list asks for. Raises Refused."""
     sort = paging.choice(request, "sort", [sign + name for name in SORTS for sign in ("", "-")], "-risk") or ""
-    name = sort.removeprefix("-")
-    column, kind = SORTS[name]
-    after = paging.position(request, CURSORS[name])
-    if after is not None and after[0] != sort:
+    return Wanted(sort, paging.choice(request, "level", NAMES), prefix=request.query_params.get("email"))
+
+
+async def read_page(
+    request: Request, account_id: int, wanted: Wanted, size: int
+) -> tuple[list[dict[str, Any]], str | None]:
+    """The customers after the request's `cursor`, and the cursor of the next page. Raises Refused."""
+    column, _ = SORTS[wanted.sort.removeprefix("-")]
+    after = paging.position(request, CURSORS[wanted.sort.removeprefix("-")])
+    if after is not None and after[0] != wanted.sort:
         raise Refused("invalid_parameter", f"`cursor` belongs to a list sorted by {after[0]}.")
-    size = paging.limit(request)
-    order, compare = DIRECTIONS["-" if sort.startswith("-") else ""]
+    query, parameters = list_query(account_id, wanted, after, size + 1)
+    rows = await fetch(request, query, parameters)
+    page = rows[:size]
+    more = len(rows) > size
+    return page, paging.cursor(wanted.sort, page[-1][column], page[-1]["customer_id"]) if more else None
+
+
+def list_query(
+    account_id: int, wanted: Wanted, after: Any = None, limit: int | None = None
+) -> tuple[LiteralString, dict[str, Any]]:
+    """The query for a list and its parameters: all that is left `after` a position, up to a limit."""
+    column, kind = SORTS[wanted.sort.removeprefix("-")]
+    order, compare = DIRECTIONS["-" if wanted.sort.startswith("-") else ""]
     query = sql("list_customers")
     for mark, word in {"{column}": column, "{type}": kind, "{order}": order, "{compare}": compare}.items():
         query = query.replace(mark, word)
-    rows = await fetch(
-        request,
-        query,
-        {
-            "account_id": account_id,
-            "level": paging.choice(request, "level", NAMES),
-            "prefix": _like_prefix(request.query_params.get("email")),
-            "first": after is None,
-            "value": after[1] if after else None,
-            "customer_id": after[2] if after else None,
-            "limit": size + 1,
-        },
-    )
-    page = rows[:size]
-    more = len(rows) > size
-    return answer(
-        Customers(
-            [_in_list(row) for row in page],
-            paging.cursor(sort, page[-1][column], page[-1]["customer_id"]) if more else None,
-        )
-    )
+    return query, {
+        "account_id": account_id,
+        "level": wanted.level,
+        "state": wanted.state,
+        "prefix": _like_prefix(wanted.prefix),
+        "first": after is None,
+        "value": after[1] if after else None,
+        "customer_id": after[2] if after else None,
+        "limit": limit,
+    }
 
 
 async def account_of(request: Request) -> int:

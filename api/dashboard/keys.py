@@ -1,7 +1,6 @@
 """Keys: see them, make one, end one."""
 
 import secrets
-import shlex
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
@@ -18,6 +17,7 @@ from api.customers import fetch
 from api.dashboard import forms
 from api.dashboard.page import address, page, redirect, render
 from api.dashboard.session import Session
+from api.dashboard.words import first_event
 from api.errors import Refused
 from workers import keys
 from workers.keys import PUBLISHABLE_RATE_LIMIT, NewKey, NoSuchKey
@@ -61,7 +61,7 @@ async def list_keys(request: Request, session: Session) -> Response:
         return keys.create(connection, redis, session.account, publishable=publishable, rate_limit=rate_limit)
 
     made = await _with_servers(request, make)
-    return await _show(request, session, made=made, command=_command(request, made.secret))
+    return await _show(request, session, made=made, command=first_event(address(request), made.secret))
 
 
 @page
@@ -144,9 +144,3 @@ async def _with_servers(request: Request, work: Callable[[Connection, Redis], T]
 
 def _redis_is_away() -> Refused:
     return Refused("buffer_unavailable", "Redis is not available, and keys are mirrored there; try again.")
-
-
-def _command(request: Request, secret: str) -> str:
-    event = '{"event": "login", "customer_email": "jane@example.com"}'
-    url = shlex.quote(f"{address(request)}/api/v1/track")
-    return f"curl {url} \\\n  -H 'X-API-Key: {secret}' \\\n  -d '{event}'"

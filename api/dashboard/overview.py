@@ -3,14 +3,13 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.customers import fetch
-from api.dashboard.page import page, render
+from api.dashboard.levels import GROUPS, count_groups
+from api.dashboard.page import address, page, render
 from api.dashboard.session import Session
-from workers.store import sql
 
 
 @page
 async def overview(request: Request, session: Session) -> Response:
     """`GET /`."""
-    rows = await fetch(request, sql("count_levels"), {"account_id": session.account_id})
-    return render(request, "overview.html", session, levels={row["level"]: row["customers"] for row in rows})
+    counts = await count_groups(request, session.account_id)
+    return render(request, "overview.html", session, counts=counts, groups=GROUPS, address=address(request))

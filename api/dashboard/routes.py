@@ -2,10 +2,12 @@
 
 from starlette.routing import Route
 
-from api.dashboard import customer, keys, model, overview, signing
+from api.dashboard import customer, customers, keys, model, overview, signing
 
 ROUTES = (
     Route("/", overview.overview, methods=["GET"], include_in_schema=False),
+    Route("/customers", customers.list_customers, methods=["GET"], include_in_schema=False),
+    Route("/customers.csv", customers.export_customers, methods=["GET"], include_in_schema=False),
     Route("/customers/{email:path}", customer.show_or_erase, methods=["GET", "POST"], include_in_schema=False),
     Route("/erasures/{erasure_id:uuid}", customer.receipt, methods=["GET"], include_in_schema=False),
     Route("/model", model.show_model, methods=["GET"], include_in_schema=False),

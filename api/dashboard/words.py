@@ -13,10 +13,13 @@
 | `{{ email \\| path }}` | escaped for a path: `href="/customers/{{ email \\| path }}"` |
 | `{{ asset("dashboard.css") }}` | the address of a file of `api/static` |
 | `{{ with_query(sort="email", cursor=none) }}` | this page's address, with its query changed so |
+| `{{ link("/customers", {"level": "high"}) }}` | an address with a query; what is empty or none is left out |
+| `{{ first_event(address) }}` | the command that sends a first event |
 
 `parts.html` has macros: `badge(level)`, `empty(title)`, `pager(next_cursor)`, `copied(text)`.
 """
 
+import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -99,16 +102,27 @@ def environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
     )
     filters = (ago, day, number, percent, signed, span, count, said, path)
     made.filters.update({one.__name__: one for one in filters})
-    made.globals.update(asset=asset, with_query=with_query)
+    made.globals.update(asset=asset, first_event=first_event, link=link, with_query=with_query)
     return made
 
 
 @jinja2.pass_context
 def with_query(context: jinja2.runtime.Context, **changes: str | None) -> str:
     """The address of this page with its query changed; `None` takes a parameter out."""
-    query: Mapping[str, Any] = {**context["request"].query_params, **changes}
+    request = context["request"]
+    return link(request.url.path, {**request.query_params, **changes})
+
+
+def link(path: str, query: Mapping[str, Any]) -> str:
+    """A path with a query."""
     words = urlencode({name: value for name, value in query.items() if value not in (None, "")})
-    return f"{context['request'].url.path}{'?' if words else ''}{words}"
+    return f"{path}?{words}" if words else path
+
+
+def first_event(address: str, key: str = "sk_live_…") -> str:
+    """The command that sends an event."""
+    event = '{"event": "login", "customer_email": "jane@example.com"}'
+    return f"curl {shlex.quote(f'{address}/api/v1/track')} \\\n  -H 'X-API-Key: {key}' \\\n  -d '{event}'"
 
 
 def _time(moment: datetime, words: str) -> Markup:

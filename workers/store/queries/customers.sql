@@ -1,5 +1,7 @@
 -- name: list_customers
 SELECT customer_id, email, first_seen, last_seen, probability, level, state, reasons -> 0 ->> 'text' AS reason,
+       low_confidence, plan, open_tickets, overdue_since, nps,
+       advice ->> 'strategy' AS strategy, advice ->> 'urgency' AS urgency, advice ->> 'why' AS why,
        greatest(last_seen, (
            SELECT max(last_at) FROM customer_days AS days
            WHERE days.customer_id = customers.customer_id
@@ -8,6 +10,7 @@ SELECT customer_id, email, first_seen, last_seen, probability, level, state, rea
 FROM customers
 WHERE account_id = %(account_id)s
   AND (%(level)s::text IS NULL OR level = %(level)s)
+  AND (%(state)s::text IS NULL OR state = %(state)s OR (%(state)s = 'here' AND state <> 'lapsed'))
   AND (%(prefix)s::text IS NULL OR email LIKE %(prefix)s)
   AND (%(first)s OR ({column}, customer_id) {compare} (%(value)s::{type}, %(customer_id)s::uuid))
 ORDER BY {column} {order}, customer_id {order}

@@ -1,9 +1,9 @@
 -- What the dashboard alone asks.
 
 -- name: count_levels
-SELECT CASE WHEN state = 'lapsed' THEN 'lapsed' ELSE level END AS level, count(*) AS customers
+SELECT level, state, count(*) AS customers
 FROM customers WHERE account_id = %(account_id)s
-GROUP BY 1
+GROUP BY level, state
 
 -- name: account_keys
 SELECT key_id, hint, publishable, rate_limit, created_at, revoked_at
