@@ -4,7 +4,6 @@ Nothing on the page comes from elsewhere, and its policy lets nothing in: it wor
 """
 
 import hashlib
-import re
 import shlex
 from functools import cache
 from pathlib import Path
@@ -12,12 +11,12 @@ from typing import Any
 
 import jinja2
 import msgspec
-from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from api.assets import REVALIDATE, STATIC, Static, asset, policy
+from api.dashboard.words import code
 from api.describe import fields, kind
 from api.errors import CODES
 from api.openapi import document
@@ -65,7 +64,7 @@ def _encoded() -> tuple[bytes, str]:
 def _page() -> tuple[bytes, str]:
     loader = jinja2.FileSystemLoader(HERE / "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(code=_code, pretty=_pretty)
+    environment.filters.update(code=code, pretty=_pretty)
     described = document(REFERENCE)
     components = described["components"]["schemas"]
     page = environment.get_template("docs.html").render(
@@ -81,11 +80,6 @@ def _page() -> tuple[bytes, str]:
 
 def _tag(body: bytes) -> str:
     return f'"{hashlib.sha256(body).hexdigest()[:16]}"'
-
-
-def _code(text: str) -> Markup:
-    """Text whose `quoted` words are code."""
-    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
 
 
 def _pretty(value: Any) -> str:

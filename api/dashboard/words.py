@@ -10,6 +10,7 @@
 | `{{ seconds \\| span }}` | 0.4 s, 12 s, 3 min, 5 h, 2 days |
 | `{{ 3 \\| count("customer") }}` | 3 customers |
 | `{{ text \\| said }}` | text of strangers: apart from the direction of what is around it, cut at 200 characters |
+| `{{ text \\| code }}` | our own text, its `quoted` words as code |
 | `{{ email \\| path }}` | escaped for a path: `href="/customers/{{ email \\| path }}"` |
 | `{{ asset("dashboard.css") }}` | the address of a file of `api/static` |
 | `{{ with_query(sort="email", cursor=none) }}` | this page's address, with its query changed so |
@@ -19,6 +20,7 @@
 `parts.html` has macros: `badge(level)`, `empty(title)`, `pager(next_cursor)`, `copied(text)`.
 """
 
+import re
 import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -26,7 +28,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from api.assets import asset
 
@@ -90,6 +92,11 @@ def said(text: object, longest: int = LONGEST) -> Markup:
     return Markup('<bdi title="{}">{}…</bdi>').format(whole[: longest * 5], whole[:longest])
 
 
+def code(text: str) -> Markup:
+    """Text whose `quoted` words are code."""
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
+
+
 def path(text: str) -> str:
     """Text as a part of a path; `@` stays readable."""
     return quote(text, safe="@")
@@ -100,7 +107,7 @@ def environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
     made = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    filters = (ago, day, number, percent, signed, span, count, said, path)
+    filters = (ago, day, number, percent, signed, span, count, said, path, code)
     made.filters.update({one.__name__: one for one in filters})
     made.globals.update(asset=asset, first_event=first_event, link=link, with_query=with_query)
     return made
