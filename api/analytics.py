@@ -12,6 +12,7 @@ from api.customers import Count, Time, account_of, answer, fetch
 from api.intervals import bounds, floor, following, interval_of, within
 from scoring.events import RECOGNISED
 from scoring.history import EVENT
+from scoring.meaning import Meaning
 from scoring.model import Model
 from scoring.samples import ELIGIBLE
 from scoring.training import Candidate
@@ -72,7 +73,8 @@ async def read_events(
     rows = await fetch(request, sql("count_account_events"), parameters)
     (learnt,) = await fetch(request, sql("show_model"), {"account_id": account_id}) or [{}]
     weights, candidates = _weights(learnt["weights"]), _candidates(learnt["training"])
-    return [_counted(row, weights, candidates) for row in rows]
+    meaning = Meaning(tuple(learnt["engagement_events"] or ()), learnt["churn_event"])
+    return [_counted(row, weights, candidates, meaning) for row in rows]
 
 
 def _weights(model: str | None) -> dict[str, float]:
@@ -87,10 +89,17 @@ def _candidates(training: str | None) -> dict[str, Candidate]:
     return {candidate.event: candidate for candidate in found}
 
 
-def _counted(row: dict[str, Any], weights: dict[str, float], candidates: dict[str, Candidate]) -> CountedEvent:
+def _counted(
+    row: dict[str, Any], weights: dict[str, float], candidates: dict[str, Candidate], meaning: Meaning
+) -> CountedEvent:
     name = row["event"]
     if name in RECOGNISED:
         return CountedEvent(**row, kind="recognised", signal=RECOGNISED[name], model=None)
+    if meaning.of(name) != name:
+        standing = Standing("in_use", row["customers"], ELIGIBLE, None)
+        return CountedEvent(
+            **row, kind="custom", signal="negative" if name == meaning.churn else "positive", model=standing
+        )
     model = _standing(row["customers"], weights.get(name), candidates.get(name))
     signal: Signal | None = None
     if model.weight:

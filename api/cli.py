@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import psycopg
 
+from api.accounts import accounts_group
 from api.backtest import backtest
 from api.commands import data_dir_option, first_line, found_servers
 from api.deadletters import dead_letters
@@ -38,6 +39,7 @@ main.add_command(import_command)
 main.add_command(demo)
 main.add_command(train)
 main.add_command(models_group)
+main.add_command(accounts_group)
 main.add_command(dead_letters)
 main.add_command(customers)
 main.add_command(status)

@@ -125,7 +125,7 @@ async def told(request: Request, row: dict[str, Any]) -> Customer:
         first_seen=row["first_seen"],
         last_seen=row["last_event"],
         events={count["event"]: count["n"] for count in counts},
-        risk=_risk(row, request.app.state.settings.horizon_days),
+        risk=_risk(row),
         plan=row["plan"],
         open_tickets=row["open_tickets"],
         overdue_since=row["overdue_since"],
@@ -171,7 +171,7 @@ async def _asked(request: Request) -> dict[str, Any]:
     return await find(request, await account_of(request), request.path_params["email"])
 
 
-def _risk(row: dict[str, Any], horizon_days: int) -> Risk | None:
+def _risk(row: dict[str, Any]) -> Risk | None:
     if row["level"] is None:
         return None
     return Risk(
@@ -179,7 +179,7 @@ def _risk(row: dict[str, Any], horizon_days: int) -> Risk | None:
         probability=round(row["probability"], 6),
         level=row["level"],
         state=row["state"],
-        horizon_days=horizon_days,
+        horizon_days=row["horizon_days"],
         model=row["model"],
         scored_at=row["scored_at"],
         low_confidence=row["low_confidence"],

@@ -175,6 +175,7 @@ MODEL: Json = {
         {"feature": "event:report_shared", "signal": "report_shared", "weights": [-0.44], "knots": [], "offset": 0.0},
     ],
     "trained_on": {
+        "horizon_days": 30,
         "since": "2025-01-07T00:00:00Z",
         "until": "2025-12-01T00:00:00Z",
         "customers": 930,

@@ -7,8 +7,8 @@ import click
 
 from api.commands import data_dir_option, found_servers
 from scoring.metrics import Metrics
-from workers import learn, models, settings
-from workers.learn import Account
+from workers import accounts, learn, models, settings
+from workers.accounts import ListedAccount
 from workers.models import Card, ListedModel
 from workers.store import Connection, connect
 
@@ -44,11 +44,12 @@ def models_group() -> None:
 @account_option
 @data_dir_option
 def list_models(account: str | None, data_dir: Path) -> None:
-    """Show all models, with how they did on the holdout."""
+    """Show all models: over how many days they look, and how they ranked and were calibrated on the holdout."""
     with found_servers(data_dir) as found, connect(found.database_url) as connection:
         _accounts(connection, account)
         listed = models.listed(connection, account)
-    click.echo(f"{'ACCOUNT':<20} {'MODEL':<18} {'CREATED':<10} {'LAPSES':>7} {'LOG LOSS':>9} {'AUC':>6}  STATE")
+    figures = f"{'DAYS':>4} {'LAPSES':>7} {'LOG LOSS':>9} {'AUC':>6} {'ECE':>6}"
+    click.echo(f"{'ACCOUNT':<20} {'MODEL':<18} {'CREATED':<10} {figures}  STATE")
     for model in listed:
         click.echo(_line(model))
 
@@ -67,10 +68,10 @@ def roll_back(account: str, data_dir: Path) -> None:
     click.echo(f"account {account}: {model.version} is in use")
 
 
-def _accounts(connection: Connection, name: str | None) -> list[Account]:
-    found = learn.accounts(connection, name)
+def _accounts(connection: Connection, name: str | None) -> list[ListedAccount]:
+    found = accounts.listed(connection, name)
     if name is not None and not found:
-        raise click.ClickException(f"there is no account {name}; `windback keys list` shows them")
+        raise click.ClickException(f"there is no account {name}; `windback accounts list` shows them")
     return found
 
 
@@ -103,8 +104,9 @@ def _line(model: ListedModel) -> str:
     metrics = model.card.holdout.get(model.kind)
     auc = "-" if metrics is None or metrics.auc is None else f"{metrics.auc:.3f}"
     loss = "-" if metrics is None else f"{metrics.log_loss:.4f}"
+    ece = "-" if metrics is None else f"{metrics.ece:.4f}"
     state = "in use" if model.in_use else ""
     return (
-        f"{model.account:<20} {model.name:<18} {model.created_at:%Y-%m-%d} {model.card.lapses:>7} {loss:>9} {auc:>6}  "
-        f"{state}"
+        f"{model.account:<20} {model.name:<18} {model.created_at:%Y-%m-%d} {model.card.horizon_days:>4} "
+        f"{model.card.lapses:>7} {loss:>9} {auc:>6} {ece:>6}  {state}"
     ).rstrip()

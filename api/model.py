@@ -12,6 +12,7 @@ from api.customers import Count, Time, account_of, answer, fetch
 from scoring.features import signal_of
 from scoring.metrics import Bin, Metrics
 from scoring.model import PRIOR, Model
+from workers.accounts import horizon_now
 from workers.models import Card
 from workers.store import sql
 
@@ -31,6 +32,7 @@ class Weight(Struct):
 class TrainedOn(Struct):
     """What a model was learnt from: snapshots of customers who were active, and what became of them."""
 
+    horizon_days: int
     since: Time | None
     until: Time | None
     customers: Count
@@ -104,7 +106,7 @@ async def read_model(request: Request, account_id: int) -> ModelInUse:
         name=model.version,
         version=row["version"],
         kind=model.kind,
-        horizon_days=request.app.state.settings.horizon_days,
+        horizon_days=horizon_now(row["horizon_chosen"], request.app.state.settings.horizon_days, row["horizon_learnt"]),
         created_at=row["created_at"],
         baseline=model.baseline,
         weights=weights_of(model),
@@ -125,7 +127,7 @@ def weights_of(model: Model) -> list[Weight]:
 
 
 def _trained_on(card: Card) -> TrainedOn:
-    return TrainedOn(card.since, card.until, card.customers, card.snapshots, card.lapses)
+    return TrainedOn(card.horizon_days, card.since, card.until, card.customers, card.snapshots, card.lapses)
 
 
 def _last_training(at: datetime | None, training: str | None) -> LastTraining | None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from scoring.events import ENGAGEMENT, detail_of, plan_of, value_of
 from scoring.fit import regression
+from scoring.meaning import PLAIN, Meaning
 from scoring.metrics import Labels, Metrics, metrics_of
 from scoring.model import PRIOR, Model
 from scoring.outcomes import at_risk, lapsed_within
@@ -72,6 +73,7 @@ def backtest(
     cutoffs: Sequence[float] = (),
     horizon_days: int = 30,
     folds: int = 5,
+    meaning: Meaning = PLAIN,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[Report, list[Scored]]:
     """Score snapshots from the events up to each, and compare.
@@ -82,7 +84,7 @@ def backtest(
     """
     if horizon_days < 1 or folds < 2:
         raise ValueError("the horizon must be at least 1 day and the folds at least 2")
-    log = Log(snapshots or (), [at + extra * DAY for at in cutoffs for extra in (0, horizon_days)])
+    log = Log(snapshots or (), [at + extra * DAY for at in cutoffs for extra in (0, horizon_days)], meaning)
     log.read(events, progress)
     rollup, names = log.rollup(), list(log.customers)
     if snapshots is None:
@@ -115,10 +117,11 @@ def backtest(
 class Log:
     """Events folded into rollup rows that are cut at the instants to be scored."""
 
-    def __init__(self, snapshots: Iterable[Snapshot], instants: Iterable[float]) -> None:
+    def __init__(self, snapshots: Iterable[Snapshot], instants: Iterable[float], meaning: Meaning = PLAIN) -> None:
         self.events = 0
         self.customers: dict[str, int] = {}
         self._everybody = sorted(instants)
+        self._meaning = meaning
         self._own: dict[str, list[float]] = {}
         self._rows: dict[tuple[int, int, int, str, str], list[Any]] = {}
         self._seen: set[int] = set()
@@ -138,7 +141,7 @@ class Log:
     def add(self, event: Event) -> None:
         """Take one event; the same one again counts once, as it is stored once."""
         self.events += 1
-        name, at, properties = event.event, event.at, event.properties
+        name, at, properties = self._meaning.of(event.event), event.at, event.properties
         customer = self.customers.setdefault(event.customer, len(self.customers))
         if name not in ENGAGEMENT and self._again(customer, name, at, properties):
             return

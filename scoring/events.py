@@ -27,6 +27,7 @@ RECOGNISED: Final[dict[str, Signal]] = {
 """The 13 recognised names. `varies`: a ticket is negative while open, an NPS response goes by its score."""
 
 ENGAGEMENT: Final = frozenset({"login", "feature_used"})
+CHURNED: Final = "\x18churned"  # what the account's own event that means churn is read as; no event can be called so
 
 MAX_EVENT_NAME: Final = 200  # characters
 MAX_EMAIL: Final = 254  # characters

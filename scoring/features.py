@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from scoring.events import CHURNED
 from scoring.history import CUSTOM_HALF_LIFE, EVENT, PLAN, SIGNAL_HALF_LIFE, USES, History, Signal
 from scoring.prior import days, no_return, rates
 from scoring.reach import LOOK_BACK
@@ -152,6 +153,7 @@ _READERS: Final[dict[str, Reader]] = {
     "recency": recency,
     "frequency": lambda history, at, horizon_days: np.asarray(np.log1p(history.active_days)),
     "breadth": lambda history, at, horizon_days: np.asarray(np.log1p(history.breadth)),
+    "churned": lambda history, at, horizon_days: _event(CHURNED, history, at),
     "promoters": lambda history, at, horizon_days: damped(history.promoters),
     "invoices_missed": lambda history, at, horizon_days: _event("invoice_overdue", history, at),
     "invoice_overdue": lambda history, at, horizon_days: damped(history.overdue),

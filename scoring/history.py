@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.events import ENGAGEMENT, MAX_DAILY_COUNT, NPS_SCORES, RECOGNISED
+from scoring.events import CHURNED, ENGAGEMENT, MAX_DAILY_COUNT, NPS_SCORES, RECOGNISED
 from scoring.reach import within_reach
 from scoring.reduce import SPAN, Index, by_owner, distinct, median_gap, ranks, running
 from scoring.rollup import DAY, Floats, Ints, Rollup
@@ -113,7 +113,7 @@ def history_of(rollup: Rollup, now: float | Floats, asked: Collection[str] = ())
 def _signals(rollup: Rollup, asked: Iterable[str]) -> list[str]:
     """The events to look at: recognised ones, and those asked for. An account may send thousands of others."""
     present = np.bincount(rollup.event, minlength=len(rollup.names)) > 0
-    wanted = {*RECOGNISED, *(name.removeprefix(EVENT) for name in asked if name.startswith(EVENT))}
+    wanted = {*RECOGNISED, CHURNED, *(name.removeprefix(EVENT) for name in asked if name.startswith(EVENT))}
     return sorted(name for name, there in zip(rollup.names, present, strict=True) if there and name in wanted)
 
 

@@ -107,9 +107,10 @@ PRIOR: Final = Model(
         Term("subscription_upgraded", (-0.8,)),
         Term("subscription_renewed", (-0.8,)),
         Term("refund_requested", (1.2,)),
+        Term("churned", (3.0,)),
         Term("support_ticket_opened", (0.1,)),
         Term("ticket_waiting", (0.3,)),
         Term("support_ticket_resolved", (-0.05,)),
     ),
 )
-"""The day-one formula as a model; its weights were measured or, for subscriptions and refunds, judged."""
+"""The day-one formula as a model; its weights were measured or, for subscriptions, refunds and churn, judged."""

@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.events import ENGAGEMENT
+from scoring.events import CHURNED, ENGAGEMENT
 from scoring.history import cadence_of, days_of
 from scoring.metrics import Labels
 from scoring.reach import within_reach
@@ -27,6 +27,7 @@ from scoring.states import patience
 HORIZONS: Final = (14, 30, 60, 90)  # days
 USUAL_HORIZON: Final = 30
 RETURNS: Final = 0.25  # a horizon is long enough when no more than these come back after that much silence
+SLACK: Final = 0.05
 OBSERVED: Final = 100  # silences, before their outcomes are believed
 SETTLED: Final = 3 * DAY  # late events land within
 TRIAL, INVOICE, REFUND = 14 * DAY, 21 * DAY, 14 * DAY
@@ -62,25 +63,25 @@ class Times:
 
 
 def at_risk(rollup: Rollup, at: float) -> NDArray[np.intp]:
-    """The customers who are active at an instant (epoch seconds): silent for no longer than is usual for them."""
+    """The customers who are active at an instant (epoch seconds): silent for no longer than is usual for them, and not
+    gone by the account's own word."""
     engaged = np.array([name in ENGAGEMENT for name in rollup.names], dtype=bool)[rollup.event]
     rows = within_reach(rollup.where(engaged & (rollup.last_at <= at)))
     last = np.full(rollup.customers, -np.inf)
     np.maximum.at(last, rows.customer, rows.last_at)
-    return np.flatnonzero(at - last <= patience(cadence_of(rows)) * DAY)
+    active = at - last <= patience(cadence_of(rows)) * DAY
+    churned = Times.of(rollup, (CHURNED,)).last(np.arange(rollup.customers), np.full(rollup.customers, at))
+    return np.flatnonzero(active & (last > churned))
 
 
-def lapsed_within(
-    rollup: Rollup, customer: NDArray[Any], at: Floats, horizon_days: float, churn_event: str | None = None
-) -> Labels:
+def lapsed_within(rollup: Rollup, customer: NDArray[Any], at: Floats, horizon_days: float) -> Labels:
     """1 where a customer (index of the rollup) lapsed within the horizon after an instant; arrays of one length."""
     until = at + horizon_days * DAY
     engaged = Times.of(rollup, ENGAGEMENT)
     told = _evidence(rollup, engaged).last(customer, until)
     lapsed = ~engaged.within(customer, at, until)
     lapsed |= (told > at) & ~engaged.within(customer, np.maximum(told, at), until)
-    if churn_event:
-        lapsed |= Times.of(rollup, (churn_event,)).within(customer, at, until)
+    lapsed |= Times.of(rollup, (CHURNED,)).within(customer, at, until)
     return lapsed.astype(np.int8)
 
 
@@ -101,17 +102,29 @@ def snapshots(
     return np.concatenate([np.zeros(0, np.intp), *parts]), at
 
 
-def horizon_of(rollup: Rollup, now: float) -> int:
-    """The shortest horizon (days) of silence after which at most a quarter comes back; 30 while too little is known."""
+def horizon_of(rollup: Rollup, now: float, before: int | None = None) -> int | None:
+    """The shortest horizon (days) of silence after which at most a quarter comes back.
+
+    None while too little is known, 90 where even then more come back. The one `before` stays unless it is off by more
+    than SLACK, so that a share near a quarter doesn't change it from night to night.
+    """
     rows = rollup.where(np.array([name in ENGAGEMENT for name in rollup.names], dtype=bool)[rollup.event])
     owner, day = days_of(rows)
     gap = np.full(len(day), np.inf)
     gap[:-1] = np.where(owner[1:] == owner[:-1], day[1:] - day[:-1], np.inf)
+    observed = 0
     for horizon in HORIZONS:
         silent = (gap > horizon) & (day <= now // DAY - 2 * horizon)
-        if silent.sum() >= OBSERVED and np.isfinite(gap[silent]).mean() <= RETURNS:
+        observed = int(silent.sum())
+        if observed >= OBSERVED and np.isfinite(gap[silent]).mean() <= _most_returns(horizon, before):
             return horizon
-    return USUAL_HORIZON
+    return HORIZONS[-1] if observed >= OBSERVED else None
+
+
+def _most_returns(horizon: int, before: int | None) -> float:
+    if before is None or horizon > before:
+        return RETURNS
+    return RETURNS + SLACK if horizon == before else RETURNS - SLACK
 
 
 _BITS: Final = 42  # of milliseconds, until 2109; the customer's index lies above

@@ -10,12 +10,12 @@ from typing import Final
 
 import numpy as np
 
-from scoring.events import ENGAGEMENT, RECOGNISED
+from scoring.events import CHURNED, ENGAGEMENT, RECOGNISED
 from scoring.reduce import by_owner
 from scoring.rollup import Rollup
 
 LOOK_BACK: Final = 365  # days before the last day with engagement
-LASTING: Final = tuple(name for name in RECOGNISED if name not in ENGAGEMENT)
+LASTING: Final = (*(name for name in RECOGNISED if name not in ENGAGEMENT), CHURNED)
 
 
 def within_reach(rollup: Rollup, asked: Collection[str] = ()) -> Rollup:

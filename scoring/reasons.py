@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from scoring.events import CHURNED
 from scoring.facts import Facts, count, date, duration
 from scoring.reach import LOOK_BACK
 from scoring.rollup import DAY
@@ -123,5 +124,6 @@ _TEXTS: Final[dict[str, Callable[[Facts], str]]] = {
     "subscription_upgraded": _dated("subscription_upgraded", "Upgraded", "No upgrade yet"),
     "subscription_downgraded": _dated("subscription_downgraded", "Downgraded", "Never downgraded"),
     "support_ticket_resolved": _dated("support_ticket_resolved", "Support ticket resolved", "No ticket resolved yet"),
+    "churned": _dated(CHURNED, "Churn reported", "No churn reported"),
     "refund_requested": _dated("refund_requested", "Refund requested", "No refund requested"),
 }

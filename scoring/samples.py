@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoring import features
-from scoring.events import RECOGNISED
+from scoring.events import CHURNED, RECOGNISED
 from scoring.history import EVENT, PLAN, USES, History, history_of
 from scoring.metrics import Labels
 from scoring.model import Model, sigmoid
@@ -38,6 +38,7 @@ OF_EVENT: Final = {  # what a recognised event brings
     "refund_requested": ("refund_requested",),
     "support_ticket_opened": ("support_ticket_opened", "ticket_waiting"),
     "support_ticket_resolved": ("support_ticket_resolved",),
+    CHURNED: ("churned",),
 }
 
 
@@ -74,15 +75,16 @@ def columns_of(rollup: Rollup) -> tuple[str, ...]:
     A custom event counts from 14 days of history on, and until 7 days after the account's last.
     """
     columns = list(ALWAYS)
-    for event in RECOGNISED:
-        if event in rollup.names and event in OF_EVENT:
-            columns += OF_EVENT[event]
+    for event, brought in OF_EVENT.items():
+        if event in rollup.names:
+            columns += brought
     if rollup.value.any():
         columns.append("session")
     used = np.array([name == "feature_used" for name in rollup.names], dtype=bool)[rollup.event]
     columns += [USES + name for name in _common(rollup, rollup.detail, rollup.details, used, USED, _USES)]
     columns += [PLAN + name for name in _common(rollup, rollup.plan, rollup.plans, rollup.plan >= 0, USED, _PLANS)]
-    custom = (np.array([name not in RECOGNISED for name in rollup.names], dtype=bool) & _current(rollup))[rollup.event]
+    own = np.array([name not in RECOGNISED and name != CHURNED for name in rollup.names], dtype=bool)
+    custom = (own & _current(rollup))[rollup.event]
     columns += [EVENT + name for name in _common(rollup, rollup.event, rollup.names, custom, 1, _CUSTOM)]
     return tuple(columns)
 

@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from scoring.events import CHURNED
 from scoring.history import History
 from scoring.prior import days
 from scoring.rollup import Floats
@@ -22,6 +23,13 @@ def patience(cadence: Floats) -> Floats:
 
 
 def state_of(history: History, at: float | Floats) -> NDArray[np.int8]:
-    """Index into STATES: new before any engagement, active while silent for no longer than is usual, else lapsed."""
+    """Index into STATES: new before any engagement, active while silent for no longer than is usual, else lapsed.
+
+    Who has churned by the account's own word is lapsed until engaged again.
+    """
     engaged = np.where(days(at, history.last_active) <= patience(history.cadence), ACTIVE, LAPSED)
-    return np.where(np.isnan(history.last_active), NEW, engaged).astype(np.int8)
+    state = np.where(np.isnan(history.last_active), NEW, engaged)
+    if CHURNED in history.signals:
+        churned = history.signals[CHURNED].last
+        state[~np.isnan(churned) & ~(history.last_active > churned)] = LAPSED
+    return np.asarray(state.astype(np.int8))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoring.events import ENGAGEMENT
+from scoring.meaning import PLAIN, Meaning, understood
 from scoring.reach import LASTING
 from scoring.rollup import Codes, Rollup
 from workers.store import Connection, sql
@@ -23,18 +24,21 @@ class Reach(NamedTuple):
     asked: list[str]
 
 
-def read_rollup(connection: Connection, customer_ids: Sequence[str], reach: Reach | None = None) -> Rollup:
+def read_rollup(
+    connection: Connection, customer_ids: Sequence[str], meaning: Meaning = PLAIN, reach: Reach | None = None
+) -> Rollup:
     """What these customers did, numbered in the order given: all of it, or what is in reach of a risk."""
     parameters: dict[str, Any] = {"customer_ids": list(customer_ids)}
     if reach:
-        parameters |= {"reach": reach.days, "engagement": list(ENGAGEMENT), "lasting": [*LASTING, *reach.asked]}
+        lasting = [*LASTING, *reach.asked, *filter(None, [meaning.churn])]
+        parameters |= {"reach": reach.days, "engagement": [*ENGAGEMENT, *meaning.engagement], "lasting": lasting}
     query = sql("read_days_in_reach" if reach else "read_days")
     row = connection.execute(query, parameters, binary=True).fetchone()
     if row is None or row[0] is None:
         return Rollup.from_rows(len(customer_ids), ())
     customer, day, n, value, last_at, words = row
     names, details, plans, codes = _words(words)
-    return Rollup(
+    rollup = Rollup(
         customers=len(customer_ids),
         customer=_array(customer, ">i4").astype(np.int32),
         day=_array(day, ">i4").astype(np.int32),
@@ -48,6 +52,7 @@ def read_rollup(connection: Connection, customer_ids: Sequence[str], reach: Reac
         details=details,
         plans=plans,
     )
+    return understood(rollup, meaning)
 
 
 def _array(sent: bytes, kind: str) -> NDArray[Any]:

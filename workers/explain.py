@@ -7,7 +7,7 @@ import numpy as np
 
 from scoring.explain import Explanation, explain
 from scoring.pauses import bridged
-from workers import models
+from workers import accounts, models
 from workers.days import read_rollup
 from workers.outage_clock import pauses_of
 from workers.rescore import reach_of
@@ -35,7 +35,8 @@ def explained(connection: Connection, scored: Scored, horizon_days: int) -> Expl
     now = scored.scored_at.timestamp()
     pauses, _ = pauses_of(connection, scored.account_id, now)
     reach = reach_of(scored.first_seen.timestamp(), now, model, pauses)
-    rollup, instants = bridged(read_rollup(connection, [scored.customer_id], reach), pauses, now)
+    meaning = accounts.rules_of(connection, scored.account_id, None).meaning
+    rollup, instants = bridged(read_rollup(connection, [scored.customer_id], meaning, reach), pauses, now)
     if not len(rollup.day):
         return None
     found = explain(rollup, float(np.asarray(instants)[0]), horizon_days=horizon_days, model=model)

@@ -3,14 +3,14 @@
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from scoring.model import Model
 from scoring.rollup import Rollup
 from scoring.training import RECALIBRATE, Learnt, Training, learn
-from workers import models
+from workers import accounts, models
 from workers.models import Card, InUse, name_of
 from workers.rollups import day_of, outages_of, read_account
 from workers.store import Connection, sql
@@ -18,20 +18,8 @@ from workers.store import Connection, sql
 IN_USE = "in use"  # what a training calls the model that it found
 
 
-class Account(NamedTuple):
-    """An account, as trainings see it."""
-
-    account_id: int
-    name: str
-
-
 class Overtaken(Exception):
     """Another training or a roll back changed the model in use meanwhile; nothing was kept. Train again."""
-
-
-def accounts(connection: Connection, name: str | None = None) -> list[Account]:
-    """The accounts of this name, or all."""
-    return [Account(*row) for row in connection.execute(sql("list_accounts"), {"name": name})]
 
 
 def last_training(connection: Connection, account_id: int) -> tuple[datetime, Card] | None:
@@ -40,20 +28,29 @@ def last_training(connection: Connection, account_id: int) -> tuple[datetime, Ca
     return (row[0], msgspec.json.decode(row[1], type=Card)) if row else None
 
 
-def train(connection: Connection, account_id: int, horizon_days: int, now: float | None = None) -> Card:
+def train(connection: Connection, account_id: int, horizon_days: int | None = None, now: float | None = None) -> Card:
     """Learn from what became of an account's customers, keep all that was tried, switch if one is better.
 
-    `now` is in epoch seconds. Raises Overtaken.
+    `horizon_days` is the setting; where neither it nor the account fixes a horizon, that is learnt as well. `now` is in
+    epoch seconds. Raises Overtaken.
     """
     moment = time.time() if now is None else now
     before = models.in_use(connection, account_id)
     past = last_training(connection, account_id)
     doubts = {one.event: one.doubts for one in past[1].candidates} if past else {}
-    rollup = read_account(connection, account_id).rollup.until(moment)
-    pauses = outages_of(connection, account_id)
-    learnt = learn(rollup, moment, before.model, horizon_days=horizon_days, pauses=pauses, doubts=doubts)
+    rules = accounts.rules_of(connection, account_id, horizon_days)
+    rollup = read_account(connection, account_id, meaning=rules.meaning).rollup.until(moment)
+    learnt = learn(
+        rollup,
+        moment,
+        before.model,
+        horizon_days=rules.horizon_fixed,
+        horizon_before=rules.horizon_learnt,
+        pauses=outages_of(connection, account_id),
+        doubts=doubts,
+    )
     card = _keep(connection, account_id, before, learnt, _window(rollup))
-    if card.chosen != card.against:
+    if (card.chosen, card.horizon_days) != (card.against, rules.horizon_days):
         models.spread(connection, account_id)
     return card
 
@@ -87,6 +84,8 @@ def _keep(
         models.add(connection, account_id, named.values(), card)
         if training.replaced:
             models.switch(connection, account_id, models.version_of(chosen))
+        if learnt.horizon_found:
+            accounts.learnt(connection, account_id, learnt.horizon_found)
         _note(connection, account_id, card)
     return card
 

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import msgspec
 import numpy as np
 
+from scoring.meaning import PLAIN, Meaning
 from scoring.metrics import Metrics, metrics_of
 from scoring.outcomes import INVOICE, SETTLED, lapsed_within
 from scoring.rollup import DAY
@@ -23,15 +24,19 @@ class Matured(msgspec.Struct, frozen=True):
     metrics: Metrics
 
 
-def mature(connection: Connection, account_id: int, horizon_days: int, now: float | None = None) -> Matured | None:
-    """Compare the latest scores whose outcome is known; None where there are none, where that was done already, or
-    where an outage of tracking left the outcomes unknown."""
+def mature(
+    connection: Connection, account_id: int, horizon_days: int, meaning: Meaning = PLAIN, now: float | None = None
+) -> Matured | None:
+    """Compare the latest scores over this horizon whose outcome is known.
+
+    None where there are none, where that was done already, or where an outage of tracking left the outcomes unknown.
+    """
     moment = time.time() if now is None else now
     day = day_of(moment - SETTLED - horizon_days * DAY)
     row = connection.execute(sql("any_matured"), {"account_id": account_id, "day": day}).fetchone()
     if row and row[0]:
         return None
-    found = _compare(connection, account_id, day, horizon_days)
+    found = _compare(connection, account_id, day, horizon_days, meaning)
     if found:
         parameters = {
             "account_id": account_id,
@@ -49,15 +54,17 @@ def last_matured(connection: Connection, account_id: int) -> Matured | None:
     return Matured(row[0], row[1], msgspec.json.decode(row[2], type=Metrics)) if row else None
 
 
-def _compare(connection: Connection, account_id: int, day: date, horizon_days: int) -> Matured | None:
+def _compare(connection: Connection, account_id: int, day: date, horizon_days: int, meaning: Meaning) -> Matured | None:
     at = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    rows = connection.execute(sql("said_then"), {"account_id": account_id, "at": at}).fetchall()
+    parameters = {"account_id": account_id, "at": at, "horizon_days": horizon_days}
+    rows = connection.execute(sql("said_then"), parameters).fetchall()
     said: dict[str, float] = dict(rows)
     start, end = at.timestamp(), at.timestamp() + horizon_days * DAY
     out = any(began < end and ended > start for began, ended in outages_of(connection, account_id))
     if not said or out:
         return None
-    rollup, ids = read_account(connection, account_id, (day - LOOK_BACK, day + timedelta(days=horizon_days + 1)))
+    days = (day - LOOK_BACK, day + timedelta(days=horizon_days + 1))
+    rollup, ids = read_account(connection, account_id, days, meaning)
     number = {customer_id: k for k, customer_id in enumerate(ids)}
     came = np.array([customer_id in number for customer_id in said])  # all others did nothing at all
     who = np.array([number[customer_id] for customer_id in said if customer_id in number], np.intp)

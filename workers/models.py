@@ -1,7 +1,6 @@
 """Models: a row each; at most one of an account is in use, and an account without one uses the day-one formula."""
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -142,19 +141,3 @@ def spread(connection: Connection, account_id: int) -> None:
         }
         row = connection.execute(sql("spread_due"), parameters).fetchone()
         after = row[0] if row else None
-
-
-class Models:
-    """The models of accounts, as they stood at most CACHE_SECONDS ago."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._known: dict[int, tuple[float, Model]] = {}
-
-    def of(self, connection: Connection, account_id: int) -> Model:
-        """An account's model."""
-        now = self._clock()
-        known = self._known.get(account_id)
-        if known is None or now - known[0] >= CACHE_SECONDS:
-            known = self._known[account_id] = (now, in_use(connection, account_id).model)
-        return known[1]

@@ -13,9 +13,10 @@ import time
 from redis import Redis
 from rq import Queue
 
+from scoring.outcomes import HORIZONS
 from scoring.rollup import DAY
-from workers import learn, rebuild
-from workers.learn import Account
+from workers import accounts, learn, rebuild
+from workers.accounts import ListedAccount, rules
 from workers.mature import mature
 from workers.process import Process
 from workers.store import Connection, sql
@@ -45,10 +46,19 @@ def call(process: Process) -> None:
         )
 
 
-def waiting(connection: Connection, redis: Redis, horizon_days: int) -> list[Account]:
-    """The accounts that have not had their turn tonight."""
-    ripe = [Account(*row) for row in connection.execute(sql("ripe_accounts"), {"horizon_days": horizon_days})]
-    return [account for account in ripe if not redis.exists(turn(account.account_id))]
+def waiting(connection: Connection, redis: Redis, horizon_days: int | None) -> list[ListedAccount]:
+    """The accounts that have not had their turn tonight, as soon as they are ripe; `horizon_days` is the setting."""
+    return [
+        account
+        for account in accounts.listed(connection)
+        if not redis.exists(turn(account.account_id)) and _ripe(connection, account, horizon_days)
+    ]
+
+
+def _ripe(connection: Connection, account: ListedAccount, horizon_days: int | None) -> bool:
+    horizon = rules(account, horizon_days).horizon_days
+    row = connection.execute(sql("is_ripe"), {"account_id": account.account_id, "horizon_days": horizon}).fetchone()
+    return bool(row and row[0])
 
 
 def turn(account_id: int) -> str:
@@ -94,10 +104,12 @@ def run(process: Process) -> None:
     connection.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
 
 
-def _turn(connection: Connection, account: Account, horizon_days: int) -> None:
-    if found := mature(connection, account.account_id, horizon_days):
-        log.info("matured", extra={"account": account.name, "day": str(found.day), "auc": found.metrics.auc})
-    if worthwhile(connection, account.account_id, horizon_days):
+def _turn(connection: Connection, account: ListedAccount, horizon_days: int | None) -> None:
+    horizon, meaning, *_ = rules(account, horizon_days)
+    for days in sorted({horizon, *HORIZONS}):  # scores of before may have looked over another horizon
+        if found := mature(connection, account.account_id, days, meaning):
+            log.info("matured", extra={"account": account.name, "day": str(found.day), "auc": found.metrics.auc})
+    if worthwhile(connection, account.account_id, horizon):
         card = learn.train(connection, account.account_id, horizon_days)
         log.info("trained", extra={"account": account.name, "model": card.chosen, "why": card.why})
 

@@ -1,4 +1,4 @@
-"""What the jobs of one worker process share: settings, connections, models, what was seen, and the wish to stop."""
+"""What the jobs of one worker process share: settings, connections, how accounts are scored, the wish to stop."""
 
 import os
 import random
@@ -11,8 +11,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from workers.hygiene import Names
-from workers.models import Models
 from workers.pulse import Pulse
+from workers.serving import Serving
 from workers.settings import Settings
 from workers.store import Connection, connect
 from workers.warnings import Warnings
@@ -31,7 +31,7 @@ class Process:
         self.stopping = threading.Event()
         self.warnings = Warnings()
         self.names = Names()
-        self.models = Models()
+        self.serving = Serving(settings.horizon_days)
         self.pulse = Pulse()
         self._connection: Connection | None = None
 

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from scoring.history import EVENT
+from scoring.levels import Levels
 from scoring.model import Model
 from scoring.pauses import Pause, bridged
 from scoring.reach import LOOK_BACK
@@ -20,6 +21,7 @@ from workers.days import Reach, read_rollup
 from workers.outage import through_outages
 from workers.outage_clock import pauses_of
 from workers.process import Process
+from workers.serving import Served
 from workers.store import Connection, sql
 from workers.tickets import taken
 
@@ -64,26 +66,27 @@ def rescore_due(process: Process) -> int:
     with connection.transaction():
         due = [Due(*row) for row in connection.execute(sql("take_due"), {"limit": BATCH_CUSTOMERS})]
         for account_id in sorted({customer.account_id for customer in due}):
-            model = process.models.of(connection, account_id)
-            _rescore(process, connection, [customer for customer in due if customer.account_id == account_id], model)
+            served = process.serving.of(connection, account_id)
+            _rescore(process, connection, [customer for customer in due if customer.account_id == account_id], served)
     return len(due)
 
 
-def _rescore(process: Process, connection: Connection, due: Sequence[Due], model: Model) -> None:
+def _rescore(process: Process, connection: Connection, due: Sequence[Due], served: Served) -> None:
     """Customers of one account."""
-    now, settings = due[0].now, process.settings
+    now, levels, (model, horizon_days, meaning) = due[0].now, process.settings.levels, served
     ids = [customer.customer_id for customer in due]
     pauses, stale = pauses_of(connection, due[0].account_id, now)
     reach = reach_of(min(customer.first_seen for customer in due), now, model, pauses)
-    rollup, instants = bridged(read_rollup(connection, ids, reach), pauses, now)
+    rollup, instants = bridged(read_rollup(connection, ids, meaning, reach), pauses, now)
     for instant in sorted(set(instants.tolist())):  # as a rule this is now, for all
         chosen = np.flatnonzero(instants == instant)
         known = rollup if len(chosen) == len(ids) else rollup.at(chosen, instants[chosen])
-        scores = score(known, instant, levels=settings.levels, horizon_days=settings.horizon_days, model=model)
-        columns = _columns(process, [ids[at] for at in chosen], now, scores, model)
+        scores = score(known, instant, levels=levels, horizon_days=horizon_days, model=model)
+        columns = _columns([ids[at] for at in chosen], now, scores, levels)
         due_at = [_moment(due + now - instant) for due in scores.next_due.tolist()]
         with connection.cursor() as cursor:
-            cursor.execute(sql("write_scores"), {**columns, "rescore_at": due_at, "stale_input": stale})
+            common = {"model": model.version, "horizon_days": horizon_days, "stale_input": stale}
+            cursor.execute(sql("write_scores"), {**columns, **common, "rescore_at": due_at})
     log.info("rescored", extra={"customers": len(ids), "rollup_rows": len(rollup.customer)})
 
 
@@ -95,15 +98,13 @@ def reach_of(first_seen: float, now: float, model: Model, pauses: Sequence[Pause
     return Reach(days, [name.removeprefix(EVENT) for name in model.features if name.startswith(EVENT)])
 
 
-def _columns(process: Process, ids: Sequence[str], now: float, scores: Scores, model: Model) -> dict[str, Any]:
-    levels = process.settings.levels
+def _columns(ids: Sequence[str], now: float, scores: Scores, levels: Levels) -> dict[str, Any]:
     return {
         "scored_at": _moment(now),
         "customer_id": list(ids),
         "probability": scores.probability.tolist(),
         "level": [levels.name(probability) for probability in scores.probability.tolist()],
         "state": [STATES[state] for state in scores.state.tolist()],
-        "model": model.version,
         "low_confidence": scores.low_confidence.tolist(),
         "plan": list(scores.plan),
         "open_tickets": [int(count) for count in scores.open_tickets],

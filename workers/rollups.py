@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from scoring.meaning import PLAIN, Meaning, understood
 from scoring.rollup import Codes, Rollup
 from workers.store import Connection, sql
 
@@ -39,16 +40,22 @@ class _Words(NamedTuple):
 
 
 def read_account(
-    connection: Connection, account_id: int, days: tuple[date, date] = EVER, most_rows: int = MOST_ROWS
+    connection: Connection,
+    account_id: int,
+    days: tuple[date, date] = EVER,
+    meaning: Meaning = PLAIN,
+    most_rows: int = MOST_ROWS,
 ) -> Whole:
     """An account's rows of the days from the first up to, but not including, the second; as of one moment."""
-    parameters: dict[str, Any] = {"account_id": account_id, "detailed": DETAILED, "since": days[0], "until": days[1]}
+    detailed = [*DETAILED, *meaning.engagement]
+    parameters: dict[str, Any] = {"account_id": account_id, "detailed": detailed, "since": days[0], "until": days[1]}
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         connection.execute("SET LOCAL statement_timeout = '30min'")
         words = _words(connection.execute(sql("read_words"), parameters).fetchall())
         share = min(1.0, most_rows / max(words.rows, 1))
-        return _unpacked(connection, parameters | {"last": _bound(share)}, words, share)
+        whole = _unpacked(connection, parameters | {"last": _bound(share)}, words, share)
+    return whole._replace(rollup=understood(whole.rollup, meaning))
 
 
 def outages_of(connection: Connection, account_id: int) -> list[tuple[float, float]]:

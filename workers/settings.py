@@ -34,7 +34,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     data_dir: Path = Path(".windback")
     log_level: Annotated[str, Meta(pattern="^(?i:debug|info|warning|error)$")] = "info"
     log_format: Literal["auto", "text", "json"] = "auto"
-    horizon_days: Annotated[int, Meta(ge=1, le=365)] = 30
+    horizon_days: Annotated[int, Meta(ge=1, le=365)] | None = None
     level_medium: Percent = 20.0
     level_high: Percent = 50.0
     level_critical: Percent = 75.0

@@ -63,4 +63,4 @@ def test_models_are_listed_and_rolled_back(run: Run, connection: Connection) -> 
 def test_an_unknown_account_is_told(run: Run, command: list[str]) -> None:
     result = run(*command, "--account", "nobody")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "Error: there is no account nobody; `windback keys list` shows them\n"
+    assert result.stderr == "Error: there is no account nobody; `windback accounts list` shows them\n"

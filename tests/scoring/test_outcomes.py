@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from scoring.meaning import Meaning, understood
 from scoring.outcomes import at_risk, horizon_of, lapsed_within, snapshots
 from scoring.rollup import DAY, Row
 
@@ -12,7 +13,8 @@ MIDNIGHT = TODAY * DAY
 def lapsed(*rows: Row, churn_event: str | None = None) -> bool:
     """Whether the only customer lapses in the 30 days after the midnight 40 days before today."""
     at = np.array([MIDNIGHT - 40 * DAY])
-    return bool(lapsed_within(rollup(*rows), np.array([0]), at, 30, churn_event)[0])
+    known = understood(rollup(*rows), Meaning(churn=churn_event))
+    return bool(lapsed_within(known, np.array([0]), at, 30)[0])
 
 
 def test_silence_is_a_lapse_and_any_engagement_is_none() -> None:
@@ -85,7 +87,25 @@ def test_the_horizon_is_the_shortest_silence_that_few_return_from(gap: int, hori
     assert horizon_of(rollup(*rows, customers=200), NOW) == horizon
 
 
-def test_with_too_few_silences_the_horizon_is_the_usual_one() -> None:
-    """30 days until a hundred silences were observed."""
-    assert horizon_of(rollup(*logins(*range(100, 200, 3))), NOW) == 30
-    assert horizon_of(rollup(), NOW) == 30
+def test_with_too_few_silences_no_horizon_is_known() -> None:
+    """From a hundred observed ones on it is; and where even after 90 days more come back, it is the longest."""
+    assert horizon_of(rollup(*logins(*range(100, 200, 3))), NOW) is None
+    assert horizon_of(rollup(), NOW) is None
+    rows = [r for c in range(200) for r in logins(200, 310, customer=c)]
+    assert horizon_of(rollup(*rows, customers=200), NOW) == 90
+
+
+def returning(share: float) -> list[Row]:
+    """Two hundred customers of whom this share comes back after three weeks, and then no more."""
+    back = round(200 * share)
+    return [r for c in range(200) for r in logins(*([200, 221] if c < back else [221]), customer=c)]
+
+
+def test_a_horizon_does_not_change_for_a_trifle() -> None:
+    """Near a quarter it stays what it was."""
+    near = rollup(*returning(0.3), customers=200)  # 23 % of the silences of over 14 days, most of them final
+    assert horizon_of(near, NOW) == 14
+    assert horizon_of(near, NOW, before=30) == 30
+    assert horizon_of(rollup(*returning(0.37), customers=200), NOW) == 30  # 27 %
+    assert horizon_of(rollup(*returning(0.37), customers=200), NOW, before=14) == 14
+    assert horizon_of(rollup(*returning(0.1), customers=200), NOW, before=30) == 14

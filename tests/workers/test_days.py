@@ -37,7 +37,7 @@ def test_words_and_numbers_survive_the_reading(connection: Connection) -> None:
 
 def test_who_did_nothing_has_no_rows(connection: Connection) -> None:
     for reach in (None, Reach(365, [])):
-        found = read_rollup(connection, IDS, reach)
+        found = read_rollup(connection, IDS, reach=reach)
         assert (found.customers, len(found.day), found.names) == (3, 0, [])
 
 
@@ -52,7 +52,7 @@ def test_what_is_in_reach_says_what_everything_says(connection: Connection) -> N
     put(connection, 1, "nps_response", 950, "3")
     put(connection, 2, "page_viewed", 2)
     asked = ["event:report_shared", "uses:exports"]
-    whole, near = read_rollup(connection, IDS), read_rollup(connection, IDS, Reach(LOOK_BACK, ["report_shared"]))
+    whole, near = read_rollup(connection, IDS), read_rollup(connection, IDS, reach=Reach(LOOK_BACK, ["report_shared"]))
     assert len(near.day) == len(within_reach(whole, ["report_shared"]).day) + 1, "the first day, which is not in reach"
     assert len(near.day) < len(whole.day)
     one, two = history_of(whole, NOW, asked), history_of(near, NOW, asked)
@@ -74,4 +74,4 @@ def test_what_is_in_reach_says_what_everything_says(connection: Connection) -> N
 
 def test_everything_recognised_that_is_no_engagement_lasts() -> None:
     assert {"login", "feature_used"}.isdisjoint(LASTING)
-    assert len(LASTING) == 11
+    assert len(LASTING) == 12, "and what means churn"

@@ -14,9 +14,10 @@ from tests.workers.worlds import account, fill, world
 from workers import learn, models, nightly, rescore, rollups
 from workers.learn import train
 from workers.mature import last_matured, mature
-from workers.models import Models, in_use, listed, roll_back
+from workers.models import in_use, listed, roll_back
 from workers.process import Process
 from workers.rollups import read_account
+from workers.serving import Serving
 from workers.store import Connection, connect
 
 
@@ -154,12 +155,12 @@ def test_scores_say_which_model_made_them(process: Process, connection: Connecti
 
 def test_a_worker_looks_for_the_model_every_ten_seconds(connection: Connection, acme: int) -> None:
     now = [0.0]
-    known = Models(lambda: now[0])
-    assert known.of(connection, acme) is PRIOR
+    known = Serving(clock=lambda: now[0])
+    assert known.of(connection, acme).model is PRIOR
     card = train(connection, acme, 30)
-    assert known.of(connection, acme) is PRIOR
+    assert known.of(connection, acme).model is PRIOR
     now[0] = models.CACHE_SECONDS
-    assert known.of(connection, acme).version == card.chosen
+    assert known.of(connection, acme).model.version == card.chosen
 
 
 def scored(connection: Connection, days_ago: int, probability: str) -> None:

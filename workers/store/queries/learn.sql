@@ -1,15 +1,9 @@
--- name: list_accounts
-SELECT account_id, name FROM accounts WHERE %(name)s::text IS NULL OR name = %(name)s ORDER BY account_id
-
--- Those in which a horizon and three days have passed since the first customer came.
--- name: ripe_accounts
-SELECT account_id, name FROM accounts
-WHERE EXISTS (
+-- Whether a horizon and three days have passed since the first customer came.
+-- name: is_ripe
+SELECT EXISTS (
     SELECT FROM customers
-    WHERE customers.account_id = accounts.account_id
-      AND first_seen < now() - (%(horizon_days)s + 3) * interval '1 day'
+    WHERE account_id = %(account_id)s AND first_seen < now() - (%(horizon_days)s + 3) * interval '1 day'
 )
-ORDER BY account_id
 
 -- About how many snapshots have got an outcome since the last training, and how many it had.
 -- name: new_snapshots
@@ -116,16 +110,17 @@ INSERT INTO trainings (account_id, snapshots, card) VALUES (%(account_id)s, %(sn
 -- name: last_training
 SELECT trained_at, card::text FROM trainings WHERE account_id = %(account_id)s ORDER BY trained_at DESC LIMIT 1
 
--- The risk of each active customer as it stood at a moment: scores are noted at least once a day.
+-- The risk of each active customer over a horizon, as it stood at a moment: scores are noted at least once a day.
 -- name: said_then
 SELECT customer_id::text, said.probability
 FROM customers
 CROSS JOIN LATERAL (
-    SELECT at, probability, state FROM risk_history
+    SELECT at, probability, state, horizon_days FROM risk_history
     WHERE risk_history.customer_id = customers.customer_id AND at <= %(at)s
     ORDER BY at DESC LIMIT 1
 ) AS said
 WHERE account_id = %(account_id)s AND said.at > %(at)s::timestamptz - interval '3 days' AND said.state = 'active'
+  AND said.horizon_days = %(horizon_days)s
 
 -- name: any_matured
 SELECT EXISTS (SELECT FROM matured WHERE account_id = %(account_id)s AND day = %(day)s)
@@ -150,8 +145,10 @@ ORDER BY day
 -- name: show_model
 SELECT models.version, models.weights::text AS weights, models.card::text AS card, models.created_at,
        training.trained_at, training.card::text AS training,
-       matured.day, matured.horizon_days AS matured_horizon_days, matured.metrics::text AS matured
+       matured.day, matured.horizon_days AS matured_horizon_days, matured.metrics::text AS matured,
+       accounts.horizon_chosen, accounts.horizon_learnt, accounts.churn_event, accounts.engagement_events
 FROM (SELECT %(account_id)s::integer AS account_id) AS asked
+LEFT JOIN accounts USING (account_id)
 LEFT JOIN models ON models.account_id = asked.account_id AND in_use
 LEFT JOIN LATERAL (
     SELECT * FROM trainings WHERE trainings.account_id = asked.account_id ORDER BY trained_at DESC LIMIT 1

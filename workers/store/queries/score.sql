@@ -53,13 +53,15 @@ WITH scored AS (
     ) AS scored (customer_id, rescore_at, probability, level, state, low_confidence, plan, open_tickets,
                  overdue_since, nps, reasons, advice)
 ), noted AS (
-    INSERT INTO risk_history (customer_id, at, probability, level, state, model)
-    SELECT customer_id, %(scored_at)s, scored.probability, scored.level, scored.state, %(model)s
+    INSERT INTO risk_history (customer_id, at, probability, level, state, model, horizon_days)
+    SELECT customer_id, %(scored_at)s, scored.probability, scored.level, scored.state, %(model)s,
+           %(horizon_days)s::integer
     FROM scored JOIN customers AS before USING (customer_id)
     WHERE before.recorded_at IS NULL
        OR before.recorded_at <= %(scored_at)s::timestamptz - interval '1 day'
        OR before.level IS DISTINCT FROM scored.level
        OR before.state IS DISTINCT FROM scored.state
+       OR before.horizon_days <> %(horizon_days)s::integer
     ORDER BY customer_id
     ON CONFLICT DO NOTHING
     RETURNING customer_id, at
@@ -67,7 +69,7 @@ WITH scored AS (
 UPDATE customers
 SET scored_at = %(scored_at)s, recorded_at = coalesce(noted.at, customers.recorded_at),
     rescore_at = scored.rescore_at, probability = scored.probability, level = scored.level, state = scored.state,
-    model = %(model)s, low_confidence = scored.low_confidence, plan = scored.plan,
+    model = %(model)s, horizon_days = %(horizon_days)s::integer, low_confidence = scored.low_confidence, plan = scored.plan,
     stale_input = %(stale_input)s, open_tickets = scored.open_tickets, overdue_since = scored.overdue_since,
     nps = scored.nps, reasons = scored.reasons, advice = scored.advice,
     last_seen = greatest(customers.last_seen, (
