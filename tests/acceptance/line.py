@@ -46,9 +46,9 @@ class Line:
             wait_until(self._is_up, timeout=30)
 
     def launch(self, name: str) -> subprocess.Popen[bytes]:
-        """Start a process of the Procfile."""
+        """Start a process of the Procfile; another one of a kind under a name like `ingest.2`."""
         process = self.processes[name] = subprocess.Popen(
-            ["sh", "-c", f"exec {self._commands[name]}"],
+            ["sh", "-c", f"exec {self._commands[name.partition('.')[0]]}"],
             env=self.environment,
             cwd=ROOT,
             stdout=self._log,

@@ -168,6 +168,8 @@ def test_a_server_that_dies_is_back_soon(tmp_path: Path, pid_file: str) -> None:
         wait_until(up.is_ready)
         event = {"event": "login", "customer_email": "jane@example.com"}
         wait_until(lambda: up.ask("POST", "/api/v1/track", event, X_API_Key=key)[0] == 200)
+        jane = "/api/v1/customers/jane@example.com"
+        wait_until(lambda: up.ask("GET", jane, X_API_Key=key)[1].get("risk"), timeout=30)  # the whole line works
         up.stop()
 
 

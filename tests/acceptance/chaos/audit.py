@@ -21,7 +21,9 @@ SCORE_SLACK = timedelta(seconds=1)  # between a transaction's begin, which dates
 
 EVENTS = """
 SELECT customer_id::text, occurred_at, event, coalesce(properties, '{}') AS properties, properties::text AS body,
-       received_at, least(occurred_at, received_at) AS seen_at, pg_xact_commit_timestamp(xmin) AS stored_at
+       received_at, least(occurred_at, received_at) AS seen_at,
+       CASE current_setting('track_commit_timestamp') WHEN 'on' THEN pg_xact_commit_timestamp(xmin)
+            ELSE received_at END AS stored_at
 FROM events
 """
 CUSTOMERS = """
@@ -30,7 +32,7 @@ FROM customers
 """
 DAYS = "SELECT customer_id::text, day, event, detail, n, value, last_at, plan FROM customer_days"
 QUIET = """
-SELECT NOT EXISTS (SELECT FROM customers WHERE rescore_at <= now() OR scored_at IS NULL)
+SELECT NOT EXISTS (SELECT FROM customers WHERE rescore_at <= now() + interval '6 s' OR scored_at IS NULL)
    AND NOT EXISTS (SELECT FROM rebuilds)
 """
 
@@ -48,6 +50,11 @@ def all_of(connection: Connection, sent: Mapping[str, Sent]) -> Iterator[str]:
     """Everything that Postgres can be asked."""
     stored = rows(connection, EVENTS)
     yield from once(stored, sent)
+    yield from derived(connection, stored)
+
+
+def derived(connection: Connection, stored: list[Any]) -> Iterator[str]:
+    """All that is computed from events."""
     yield from rollup(stored, rows(connection, DAYS))
     customers = rows(connection, CUSTOMERS)
     yield from seen(stored, customers)
@@ -157,7 +164,7 @@ def risks(connection: Connection) -> Iterator[str]:
 
 
 def quiet(connection: Connection) -> bool:
-    """Whether nobody is due and nothing is to be rebuilt."""
+    """Whether nobody is due, or will be as soon as a customer may be scored again, and nothing is to be rebuilt."""
     row = connection.execute(QUIET).fetchone()
     return bool(row and row[0])
 

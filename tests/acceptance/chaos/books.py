@@ -28,7 +28,9 @@ MINUTE, DAY = 60, 86400
 KINDS = (
     Kind(r"windback:(buffer|ledger|outcomes):(live|history)", None),
     Kind(r"windback:counters:\w+", None),
-    Kind(r"windback:keys", None),
+    Kind(r"windback:keys(:used)?", None),
+    Kind(r"windback:workers", None),
+    Kind(r"windback:prune", None),
     Kind(r"windback:names:\d+", None),
     Kind(r"windback:(clock|probe)", MINUTE),
     Kind(r"windback:ticket:(ingest|import|score)", MINUTE),
