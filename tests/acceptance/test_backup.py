@@ -142,3 +142,18 @@ def test_a_copy_of_the_data_folder_is_a_backup(tmp_path: Path) -> None:
 
         wait_until(stored, timeout=60)
         new.stop()
+
+
+def test_an_empty_redis_costs_what_was_in_the_buffer_and_nothing_else(
+    settings: Settings, connection: Connection, redis: Redis, tmp_path: Path
+) -> None:
+    """The processes may even be running: keys are known again, and the counts begin anew, at 0."""
+    key = keys.create(connection, redis, "acme").secret
+    with line(settings, tmp_path / "line.log") as running, client_of(running.url, key) as client:
+        running.start()
+        post(client, batches(5))
+        wait_until(lambda: count(connection, "events") == 500 and empty(redis), timeout=60)
+        redis.flushall()
+        known = event(customer_email="c0@example.com")
+        wait_until(lambda: client.post("/api/v1/track", json=known).status_code == 200, timeout=60)
+        is_whole(client, settings, 501)
