@@ -14,7 +14,7 @@ DAY, HOUR = 86400, 3600  # seconds
 TRIAL_DAYS, MONTH_DAYS = 14, 30
 OVERDUE: Final = 0.05  # of the bills
 LEFT_UNPAID: Final = 0.15  # of the first bills after somebody left
-LOSES_PATIENCE: Final = 0.055  # a day on which exports fail
+LOSES_PATIENCE: Final = 0.09  # a day on which exports fail
 TIERS: Final = list(PLANS)
 
 
@@ -109,7 +109,7 @@ class Life:
 
     def _extras(self, second: float) -> None:
         """What only this product has: some of it tells who stays, some means nothing."""
-        if self._failing_days and self._chance(0.6):
+        if self._failing_days and self._chance(0.75):
             self._add(second + 30, "export_failed", reason=self._rng.choice(("timeout", "too_many_rows")))
         if self._team and self._chance(0.06):
             self._add(second + 60, "team_member_invited", role=self._rng.choice(("viewer", "editor")))
@@ -127,8 +127,8 @@ class Life:
         self._occasions()
         if self._failing_days:
             self._failing_days -= 1
-        elif self._chance(0.006):
-            self._failing_days = self._rng.randint(10, 24)
+        elif self._chance(0.005):
+            self._failing_days = self._rng.randint(8, 20)
         if self._chapter is None:
             self._chapter = self._begin()
             return

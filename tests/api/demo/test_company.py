@@ -20,7 +20,7 @@ STRATEGIES = {
     "onboarding_help", "feature_win_back", "re_engagement", "none",
 }  # fmt: skip
 NOW = datetime(2026, 11, 23, 14, 2, 30, tzinfo=UTC).timestamp()
-DATES = [NOW, NOW + 3 * DAY, NOW + 40.6 * DAY, NOW + 101.3 * DAY, NOW + 213.8 * DAY]
+DATES = [NOW, NOW + 40.6 * DAY, NOW + 213.8 * DAY]
 
 
 def told(now: float) -> tuple[Company, list[Customer]]:
@@ -111,7 +111,7 @@ def test_risks_of_all_levels_are_there_and_every_advice(now: float) -> None:
     assert (scores.state == ACTIVE).sum() > CUSTOMERS / 2
 
 
-@pytest.mark.parametrize("now", DATES[::2])
+@pytest.mark.parametrize("now", DATES[:2])
 def test_there_is_something_to_learn(now: float) -> None:
     """Enough leave, the formula sees most of it coming, and what is learnt does better; people are leaving just now."""
     company, people = told(now)
