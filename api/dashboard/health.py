@@ -75,7 +75,9 @@ def _waiting(line: Line) -> Check:
         oldest = max(one.oldest_seconds for one in line.ledgers.values())
         return Check("good", "Being stored", f"{count(waiting, 'event')} in the buffer, the first for {span(oldest)}.")
     last = min((one.settled_seconds for one in line.ledgers.values() if one.settled_seconds is not None), default=None)
-    return Check("good", "Stored", "Nothing waits." if last is None else f"Nothing waits; the last was {span(last)} ago.")
+    return Check(
+        "good", "Stored", "Nothing waits." if last is None else f"Nothing waits; the last was {span(last)} ago."
+    )
 
 
 def _accounted(line: Line) -> Check:

@@ -2,7 +2,7 @@
 
 from starlette.routing import Route
 
-from api.dashboard import customer, customers, keys, model, overview, signing
+from api.dashboard import customer, customers, events, keys, model, overview, signing
 
 ROUTES = (
     Route("/", overview.overview, methods=["GET"], include_in_schema=False),
@@ -10,6 +10,8 @@ ROUTES = (
     Route("/customers.csv", customers.export_customers, methods=["GET"], include_in_schema=False),
     Route("/customers/{email:path}", customer.show_or_erase, methods=["GET", "POST"], include_in_schema=False),
     Route("/erasures/{erasure_id:uuid}", customer.receipt, methods=["GET"], include_in_schema=False),
+    Route("/events", events.list_events, methods=["GET"], include_in_schema=False),
+    Route("/events/{name:path}", events.show_event, methods=["GET"], include_in_schema=False),
     Route("/model", model.show_model, methods=["GET"], include_in_schema=False),
     Route("/keys", keys.list_keys, methods=["GET", "POST"], include_in_schema=False),
     Route("/keys/{key_id:int}/revoke", keys.revoke_key, methods=["GET", "POST"], include_in_schema=False),
