@@ -6,6 +6,7 @@ later by its whole days, so that days on which nobody could be seen wear nothing
 tickets and answers keep their dates.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -23,17 +24,21 @@ class Pause(NamedTuple):
     ended: float
 
 
-def bridged(rollup: Rollup, pauses: list[Pause], now: float) -> tuple[Rollup, Floats]:
-    """The rollup with its engagement moved over the pauses, and the instant as of which each customer is scored."""
+def bridged(rollup: Rollup, pauses: Sequence[Pause], now: float | Floats) -> tuple[Rollup, Floats]:
+    """The rollup with its engagement moved over the pauses, and the instant as of which each customer is scored.
+
+    `now` is one instant for all, or one each; the rollup holds nothing later. A pause that lies ahead is none yet.
+    """
+    instants = np.array(np.broadcast_to(now, rollup.customers), np.float64)
     if not pauses:
-        return rollup, np.full(rollup.customers, now)
+        return rollup, instants
     last = by_owner(np.maximum, rollup.customer, rollup.last_at, rollup.customers)
     engaged = np.array([name in ENGAGEMENT for name in rollup.names], dtype=bool)[rollup.event]
-    instants = np.full(rollup.customers, now)
     later = np.zeros(len(rollup.day), np.int32)
     for pause in pauses:
-        length = min(pause.ended, now) - pause.began
+        length = np.broadcast_to(np.maximum(np.minimum(pause.ended, now) - pause.began, 0.0), rollup.customers)
         seen = last > pause.began
-        instants[~seen] -= length
-        later[engaged & seen[rollup.customer] & (rollup.last_at < pause.began)] += int(length // DAY)
+        instants -= np.where(seen, 0.0, length)
+        moved = engaged & seen[rollup.customer] & (rollup.last_at < pause.began)
+        later[moved] += (length[rollup.customer[moved]] // DAY).astype(np.int32)
     return replace(rollup, day=rollup.day + later, last_at=rollup.last_at + later * DAY), instants

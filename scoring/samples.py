@@ -4,7 +4,7 @@ A sample's columns are computed by the code that scores, from the same rollup cu
 came later can leak in and nothing differs between training and serving.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple, Self
 
@@ -16,6 +16,7 @@ from scoring.events import CHURNED, RECOGNISED
 from scoring.history import EVENT, PLAN, USES, History, history_of
 from scoring.metrics import Labels
 from scoring.model import Model, sigmoid
+from scoring.pauses import Pause, bridged
 from scoring.rollup import DAY, Floats, Rollup
 
 _CHUNK: Final = 1_000_000  # rollup rows expanded at a time: some 100 MB
@@ -96,13 +97,15 @@ def sample(
     lapsed: Labels,
     columns: tuple[str, ...],
     horizon_days: float,
+    pauses: Sequence[Pause] = (),
 ) -> Sample:
-    """The features of customers (indices of the rollup) at instants (epoch seconds); arrays of one length."""
+    """The features of customers (indices of the rollup) at instants (epoch seconds), arrays of one length, by a clock
+    that stands still during the pauses."""
     x = np.zeros((len(customers), len(columns)))
     for part in _chunks(rollup, customers):
         at = instants[part]
-        history = history_of(rollup.at(customers[part], at), at, columns)
-        x[part] = _matrix(history, at, columns, horizon_days)
+        known, clock = bridged(rollup.at(customers[part], at), pauses, at)
+        x[part] = _matrix(history_of(known, clock, columns), clock, columns, horizon_days)
     return Sample(columns, x, lapsed, customers.astype(np.int64), instants)
 
 

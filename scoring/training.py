@@ -14,7 +14,7 @@ Benjamini and Hochberg's false discovery rate is held at 10 %, and at most 20 en
 p-value has been above 0.3 in two fits in a row.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -27,6 +27,7 @@ from scoring.logistic import discoveries, score_tests
 from scoring.metrics import Metrics, metrics_of
 from scoring.model import PRIOR, Model
 from scoring.outcomes import USUAL_HORIZON, horizon_of, lapsed_within, snapshots
+from scoring.pauses import Pause
 from scoring.rollup import DAY, Rollup
 from scoring.samples import BASELINES, ELIGIBLE, Sample, columns_of
 from scoring.samples import sample as take_sample
@@ -85,7 +86,7 @@ def learn(
     version: str = "trained",
     horizon_days: int | None = None,
     horizon_before: int | None = None,
-    pauses: Iterable[tuple[float, float]] = (),
+    pauses: Sequence[Pause] = (),
     doubts: Mapping[str, int] = NO_DOUBTS,
 ) -> Learnt:
     """Everything from an account's rollup to the model to use from `now` (epoch seconds) on.
@@ -102,7 +103,7 @@ def learn(
         drawn = np.sort(np.random.default_rng(0).choice(len(who), MOST_SNAPSHOTS, replace=False))
         who, at = who[drawn], at[drawn]
     lapsed = lapsed_within(rollup, who, at, horizon)
-    taken = take_sample(rollup, who, at, lapsed, columns_of(rollup), horizon)
+    taken = take_sample(rollup, who, at, lapsed, columns_of(rollup), horizon, pauses)
     return Learnt(train(taken, current, version=version, horizon_days=horizon, doubts=doubts), horizon, found)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from rq import Queue
 
 from scoring.past import risks_then
+from scoring.pauses import Pause
 from scoring.rollup import DAY, Floats
 from scoring.states import STATES
 from workers import tickets
@@ -22,6 +23,7 @@ from workers.days import read_rollup
 from workers.lanes import HISTORY
 from workers.outage import through_outages
 from workers.process import Process
+from workers.rollups import outages_of
 from workers.serving import Served
 from workers.store import Connection, sql
 
@@ -78,7 +80,8 @@ def rebuild_some(process: Process) -> int:
         connection.execute(sql("forget_rebuilt"), ids)
         there = sorted((one for one in taken if one.account_id is not None), key=attrgetter("account_id"))
         for account_id, some in groupby(there, attrgetter("account_id")):
-            _rebuild(process, connection, list(some), process.serving.of(connection, account_id))
+            pauses = outages_of(connection, account_id)
+            _rebuild(process, connection, list(some), process.serving.of(connection, account_id), pauses)
         connection.execute(sql("end_rebuilds"), ids)
     return len(taken)
 
@@ -89,14 +92,16 @@ def points(since: float, until: float, most: int = MOST_POINTS) -> Floats:
     return np.arange(first, until, WEEK)[-most:]
 
 
-def _rebuild(process: Process, connection: Connection, customers: Sequence[Rebuild], served: Served) -> None:
+def _rebuild(
+    process: Process, connection: Connection, customers: Sequence[Rebuild], served: Served, pauses: Sequence[Pause]
+) -> None:
     """Customers of one account."""
     levels, (model, horizon_days, meaning) = process.settings.levels, served
     rollup = read_rollup(connection, [one.customer_id for one in customers], meaning)
     rows = np.bincount(rollup.customer, minlength=len(customers))
     for number, one in enumerate(customers):
         instants = points(one.since, one.until, min(MOST_POINTS, MOST_ROWS // max(int(rows[number]), 1) + 1))
-        probability, state = risks_then(rollup, np.full(len(instants), number), instants, horizon_days, model)
+        probability, state = risks_then(rollup, np.full(len(instants), number), instants, horizon_days, model, pauses)
         columns = {
             "customer_id": [one.customer_id] * len(instants),
             "at": instants.tolist(),

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoring.meaning import PLAIN, Meaning, understood
+from scoring.pauses import Pause
 from scoring.rollup import Codes, Rollup
 from workers.store import Connection, sql
 
@@ -58,9 +59,9 @@ def read_account(
     return whole._replace(rollup=understood(whole.rollup, meaning))
 
 
-def outages_of(connection: Connection, account_id: int) -> list[tuple[float, float]]:
-    """When an account's tracking was out: (start, end) in epoch seconds."""
-    return [(start, end) for start, end in connection.execute(sql("all_outages"), {"account_id": account_id})]
+def outages_of(connection: Connection, account_id: int) -> list[Pause]:
+    """When an account's tracking was out."""
+    return [Pause(*row) for row in connection.execute(sql("all_outages"), {"account_id": account_id})]
 
 
 def day_of(epoch: float) -> date:

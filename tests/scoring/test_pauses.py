@@ -3,6 +3,7 @@ import pytest
 
 from scoring.pauses import Pause, bridged
 from scoring.rollup import DAY, Rollup
+from scoring.samples import sample
 from scoring.score import score
 from tests.scoring.simulator import START, Kind, simulate
 from tests.scoring.world import NOW, logins, rollup, row
@@ -63,3 +64,28 @@ def test_five_days_out_move_the_mean_risk_by_less_than_a_tenth(later: float) -> 
     assert mean_risk(known.where(~out), [pause], began + later) == pytest.approx(then, rel=TOLERANCE)
     unheeded = mean_risk(known.where(~out), [], began + DAYS)
     assert unheeded > then * (1 + TOLERANCE)
+
+
+def test_each_customer_may_be_looked_at_at_an_own_moment() -> None:
+    """As a training does: what it learns from has the same clock as what is served, and no pause comes before its time."""
+    pauses = [Pause(ago(10), ago(6))]
+    rows = [each for customer in range(3) for each in logins(12, 15, customer=customer)]
+    known, instants = bridged(rollup(*rows, customers=3), pauses, np.array([ago(11), ago(8), ago(2)]))
+    assert instants.tolist() == [ago(11), ago(10), ago(6)]
+    assert sorted(known.last_at.tolist()) == sorted(each[6] for each in rows)
+
+
+def test_a_training_does_not_learn_that_silence_in_an_outage_means_nothing() -> None:
+    """Days on which nobody could be seen are no silence in the samples that come after them."""
+    made = simulate(Kind(visits=0.6, spread=0.7), customers=400, days=120)
+    out = (START + 60, START + 65)
+    cut = made.rollup.where((made.rollup.day < out[0]) | (made.rollup.day >= out[1]))
+    at = np.full(400, (out[1] + 1) * DAY - 1.0)
+    joined = np.flatnonzero(np.isin(np.arange(400), made.rollup.customer[made.rollup.day < out[0] - 14]))
+    nothing, columns = np.zeros(len(joined), np.int8), ("silence",)
+    pauses = [Pause(out[0] * DAY, out[1] * DAY)]
+    plain, bridging, whole = (
+        sample(days, joined, at[joined], nothing, columns, 30, paused).x.mean()
+        for days, paused in ((cut, ()), (cut, pauses), (made.rollup, ()))
+    )
+    assert abs(bridging - whole) < abs(plain - whole) / 2
