@@ -22,11 +22,12 @@ from api.requestid import identified
 from api.track import Track
 from workers import counters
 from workers.settings import Settings
-from workers.store import CONNECT
+from workers.store import CONNECT, OPTIONS
 
 TRACK = "/api/v1/track"
 POOL_SIZE = 8
 POOL_WAIT_SECONDS = 2.0
+STATEMENT_TIMEOUT_SECONDS = 25  # somebody waits for the answer
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -103,6 +104,6 @@ def _pool(database_url: str) -> AsyncConnectionPool:
         timeout=POOL_WAIT_SECONDS,
         reconnect_timeout=POOL_WAIT_SECONDS,
         check=AsyncConnectionPool.check_connection,
-        kwargs=CONNECT,
+        kwargs={**CONNECT, "options": f"{OPTIONS} -c statement_timeout={STATEMENT_TIMEOUT_SECONDS}s"},
         open=False,
     )

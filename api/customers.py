@@ -1,5 +1,6 @@
 """Reading customers: the list; and what all reading routes share."""
 
+import logging
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, LiteralString, NamedTuple
@@ -14,10 +15,14 @@ from starlette.responses import Response
 
 from api import paging
 from api.errors import Refused
+from api.probes import within
 from scoring.levels import NAMES
 from workers.store import sql
 from workers.wire import normal_email
 
+log = logging.getLogger(__name__)
+
+READ_SECONDS = 30.0  # in which a reading route answers, also where Postgres hangs
 SORTS: dict[str, tuple[LiteralString, LiteralString]] = {
     "risk": ("probability", "real"),
     "last_seen": ("last_seen", "timestamptz"),
@@ -130,10 +135,11 @@ async def account_of(request: Request) -> int:
 async def fetch(request: Request, query: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows of a query, by column. Raises Refused, store_unavailable."""
     try:
-        return await _rows(request.app.state.pool, query, parameters)
+        return await within(READ_SECONDS, _rows(request.app.state.pool, query, parameters))
     except psycopg.DataError:  # a cursor that nobody here made
         raise Refused("invalid_parameter") from None
-    except (psycopg.OperationalError, PoolTimeout):
+    except (psycopg.OperationalError, PoolTimeout, TimeoutError) as error:
+        log.warning("Postgres can't do it now: %s", str(error).partition("\n")[0] or type(error).__name__)
         raise Refused("store_unavailable") from None
 
 
