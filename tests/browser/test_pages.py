@@ -1,0 +1,238 @@
+"""The pages Customer, Events and Model, as people see and use them."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Browser, Page, StorageState, expect
+
+from api.embedded import Servers
+from tests.acceptance.door import TRACK, Door, door, own_database
+from tests.browser.watch import check, sign_in, watched
+from tests.waiting import wait_until
+from tests.workers.worlds import fill, world
+from workers.learn import train
+from workers.mature import mature
+from workers.store import Connection
+
+JANE = "/customers/jane@example.com"
+HOSTILE_NAME = "</script><img src=x onerror=alert(1)>\u202e\u2067'\""
+HOSTILE = "<svg/onload=alert(2)>\"'\u0634@example.com"
+LONG = f"{'a' * 188}@{'b' * 61}.com"
+
+
+def ago(**span: float) -> str:
+    return (datetime.now(UTC) - timedelta(**span)).isoformat()
+
+
+def history(email: str, days: int = 60) -> Iterator[dict[str, Any]]:
+    """Who came daily, and stopped 11 days ago."""
+    for day in range(11, days):
+        yield {"event": "login", "customer_email": email, "timestamp": ago(days=day), "properties": {"plan": "pro"}}
+    for event, day in {"support_ticket_opened": 15, "invoice_overdue": 12, "subscription_renewed": 40}.items():
+        yield {"event": event, "customer_email": email, "timestamp": ago(days=day)}
+
+
+def hostile(email: str) -> Iterator[dict[str, Any]]:
+    """Text that would like to be more than text."""
+    properties = {
+        HOSTILE_NAME: HOSTILE_NAME,
+        "wide": "W" * 20_000,
+        "family": "👩‍👩‍👧‍👦" * 50,
+        "deep": {"a": [{"b": HOSTILE_NAME}]},
+    }
+    for minute in range(3):
+        at = ago(minutes=minute)
+        yield {"event": HOSTILE_NAME, "customer_email": email, "timestamp": at, "properties": properties}
+    yield {"event": "x" * 200, "customer_email": email, "properties": {"feature": "\u202eevil", "plan": HOSTILE_NAME}}
+
+
+@pytest.fixture(scope="module")
+def service(all_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """The whole line, with a trained account and customers of all kinds."""
+    processes = ("web", "ingest", "import", "score")
+    with (
+        own_database(all_servers.database_url, "pages") as url,
+        door(url, tmp_path_factory.mktemp("pages"), *processes) as made,
+    ):
+        learn(made.connection)
+        emails = ("jane@example.com", "gone@example.com")
+        track(made, *(one for email in emails for one in history(email)), *hostile(HOSTILE), *hostile(LONG))
+        track(
+            made, {"event": "login", "customer_email": "nobody"}, {"event": "featureUsed", "customer_email": "a@b.cd"}
+        )
+        made.settle()
+        wait_until(lambda: made.count("customers WHERE scored_at IS NULL OR rescore_at <= now()") == 0, timeout=60)
+        yield made
+
+
+def learn(connection: Connection) -> None:
+    """A trained model, and scores of a month ago that have proved themselves."""
+    account_id = fill(connection, world())
+    connection.execute("""
+        INSERT INTO risk_history (customer_id, at, probability, level, state, model)
+        SELECT customer_id, date_trunc('day', now()) - interval '33 days 2 hours', random(), 'low', 'active', 'prior-1'
+        FROM customers WHERE first_seen < now() - interval '33 days'
+    """)
+    mature(connection, account_id, 30)
+    train(connection, account_id, 30)
+
+
+def track(service: Door, *events: dict[str, Any]) -> None:
+    with service.client() as client:
+        for at in range(0, len(events), 100):
+            assert client.post(TRACK, json={"events": events[at : at + 100]}).status_code in (200, 207)
+
+
+@pytest.fixture(scope="module")
+def state(service: Door, browser: Browser) -> StorageState:
+    """Somebody signed in."""
+    context = browser.new_context()
+    sign_in(context.new_page(), service.line.url, service.key)
+    found = context.storage_state()
+    context.close()
+    return found
+
+
+@pytest.fixture
+def page(browser: Browser, state: StorageState) -> Iterator[Page]:
+    """A page of who is signed in."""
+    context = browser.new_context(storage_state=state, permissions=["clipboard-read", "clipboard-write"])
+    yield context.new_page()
+    context.close()
+
+
+PATHS = {
+    "customer": f"{JANE}?span=365",
+    "hostile customer": f"/customers/{quote(HOSTILE)}",
+    "longest address": f"/customers/{quote(LONG)}",
+    "events": "/events",
+    "event": "/events/login?span=90",
+    "hostile event": f"/events/{quote(HOSTILE_NAME, safe='')}",
+    "model": "/model",
+}
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+def test_a_page_is_quiet_accessible_and_fits(service: Door, page: Page, path: str) -> None:
+    """In light and dark, at 375 and 1440 pixels, everything folded out as well; every chart tells what it shows."""
+    check(page, service.line.url, path)
+    for summary in page.locator("summary").all():
+        if not summary.evaluate("one => one.parentElement.open"):
+            summary.click()
+    page.set_viewport_size({"width": 375, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+    assert page.evaluate("window.violations") == []
+    for chart in page.locator("svg[role=img]").all():
+        assert chart.evaluate("one => one.querySelector('title').textContent.length") > 0
+
+
+def test_hostile_text_is_shown_as_it_is(service: Door, page: Page) -> None:
+    """And changes nothing around it: its direction ends where it ends."""
+    with watched(page, service.line.url):
+        page.goto(service.line.url + PATHS["hostile customer"])
+        expect(page.locator("h1")).to_have_text(HOSTILE)
+        expect(page.locator("#timeline b").first).to_have_text("x" * 200)
+        assert page.locator("#timeline b").all_text_contents().count(HOSTILE_NAME) == 3
+        assert page.locator("h1 bdi, #timeline bdi").count() > 10
+        page.goto(service.line.url + "/events")
+        page.get_by_role("link", name="onerror").click()
+        expect(page.locator("h1")).to_have_text(HOSTILE_NAME)
+
+
+def test_a_customer_is_seen_whole(service: Door, page: Page) -> None:
+    with watched(page, service.line.url):
+        page.goto(service.line.url + JANE)
+        expect(page.get_by_role("heading", level=1)).to_have_text("jane@example.com")
+        expect(page.get_by_role("img", name="Risk of jane@example.com over time")).to_be_visible()
+        expect(page.locator(".mark.mark-up")).to_have_count(2)
+        parts = [float(one.replace("\u2212", "-")) for one in page.locator(".bars td.num").all_text_contents()]
+        assert sum(parts[:-1]) == pytest.approx(parts[-1], abs=1e-9)
+        page.get_by_role("link", name="30 days").click()
+        expect(page.get_by_role("link", name="30 days")).to_have_attribute("aria-current", "true")
+        expect(page.locator(".mark")).to_have_count(2)
+
+
+def test_the_facts_for_the_mail_are_copied(service: Door, page: Page) -> None:
+    with watched(page, service.line.url):
+        page.goto(service.line.url + JANE)
+        page.get_by_role("button", name="Copy").click()
+        expect(page.get_by_role("button", name="Copied")).to_be_visible()
+        copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("To: jane@example.com\nWhy: ")
+
+
+def test_pages_work_without_a_script(service: Door, browser: Browser, state: StorageState) -> None:
+    context = browser.new_context(storage_state=state, java_script_enabled=False)
+    page = context.new_page()
+    page.goto(service.line.url + JANE)
+    expect(page.locator("#mail")).to_contain_text("To: jane@example.com")
+    expect(page.get_by_role("button", name="Copy")).to_be_hidden()
+    expect(page.get_by_role("img", name="over time")).to_be_visible()
+    context.close()
+
+
+def test_the_timeline_has_pages(service: Door, page: Page) -> None:
+    with watched(page, service.line.url):
+        page.goto(service.line.url + JANE)
+        newest = page.locator("#timeline li time").first.get_attribute("datetime")
+        page.get_by_role("link", name="Next page").click()
+        page.wait_for_url("**cursor=*")
+        older = page.locator("#timeline li time").first.get_attribute("datetime")
+        assert newest
+        assert older
+        assert older < newest
+        page.get_by_role("link", name="First page").click()
+        expect(page.locator("#timeline li time").first).to_have_attribute("datetime", newest)
+
+
+def test_a_fold_opens_by_keyboard(service: Door, page: Page) -> None:
+    with watched(page, service.line.url):
+        page.goto(service.line.url + JANE)
+        summary = page.get_by_text("The same as a table")
+        for _ in range(30):
+            page.keyboard.press("Tab")
+            if summary.evaluate("one => one === document.activeElement"):
+                break
+        expect(page.get_by_role("columnheader", name="When")).to_be_hidden()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("columnheader", name="When")).to_be_visible()
+
+
+def test_erasing_asks_for_the_address_and_leaves_a_receipt(service: Door, page: Page) -> None:
+    with watched(page, service.line.url) as watch:
+        page.goto(f"{service.line.url}/customers/gone@example.com")
+        page.get_by_text("Erase this customer").click()
+        page.get_by_label("Type the address to confirm").fill("jane@example.com")
+        page.get_by_role("button", name="Erase").click()
+        expect(page.get_by_role("alert")).to_contain_text("Nothing was erased")
+        watch.faults.clear()  # Chromium reports the 422 as an error
+        page.get_by_label("Type the address to confirm").fill("gone@example.com")
+        page.get_by_role("button", name="Erase").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("The customer is erased")
+        expect(page.locator("dd").nth(2)).to_have_text("52")
+    check(page, service.line.url, page.url.removeprefix(service.line.url))
+    assert service.count("customers WHERE email = 'gone@example.com'") == 0
+
+
+def test_names_are_found_and_mended(service: Door, page: Page) -> None:
+    with watched(page, service.line.url):
+        page.goto(f"{service.line.url}/events")
+        expect(page.get_by_text("Two names for the same event?")).to_be_visible()
+        expect(page.get_by_text("Not stored: events without a usable address")).to_be_visible()
+        page.get_by_label("Name contains").fill("OVERDUE")
+        page.get_by_role("button", name="Show").click()
+        expect(page.locator(".names tbody th")).to_have_text(["invoice_overdue"])
+        page.get_by_role("link", name="invoice_overdue").click()
+        expect(page.get_by_role("img", name="invoice_overdue by day")).to_be_visible()
+
+
+def test_the_model_tells_what_it_learnt(service: Door, page: Page) -> None:
+    with watched(page, service.line.url):
+        page.goto(f"{service.line.url}/model")
+        expect(page.get_by_role("img", name="What was said, and what happened")).to_be_visible()
+        expect(page.get_by_role("img", name="How well scores ranked")).to_be_visible()
+        expect(page.locator("#calibration-title ~ svg circle")).to_have_count(10)
+        expect(page.get_by_text("windback models rollback --account acme")).to_be_visible()
