@@ -1,6 +1,8 @@
 """Models from samples: the day-one formula recalibrated, or a regression shrunk to it.
 
 Every fit holds the signs that keep the risk from falling in silence, and keeps the risk additive in the log-odds.
+Regressions need no further calibration: an isotonic step on top, fitted out of fold, was tried on a real log and three
+simulated ones. It moved the log loss by less than .001 either way, and cost .001 to .002 AUC.
 """
 
 from collections.abc import Iterable

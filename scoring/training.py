@@ -117,7 +117,9 @@ def train(
 ) -> Training:
     """Fit on the earlier snapshots, compare on the later ones, refit the winner on all of them.
 
-    The model in use stays unless a rival has a lower log loss and no lower lift on the holdout.
+    The model in use stays unless a rival has a lower log loss and no lower lift on the holdout. One that was trained
+    lately has seen some of the holdout, which is to its advantage: what replaces it is better beyond doubt. Rivals that
+    lost are kept as they were judged.
     """
     early, late = forward_split(sample, horizon_days)
     holdout, rivals, model = {}, {}, current
@@ -127,7 +129,7 @@ def train(
         holdout = {kind: metrics_of(late.lapsed, late.probability(model)) for kind, model in judged.items()}
     winner = _winner(holdout)
     if winner != "in use":
-        model = rivals[winner] = _rivals(sample, current, version, doubts)[winner]
+        model = rivals[winner] = _rival(winner, sample, current, version, doubts)
     return Training(
         model=model,
         replaced=winner != "in use",
@@ -219,15 +221,17 @@ def _one_each(sample: Sample) -> NDArray[np.intp]:
 
 
 def _rivals(sample: Sample, current: Model, version: str, doubts: Mapping[str, int]) -> dict[str, Model]:
-    lapses, rivals = int(sample.lapsed.sum()), {}
+    lapses = int(sample.lapsed.sum())
     if lapses == len(sample.lapsed) or lapses < RECALIBRATE:
         return {}
-    rivals["recalibrated"] = recalibrated(sample, current, version)
-    if lapses >= REGRESS:
-        rivals["map"] = _map(sample, current, version, doubts=doubts)
-    if _is_large(sample):
-        rivals["additive"] = _map(sample, current, version, additive=True, doubts=doubts)
-    return rivals
+    kinds = ["recalibrated"] + ["map"] * (lapses >= REGRESS) + ["additive"] * _is_large(sample)
+    return {kind: _rival(kind, sample, current, version, doubts) for kind in kinds}
+
+
+def _rival(kind: str, sample: Sample, current: Model, version: str, doubts: Mapping[str, int]) -> Model:
+    if kind == "recalibrated":
+        return recalibrated(sample, current, version)
+    return _map(sample, current, version, additive=kind == "additive", doubts=doubts)
 
 
 def _winner(holdout: dict[str, Metrics]) -> str:
