@@ -86,7 +86,8 @@ def run(process: Process, kind: str) -> None:
         nightly.run(process)
         return
     _stop_on_signals(process)
-    with pulse.beating(process.pulse, process.redis, process.name, kind):
+    own = redis_client(process.settings.redis_url or "")  # one that RQ's long wait for work doesn't share
+    with own, pulse.beating(process.pulse, own, process.name, kind):
         clock.run(process) if kind == "clock" else work(process, kind)
 
 

@@ -1,4 +1,6 @@
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -7,6 +9,7 @@ from redis import Redis
 
 from tests.waiting import wait_until
 from workers import jobs, pulse
+from workers.__main__ import run
 from workers.process import Process
 from workers.pulse import STUCK_SECONDS, WORKERS, Beat, Beats, Pulse, beating, faults, parsed
 
@@ -93,3 +96,22 @@ def test_trouble_is_over_when_something_gets_done() -> None:
 def test_a_redis_that_is_away_harms_nobody() -> None:
     with Redis.from_url("redis://127.0.0.1:1") as away, beating(Pulse(), away, "one", "score"):
         pass
+
+
+def test_a_worker_waits_for_work_on_a_connection_that_nobody_opened_before(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that the pulse had opened would give up after redis-py's usual 5 seconds, again and again."""
+    beaten: list[Redis] = []
+
+    @contextmanager
+    def noted(pulse: Pulse, redis: Redis, name: str, kind: str) -> Iterator[None]:
+        beaten.append(redis)
+        yield
+
+    monkeypatch.setattr("workers.pulse.beating", noted)
+    monkeypatch.setattr("workers.__main__.work", lambda process, kind: None)
+    monkeypatch.setattr("workers.__main__._stop_on_signals", lambda process: None)
+    run(process, "score")
+    assert len(beaten) == 1
+    assert beaten[0] is not process.redis
