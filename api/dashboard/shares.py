@@ -11,7 +11,7 @@ from scoring.explain import Explanation
 from workers.explain import Scored, explained
 from workers.store import connect
 
-EVERYTHING_ELSE = "Everything else"
+EVERYTHING_ELSE = "Smaller parts, and rounding"
 WITH_START = "Everything else, and the risk that everybody starts with"
 
 
