@@ -12,9 +12,9 @@ from api.demo.words import BLAME, COMPLAINTS, FEATURES, INTEGRATIONS, PLANS, PRA
 
 DAY, HOUR = 86400, 3600  # seconds
 TRIAL_DAYS, MONTH_DAYS = 14, 30
-OVERDUE: Final = 0.05  # of the bills
+OVERDUE: Final = 0.045  # of the bills
 LEFT_UNPAID: Final = 0.15  # of the first bills after somebody left
-LOSES_PATIENCE: Final = 0.09  # a day on which exports fail
+LOSES_PATIENCE: Final = 0.11  # a day on which exports fail
 TIERS: Final = list(PLANS)
 
 
@@ -33,7 +33,7 @@ class Life:
         self._rng = rng
         self.signs_up_at = rng.randrange(7 * HOUR, 17 * HOUR)  # of the first day; the first draw of all
         self._trial, self._new = not established, not established
-        self._plan = rng.choices(TIERS, (42, 40, 18))[0]
+        self._plan = rng.choices(TIERS, (34, 44, 22))[0]
         rare = rng.random() < 0.12
         self._visits = rng.uniform(0.03, 0.12) if rare else 0.1 + 0.85 * rng.betavariate(2.0, 1.3)  # on a working day
         self._weekends = 0.9 if rng.random() < 0.12 else rng.uniform(0.02, 0.2)  # share of that on others
@@ -44,7 +44,7 @@ class Life:
         self._asked_in, self._bill_in = rng.randint(10, 70), rng.randrange(MONTH_DAYS) if established else TRIAL_DAYS
         self._failing_days = 0
         self._tickets: list[int] = []  # days until each is resolved
-        self._owes = self.gone = self._closed = False
+        self._came = self._owes = self.gone = self._closed = False
         self._chapter = None if established else self._first_chapter()
         self._begins, self._today = 0, list[Moment]()
 
@@ -71,9 +71,9 @@ class Life:
 
     def _first_chapter(self) -> Chapter | None:
         drawn = self._rng.random()
-        if drawn < 0.04:
+        if drawn < 0.03:
             return self._chapter_of(stories.NEVER_CAME)
-        return self._chapter_of(stories.NOT_ONBOARDED) if drawn < 0.25 else None
+        return self._chapter_of(stories.NOT_ONBOARDED) if drawn < 0.19 else None
 
     def _chapter_of(self, story: Story) -> Chapter:
         return Chapter(story, self._rng.randint(*story.days))
@@ -85,9 +85,12 @@ class Life:
 
     def _visit(self, working_day: bool) -> None:
         chance = self._visits * (1.0 if working_day else self._weekends)
-        chance = max(chance, 0.8) if self._new else chance
-        if not self._chance(chance * (self._chapter.use if self._chapter else 1.0)):
+        chance *= self._chapter.use if self._chapter else 1.0
+        if not self._came and not self._in(stories.NEVER_CAME):
+            chance = max(chance, 0.95 if self._new else 0.3)
+        if not self._chance(chance):
             return
+        self._came = True
         usual = (self._hour + self._rng.gauss(0, 1.5)) * HOUR
         second = max(usual, self.signs_up_at + 60) if self._new else min(max(usual, 5 * HOUR), 21 * HOUR)
         self._add(second, "login", plan=self._plan, device=self._rng.choice(("desktop", "desktop", "mobile")))
@@ -127,7 +130,7 @@ class Life:
         self._occasions()
         if self._failing_days:
             self._failing_days -= 1
-        elif self._chance(0.005):
+        elif self._chance(0.0055):
             self._failing_days = self._rng.randint(8, 20)
         if self._chapter is None:
             self._chapter = self._begin()
@@ -173,7 +176,7 @@ class Life:
             self._integrates_in -= 1
             if self._integrates_in == 0:
                 self._add(self._office_hour(), "integration_connected", integration=self._rng.choice(INTEGRATIONS))
-        if self._chance(0.003):
+        if self._chance(0.0025):
             self._open_ticket(TICKETS, self._rng.choice((1, 1, 2, 3, 12)))
         self._answer_tickets()
         if not self._chapter and not self._trial and self._plan != TIERS[-1] and self._chance(0.0012):

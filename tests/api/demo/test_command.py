@@ -41,3 +41,11 @@ def test_another_company_is_not_continued() -> None:
     other = Company(begun(NOW), 60, seed=2)
     with pytest.raises(Stranger):
         continued(listed(other, NOW), NOW, 60)
+
+
+def test_a_company_of_another_version_is_not_continued() -> None:
+    """Signed up at the same moments, but lived otherwise."""
+    known = listed(Company(begun(NOW), 60), NOW)
+    other = [one._replace(last_seen=one.last_seen - 60) if number % 2 else one for number, one in enumerate(known)]
+    with pytest.raises(Stranger):
+        continued(other, NOW, 60)
