@@ -17,6 +17,7 @@ from scoring.model import Model
 from scoring.samples import ELIGIBLE
 from scoring.training import Candidate
 from workers.models import Card
+from workers.rollups import EVER
 from workers.store import sql
 
 Signal = Literal["positive", "negative", "neutral", "varies"]
@@ -69,7 +70,7 @@ async def read_events(
 ) -> list[CountedEvent]:
     """What was sent, by name, on the days from the one that begins at `since` up to, not including, the one that begins
     at `until`; the most frequent first. Raises Refused, store_unavailable."""
-    parameters = {"account_id": account_id, "since": since, "until": until}
+    parameters = {"account_id": account_id, "since": since or EVER[0], "until": until or EVER[1]}
     rows = await fetch(request, sql("count_account_events"), parameters)
     (learnt,) = await fetch(request, sql("show_model"), {"account_id": account_id}) or [{}]
     weights, candidates = _weights(learnt["weights"]), _candidates(learnt["training"])

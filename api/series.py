@@ -65,7 +65,8 @@ async def read_event(request: Request, account_id: int, event: str, asked: Range
 
 async def read_series(request: Request, account_id: int, event: str, asked: Range) -> list[Point]:
     """An event's points, one for each interval of the range, whether it came or not."""
-    rows = await fetch(request, sql("event_series"), {"account_id": account_id, "event": event, **asked._asdict()})
+    query = "event_series_by_hour" if asked.interval == "hour" else "event_series"
+    rows = await fetch(request, sql(query), {"account_id": account_id, "event": event, **asked._asdict()})
     found: dict[datetime, Point] = {row["at"]: Point(**row) for row in rows}
     return [found.get(at) or Point(at, 0, 0) for at in asked.starts]
 

@@ -12,7 +12,7 @@ import psycopg
 from redis import Redis
 from redis.exceptions import RedisError
 
-from workers import keys, landed, nightly, outage_clock, pulse, rebuild, retention, tickets
+from workers import keys, landed, nightly, outage_clock, pulse, rebuild, retention, tally, tickets
 from workers.buffer import forget_consumers
 from workers.lanes import LANES
 from workers.process import Process
@@ -48,11 +48,11 @@ def call_ingest(process: Process) -> None:
 
 
 def call_score(process: Process) -> None:
-    """A ticket when customers are due and none waits."""
+    """A ticket when customers are due, or events aren't tallied, and none waits."""
     if tickets.waiting(process.redis, "score"):
         return
     row = process.connection().execute(sql("any_due")).fetchone()
-    if row and row[0]:
+    if (row and row[0]) or tally.due(process.connection()):
         tickets.reissue(process.redis, "score")
 
 

@@ -9,6 +9,7 @@ deleted before it is taken, so that nobody has to wait for that.
 from datetime import datetime
 from typing import NamedTuple
 
+from workers import tally
 from workers.incoming import Incoming, incoming
 from workers.store import Connection, sql
 from workers.wire import customer_id, normal_email
@@ -35,12 +36,15 @@ class Receipt(NamedTuple):
 def erase(connection: Connection, account_id: int, email: str) -> Receipt:
     """Erase a customer, known or not; safe to do again. Raises psycopg.Error, and then it has to be done again."""
     whom = {"customer_id": customer_id(account_id, normal_email(email))}
+    tally.leave_out(connection, account_id, whom["customer_id"])
     swept = {table: _sweep(connection, f"erase_some_{table}", whom) for table in ("events", "event_ids")}
     with connection.transaction():
         connection.execute(sql("halt_storing"))
         connection.execute(sql("erase_customer"), whom)
         connection.execute(sql("erase_rebuild"), whom)
+        tally.move_risks(connection, account_id, [whom["customer_id"]], -1)
         row = connection.execute(sql("erase_the_rest"), {**whom, **swept, "account_id": account_id}).fetchone()
+        connection.execute(sql("end_erasing"), whom)
     assert row
     return Receipt(*row)
 

@@ -18,7 +18,7 @@ from scoring.past import risks_then
 from scoring.pauses import Pause
 from scoring.rollup import DAY, Floats
 from scoring.states import STATES
-from workers import tickets
+from workers import tally, tickets
 from workers.days import read_rollup
 from workers.lanes import HISTORY
 from workers.outage import through_outages
@@ -77,11 +77,15 @@ def rebuild_some(process: Process) -> int:
     with connection.transaction():
         taken = [Rebuild(*row) for row in connection.execute(sql("take_rebuilds"), {"limit": BATCH_CUSTOMERS})]
         ids = {"customer_ids": [one.customer_id for one in taken]}
-        connection.execute(sql("forget_rebuilt"), ids)
         there = sorted((one for one in taken if one.account_id is not None), key=attrgetter("account_id"))
-        for account_id, some in groupby(there, attrgetter("account_id")):
+        accounts = [(account_id, list(some)) for account_id, some in groupby(there, attrgetter("account_id"))]
+        for account_id, some in accounts:
+            tally.move_risks(connection, account_id, [one.customer_id for one in some], -1)
+        connection.execute(sql("forget_rebuilt"), ids)
+        for account_id, some in accounts:
             pauses = outages_of(connection, account_id)
-            _rebuild(process, connection, list(some), process.serving.of(connection, account_id), pauses)
+            _rebuild(process, connection, some, process.serving.of(connection, account_id), pauses)
+            tally.move_risks(connection, account_id, [one.customer_id for one in some], 1)
         connection.execute(sql("end_rebuilds"), ids)
     return len(taken)
 

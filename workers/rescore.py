@@ -17,6 +17,7 @@ from scoring.pauses import Pause, bridged
 from scoring.reach import LOOK_BACK
 from scoring.rollup import DAY
 from scoring.score import STATES, Scores, score
+from workers import tally
 from workers.days import Reach, read_rollup
 from workers.outage import through_outages
 from workers.outage_clock import pauses_of
@@ -54,9 +55,11 @@ def drain(process: Process) -> int:
         total += scored
         if scored == 0 and lingered:
             break
+        tally.drain(process)
         lingered = scored == 0
         if scored < BATCH_CUSTOMERS:
             process.stopping.wait(LINGER_SECONDS)
+    tally.drain(process, patient=True)
     return total
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from psycopg import Cursor
 from redis import Redis
 
-from workers import erasure
+from workers import erasure, tally
 from workers.incoming import Incoming
 from workers.process import Process
 from workers.settings import Settings
@@ -63,6 +63,8 @@ def prune(process: Process) -> None:
     moments = before(process.settings, datetime.now(UTC))
     if not given and moments.events:
         prune_dead_letters(process.connection(), moments.events)
+    if not given:
+        tally.prune(process.connection(), moments.events, moments.rollups)
     after = step(process.connection(), given.decode() if given else FIRST, moments)
     while after and not process.stopping.is_set() and time.monotonic() - began < BUDGET_SECONDS:
         after = step(process.connection(), after, moments)
@@ -99,6 +101,7 @@ def prune_events(connection: Connection, ids: Ids, moment: datetime) -> bool:
     parameters = {"customer_ids": ids, "before": moment, "limit": ROWS}
     if connection.execute(sql("any_old_events"), parameters).fetchone() != (True,):
         return False
+    tally.tally_few(connection)  # what no tally has counted stays
     with connection.transaction():
         erasure.join_storing(connection)
         connection.execute(sql("halt_storing_old"))

@@ -13,7 +13,7 @@ from scoring.model import PRIOR, Term
 from scoring.training import Candidate
 from tests.workers.events import event
 from tests.workers.worlds import fill, world
-from workers import keys, models
+from workers import keys, models, tally
 from workers.learn import train
 from workers.store import Connection
 
@@ -104,6 +104,7 @@ def share(connection: Connection, customers: int, days: int = 60) -> None:
         """,
         {"customers": customers, "days": days},
     )
+    tally.recount(connection)
 
 
 def test_a_custom_event_counts_until_enough_customers_have_sent_it(acme: TestClient, connection: Connection) -> None:

@@ -9,6 +9,7 @@ from psycopg.types.numeric import Int4
 from scoring.rollup import DAY
 from tests.scoring.simulator import Kind, World, simulate
 from workers.store import Connection, sql
+from workers.tally import recount
 from workers.wire import customer_id
 
 
@@ -48,4 +49,5 @@ def fill(connection: Connection, made: World, name: str = "acme") -> int:
             """,
             [{"id": one, "account": account_id, "email": email} for one, email in zip(ids, emails, strict=True)],
         )
+    recount(connection)
     return account_id

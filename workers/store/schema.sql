@@ -56,7 +56,8 @@ CREATE UNIQUE INDEX customers_email ON customers (account_id, email, customer_id
 CREATE INDEX customers_ranked ON customers (account_id, probability, customer_id) INCLUDE (level, state);
 CREATE INDEX customers_last_seen ON customers (account_id, last_seen, customer_id);
 
--- event_key is a hash of the producer's event_id, else of the content: the same event has the same key.
+-- event_key is a hash of the producer's event_id, else of the content: the same event has the same key. stored_by is
+-- the transaction that stored it, by which tallies know it.
 CREATE TABLE events (
     customer_id uuid NOT NULL,
     occurred_at timestamptz NOT NULL,
@@ -64,8 +65,11 @@ CREATE TABLE events (
     event text NOT NULL,
     properties jsonb,
     received_at timestamptz NOT NULL,
+    stored_by bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
     PRIMARY KEY (customer_id, occurred_at, event_key)
 );
+
+CREATE INDEX events_stored ON events USING brin (stored_by) WITH (autosummarize = on);
 
 -- The one source for scoring, training and analytics: what a customer did, by day.
 CREATE TABLE customer_days (
@@ -219,6 +223,73 @@ CREATE TABLE ended_sessions (
     session_id text PRIMARY KEY,
     expires_at timestamptz NOT NULL
 );
+
+-- What analytics reads, see workers/tally.py. The last tally: what it saw, when, how long it took.
+CREATE TABLE tallied (
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    snapshot pg_snapshot NOT NULL,
+    at timestamptz NOT NULL,
+    worked_seconds double precision NOT NULL
+);
+
+-- How often an event came on a day.
+CREATE TABLE event_days (
+    account_id integer NOT NULL,
+    event text COLLATE "C" NOT NULL,
+    day date NOT NULL,
+    n bigint NOT NULL,
+    first_at timestamptz NOT NULL,
+    last_at timestamptz NOT NULL,
+    PRIMARY KEY (account_id, event, day)
+);
+
+-- How many customers sent an event on a day, by the day before it on which they had (-infinity: none).
+CREATE TABLE event_returns (
+    account_id integer NOT NULL,
+    event text COLLATE "C" NOT NULL,
+    day date NOT NULL,
+    previous date NOT NULL,
+    customers integer NOT NULL,
+    PRIMARY KEY (account_id, event, day, previous)
+);
+
+CREATE INDEX event_returns_previous ON event_returns (account_id, previous, day);
+
+-- How often an event came in an hour, and from how many customers.
+CREATE TABLE event_hours (
+    account_id integer NOT NULL,
+    event text COLLATE "C" NOT NULL,
+    hour timestamptz NOT NULL,
+    n bigint NOT NULL,
+    customers integer NOT NULL,
+    PRIMARY KEY (account_id, event, hour)
+);
+
+-- Where the latest events of each name are found.
+CREATE TABLE recent_events (
+    customer_id uuid NOT NULL,
+    event text COLLATE "C" NOT NULL,
+    hour timestamptz NOT NULL,
+    account_id integer NOT NULL,
+    PRIMARY KEY (customer_id, event, hour)
+);
+
+CREATE INDEX recent_events_latest ON recent_events (account_id, event, hour, customer_id);
+
+-- Whom no tally counts, because they are being erased.
+CREATE TABLE erasing (
+    customer_id uuid PRIMARY KEY
+);
+
+-- How the number of customers at a level (or lapsed) changed on a day: rows are added, and merged from time to time.
+CREATE TABLE risk_moves (
+    account_id integer NOT NULL,
+    day date NOT NULL,
+    level text NOT NULL,
+    customers bigint NOT NULL
+);
+
+CREATE INDEX risk_moves_day ON risk_moves (account_id, day);
 
 -- Who has applied what.
 CREATE TABLE schema_migrations (

@@ -1,36 +1,65 @@
+-- What the totals of tally.sql tell.
+
+-- Customers of a range are those who returned in it after a day before it.
 -- name: count_account_events
-SELECT event, sum(n)::bigint AS count, count(*) AS customers, min(first_seen) AS first_seen, max(last_seen) AS last_seen
-FROM (
-    SELECT event, sum(days.n) AS n, min(days.last_at) AS first_seen, max(days.last_at) AS last_seen
-    FROM customer_days AS days JOIN customers USING (customer_id)
-    WHERE account_id = %(account_id)s
-      AND day >= coalesce(%(since)s::timestamptz, '-infinity') AND day < coalesce(%(until)s::timestamptz, 'infinity')
-    GROUP BY event, days.customer_id
-) AS by_customer
-GROUP BY event
+WITH counted AS (
+    SELECT event, sum(n)::bigint AS count, min(first_at) AS first_seen, max(last_at) AS last_seen
+    FROM event_days
+    WHERE account_id = %(account_id)s AND day >= %(since)s::date AND day < %(until)s::date
+    GROUP BY event
+), returned AS (
+    SELECT event, sum(customers)::bigint AS customers
+    FROM event_returns
+    WHERE account_id = %(account_id)s AND day >= %(since)s::date AND day < %(until)s::date
+      AND previous < %(since)s::date
+    GROUP BY event
+)
+SELECT event, count, customers, first_seen, last_seen
+FROM counted JOIN returned USING (event)
 ORDER BY count DESC, event
 
 -- name: knows_event
-SELECT EXISTS (
-    SELECT FROM customer_days JOIN customers USING (customer_id) WHERE account_id = %(account_id)s AND event = %(event)s
-) AS known
+SELECT EXISTS (SELECT FROM event_days WHERE account_id = %(account_id)s AND event = %(event)s) AS known
+
+-- name: event_series_by_hour
+SELECT hour AS at, n AS count, customers
+FROM event_hours
+WHERE account_id = %(account_id)s AND event = %(event)s AND hour >= %(since)s AND hour < %(until)s
 
 -- name: event_series
-SELECT date_trunc(%(interval)s, seen_at) AS at, count(*) AS count, count(DISTINCT customer_id) AS customers
-FROM (
-    SELECT customer_id, least(occurred_at, events.received_at) AS seen_at
-    FROM events JOIN customers USING (customer_id)
+WITH counted AS (
+    SELECT date_trunc(%(interval)s, day::timestamptz, 'UTC') AS at, sum(n)::bigint AS count
+    FROM event_days
     WHERE account_id = %(account_id)s AND event = %(event)s
-) AS seen
-WHERE seen_at >= %(since)s AND seen_at < %(until)s
-GROUP BY at
+      AND day >= (%(since)s AT TIME ZONE 'UTC')::date AND day < (%(until)s AT TIME ZONE 'UTC')::date
+    GROUP BY 1
+), returned AS (
+    SELECT date_trunc(%(interval)s, day::timestamptz, 'UTC') AS at,
+           sum(customers) FILTER (WHERE previous < date_trunc(%(interval)s, day::timestamptz, 'UTC')) AS customers
+    FROM event_returns
+    WHERE account_id = %(account_id)s AND event = %(event)s
+      AND day >= (%(since)s AT TIME ZONE 'UTC')::date AND day < (%(until)s AT TIME ZONE 'UTC')::date
+    GROUP BY 1
+)
+SELECT at, count, coalesce(customers, 0)::bigint AS customers FROM counted LEFT JOIN returned USING (at)
 
+-- Each customer's and hour's events are found by their key. Texts that are long are nobody's common value.
 -- name: event_values
 WITH latest AS (
     SELECT properties
-    FROM events JOIN customers USING (customer_id)
-    WHERE account_id = %(account_id)s AND event = %(event)s
-    ORDER BY occurred_at DESC
+    FROM (
+        SELECT customer_id, hour FROM recent_events
+        WHERE account_id = %(account_id)s AND event = %(event)s
+        ORDER BY hour DESC, customer_id DESC
+        LIMIT 300
+    ) AS recent
+    CROSS JOIN LATERAL (
+        SELECT properties FROM events
+        WHERE events.customer_id = recent.customer_id AND events.event = %(event)s
+          AND occurred_at >= hour AND occurred_at < hour + interval '2 hours'
+          AND pg_column_size(properties) <= 2000
+        LIMIT 10
+    ) AS theirs
     LIMIT 1000
 ), counted AS (
     SELECT key AS name, value, count(*) AS count, sum(count(*)) OVER (PARTITION BY key) AS total,
@@ -38,27 +67,31 @@ WITH latest AS (
     FROM latest CROSS JOIN jsonb_each(properties)
     WHERE jsonb_typeof(value) IN ('string', 'number', 'boolean') AND length(value::text) <= 200
     GROUP BY key, value
+), ranked AS (
+    SELECT *, dense_rank() OVER (ORDER BY total DESC, name) AS rank FROM counted WHERE place <= 10
 )
-SELECT name, value::text AS value, count FROM counted WHERE place <= 10 ORDER BY total DESC, name, place
+SELECT name, value::text AS value, count FROM ranked WHERE rank <= 50 ORDER BY rank, place
 
+-- The moves up to a day add up to how many customers were at each level.
 -- name: risk_levels
-SELECT day AS at,
-       count(*) FILTER (WHERE said.level = 'low' AND said.state <> 'lapsed') AS low,
-       count(*) FILTER (WHERE said.level = 'medium' AND said.state <> 'lapsed') AS medium,
-       count(*) FILTER (WHERE said.level = 'high' AND said.state <> 'lapsed') AS high,
-       count(*) FILTER (WHERE said.level = 'critical' AND said.state <> 'lapsed') AS critical,
-       count(*) FILTER (WHERE said.state = 'lapsed') AS lapsed
-FROM generate_series(date_trunc('day', %(since)s::timestamptz), %(until)s::timestamptz, interval '1 day') AS day,
-     customers,
-     LATERAL (
-        SELECT level, state FROM (
-            SELECT customer_id, at, level, state FROM risk_history
-            UNION ALL
-            SELECT customer_id, at, level, state FROM risk_rebuilt
-        ) AS risks
-        WHERE risks.customer_id = customers.customer_id AND at < day + interval '1 day'
-        ORDER BY at DESC LIMIT 1
-     ) AS said
-WHERE account_id = %(account_id)s
-GROUP BY day
+WITH moved AS (
+    SELECT day, sum(customers) FILTER (WHERE level = 'low') AS low,
+           sum(customers) FILTER (WHERE level = 'medium') AS medium,
+           sum(customers) FILTER (WHERE level = 'high') AS high,
+           sum(customers) FILTER (WHERE level = 'critical') AS critical,
+           sum(customers) FILTER (WHERE level = 'lapsed') AS lapsed
+    FROM risk_moves WHERE account_id = %(account_id)s
+    GROUP BY day
+), days AS (
+    SELECT generate_series(min(day), (%(until)s AT TIME ZONE 'UTC')::date, interval '1 day')::date AS day FROM moved
+), added AS (
+    SELECT day, sum(low) OVER up_to AS low, sum(medium) OVER up_to AS medium, sum(high) OVER up_to AS high,
+           sum(critical) OVER up_to AS critical, sum(lapsed) OVER up_to AS lapsed
+    FROM days LEFT JOIN moved USING (day)
+    WINDOW up_to AS (ORDER BY day)
+)
+SELECT day::timestamptz AS at, coalesce(low, 0)::bigint AS low, coalesce(medium, 0)::bigint AS medium,
+       coalesce(high, 0)::bigint AS high, coalesce(critical, 0)::bigint AS critical, coalesce(lapsed, 0)::bigint AS lapsed
+FROM added
+WHERE day >= (%(since)s AT TIME ZONE 'UTC')::date
 ORDER BY day

@@ -65,6 +65,23 @@ WITH scored AS (
     ORDER BY customer_id
     ON CONFLICT DO NOTHING
     RETURNING customer_id, at
+), levels AS (
+    SELECT before.account_id, CASE WHEN scored.state = 'lapsed' THEN scored.state ELSE scored.level END AS level,
+           CASE WHEN before.recorded_at IS NULL THEN (
+                    SELECT CASE WHEN state = 'lapsed' THEN state ELSE level END FROM risk_rebuilt
+                    WHERE risk_rebuilt.customer_id = before.customer_id ORDER BY at DESC LIMIT 1
+                )
+                WHEN before.state = 'lapsed' THEN before.state ELSE before.level END AS level_before
+    FROM noted JOIN scored USING (customer_id) JOIN customers AS before USING (customer_id)
+), moved AS (  -- see tally.sql
+    INSERT INTO risk_moves (account_id, day, level, customers)
+    SELECT account_id, (%(scored_at)s::timestamptz AT TIME ZONE 'UTC')::date, level, sum(customers)
+    FROM (
+        SELECT account_id, level, 1 AS customers FROM levels
+        UNION ALL
+        SELECT account_id, level_before, -1 FROM levels WHERE level_before IS NOT NULL
+    ) AS moves
+    GROUP BY account_id, level HAVING sum(customers) <> 0
 )
 UPDATE customers
 SET scored_at = %(scored_at)s, recorded_at = coalesce(noted.at, customers.recorded_at),

@@ -1,0 +1,242 @@
+"""Totals: whatever happens in which order, they are what a count of everything says."""
+
+import random
+import threading
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.waiting import wait_until
+from tests.workers.events import event, push_events
+from workers import erasure, ingest, rescore, tally
+from workers.ingest import drain
+from workers.lanes import HISTORY
+from workers.process import Process
+from workers.rebuild import rebuild_some
+from workers.store import Connection, connect, sql
+
+DAYS = "SELECT event, day, sum(n) FROM customer_days GROUP BY 1, 2"
+HOURS = """
+    SELECT event, date_trunc('hour', least(occurred_at, received_at)), count(*), count(DISTINCT customer_id)
+    FROM events GROUP BY 1, 2
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
+    monkeypatch.setattr(rescore, "LINGER_SECONDS", 0.001)
+
+
+def stored(process: Process, *events: dict[str, Any]) -> None:
+    push_events(process.redis, *events, lane=HISTORY)
+    drain(process, HISTORY)
+
+
+def rows(connection: Connection, query: str, *parameters: Any) -> list[Any]:
+    return sorted(connection.execute(query, parameters or None).fetchall(), key=repr)
+
+
+def customers_between(connection: Connection, since: date, until: date) -> list[Any]:
+    """Those who sent each event from one day to another, counted one by one."""
+    query = "SELECT event, count(DISTINCT customer_id) FROM customer_days WHERE day BETWEEN %s AND %s GROUP BY event"
+    return rows(connection, query, since, until)
+
+
+def tallied_between(connection: Connection, since: date, until: date) -> list[Any]:
+    query = """SELECT event, sum(customers) FROM event_returns WHERE day BETWEEN %s AND %s AND previous < %s
+               GROUP BY event HAVING sum(customers) <> 0"""
+    return rows(connection, query, since, until, since)
+
+
+def right(connection: Connection) -> bool:
+    """Whether the totals are what counting gives, for every range of days."""
+    assert rows(connection, "SELECT event, day, n FROM event_days") == rows(connection, DAYS)
+    assert rows(connection, "SELECT event, hour, n, customers FROM event_hours") == rows(connection, HOURS)
+    days = [day for (day,) in rows(connection, "SELECT DISTINCT day FROM customer_days")]
+    for number, since in enumerate(days):
+        for until in days[number:]:
+            assert tallied_between(connection, since, until) == customers_between(connection, since, until)
+    return True
+
+
+def levels(connection: Connection) -> list[Any]:
+    """The customers at each level at the end of each day, by the moves."""
+    query = """SELECT days.day, moves.level, sum(customers) FROM (SELECT DISTINCT day FROM risk_moves) AS days
+               JOIN risk_moves AS moves ON moves.day <= days.day GROUP BY 1, 2 HAVING sum(customers) <> 0"""
+    return rows(connection, query)
+
+
+def levels_said(connection: Connection) -> list[Any]:
+    """The same, by the last risk of each customer up to then."""
+    query = """
+        SELECT day, CASE WHEN said.state = 'lapsed' THEN said.state ELSE said.level END, count(*)
+        FROM (SELECT DISTINCT day FROM risk_moves) AS days, customers, LATERAL (
+            SELECT level, state FROM (
+                SELECT customer_id, at, level, state FROM risk_history
+                UNION ALL SELECT customer_id, at, level, state FROM risk_rebuilt
+            ) AS risks
+            WHERE risks.customer_id = customers.customer_id AND at < day + 1 ORDER BY at DESC LIMIT 1
+        ) AS said GROUP BY 1, 2
+    """
+    return rows(connection, query)
+
+
+def some_events(chance: random.Random, count: int) -> list[dict[str, Any]]:
+    now = datetime.now(UTC)
+    return [
+        event(
+            event=chance.choice(["login", "feature_used", "shared"]),
+            customer_email=f"c{chance.randrange(6)}@example.com",
+            timestamp=(now - timedelta(hours=chance.randrange(24 * 12), minutes=chance.randrange(60))).isoformat(),
+        )
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_totals_are_exact_whatever_happens_in_which_order(process: Process, connection: Connection, seed: int) -> None:
+    """Late events, events of the past, tallies at any time, erasures, newcomers, rebuilt pasts."""
+    chance = random.Random(seed)
+    for _ in range(12):
+        stored(process, *some_events(chance, chance.choice([1, 3, 20])))
+        if chance.random() < 0.5:
+            tally.tally(connection)
+        if chance.random() < 0.5:
+            rescore.drain(process)
+        if chance.random() < 0.3:
+            rebuild_some(process)
+        if chance.random() < 0.25:
+            erasure.erase(connection, 1, f"c{chance.randrange(6)}@example.com")
+    tally.tally(connection)
+    assert right(connection)
+    assert levels(connection) == levels_said(connection)
+
+
+def test_a_recount_gives_the_same(process: Process, connection: Connection) -> None:
+    stored(process, *some_events(random.Random(1), 60))
+    rescore.drain(process)
+    rebuild_some(process)
+    assert levels(connection) == levels_said(connection)
+    tally.recount(connection)
+    assert right(connection)
+    assert levels(connection) == levels_said(connection) != []
+
+
+def test_what_a_transaction_under_way_stores_is_tallied_when_it_has_ended(
+    process: Process, connection: Connection, database_url: str
+) -> None:
+    """It began before a tally, and was committed after: in the order of their numbers it is an old one."""
+    stored(process, event(timestamp="2025-12-01"))
+    tally.tally(connection)
+    insert = """
+        INSERT INTO events (customer_id, occurred_at, event_key, event, received_at)
+        SELECT customer_id, %(at)s, 7, 'login', %(at)s FROM customers
+    """
+    count = """
+        INSERT INTO customer_days SELECT customer_id, %(at)s::date, 'login', '', 1, 0, %(at)s FROM customers
+    """
+    with connect(database_url) as slow, slow.transaction():
+        for statement in (insert, count):
+            slow.execute(statement, {"at": datetime(2025, 12, 3, 10, tzinfo=UTC)})
+        stored(process, event(timestamp="2025-12-02"))
+        tally.tally(connection)
+        assert right(connection)
+    tally.tally(connection)
+    assert right(connection)
+    assert rows(connection, "SELECT day FROM event_days")[-1] == (date(2025, 12, 3),)
+
+
+def test_a_tally_that_fails_half_way_has_not_happened(
+    process: Process, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(process, event(timestamp="2025-12-01"))
+    tally.tally(connection)
+    stored(process, event(timestamp="2025-12-02"))
+
+    def fail(name: str) -> Any:
+        return "SELECT 1 / 0" if name == "note_tally" else sql(name)
+
+    monkeypatch.setattr(tally, "sql", fail)
+    tally.drain(process, patient=True)
+    monkeypatch.setattr(tally, "sql", sql)
+    assert rows(connection, "SELECT day FROM event_days") == [(date(2025, 12, 1),)]
+    tally.tally(connection)
+    assert right(connection)
+
+
+def test_one_tallies_at_a_time(process: Process, connection: Connection, database_url: str) -> None:
+    stored(process, event())
+    with connect(database_url) as other, tally.alone(other) as mine:
+        assert mine
+        assert not tally.tally(connection)
+        thread = threading.Thread(target=tally.recount, args=(connection,))
+        thread.start()
+    thread.join()
+    assert right(connection)
+
+
+def test_a_restored_database_is_counted_anew(process: Process, connection: Connection) -> None:
+    """Its transactions may have lower numbers than those that stored its events."""
+    stored(process, event(timestamp="2025-12-01"))
+    tally.tally(connection)
+    connection.execute("UPDATE events SET stored_by = 1000000000")
+    connection.execute("UPDATE tallied SET snapshot = '1000000001:1000000001:'")
+    connection.execute("UPDATE event_days SET n = 100")
+    stored(process, event(timestamp="2025-12-02"))
+    tally.tally(connection)
+    assert right(connection)
+    stored(process, event(timestamp="2025-12-03"))
+    tally.tally(connection)
+    assert right(connection)
+
+
+def test_a_flood_of_events_is_tallied_beside_the_job(
+    process: Process, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tally, "MOST_EVENTS", 3)
+    stored(process, *[event(timestamp=f"2025-12-0{day}") for day in range(1, 8)])
+    tally.drain(process)
+    wait_until(lambda: rows(connection, "SELECT day FROM event_days"), 60)
+    assert right(connection)
+
+
+def test_who_worked_rests(process: Process, connection: Connection) -> None:
+    """In proportion: a tally that took a second is not followed by another for a while."""
+    stored(process, event(timestamp="2025-12-01"))
+    tally.drain(process)
+    connection.execute("UPDATE tallied SET worked_seconds = 1, at = now()")
+    stored(process, event(timestamp="2025-12-02"))
+    tally.drain(process, patient=True)
+    assert not tally.due(connection)
+    assert rows(connection, "SELECT day FROM event_days") == [(date(2025, 12, 1),)]
+    connection.execute("UPDATE tallied SET at = now() - interval '1 hour'")
+    assert tally.due(connection)
+    tally.drain(process)
+    assert right(connection)
+
+
+def test_days_that_are_pruned_leave_the_rest_right(process: Process, connection: Connection) -> None:
+    now = datetime.now(UTC).replace(hour=12)
+    stored(process, *[event(timestamp=(now - timedelta(days=day)).isoformat()) for day in (9, 6, 3, 1)])
+    tally.tally(connection)
+    cut = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=5)
+    tally.prune(connection, cut, cut)
+    connection.execute("DELETE FROM customer_days WHERE day < %s", [cut])
+    connection.execute("DELETE FROM events WHERE occurred_at < %s", [cut])
+    assert right(connection)
+    erasure.erase(connection, 1, "jane@example.com")
+    assert right(connection)
+    assert rows(connection, "SELECT * FROM event_returns") == []
+
+
+def test_moves_are_merged(process: Process, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tally, "MANY_MOVES", 2)
+    for number in range(5):
+        stored(process, event(customer_email=f"c{number}@example.com"))
+        rescore.rescore_due(process)
+    before = levels(connection)
+    tally.tally(connection)
+    assert levels(connection) == before
+    assert len(rows(connection, "SELECT * FROM risk_moves")) <= 2
