@@ -40,7 +40,7 @@ def everything_in_postgres(connection: Connection) -> Iterator[str]:
             yield f"{table}: {[one.decode(errors='replace') if isinstance(one, bytes) else one for one in row]}"
 
 
-READERS: dict[bytes, Callable[[Redis, bytes], Any]] = {
+READERS: dict[Any, Callable[[Redis, Any], Any]] = {
     b"string": lambda redis, key: redis.get(key),
     b"hash": lambda redis, key: redis.hgetall(key),
     b"list": lambda redis, key: redis.lrange(key, 0, -1),
