@@ -1,0 +1,135 @@
+"""`/customers` and its CSV."""
+
+import csv
+import io
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from redis import Redis
+from starlette.testclient import TestClient
+
+from api.dashboard import customers, export
+from tests.workers.events import event
+from workers import keys
+from workers.store import Connection
+
+EMAILS = re.compile(r'<th scope="row"><a href="/customers/([^"]+)"')
+
+
+def ago(**span: float) -> str:
+    return (datetime.now(UTC) - timedelta(**span)).isoformat()
+
+
+def emails(page: str) -> list[str]:
+    return EMAILS.findall(page)
+
+
+def rows(text: str) -> list[dict[str, Any]]:
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+@pytest.fixture
+def world(signed_in: TestClient, work: Callable[[], None]) -> TestClient:
+    """Anna is here, Ben slows down, Cleo has lapsed, Dora is new."""
+    days = {"anna@acme.com": range(30), "ben@acme.com": range(12, 60), "cleo@globex.com": range(50, 90, 2)}
+    sent = [event(customer_email=email, timestamp=ago(days=day)) for email, some in days.items() for day in some]
+    sent.append(event(event="trial_started", customer_email="dora@acme.com", timestamp=ago(days=2)))
+    for at in range(0, len(sent), 100):
+        assert signed_in.post("/api/v1/track", json={"events": sent[at : at + 100]}).status_code == 200
+    work()
+    return signed_in
+
+
+def test_an_empty_account_is_told_how_to_begin(signed_in: TestClient) -> None:
+    page = signed_in.get("/customers").text
+    assert "No customers yet" in page
+    assert "curl http://testserver/api/v1/track" in page
+
+
+def test_the_riskiest_come_first(world: TestClient) -> None:
+    found = emails(world.get("/customers").text)
+    assert (found[0], found[-1], len(found)) == ("cleo@globex.com", "anna@acme.com", 4)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("sort=email", ["anna@acme.com", "ben@acme.com", "cleo@globex.com", "dora@acme.com"]),
+        ("sort=-email&email=%20BE", ["ben@acme.com"]),
+        ("sort=-last_seen&state=here", ["anna@acme.com", "dora@acme.com", "ben@acme.com"]),
+        ("state=lapsed", ["cleo@globex.com"]),
+        ("state=new", ["dora@acme.com"]),
+        ("level=low", ["anna@acme.com"]),
+        ("email=nobody", []),
+    ],
+)
+def test_it_is_sorted_and_filtered_on_the_page_and_in_the_file(
+    world: TestClient, query: str, expected: list[str]
+) -> None:
+    page = world.get(f"/customers?{query}")
+    assert emails(page.text) == expected
+    assert [row["email"] for row in rows(world.get(f"/customers.csv?{query}").text)] == expected
+
+
+def test_groups_are_counted(world: TestClient) -> None:
+    page = re.sub(r"<[^>]+>", "", world.get("/customers").text)
+    for group in ("All 4", "Lapsed 1", "New 1"):
+        assert group in page
+
+
+def test_pages_follow_each_other(world: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(customers, "SIZE", 3)
+    page = world.get("/customers?sort=email&email=").text
+    found = re.search(r'rel="next" href="([^"]+)"', page)
+    assert found
+    following = world.get(found[1].replace("&amp;", "&")).text
+    assert emails(page) + emails(following) == ["anna@acme.com", "ben@acme.com", "cleo@globex.com", "dora@acme.com"]
+    assert "First page" in following
+
+
+def test_the_file_has_everything_that_is_known(world: TestClient) -> None:
+    answer = world.get("/customers.csv?state=here&level=low")
+    assert answer.headers["content-disposition"] == 'attachment; filename="windback-customers-low-here.csv"'
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.text.count("\r\n") == 2
+    (anna,) = rows(answer.text)
+    assert list(anna) == list(export.HEAD)
+    assert (anna["email"], anna["level"], anna["state"], anna["open_tickets"]) == (
+        "anna@acme.com",
+        "low",
+        "active",
+        "0",
+    )
+    assert 0 < float(anna["score"]) < 20
+    assert datetime.fromisoformat(anna["last_seen"]) > datetime.now(UTC) - timedelta(hours=1)
+
+
+def test_no_cell_is_a_formula(signed_in: TestClient, work: Callable[[], None]) -> None:
+    hostile = ['=cmd|"/c"!a1@example.com', "+1+1@example.com", "-2@example.com", '"quo,ted"@example.com']
+    sent = [event(customer_email=email, properties={"plan": "@SUM(A1:A9)\n,x"}) for email in hostile]
+    assert signed_in.post("/api/v1/track", json={"events": sent}).status_code == 200
+    work()
+    found = rows(signed_in.get("/customers.csv?sort=email").text)
+    expected = {email if email[0] == '"' else f"'{email}" for email in hostile}
+    assert {row["email"] for row in found} == expected
+    assert {row["plan"] for row in found} == {"'@SUM(A1:A9)\n,x"}
+
+
+@pytest.mark.parametrize("cell", ["=1", "+1", "-1", "@x", "\t=1", "\r=1"])
+def test_what_a_spreadsheet_takes_for_a_formula_gets_an_apostrophe(cell: str) -> None:
+    assert export.guarded(cell) == f"'{cell}"
+
+
+def test_what_is_none_stays_as_it_is() -> None:
+    assert export.guarded("jane@example.com") == "jane@example.com"
+
+
+def test_strangers_see_nothing(world: TestClient, connection: Connection, redis: Redis) -> None:
+    other = keys.create(connection, redis, "other").secret
+    world.cookies.clear()
+    world.post("/sign-in", data={"key": other})
+    assert "No customers yet" in world.get("/customers").text
+    assert rows(world.get("/customers.csv").text) == []

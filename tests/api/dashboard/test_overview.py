@@ -1,0 +1,144 @@
+"""`/`: who is likely to leave, and whether that can be trusted."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from redis import Redis
+from starlette.testclient import TestClient
+
+from api.app import create_app
+from api.dashboard.honesty import honesty
+from api.model import Matured, ModelInUse, Quality
+from scoring.metrics import Bin
+from tests.workers.events import event
+from workers.keys import NewKey
+from workers.lanes import LIVE
+from workers.settings import Settings
+from workers.store import Connection
+
+
+def ago(**span: float) -> str:
+    return (datetime.now(UTC) - timedelta(**span)).isoformat()
+
+
+def words(client: TestClient) -> str:
+    """The overview as text."""
+    return " ".join(re.sub(r"<[^>]+>", " ", client.get("/").text).split()).replace("\u00a0", " ")
+
+
+@pytest.fixture
+def silent(signed_in: TestClient, work: Callable[[], None]) -> TestClient:
+    """Ben came daily, and stopped 12 days ago; Anna still comes."""
+    days = {"ben@acme.com": range(12, 60), "anna@acme.com": range(30)}
+    sent = [event(customer_email=email, timestamp=ago(days=day)) for email, some in days.items() for day in some]
+    sent.append(event(event="invoice_overdue", customer_email="ben@acme.com", timestamp=ago(days=9)))
+    assert signed_in.post("/api/v1/track", json={"events": sent}).status_code == 200
+    work()
+    return signed_in
+
+
+def test_an_empty_account_is_shown_the_first_step(signed_in: TestClient) -> None:
+    page = words(signed_in)
+    assert "waits for the first event" in page
+    assert "curl http://testserver/api/v1/track" in page
+    assert "windback demo" in page
+
+
+def test_who_is_likely_to_leave_why_and_what_to_do(silent: TestClient) -> None:
+    page = words(silent)
+    assert "1 customer is likely to leave" in page
+    assert "Of 2 who have not lapsed" in page
+    assert re.search(r"ben@acme\.com (Critical|High) \d\d % .*(No login for 12 days|Invoice overdue)", page)
+    assert "Recover the payment" in page
+    assert "anna@acme.com" not in page
+
+
+def test_whose_risk_rose_is_told(silent: TestClient, connection: Connection) -> None:
+    assert "No risk has risen" in words(silent)
+    connection.execute("""
+        INSERT INTO risk_history (customer_id, at, probability, level, state, model)
+        SELECT customer_id, now() - interval '8 days', 0.05, 'low', 'active', 'prior-1' FROM customers
+    """)
+    assert re.search(r"ben@acme\.com 5 % → \d\d %", words(silent))
+
+
+def test_all_is_well(silent: TestClient, connection: Connection, redis: Redis) -> None:
+    page = words(silent)
+    assert "All of 79 accepted events accounted for" in page
+    assert "Nothing waits" in page
+    assert "Too early to say how good the scores are" in page
+
+
+def test_events_a_minute_are_those_of_the_last_hour(signed_in: TestClient, work: Callable[[], None]) -> None:
+    sent = [event(customer_email=f"{n}@acme.com") for n in range(90)]
+    assert signed_in.post("/api/v1/track", json={"events": sent}).status_code == 200
+    assert "90 events in the buffer" in words(signed_in)
+    work()
+    assert re.search(r"1\.[0-5] a minute", words(signed_in))
+
+
+def test_what_could_not_be_stored_is_told(silent: TestClient, connection: Connection) -> None:
+    connection.execute("""
+        INSERT INTO dead_letters (customer_id, dead_letter_id, account_id, reason, fingerprint, received_at, lane, body)
+        SELECT gen_random_uuid(), gen_random_uuid(), account_id, 'data', '', now(), 'live', '' FROM accounts
+    """)
+    assert "1 could not be stored; windback dead-letters list tells why" in words(silent)
+
+
+def test_an_outage_of_tracking_is_told(silent: TestClient, connection: Connection) -> None:
+    connection.execute("INSERT INTO outages SELECT account_id, now() - interval '9 hours' FROM accounts")
+    assert "Tracking seems to be out. Next to no events since" in words(silent)
+
+
+def test_events_that_are_missing_are_told(silent: TestClient, redis: Redis) -> None:
+    redis.hincrby(LIVE.ledger, "accepted", 5)
+    redis.hincrby(LIVE.ledger, "settled", 5)
+    assert "Events are unaccounted for. 5 of 84 that were accepted." in words(silent)
+
+
+def test_the_overview_does_without_redis(silent: TestClient, settings: Settings, key: NewKey) -> None:
+    away = msgspec.structs.replace(settings, redis_url="redis://127.0.0.1:1")
+    with TestClient(create_app(away), cookies=dict(silent.cookies)) as client:
+        page = words(client)
+    assert "1 customer is likely to leave" in page
+    assert "Events are refused" in page
+
+
+def quality(kind: type[Quality] = Quality, **more: Any) -> Any:
+    bins = [Bin(50, 0.1, 0.1), Bin(50, 0.3, 0.4)]
+    figures: dict[str, Any] = {
+        "snapshots": 100,
+        "lapses": 25,
+        "base_rate": 0.25,
+        "auc": 0.82,
+        "pr_auc": 0.6,
+        "lift": 3.1,
+    }
+    figures |= {"brier": 0.1, "brier_of_base_rate": 0.19, "log_loss": 0.3, "ece": 0.02, "calibration": bins}
+    return kind(**{**figures, **more})
+
+
+def model(**known: Any) -> ModelInUse:
+    parts: dict[str, Any] = dict.fromkeys(ModelInUse.__struct_fields__)
+    return ModelInUse(**{**parts, "name": "additive-3", "kind": "additive", "horizon_days": 30, **known})
+
+
+def test_matured_scores_speak_for_themselves() -> None:
+    said = honesty(model(matured=quality(Matured, day=date(2026, 10, 20), horizon_days=30), holdout=quality(lift=9.0)))
+    assert said.title == "Scores ranked well: the riskiest tenth left 3.1 times as often as the average"
+    assert said.text.replace("\u00a0", " ") == (
+        "Of 100 customers scored on 20 Oct, 20 % were expected to leave and 25 % did (25)."
+    )
+
+
+def test_poor_scores_are_called_poor() -> None:
+    assert "ranked poorly" in honesty(model(holdout=quality(auc=0.55))).title
+    assert "nothing to rank" in honesty(model(holdout=quality(auc=None, lift=None, lapses=0))).title
+
+
+def test_where_nothing_is_known_yet_it_is_said_what_is_needed() -> None:
+    assert "30 days later" in honesty(model()).text
