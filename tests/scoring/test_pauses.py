@@ -67,7 +67,7 @@ def test_five_days_out_move_the_mean_risk_by_less_than_a_tenth(later: float) -> 
 
 
 def test_each_customer_may_be_looked_at_at_an_own_moment() -> None:
-    """As a training does: what it learns from has the same clock as what is served, and no pause comes before its time."""
+    """As a training does: what it learns from has the clock of what is served, and no pause comes before its time."""
     pauses = [Pause(ago(10), ago(6))]
     rows = [each for customer in range(3) for each in logins(12, 15, customer=customer)]
     known, instants = bridged(rollup(*rows, customers=3), pauses, np.array([ago(11), ago(8), ago(2)]))

@@ -1,4 +1,9 @@
-"""Postgres: connections, and the named queries of queries/*.sql."""
+"""Postgres: connections, and the named queries of queries/*.sql.
+
+Locks are taken in one order, so that nobody waits in a circle: the advisory one of erasures, then that of pruning;
+then rows of event_ids, events, customer_days, rebuilds, customers, landed, and of each of them by its key. What can't
+keep to it (scores, rebuilds, pruning) takes what nobody holds, and leaves the rest for the next time.
+"""
 
 import re
 from functools import cache

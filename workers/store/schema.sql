@@ -48,7 +48,7 @@ CREATE TABLE customers (
     reasons jsonb NOT NULL DEFAULT '[]',
     advice jsonb,
     horizon_days integer NOT NULL DEFAULT 30
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_limit = 2000);
 
 CREATE INDEX customers_due ON customers (rescore_at);
 CREATE UNIQUE INDEX customers_email ON customers (account_id, email, customer_id);
@@ -67,7 +67,7 @@ CREATE TABLE events (
     received_at timestamptz NOT NULL,
     stored_by bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
     PRIMARY KEY (customer_id, occurred_at, event_key)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05);
 
 CREATE INDEX events_stored ON events USING brin (stored_by) WITH (autosummarize = on);
 
@@ -82,7 +82,7 @@ CREATE TABLE customer_days (
     last_at timestamptz NOT NULL,
     plan text,
     PRIMARY KEY (customer_id, day, event, detail)
-) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05);
+) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_limit = 2000);
 
 -- Which event_ids were seen, and with which time: the same event_id is stored once, whatever its timestamp.
 CREATE TABLE event_ids (
@@ -91,7 +91,7 @@ CREATE TABLE event_ids (
     occurred_at timestamptz NOT NULL,
     received_at timestamptz NOT NULL,
     PRIMARY KEY (customer_id, event_key)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05);
 
 -- What is left of events that were pruned: of each a fingerprint, so that it isn't stored again. See retention.sql.
 CREATE TABLE pruned (
@@ -99,7 +99,7 @@ CREATE TABLE pruned (
     month date NOT NULL,
     keys bigint[] NOT NULL,
     PRIMARY KEY (customer_id, month)
-);
+) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05);
 
 -- Entries of the buffer whose events are stored, and what became of these, as counts by outcome; for as long as the
 -- entry may come again. beginning tells entries of different buffers apart.
@@ -153,7 +153,7 @@ CREATE TABLE risk_history (
     model text NOT NULL,
     horizon_days integer NOT NULL DEFAULT 30,
     PRIMARY KEY (customer_id, at)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05);
 
 -- Of whom history arrived, the earliest of it at `since`; and the risks as of past dates that are computed then.
 CREATE TABLE rebuilds (
