@@ -47,7 +47,9 @@ def page(endpoint: Page) -> Callable[[Request], Awaitable[Response]]:
     @wraps(endpoint)
     async def route(request: Request) -> Response:
         found = await session.current(request)
-        return _sign_in_first(request) if found is None else await endpoint(request, found)
+        if found is not None:
+            return await endpoint(request, found)
+        return _again(request) if _came_from_elsewhere(request) else _sign_in_first(request)
 
     return route
 
@@ -103,6 +105,16 @@ def _error_page(request: Request, error: Exception, answer: Response) -> Respons
 
 def _code(status: int) -> str:
     return {404: "not_found", 405: "method_not_allowed"}.get(status, "internal_error")
+
+
+def _came_from_elsewhere(request: Request) -> bool:
+    """Whether a link of another site led here: the browser then keeps back the cookie, which is SameSite=Strict."""
+    return request.method == "GET" and request.headers.get("sec-fetch-site") == "cross-site"
+
+
+def _again(request: Request) -> Response:
+    """A page that asks for this address anew, by itself: this time from here, with the cookie."""
+    return render(request, "moment.html")
 
 
 def _sign_in_first(request: Request) -> Response:

@@ -250,6 +250,17 @@ def test_the_keyboard_is_enough(service: Door, page: Page) -> None:
     expect(page.get_by_role("heading", name="Customers")).to_be_visible()
 
 
+def test_a_link_on_another_site_finds_the_session(service: Door, browser: Browser, state: StorageState) -> None:
+    """The cookie doesn't come along with the click; the page asks for itself again, and then it does."""
+    context = browser.new_context(storage_state=state)
+    opened = context.new_page()
+    opened.goto(f"{service.line.url.replace('127.0.0.1', 'localhost')}/healthz")
+    opened.evaluate(f"location.href = '{service.line.url}/customers?email=jane'")
+    expect(opened.locator("table.customers tbody tr")).to_have_count(1)
+    assert opened.url == f"{service.line.url}/customers?email=jane"
+    context.close()
+
+
 def test_pages_work_without_a_script(service: Door, browser: Browser, state: StorageState) -> None:
     context = browser.new_context(storage_state=state, java_script_enabled=False)
     opened = context.new_page()

@@ -10,7 +10,7 @@ from api.dashboard.charts.markup import FOOT, TOP, WIDE, across, drawing, hover,
 from api.dashboard.charts.scales import compact, day_name, ticks
 
 GAP = 0.2  # of a column
-DATES = 5  # words below, at most
+DATES = 4  # words below, at most
 
 
 class Series(NamedTuple):
