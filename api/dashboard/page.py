@@ -120,7 +120,8 @@ def _again(request: Request) -> Response:
 def _sign_in_first(request: Request) -> Response:
     if request.method != "GET" or request.url.path == "/":
         return redirect("/sign-in")
-    wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    query = request.scope["query_string"].decode("latin-1")
+    wanted = words.here(request) + (f"?{query}" if query else "")
     return redirect(f"/sign-in?next={quote(wanted)}")
 
 

@@ -29,6 +29,7 @@ from urllib.parse import quote, urlencode
 
 import jinja2
 from markupsafe import Markup, escape
+from starlette.requests import Request
 
 from api.assets import asset
 
@@ -117,7 +118,13 @@ def environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
 def with_query(context: jinja2.runtime.Context, **changes: str | None) -> str:
     """The address of this page with its query changed; `None` takes a parameter out."""
     request = context["request"]
-    return link(request.url.path, {**request.query_params, **changes})
+    return link(here(request), {**request.query_params, **changes})
+
+
+def here(request: Request) -> str:
+    """The path of a request, escaped as it came: what a slash in a name is, the decoded one doesn't tell."""
+    raw: bytes = request.scope["raw_path"]
+    return raw.decode("latin-1")
 
 
 def link(path: str, query: Mapping[str, Any]) -> str:

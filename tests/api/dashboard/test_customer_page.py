@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
+from markupsafe import escape
 from redis import Redis
 from starlette.testclient import TestClient
 
@@ -121,6 +122,28 @@ def test_hostile_text_is_text(signed_in: TestClient, work: Callable[[], None]) -
     assert "<script>alert" not in page.text
     assert "<img src=x" not in page.text
     assert page.text.count("&lt;img src=x onerror=alert(1)&gt;") >= 3
+
+
+@pytest.mark.parametrize("email", ["a#b?c=d&e/../f@example.com", "a+b'c@example.com", "..@example.com"])
+def test_links_lead_back_to_any_address(signed_in: TestClient, work: Callable[[], None], email: str) -> None:
+    track(signed_in, *[event(customer_email=email, timestamp=ago(days=day)) for day in range(40)])
+    work()
+    page = signed_in.get(f"/customers/{quote(email, safe='@')}").text
+    links = re.findall(r'href="(/customers/[^"#]+)', page)
+    assert len(links) == 4
+    for link in links:
+        shown = signed_in.get(link.replace("&amp;", "&").replace("&#39;", "'"))
+        assert f"<h1><bdi>{escape(email)}</bdi></h1>" in shown.text
+    done = re.search(r'method="post" action="([^"]+)" autocomplete', page)
+    assert done
+    erased = signed_in.post(done[1].replace("&#39;", "'"), data={"token": token_in(page), "email": email})
+    assert "The customer is erased" in erased.text
+
+
+def test_who_signs_in_comes_to_the_page_that_was_asked_for(signed_in: TestClient, work: Callable[[], None]) -> None:
+    signed_in.cookies.clear()
+    asked = signed_in.get("/customers/a%23b%3Fc@example.com?span=30", follow_redirects=False)
+    assert unquote(asked.headers["location"]) == "/sign-in?next=/customers/a%23b%3Fc@example.com?span=30"
 
 
 def test_a_customer_without_a_risk_yet_has_a_page(jane: TestClient, connection: Connection) -> None:
