@@ -16,6 +16,7 @@ from tests.workers.worlds import fill, world
 from workers.learn import train
 from workers.mature import mature
 from workers.store import Connection
+from workers.tally import recount
 
 JANE = "/customers/jane@example.com"
 HOSTILE_NAME = "</script><img src=x onerror=alert(1)>\u202e\u2067'\""
@@ -65,6 +66,7 @@ def service(all_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> I
         )
         made.settle()
         wait_until(lambda: made.count("customers WHERE scored_at IS NULL OR rescore_at <= now()") == 0, timeout=60)
+        recount(made.connection)
         yield made
 
 
