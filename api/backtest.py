@@ -14,6 +14,7 @@ import msgspec
 from api.eventfiles import lines, opened
 from scoring.backtest import Event, Report, Scored, Snapshot
 from scoring.backtest import backtest as compare
+from scoring.meaning import Meaning
 from scoring.metrics import Metrics
 
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
@@ -28,6 +29,9 @@ _HEADINGS = ("AUC", "PR-AUC", "lift", "Brier", "ECE")
 @click.option("--cutoff", "cutoffs", multiple=True, metavar="DATE",
               help="A moment to score everybody at, with outcomes from the events. May be repeated.")  # fmt: skip
 @click.option("--horizon", default=30, show_default=True, type=click.IntRange(1, 365), help="Days ahead.")
+@click.option("--churn-event", help="An event of the file that means that a customer has left.")
+@click.option("--engagement-event", "engagement_events", multiple=True,
+              help="An event of the file that counts as use of the product. May be repeated.")  # fmt: skip
 @click.option("--folds", default=5, show_default=True, type=click.IntRange(2, 50), help="Folds, by customer.")
 @click.option("--scores", type=click.Path(dir_okay=False, writable=True, path_type=Path),
               help="Write customer_email,as_of,untrained,trained to this CSV file.")  # fmt: skip
@@ -37,6 +41,8 @@ def backtest(
     snapshots: Path | None,
     cutoffs: tuple[str, ...],
     horizon: int,
+    churn_event: str | None,
+    engagement_events: tuple[str, ...],
     folds: int,
     scores: Path | None,
     as_json: bool,
@@ -60,6 +66,7 @@ def backtest(
                 cutoffs=moments,
                 horizon_days=horizon,
                 folds=folds,
+                meaning=Meaning(engagement_events, churn_event),
                 progress=progress,
             )
         if scores:

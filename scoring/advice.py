@@ -7,7 +7,7 @@
 | support_follow_up | a ticket is open, for over 2 days or at medium risk and above | low; medium from 7 days on |
 | detractor_outreach | the last NPS score, within 90 days, is 0 to 6 | medium |
 | downgrade_rescue | downgraded within 30 days, and not upgraded since | medium |
-| onboarding_help | no engagement a day after the first event, or at risk within 30, on at most 3 active days | low |
+| onboarding_help | no sign of life a day after the first event, or at risk within 30, on at most 3 active days | low |
 | feature_win_back | at risk, and the favourite feature has not been used for 7 days | medium |
 | re_engagement | at risk, or lapsed | medium |
 | none | all else | none |
@@ -86,10 +86,10 @@ def _downgrade_rescue(facts: Facts, at_risk: bool) -> Found:
 
 
 def _onboarding_help(facts: Facts, at_risk: bool) -> Found:
-    if not at_risk and facts.last_active is not None:
+    if not at_risk and facts.seen is not None:
         return None
     since = facts.days_since(facts.first)
-    if facts.first is not None and facts.last_active is None and since >= 1:
+    if facts.first is not None and facts.seen is None and since >= 1:
         return "onboarding_help", "low", f"No login yet, {duration(since)} after the first event"
     if not at_risk or since > 30 or facts.active_days > 3 or facts.state != "active":
         return None
@@ -108,8 +108,10 @@ def _feature_win_back(facts: Facts, at_risk: bool) -> Found:
 def _re_engagement(facts: Facts, at_risk: bool) -> Found:
     if facts.state == "lapsed":
         return "re_engagement", "medium", f"No activity for {duration(facts.days_since(facts.last_active))}"
-    if not at_risk or facts.last_active is None:
+    if not at_risk or facts.seen is None:
         return None
+    if facts.last_active is None:
+        return "re_engagement", "medium", f"No login yet, and no other use for {duration(facts.days_since(facts.seen))}"
     return (
         "re_engagement",
         "medium",

@@ -92,7 +92,10 @@ def backtest(
     else:
         who, at, lapsed = _given(snapshots, log.customers)
     if not len(who):
-        raise ValueError("there is nothing to score: no customer was active before any of the moments asked for")
+        raise ValueError(
+            "there is nothing to score: no customer was active before any of the moments asked for, "
+            "by login, feature_used or an engagement event of your own"
+        )
     taken = sample(rollup, who, at, lapsed, _columns(rollup), horizon_days)
     untrained = taken.probability(PRIOR)
     fold = folds_of(taken.customer, folds)

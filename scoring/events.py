@@ -27,6 +27,8 @@ RECOGNISED: Final[dict[str, Signal]] = {
 """The 13 recognised names. `varies`: a ticket is negative while open, an NPS response goes by its score."""
 
 ENGAGEMENT: Final = frozenset({"login", "feature_used"})
+SIGNS_OF_LIFE: Final = frozenset({"subscription_renewed", "subscription_upgraded", "invoice_paid"})
+NO_SIGNS: Final = frozenset(RECOGNISED) - ENGAGEMENT - SIGNS_OF_LIFE  # of events that an account invents, each is one
 CHURNED: Final = "\x18churned"  # what the account's own event that means churn is read as; no event can be called so
 
 MAX_EVENT_NAME: Final = 200  # characters

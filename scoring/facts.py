@@ -21,6 +21,7 @@ class Facts(NamedTuple):
     state: str
     first: float | None
     last_active: float | None
+    seen: float | None  # the same, or the last other sign of life of who has never been engaged
     last_login: float | None
     active_days: int
     recent_days: int
@@ -56,6 +57,7 @@ def facts_of(history: History, rollup: Rollup, states: Iterable[str], now: float
         states,
         _optional(history.first),
         _optional(history.last_active),
+        _optional(history.seen),
         _optional(history.last_login),
         _whole(history.active_days),
         _whole(history.recent_days),

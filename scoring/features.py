@@ -61,7 +61,7 @@ def read(feature: str, history: History, at: float | Floats, horizon_days: float
 
 
 def activity(history: History, at: float | Floats, horizon_days: float) -> Floats:
-    """The day-one formula's log-odds at the last engagement, or at the first event of who has never engaged."""
+    """The day-one formula's log-odds at the last engagement or, of who has never been engaged, other sign of life."""
     tenure = _known(history)
     return no_return(history.active, tenure, np.zeros(len(tenure)), horizon_days)
 
@@ -69,14 +69,14 @@ def activity(history: History, at: float | Floats, horizon_days: float) -> Float
 def silence(history: History, at: float | Floats, horizon_days: float) -> Floats:
     """What the time since then has added to those log-odds; never below 0."""
     tenure = _known(history)
-    since = days(at, np.where(np.isnan(history.last_active), history.first, history.last_active))
+    since = days(at, np.where(np.isnan(history.seen), history.first, history.seen))
     now = no_return(history.active, tenure, since, horizon_days)
     return np.maximum(now - activity(history, at, horizon_days), 0.0)
 
 
 def _known(history: History) -> Floats:
     """Days up to the last engagement of which it is known whether they were active."""
-    return np.minimum(days(history.last_active, history.first), LOOK_BACK)
+    return np.minimum(days(history.seen, history.first), LOOK_BACK)
 
 
 def ticket_waiting(history: History, at: float | Floats, horizon_days: float) -> Floats:
@@ -86,7 +86,7 @@ def ticket_waiting(history: History, at: float | Floats, horizon_days: float) ->
 
 def detractor(history: History, at: float | Floats, horizon_days: float) -> Floats:
     """1 for a last NPS score of 0 to 6, halving every 90 days up to the last engagement."""
-    age = days(history.last_active, history.nps_at)
+    age = days(history.seen, history.nps_at)
     return np.where(history.nps <= 6, np.exp2(-age / SIGNAL_HALF_LIFE["nps_response"]), 0.0)
 
 
@@ -119,7 +119,7 @@ def session(history: History, at: float | Floats, horizon_days: float) -> Floats
 
 def recency(history: History, at: float | Floats, horizon_days: float) -> Floats:
     """log(1 + days) since the last engagement, since the first event where there was none."""
-    since = np.where(np.isnan(history.last_active), history.first, history.last_active)
+    since = np.where(np.isnan(history.seen), history.first, history.seen)
     return np.asarray(np.log1p(days(at, since)))
 
 

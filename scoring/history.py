@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.events import CHURNED, ENGAGEMENT, MAX_DAILY_COUNT, NPS_SCORES, RECOGNISED
+from scoring.events import CHURNED, ENGAGEMENT, MAX_DAILY_COUNT, NO_SIGNS, NPS_SCORES, RECOGNISED
 from scoring.reach import within_reach
 from scoring.reduce import SPAN, Index, by_owner, distinct, median_gap, ranks, running
 from scoring.rollup import DAY, Floats, Ints, Rollup
@@ -52,6 +52,7 @@ class History:
 
     first: Floats  # first event of any kind
     last_active: Floats  # last engagement
+    seen: Floats  # last engagement; of who has never been engaged, last other sign of life
     last_login: Floats
     active: Floats  # (customers, 3): decayed active days by half-life, as of the last engagement
     active_days: Floats  # distinct days with engagement, in reach
@@ -93,19 +94,21 @@ def history_of(rollup: Rollup, now: float | Floats, asked: Collection[str] = ())
     engagement = _is(rollup, ENGAGEMENT)[rollup.event]
     engaged, others = rollup.where(engagement, "day", "value", "last_at"), rollup.where(~engagement)
     used = rollup.where(_named_use(rollup), "detail", "n", "last_at")
-    last_active, plan = _latest(engaged), _plan(rollup)
+    life = _life(rollup, engagement)
+    last_active, seen, plan = _latest(engaged), _latest(life), _plan(rollup)
     today = np.broadcast_to(np.asarray(now) // DAY, (rollup.customers,))
     return History(
         first=first,
         last_active=last_active,
+        seen=seen,
         last_login=_latest(rollup.where(_is(rollup, ("login",))[rollup.event], "last_at")),
-        **_activity(engaged, today),
+        **_activity(life, today),
         **_features_used(used),
-        **_invoices(others, last_active),
+        **_invoices(others, seen),
         **_tickets(others),
-        **_nps(_only(others, "nps_response"), last_active),
+        **_nps(_only(others, "nps_response"), seen),
         plan=plan,
-        signals={name: _signal(_only(others, name), name, last_active) for name in _signals(others, asked)},
+        signals={name: _signal(_only(others, name), name, seen) for name in _signals(others, asked)},
         asked=_asked(asked, used, plan, last_active),
     )
 
@@ -132,6 +135,14 @@ def _latest(rollup: Rollup) -> Floats:
 
 def _earliest(rollup: Rollup) -> Floats:
     return by_owner(np.minimum, rollup.customer, rollup.last_at, rollup.customers)
+
+
+def _life(rollup: Rollup, engagement: NDArray[np.bool_]) -> Rollup:
+    """The days of engagement, and until the first one those of other signs of life."""
+    sign = ~engagement & ~_is(rollup, NO_SIGNS | {CHURNED})[rollup.event]
+    begin = by_owner(np.minimum, rollup.customer[engagement], rollup.last_at[engagement], rollup.customers)
+    early = sign & ~(rollup.last_at >= begin[rollup.customer])
+    return rollup.where(engagement | early, "day", "value", "last_at")
 
 
 def _activity(engaged: Rollup, today: Floats) -> dict[str, Any]:

@@ -37,20 +37,22 @@ def text_of(signal: str, facts: Facts) -> str:
 
 
 def _silence(facts: Facts) -> str:
-    if facts.last_active is None:
+    if facts.seen is None:
         return f"No login yet, {duration(facts.days_since(facts.first))} after the first event"
+    if facts.last_active is None:
+        return f"No login yet, and no other use for {duration(facts.days_since(facts.seen))}"
     noun = "login" if facts.last_login is not None else "activity"
     silent = facts.days_since(facts.last_active)
     return f"No {noun} for {duration(silent)}" if silent >= 1 else f"Last {noun} {duration(silent)} ago"
 
 
 def _activity(facts: Facts) -> str:
-    if facts.last_active is None:
+    if facts.seen is None:
         return "No login or feature used yet"
     if not facts.recent_days:
-        all_known = facts.first is None or facts.last_active - facts.first <= LOOK_BACK * DAY
+        all_known = facts.first is None or facts.seen - facts.first <= LOOK_BACK * DAY
         span = "in all, the last on" if all_known else "in the year up to"
-        return f"Active on {count(facts.active_days, 'day')} {span} {date(facts.last_active, facts.now)}"
+        return f"Active on {count(facts.active_days, 'day')} {span} {date(facts.seen, facts.now)}"
     window = max(facts.recent_days, min(30, int(facts.days_since(facts.first)) + 1))
     return f"Active on {facts.recent_days} of the last {count(window, 'day')}"
 

@@ -116,6 +116,8 @@ def _card(before: Model, chosen: Model, learnt: Learnt, window: tuple[datetime |
 def _why(training: Training) -> str:
     """The decision in words."""
     holdout = training.holdout
+    if not training.snapshots:
+        return "nobody was active a horizon ago, by login, feature_used or an event named by `windback accounts set`"
     if not training.rivals:
         return f"{training.lapses} lapses are known, and {RECALIBRATE} are needed before the holdout begins"
     kind = training.model.kind if training.replaced else _best(training)

@@ -208,3 +208,24 @@ def test_a_horizon_must_be_positive(horizon: float) -> None:
 def test_the_baseline_of_the_day_one_formula_is_its_base_rate() -> None:
     """What is not known yet is neither held against nor in favour of a customer."""
     assert PRIOR.baseline == pytest.approx(logit(BASE_RATE))
+
+
+def test_other_signs_of_life_count_until_the_first_engagement() -> None:
+    """Who pays monthly or sends events of their own is known to be there before any login; complaints are no sign."""
+    never, paying = risk(row("trial_started", 300)), risk(*(row("invoice_paid", day) for day in range(5, 300, 30)))
+    daily = [row("report_shared", day) for day in range(1, 100)]
+    assert paying < 0.35 < 0.8 < never
+    assert risk(*daily) < 0.05
+    assert risk(row("trial_started", 300), *(row("support_ticket_opened", day) for day in range(5, 300, 30))) >= never
+    assert of(*daily).state[0] == NEW
+    silent = of(*(row("report_shared", day) for day in range(20, 100)))
+    assert silent.probability[0] > 0.9
+    assert silent.reasons[0][0].text == "No login yet, and no other use for 20 days"
+    assert silent.advice[0].strategy == "re_engagement"
+
+
+def test_a_first_login_does_not_forget_what_came_before() -> None:
+    """The days of other signs of life stay active days; later ones are none any more."""
+    daily = [row("report_shared", day) for day in range(5, 100)]
+    assert risk(*daily, row("login", 4)) <= risk(*daily, row("report_shared", 4)) + 1e-9
+    assert risk(*daily, row("login", 4), row("report_shared", 2)) == pytest.approx(risk(*daily, row("login", 4)))
