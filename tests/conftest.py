@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import hypothesis
 import pytest
 from redis import Redis
 
@@ -15,6 +16,10 @@ from workers.store import Connection, connect
 from workers.store.migrate import migrate
 
 _numbers = itertools.count()
+
+# A machine that is busy with other things is no fault of an example.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
