@@ -1,6 +1,7 @@
 """The list of customers, and the same as CSV."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -50,7 +51,7 @@ async def export_customers(request: Request, session: Session) -> Response:
     asked = _asked(request)
     query, parameters = list_query(session.account_id, asked)
     url = request.app.state.settings.database_url
-    words = ["windback-customers", *filter(None, (asked.level, asked.state))]
+    words = ["windback-customers", *filter(None, (asked.level, asked.state)), f"{datetime.now(UTC):%Y-%m-%d}"]
     headers = {"Content-Disposition": f'attachment; filename="{"-".join(words)}.csv"', "Cache-Control": "no-store"}
     return StreamingResponse(lines(lambda: connect(url), query, parameters), headers=headers, media_type="text/csv")
 

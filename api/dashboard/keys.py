@@ -93,6 +93,7 @@ async def _show(request: Request, session: Session, status: int = 200, **context
         "once": secrets.token_urlsafe(16),
         "default_limit": PUBLISHABLE_RATE_LIMIT,
         "highest_limit": HIGHEST_RATE_LIMIT,
+        "address": address(request),
         "made": None,
         "command": None,
         "fault": None,

@@ -48,6 +48,7 @@ def page(endpoint: Page) -> Callable[[Request], Awaitable[Response]]:
     async def route(request: Request) -> Response:
         found = await session.current(request)
         if found is not None:
+            request.state.session = found
             return await endpoint(request, found)
         return _again(request) if _came_from_elsewhere(request) else _sign_in_first(request)
 
@@ -87,7 +88,8 @@ def or_page(handler: Handler) -> Handler:
 
 async def on_form_refused(request: Request, error: Exception) -> Response:
     """The handler of FormRefused."""
-    return render(request, "error.html", status=403, title=TITLES[403], message=str(error))
+    found = getattr(request.state, "session", None)
+    return render(request, "error.html", found, status=403, title=TITLES[403], message=str(error))
 
 
 def _wants_page(request: Request) -> bool:
@@ -97,7 +99,8 @@ def _wants_page(request: Request) -> bool:
 def _error_page(request: Request, error: Exception, answer: Response) -> Response:
     title = TITLES.get(answer.status_code, "Something went wrong")
     message = error.message if isinstance(error, Refused) else Refused(_code(answer.status_code)).message
-    made = render(request, "error.html", status=answer.status_code, title=title, message=message)
+    found = getattr(request.state, "session", None)
+    made = render(request, "error.html", found, status=answer.status_code, title=title, message=message)
     kept = ("retry-after", "allow")
     made.headers.update({name: value for name, value in answer.headers.items() if name in kept})
     return made

@@ -184,7 +184,7 @@ def test_what_is_shown_is_what_is_exported(service: Door, page: Page, tmp_path: 
     page.goto(f"{service.line.url}/customers?sort=email&email=user2")
     with page.expect_download() as download:
         page.get_by_role("link", name="Export as CSV").click()
-    assert download.value.suggested_filename == "windback-customers.csv"
+    assert re.fullmatch(r"windback-customers-[\d-]+\.csv", download.value.suggested_filename)
     download.value.save_as(tmp_path / "found.csv")
     with (tmp_path / "found.csv").open(newline="") as file:
         assert [row["email"] for row in csv.DictReader(file)] == shown(page)

@@ -92,7 +92,8 @@ def test_pages_follow_each_other(world: TestClient, monkeypatch: pytest.MonkeyPa
 
 def test_the_file_has_everything_that_is_known(world: TestClient) -> None:
     answer = world.get("/customers.csv?state=here&level=low")
-    assert answer.headers["content-disposition"] == 'attachment; filename="windback-customers-low-here.csv"'
+    name = f"windback-customers-low-here-{datetime.now(UTC):%Y-%m-%d}.csv"
+    assert answer.headers["content-disposition"] == f'attachment; filename="{name}"'
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert answer.text.count("\r\n") == 2
     (anna,) = rows(answer.text)
