@@ -110,13 +110,13 @@ def test_the_file_has_everything_that_is_known(world: TestClient) -> None:
 
 def test_no_cell_is_a_formula(signed_in: TestClient, work: Callable[[], None]) -> None:
     hostile = ['=cmd|"/c"!a1@example.com', "+1+1@example.com", "-2@example.com", '"quo,ted"@example.com']
-    sent = [event(customer_email=email, properties={"plan": "@SUM(A1:A9)\n,x"}) for email in hostile]
+    sent = [event(customer_email=email, properties={"plan": "@SUM(A1:A9),x"}) for email in hostile]
     assert signed_in.post("/api/v1/track", json={"events": sent}).status_code == 200
     work()
     found = rows(signed_in.get("/customers.csv?sort=email").text)
     expected = {email if email[0] == '"' else f"'{email}" for email in hostile}
     assert {row["email"] for row in found} == expected
-    assert {row["plan"] for row in found} == {"'@SUM(A1:A9)\n,x"}
+    assert {row["plan"] for row in found} == {"'@SUM(A1:A9),x"}
 
 
 @pytest.mark.parametrize("cell", ["=1", "+1", "-1", "@x", "\t=1", "\r=1"])
