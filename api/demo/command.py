@@ -178,7 +178,7 @@ def _told(url: str, people: int, count: int, company: Company, *, already: bool)
     return f"""{people:,} customers and {count:,} events of a simulated company since {since}{again}
 
   Look at    {url}/
-  Learn      windback train    (else it learns by itself within minutes, and then every night)
+  Learn      windback train    (else it learns by itself within ten minutes, and then by night)
   Remove     windback demo --remove    (all addresses at {DOMAIN})"""
 
 

@@ -61,7 +61,7 @@ class Life:
         return sorted(self._today, key=lambda moment: moment.at)
 
     def _add(self, second: float, event: str, **properties: Any) -> None:
-        self._today.append(Moment(self._begins + int(second), event, properties))
+        self._today.append(Moment(self._begins + min(int(second), DAY - 1), event, properties))
 
     def _chance(self, probability: float) -> bool:
         return self._rng.random() < probability

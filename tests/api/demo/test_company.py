@@ -54,6 +54,8 @@ def test_there_are_as_many_customers_as_were_asked_for_all_with_events(now: floa
     assert set(RECOGNISED) < {moment.event for moment in every}
     assert now - 0.5 * DAY < company.begins + max(moment.at for moment in every) <= now
     assert min(moment.at for moment in every) >= 0
+    for person in people:
+        assert person.moments == sorted(person.moments, key=lambda moment: moment.at)
 
 
 def test_the_same_seed_gives_the_same_company_and_another_one_another() -> None:
