@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from workers import counters, tickets, volume
+from workers import counters, logs, tickets, volume
 from workers.batches import Batch, Batches
 from workers.buffer import Became, Reader
 from workers.lanes import LIVE, Lane
@@ -28,7 +28,8 @@ def drain(process: Process, lane: Lane) -> Outcome:
     until = time.monotonic() + BUDGET_SECONDS
     total, more = Outcome(), False
     while batch := batches.next(LINGER_SECONDS):
-        outcome = _ingest(process, lane, reader, batches, batch)
+        with logs.about(**_ids(lane, batch)):
+            outcome = _ingest(process, lane, reader, batches, batch)
         if outcome is None:
             more = True
             break
@@ -39,6 +40,12 @@ def drain(process: Process, lane: Lane) -> Outcome:
     if more:
         tickets.ask(process.redis, lane.queue)  # the next ticket goes on
     return total
+
+
+def _ids(lane: Lane, batch: Batch) -> dict[str, object]:
+    """What log records name a batch by."""
+    first, last = (batch.waiting[end].id.decode() for end in (0, -1))
+    return {"lane": lane.name, "first_entry": first, "last_entry": last}
 
 
 def _ingest(process: Process, lane: Lane, reader: Reader, batches: Batches, batch: Batch) -> Outcome | None:
@@ -86,8 +93,7 @@ def _outcome(became: Mapping[bytes, Became]) -> Outcome:
 
 
 def _hand_on(process: Process, lane: Lane, batch: Batch, outcome: Outcome) -> None:
-    ids = {"first_entry": batch.waiting[0].id.decode(), "last_entry": batch.waiting[-1].id.decode()}
-    log.info("ingested", extra={"lane": lane.name, "entries": len(batch.entries), **ids, **outcome._asdict()})
+    log.info("ingested", extra={"entries": len(batch.entries), **outcome._asdict()})
     if batch.events >= process.settings.batch_events // 2:
         tickets.ask(process.redis, lane.queue)  # a full batch: more hands are welcome
     if outcome.stored:

@@ -3,6 +3,8 @@
 import logging
 import re
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 from pythonjsonlogger.core import RESERVED_ATTRS
@@ -15,6 +17,7 @@ STANDARD = [*RESERVED_ATTRS, "color_message"]  # the last one is uvicorn's
 PRIVATE = re.compile(r"[^\s@\"'(<=,;/]+@[^\s@\"')>,;/]+|\b[sp]k_live_\w+")
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)  # of the request that is being answered
+_about: ContextVar[Mapping[str, object] | None] = ContextVar("about", default=None)
 
 
 class TextFormatter(logging.Formatter):
@@ -33,10 +36,21 @@ class JsonLines(JsonFormatter):
         return PRIVATE.sub("…", super().format(record))
 
 
+@contextmanager
+def about(**ids: object) -> Iterator[None]:
+    """Every record of the block carries these."""
+    token = _about.set(ids)
+    try:
+        yield
+    finally:
+        _about.reset(token)
+
+
 def identified(record: logging.LogRecord) -> bool:
-    """A filter that lets everything pass, and names the request."""
+    """A filter that lets everything pass, and names the request, or what else it is about."""
     if id_ := request_id.get():
         record.request_id = id_
+    vars(record).update(_about.get() or {})
     return True
 
 

@@ -143,7 +143,7 @@ def bury(connection: Connection, dead: Sequence[DeadLetter]) -> None:
     with connection.cursor() as cursor:
         cursor.executemany(sql("bury"), [letter._asdict() for letter in dead])
     for letter in dead:
-        told = {"dead_letter_id": letter.dead_letter_id, "lane": letter.lane, "account_id": letter.account_id}
+        told = {"dead_letter_id": letter.dead_letter_id, "account_id": letter.account_id}
         log.error("dead letter", extra={**told, "reason": letter.reason, "fingerprint": letter.fingerprint})
 
 

@@ -2,12 +2,18 @@ import json
 import logging
 from collections.abc import Iterator
 from contextvars import copy_context
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
+from redis import Redis
 
-from workers import logs
+from tests.workers.events import event, push_events
+from workers import ingest, logs
+from workers.ingest import drain
+from workers.lanes import LIVE
+from workers.process import Process
 from workers.settings import Settings
+from workers.store import Connection
 
 
 @pytest.fixture(autouse=True)
@@ -65,3 +71,29 @@ def test_a_record_names_the_request_that_it_belongs_to(capsys: pytest.CaptureFix
     log.info("outside")
     within, outside = map(json.loads, capsys.readouterr().err.splitlines())
     assert (within["request_id"], "request_id" in outside) == ("abc", False)
+
+
+def test_all_records_of_a_batch_name_its_entries(
+    process: Process,
+    connection: Connection,
+    redis: Redis,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also those of a dead letter and of an outage: who reads them finds what they were about."""
+    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
+    logs.configure(Settings())
+    connection.execute("ALTER TABLE events ADD CONSTRAINT no_poison CHECK (event <> 'poison')")
+    push_events(redis, event(event="poison"))
+    push_events(redis, event())
+    entries: Any = redis.xrange(LIVE.stream)
+    first, last = (id_.decode() for id_, _ in entries)
+    connection.execute("SELECT pg_terminate_backend(%s)", [process.connection().info.backend_pid])
+    drain(process, LIVE)
+    said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    told = {
+        one["message"].partition(":")[0]
+        for one in said
+        if (one.get("first_entry"), one.get("last_entry")) == (first, last)
+    }
+    assert told == {"Postgres can't do it now", "a batch is stored in parts", "dead letter", "ingested"}
