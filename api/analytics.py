@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from api.customers import Count, Time, account_of, answer, fetch
 from api.intervals import bounds, floor, following, interval_of, within
+from api.validators import has, not_modified, tag_of_totals
 from scoring.events import RECOGNISED
 from scoring.history import EVENT
 from scoring.meaning import Meaning
@@ -62,7 +63,10 @@ async def count_events(request: Request) -> Response:
     since, until = bounds(request)
     first = floor(within(since), whole) if since else None
     end = following(floor(within(until), whole), whole) if until else None
-    return answer(CountedEvents(await read_events(request, account_id, first, end)))
+    tag = await tag_of_totals(request, account_id)
+    if has(request, tag):
+        return not_modified(tag)
+    return answer(CountedEvents(await read_events(request, account_id, first, end)), {"ETag": tag})
 
 
 async def read_events(

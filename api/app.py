@@ -20,6 +20,7 @@ from api.errors import Refused, on_error, on_http_exception, on_refused
 from api.headers import SecurityHeaders
 from api.requestid import identified
 from api.track import Track
+from api.validators import validated
 from workers import counters
 from workers.settings import Settings
 from workers.store import CONNECT, OPTIONS
@@ -51,15 +52,15 @@ def create_app(settings: Settings) -> Starlette:
         track,
         routes=[
             Route(TRACK, track),
-            Route("/api/v1/customers", customers.list_customers, methods=["GET"]),
-            Route("/api/v1/customers/{email:path}/events", customer.list_events, methods=["GET"]),
-            Route("/api/v1/customers/{email:path}/risk", customer.list_risk, methods=["GET"]),
-            Route("/api/v1/customers/{email:path}", erasing.show_or_erase, methods=["GET", "DELETE"]),
-            Route("/api/v1/analytics/events", analytics.count_events, methods=["GET"]),
-            Route("/api/v1/analytics/events/{name:path}", series.show_event, methods=["GET"]),
-            Route("/api/v1/analytics/risk", levels.show_levels, methods=["GET"]),
-            Route("/api/v1/model", model.show_model, methods=["GET"]),
-            Route("/api/v1/warnings", warnings.list_warnings, methods=["GET"]),
+            Route("/api/v1/customers", validated(customers.list_customers), methods=["GET"]),
+            Route("/api/v1/customers/{email:path}/events", validated(customer.list_events), methods=["GET"]),
+            Route("/api/v1/customers/{email:path}/risk", validated(customer.list_risk), methods=["GET"]),
+            Route("/api/v1/customers/{email:path}", validated(erasing.show_or_erase), methods=["GET", "DELETE"]),
+            Route("/api/v1/analytics/events", validated(analytics.count_events), methods=["GET"]),
+            Route("/api/v1/analytics/events/{name:path}", validated(series.show_event), methods=["GET"]),
+            Route("/api/v1/analytics/risk", validated(levels.show_levels), methods=["GET"]),
+            Route("/api/v1/model", validated(model.show_model), methods=["GET"]),
+            Route("/api/v1/warnings", validated(warnings.list_warnings), methods=["GET"]),
             Route("/healthz", operate.healthz, methods=["GET"]),
             Route("/readyz", operate.readyz, methods=["GET"]),
             Route("/metrics", metrics.metrics, methods=["GET"]),

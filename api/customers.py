@@ -1,6 +1,7 @@
 """Reading customers: the list; and what all reading routes share."""
 
 import logging
+from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, LiteralString, NamedTuple
@@ -173,6 +174,6 @@ def _like_prefix(prefix: str | None) -> str | None:
     return escaped.replace("\0", "") + "%"
 
 
-def answer(value: Any) -> Response:
+def answer(value: Any, headers: Mapping[str, str] | None = None) -> Response:
     """200, with this as JSON."""
-    return Response(msgspec.json.encode(value), HTTPStatus.OK, media_type="application/json")
+    return Response(msgspec.json.encode(value), HTTPStatus.OK, headers, media_type="application/json")

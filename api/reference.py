@@ -11,7 +11,8 @@ DESCRIPTION = (
     "Events in by one call, a churn risk for every customer out. A secret key (`sk_live_…`) does everything in its "
     "account; a publishable one (`pk_live_…`, for browsers) may only track. Every error, at every address, looks like "
     '`{"status": "error", "code": …, "message": …}`: `code` is stable, `message` is for people. Times are RFC 3339 in '
-    "UTC; facts that are not known are `null`."
+    "UTC; facts that are not known are `null`. What is read carries an `ETag`; sent back as `If-None-Match`, it is "
+    "answered by 304 while nothing has changed."
 )
 TAGS = {
     "Events": "Tell Windback what your customers do, and see what it could not use.",

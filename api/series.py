@@ -12,6 +12,7 @@ from starlette.responses import Response
 from api.customers import Count, Time, account_of, answer, fetch
 from api.errors import Refused
 from api.intervals import Range, range_of
+from api.validators import has, not_modified, tag_of_totals
 from workers.store import sql
 
 SCALARS = ("string", "number", "boolean")
@@ -50,7 +51,11 @@ class Series(Struct):
 async def show_event(request: Request) -> Response:
     """`GET /api/v1/analytics/events/{name}`: an event over time."""
     account_id = await account_of(request)
-    return answer(await read_event(request, account_id, request.path_params["name"], range_of(request)))
+    asked = range_of(request)
+    tag = await tag_of_totals(request, account_id)
+    if has(request, tag):
+        return not_modified(tag)
+    return answer(await read_event(request, account_id, request.path_params["name"], asked), {"ETag": tag})
 
 
 async def read_event(request: Request, account_id: int, event: str, asked: Range) -> Series:

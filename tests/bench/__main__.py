@@ -5,11 +5,17 @@ from pathlib import Path
 
 import click
 
-from tests.bench import door, ingest, lanes, rescore
+from tests.bench import door, ingest, lanes, reading, rescore
 from tests.bench.measure import facts, table
 from tests.bench.world import world
 
-BENCHMARKS = {"door": door.run, "ingest": ingest.run, "lanes": lanes.run, "rescore": rescore.run}
+BENCHMARKS = {
+    "door": door.run,
+    "ingest": ingest.run,
+    "lanes": lanes.run,
+    "rescore": rescore.run,
+    "reading": reading.run,
+}
 
 
 @click.command()

@@ -60,7 +60,7 @@ class Door:
     def __init__(self, world: World, redis: Redis, connection: Connection) -> None:
         self.redis, self.connection = redis, connection
         self.key = keys.create(connection, redis, "default").secret
-        self.ours, self.others = _free_port(), _free_port()
+        self.ours, self.others = free_port(), free_port()
 
     def empty(self) -> None:
         """Empty Redis, except for the keys."""
@@ -184,17 +184,17 @@ def _door(world: World) -> Iterator[Door]:
             )
             stack.callback(child.wait)
             stack.callback(child.terminate)
-            if not poll(lambda port=port: _answers(port), START_SECONDS):  # type: ignore[misc]
+            if not poll(lambda port=port: answers(port), START_SECONDS):  # type: ignore[misc]
                 raise click.ClickException(f"A service does not start: {Path(log.name).read_text()}")
         yield door
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,14 +1,19 @@
 """Events a second through one ingest worker, against a bare COPY of the same events into the same table."""
 
-from collections.abc import Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
+import click
 from redis import Redis
 
+from api.embedded import poll
 from tests.bench import stream
 from tests.bench.measure import Line, interleaved, per_second
-from tests.bench.world import World
-from workers import ingest
+from tests.bench.world import EMPTY, World
+from workers import ingest, tally
 from workers.buffer import ENTRY_EVENTS
 from workers.lanes import LIVE
 from workers.store import Connection, connect
@@ -19,7 +24,9 @@ COPY_EVENTS = 5_000
 STORED_CUSTOMERS = 50_000
 STORED_EACH = 100
 FULL = "bench_full"
+START_SECONDS = 20.0
 
+Beside = Callable[[World, str], AbstractContextManager[None]]
 Stored = tuple[str, str, int, str, str | None, str]  # a row of the table events
 
 
@@ -27,9 +34,8 @@ def run(world: World) -> list[Line]:
     """Ours and the bare COPY; if it may take long, ours beside millions of events as well."""
     ingest.LINGER_SECONDS = 0.001  # waiting for more is no work
     entries = _entries(stream.events(EVENTS))
-    if world.long:
-        return [*_against_copy(world, entries), _when_full(world, entries)]
-    return _against_copy(world, entries)
+    lines = [*_against_copy(world, entries), _beside_totals(world, entries)]
+    return [*lines, _when_full(world, entries)] if world.long else lines
 
 
 def _against_copy(world: World, entries: Sequence[bytes]) -> list[Line]:
@@ -37,6 +43,26 @@ def _against_copy(world: World, entries: Sequence[bytes]) -> list[Line]:
     runs = {"ours": partial(_ours, world, entries), "copy": partial(_copy, world, rows)}
     found = interleaved(runs, world.rounds)
     return [Line("ingest, and a bare COPY", found["ours"][0], "events/s", found["copy"][0], "≥ 0.25, goal 0.35")]
+
+
+def _beside_totals(world: World, entries: Sequence[bytes]) -> Line:
+    runs = {"with": partial(_ours, world, entries, beside=_totals), "without": partial(_ours, world, entries)}
+    found = interleaved(runs, world.rounds)
+    return Line("ingest, with totals kept and without", found["with"][0], "events/s", found["without"][0], "≥ 0.95")
+
+
+@contextmanager
+def _totals(world: World, url: str) -> Iterator[None]:
+    """Another process that keeps the totals."""
+    child = subprocess.Popen([sys.executable, "-m", "tests.bench.totals", url, world.servers.redis_url])
+    try:
+        with connect(url) as connection:
+            if not poll(lambda: tally.last_of(connection) is not None, START_SECONDS):
+                raise click.ClickException("nobody keeps totals")
+        yield
+    finally:
+        child.terminate()
+        child.wait()
 
 
 def _when_full(world: World, entries: Sequence[bytes]) -> Line:
@@ -49,8 +75,10 @@ def _when_full(world: World, entries: Sequence[bytes]) -> Line:
     return Line(title, found["full"][0], "events/s", found["empty"][0], "goal 0.8")
 
 
-def _ours(world: World, entries: Sequence[bytes], template: str | None = None) -> list[float]:
-    with world.database(template) if template else world.database() as url, world.process(url) as process:
+def _ours(
+    world: World, entries: Sequence[bytes], template: str = EMPTY, beside: Beside = lambda world, url: nullcontext()
+) -> list[float]:
+    with world.database(template) as url, world.process(url) as process, beside(world, url):
         _push(process.redis, entries)
         process.connection()
 

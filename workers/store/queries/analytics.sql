@@ -95,3 +95,9 @@ SELECT day::timestamptz AS at, coalesce(low, 0)::bigint AS low, coalesce(medium,
 FROM added
 WHERE day >= (%(since)s AT TIME ZONE 'UTC')::date
 ORDER BY day
+
+-- What changes whenever the totals, the model or what is known of events may have.
+-- name: version_of_totals
+SELECT (SELECT (snapshot::text, at)::text FROM tallied) AS tallied,
+       (SELECT version FROM models WHERE account_id = %(account_id)s AND in_use) AS version,
+       (SELECT max(trained_at) FROM trainings WHERE account_id = %(account_id)s) AS trained_at
