@@ -7,6 +7,8 @@ Three kinds keep the risk from falling in silence, whatever the size of the weig
 - all others stand still: their clock stops at the last engagement, so that a complaint counts in full until the
   customer has been back for a while.
 
+A fourth kind, the negative ones, carry weights of at least 0, so that no bad signal ever lowers a risk.
+
 Counts enter as log2(1 + min(count, 3)): the first says most.
 """
 
@@ -31,6 +33,9 @@ FADING: Final = frozenset(
 )
 RISING: Final = frozenset({"silence", "ticket_waiting", "recency"})
 MOVING: Final = FADING | RISING
+COMPLAINTS: Final = frozenset({"support_ticket_opened", "detractor", "refund_requested"})
+NEGATIVE: Final = COMPLAINTS | {"invoice_overdue", "invoices_missed", "subscription_downgraded", "churned"}
+"""What no model may count in a customer's favour."""
 
 
 _SIGNALS: Final = {

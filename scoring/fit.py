@@ -105,7 +105,7 @@ def _sd(name: str, spread: float) -> float:
 
 
 def _sign(name: str) -> int:
-    if name in features.RISING or name in ("activity", "churned"):
+    if name in features.RISING or name in features.NEGATIVE or name == "activity":
         return 1
     return -1 if name in features.FADING else 0
 

@@ -1,4 +1,6 @@
+from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -138,6 +140,26 @@ def test_a_fitted_model_scores_like_the_formula_does(additive: bool) -> None:
     assert 1 / (1 + np.exp(-total)) == pytest.approx(scores.probability)
     nobody = score(rollup.where(np.zeros(len(rollup.n), dtype=bool)), now, model=model).probability
     assert nobody == pytest.approx(whole.lapsed.mean())
+
+
+@pytest.mark.parametrize("additive", [False, True])
+@pytest.mark.parametrize("event", ["invoice_overdue", "support_ticket_opened", "subscription_downgraded"])
+def test_no_fitted_model_counts_a_complaint_in_a_customers_favour(event: str, additive: bool) -> None:
+    """Not even where those who complain stay: one more never lowers a risk."""
+    made = simulate(Kind(complaints={event: (0.02, 0.1)}), customers=800)
+    who, at, lapsed, _ = made.snapshots()
+    taken = sample(made.rollup, who, at, lapsed.astype(np.int8), columns_of(made.rollup), 30)
+    model, now = _map(taken, PRIOR, "two", additive), (START + 150) * DAY
+    before = made.rollup.until(now)
+    code = before.names.index(event)
+    more = Rollup.from_rows(800, [(k, START + 149, event, "", 1, 0.0, now - 60.0, None) for k in range(800)])
+    both: dict[str, Any] = {
+        name: np.append(getattr(before, name), np.full(800, code) if name == "event" else getattr(more, name))
+        for name in ("customer", "day", "event", "detail", "n", "value", "last_at", "plan")
+    }
+    known = ~np.isnan(history_of(before, now).last_active)
+    risks = [score(days, now, model=model).probability[known] for days in (before, replace(before, **both))]
+    assert (risks[1] >= risks[0] - 1e-12).all()
 
 
 def test_serving_says_what_training_said() -> None:
