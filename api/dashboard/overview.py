@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from markupsafe import Markup
@@ -12,7 +13,7 @@ from api.customers import Wanted, fetch, list_query
 from api.dashboard.charts import Series, legend, stacked
 from api.dashboard.health import checks, worst
 from api.dashboard.honesty import honesty
-from api.dashboard.levels import GROUPS, count_groups
+from api.dashboard.levels import GROUPS
 from api.dashboard.meanings import STRATEGIES
 from api.dashboard.page import address, page, render
 from api.dashboard.session import Session
@@ -22,36 +23,38 @@ from workers.store import sql
 
 URGENT = 8  # customers
 RISEN = 5
-AMONG = 1000  # the riskiest
+AMONG = 500  # the riskiest
 LEAST = 0.05  # that a risk has to rise to be worth a line
 TILES = ("critical", "high", "medium", "low", "lapsed")
 CHARTED = ("critical", "high", "medium")
 WEEK = 7
+NOBODY = Day(at=datetime.min.replace(tzinfo=UTC), low=0, medium=0, high=0, critical=0, lapsed=0)
 
 
 @page
 async def overview(request: Request, session: Session) -> Response:
     """`GET /`."""
     account_id = session.account_id
-    counts = await count_groups(request, account_id)
-    found = await checks(request, account_id)
-    context: dict[str, Any] = {"counts": counts, "checks": found, "worst": worst(found), "address": address(request)}
-    if not counts["all"]:
-        return render(request, "welcome.html", session, **context)
-    urgent, risen, days, model = await asyncio.gather(
+    found, known, urgent, risen, days, model = await asyncio.gather(
+        checks(request, account_id),
+        fetch(request, sql("any_customer"), {"account_id": account_id}),
         fetch(request, *list_query(account_id, Wanted(state="here"), limit=URGENT)),
         fetch(request, sql("risen"), {"account_id": account_id, "among": AMONG, "least": LEAST, "limit": RISEN}),
         read_levels(request, account_id),
         read_model(request, account_id),
     )
+    context: dict[str, Any] = {"checks": found, "worst": worst(found)}
+    if not known:
+        return render(request, "welcome.html", session, **context, address=address(request))
     return render(
         request,
         "overview.html",
         session,
         **context,
+        counts=days[-1] if days else NOBODY,
         urgent=[row for row in urgent if row["level"] not in (None, "low")],
         risen=risen,
-        tiles=_tiles(counts, days),
+        tiles=_tiles(days),
         groups=GROUPS,
         chart=_chart(days),
         strategies=STRATEGIES,
@@ -60,10 +63,13 @@ async def overview(request: Request, session: Session) -> Response:
     )
 
 
-def _tiles(counts: Mapping[str, int], days: Sequence[Day]) -> list[tuple[str, int, int | None]]:
+def _tiles(days: Sequence[Day]) -> list[tuple[str, int, int | None]]:
     """For each level: its name, how many are there now, and how many more than a week ago, where that is known."""
+    now = days[-1] if days else NOBODY
     before = days[-1 - WEEK] if len(days) > WEEK else None
-    return [(name, counts[name], counts[name] - getattr(before, name) if before else None) for name in TILES]
+    return [
+        (name, getattr(now, name), getattr(now, name) - getattr(before, name) if before else None) for name in TILES
+    ]
 
 
 def _chart(days: Sequence[Day]) -> Mapping[str, Markup] | None:

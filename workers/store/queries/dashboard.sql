@@ -5,6 +5,9 @@ SELECT level, state, count(*) AS customers
 FROM customers WHERE account_id = %(account_id)s
 GROUP BY level, state
 
+-- name: any_customer
+SELECT 1 FROM customers WHERE account_id = %(account_id)s LIMIT 1
+
 -- name: account_keys
 SELECT key_id, hint, publishable, rate_limit, created_at, revoked_at
 FROM api_keys WHERE account_id = %(account_id)s
