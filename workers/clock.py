@@ -115,10 +115,15 @@ def _tick(process: Process, last: dict[str, float], now: float) -> None:
             continue
         try:
             duty.run(process)
-            last[duty.name] = now
             process.pulse.progress()
         except psycopg.Error as error:  # the next tick tries again
             log.warning("%s: Postgres can't do it now: %s", duty.name, str(error).partition("\n")[0])
             process.disconnect()
             if error.sqlstate is None:  # there is no connection
                 break  # the others would wait for it as well, longer than the lease lasts
+            continue
+        except RedisError:
+            raise
+        except Exception:  # a fault of ours in one duty is not to stop the others
+            log.exception("%s failed", duty.name)
+        last[duty.name] = now

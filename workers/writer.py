@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 WRITE_SECONDS = 0.8  # with what surrounds it, an answer comes within a second
 GROUP_REQUESTS = 1_000
 GROUP_BYTES = 8 << 20
+TOLD_BATCHES = 10  # in a log record, of those that were not written
 
 
 class BufferUnavailable(Exception):
@@ -133,7 +134,7 @@ class Writer:
             task.add_done_callback(self._tickets.discard)
 
     def _fail(self, parcels: list[Parcel], kind: type[Exception], reason: str) -> None:
-        batches = [parcel.batch_id.hex() for parcel in parcels]
+        batches = [parcel.batch_id.hex() for parcel in parcels[:TOLD_BATCHES]]
         waiting = [one for parcel in parcels for one in parcel.waiting] + self._waiting
         told = {"lane": self._lane.name, "batch_id": batches, "requests": len(waiting)}
         log.warning("the buffer did not take a write: %s", reason, extra=told)

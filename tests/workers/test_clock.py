@@ -1,11 +1,14 @@
 import threading
+from collections import defaultdict
 
+import msgspec
 import pytest
 from redis import Redis
 
 from tests.waiting import wait_until
 from tests.workers.events import event, push_events
 from workers import clock, ingest, tickets
+from workers.clock import Duty
 from workers.ingest import drain
 from workers.keys import MIRROR
 from workers.lanes import HISTORY, LIVE
@@ -54,6 +57,44 @@ def test_a_due_customer_gets_a_ticket(
     clock.call_score(process)
     clock.call_score(process)
     assert tickets.waiting(redis, "score") == 1
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the duties that the clock tries, one of which always fails."""
+    names: list[str] = []
+
+    def told(duty: Duty) -> Duty:
+        def run(process: Process) -> object:
+            names.append(duty.name)
+            return duty.run(process)
+
+        return duty._replace(run=run)
+
+    monkeypatch.setattr(clock, "DUTIES", [told(duty) for duty in (*clock.DUTIES[:2], FAULTY, *clock.DUTIES[2:])])
+    return names
+
+
+FAULTY = Duty("fail", 5, lambda process: 1 / 0)
+
+
+def a_tick(process: Process) -> None:
+    clock._tick(process, defaultdict(lambda: float("-inf")), 0.0)
+
+
+def test_a_tick_waits_for_an_absent_postgres_once(process: Process, redis: Redis, tried: list[str]) -> None:
+    """Connecting may take as long as a time limit; what needs Redis alone is done before."""
+    push_events(redis, event())
+    process.settings = msgspec.structs.replace(process.settings, database_url="postgresql://127.0.0.1:1/x")
+    a_tick(process)
+    assert tried == ["call ingest", "call score"]
+    assert tickets.waiting(redis, LIVE.queue) == 1
+
+
+def test_a_duty_with_a_fault_stops_no_other(process: Process, redis: Redis, tried: list[str]) -> None:
+    a_tick(process)
+    assert set(tried) == {"fail", *(duty.name for duty in clock.DUTIES)}
+    assert redis.exists(MIRROR)
 
 
 def test_a_running_clock_does_its_duties_until_it_is_stopped(process: Process, redis: Redis) -> None:

@@ -228,6 +228,20 @@ def test_pruning_waits_for_who_stores_old_events_and_for_nobody_else(
     assert ages(connection, "events", "occurred_at") == [0, 0]
 
 
+def test_who_stores_old_events_for_long_is_not_waited_for(
+    process: Process, connection: Connection, database_url: str
+) -> None:
+    """Neither by the clock, nor by those who would queue up behind it; the next tick goes on."""
+    ingested(process, event(timestamp=ago(31)))
+    with connect(database_url) as storing, storing.transaction():
+        storing.execute(sql("join_pruning"))
+        for _ in range(3):
+            retention.prune(process)
+        assert not process.redis.exists(retention.RESTING)
+    a_pass(process)
+    assert count(connection, "events") == 0
+
+
 def _somebody_waits(connection: Connection) -> bool:
     row = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'").fetchone()
     return bool(row and row[0])

@@ -11,6 +11,10 @@ SELECT pg_advisory_xact_lock_shared(hashtextextended('windback pruning', 0))
 -- name: halt_storing_old
 SELECT pg_advisory_xact_lock(hashtextextended('windback pruning', 0))
 
+-- Nobody is to queue up for long behind one who waits for the lock.
+-- name: wait_shortly
+SET LOCAL lock_timeout = '200ms'
+
 -- name: any_old_events
 SELECT EXISTS (
     SELECT FROM unnest(%(customer_ids)s::uuid[]) AS given (customer_id)
