@@ -9,8 +9,8 @@ from api import customer, paging
 from api.customers import fetch
 from api.dashboard import forms
 from api.dashboard.charts import bar
-from api.dashboard.history import SPAN, SPANS, risk_chart
-from api.dashboard.meanings import FACTS, STATES, STRATEGIES
+from api.dashboard.history import risk_chart
+from api.dashboard.meanings import FACTS, SPANS, STATES, STRATEGIES
 from api.dashboard.page import page, redirect, render
 from api.dashboard.session import Session
 from api.dashboard.shares import shares
@@ -21,6 +21,7 @@ from scoring.advice import Advice
 from workers.store import sql
 from workers.wire import normal_email
 
+SPAN = "90"  # days of the chart, unless told otherwise
 EVENTS = 30  # of the timeline on a page
 NAMES = 12  # of events that are counted before the fold
 MOST_NAMES = 60

@@ -12,6 +12,7 @@ from api import paging
 from api.analytics import CountedEvent, read_events
 from api.customers import fetch
 from api.dashboard.charts import Series, bar, spark, stacked
+from api.dashboard.meanings import RECOGNISED_WORDS, SPANS
 from api.dashboard.mending import troubles
 from api.dashboard.page import page, render
 from api.dashboard.session import Session
@@ -24,8 +25,7 @@ from workers.store import sql
 DAYS = 30
 NAMES = 50  # on a page
 KINDS = {"": "All", "recognised": "Recognised", "custom": "Your own"}
-SPANS = {"30": "30 days", "90": "90 days", "365": "A year"}
-LONGEST_VALUE = 100  # characters
+LONGEST_VALUE = 200  # characters
 
 
 class Named(NamedTuple):
@@ -85,6 +85,7 @@ async def show_event(request: Request, session: Session) -> Response:
         chart=_columns(name, found.series),
         series=found.series[::-1],
         total=sum(point.count for point in found.series),
+        recognised=RECOGNISED_WORDS,
         properties=[(one.name, _values(one)) for one in found.properties],
         bar=bar,
         span=span,

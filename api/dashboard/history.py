@@ -16,8 +16,6 @@ from api.dashboard.meanings import MOVES, move_of
 from scoring.levels import Levels
 from workers.store import sql
 
-SPANS = {"30": "30 days", "90": "90 days", "365": "A year"}
-SPAN = "90"
 SHORTEST = timedelta(days=7)
 
 

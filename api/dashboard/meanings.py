@@ -2,6 +2,8 @@
 
 from typing import Final, NamedTuple
 
+SPANS: Final = {"30": "30 days", "90": "90 days", "365": "A year"}
+
 STRATEGIES: Final = {
     "payment_recovery": "Recover the payment",
     "refund_rescue": "Answer the refund request",
@@ -28,6 +30,23 @@ STATES: Final = {
     "new": "New: nothing but the first events yet, no login and no feature used",
     "active": "Active: seen within the usual rhythm",
     "lapsed": "Lapsed: silent for over 14 days, and over twice as long as usual",
+}
+
+
+RECOGNISED_WORDS: Final = {
+    "login": "Engagement: the days with a login tell the rhythm, and days without one raise the risk.",
+    "feature_used": "Engagement, like a login. Its `feature` tells the favourite, its `duration_seconds` how long.",
+    "subscription_renewed": "Lowers the risk; half of that is left after 30 days.",
+    "subscription_upgraded": "Lowers the risk; half of that is left after 90 days.",
+    "subscription_downgraded": "Raises the risk, for as long as the customer stays away and for months of activity.",
+    "support_ticket_opened": "Raises the risk while the ticket is open, and more once it has been for over 7 days.",
+    "support_ticket_resolved": "Clears an open ticket, and lowers the risk a little.",
+    "nps_response": "Counts by its `score`: 0 to 6 raises the risk, 9 and 10 lower it. Without one it says nothing.",
+    "invoice_paid": "Clears an overdue invoice, and lowers the risk a little.",
+    "invoice_overdue": "Raises the risk until `invoice_paid` comes.",
+    "refund_requested": "Raises the risk, for as long as the customer stays away and for weeks of activity.",
+    "trial_started": "Says nothing by itself: the first event tells how long somebody has been a customer.",
+    "trial_ended": "Says nothing by itself. Without a payment, renewal or upgrade in 14 days, the customer counts as gone.",
 }
 
 

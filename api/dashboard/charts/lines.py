@@ -12,7 +12,7 @@ from api.dashboard.charts.markup import FOOT, TOP, WIDE, across, drawing, hover,
 from api.dashboard.charts.scales import compact, day_name, day_ticks, share_of
 
 MARKS = 18  # pixels of the row of marks
-SLOTS = 120  # of the time shown; each keeps its least and its greatest point
+SLOTS = 120  # of the time shown; each keeps at most three points
 
 
 class Point(NamedTuple):
@@ -89,7 +89,7 @@ def line(
 
 
 def _thinned(points: Sequence[Point], frame: Frame) -> Iterator[Point]:
-    """At most two points a slot: the outline stays the same."""
+    """Of each slot the lowest, the highest and the last point: the outline stays the same."""
     for _, slot in groupby(points, lambda point: int(frame.x(point.at) * SLOTS)):
         some = list(slot)
         kept = {min(some, key=lambda point: point.value), max(some, key=lambda point: point.value), some[-1]}

@@ -1,4 +1,4 @@
-"""Columns by day: one series, or several on top of each other."""
+"""Columns of counts by day: one series, or several on top of each other."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -37,7 +37,7 @@ def stacked(title: str, days: Sequence[date], series: Sequence[Series], height: 
         title,
         _told(days, series),
         height,
-        *_grid(lines[1:], scale, plot),
+        *_grid([value for value in lines[1:] if value.is_integer()], scale, plot),
         stretched(plot, *paths),
         *_grid(lines[:1], scale, plot),
         *_dates(days, height),

@@ -11,6 +11,8 @@ import pytest
 from redis.exceptions import ConnectionError as RedisAway
 from starlette.testclient import TestClient
 
+from api.dashboard.meanings import RECOGNISED_WORDS
+from scoring.events import RECOGNISED
 from scoring.model import PRIOR, Term
 from tests.workers.events import event
 from tests.workers.worlds import account, fill, world
@@ -153,3 +155,7 @@ def test_a_custom_event_in_use_shows_its_weight(some: TestClient, connection: Co
         assert "In use" in page
         assert "weight +0.42" in page
         assert "Raises the risk" in page
+
+
+def test_every_recognised_event_is_explained() -> None:
+    assert list(RECOGNISED_WORDS) == list(RECOGNISED)
