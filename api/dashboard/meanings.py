@@ -46,7 +46,7 @@ RECOGNISED_WORDS: Final = {
     "invoice_overdue": "Raises the risk until `invoice_paid` comes.",
     "refund_requested": "Raises the risk, for as long as the customer stays away and for weeks of activity.",
     "trial_started": "Says nothing by itself: the first event tells how long somebody has been a customer.",
-    "trial_ended": "Says nothing by itself. Without a payment, renewal or upgrade in 14 days, the customer counts as gone.",
+    "trial_ended": "Says nothing by itself. Without a payment, renewal or upgrade in 14 days it counts as leaving.",
 }
 
 
