@@ -28,6 +28,7 @@ POSTGRES_OPTIONS = {
     "shared_buffers": "128MB",
     "max_connections": "100",
     "max_wal_size": "2GB",
+    "autovacuum_naptime": "15s",  # the tables of customers change all the time
     "wal_compression": "on",
     "jit": "off",
     "log_checkpoints": "off",

@@ -1,8 +1,10 @@
 """What is left of an address after its erasure: nothing, anywhere."""
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,6 +24,7 @@ from workers.wire import Entry, encode_entry
 
 JANE = "jane.q.public@forgotten.example"
 AS_SENT = " Jane.Q.Public@Forgotten.Example "
+HEX = re.compile(r"\\\\x((?:[0-9a-f]{2})+)")
 TRACES = ("jane.q.public", "forgotten.example")
 
 
@@ -36,8 +39,15 @@ def everything_in_postgres(connection: Connection) -> Iterator[str]:
         "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"
     )
     for (table,) in tables.fetchall():
-        for row in connection.execute(f"SELECT * FROM {table}"):
-            yield f"{table}: {[one.decode(errors='replace') if isinstance(one, bytes) else one for one in row]}"
+        for (row,) in connection.execute(f"SELECT {table}::text FROM {table}"):
+            hidden = [bytes.fromhex(each).decode(errors="replace") for each in HEX.findall(row)]
+            yield f"{table}: {row} {hidden}"
+
+
+def log_of_postgres(connection: Connection) -> str:
+    """All that Postgres has logged."""
+    (folder,) = connection.execute("SHOW data_directory").fetchone() or ("",)
+    return Path(folder).with_name("postgres.log").read_text()
 
 
 READERS: dict[Any, Callable[[Redis, Any], Any]] = {
@@ -124,6 +134,7 @@ def test_an_erased_address_is_kept_nowhere(
     assert connection.execute("SELECT count(*) FROM erasures").fetchone() == (1,)
     assert acme.get(f"/api/v1/customers/{JANE}").status_code == 404
     ours = [str(vars(one)) for one in caplog.records if one.name.startswith(("api", "workers", "rq", "uvicorn"))]
+    ours += log_of_postgres(connection).splitlines()
     assert not [one for one in ours if any(trace in one.lower() for trace in TRACES)]
 
 
