@@ -77,6 +77,7 @@ DUTIES = (
     Duty("prune landed", 60, landed.prune),
     Duty("call rebuild", 5, rebuild.call),
     Duty("watch tracking", 60, outage_clock.watch),
+    Duty("settle levels", 3600, tally.settle),
     Duty("call nightly", 600, nightly.call),
 )
 

@@ -97,19 +97,25 @@ def last_of(connection: Connection) -> Last | None:
 
 def untallied(connection: Connection, last: Last | None, limit: int) -> int:
     """How many events are new, or all where nothing can be said of them; at most `limit`."""
-    row = connection.execute(sql("count_untallied"), {**_since(last), "limit": limit}).fetchone()
+    with connection.transaction():
+        connection.execute("SET LOCAL enable_seqscan = off")  # few of many, whatever the planner thinks
+        row = connection.execute(sql("count_untallied"), {**_since(last), "limit": limit}).fetchone()
     assert row
     return int(row[0])
 
 
 def tally_few(connection: Connection) -> bool:
-    """Tally what is new, unless that is too much for a moment. Whether it wasn't."""
-    last = last_of(connection)
-    count = untallied(connection, last, MOST_EVENTS)
-    if count == MOST_EVENTS:
-        return False
-    if count or not last or last.ahead:
-        tally(connection)
+    """Tally what is new, unless somebody else does, or it is too much for a moment. Whether it wasn't too much."""
+    with alone(connection) as mine:
+        if not mine:
+            return True
+        last = last_of(connection)
+        count = untallied(connection, last, MOST_EVENTS)
+        if count == MOST_EVENTS:
+            return False
+        if count or not last or last.ahead:
+            with one_moment(connection):
+                catch_up(connection)
     return True
 
 
@@ -159,7 +165,7 @@ def catch_up(connection: Connection) -> None:
         _recount(connection)
         return
     parameters = {**_since(last), "some": RECENT_AT_ONCE, "kept": RECENT}
-    connection.execute("SET LOCAL enable_seqscan = off")  # few of many, whatever the planner thinks
+    connection.execute("SET LOCAL enable_seqscan = off")
     filled = connection.execute(sql("fill_fresh"), parameters).rowcount
     if filled:
         connection.execute("ANALYZE fresh")
@@ -207,6 +213,13 @@ def prune(connection: Connection, events: datetime | None, rollups: datetime | N
             connection.execute(sql("prune_tallied_hours"), {"before": events})
         if rollups:
             connection.execute(sql("prune_tallied_days"), {"before": rollups.date()})
+
+
+def settle(process: Process) -> None:
+    """Make the moves between levels add up to how many customers are at each now: a duty of the clock."""
+    found = process.connection().execute(sql("settle_moves")).rowcount
+    if found:
+        log.warning("levels were counted wrong", extra={"levels": found})
 
 
 def move_risks(connection: Connection, account_id: int, customer_ids: list[str], sign: int) -> None:

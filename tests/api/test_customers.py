@@ -160,6 +160,34 @@ def test_the_timeline_is_paged_newest_first(acme: TestClient, work: Callable[[],
     assert found == list(range(9, 0, -1))
 
 
+@pytest.mark.parametrize("sort", ["email", "-email", "-last_seen"])
+def test_pages_stay_right_while_customers_change(seven: TestClient, work: Callable[[], None], sort: str) -> None:
+    """Others come and go between two pages: whoever stays as they are is there once."""
+    stay = [f"c{n}@example.com" for n in range(7) if n != 3]
+    seen: list[str] = []
+    for number, page in enumerate(pages(seven, sort=sort, limit=2)):
+        seen += [customer["email"] for customer in page]
+        if number == 0:
+            assert seven.delete(f"{CUSTOMERS}/c3@example.com").status_code == 202
+            newcomers = [f"{letter}{number}@example.com" for letter in "az"]
+            track(seven, *[event(customer_email=email, timestamp="2025-11-20") for email in newcomers])
+            work()
+    assert sorted(email for email in seen if email in stay) == stay
+    assert len(seen) == len(set(seen))
+
+
+def test_a_timeline_stays_right_while_events_come(acme: TestClient, work: Callable[[], None]) -> None:
+    """New ones and late ones: those that were there are each there once."""
+    track(acme, *[event(timestamp=f"2025-11-{day:02}", properties={"n": day}) for day in range(1, 10)])
+    work()
+    path = f"{CUSTOMERS}/jane@example.com/events"
+    first = acme.get(path, params={"limit": 4}).json()
+    track(acme, event(timestamp="2025-11-20"), event(timestamp="2025-11-08T12:00:00Z"))
+    work()
+    rest = acme.get(path, params={"limit": 100, "cursor": first["next_cursor"]}).json()
+    assert [one["properties"]["n"] for one in first["events"] + rest["events"]] == list(range(9, 0, -1))
+
+
 def test_how_the_risk_moved_can_be_read(acme: TestClient, work: Callable[[], None]) -> None:
     track(acme, event())
     work()

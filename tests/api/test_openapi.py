@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
+from urllib.request import Request, urlopen
 
 import hypothesis
 import msgspec
@@ -82,6 +84,15 @@ described = schemathesis.openapi.from_dict(DOCUMENT, config=SchemathesisConfig.f
 @hypothesis.settings(suppress_health_check=[*hypothesis.HealthCheck], deadline=None)  # one world serves all inputs
 def test_the_service_is_as_it_is_described(case: Any, url: str, key: NewKey, jane: TestClient) -> None:
     case.call_and_validate(base_url=url, headers={"X-API-Key": key.secret})
+
+
+def test_a_name_in_a_path_is_unescaped_once(url: str, acme: TestClient, work: Callable[[], None]) -> None:
+    for name in ("%2F", "a/../b", "100%", "+"):
+        acme.post("/api/v1/track", json={"event": name, "customer_email": "jane@example.com"})
+        work()
+        address = f"{url}/api/v1/analytics/events/{quote(name, safe='')}"
+        with urlopen(Request(address, headers=dict(acme.headers))) as response:
+            assert json.load(response)["event"] == name
 
 
 def test_the_document_is_valid_openapi() -> None:

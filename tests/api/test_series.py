@@ -74,6 +74,16 @@ def test_times_may_have_an_offset(sent: TestClient, since: str) -> None:
     assert [point[0] for point in found] == ["2025-11-30T23:00:00Z", "2025-12-01T00:00:00Z"]
 
 
+def test_the_hour_that_comes_twice_in_autumn_is_two(sent: TestClient) -> None:
+    """A clock is put back: the same time of day with another offset is an hour later."""
+    track(sent, event(timestamp="2025-10-26T02:30:00+02:00"), event(timestamp="2025-10-26T02:30:00+01:00"))
+    series_of = {"from": "2025-10-26T02:00:00+02:00", "to": "2025-10-26T02:59:59+01:00", "interval": "hour"}
+    assert [point[0] for point in series(sent, "login", **series_of)] == [
+        "2025-10-26T00:00:00Z",
+        "2025-10-26T01:00:00Z",
+    ]
+
+
 @pytest.mark.parametrize(("interval", "count"), [("hour", 48), ("day", 30), ("week", 13), ("month", 12)])
 def test_the_usual_range_ends_now(acme: TestClient, work: Callable[[], None], interval: str, count: int) -> None:
     track(acme, event())

@@ -240,3 +240,14 @@ def test_moves_are_merged(process: Process, connection: Connection, monkeypatch:
     tally.tally(connection)
     assert levels(connection) == before
     assert len(rows(connection, "SELECT * FROM risk_moves")) <= 2
+
+
+def test_levels_that_were_counted_wrong_are_settled(process: Process, connection: Connection) -> None:
+    stored(process, event(), event(customer_email="joe@example.com"))
+    rescore.rescore_due(process)
+    tally.settle(process)
+    assert levels(connection) == levels_said(connection)
+    connection.execute("INSERT INTO risk_moves VALUES (1, current_date, 'high', 3), (1, current_date, 'lapsed', -1)")
+    assert levels(connection) != levels_said(connection)
+    tally.settle(process)
+    assert levels(connection) == levels_said(connection)

@@ -335,3 +335,17 @@ WITH many AS (
 )
 INSERT INTO risk_moves (account_id, day, level, customers)
 SELECT account_id, day, level, sum(customers) FROM gone GROUP BY 1, 2, 3 HAVING sum(customers) <> 0
+
+-- What the moves don't tell right of now, because two wrote of the same customer at once, is moved today.
+-- name: settle_moves
+WITH said AS (
+    SELECT account_id, CASE WHEN state = 'lapsed' THEN state ELSE level END AS level, count(*) AS customers
+    FROM customers WHERE level IS NOT NULL
+    GROUP BY 1, 2
+), told AS (
+    SELECT account_id, level, sum(customers) AS customers FROM risk_moves GROUP BY 1, 2
+)
+INSERT INTO risk_moves (account_id, day, level, customers)
+SELECT account_id, (now() AT TIME ZONE 'UTC')::date, level, coalesce(said.customers, 0) - coalesce(told.customers, 0)
+FROM said FULL JOIN told USING (account_id, level)
+WHERE coalesce(said.customers, 0) <> coalesce(told.customers, 0)
