@@ -1,5 +1,6 @@
 """Properties of events, whatever they hold, in a line: the rest folds out."""
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from api.customer import EventInTimeline
 PAIRS = 5  # shown in the line
 LONGEST_NAME, LONGEST_VALUE = 40, 80  # characters
 LONGEST_WHOLE = 1000
+TURNING = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # marks that turn the direction of text
 
 
 class Shown(NamedTuple):
@@ -34,7 +36,7 @@ def shown(event: EventInTimeline) -> Shown:
     pairs = list(_pairs(properties))
     if len(properties) == len(pairs) and all(_is_plain(name, value) for name, value in properties.items()):
         return Shown(event, pairs, "", 0)
-    whole = msgspec.json.format(bytes(event.properties), indent=2).decode()
+    whole = TURNING.sub(_escaped, msgspec.json.format(bytes(event.properties), indent=2).decode())
     return Shown(event, pairs, whole[:LONGEST_WHOLE], len(whole))
 
 
@@ -47,6 +49,11 @@ def _is_plain(name: str, value: Any) -> bool:
     """Whether the pair shows all of it."""
     nested = isinstance(value, dict | list)
     return not nested and len(name) <= LONGEST_NAME and len(_text(value)) <= LONGEST_VALUE
+
+
+def _escaped(mark: re.Match[str]) -> str:
+    """As JSON may write it, too."""
+    return f"\\u{ord(mark[0]):04x}"
 
 
 def _text(value: Any) -> str:

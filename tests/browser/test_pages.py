@@ -146,6 +146,23 @@ def test_hostile_text_is_shown_as_it_is(service: Door, page: Page) -> None:
         expect(page.locator("h1")).to_have_text(HOSTILE_NAME)
 
 
+def test_what_follows_hostile_text_stays_in_its_place(service: Door, page: Page) -> None:
+    """A direction that the text begins and doesn't end, ends with it all the same: names stand before their values."""
+    with watched(page, service.line.url):
+        page.goto(service.line.url + PATHS["hostile customer"])
+        places = page.locator(".pair").evaluate_all(
+            "all => all.map((one) => [...one.children].map((part) => part.getBoundingClientRect()))"
+        )
+        assert len(places) > 6
+        for name, value in places:
+            assert name["top"] < value["top"] or name["right"] <= value["left"]
+        page.goto(f"{service.line.url}/events")
+        counts = page.locator(".names tbody tr").evaluate_all(
+            "all => all.map((one) => [...one.children].map((cell) => cell.getBoundingClientRect().left))"
+        )
+        assert all(lefts == sorted(lefts) for lefts in counts)
+
+
 def test_a_customer_is_seen_whole(service: Door, page: Page) -> None:
     with watched(page, service.line.url):
         page.goto(service.line.url + JANE)

@@ -113,6 +113,12 @@ def test_long_properties_fold_and_their_size_is_told(signed_in: TestClient, work
     assert re.search(r"The first 1,000 of 30,\d{3} characters", page)
 
 
+def test_marks_that_turn_text_are_seen_among_all_properties(signed_in: TestClient, work: Callable[[], None]) -> None:
+    track(signed_in, event(properties={"deep": {"name": "\u202egpj.exe"}}))
+    work()
+    assert "&#34;\\u202egpj.exe&#34;" in signed_in.get(JANE).text
+
+
 def test_hostile_text_is_text(signed_in: TestClient, work: Callable[[], None]) -> None:
     name = "</script><img src=x onerror=alert(1)>\u202e"
     track(signed_in, event(event=name, customer_email=HOSTILE, properties={name: name, "plan": name}))
