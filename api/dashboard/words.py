@@ -10,6 +10,7 @@
 | `{{ seconds \\| span }}` | 0.4 s, 12 s, 3 min, 5 h, 2 days |
 | `{{ 3 \\| count("customer") }}` | 3 customers |
 | `{{ text \\| said }}` | text of strangers: apart from the direction of what is around it, cut at 200 characters |
+| `{{ email \\| mail }}` | the same for an address, which breaks at its `@` where it has to |
 | `{{ text \\| code }}` | our own text, its `quoted` words as code |
 | `{{ email \\| path }}` | escaped for a path: `href="/customers/{{ email \\| path }}"` |
 | `{{ asset("dashboard.css") }}` | the address of a file of `api/static` |
@@ -93,6 +94,11 @@ def said(text: object, longest: int = LONGEST) -> Markup:
     return Markup('<bdi title="{}">{}…</bdi>').format(whole[: longest * 5], whole[:longest])
 
 
+def mail(email: str) -> Markup:
+    """An address, as `said` says it, which breaks before its `@` rather than anywhere."""
+    return said(email).replace("@", Markup("<wbr>@")) if len(email) <= LONGEST else said(email)
+
+
 def code(text: str) -> Markup:
     """Text whose `quoted` words are code."""
     return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
@@ -108,7 +114,7 @@ def environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
     made = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    filters = (ago, day, number, percent, signed, span, count, said, path, code)
+    filters = (ago, day, number, percent, signed, span, count, said, path, code, mail)
     made.filters.update({one.__name__: one for one in filters})
     made.globals.update(asset=asset, first_event=first_event, link=link, with_query=with_query)
     return made

@@ -42,6 +42,11 @@ def test_text_of_strangers_stays_text_and_stays_short() -> None:
     assert long.endswith("…</bdi>")
 
 
+def test_an_address_breaks_at_its_sign() -> None:
+    assert words.mail("<b>@acme.com") == "<bdi>&lt;b&gt;<wbr>@acme.com</bdi>"
+    assert "<wbr>" not in words.mail(f"{'x' * 300}@acme.com")
+
+
 def test_an_address_is_a_part_of_a_path_whatever_is_in_it() -> None:
     assert words.path("a/b?c#d%@e.fg") == "a%2Fb%3Fc%23d%25@e.fg"
 
