@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import psycopg
+from rq.timeouts import BaseTimeoutException
 
 from workers.process import Process
 
@@ -31,7 +32,8 @@ def is_outage(error: psycopg.Error) -> bool:
 def through_outages(process: Process, work: Callable[[], T]) -> T | None:
     """Do it, again and again while Postgres is away; None when it stayed away for long or the process is to stop.
 
-    What `work` does must be safe to do twice: a connection may be lost after its COMMIT was carried out.
+    What `work` does must be safe to do twice: a connection may be lost after its COMMIT was carried out. Raises
+    BaseTimeoutException when the time of the job is up.
     """
     give_up = time.monotonic() + OUTAGE_SECONDS
     attempt = 0
@@ -39,6 +41,8 @@ def through_outages(process: Process, work: Callable[[], T]) -> T | None:
         try:
             return work()
         except psycopg.Error as error:
+            if ended := _time_is_up(error):
+                raise ended from None
             if not is_outage(error):
                 raise
             reason = f"Postgres can't do it now: {str(error).partition(chr(10))[0] or type(error).__name__}"
@@ -49,3 +53,12 @@ def through_outages(process: Process, work: Callable[[], T]) -> T | None:
             return None
         process.pause(attempt)
         attempt += 1
+
+
+def _time_is_up(error: BaseException) -> BaseException | None:
+    """RQ's interruption, where all that is seen is psycopg's trouble with leaving what was interrupted."""
+    while context := error.__context__:
+        if isinstance(context, BaseTimeoutException):
+            return context
+        error = context
+    return None

@@ -8,11 +8,13 @@ import msgspec
 import psycopg
 import pytest
 from redis import Redis
+from rq.registry import FailedJobRegistry
 
 from tests.proxy import Proxy, proxy
 from tests.waiting import wait_until
 from tests.workers.events import count, event, push_events
-from workers import clock, ingest, jobs, ledger, outage, process, rescore, store
+from workers import __main__ as workers_main
+from workers import clock, ingest, jobs, ledger, outage, process, rescore, store, tickets
 from workers.ingest import drain
 from workers.lanes import LANES, LIVE
 from workers.process import Process
@@ -169,6 +171,26 @@ def test_what_a_job_was_interrupted_in_does_not_hinder_the_next(process: Process
         jobs._run(interrupted)
     jobs.current = None
     assert process.connection().execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_job_that_takes_too_long_is_ended_and_its_events_are_stored_by_the_next(
+    process: Process, connection: Connection, redis: Redis, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when Postgres hangs: RQ interrupts the job wherever it is."""
+    monkeypatch.setattr(tickets, "JOB_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr(jobs, "FAULT_SECONDS", 0.0)
+    monkeypatch.setattr(jobs, "current", process)
+    pushed(redis)
+    worker = workers_main._worker(process, LIVE.queue)
+    with connect(database_url) as other, other.transaction():
+        other.execute("LOCK customers IN SHARE MODE")
+        tickets.reissue(redis, LIVE.queue)
+        worker.work(burst=True, logging_level="ERROR")
+        failed = FailedJobRegistry(LIVE.queue, connection=redis, serializer="json")
+        assert failed.get_job_count() == 1
+    tickets.reissue(redis, LIVE.queue)
+    workers_main._worker(process, LIVE.queue).work(burst=True, logging_level="ERROR")
+    assert settled(connection, redis)
 
 
 def test_postgres_gives_up_before_the_job_does() -> None:
