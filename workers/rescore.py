@@ -29,6 +29,7 @@ from workers.tickets import taken
 log = logging.getLogger(__name__)
 
 BATCH_CUSTOMERS = 500
+MOST_NEWS = 10_000
 BUDGET_SECONDS = 5.0
 LINGER_SECONDS = 0.25  # after the last one, look once more: a flood of events must not cost a job each
 
@@ -66,7 +67,9 @@ def drain(process: Process) -> int:
 def rescore_due(process: Process) -> int:
     """Score up to BATCH_CUSTOMERS customers that are due, in one transaction. Returns how many."""
     connection = process.connection()
+    news = {"limit": MOST_NEWS, "rescore_seconds": process.settings.rescore_seconds}
     with connection.transaction():
+        connection.execute(sql("take_news"), news)
         due = [Due(*row) for row in connection.execute(sql("take_due"), {"limit": BATCH_CUSTOMERS})]
         for account_id in sorted({customer.account_id for customer in due}):
             served = process.serving.of(connection, account_id)

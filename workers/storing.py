@@ -75,8 +75,8 @@ def store_batch(
 def _attempt(
     connection: Connection, lane: Lane, batch: Batch, store: Callable[[Incoming], Counter[str]]
 ) -> Mapping[bytes, Became]:
-    connection.execute(sql("create_incoming"))
     with connection.transaction():
+        connection.execute(sql("create_incoming"))  # on its own it would be a commit more
         erasure.join_storing(connection)
         before = landed.found(connection, lane, batch.waiting)
         fresh = batch.without(before)

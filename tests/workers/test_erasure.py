@@ -63,7 +63,9 @@ def test_nothing_of_the_customer_stays_but_a_receipt(process: Process, connectio
     rebuild_some(process)
     tally(connection)
     prune_events(connection, [customer_id(1, JANE)], datetime(2025, 12, 2, tzinfo=UTC))
-    ingested(process, event(timestamp="2025-12-01"), event(timestamp="2025-12-02"))
+    with connect(process.settings.database_url or "") as other, other.transaction():
+        other.execute("SELECT FROM customers FOR UPDATE")
+        ingested(process, event(timestamp="2025-12-01"), event(timestamp="2025-12-02"))
     assert all(count(connection, table) for table in tables_of_customers(connection) if table != "erasing")
     ingested(process, event(customer_email="joe@example.com"))
     receipt = erase(connection, 1, " Jane@Example.com ")

@@ -71,6 +71,16 @@ CREATE TABLE events (
 
 CREATE INDEX events_stored ON events USING brin (stored_by) WITH (autosummarize = on);
 
+-- Events of customers whose row somebody else held when they were stored: nobody waits for it, and the next score takes
+-- in when they were seen.
+CREATE TABLE news (
+    customer_id uuid NOT NULL,
+    news_id uuid NOT NULL DEFAULT gen_random_uuid(),
+    first_seen timestamptz NOT NULL,
+    last_seen timestamptz NOT NULL,
+    PRIMARY KEY (customer_id, news_id)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
 -- The one source for scoring, training and analytics: what a customer did, by day.
 CREATE TABLE customer_days (
     customer_id uuid NOT NULL,

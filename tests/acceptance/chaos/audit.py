@@ -33,7 +33,7 @@ FROM customers
 DAYS = "SELECT customer_id::text, day, event, detail, n, value, last_at, plan FROM customer_days"
 QUIET = """
 SELECT NOT EXISTS (SELECT FROM customers WHERE rescore_at <= now() + interval '6 s' OR scored_at IS NULL)
-   AND NOT EXISTS (SELECT FROM rebuilds)
+   AND NOT EXISTS (SELECT FROM rebuilds) AND NOT EXISTS (SELECT FROM news)
 """
 
 

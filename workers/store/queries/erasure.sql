@@ -44,6 +44,8 @@ WITH gone_events AS (
     DELETE FROM customer_days WHERE customer_id = %(customer_id)s RETURNING 1
 ), gone_fingerprints AS (
     DELETE FROM pruned WHERE customer_id = %(customer_id)s
+), gone_news AS (
+    DELETE FROM news WHERE customer_id = %(customer_id)s
 ), gone_risks AS (
     DELETE FROM risk_history WHERE customer_id = %(customer_id)s RETURNING 1
 ), gone_rebuilt AS (

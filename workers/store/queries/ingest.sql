@@ -41,6 +41,8 @@ WHERE incoming.identified
 
 -- name: store_incoming
 -- Rows are locked in the order of customers in every table, so that workers don't wait for each other in circles.
+-- Those of customers are held by whoever stores or scores them: who finds one held leaves news instead of waiting, so
+-- that an import or a score delays no live event.
 -- A producer's clock may be ahead of ours: the event keeps its time, and counts as seen when it was received.
 WITH given AS MATERIALIZED (
     SELECT *, 'epoch'::timestamptz + occurred_us * '1 microsecond'::interval AS occurred_at,
@@ -69,12 +71,18 @@ WITH given AS MATERIALIZED (
         last_at = greatest(kept.last_at, excluded.last_at),
         plan = CASE WHEN excluded.last_at >= kept.last_at THEN coalesce(excluded.plan, kept.plan)
                     ELSE coalesce(kept.plan, excluded.plan) END
-), people AS MATERIALIZED (
+), met AS MATERIALIZED (
     SELECT customer_id, min(account_id) AS account_id, min(email) AS email,
            min(seen_at) AS first_seen, max(seen_at) AS last_seen, min(occurred_at) AS since
     FROM fresh
     GROUP BY customer_id
     ORDER BY customer_id
+), people AS MATERIALIZED (  -- ours: the row is held by this transaction; not: by another one; null: there is none
+    SELECT *, coalesce(
+        (SELECT true FROM customers WHERE customers.customer_id = met.customer_id FOR UPDATE SKIP LOCKED),
+        (SELECT false FROM customers WHERE customers.customer_id = met.customer_id)
+    ) AS ours
+    FROM met
 ), past AS (
     INSERT INTO rebuilds AS kept (customer_id, since)
     SELECT customer_id, since
@@ -85,6 +93,7 @@ WITH given AS MATERIALIZED (
     INSERT INTO customers AS kept (customer_id, account_id, email, first_seen, last_seen, rescore_at)
     SELECT customer_id, account_id, email, first_seen, last_seen, now()
     FROM people
+    WHERE ours IS NOT FALSE
     ON CONFLICT (customer_id) DO UPDATE
     SET first_seen = least(kept.first_seen, excluded.first_seen),
         last_seen = greatest(kept.last_seen, excluded.last_seen),
@@ -93,6 +102,9 @@ WITH given AS MATERIALIZED (
     -- A customer who is due anyway is left as they are: the score brings last_seen up to date.
     WHERE excluded.first_seen < kept.first_seen
        OR kept.rescore_at > greatest(now(), kept.scored_at + %(rescore_seconds)s * '1 second'::interval)
+), left_word AS (
+    INSERT INTO news (customer_id, first_seen, last_seen)
+    SELECT customer_id, first_seen, last_seen FROM people WHERE NOT ours
 )
 SELECT count(*) FROM stored
 

@@ -3,8 +3,10 @@
 -- name: find_landed
 SELECT entry_id, became
 FROM unnest(%(ids)s::text[], %(beginnings)s::bytea[]) AS given (entry_id, beginning)
-JOIN landed USING (entry_id, beginning)
-WHERE lane = %(lane)s
+CROSS JOIN LATERAL (  -- OFFSET keeps it a look-up for each entry, however many have landed
+    SELECT became FROM landed
+    WHERE lane = %(lane)s AND landed.entry_id = given.entry_id AND landed.beginning = given.beginning OFFSET 0
+) AS known
 
 -- name: note_landed
 INSERT INTO landed (lane, entry_id, beginning, became)

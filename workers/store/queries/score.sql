@@ -1,3 +1,27 @@
+-- Of customers whose row is free, what was left for them while it was not; of those that are gone, it goes.
+-- name: take_news
+WITH told AS (
+    SELECT DISTINCT customer_id FROM (SELECT customer_id FROM news LIMIT %(limit)s) AS first
+), people AS MATERIALIZED (
+    SELECT customer_id, coalesce(
+        (SELECT true FROM customers WHERE customers.customer_id = told.customer_id FOR UPDATE SKIP LOCKED),
+        (SELECT false FROM customers WHERE customers.customer_id = told.customer_id)
+    ) AS ours
+    FROM told
+), taken AS (
+    DELETE FROM news USING people
+    WHERE news.customer_id = people.customer_id AND ours IS NOT FALSE
+    RETURNING news.*
+)
+UPDATE customers
+SET first_seen = least(customers.first_seen, new.first_seen),
+    last_seen = greatest(customers.last_seen, new.last_seen),
+    rescore_at = least(rescore_at, greatest(now(), scored_at + %(rescore_seconds)s * '1 second'::interval))
+FROM (
+    SELECT customer_id, min(first_seen) AS first_seen, max(last_seen) AS last_seen FROM taken GROUP BY customer_id
+) AS new
+WHERE customers.customer_id = new.customer_id
+
 -- name: take_due
 SELECT customer_id::text, account_id, extract(epoch FROM now())::float8, extract(epoch FROM first_seen)::float8
 FROM customers
@@ -7,7 +31,7 @@ LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED
 
 -- name: any_due
-SELECT EXISTS (SELECT FROM customers WHERE rescore_at <= now())
+SELECT EXISTS (SELECT FROM customers WHERE rescore_at <= now()) OR EXISTS (SELECT FROM news)
 
 -- Each column in one value. No name holds a control character, so they may separate words.
 -- name: read_days
