@@ -13,7 +13,7 @@ from workers.ingest import drain
 from workers.lanes import HISTORY, LIVE, Lane
 from workers.process import Process
 from workers.rescore import rescore_due
-from workers.store import Connection, connect
+from workers.store import Connection, connect, sql
 from workers.storing import Outcome
 
 
@@ -111,3 +111,16 @@ def test_a_new_customer_is_nobodys_news(process: Process, connection: Connection
         ingested(process, event(customer_email="joe@example.com", timestamp="2025-12-02"))
     assert count(connection, "news") == 0
     assert count(connection, "customers") == 2
+
+
+def test_customers_are_looked_up_however_few_there_were_when_the_plan_was_made(
+    process: Process, connection: Connection
+) -> None:
+    scored(process, connection)
+    connection.execute("ANALYZE customers")
+    with connection.transaction():
+        connection.execute(sql("create_incoming"))
+        plan = connection.execute("EXPLAIN " + sql("store_incoming"), {"rescore_seconds": 5}).fetchall()
+    text = "\n".join(line for (line,) in plan)
+    assert "customers_pkey" in text
+    assert "Seq Scan on customers" not in text
