@@ -46,6 +46,7 @@ class Valued(NamedTuple):
 async def list_events(request: Request, session: Session) -> Response:
     """`GET /events`: the most frequent names first, NAMES on a page."""
     everything = await read_events(request, session.account_id)
+    sent = {one.event for one in everything}
     wanted = request.query_params.get("q", "").strip().lower()
     kind = paging.choice(request, "kind", list(KINDS), "") or ""
     chosen = [one for one in everything if wanted in one.event.lower() and kind in ("", one.kind)]
@@ -60,7 +61,7 @@ async def list_events(request: Request, session: Session) -> Response:
         first=first,
         following=str(first // NAMES + 2) if first + NAMES < len(chosen) else None,
         all_names=len(everything),
-        missing=[name for name in RECOGNISED if name not in {one.event for one in everything}],
+        missing=[name for name in RECOGNISED if name not in sent],
         wanted=wanted,
         kind=kind,
         kinds=KINDS,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from api.dashboard.charts.markup import FOOT, TOP, WIDE, across, drawing, label, percent, stretched, tag
+from api.dashboard.charts.markup import FOOT, NOTHING, TOP, WIDE, across, drawing, label, percent, stretched, tag
 from api.dashboard.charts.scales import ticks
 
 ROOM = 16  # pixels below, for the name of the axis
@@ -61,4 +61,4 @@ def _group(one: Group) -> str:
 
 
 def _told(groups: Sequence[Group]) -> str:
-    return f"{'; '.join(map(_group, groups))}." if groups else "Nothing yet."
+    return f"{'; '.join(map(_group, groups))}." if groups else f"{NOTHING}."

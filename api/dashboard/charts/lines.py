@@ -8,7 +8,20 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from api.dashboard.charts.markup import FOOT, TOP, WIDE, across, drawing, hover, label, percent, short, stretched, tag
+from api.dashboard.charts.markup import (
+    FOOT,
+    NOTHING,
+    TOP,
+    WIDE,
+    across,
+    drawing,
+    hover,
+    label,
+    percent,
+    short,
+    stretched,
+    tag,
+)
 from api.dashboard.charts.scales import compact, day_name, day_ticks, share_of
 
 MARKS = 18  # pixels of the row of marks
@@ -83,7 +96,7 @@ def line(
         stretched(frame.plot, *_paths(shown, frame)) if len(shown) > 1 else "",
         *(label(name, x, height - 5) for x, name in day_ticks(*between)),
         *_hovers(shown, say, frame),
-        _last(shown[-1], frame) if shown else "",
+        _last(shown[-1], frame) if shown else label(NOTHING, 0.5, TOP + frame.plot / 2),
         *(_mark(mark, frame) for mark in marks if between[0] <= mark.at <= between[1]),
     )
 
@@ -149,7 +162,7 @@ def _point(point: Point, say: Callable[[float], str]) -> str:
 
 def _told(points: Sequence[Point], marks: Sequence[Mark], say: Callable[[float], str]) -> str:
     if not points:
-        return "Nothing yet."
+        return f"{NOTHING}."
     first, last = points[0], points[-1]
     low, high = (choose(points, key=lambda point: point.value) for choose in (min, max))
     told = f"{_point(last, say)}." if len(points) == 1 else f"From {_point(first, say)} to {_point(last, say)}."

@@ -7,6 +7,7 @@ from markupsafe import Markup, escape
 
 WIDE = 1000  # units of the inner drawing from left to right
 TOP = 14  # pixels above the plot
+NOTHING = "Nothing in this time"
 FOOT = 22  # … and below it, for the labels of the x axis
 
 _NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from api.dashboard.charts.markup import FOOT, TOP, WIDE, across, drawing, hover, label, short, stretched, tag
+from api.dashboard.charts.markup import FOOT, NOTHING, TOP, WIDE, across, drawing, hover, label, short, stretched, tag
 from api.dashboard.charts.scales import compact, day_name, ticks
 
 GAP = 0.2  # of a column
@@ -41,6 +41,7 @@ def stacked(title: str, days: Sequence[date], series: Sequence[Series], height: 
         stretched(plot, *paths),
         *_grid(lines[:1], scale, plot),
         *_dates(days, height),
+        "" if any(totals) else label(NOTHING, 0.5, TOP + plot / 2),
         *(hover(_day(day, series, k), k / len(days), 1 / len(days), plot) for k, day in enumerate(days)),
     )
 
@@ -82,7 +83,7 @@ def _day(day: date, series: Sequence[Series], k: int) -> str:
 
 def _told(days: Sequence[date], series: Sequence[Series]) -> str:
     if not days:
-        return "Nothing yet."
+        return f"{NOTHING}."
     if len(days) == 1:
         return f"{_day(days[0], series, 0)}."
     return f"{len(days)} days. {_day(days[0], series, 0)}. {_day(days[-1], series, -1)}."

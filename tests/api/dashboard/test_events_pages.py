@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import quote
 
 import msgspec
@@ -12,6 +12,9 @@ from redis.exceptions import ConnectionError as RedisAway
 from starlette.testclient import TestClient
 
 from api.dashboard.meanings import RECOGNISED_WORDS
+from api.dashboard.mending import REMEDIES
+from api.errors import CODES
+from api.shapes import EventCode
 from scoring.events import RECOGNISED
 from scoring.model import PRIOR, Term
 from tests.workers.events import event
@@ -159,3 +162,10 @@ def test_a_custom_event_in_use_shows_its_weight(some: TestClient, connection: Co
 
 def test_every_recognised_event_is_explained() -> None:
     assert list(RECOGNISED_WORDS) == list(RECOGNISED)
+
+
+def test_every_warning_has_a_remedy() -> None:
+    """Those of events, those of requests that a key sent, and what careful readers see."""
+    of_requests = {code for code, (status, _) in CODES.items() if status in (400, 408, 413, 415, 429)}
+    seen = {"unknown_field", "near_duplicate_name", "personal_data", "buffer_full", "buffer_unavailable"}
+    assert {*get_args(EventCode), *of_requests, *seen} - {"malformed_http"} <= set(REMEDIES)

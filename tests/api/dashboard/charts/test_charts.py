@@ -100,8 +100,14 @@ def test_columns_stand_on_each_other() -> None:
 def test_nothing_is_said_to_be_nothing() -> None:
     between = (START, START + timedelta(days=30))
     assert {told(stacked("t", [], [])), told(line("t", [], between=between)), told(calibration("t", []))} == {
-        "Nothing yet."
+        "Nothing in this time."
     }
+
+
+def test_days_without_anything_say_so() -> None:
+    drawn = stacked("t", days(3), [Series("Low", "fill-low", [0, 0, 0])])
+    assert [one.text for one in parsed(drawn).iter("text")][-1] == "Nothing in this time"
+    assert "Nothing" not in str(stacked("t", days(3), [Series("Low", "fill-low", [0, 0, 1])]))
 
 
 def test_one_point_is_a_dot_and_no_line() -> None:
