@@ -14,6 +14,7 @@ from scoring.training import Candidate
 from tests.workers.events import event
 from tests.workers.worlds import fill, world
 from workers import keys, models, tally
+from workers.accounts import choose
 from workers.learn import train
 from workers.store import Connection
 
@@ -91,6 +92,17 @@ def test_a_wrong_parameter_is_told(acme: TestClient, parameters: dict[str, str])
 def test_an_account_sees_its_own_events(sent: TestClient, connection: Connection, redis: Redis) -> None:
     sent.headers["X-API-Key"] = keys.create(connection, redis, "other").secret
     assert found(sent) == {}
+
+
+def test_an_event_with_a_meaning_is_in_use_without_a_weight(acme: TestClient, connection: Connection) -> None:
+    """What counts as use is a good sign, what means churn a bad one; no training has to find that out."""
+    fill(connection, world(20, 60))
+    share(connection, 10)
+    for churn, engagement, signal in (("report_shared", [], "negative"), (None, ["report_shared"], "positive")):
+        choose(connection, "acme", churn, engagement, None)
+        found = {one["event"]: one for one in acme.get("/api/v1/analytics/events").json()["events"]}["report_shared"]
+        assert (found["kind"], found["signal"]) == ("custom", signal)
+        assert (found["model"]["state"], found["model"]["weight"]) == ("in_use", None)
 
 
 def share(connection: Connection, customers: int, days: int = 60) -> None:

@@ -49,6 +49,20 @@ def test_the_report_compares_untrained_and_trained_with_baselines(events: Path) 
     assert {"auc", "pr_auc", "brier", "ece", "lift", "bins"} <= set(report["untrained"])
 
 
+def test_an_account_may_have_words_of_its_own(events: Path, tmp_path: Path) -> None:
+    """Events that count as use, and one that means churn, are named on the command line."""
+    ours = tmp_path / "ours.jsonl"
+    with gzip.open(events, "rt") as file:
+        ours.write_text(file.read().replace('"login"', '"seat_used"').replace('"feature_used"', '"report_shared"'))
+    blind = run(ours, "--cutoff", "2026-02-20")
+    assert blind.exit_code == 1
+    assert "an engagement event of your own" in blind.output
+    words = ("--engagement-event", "seat_used", "--engagement-event", "report_shared", "--churn-event", "closed")
+    seeing = run(ours, "--cutoff", "2026-02-20", "--json", *words)
+    plain = run(events, "--cutoff", "2026-02-20", "--json")
+    assert json.loads(seeing.output)["untrained"]["snapshots"] == json.loads(plain.output)["untrained"]["snapshots"]
+
+
 def test_snapshots_are_scored_one_by_one(events: Path, tmp_path: Path) -> None:
     """`--scores` writes a row for each snapshot, in their order; emails are compared as they are stored."""
     snapshots, scores = tmp_path / "snapshots.csv", tmp_path / "scores.csv"

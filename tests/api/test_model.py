@@ -8,6 +8,7 @@ from scoring.metrics import Metrics
 from scoring.model import PRIOR
 from tests.workers.worlds import fill, world
 from workers import keys
+from workers.accounts import choose
 from workers.learn import train
 from workers.mature import mature
 from workers.models import in_use
@@ -34,12 +35,22 @@ def test_a_trained_account_tells_what_it_learnt_from_and_how_good_it_was(
     assert found["name"] == card.chosen == f"{found['kind']}-{found['version']}"
     assert [weight["feature"] for weight in found["weights"]] == [term.feature for term in model.terms]
     assert found["trained_on"]["snapshots"] == card.snapshots
+    assert found["trained_on"]["horizon_days"] == 30
     assert found["trained_on"]["since"].endswith("T00:00:00Z")
     holdout = found["holdout"]
     assert holdout["log_loss"] < found["holdout_before"]["log_loss"]
     assert holdout["brier"] < holdout["brier_of_base_rate"]
     assert sum(group["customers"] for group in holdout["calibration"]) == holdout["snapshots"]
     assert found["last_training"]["decision"] == card.why
+
+
+def test_the_horizon_is_the_one_that_holds_now(acme: TestClient, connection: Connection) -> None:
+    """As learnt by the last training, or as chosen since."""
+    train(connection, fill(connection, world()))
+    assert acme.get(MODEL).json()["horizon_days"] == 14
+    choose(connection, "acme", None, [], 60)
+    found = acme.get(MODEL).json()
+    assert (found["horizon_days"], found["trained_on"]["horizon_days"]) == (60, 14)
 
 
 def test_a_training_that_changed_nothing_is_told(acme: TestClient, connection: Connection) -> None:
