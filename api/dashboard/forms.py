@@ -1,5 +1,6 @@
 """What a form sends, and whether it was one of our pages that sent it."""
 
+import asyncio
 import hmac
 from collections.abc import Mapping
 from urllib.parse import parse_qs, urlsplit
@@ -8,6 +9,7 @@ from starlette.requests import Request
 
 MAX_FORM_BYTES = 16 * 1024
 MAX_FIELDS = 100
+SECONDS = 20.0  # in which it has to arrive
 TOKEN = "token"  # noqa: S105 - the field's name
 
 
@@ -19,7 +21,7 @@ FOREIGN = (
     "This form was not sent by this page, or the page is old: go back, reload it and try again. A proxy in front of "
     "Windback has to pass on the header Host."
 )
-UNREADABLE = "This form can't be read: it is too long, or no form at all."
+UNREADABLE = "This form can't be read: it is too long, too slow, or no form at all."
 
 
 async def read(request: Request, token: str | None) -> Mapping[str, str]:
@@ -27,19 +29,26 @@ async def read(request: Request, token: str | None) -> Mapping[str, str]:
 
     Raises FormRefused.
     """
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_FORM_BYTES:
-            raise FormRefused(UNREADABLE)
     try:
+        async with asyncio.timeout(SECONDS):
+            body = await _body(request)
         parsed = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
-    except ValueError:
+    except (ValueError, TimeoutError):
         raise FormRefused(UNREADABLE) from None
     fields = {name: values[-1].replace("\0", "") for name, values in parsed.items()}
     if not _is_ours(request) or (token is not None and not _equal(fields.get(TOKEN, ""), token)):
         raise FormRefused(FOREIGN)
     return fields
+
+
+async def _body(request: Request) -> bytes:
+    """The body. Raises ValueError where it is too long."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_FORM_BYTES:
+            raise ValueError
+    return body
 
 
 def _is_ours(request: Request) -> bool:

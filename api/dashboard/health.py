@@ -19,11 +19,11 @@ from workers.store import sql
 LATE_SECONDS = 300.0  # that scores may lag behind before it is worth a word
 MOST_DEAD = 1000  # that are counted
 
-Mark = Literal["good", "warn", "bad"]
+Mark = Literal["good", "none", "warn", "bad"]
 
 
 class Check(NamedTuple):
-    """Something that was looked at: whether it is well, what it is about, what was found."""
+    """Something that was looked at: whether it is well (`none`: who knows), what it is about, what was found."""
 
     mark: Mark
     title: str
@@ -62,7 +62,7 @@ def _arriving(a_minute: float | None, stored: Stored) -> Check:
         text = f"Next to no events since {since}. Risks stand still until they come again: look at what sends them."
         return Check("bad", "Tracking seems to be out", text)
     if not a_minute:
-        return Check("warn", "No live events", "None in the last hour. That may be usual at this time of day.")
+        return Check("none", "No live events in the last hour", "Nothing says that this is unusual at this hour.")
     rate = number(a_minute) if a_minute >= 10 else f"{a_minute:.1f}"
     return Check("good", "Events arrive", f"{rate} a minute, over the last hour.")
 
@@ -103,7 +103,7 @@ def _working(line: Line, stored: Stored) -> Check:
         return Check("bad", "Work stands still", f"{fault[0].upper()}{fault[1:]}.")
     if stored.due_seconds > LATE_SECONDS:
         return Check("warn", "Scores lag behind", f"By {span(stored.due_seconds)}; more score workers would help.")
-    return Check("good", "Scores are current", "All that follows from what is stored.")
+    return Check("good", "Scores are current", "Everybody whose risk was due is scored.")
 
 
 async def _a_minute(request: Request, account_id: int) -> float | None:

@@ -46,7 +46,7 @@ class KeyInList(NamedTuple):
 @page
 async def list_keys(request: Request, session: Session) -> Response:
     """`GET /keys`: the keys and a form for another. `POST`: makes one, and shows it this once."""
-    if request.method == "GET":
+    if request.method != "POST":
         return await _show(request, session)
     fields = await forms.read(request, session.token)
     limit = fields.get("rate_limit", "").strip()
@@ -71,7 +71,7 @@ async def revoke_key(request: Request, session: Session) -> Response:
     found = next((one for one in listed if one.key_id == request.path_params["key_id"]), None)
     if found is None:
         raise Refused("not_found", "There is no such key, or it is revoked already.")
-    if request.method == "GET":
+    if request.method != "POST":
         last = not found.publishable and sum(not one.publishable for one in listed) == 1
         return render(request, "revoke.html", session, key=found, own=found.key_id == session.key_id, last=last)
     await forms.read(request, session.token)

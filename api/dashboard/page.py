@@ -121,7 +121,7 @@ def _again(request: Request) -> Response:
 
 
 def _sign_in_first(request: Request) -> Response:
-    if request.method != "GET" or request.url.path == "/":
+    if request.method == "POST" or request.url.path == "/":
         return redirect("/sign-in")
     query = request.scope["query_string"].decode("latin-1")
     wanted = words.here(request) + (f"?{query}" if query else "")

@@ -26,7 +26,7 @@ TOO_MANY = "That were too many keys that don't work. Wait a minute, then try aga
 
 async def sign_in(request: Request) -> Response:
     """`GET /sign-in`: the form. `POST`: a session, if the key is good."""
-    if request.method == "GET":
+    if request.method != "POST":
         if await session.current(request):
             return redirect(_local(request.query_params.get("next")))
         return _form(request, request.query_params.get("next"))

@@ -27,7 +27,8 @@ def ago(**span: float) -> str:
 
 def words(client: TestClient) -> str:
     """The overview as text."""
-    return " ".join(re.sub(r"<[^>]+>", " ", client.get("/").text).split()).replace("\u00a0", " ")
+    page = client.get("/").text.replace("<wbr>", "").replace("\u00a0", " ")
+    return " ".join(re.sub(r"<[^>]+>", " ", page).split())
 
 
 @pytest.fixture
@@ -142,3 +143,12 @@ def test_poor_scores_are_called_poor() -> None:
 
 def test_where_nothing_is_known_yet_it_is_said_what_is_needed() -> None:
     assert "30 days later" in honesty(model()).text
+
+
+def test_where_everybody_has_lapsed_it_is_said(signed_in: TestClient, work: Callable[[], None]) -> None:
+    sent = [event(customer_email="cleo@acme.com", timestamp=ago(days=day)) for day in range(60, 100, 2)]
+    assert signed_in.post("/api/v1/track", json={"events": sent}).status_code == 200
+    work()
+    page = words(signed_in)
+    assert "Everybody has lapsed" in page
+    assert "No live events in the last hour" in page

@@ -1,13 +1,15 @@
 """Signing in and out: what opens the dashboard, and what does not."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 from redis import Redis
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from api.app import create_app
-from api.dashboard import session, signing
+from api.dashboard import forms, session, signing
 from tests.api.dashboard.conftest import token_in
 from workers import keys
 from workers.keys import NewKey
@@ -212,3 +214,16 @@ def test_without_postgres_pages_say_so(settings: Settings) -> None:
     assert (answer.status_code, answer.headers["content-type"]) == (503, "text/html; charset=utf-8")
     assert answer.headers["retry-after"]
     assert "Not available right now" in answer.text
+
+
+@pytest.mark.parametrize("path", ["/", "/customers", "/keys", "/keys/1/revoke", "/sign-in"])
+def test_asking_for_the_head_alone_changes_nothing(signed_in: TestClient, path: str) -> None:
+    assert signed_in.head(path).status_code == 200
+    assert is_in(signed_in)
+
+
+def test_a_form_that_never_arrives_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forms, "SECONDS", 0.01)
+    request = Request({"type": "http", "method": "POST", "headers": []}, receive=asyncio.Event().wait)  # type: ignore[arg-type]
+    with pytest.raises(forms.FormRefused, match="too slow"):
+        asyncio.run(forms.read(request, None))
