@@ -60,7 +60,7 @@ def drain(process: Process) -> int:
         lingered = scored == 0
         if scored < BATCH_CUSTOMERS:
             process.stopping.wait(LINGER_SECONDS)
-    tally.drain(process, patient=True)
+    tally.drain(process)
     return total
 
 

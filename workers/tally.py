@@ -25,8 +25,7 @@ from workers.store import Connection, connect, sql
 
 log = logging.getLogger(__name__)
 
-REST = 20  # times the time worked
-LONGEST_WAIT_SECONDS = 1.0  # for the rest to end
+REST = 50  # times the time worked
 MOST_EVENTS = 200_000  # of a tally within a job; more have a thread
 RECENT = 300  # hours of customers that are noted of each event's name …
 RECENT_AT_ONCE = 100  # … and of one tally
@@ -50,24 +49,16 @@ class Last(NamedTuple):
         return REST * self.worked_seconds - self.rested_seconds
 
 
-def drain(process: Process, patient: bool = False) -> None:
-    """Tally what is new, unless it is time to rest; who is patient waits for a short rest to end. Whatever Postgres has
-    against it, the next one tries again."""
+def drain(process: Process) -> None:
+    """Tally what is new, unless it is time to rest. Whatever Postgres has against it, the next one tries again."""
     try:
-        _drain(process, process.connection(), patient)
+        connection = process.connection()
+        last = last_of(connection)
+        if not (last and last.rest_seconds > 0) and not tally_few(connection):
+            threading.Thread(target=_tally_long, args=(process,), name="tally", daemon=True).start()
     except psycopg.Error as error:
         _warn(error)
         process.disconnect()
-
-
-def _drain(process: Process, connection: Connection, patient: bool) -> None:
-    last = last_of(connection)
-    rest = last.rest_seconds if last else 0.0
-    if rest > (LONGEST_WAIT_SECONDS if patient else 0.0):
-        return
-    process.stopping.wait(max(rest, 0.0))
-    if not tally_few(connection):
-        threading.Thread(target=_tally_long, args=(process,), name="tally", daemon=True).start()
 
 
 def _tally_long(process: Process) -> None:

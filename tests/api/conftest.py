@@ -8,7 +8,7 @@ from redis import Redis
 from starlette.testclient import TestClient
 
 from api.app import create_app
-from workers import ingest, keys, rescore
+from workers import ingest, keys, rescore, tally
 from workers.keys import NewKey
 from workers.lanes import LANES
 from workers.process import Process
@@ -48,5 +48,6 @@ def work(process: Process, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None
         for lane in LANES.values():
             ingest.drain(process, lane)
         rescore.drain(process)
+        tally.tally(process.connection())  # the last one may still rest
 
     return run

@@ -154,12 +154,13 @@ def test_a_tally_that_fails_half_way_has_not_happened(
     stored(process, event(timestamp="2025-12-01"))
     tally.tally(connection)
     stored(process, event(timestamp="2025-12-02"))
+    connection.execute("UPDATE tallied SET worked_seconds = 0")
 
     def fail(name: str) -> Any:
         return "SELECT 1 / 0" if name == "note_tally" else sql(name)
 
     monkeypatch.setattr(tally, "sql", fail)
-    tally.drain(process, patient=True)
+    tally.drain(process)
     monkeypatch.setattr(tally, "sql", sql)
     assert rows(connection, "SELECT day FROM event_days") == [(date(2025, 12, 1),)]
     tally.tally(connection)
@@ -208,7 +209,7 @@ def test_who_worked_rests(process: Process, connection: Connection) -> None:
     tally.drain(process)
     connection.execute("UPDATE tallied SET worked_seconds = 1, at = now()")
     stored(process, event(timestamp="2025-12-02"))
-    tally.drain(process, patient=True)
+    tally.drain(process)
     assert not tally.due(connection)
     assert rows(connection, "SELECT day FROM event_days") == [(date(2025, 12, 1),)]
     connection.execute("UPDATE tallied SET at = now() - interval '1 hour'")
