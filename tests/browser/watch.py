@@ -15,6 +15,9 @@ window.violations = [];
 document.addEventListener("securitypolicyviolation", (event) =>
   window.violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile ?? ""}`));
 """
+MAX_BYTES = 150_000  # of a page with all its files, uncompressed
+WEIGHT = """["navigation", "resource"].flatMap((kind) => performance.getEntriesByType(kind))
+  .reduce((sum, one) => sum + one.decodedBodySize, 0)"""
 WIDER = """() => [...document.querySelectorAll("body *")]
   .filter((one) => one.getBoundingClientRect().right > innerWidth + 1 && !one.closest(".scroll, pre, nav, .skip"))
   .map((one) => `${one.tagName}.${one.className}: ${one.textContent.slice(0, 40)}`)"""
@@ -84,10 +87,11 @@ def check_width(page: Page, width: int = 375) -> None:
 
 
 def check(page: Page, url: str, path: str) -> None:
-    """Everything that holds of every page: quiet, accessible in light and dark, as wide as a phone and a desk."""
+    """Everything that holds of every page: quiet, of little weight, accessible in light and dark, for phone and desk."""
     with watched(page, url) as watch:
         page.goto(url + path)
         assert watch.violations() == []
+        assert 0 < page.evaluate(WEIGHT) <= MAX_BYTES
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
             check_access(page)
