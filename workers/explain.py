@@ -28,9 +28,9 @@ class Scored(NamedTuple):
 
 
 def explained(connection: Connection, scored: Scored, horizon_days: int) -> Explanation | None:
-    """All parts of a score; None where it can't be computed again, because the model or the past has changed since."""
-    model = models.in_use(connection, scored.account_id).model
-    if model.version != scored.model:
+    """All parts of a score; None where it can't be computed again, because the past has changed since."""
+    model = models.named(connection, scored.account_id, scored.model)
+    if model is None:
         return None
     now = scored.scored_at.timestamp()
     pauses, _ = pauses_of(connection, scored.account_id, now)

@@ -70,6 +70,14 @@ def in_use(connection: Connection, account_id: int) -> InUse:
     return InUse(row[0], msgspec.json.decode(row[1], type=Model)) if row else InUse(None, PRIOR)
 
 
+def named(connection: Connection, account_id: int, name: str) -> Model | None:
+    """The account's model of this name, in use or not."""
+    if name == PRIOR.version:
+        return PRIOR
+    row = connection.execute(sql("find_model"), {"account_id": account_id, "name": name}).fetchone()
+    return msgspec.json.decode(row[0], type=Model) if row else None
+
+
 def listed(connection: Connection, account: str | None = None) -> list[ListedModel]:
     """All models of an account, or of all accounts, oldest first."""
     rows = connection.execute(sql("list_models"), {"name": account}).fetchall()

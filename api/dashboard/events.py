@@ -61,6 +61,7 @@ async def list_events(request: Request, session: Session) -> Response:
         first=first,
         following=str(first // NAMES + 2) if first + NAMES < len(chosen) else None,
         all_names=len(everything),
+        counted=await fetch(request, sql("counted_at"), {}),
         missing=[name for name in RECOGNISED if name not in sent],
         wanted=wanted,
         kind=kind,

@@ -27,6 +27,7 @@ KINDS = {
 }
 MATURED_DAYS = 365
 VERSIONS = 50
+MATTERS = 0.1  # log-odds: a tenth more or less
 
 
 class Stage(NamedTuple):
@@ -75,7 +76,8 @@ async def show_model(request: Request, session: Session) -> Response:
         kind=KINDS.get(model.kind, model.kind),
         stages=STAGES,
         lapses=model.last_training.lapses if model.last_training else 0,
-        effects=effects,
+        large=[one for one in effects if abs(one.log_odds) >= MATTERS],
+        small=[one for one in effects if abs(one.log_odds) < MATTERS],
         least=min((one.log_odds for one in effects), default=0.0),
         most=max((one.log_odds for one in effects), default=0.0),
         bar=bar,

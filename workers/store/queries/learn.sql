@@ -63,6 +63,9 @@ SELECT pg_advisory_xact_lock(%(class)s, %(account_id)s)
 -- name: model_in_use
 SELECT version, weights::text FROM models WHERE account_id = %(account_id)s AND in_use
 
+-- name: find_model
+SELECT weights::text FROM models WHERE account_id = %(account_id)s AND kind || '-' || version = %(name)s
+
 -- name: next_version
 SELECT coalesce(max(version), 0) + 1 FROM models WHERE account_id = %(account_id)s
 
