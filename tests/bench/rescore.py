@@ -111,7 +111,7 @@ def _rows(now: float) -> Iterator[Row]:
     for customer in range(CUSTOMERS):
         plan = stream.PLANS[customer % len(stream.PLANS)]
         quiet = chance.choice((0, 0, 0, 5, 20))  # days since the last activity
-        for ago in range(quiet, DAYS):
+        for ago in reversed(range(quiet, DAYS)):  # as the primary key has them
             if chance.random() < ACTIVE_SHARE:
                 day = int(now // DAY) - 1 - ago
                 at = (day + chance.random()) * DAY
