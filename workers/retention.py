@@ -28,6 +28,7 @@ RESTING = "windback:prune:resting"
 BUDGET_SECONDS = 0.25  # of a tick of the clock
 LEAST_REST_SECONDS = 10.0
 REST = 100  # times the time worked
+WAIT_SECONDS = 3  # for who stores old events
 CUSTOMERS = 500
 ROWS = 5_000
 FIRST = "0" * 32
@@ -105,7 +106,7 @@ def prune_events(connection: Connection, ids: Ids, moment: datetime) -> bool:
     tally.tally_few(connection)  # what no tally has counted stays
     try:
         with connection.transaction():
-            connection.execute(sql("wait_shortly"))
+            connection.execute(sql("limit_wait"), {"wait": f"{WAIT_SECONDS}s"})
             erasure.join_storing(connection)
             connection.execute(sql("halt_storing_old"))
             gone = connection.execute(sql("prune_events"), parameters).fetchone()

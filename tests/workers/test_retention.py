@@ -211,6 +211,31 @@ def _prune_until(settings: Settings, redis: Redis, ending: threading.Event) -> N
     pruning.disconnect()
 
 
+def test_pruning_gets_its_turn_while_an_import_runs(
+    process: Process, connection: Connection, database_url: str
+) -> None:
+    """Two workers store without a pause, one batch always overlapping the other's."""
+    ingested(process, event(timestamp=ago(31), customer_email=JOE))
+    ending = threading.Event()
+
+    def store() -> None:
+        with connect(database_url) as mine:
+            while not ending.is_set():
+                with mine.transaction():
+                    mine.execute(sql("join_pruning"))
+                    mine.execute("SELECT pg_sleep(0.3)")  # as long as a large batch takes
+
+    threads = [threading.Thread(target=store) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        wait_until(lambda: not (retention.prune(process), count(connection, "events"))[1], timeout=60)
+    finally:
+        ending.set()
+        for thread in threads:
+            thread.join()
+
+
 def test_pruning_waits_for_who_stores_old_events_and_for_nobody_else(
     process: Process, connection: Connection, database_url: str
 ) -> None:
@@ -229,9 +254,10 @@ def test_pruning_waits_for_who_stores_old_events_and_for_nobody_else(
 
 
 def test_who_stores_old_events_for_long_is_not_waited_for(
-    process: Process, connection: Connection, database_url: str
+    process: Process, connection: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither by the clock, nor by those who would queue up behind it; the next tick goes on."""
+    monkeypatch.setattr(retention, "WAIT_SECONDS", 0.1)
     ingested(process, event(timestamp=ago(31)))
     with connect(database_url) as storing, storing.transaction():
         storing.execute(sql("join_pruning"))

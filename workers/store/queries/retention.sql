@@ -11,9 +11,9 @@ SELECT pg_advisory_xact_lock_shared(hashtextextended('windback pruning', 0))
 -- name: halt_storing_old
 SELECT pg_advisory_xact_lock(hashtextextended('windback pruning', 0))
 
--- Nobody is to queue up for long behind one who waits for the lock.
--- name: wait_shortly
-SET LOCAL lock_timeout = '200ms'
+-- Nobody is to queue up for long behind one who waits for the lock; a batch takes a second at most, as a rule.
+-- name: limit_wait
+SELECT set_config('lock_timeout', %(wait)s, true)
 
 -- name: any_old_events
 SELECT EXISTS (
