@@ -29,12 +29,14 @@ class RiskChart(NamedTuple):
 
 
 async def risk_chart(request: Request, row: dict[str, Any], span: str, now: datetime) -> RiskChart:
-    """The risk of the customer of this row over so many days, or since the first event."""
+    """The risk of the customer of this row over so many days, or since the first event; of each hour the last that was
+    said, since an import moves it up and down until it is through."""
     since = max(now - timedelta(days=int(span)), min(row["first_seen"], now - SHORTEST))
     history = await read_risk(request, row["customer_id"], since, None)
     points = [Point(one.at, score_of(one.probability), one.rebuilt) for one in history]
     if row["scored_at"] and (not points or points[-1].at < row["scored_at"]):
         points.append(Point(row["scored_at"], score_of(row["probability"])))
+    points = list({_hour(point.at): point for point in points}.values())
     marks = await _marks(request, row["customer_id"], since)
     levels: Levels = request.app.state.settings.levels
     bounds = [score_of(bound) for bound in levels]
@@ -51,6 +53,10 @@ async def risk_chart(request: Request, row: dict[str, Any], span: str, now: date
 
 _NAMES = ("Low", "Medium", "High", "Critical")
 _COLOURS = ("fill-low", "fill-medium", "fill-high", "fill-critical")
+
+
+def _hour(at: datetime) -> datetime:
+    return at.replace(minute=0, second=0, microsecond=0)
 
 
 async def _marks(request: Request, customer_id: UUID, since: datetime) -> list[Mark]:

@@ -88,6 +88,23 @@ def test_the_chart_marks_what_moved_the_risk(jane: TestClient) -> None:
     assert "span=90" in page
 
 
+def test_of_an_hour_the_chart_shows_the_last_that_was_said(jane: TestClient, connection: Connection) -> None:
+    """As after an import, during which everybody seemed to leave."""
+    connection.execute("DELETE FROM risk_history")
+    connection.execute(
+        """
+        INSERT INTO risk_history (customer_id, at, probability, level, state, model)
+        SELECT customer_id, date_trunc('hour', now()) - interval '2 days' + minute * interval '1 minute', risk, 'low',
+               'active', 'prior-1'
+        FROM customers, (VALUES (0, 0.31), (20, 0.99), (59, 0.42)) AS said (minute, risk)
+        """
+    )
+    page = jane.get(JANE).text
+    assert ": 42</title>" in page
+    assert ": 99</title>" not in page
+    assert ": 31</title>" not in page
+
+
 def test_a_span_that_nobody_offered_is_refused(jane: TestClient) -> None:
     assert jane.get(f"{JANE}?span=31").status_code == 422
 
