@@ -18,6 +18,7 @@ class Group(NamedTuple):
 
 GROUPS: Mapping[str, Group] = {
     "all": Group("All", {"level": None, "state": None}),
+    "here": Group("Not lapsed", {"level": None, "state": "here"}),
     "critical": Group("Critical", {"level": "critical", "state": "here"}),
     "high": Group("High", {"level": "high", "state": "here"}),
     "medium": Group("Medium", {"level": "medium", "state": "here"}),
@@ -37,6 +38,7 @@ async def count_groups(request: Request, account_id: int) -> Mapping[str, int]:
             counts["lapsed"] += n
         elif level is not None:
             counts[level] += n
+            counts["here"] += n
         if state == "new":
             counts["new"] += n
     return counts
