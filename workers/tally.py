@@ -161,7 +161,12 @@ def catch_up(connection: Connection) -> None:
     if filled:
         connection.execute("ANALYZE fresh")
         connection.execute("SET LOCAL enable_seqscan = on")
-        for query in ("tally_days", "tally_hours", "note_recent", "trim_recent"):
+        connection.execute(
+            "SET LOCAL enable_nestloop = off"
+        )  # new days are joined with new days
+        connection.execute(sql("tally_days"), parameters)
+        connection.execute("SET LOCAL enable_nestloop = on")
+        for query in ("tally_hours", "note_recent", "trim_recent"):
             connection.execute(sql(query), parameters)
     connection.execute(sql("merge_moves"), {"many": MANY_MOVES})
     connection.execute(sql("note_tally"))

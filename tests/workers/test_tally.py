@@ -252,3 +252,24 @@ def test_levels_that_were_counted_wrong_are_settled(process: Process, connection
     assert levels(connection) != levels_said(connection)
     tally.settle(process)
     assert levels(connection) == levels_said(connection)
+
+
+def test_the_new_days_of_an_import_are_not_compared_each_with_each(
+    process: Process, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The planner takes them to be few: tens of thousands would take minutes."""
+    tally.tally(connection)
+    plan: list[str] = []
+
+    def explained(name: str) -> Any:
+        if name == "tally_days":
+            plan.extend(line for (line,) in connection.execute("EXPLAIN " + sql(name)))
+        return sql(name)
+
+    monkeypatch.setattr(tally, "sql", explained)
+    moments = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=n) for n in range(100)]
+    stored(process, *(event(timestamp=moment.isoformat()) for moment in moments))
+    tally.tally(connection)
+    assert any("new_days" in line for line in plan)
+    assert not any("Join Filter" in line for line in plan)
+    assert right(connection)
