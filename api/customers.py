@@ -146,11 +146,8 @@ async def fetch(request: Request, query: Any, parameters: dict[str, Any]) -> lis
 
 async def _rows(pool: AsyncConnectionPool, query: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     async with pool.connection() as connection:
-        try:
-            cursor = await connection.execute(query, parameters)
-        except psycopg.errors.FeatureNotSupported:  # the schema has changed since this connection prepared the query
-            await connection.execute("DEALLOCATE ALL")
-            cursor = await connection.execute(query, parameters)
+        # Planned anew each time: a plan for any range or prefix is a bad one for most, and outlives a changed schema.
+        cursor = await connection.execute(query, parameters, prepare=False)
         names = [column.name for column in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
 

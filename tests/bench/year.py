@@ -71,7 +71,7 @@ ON CONFLICT DO NOTHING
 ROLLUP = """
 INSERT INTO customer_days (customer_id, day, event, detail, n, value, last_at, plan)
 SELECT customer_id, occurred_at::date, event, properties ->> 'feature', count(*), 0, max(occurred_at), 'pro'
-FROM events GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+FROM events GROUP BY 1, 2, 3, 4 ORDER BY 2, 1
 """
 RISKS = """
 INSERT INTO risk_history (customer_id, at, probability, level, state, model)

@@ -54,6 +54,7 @@ CREATE INDEX customers_due ON customers (rescore_at);
 CREATE UNIQUE INDEX customers_email ON customers (account_id, email, customer_id);
 -- With level and state, so that customers are counted without reading them.
 CREATE INDEX customers_ranked ON customers (account_id, probability, customer_id) INCLUDE (level, state);
+CREATE INDEX customers_level ON customers (account_id, level, probability, customer_id);
 CREATE INDEX customers_last_seen ON customers (account_id, last_seen, customer_id);
 
 -- event_key is a hash of the producer's event_id, else of the content: the same event has the same key. stored_by is

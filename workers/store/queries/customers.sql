@@ -2,11 +2,12 @@
 SELECT customer_id, email, first_seen, last_seen, probability, level, state, reasons -> 0 ->> 'text' AS reason,
        low_confidence, plan, open_tickets, overdue_since, nps,
        advice ->> 'strategy' AS strategy, advice ->> 'urgency' AS urgency, advice ->> 'why' AS why,
-       greatest(last_seen, (
+       -- Who sent something since the last score is soon due.
+       CASE WHEN rescore_at > now() + interval '1 hour' THEN last_seen ELSE greatest(last_seen, (
            SELECT max(last_at) FROM customer_days AS days
            WHERE days.customer_id = customers.customer_id
              AND days.day >= (customers.last_seen AT TIME ZONE 'UTC')::date
-       )) AS last_event
+       )) END AS last_event
 FROM customers
 WHERE account_id = %(account_id)s
   AND (%(level)s::text IS NULL OR level = %(level)s)

@@ -189,15 +189,21 @@ WITH given AS MATERIALIZED (
     ) AS counted
     JOIN customers USING (customer_id)
     WHERE NOT EXISTS (SELECT FROM erasing WHERE erasing.customer_id = customers.customer_id)
+), hours AS MATERIALIZED (
+    SELECT account_id, event, hour, sum(n) AS n, count(*) AS customers FROM given GROUP BY 1, 2, 3
 ), latest AS (
-    SELECT *, row_number() OVER (PARTITION BY account_id, event ORDER BY hour DESC, customer_id DESC) AS place
-    FROM given
+    SELECT account_id, event, min(hour) AS since
+    FROM (
+        SELECT *, sum(customers) OVER (PARTITION BY account_id, event ORDER BY hour DESC) - customers AS later FROM hours
+    ) AS counted
+    WHERE later < %(kept)s
+    GROUP BY 1, 2
 ), noted AS (
     INSERT INTO recent_events (customer_id, event, hour, account_id)
-    SELECT customer_id, event, hour, account_id FROM latest WHERE place <= %(kept)s
+    SELECT customer_id, event, hour, account_id FROM given JOIN latest USING (account_id, event) WHERE hour >= since
 )
 INSERT INTO event_hours (account_id, event, hour, n, customers)
-SELECT account_id, event, hour, sum(n), count(*) FROM given GROUP BY 1, 2, 3
+SELECT account_id, event, hour, n, customers FROM hours
 
 -- Leaving a customer out, whose every event is tallied. After this nothing of the customer is, until the erasure ends.
 
