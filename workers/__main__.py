@@ -11,10 +11,13 @@ from redis.exceptions import RedisError
 from rq import SimpleWorker
 
 from workers import clock, jobs, lifeline, logs, nightly, pulse, settings
+from workers.lanes import HISTORY
 from workers.process import Process, redis_client
 from workers.tickets import JOB_TIMEOUT_SECONDS, JOBS
 
 log = logging.getLogger("workers")
+
+IMPORT_NICENESS = 5  # where all share a machine, live events come first
 
 
 class Worker(SimpleWorker):
@@ -86,6 +89,8 @@ def run(process: Process, kind: str) -> None:
         nightly.run(process)
         return
     _stop_on_signals(process)
+    if kind == HISTORY.queue:
+        os.nice(IMPORT_NICENESS)
     own = redis_client(process.settings.redis_url or "")  # one that RQ's long wait for work doesn't share
     with own, pulse.beating(process.pulse, own, process.name, kind):
         clock.run(process) if kind == "clock" else work(process, kind)

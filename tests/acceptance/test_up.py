@@ -137,6 +137,8 @@ def test_it_starts_the_procfile_with_as_many_workers_as_asked(tmp_path: Path) ->
         up.ready()
         count = {kind: len(family(up.data_dir, f"-m {kind}")) for kind in ("api", "workers ingest", "workers clock")}
         assert count == {"api": 1, "workers ingest": 2, "workers clock": 1}
+        wait_until(lambda: {one.nice() for one in family(up.data_dir, "-m workers import")} == {os.nice(0) + 5})
+        assert {one.nice() for one in family(up.data_dir, "-m workers ingest")} == {os.nice(0)}
         up.stop()
     assert all(re.match(r"^[a-z.12]{3,8} *\| ", line) for line in up.err.splitlines()), up.err
 
