@@ -87,7 +87,7 @@ def check_width(page: Page, width: int = 375) -> None:
 
 
 def check(page: Page, url: str, path: str) -> None:
-    """What holds of every page: quiet, of little weight, accessible in light and dark, for phone and desk."""
+    """What holds of every page: quiet, light, accessible in both colour schemes, for phone and desk."""
     with watched(page, url) as watch:
         page.goto(url + path)
         assert watch.violations() == []
