@@ -67,6 +67,8 @@ def prune(process: Process) -> None:
         prune_dead_letters(process.connection(), moments.events)
     if not given:
         tally.prune(process.connection(), moments.events, moments.rollups)
+        if moments.events:
+            tally.tally_few(process.connection())  # events that no tally has counted stay until the next pass
     after = step(process.connection(), given.decode() if given else FIRST, moments)
     while after and not process.stopping.is_set() and time.monotonic() - began < BUDGET_SECONDS:
         after = step(process.connection(), after, moments)
@@ -103,7 +105,6 @@ def prune_events(connection: Connection, ids: Ids, moment: datetime) -> bool:
     parameters = {"customer_ids": ids, "before": moment, "limit": ROWS}
     if connection.execute(sql("any_old_events"), parameters).fetchone() != (True,):
         return False
-    tally.tally_few(connection)  # what no tally has counted stays
     try:
         with connection.transaction():
             connection.execute(sql("limit_wait"), {"wait": f"{WAIT_SECONDS}s"})

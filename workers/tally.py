@@ -161,9 +161,7 @@ def catch_up(connection: Connection) -> None:
     if filled:
         connection.execute("ANALYZE fresh")
         connection.execute("SET LOCAL enable_seqscan = on")
-        connection.execute(
-            "SET LOCAL enable_nestloop = off"
-        )  # new days are joined with new days
+        connection.execute("SET LOCAL enable_nestloop = off")  # new days are joined with new days
         connection.execute(sql("tally_days"), parameters)
         connection.execute("SET LOCAL enable_nestloop = on")
         for query in ("tally_hours", "note_recent", "trim_recent"):
