@@ -1,6 +1,7 @@
 """Signing in and out: what opens the dashboard, and what does not."""
 
 import asyncio
+import html
 from datetime import timedelta
 
 import pytest
@@ -64,6 +65,15 @@ def test_the_cookie_is_out_of_reach_of_scripts_and_of_other_sites(client: TestCl
 @pytest.mark.parametrize("wanted", ["/customers?level=high", "/keys"])
 def test_one_is_led_where_one_wanted_to_go(client: TestClient, key: NewKey, wanted: str) -> None:
     assert sign_in(client, key.secret, next=wanted) == (303, wanted)
+
+
+def test_any_address_is_found_again(client: TestClient, key: NewKey) -> None:
+    """Also one with a slash in a customer's name, and a query."""
+    wanted = "/customers/a%2Fb%3F%25@example.com?span=90&x=%26"
+    asked = client.get(wanted, follow_redirects=False).headers["location"]
+    kept = html.unescape(client.get(asked).text).partition('name="next" value="')[2].partition('"')[0]
+    assert kept == wanted
+    assert sign_in(client, key.secret, next=kept) == (303, wanted)
 
 
 @pytest.mark.parametrize("wanted", ["//evil.example", "https://evil.example", "/\\evil.example", "/\t/evil", "x", ""])
