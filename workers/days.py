@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scoring.events import ENGAGEMENT
 from scoring.meaning import PLAIN, Meaning, understood
 from scoring.reach import LASTING
-from scoring.rollup import Codes, Rollup
+from scoring.rollup import Codes, Floats, Rollup
 from workers.store import Connection, sql
 
 HEADER_BYTES: Final = 20  # of a binary array of one dimension
@@ -46,13 +46,18 @@ def read_rollup(
         detail=codes[1],
         n=_array(n, ">i4").astype(np.int32),
         value=_array(value, ">f8").astype(np.float64),
-        last_at=(_array(last_at, ">i8").astype(np.int64) + SINCE_2000) / 1e6,
+        last_at=epoch_of(_array(last_at, ">i8")),
         plan=codes[2],
         names=names,
         details=details,
         plans=plans,
     )
     return understood(rollup, meaning)
+
+
+def epoch_of(moments: NDArray[Any]) -> Floats:
+    """Epoch seconds from what Postgres sends of a timestamptz."""
+    return np.asarray((moments.astype(np.int64) + SINCE_2000) / 1e6)
 
 
 def _array(sent: bytes, kind: str) -> NDArray[Any]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scoring.meaning import PLAIN, Meaning, understood
 from scoring.pauses import Pause
 from scoring.rollup import Codes, Rollup
+from workers.days import epoch_of
 from workers.store import Connection, sql
 
 MOST_ROWS: Final = 8_000_000  # of 40 bytes
@@ -21,7 +22,7 @@ CUSTOMERS_AT_A_TIME: Final = 500
 EVER: Final = (date(1970, 1, 1), date(2200, 1, 1))
 DETAILED: Final = ["feature_used", "nps_response"]  # events whose detail a risk depends on
 
-PACKED: Final = np.dtype([("day", ">i4"), ("n", ">i4"), ("value", ">f8"), ("last_at", ">f8"), ("word", ">i8")])
+PACKED: Final = np.dtype([("day", ">i4"), ("n", ">i4"), ("value", ">f8"), ("last_at", ">i8"), ("word", ">i8")])
 
 
 class Whole(NamedTuple):
@@ -119,8 +120,9 @@ def _add(columns: dict[str, NDArray[Any]], filled: int, block: list[Any], first:
     packed = packed[: len(columns["day"]) - filled]  # a draw may exceed its share by chance
     sizes = [len(rows) // PACKED.itemsize for _, rows in block]
     place = slice(filled, filled + len(packed))
-    for name in ("day", "n", "value", "last_at"):
+    for name in ("day", "n", "value"):
         columns[name][place] = packed[name]
+    columns["last_at"][place] = epoch_of(packed["last_at"])
     columns["customer"][place] = np.repeat(np.arange(first, first + len(block)), sizes)[: len(packed)]
     word = np.searchsorted(words.numbers, packed["word"].astype(np.int64))
     for name, codes in zip(("event", "detail", "plan"), words.codes, strict=True):

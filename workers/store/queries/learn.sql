@@ -20,7 +20,7 @@ coalesce((SELECT snapshots FROM last), 0)
 
 -- What an account's rows say besides numbers, under the number that stands for it in read_packed.
 -- name: read_words
-SELECT hash_record_extended(ROW(event, detail, plan), 0), event, detail, plan, rows
+SELECT hashtextextended(event || E'\x1f' || detail || E'\x1f' || coalesce(plan, ''), 0), event, detail, plan, rows
 FROM (
     SELECT event, CASE WHEN event = ANY (%(detailed)s::text[]) THEN detail ELSE '' END AS detail, days.plan,
            count(*) AS rows
@@ -39,10 +39,10 @@ FROM (
 ) AS mine
 CROSS JOIN LATERAL (  -- OFFSET keeps it a look-up for each customer, however large the table
     SELECT string_agg(
-        int4send(day - '1970-01-01') || int4send(n) || float8send(value)
-        || float8send(extract(epoch FROM last_at)::float8)
-        || int8send(hash_record_extended(
-            ROW(event, CASE WHEN event = ANY (%(detailed)s::text[]) THEN detail ELSE '' END, plan), 0
+        int4send(day - '1970-01-01') || int4send(n) || float8send(value) || timestamptz_send(last_at)
+        || int8send(hashtextextended(
+            event || E'\x1f' || CASE WHEN event = ANY (%(detailed)s::text[]) THEN detail ELSE '' END
+            || E'\x1f' || coalesce(plan, ''), 0
         )), ''
     ) AS packed
     FROM customer_days
