@@ -264,7 +264,7 @@ CREATE TABLE event_returns (
     PRIMARY KEY (account_id, event, day, previous)
 );
 
-CREATE INDEX event_returns_previous ON event_returns (account_id, previous, day);
+CREATE INDEX event_returns_day ON event_returns (account_id, day, previous) INCLUDE (event, customers);
 
 -- How often an event came in an hour, and from how many customers.
 CREATE TABLE event_hours (
