@@ -1,12 +1,13 @@
 """Customers in groups: those who are here by their level of risk, and those who have lapsed."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from starlette.requests import Request
 
-from api.customers import fetch
-from workers.store import sql
+from api.levels import read_levels
+from scoring.levels import NAMES
 
 
 class Group(NamedTuple):
@@ -29,16 +30,8 @@ GROUPS: Mapping[str, Group] = {
 
 
 async def count_groups(request: Request, account_id: int) -> Mapping[str, int]:
-    """How many customers are in each group. Who has no score yet is in `all` only; `new` are in their level as well."""
-    counts = dict.fromkeys(GROUPS, 0)
-    for row in await fetch(request, sql("count_levels"), {"account_id": account_id}):
-        n, level, state = row["customers"], row["level"], row["state"]
-        counts["all"] += n
-        if state == "lapsed":
-            counts["lapsed"] += n
-        elif level is not None:
-            counts[level] += n
-            counts["here"] += n
-        if state == "new":
-            counts["new"] += n
-    return counts
+    """How many customers are in each group; those without a score are in none, and `new` ones aren't counted apart."""
+    days = await read_levels(request, account_id, datetime.now(UTC))
+    counts = {name: getattr(days[-1], name) if days else 0 for name in (*NAMES, "lapsed")}
+    here = sum(counts[name] for name in NAMES)
+    return {**counts, "here": here, "all": here + counts["lapsed"]}

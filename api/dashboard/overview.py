@@ -9,7 +9,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.customers import Wanted, fetch, list_query
+from api.customers import fetch
 from api.dashboard.charts import Series, legend, stacked
 from api.dashboard.health import checks, worst
 from api.dashboard.honesty import honesty
@@ -38,7 +38,7 @@ async def overview(request: Request, session: Session) -> Response:
     found, known, urgent, risen, days, model = await asyncio.gather(
         checks(request, account_id),
         fetch(request, sql("any_customer"), {"account_id": account_id}),
-        fetch(request, *list_query(account_id, Wanted(state="here"), limit=URGENT)),
+        fetch(request, sql("urgent"), {"account_id": account_id, "limit": URGENT}),
         fetch(request, sql("risen"), {"account_id": account_id, "among": AMONG, "least": LEAST, "limit": RISEN}),
         read_levels(request, account_id),
         read_model(request, account_id),
@@ -52,7 +52,7 @@ async def overview(request: Request, session: Session) -> Response:
         session,
         **context,
         counts=days[-1] if days else NOBODY,
-        urgent=[row for row in urgent if row["level"] not in (None, "low")],
+        urgent=urgent,
         risen=risen,
         tiles=_tiles(days),
         groups=GROUPS,

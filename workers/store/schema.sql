@@ -52,7 +52,7 @@ CREATE TABLE customers (
 
 CREATE INDEX customers_due ON customers (rescore_at);
 CREATE UNIQUE INDEX customers_email ON customers (account_id, email, customer_id);
--- With level and state, so that customers are counted without reading them.
+-- With level and state, so that who is at risk and has not lapsed is found without reading customers.
 CREATE INDEX customers_ranked ON customers (account_id, probability, customer_id) INCLUDE (level, state);
 CREATE INDEX customers_level ON customers (account_id, level, probability, customer_id);
 CREATE INDEX customers_last_seen ON customers (account_id, last_seen, customer_id);

@@ -76,7 +76,7 @@ def test_it_is_sorted_and_filtered_on_the_page_and_in_the_file(
 
 def test_groups_are_counted(world: TestClient) -> None:
     page = re.sub(r"<[^>]+>", "", world.get("/customers").text)
-    for group in ("All 4", "Not lapsed 3", "Lapsed 1", "New 1"):
+    for group in ("All 4", "Not lapsed 3", "Lapsed 1", "Low 1"):
         assert group in page
 
 

@@ -1,10 +1,5 @@
 -- What the dashboard alone asks.
 
--- name: count_levels
-SELECT level, state, count(*) AS customers
-FROM customers WHERE account_id = %(account_id)s
-GROUP BY level, state
-
 -- name: any_customer
 SELECT 1 FROM customers WHERE account_id = %(account_id)s LIMIT 1
 
@@ -21,17 +16,29 @@ SELECT (SELECT began_at FROM outages WHERE account_id = %(account_id)s AND ended
        coalesce((SELECT extract(epoch FROM now() - min(rescore_at))::float8 FROM customers WHERE rescore_at <= now()), 0)
            AS due_seconds
 
--- Whose risk rose most within a week: of the riskiest who haven't lapsed, since who rose most is among them.
+-- The riskiest who haven't lapsed: an index alone tells who they are.
+-- name: urgent
+WITH riskiest AS (
+    SELECT customer_id FROM customers
+    WHERE account_id = %(account_id)s AND state <> 'lapsed'
+    ORDER BY probability DESC, customer_id DESC
+    LIMIT %(limit)s
+)
+SELECT email, probability, level, reasons -> 0 ->> 'text' AS reason, advice ->> 'strategy' AS strategy
+FROM riskiest JOIN customers USING (customer_id)
+WHERE level <> 'low'
+ORDER BY probability DESC, customer_id DESC
+
+-- Whose risk rose most within a week: of the riskiest, since who rose most is among them.
 -- name: risen
-WITH likely AS (
-    SELECT customer_id, email, probability, level, reasons -> 0 ->> 'text' AS reason
-    FROM customers
+WITH riskiest AS (
+    SELECT customer_id FROM customers
     WHERE account_id = %(account_id)s AND state <> 'lapsed'
     ORDER BY probability DESC, customer_id DESC
     LIMIT %(among)s
 )
-SELECT email, likely.probability, level, reason, said.probability AS before
-FROM likely
+SELECT email, customers.probability, level, reasons -> 0 ->> 'text' AS reason, said.probability AS before
+FROM riskiest JOIN customers USING (customer_id)
 CROSS JOIN LATERAL (
     SELECT probability
     FROM (
@@ -39,9 +46,9 @@ CROSS JOIN LATERAL (
         UNION ALL
         SELECT customer_id, at, probability FROM risk_rebuilt
     ) AS risks
-    WHERE risks.customer_id = likely.customer_id AND at <= now() - interval '7 days'
+    WHERE risks.customer_id = riskiest.customer_id AND at <= now() - interval '7 days'
     ORDER BY at DESC LIMIT 1
 ) AS said
-WHERE likely.probability - said.probability >= %(least)s
-ORDER BY likely.probability - said.probability DESC, email
+WHERE customers.probability - said.probability >= %(least)s
+ORDER BY customers.probability - said.probability DESC, email
 LIMIT %(limit)s
