@@ -13,11 +13,12 @@ import msgspec
 import numpy as np
 
 from scoring import features
-from scoring.history import EVENT, PLAN, USES
+from scoring.history import EVENT
 from scoring.logistic import Priors, fit_logistic
 from scoring.model import PRIOR, Model, Term, logit
 from scoring.rollup import Floats
 from scoring.samples import Sample
+from scoring.use import PLAN, USES
 
 SD: Final = 0.3  # of standardised coefficients, around the formula's own where it has one
 SD_CUSTOM: Final = 0.1  # of custom events, plans and single product features

@@ -14,6 +14,7 @@ from scoring.events import CHURNED, ENGAGEMENT, MAX_DAILY_COUNT, NO_SIGNS, NPS_S
 from scoring.reach import within_reach
 from scoring.reduce import SPAN, Index, by_owner, distinct, median_gap, ranks, running
 from scoring.rollup import DAY, Floats, Ints, Rollup
+from scoring.use import asked_for, features_used, named_use
 
 HALF_LIVES: Final = np.array([7.0, 30.0, 90.0])  # days, of activity
 SIGNAL_HALF_LIFE: Final = {  # days
@@ -27,10 +28,8 @@ SIGNAL_HALF_LIFE: Final = {  # days
     "support_ticket_resolved": 30.0,
     "nps_response": 90.0,
 }
-USES, PLAN, EVENT = "uses:", "plan:", "event:"  # prefixes of features that are named after what an account sends
+EVENT: Final = "event:"  # the prefix of features that are named after a custom event
 CUSTOM_HALF_LIFE: Final = 30.0  # days
-USE_HALF_LIFE: Final = 30.0  # days, of breadth and of the favourite feature
-FEATURE_HALF_LIFE: Final = 90.0  # days, of the use of one feature
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ def history_of(rollup: Rollup, now: float | Floats, asked: Collection[str] = ())
     rollup = within_reach(rollup, [name.removeprefix(EVENT) for name in asked if name.startswith(EVENT)])
     engagement = _is(rollup, ENGAGEMENT)[rollup.event]
     engaged, others = rollup.where(engagement, "day", "value", "last_at"), rollup.where(~engagement)
-    used = rollup.where(_named_use(rollup), "detail", "n", "last_at")
+    used = rollup.where(named_use(rollup), "detail", "n", "last_at")
     life = _life(rollup, engagement)
     last_active, seen, plan = _latest(engaged), _latest(life), _plan(rollup)
     today = np.broadcast_to(np.asarray(now) // DAY, (rollup.customers,))
@@ -103,13 +102,13 @@ def history_of(rollup: Rollup, now: float | Floats, asked: Collection[str] = ())
         seen=seen,
         last_login=_latest(rollup.where(_is(rollup, ("login",))[rollup.event], "last_at")),
         **_activity(life, today),
-        **_features_used(used),
+        **features_used(used),
         **_invoices(others, seen),
         **_tickets(others),
         **_nps(_only(others, "nps_response"), seen),
         plan=plan,
         signals={name: _signal(_only(others, name), name, seen) for name in _signals(others, asked)},
-        asked=_asked(asked, used, plan, last_active),
+        asked=asked_for(asked, used, plan, last_active),
     )
 
 
@@ -179,69 +178,6 @@ def _decayed(owner: NDArray[Any], age: Floats, weight: Floats | None, size: int)
         share = np.exp2(-age / half_life)
         out[:, column] = np.bincount(owner, share if weight is None else share * weight, size)
     return out
-
-
-def _features_used(used: Rollup) -> dict[str, Any]:
-    """Breadth, and the feature with the largest decayed use."""
-    size = used.customers
-    owner, detail, pair = _pairs(used)
-    latest = np.zeros(len(owner))
-    latest[pair] = used.last_at  # the last one written stays: the latest, where rows come in order of time
-    if (latest[pair] < used.last_at).any():
-        np.maximum.at(latest, pair, used.last_at)
-    last = by_owner(np.maximum, owner, latest, size)
-    share = np.exp2((used.last_at - last[used.customer]) / (DAY * USE_HALF_LIFE))
-    use = np.bincount(pair, share * np.minimum(used.n, MAX_DAILY_COUNT), len(owner))
-    ranked = np.lexsort((ranks(used.details)[detail], use))
-    favourite, favourite_at = np.full(size, -1, np.int32), np.full(size, np.nan)
-    favourite[owner[ranked]] = detail[ranked]
-    favourite_at[owner[ranked]] = latest[ranked]
-    freshness = np.exp2((latest - last[owner]) / DAY / USE_HALF_LIFE)
-    return {"breadth": np.bincount(owner, freshness, size), "favourite": favourite, "favourite_at": favourite_at}
-
-
-def _named_use(rollup: Rollup) -> NDArray[np.bool_]:
-    """The rows of features that have a name."""
-    named = np.array([detail != "" for detail in rollup.details], dtype=bool)
-    used = _is(rollup, ("feature_used",))[rollup.event]
-    return used if named.all() else used & named[rollup.detail]
-
-
-def _asked(names: Collection[str], used: Rollup, plan: Ints, last_active: Floats) -> dict[str, Floats]:
-    uses = [name for name in names if name.startswith(USES)]
-    out = _uses(uses, used, last_active) if uses else {}
-    plans = {PLAN + known: code for code, known in enumerate(used.plans)}
-    for name in names:
-        if name.startswith(PLAN):
-            out[name] = np.asarray(plan == plans.get(name, -2), np.float64)
-    return out
-
-
-def _uses(names: list[str], used: Rollup, last_active: Floats) -> dict[str, Floats]:
-    owner, detail, pair = _pairs(used)
-    age = (last_active[used.customer] - used.last_at) / DAY
-    weight = np.minimum(used.n, MAX_DAILY_COUNT) * np.exp2(-age / FEATURE_HALF_LIFE)
-    use = np.bincount(pair, weight, len(owner))
-    codes = {USES + known: code for code, known in enumerate(used.details)}
-    out = {name: np.zeros(used.customers) for name in names}
-    for name in names:
-        mine = detail == codes.get(name, -1)
-        out[name][owner[mine]] = use[mine]
-    return out
-
-
-def _pairs(rows: Rollup) -> tuple[Index, Index, Index]:
-    """Distinct (customer, detail), and for each row the position of its own."""
-    width = max(len(rows.details), 1)
-    keys = rows.customer.astype(np.int64) * width + rows.detail
-    if rows.customers * width > 4 * len(keys) + 1_000_000:
-        distinct, pair = np.unique(keys, return_inverse=True)
-    else:
-        seen = np.zeros(rows.customers * width, dtype=bool)
-        seen[keys] = True
-        distinct = np.flatnonzero(seen)
-        pair = (np.cumsum(seen) - 1)[keys]
-    return distinct // width, distinct % width, pair
 
 
 def _signal(rows: Rollup, name: str, last_active: Floats) -> Signal:

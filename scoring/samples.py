@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from scoring import features
 from scoring.events import CHURNED, RECOGNISED
-from scoring.history import EVENT, PLAN, USES, History, history_of
+from scoring.history import EVENT, History, history_of
 from scoring.metrics import Labels
 from scoring.model import Model, sigmoid
 from scoring.pauses import Pause, bridged
 from scoring.rollup import DAY, Floats, Rollup
+from scoring.use import PLAN, USES
 
 _CHUNK: Final = 1_000_000  # rollup rows expanded at a time: some 100 MB
 ESTABLISHED, ABANDONED = 14 * DAY, 7 * DAY

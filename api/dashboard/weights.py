@@ -6,9 +6,10 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from api.model import Weight
-from scoring.history import EVENT, HALF_LIVES, PLAN, USES
+from scoring.history import EVENT, HALF_LIVES
 from scoring.model import Term
 from scoring.prior import no_return
+from scoring.use import PLAN, USES
 
 ONCE: Final = (0.0, 1.0)  # how once and never enter
 
