@@ -71,7 +71,7 @@ class Life:
 
     def _first_chapter(self) -> Chapter | None:
         drawn = self._rng.random()
-        if drawn < 0.03:
+        if drawn < 0.015:
             return self._chapter_of(stories.NEVER_CAME)
         return self._chapter_of(stories.NOT_ONBOARDED) if drawn < 0.19 else None
 
