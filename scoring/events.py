@@ -29,6 +29,7 @@ RECOGNISED: Final[dict[str, Signal]] = {
 ENGAGEMENT: Final = frozenset({"login", "feature_used"})
 SIGNS_OF_LIFE: Final = frozenset({"subscription_renewed", "subscription_upgraded", "invoice_paid"})
 NO_SIGNS: Final = frozenset(RECOGNISED) - ENGAGEMENT - SIGNS_OF_LIFE  # of events that an account invents, each is one
+COMPLAINTS: Final = NO_SIGNS - {"trial_started", "trial_ended", "support_ticket_resolved"}
 CHURNED: Final = "\x18churned"  # what the account's own event that means churn is read as; no event can be called so
 
 MAX_EVENT_NAME: Final = 200  # characters

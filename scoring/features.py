@@ -82,7 +82,7 @@ def silence(history: History, at: float | Floats, horizon_days: float) -> Floats
 
 def _known(history: History) -> Floats:
     """Days up to the last engagement of which it is known whether they were active."""
-    return np.minimum(days(history.seen, history.first), LOOK_BACK)
+    return np.minimum(days(history.seen, history.began), LOOK_BACK)
 
 
 def ticket_waiting(history: History, at: float | Floats, horizon_days: float) -> Floats:

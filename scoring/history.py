@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.events import CHURNED, ENGAGEMENT, MAX_DAILY_COUNT, NO_SIGNS, NPS_SCORES, RECOGNISED
+from scoring.events import CHURNED, COMPLAINTS, ENGAGEMENT, MAX_DAILY_COUNT, NO_SIGNS, NPS_SCORES, RECOGNISED
 from scoring.reach import within_reach
 from scoring.reduce import SPAN, Index, by_owner, distinct, median_gap, ranks, running
 from scoring.rollup import DAY, Floats, Ints, Rollup
@@ -50,6 +50,7 @@ class History:
     """What is known of each customer; arrays of length customers, times in epoch seconds, NaN where there is none."""
 
     first: Floats  # first event of any kind
+    began: Floats  # first event that is no complaint: since when a rhythm can be known
     last_active: Floats  # last engagement
     seen: Floats  # last engagement; of who has never been engaged, last other sign of life
     last_login: Floats
@@ -89,6 +90,7 @@ def history_of(rollup: Rollup, now: float | Floats, asked: Collection[str] = ())
     The rollup must hold nothing later than `now` (`Rollup.until`, `Rollup.at`).
     """
     first = _earliest(rollup)
+    began = _earliest(rollup.where(~_is(rollup, COMPLAINTS | {CHURNED})[rollup.event], "last_at"))
     rollup = within_reach(rollup, [name.removeprefix(EVENT) for name in asked if name.startswith(EVENT)])
     engagement = _is(rollup, ENGAGEMENT)[rollup.event]
     engaged, others = rollup.where(engagement, "day", "value", "last_at"), rollup.where(~engagement)
@@ -98,6 +100,7 @@ def history_of(rollup: Rollup, now: float | Floats, asked: Collection[str] = ())
     today = np.broadcast_to(np.asarray(now) // DAY, (rollup.customers,))
     return History(
         first=first,
+        began=began,
         last_active=last_active,
         seen=seen,
         last_login=_latest(rollup.where(_is(rollup, ("login",))[rollup.event], "last_at")),

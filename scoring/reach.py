@@ -21,7 +21,7 @@ LASTING: Final = (*(name for name in RECOGNISED if name not in ENGAGEMENT), CHUR
 def within_reach(rollup: Rollup, asked: Collection[str] = ()) -> Rollup:
     """Without the rows that a risk does not look at; `asked` are events that are looked at however old they are.
 
-    Who has never been engaged is looked at from a year before the last event of any kind.
+    Who has never been engaged is looked at from a year before the last of the events that are bounded.
     """
     if not len(rollup.day) or int(rollup.day.max()) - int(rollup.day.min()) <= LOOK_BACK:
         return rollup
@@ -29,5 +29,6 @@ def within_reach(rollup: Rollup, asked: Collection[str] = ()) -> Rollup:
     lasting = np.array([name in LASTING or name in asked for name in rollup.names], dtype=bool)[rollup.event]
     day = rollup.day.astype(np.float64)
     last = by_owner(np.maximum, rollup.customer[engaged], day[engaged], rollup.customers)
-    last = np.where(np.isnan(last), by_owner(np.maximum, rollup.customer, day, rollup.customers), last)
+    own = by_owner(np.maximum, rollup.customer[~lasting], day[~lasting], rollup.customers)
+    last = np.where(np.isnan(last), own, last)
     return rollup.where(lasting | (day >= last[rollup.customer] - LOOK_BACK))

@@ -36,6 +36,14 @@ def test_a_year_after_the_first_event_without_engagement_it_is_looked_at_from_th
     assert len(within_reach(rollup(*(row("page_viewed", day) for day in range(1000)))).day) == LOOK_BACK + 1
 
 
+def test_a_complaint_does_not_move_what_is_in_reach() -> None:
+    """The last sign of life of who never logged in stays known, however long ago it was."""
+    alone = [row("report_shared", LOOK_BACK + 5)]
+    complained = [*alone, row("subscription_downgraded", 0)]
+    assert len(within_reach(rollup(*complained)).day) == 2
+    assert score(rollup(*complained), NOW).probability[0] >= score(rollup(*alone), NOW).probability[0]
+
+
 def test_an_event_that_is_asked_for_has_no_bound() -> None:
     rows = [*logins(*range(0, 1200)), row("report_shared", 900)]
     assert history_of(rollup(*rows), NOW, ["event:report_shared"]).signals["report_shared"].last == [rows[-1][6]]

@@ -82,6 +82,11 @@ def test_a_negative_signal_never_lowers_the_risk(rows: list[Row], signal: tuple[
     assert after >= before - 1e-12
 
 
+def test_a_complaint_before_the_first_login_makes_nobody_a_slow_old_customer() -> None:
+    """A rhythm is known since the first event that is no complaint."""
+    assert risk(*logins(56), row("invoice_overdue", 219)) >= risk(*logins(56))
+
+
 @given(any_rows)
 def test_a_customer_is_due_when_silence_alone_changes_the_level(rows: list[Row]) -> None:
     """Just before the due time the level is still the same; just after it, if within a day, it has changed."""

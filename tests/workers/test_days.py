@@ -50,6 +50,8 @@ def test_what_is_in_reach_says_what_everything_says(connection: Connection) -> N
     for event, days_ago in (("invoice_overdue", 800), ("support_ticket_opened", 700), ("page_viewed", 1000)):
         put(connection, 0, event, days_ago)
     put(connection, 1, "nps_response", 950, "3")
+    put(connection, 1, "page_viewed", 400)
+    put(connection, 1, "subscription_downgraded", 2)
     put(connection, 2, "page_viewed", 2)
     asked = ["event:report_shared", "uses:exports"]
     whole, near = read_rollup(connection, IDS), read_rollup(connection, IDS, reach=Reach(LOOK_BACK, ["report_shared"]))
@@ -58,6 +60,8 @@ def test_what_is_in_reach_says_what_everything_says(connection: Connection) -> N
     one, two = history_of(whole, NOW, asked), history_of(near, NOW, asked)
     for name in (
         "first",
+        "began",
+        "seen",
         "last_active",
         "active",
         "cadence",

@@ -43,19 +43,27 @@ CROSS JOIN LATERAL (  -- OFFSET keeps it a look-up for each customer, however la
     SELECT * FROM customer_days AS days WHERE days.customer_id = given.customer_id OFFSET 0
 ) AS days
 
--- The same for long histories: of engagement the very first day, and what is no more than `reach` days before the last.
+-- The same for long histories: the very first day, what lasts, and what is no more than `reach` days before the last
+-- engagement (of who has never been engaged, the last event that does not last).
 -- name: read_days_in_reach
 SELECT array_send(array_agg(given.number::integer - 1)), array_send(array_agg(day - '1970-01-01'::date)),
        array_send(array_agg(n)), array_send(array_agg(value)), array_send(array_agg(last_at)),
        string_agg(event || E'\x1f' || detail || E'\x1f' || coalesce(plan, ''), E'\n')
 FROM unnest(%(customer_ids)s::uuid[]) WITH ORDINALITY AS given (customer_id, number)
 CROSS JOIN LATERAL (
-    SELECT min(day) AS first_day, coalesce((
+    SELECT (
+        SELECT day FROM customer_days AS days
+        WHERE days.customer_id = given.customer_id AND event <> ALL (%(lasting)s::text[])
+        ORDER BY day LIMIT 1
+    ) AS first_day, coalesce((
         SELECT day FROM customer_days AS days
         WHERE days.customer_id = given.customer_id AND event = ANY (%(engagement)s::text[])
         ORDER BY day DESC LIMIT 1
-    ), max(day)) - %(reach)s::integer AS since
-    FROM customer_days AS days WHERE days.customer_id = given.customer_id
+    ), (
+        SELECT day FROM customer_days AS days
+        WHERE days.customer_id = given.customer_id AND event <> ALL (%(lasting)s::text[])
+        ORDER BY day DESC LIMIT 1
+    ), '2200-01-01') - %(reach)s::integer AS since
 ) AS known
 CROSS JOIN LATERAL (
     SELECT * FROM customer_days AS days WHERE days.customer_id = given.customer_id AND day >= since
