@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
 
@@ -53,7 +54,8 @@ def servers(
     A URL that is given takes the place of its server. If not `durable`, a power cut may lose data.
     Raises EmbeddedError.
     """
-    makes = [make for make, url in ((wheels.postgres, database_url), (wheels.valkey, redis_url)) if not url]
+    postgres = partial(wheels.postgres, durable=durable)
+    makes = [make for make, url in ((postgres, database_url), (wheels.valkey, redis_url)) if not url]
     if database_url and redis_url:
         yield Servers(database_url, redis_url)
         return
@@ -65,7 +67,7 @@ def servers(
             if hold(lock, fcntl.LOCK_SH) and (found := find(data_dir, database_url, redis_url)):
                 return found
             if hold(lock, fcntl.LOCK_EX) and not find(data_dir, database_url, redis_url):
-                children.extend(_start_all([make(data_dir, durable=durable) for make in makes]))
+                children.extend(_start_all([make(data_dir) for make in makes]))
             return None
 
         if not (found := poll(arrive, START_SECONDS)):

@@ -18,6 +18,7 @@ import redis
 from api import embedded, preflight, processes, wheels
 from api.preflight import Plan, UpError
 from api.supervisor import Child, stop_all, voice
+from api.syncing import sync_every_second
 from api.wheels import EmbeddedError, Server
 from workers import keys, settings, store
 from workers.settings import SettingsError
@@ -79,6 +80,7 @@ async def _run(plan: Plan, servers: list[Server], share: Callable[[], None]) -> 
     backing = [_server_child(server) for server in servers]
     with processes.lifeline_pipe() as fd:
         children = processes.children(_environment(plan), plan.workers, fd)
+        syncing = asyncio.create_task(sync_every_second(plan.data_dir / "redis"))
         try:
             await _start_servers(servers, backing)
             share()
@@ -94,6 +96,7 @@ async def _run(plan: Plan, servers: list[Server], share: Callable[[], None]) -> 
             await stop_all(web, STOP_SECONDS, hurry)
             await stop_all((child for child in children if child not in web), STOP_SECONDS, hurry)
             await stop_all(backing, STOP_SECONDS, asyncio.Event())
+            syncing.cancel()
 
 
 def _stop_on_signals(hurry: asyncio.Event) -> None:

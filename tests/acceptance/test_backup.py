@@ -110,7 +110,7 @@ def run(program: str, *arguments: str) -> None:
 
 def restore_redis(path: Path, data_dir: Path) -> None:
     """Start on the copy without a log of writes, which an append-only server would read instead, then have one made."""
-    server = wheels.valkey(data_dir, durable=False)
+    server = wheels.valkey(data_dir)
     shutil.copy(path, server.folder / "dump.rdb")
     if server.user:
         shutil.chown(server.folder / "dump.rdb", server.user["user"])

@@ -192,7 +192,7 @@ def test_a_redis_that_is_killed_comes_back_with_all_that_was_ok(shaky: Door) -> 
             wait_until(lambda: len(said_ok) > 50)
             os.kill(redis_process(shaky), signal.SIGKILL)
             wait_until(lambda: track(shaky, "gone")[0].status == 503)
-            redis = wheels.valkey(folder, durable=False)
+            redis = wheels.valkey(folder)
             with wheels.launching(redis) as how:
                 child = subprocess.Popen(redis.argv, start_new_session=True, **how)
             before = len(said_ok)
