@@ -8,8 +8,8 @@ from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.customers import Count, Time, account_of, answer, fetch
 from api.intervals import bounds, floor, following, interval_of, within
+from api.reading import Count, Time, account_of, answer, fetch
 from api.validators import has, not_modified, tag_of_totals
 from scoring.events import RECOGNISED
 from scoring.history import EVENT

@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import paging
-from api.customers import Count, Level, Score, State, Time, account_of, answer, fetch, score_of
 from api.errors import Refused
 from api.intervals import bounds
+from api.reading import Count, Level, Score, State, Time, account_of, answer, fetch, score_of
 from scoring.advice import Advice
 from scoring.reasons import Reason
 from workers.store import sql

@@ -1,29 +1,20 @@
-"""Reading customers: the list; and what all reading routes share."""
+"""Reading customers: the list."""
 
-import logging
-from collections.abc import Mapping
 from datetime import datetime
-from http import HTTPStatus
-from typing import Annotated, Any, Literal, LiteralString, NamedTuple
+from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
-import msgspec
-import psycopg
-from msgspec import Meta, Struct
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api import paging
 from api.errors import Refused
-from api.probes import within
+from api.reading import Level, Score, State, Time, account_of, answer, fetch, score_of
 from scoring.levels import NAMES
 from workers.store import sql
 from workers.wire import normal_email
 
-log = logging.getLogger(__name__)
-
-READ_SECONDS = 30.0  # in which a reading route answers, also where Postgres hangs
 SORTS: dict[str, tuple[LiteralString, LiteralString]] = {
     "risk": ("probability", "real"),
     "last_seen": ("last_seen", "timestamptz"),
@@ -35,12 +26,6 @@ CURSORS: dict[str, Any] = {
     "email": tuple[str, str, UUID],
 }
 DIRECTIONS: dict[str, tuple[LiteralString, LiteralString]] = {"": ("ASC", ">"), "-": ("DESC", "<")}
-
-Time = Annotated[datetime, Meta(tz=True)]
-Score = Annotated[float, Meta(ge=0, le=100)]
-Level = Literal["low", "medium", "high", "critical"]
-State = Literal["new", "active", "lapsed"]
-Count = Annotated[int, Meta(ge=0)]
 
 
 class RiskInList(Struct):
@@ -127,31 +112,6 @@ def list_query(
     }
 
 
-async def account_of(request: Request) -> int:
-    """The account of a request's key. Raises Refused."""
-    key = await request.app.state.door.keys.secret_of(request.scope)
-    return int(key.account_id)
-
-
-async def fetch(request: Request, query: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of a query, by column. Raises Refused, store_unavailable."""
-    try:
-        return await within(READ_SECONDS, _rows(request.app.state.pool, query, parameters))
-    except psycopg.DataError:  # a cursor that nobody here made
-        raise Refused("invalid_parameter") from None
-    except (psycopg.OperationalError, PoolTimeout, TimeoutError) as error:
-        log.warning("Postgres can't do it now: %s", str(error).partition("\n")[0] or type(error).__name__)
-        raise Refused("store_unavailable") from None
-
-
-async def _rows(pool: AsyncConnectionPool, query: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    async with pool.connection() as connection:
-        # Planned anew each time: a plan for any range or prefix is a bad one for most, and outlives a changed schema.
-        cursor = await connection.execute(query, parameters, prepare=False)
-        names = [column.name for column in cursor.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
-
-
 def _in_list(row: dict[str, Any]) -> CustomerInList:
     risk = None
     if row["level"] is not None:
@@ -159,18 +119,8 @@ def _in_list(row: dict[str, Any]) -> CustomerInList:
     return CustomerInList(row["email"], row["first_seen"], row["last_event"], risk)
 
 
-def score_of(probability: float) -> float:
-    """A risk in percent."""
-    return round(float(probability) * 100, 1)
-
-
 def _like_prefix(prefix: str | None) -> str | None:
     if prefix is None:
         return None
     escaped = normal_email(prefix).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return escaped.replace("\0", "") + "%"
-
-
-def answer(value: Any, headers: Mapping[str, str] | None = None) -> Response:
-    """200, with this as JSON."""
-    return Response(msgspec.json.encode(value), HTTPStatus.OK, headers, media_type="application/json")

@@ -14,9 +14,9 @@ from starlette.responses import Response
 
 from api.commands import data_dir_option, found_servers
 from api.customer import show_customer
-from api.customers import account_of
 from api.errors import Refused
 from api.faults import valid_email
+from api.reading import account_of
 from workers import erasure
 from workers.erasure import Receipt
 from workers.store import connect

@@ -6,8 +6,8 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.customers import Count, Time, account_of, answer, fetch
 from api.intervals import bounds, within
+from api.reading import Count, Time, account_of, answer, fetch
 from workers.store import sql
 
 USUAL_DAYS = 30

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.customers import Count, Time, account_of, answer, fetch
+from api.reading import Count, Time, account_of, answer, fetch
 from scoring.features import signal_of
 from scoring.metrics import Bin, Metrics
 from scoring.model import PRIOR, Model

@@ -9,9 +9,9 @@ from msgspec import Meta, Raw, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.customers import Count, Time, account_of, answer, fetch
 from api.errors import Refused
 from api.intervals import Range, range_of
+from api.reading import Count, Time, account_of, answer, fetch
 from api.validators import has, not_modified, tag_of_totals
 from workers.store import sql
 

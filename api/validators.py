@@ -9,8 +9,8 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.customers import fetch
 from api.intervals import floor
+from api.reading import fetch
 from workers.store import sql
 
 Endpoint = Callable[[Request], Awaitable[Response]]

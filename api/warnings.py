@@ -6,8 +6,8 @@ from redis.exceptions import RedisError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.customers import account_of, answer
 from api.errors import Refused
+from api.reading import account_of, answer
 from workers.warnings import Found, read
 
 

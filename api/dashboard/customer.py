@@ -6,7 +6,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import customer, paging
-from api.customers import fetch
 from api.dashboard import forms
 from api.dashboard.charts import bar
 from api.dashboard.history import risk_chart
@@ -17,6 +16,7 @@ from api.dashboard.shares import shares
 from api.dashboard.timeline import by_day
 from api.erasing import erase
 from api.errors import Refused
+from api.reading import fetch
 from scoring.advice import Advice
 from workers.store import sql
 from workers.wire import normal_email

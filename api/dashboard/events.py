@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 from api import paging
 from api.analytics import CountedEvent, read_events
-from api.customers import fetch
 from api.dashboard.charts import Series, bar, spark, stacked
 from api.dashboard.meanings import RECOGNISED_WORDS, SPANS
 from api.dashboard.mending import troubles
@@ -18,6 +17,7 @@ from api.dashboard.page import page, render
 from api.dashboard.session import Session
 from api.errors import Refused
 from api.intervals import last
+from api.reading import fetch
 from api.series import Point, Property, read_event
 from scoring.events import RECOGNISED
 from workers.store import sql

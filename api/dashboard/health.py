@@ -9,9 +9,9 @@ from redis.exceptions import RedisError
 from starlette.requests import Request
 
 from api import probes
-from api.customers import fetch
 from api.dashboard.words import count, number, span
 from api.probes import NO_CLOCK, Line
+from api.reading import fetch
 from scoring.outages import HOUR, WEEK_HOURS
 from workers import volume
 from workers.store import sql

@@ -13,12 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.auth import last_used
-from api.customers import fetch
 from api.dashboard import forms
 from api.dashboard.page import address, page, redirect, render
 from api.dashboard.session import Session
 from api.dashboard.words import first_event
 from api.errors import Refused
+from api.reading import fetch
 from workers import keys
 from workers.keys import PUBLISHABLE_RATE_LIMIT, NewKey, NoSuchKey
 from workers.process import hasty_client

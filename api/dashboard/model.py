@@ -8,12 +8,12 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.customers import fetch
 from api.dashboard.charts import Group, Point, bar, calibration, line
 from api.dashboard.page import page, render
 from api.dashboard.session import Session
 from api.dashboard.weights import effects_of
 from api.model import ModelInUse, Quality, read_model
+from api.reading import fetch
 from scoring.metrics import Metrics
 from scoring.training import CHALLENGE, CHALLENGE_CUSTOMERS, RECALIBRATE, REGRESS
 from workers.models import Card, name_of

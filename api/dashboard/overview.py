@@ -9,7 +9,6 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.customers import fetch
 from api.dashboard.charts import Series, legend, stacked
 from api.dashboard.health import checks, worst
 from api.dashboard.honesty import honesty
@@ -19,6 +18,7 @@ from api.dashboard.page import address, page, render
 from api.dashboard.session import Session
 from api.levels import Day, read_levels
 from api.model import read_model
+from api.reading import fetch
 from workers.store import sql
 
 URGENT = 8  # customers

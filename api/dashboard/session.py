@@ -13,7 +13,7 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.customers import fetch
+from api.reading import fetch
 from workers.keys import SECRET_PREFIX, digest
 from workers.store import sql
 

@@ -5,7 +5,7 @@ import pytest
 from redis import Redis
 from starlette.testclient import TestClient
 
-from api import customers
+from api import reading
 from api.app import create_app
 from tests.proxy import Proxy, proxy
 from workers import keys
@@ -54,10 +54,10 @@ def test_reading_goes_on_as_soon_as_an_outage_is_over(reader: TestClient, way: P
 def test_a_postgres_that_hangs_is_given_up(
     reader: TestClient, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(customers, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(reading, "READ_SECONDS", 0.2)
     assert reader.get(LIST).status_code == 200
     with connection.transaction():
         connection.execute("LOCK customers")
         assert reader.get(LIST).json()["code"] == "store_unavailable"
-    monkeypatch.setattr(customers, "READ_SECONDS", 30.0)
+    monkeypatch.setattr(reading, "READ_SECONDS", 30.0)
     assert reader.get(LIST).status_code == 200
