@@ -12,7 +12,7 @@ import psycopg
 
 from api.accounts import accounts_group
 from api.backtest import backtest
-from api.commands import data_dir_option, first_line, found_servers
+from api.commands import data_dir_option, found_servers
 from api.deadletters import dead_letters
 from api.demo.command import demo
 from api.embedded import EmbeddedError, servers
@@ -22,6 +22,7 @@ from api.learning import models_group, train
 from api.status import status
 from api.up import up
 from workers import keys, settings
+from workers.logs import first_line
 from workers.process import hasty_client
 from workers.store import connect
 from workers.store.migrate import Blocked, migrate

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from api.embedded import EmbeddedError, Servers, servers
 from workers import settings
+from workers.logs import first_line
 from workers.store.migrate import Blocked, migrate
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,8 +45,3 @@ def found_servers(data_dir: Path) -> Iterator[Servers]:
         raise click.ClickException(f"DATABASE_URL: Postgres doesn't answer: {first_line(error)}") from None
     except RedisError as error:
         raise click.ClickException(f"REDIS_URL: Redis doesn't answer: {first_line(error)}") from None
-
-
-def first_line(error: Exception) -> str:
-    """The first line of what an exception says."""
-    return str(error).strip().partition("\n")[0]

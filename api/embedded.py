@@ -22,6 +22,7 @@ from redis.retry import Retry
 from api import wheels
 from api.wheels import EmbeddedError as EmbeddedError
 from api.wheels import Server
+from workers.logs import first_line
 
 T = TypeVar("T")
 
@@ -111,7 +112,7 @@ def trouble(url: str) -> str | None:
             with redis.Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3, retry=once) as client:
                 client.ping()
     except (psycopg.Error, redis.RedisError, OSError, ValueError) as error:
-        return (str(error).strip() or type(error).__name__).splitlines()[0]
+        return first_line(error)
     return None
 
 

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from workers import clock, ledger, pulse
 from workers.lanes import LANES
 from workers.ledger import Ledger
+from workers.logs import first_line
 from workers.pulse import STUCK_SECONDS, Beats
 from workers.store import sql
 from workers.tickets import JOBS
@@ -80,7 +81,7 @@ async def postgres_fault(pool: AsyncConnectionPool) -> str | None:
     try:
         await within(PROBE_SECONDS, _select(pool))
     except Exception as error:  # whatever it is, it is only reported
-        return f"Postgres doesn't answer: {str(error).partition(chr(10))[0] or type(error).__name__}"
+        return f"Postgres doesn't answer: {first_line(error)}"
     return None
 
 

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from api.errors import Refused
 from api.probes import within
+from workers.logs import first_line
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ async def fetch(request: Request, query: Any, parameters: dict[str, Any]) -> lis
     except psycopg.DataError:  # a cursor that nobody here made
         raise Refused("invalid_parameter") from None
     except (psycopg.OperationalError, PoolTimeout, TimeoutError) as error:
-        log.warning("Postgres can't do it now: %s", str(error).partition("\n")[0] or type(error).__name__)
+        log.warning("Postgres can't do it now: %s", first_line(error))
         raise Refused("store_unavailable") from None
 
 

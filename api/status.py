@@ -19,6 +19,7 @@ from api import wheels
 from workers import clock, ledger, pulse, settings
 from workers.lanes import LANES
 from workers.ledger import Ledger
+from workers.logs import first_line
 from workers.pulse import Beats
 from workers.settings import SettingsError
 from workers.store import CONNECT, sql
@@ -73,7 +74,7 @@ class Due(Struct):
 
 
 class Status(Struct):
-    """Everything. The last five are null where Postgres does not answer; `outages` are the accounts whose tracking is
+    """Everything. The last four are null where Postgres does not answer; `outages` are the accounts whose tracking is
     out, and since when; `dead_letters` are by reason; `stuck` is what processes get nothing done, in words."""
 
     buffer: dict[str, Lane]
@@ -108,7 +109,9 @@ def status(data_dir: Path | None, as_json: bool) -> None:
         found = _read_redis(configured.redis_url or ours[1])
     except (RedisError, OSError) as error:
         hint = "Start it with `windback up`, or set REDIS_URL or --data-dir"
-        raise click.ClickException(f"Nothing runs here: Redis doesn't answer ({_one_line(error)}). {hint}") from None
+        raise click.ClickException(
+            f"Nothing runs here: Redis doesn't answer ({first_line(error).rstrip('.')}). {hint}"
+        ) from None
     _read_postgres(configured.database_url or ours[0], found)
     click.echo(msgspec.json.encode(found).decode() if as_json else "\n".join(_screen(found)))
 
@@ -162,7 +165,7 @@ def _read_postgres(url: str, into: Status) -> None:
             into.training = Training(*trained) if trained else None
             into.due = Due(*due)
     except psycopg.Error as error:
-        into.postgres = f"doesn't answer: {_one_line(error)}"
+        into.postgres = f"doesn't answer: {first_line(error).rstrip('.')}"
 
 
 def _screen(found: Status) -> Iterator[str]:
@@ -232,7 +235,3 @@ def _letters(letters: dict[str, int] | None) -> str:
 
 def _span(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
-
-
-def _one_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -21,6 +21,7 @@ from api.supervisor import Child, stop_all, voice
 from api.syncing import sync_every_second
 from api.wheels import EmbeddedError, Server
 from workers import keys, settings, store
+from workers.logs import first_line
 from workers.settings import SettingsError
 from workers.store import migrate
 
@@ -184,7 +185,7 @@ def _set_up(plan: Plan) -> str:
         with store.connect(database_url) as connection, redis.Redis.from_url(redis_url) as client:
             return _first_key(plan.data_dir / "api-key", connection, client)
     except (psycopg.Error, redis.RedisError, migrate.Blocked) as error:
-        raise UpError(f"The database can't be set up: {str(error).splitlines()[0]}") from error
+        raise UpError(f"The database can't be set up: {first_line(error)}") from error
 
 
 def _first_key(path: Path, connection: store.Connection, client: redis.Redis) -> str:

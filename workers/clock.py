@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from workers import keys, landed, nightly, outage_clock, pulse, rebuild, retention, tally, tickets
 from workers.buffer import forget_consumers
 from workers.lanes import LANES
+from workers.logs import first_line
 from workers.process import Process
 from workers.store import sql
 
@@ -118,7 +119,7 @@ def _tick(process: Process, last: dict[str, float], now: float) -> None:
             duty.run(process)
             process.pulse.progress()
         except psycopg.Error as error:  # the next tick tries again
-            log.warning("%s: Postgres can't do it now: %s", duty.name, str(error).partition("\n")[0])
+            log.warning("%s: Postgres can't do it now: %s", duty.name, first_line(error))
             process.disconnect()
             if error.sqlstate is None:  # there is no connection
                 break  # the others would wait for it as well, longer than the lease lasts

@@ -36,6 +36,11 @@ class JsonLines(JsonFormatter):
         return PRIVATE.sub("…", super().format(record))
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says, or else its name."""
+    return (str(error).strip() or type(error).__name__).partition("\n")[0]
+
+
 @contextmanager
 def about(**ids: object) -> Iterator[None]:
     """Every record of the block carries these."""

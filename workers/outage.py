@@ -8,6 +8,7 @@ from typing import TypeVar
 import psycopg
 from rq.timeouts import BaseTimeoutException
 
+from workers.logs import first_line
 from workers.process import Process
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def through_outages(process: Process, work: Callable[[], T]) -> T | None:
                 raise ended from None
             if not is_outage(error):
                 raise
-            reason = f"Postgres can't do it now: {str(error).partition(chr(10))[0] or type(error).__name__}"
+            reason = f"Postgres can't do it now: {first_line(error)}"
             log.warning(reason, extra={"sqlstate": error.sqlstate, "attempt": attempt})
             process.pulse.trouble(reason)
             process.disconnect()

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from psycopg import errors
 
+from workers.logs import first_line
 from workers.store import Connection, connect
 
 T = TypeVar("T")
@@ -83,7 +84,7 @@ def _patiently(step: Callable[[], T], give_up: float) -> T:
             return step()
         except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
             if time.monotonic() > give_up:
-                raise Blocked(f"the schema can't be changed now: {str(error).partition(chr(10))[0]}") from None
+                raise Blocked(f"the schema can't be changed now: {first_line(error)}") from None
         time.sleep(PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311
 
 
