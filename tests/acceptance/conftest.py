@@ -1,12 +1,15 @@
 """A running service that the tests of HTTP share."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
 
 from api.embedded import Servers
 from tests.acceptance.door import Door, Wire, door, own_database
+from tests.acceptance.line import Line, line
+from workers.settings import Settings
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +19,13 @@ def service(all_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> I
         own_database(all_servers.database_url, "http") as url,
         door(url, tmp_path_factory.mktemp("http"), "web", "ingest", "import", "clock") as made,
     ):
+        yield made
+
+
+@pytest.fixture
+def running(settings: Settings, tmp_path: Path) -> Iterator[Line]:
+    """A line, not yet started."""
+    with line(settings, tmp_path / "line.log") as made:
         yield made
 
 

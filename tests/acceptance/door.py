@@ -59,10 +59,6 @@ class Wire:
         """What one read gives."""
         return self._socket.recv(65536)
 
-    def is_over(self) -> bool:
-        """Whether the server has closed the connection, and sent nothing more."""
-        return self._read.read(1) == b""
-
     def close(self) -> None:
         """Hang up."""
         self._read.close()
@@ -144,15 +140,7 @@ class Door:
         return int(row[0])
 
 
-class Prompt(Line):
-    """A line whose web process ends at once when it is told to."""
-
-    def __init__(self, settings: Settings, log: Path) -> None:
-        super().__init__(settings, log)
-        self.environment["WINDBACK_GRACE_SECONDS"] = "0"
-
-
-class Hurried(Prompt):
+class Hurried(Line):
     """A line whose web process gives up a body after half a second, not twenty, and soon looks up a key again."""
 
     def __init__(self, settings: Settings, log: Path) -> None:
@@ -163,7 +151,7 @@ class Hurried(Prompt):
 
 
 @contextmanager
-def door(database_url: str, folder: Path, *processes: str, kind: type[Line] = Prompt) -> Iterator[Door]:
+def door(database_url: str, folder: Path, *processes: str, kind: type[Line] = Line) -> Iterator[Door]:
     """A service over a migrated database; Redis and these processes of the Procfile are started, and leave nothing."""
     log = folder / "line.log"
     with servers(folder, database_url, durable=False) as found:

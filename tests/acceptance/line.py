@@ -57,10 +57,6 @@ class Line:
         )
         return process
 
-    def also(self, name: str, another: str) -> None:
-        """Let there be another process of the same kind, under this name."""
-        self._commands[another] = self._commands[name]
-
     def terminate(self, name: str) -> None:
         """Ask a process to end, and wait until it has."""
         process = self.processes.pop(name)

@@ -13,12 +13,11 @@ import pytest
 from redis import Redis
 
 from tests.acceptance.chaos import audit
-from tests.acceptance.line import Line, line
+from tests.acceptance.line import Line
 from tests.waiting import wait_until
 from tests.workers.events import count, event
 from workers import keys
 from workers.lanes import HISTORY, LIVE
-from workers.settings import Settings
 from workers.store import Connection
 
 BATCH = 100
@@ -30,13 +29,6 @@ CREATE FUNCTION note_rescore() RETURNS trigger LANGUAGE plpgsql AS
     'BEGIN INSERT INTO rescores VALUES (new.customer_id); RETURN NULL; END';
 CREATE TRIGGER note_rescore AFTER UPDATE OF scored_at ON customers FOR EACH ROW EXECUTE FUNCTION note_rescore();
 """
-
-
-@pytest.fixture
-def running(settings: Settings, tmp_path: Path) -> Iterator[Line]:
-    """A line, not yet started."""
-    with line(settings, tmp_path / "line.log") as made:
-        yield made
 
 
 @pytest.fixture

@@ -25,13 +25,6 @@ JANE = "/api/v1/customers/jane@example.com"
 
 
 @pytest.fixture
-def running(settings: Settings, tmp_path: Path) -> Iterator[Line]:
-    """A line, not yet started."""
-    with line(settings, tmp_path / "line.log") as made:
-        yield made
-
-
-@pytest.fixture
 def client(running: Line, connection: Connection, redis: Redis) -> Iterator[httpx2.Client]:
     """A client of the line, with a key."""
     key = keys.create(connection, redis, "acme")

@@ -8,13 +8,12 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from redis import Redis
 
 from tests.acceptance.chaos import books
-from tests.acceptance.line import Line, line
+from tests.acceptance.line import Line
 from tests.waiting import wait_until
 from tests.workers.events import count, event, push_events
 from workers import tickets
@@ -29,13 +28,6 @@ WAITING = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event_type = 'Lock' AND query NOT LIKE 'LOCK TABLE%'
 """
-
-
-@pytest.fixture
-def running(settings: Settings, tmp_path: Path) -> Iterator[Line]:
-    """A line, not yet started, which takes a dead worker's events over after a second."""
-    with line(settings, tmp_path / "line.log") as made:
-        yield made
 
 
 @contextmanager

@@ -59,7 +59,6 @@ def test_the_metrics_are_what_happened_in_all_processes(
 ) -> None:
     secret = keys.create(connection, redis, "acme").secret
     with line(settings, tmp_path / "line.log") as running:
-        running.also("ingest", "ingest.2")
         running.environment["WINDBACK_WEB_PROCESSES"] = "2"
         running.start("web", "ingest", "ingest.2", "import", "score", "clock")
         url = f"{running.url}/api/v1/track"

@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from scoring.model import PRIOR, Term
 from scoring.training import Candidate
+from tests.sending import track
 from tests.workers.events import event
 from tests.workers.worlds import fill, world
 from workers import keys, models, tally
@@ -19,10 +20,6 @@ from workers.learn import train
 from workers.store import Connection
 
 EVENTS = "/api/v1/analytics/events"
-
-
-def track(client: TestClient, *events: dict[str, Any]) -> None:
-    assert client.post("/api/v1/track", json={"events": events}).status_code == 200
 
 
 def found(client: TestClient, **parameters: str) -> dict[str, dict[str, Any]]:

@@ -5,16 +5,13 @@ import pytest
 from redis import Redis
 from starlette.testclient import TestClient
 
+from tests.sending import track
 from tests.workers.events import event
 from workers import ingest, keys
 from workers.lanes import HISTORY, LIVE
 from workers.store import Connection
 
 CUSTOMERS = "/api/v1/customers"
-
-
-def track(client: TestClient, *events: dict[str, Any]) -> None:
-    assert client.post("/api/v1/track", json={"events": events}).status_code == 200
 
 
 def pages(client: TestClient, **parameters: Any) -> Iterator[list[dict[str, Any]]]:

@@ -3,7 +3,6 @@
 import logging
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from redis import Redis
 from starlette.testclient import TestClient
 
+from tests.sending import ago
 from tests.workers.events import event, push, request
 from workers import deadletters, jobs, retention
 from workers.buffer import Reader
@@ -72,14 +72,10 @@ def traces(connection: Connection, redis: Redis) -> list[str]:
     return [one for one in found if any(trace in one.lower() for trace in TRACES)]
 
 
-def ago(days: float) -> str:
-    return (datetime.now(UTC) - timedelta(days=days)).isoformat()
-
-
 def a_life(acme: TestClient) -> None:
     """All that a producer may send of her, rightly and wrongly."""
     jane = event(customer_email=AS_SENT)
-    batch = [jane | {"timestamp": ago(40 + n), "properties": {"feature": "exports"}} for n in range(5)]
+    batch = [jane | {"timestamp": ago(days=40 + n), "properties": {"feature": "exports"}} for n in range(5)]
     for body in (
         jane | {"event_id": "a"},
         {"events": [*batch, event(customer_email="joe@example.com")]},

@@ -2,22 +2,18 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from redis import Redis
 from starlette.testclient import TestClient
 
+from tests.sending import track
 from tests.workers.events import event
 from workers import keys
 from workers.store import Connection
 
 RISK = "/api/v1/analytics/risk"
 LEVELS = ("low", "medium", "high", "critical", "lapsed")
-
-
-def track(client: TestClient, *events: dict[str, Any]) -> None:
-    assert client.post("/api/v1/track", json={"events": events}).status_code == 200
 
 
 def levels(client: TestClient, **parameters: str) -> dict[str, tuple[int, ...]]:

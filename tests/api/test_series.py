@@ -8,15 +8,12 @@ import pytest
 from redis import Redis
 from starlette.testclient import TestClient
 
+from tests.sending import track
 from tests.workers.events import event
 from workers import keys
 from workers.store import Connection
 
 EVENTS = "/api/v1/analytics/events"
-
-
-def track(client: TestClient, *events: dict[str, Any]) -> None:
-    assert client.post("/api/v1/track", json={"events": events}).status_code == 200
 
 
 def series(client: TestClient, name: str, **parameters: str) -> list[tuple[str, int, int]]:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, StorageState, sync_playwright
 
 from api.embedded import Servers
 from tests.acceptance.door import Door, door, own_database
+from tests.browser.watch import sign_in
 
 ARGS = [
     "--no-sandbox",
@@ -44,6 +45,16 @@ def service(all_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> I
         door(url, tmp_path_factory.mktemp("browser"), "web", "ingest") as made,
     ):
         yield made
+
+
+@pytest.fixture(scope="module")
+def state(service: Door, browser: Browser) -> StorageState:
+    """Somebody signed in."""
+    context = browser.new_context()
+    sign_in(context.new_page(), service.line.url, service.key)
+    found = context.storage_state()
+    context.close()
+    return found
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -3,7 +3,6 @@
 import csv
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,18 +11,15 @@ import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
 
 from api.embedded import Servers
-from tests.acceptance.door import TRACK, Door, door, own_database
+from tests.acceptance.door import Door, door, own_database
 from tests.browser.watch import check, check_access, sign_in, watched
+from tests.sending import ago, track
 from tests.waiting import wait_until
 from workers import keys
 
 HOSTILE_NAME = "</script><img src=x onerror=alert(1)>\u202e\u2067'\""
 HOSTILE = "<svg/onload=alert(2)>\"'\u0634@example.com"
 LONG = f"{'a' * 188}@{'b' * 61}.com"
-
-
-def ago(**span: float) -> str:
-    return (datetime.now(UTC) - timedelta(**span)).isoformat()
 
 
 def came(email: str, days: range, event: str = "login", **properties: Any) -> Iterator[dict[str, Any]]:
@@ -51,23 +47,11 @@ def service(all_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> I
         own_database(all_servers.database_url, "dashboard") as url,
         door(url, tmp_path_factory.mktemp("dashboard"), *processes) as made,
     ):
-        sent = [*events()]
         with made.client() as client:
-            for at in range(0, len(sent), 100):
-                assert client.post(TRACK, json={"events": sent[at : at + 100]}).status_code == 200
+            track(client, *events())
         made.settle()
         wait_until(lambda: made.count("customers WHERE scored_at IS NULL OR rescore_at <= now()") == 0, timeout=60)
         yield made
-
-
-@pytest.fixture(scope="module")
-def state(service: Door, browser: Browser) -> StorageState:
-    """Somebody signed in."""
-    context = browser.new_context()
-    sign_in(context.new_page(), service.line.url, service.key)
-    found = context.storage_state()
-    context.close()
-    return found
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The pages Customer, Events and Model, as people see and use them."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -9,8 +8,9 @@ import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
 
 from api.embedded import Servers
-from tests.acceptance.door import TRACK, Door, door, own_database
-from tests.browser.watch import check, sign_in, watched
+from tests.acceptance.door import Door, door, own_database
+from tests.browser.watch import check, watched
+from tests.sending import ago, track
 from tests.waiting import wait_until
 from tests.workers.worlds import fill, world
 from workers.learn import train
@@ -22,10 +22,6 @@ JANE = "/customers/jane@example.com"
 HOSTILE_NAME = "</script><img src=x onerror=alert(1)>\u202e\u2067'\""
 HOSTILE = "<svg/onload=alert(2)>\"'%41#?a/../\u0634@example.com"
 LONG = f"{'a' * 188}@{'b' * 61}.com"
-
-
-def ago(**span: float) -> str:
-    return (datetime.now(UTC) - timedelta(**span)).isoformat()
 
 
 def history(email: str, days: int = 60) -> Iterator[dict[str, Any]]:
@@ -60,10 +56,10 @@ def service(all_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> I
     ):
         learn(made.connection)
         emails = ("jane@example.com", "gone@example.com")
-        track(made, *(one for email in emails for one in history(email)), *hostile(HOSTILE), *hostile(LONG))
-        track(
-            made, {"event": "login", "customer_email": "nobody"}, {"event": "featureUsed", "customer_email": "a@b.cd"}
-        )
+        refused = {"event": "login", "customer_email": "nobody"}
+        with made.client() as client:
+            track(client, *(one for email in emails for one in history(email)), *hostile(HOSTILE), *hostile(LONG))
+            track(client, refused, {"event": "featureUsed", "customer_email": "a@b.cd"}, expected={207})
         made.settle()
         wait_until(lambda: made.count("customers WHERE scored_at IS NULL OR rescore_at <= now()") == 0, timeout=60)
         recount(made.connection)
@@ -80,22 +76,6 @@ def learn(connection: Connection) -> None:
     """)
     mature(connection, account_id, 30)
     train(connection, account_id, 30)
-
-
-def track(service: Door, *events: dict[str, Any]) -> None:
-    with service.client() as client:
-        for at in range(0, len(events), 100):
-            assert client.post(TRACK, json={"events": events[at : at + 100]}).status_code in (200, 207)
-
-
-@pytest.fixture(scope="module")
-def state(service: Door, browser: Browser) -> StorageState:
-    """Somebody signed in."""
-    context = browser.new_context()
-    sign_in(context.new_page(), service.line.url, service.key)
-    found = context.storage_state()
-    context.close()
-    return found
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
 from scoring.model import PRIOR
+from tests.sending import ago
 from tests.workers.events import event, push_events
 from tests.workers.worlds import account
 from workers import ingest, models, rescore
@@ -22,10 +22,6 @@ def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rescore, "LINGER_SECONDS", 0.001)
 
 
-def ago(days: float) -> str:
-    return (datetime.now(UTC) - timedelta(days=days)).isoformat()
-
-
 def did(process: Process, *events: dict[str, Any]) -> None:
     push_events(process.redis, *events)
     drain(process, LIVE)
@@ -34,8 +30,8 @@ def did(process: Process, *events: dict[str, Any]) -> None:
 @pytest.fixture
 def scored(process: Process, connection: Connection) -> Scored:
     """Somebody's score: years of logins, then silence and an overdue invoice."""
-    logins = [event(timestamp=ago(day)) for day in range(9, 900, 3)]
-    did(process, *logins, event(event="invoice_overdue", timestamp=ago(5)))
+    logins = [event(timestamp=ago(days=day)) for day in range(9, 900, 3)]
+    did(process, *logins, event(event="invoice_overdue", timestamp=ago(days=5)))
     rescore.drain(process)
     columns = ", ".join(Scored._fields).replace("customer_id", "customer_id::text")
     row = connection.execute(f"SELECT {columns} FROM customers").fetchone()
@@ -59,7 +55,7 @@ def test_events_since_then_change_nothing(scored: Scored, process: Process, conn
 
 
 def test_a_past_that_changed_since_is_not_explained(scored: Scored, process: Process, connection: Connection) -> None:
-    did(process, *[event(timestamp=ago(day), event="feature_used") for day in range(6, 8)])
+    did(process, *[event(timestamp=ago(days=day), event="feature_used") for day in range(6, 8)])
     assert explained(connection, scored, 30) is None
 
 

@@ -1,6 +1,6 @@
 import threading
 import time
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from itertools import pairwise
 from typing import Any
 
@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from redis import Redis
 
+from tests.sending import ago
 from tests.waiting import wait_until
 from tests.workers.events import count, event, push_events
 from workers import clock, deadletters, ingest, rescore, retention
@@ -35,10 +36,6 @@ def settings(settings: Settings) -> Settings:
     return msgspec.structs.replace(settings, retention_days=30, rollup_retention_days=400)
 
 
-def ago(days: float) -> str:
-    return (datetime.now(UTC) - timedelta(days=days)).isoformat()
-
-
 def ingested(process: Process, *events: dict[str, Any]) -> Outcome:
     push_events(process.redis, *events, lane=HISTORY)
     return drain(process, HISTORY)
@@ -60,8 +57,8 @@ def ages(connection: Connection, table: str, column: str) -> list[int]:
 
 
 def test_events_go_and_what_was_counted_stays(process: Process, connection: Connection) -> None:
-    ingested(process, *[event(timestamp=ago(days), event="login") for days in (1, 29, 31, 100)])
-    ingested(process, event(timestamp=ago(31), customer_email=JOE))
+    ingested(process, *[event(timestamp=ago(days=days), event="login") for days in (1, 29, 31, 100)])
+    ingested(process, event(timestamp=ago(days=31), customer_email=JOE))
     known = "SELECT customer_id, first_seen, last_seen FROM customers ORDER BY 1"
     before = connection.execute(ROLLUP).fetchall(), connection.execute(known).fetchall()
     a_pass(process)
@@ -70,7 +67,7 @@ def test_events_go_and_what_was_counted_stays(process: Process, connection: Conn
 
 
 def test_a_risk_is_the_same_without_its_old_events(process: Process, connection: Connection) -> None:
-    ingested(process, *[event(timestamp=ago(days), event="login") for days in range(2, 90, 3)])
+    ingested(process, *[event(timestamp=ago(days=days), event="login") for days in range(2, 90, 3)])
     rescore_due(process)
     a_pass(process)
     scored = "SELECT round(probability::numeric, 4), level, reasons FROM customers"
@@ -82,12 +79,12 @@ def test_a_risk_is_the_same_without_its_old_events(process: Process, connection:
 
 def test_an_import_that_is_run_again_adds_nothing(process: Process, connection: Connection) -> None:
     """Whether its events were pruned, are there, or are new; and whatever the settings say by then."""
-    sent = [event(timestamp=ago(days), properties={"days": days}) for days in (1, 31, 32, 64, 200)]
-    sent += [event(timestamp=ago(60), event_id="a"), event(timestamp=ago(500), customer_email=JOE)]
+    sent = [event(timestamp=ago(days=days), properties={"days": days}) for days in (1, 31, 32, 64, 200)]
+    sent += [event(timestamp=ago(days=60), event_id="a"), event(timestamp=ago(days=500), customer_email=JOE)]
     assert ingested(process, *sent).stored == 7
     a_pass(process)
     before = connection.execute(ROLLUP).fetchall()
-    new = event(timestamp=ago(64), properties={"days": "new"})
+    new = event(timestamp=ago(days=64), properties={"days": "new"})
     assert ingested(process, *sent, new) == Outcome(stored=1, duplicate=7)
     a_pass(process)
     forever = Process(msgspec.structs.replace(process.settings, retention_days=None), process.redis)
@@ -100,7 +97,7 @@ def test_an_import_that_is_run_again_adds_nothing(process: Process, connection: 
 def test_a_replayed_dead_letter_that_was_stored_and_pruned_adds_nothing(
     process: Process, connection: Connection
 ) -> None:
-    ingested(process, event(timestamp=ago(31), properties={"a": "\0"}))
+    ingested(process, event(timestamp=ago(days=31), properties={"a": "\0"}))
     connection.execute("CREATE TABLE kept AS SELECT * FROM dead_letters")
     mended = r"UPDATE dead_letters SET body = convert_to(replace(convert_from(body, 'UTF8'), '\\u0000', ''), 'UTF8')"
     outcomes = []
@@ -113,19 +110,19 @@ def test_a_replayed_dead_letter_that_was_stored_and_pruned_adds_nothing(
 
 
 def test_counts_and_risks_go_later_but_for_the_last_of_each_event(process: Process, connection: Connection) -> None:
-    sent = [event(timestamp=ago(days), event="login") for days in (1, 399, 402, 500)]
-    sent += [event(timestamp=ago(days), event="invoice_overdue") for days in (600, 700)]
+    sent = [event(timestamp=ago(days=days), event="login") for days in (1, 399, 402, 500)]
+    sent += [event(timestamp=ago(days=days), event="invoice_overdue") for days in (600, 700)]
     ingested(process, *sent)
     for days in (1, 399, 402):
         for table in ("risk_history", "risk_rebuilt"):
             connection.execute(
                 f"INSERT INTO {table} SELECT customer_id, %s, 0.1, 'low', 'active', 'prior-1' FROM customers",
-                [ago(days)],
+                [ago(days=days)],
             )
     a_pass(process)
     assert ages(connection, "risk_history", "at") == ages(connection, "risk_rebuilt", "at") == [1, 399]
     assert ages(connection, "customer_days", "last_at") == [1, 399, 600]
-    months = {date.fromisoformat(ago(days)[:7] + "-01") for days in (399, 600)}
+    months = {date.fromisoformat(ago(days=days)[:7] + "-01") for days in (399, 600)}
     assert {month for (month,) in connection.execute("SELECT month FROM pruned")} >= months
     counted = connection.execute(ROLLUP).fetchall()
     assert ingested(process, *sent[-2:]).duplicate >= 1
@@ -148,7 +145,7 @@ def test_old_event_ids_and_dead_letters_are_forgotten(process: Process, connecti
 
 def test_unless_it_is_told_to_it_keeps_everything(process: Process, connection: Connection) -> None:
     keeping = Process(Settings(**{**msgspec.structs.asdict(process.settings), **UNSET}), process.redis)
-    ingested(keeping, *[event(timestamp=ago(days)) for days in (1, 1000, 5000)], event(properties={"a": "\0"}))
+    ingested(keeping, *[event(timestamp=ago(days=days)) for days in (1, 1000, 5000)], event(properties={"a": "\0"}))
     connection.execute("UPDATE dead_letters SET received_at = '2010-01-01'")
     a_pass(keeping)
     keeping.disconnect()
@@ -167,7 +164,7 @@ def test_a_pass_goes_in_small_steps_and_goes_on_where_it_was(
     monkeypatch.setattr(retention, "CUSTOMERS", 2)
     monkeypatch.setattr(retention, "BUDGET_SECONDS", 0.0001)
     emails = [f"c{n}@example.com" for n in range(7)]
-    ingested(process, *[event(timestamp=ago(40 + n), customer_email=email) for email in emails for n in range(5)])
+    ingested(process, *[event(timestamp=ago(days=40 + n), customer_email=email) for email in emails for n in range(5)])
     ticks, left = 0, [35]
     while not process.redis.exists(retention.RESTING):
         another = Process(process.settings, process.redis)
@@ -186,7 +183,7 @@ def test_events_that_come_again_while_they_are_pruned_are_counted_once(
     process: Process, connection: Connection, database_url: str
 ) -> None:
     sent = [
-        event(timestamp=ago(31 + n % 40), properties={"n": n}, customer_email=f"c{n % 9}@example.com")
+        event(timestamp=ago(days=31 + n % 40), properties={"n": n}, customer_email=f"c{n % 9}@example.com")
         for n in range(90)
     ]
     ingested(process, *sent)
@@ -215,7 +212,7 @@ def test_pruning_gets_its_turn_while_an_import_runs(
     process: Process, connection: Connection, database_url: str
 ) -> None:
     """Two workers store without a pause, one batch always overlapping the other's."""
-    ingested(process, event(timestamp=ago(31), customer_email=JOE))
+    ingested(process, event(timestamp=ago(days=31), customer_email=JOE))
     ending = threading.Event()
 
     def store() -> None:
@@ -243,7 +240,7 @@ def test_pruning_gets_its_turn_while_an_import_runs(
 def test_pruning_waits_for_who_stores_old_events_and_for_nobody_else(
     process: Process, connection: Connection, database_url: str
 ) -> None:
-    ingested(process, event(timestamp=ago(31)))
+    ingested(process, event(timestamp=ago(days=31)))
     pruner = threading.Thread(target=a_pass, args=(process,))
     with connect(database_url) as storing, storing.transaction():
         storing.execute(sql("join_pruning"))
@@ -262,7 +259,7 @@ def test_who_stores_old_events_for_long_is_not_waited_for(
 ) -> None:
     """Neither by the clock, nor by those who would queue up behind it; the next tick goes on."""
     monkeypatch.setattr(retention, "WAIT_SECONDS", 0.1)
-    ingested(process, event(timestamp=ago(31)))
+    ingested(process, event(timestamp=ago(days=31)))
     with connect(database_url) as storing, storing.transaction():
         storing.execute(sql("join_pruning"))
         for _ in range(3):
@@ -278,7 +275,7 @@ def _somebody_waits(connection: Connection) -> bool:
 
 
 def test_the_clock_prunes(process: Process, connection: Connection) -> None:
-    ingested(process, event(timestamp=ago(31)))
+    ingested(process, event(timestamp=ago(days=31)))
     thread = threading.Thread(target=clock.run, args=(process,))
     thread.start()
     try:

@@ -2,8 +2,6 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Any
 from urllib.parse import quote, unquote
 
 import pytest
@@ -12,21 +10,13 @@ from redis import Redis
 from starlette.testclient import TestClient
 
 from tests.api.dashboard.conftest import token_in
+from tests.sending import ago, track
 from tests.workers.events import event
 from workers import keys
 from workers.store import Connection
 
 JANE = "/customers/jane@example.com"
 HOSTILE = "\"<script>alert('x')</script>\"@example.com"
-
-
-def ago(**span: float) -> str:
-    return (datetime.now(UTC) - timedelta(**span)).isoformat()
-
-
-def track(client: TestClient, *events: dict[str, Any]) -> None:
-    for at in range(0, len(events), 100):
-        assert client.post("/api/v1/track", json={"events": events[at : at + 100]}).status_code == 200
 
 
 @pytest.fixture

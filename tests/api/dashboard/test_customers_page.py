@@ -12,15 +12,12 @@ from redis import Redis
 from starlette.testclient import TestClient
 
 from api.dashboard import customers, export
+from tests.sending import ago, track
 from tests.workers.events import event
 from workers import keys
 from workers.store import Connection
 
 EMAILS = re.compile(r'<th scope="row"><a href="/customers/([^"]+)"')
-
-
-def ago(**span: float) -> str:
-    return (datetime.now(UTC) - timedelta(**span)).isoformat()
 
 
 def emails(page: str) -> list[str]:
@@ -37,8 +34,7 @@ def world(signed_in: TestClient, work: Callable[[], None]) -> TestClient:
     days = {"anna@acme.com": range(30), "ben@acme.com": range(12, 60), "cleo@globex.com": range(50, 90, 2)}
     sent = [event(customer_email=email, timestamp=ago(days=day)) for email, some in days.items() for day in some]
     sent.append(event(event="trial_started", customer_email="dora@acme.com", timestamp=ago(days=2)))
-    for at in range(0, len(sent), 100):
-        assert signed_in.post("/api/v1/track", json={"events": sent[at : at + 100]}).status_code == 200
+    track(signed_in, *sent)
     work()
     return signed_in
 

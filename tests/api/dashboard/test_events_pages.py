@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 from urllib.parse import quote
 
@@ -17,6 +16,7 @@ from api.errors import CODES
 from api.shapes import EventCode
 from scoring.events import RECOGNISED
 from scoring.model import PRIOR, Term
+from tests.sending import ago
 from tests.workers.events import event
 from tests.workers.worlds import account, fill, world
 from workers import models
@@ -24,10 +24,6 @@ from workers.learn import train
 from workers.store import Connection
 
 HOSTILE = '</title><script>alert("x")</script>\u202e'
-
-
-def ago(**span: float) -> str:
-    return (datetime.now(UTC) - timedelta(**span)).isoformat()
 
 
 def track(client: TestClient, *events: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -14,15 +14,12 @@ from api.app import create_app
 from api.dashboard.honesty import honesty
 from api.model import Matured, ModelInUse, Quality
 from scoring.metrics import Bin
+from tests.sending import ago
 from tests.workers.events import event
 from workers.keys import NewKey
 from workers.lanes import LIVE
 from workers.settings import Settings
 from workers.store import Connection
-
-
-def ago(**span: float) -> str:
-    return (datetime.now(UTC) - timedelta(**span)).isoformat()
 
 
 def words(client: TestClient) -> str:
