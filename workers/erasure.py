@@ -4,10 +4,12 @@ What stays is a receipt, keyed by the customer's id, which is a hash. Events tha
 there, so ingest asks for receipts: a row that was received no later than its customer's erasure is dropped. The lock
 that both take (see erasure.sql) lets no transaction slip through between the two. The many events of a long history are
 deleted before it is taken, so that nobody has to wait for that.
+
+Totals follow: what is to be taken out of them is noted with the deletion, and whoever tallies next does it.
 """
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from workers import tally
 from workers.incoming import Incoming, incoming
@@ -35,21 +37,34 @@ class Receipt(NamedTuple):
 
 def erase(connection: Connection, account_id: int, email: str) -> Receipt:
     """Erase a customer, known or not; safe to do again. Raises psycopg.Error, and then it has to be done again."""
-    whom = {"customer_id": customer_id(account_id, normal_email(email))}
-    tally.leave_out(connection, account_id, whom["customer_id"])
-    swept = {table: _sweep(connection, f"erase_some_{table}", whom) for table in ("events", "event_ids")}
+    erased = customer_id(account_id, normal_email(email))
+    whom = {"account_id": account_id, "customer_id": erased}
+    swept = _sweep_long(connection, whom)
     with connection.transaction():
         connection.execute(sql("halt_storing"))
+        tally.note_leaving(connection, whom)
         connection.execute(sql("erase_customer"), whom)
         connection.execute(sql("erase_rebuild"), whom)
-        tally.move_risks(connection, account_id, [whom["customer_id"]], -1)
-        row = connection.execute(sql("erase_the_rest"), {**whom, **swept, "account_id": account_id}).fetchone()
+        tally.move_risks(connection, account_id, [erased], -1)
+        row = connection.execute(sql("erase_the_rest"), {**whom, **swept}).fetchone()
         connection.execute(sql("end_erasing"), whom)
+    tally.leave_out(connection)
     assert row
     return Receipt(*row)
 
 
-def _sweep(connection: Connection, query: str, whom: dict[str, str]) -> int:
+def _sweep_long(connection: Connection, whom: dict[str, Any]) -> dict[str, int]:
+    """Delete what there is too much of for a moment. Returns how many rows that were, by table."""
+    tables = ("events", "event_ids")
+    if connection.execute(sql("long_history"), {**whom, "limit": CHUNK}).fetchone() != (True,):
+        return dict.fromkeys(tables, 0)
+    with connection.transaction():
+        connection.execute(sql("halt_storing"))
+        tally.note_leaving(connection, whom)
+    return {table: _sweep(connection, f"erase_some_{table}", whom) for table in tables}
+
+
+def _sweep(connection: Connection, query: str, whom: dict[str, Any]) -> int:
     """Delete in small steps, until a step finds less than it could delete. Returns how many rows that were."""
     swept = 0
     while step := connection.execute(sql(query), {**whom, "limit": CHUNK}).rowcount:

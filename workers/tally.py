@@ -53,6 +53,7 @@ def drain(process: Process) -> None:
     """Tally what is new, unless it is time to rest. Whatever Postgres has against it, the next one tries again."""
     try:
         connection = process.connection()
+        leave_out(connection)
         last = last_of(connection)
         if not (last and last.rest_seconds > 0) and not tally_few(connection):
             threading.Thread(target=_tally_long, args=(process,), name="tally", daemon=True).start()
@@ -75,9 +76,9 @@ def _warn(error: psycopg.Error) -> None:
 
 
 def due(connection: Connection) -> bool:
-    """Whether there is something new, and it is time."""
+    """Whether there is something new, and it is time; or somebody to be left out."""
     last = last_of(connection)
-    return not (last and last.rest_seconds > 0) and untallied(connection, last, 1) > 0
+    return leaving(connection) or (not (last and last.rest_seconds > 0) and untallied(connection, last, 1) > 0)
 
 
 def last_of(connection: Connection) -> Last | None:
@@ -141,7 +142,8 @@ def alone(connection: Connection, patient: bool = False) -> Iterator[bool]:
 @contextmanager
 def one_moment(connection: Connection) -> Iterator[None]:
     """A transaction that sees one moment of the database, and may take its time."""
-    connection.execute(sql("create_fresh"))
+    for query in ("create_fresh", "create_parting"):
+        connection.execute(sql(query))
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         connection.execute("SET LOCAL statement_timeout = 0")
@@ -155,6 +157,7 @@ def catch_up(connection: Connection) -> None:
     if last is None or last.ahead:
         _recount(connection)
         return
+    _leave_out(connection)
     parameters = {**_since(last), "some": RECENT_AT_ONCE, "kept": RECENT}
     connection.execute("SET LOCAL enable_seqscan = off")
     filled = connection.execute(sql("fill_fresh"), parameters).rowcount
@@ -186,16 +189,33 @@ def _since(last: Last | None) -> dict[str, Any]:
     return {"xmin": last.xmin, "xmax": last.xmax, "snapshot": last.snapshot}
 
 
-def leave_out(connection: Connection, account_id: int, customer_id: str) -> None:
-    """Take a customer out of the totals; what is stored of the customer from now on isn't counted before the erasure
-    has ended."""
-    whom = {"account_id": account_id, "customer_id": customer_id}
-    with alone(connection, patient=True), one_moment(connection):
-        catch_up(connection)
-        if connection.execute(sql("begin_erasing"), whom).rowcount:
-            for query in ("recent", "hours", "returns", "days"):
-                connection.execute(sql(f"leave_out_{query}"), whom)
-            connection.execute(sql("drop_emptied"), whom)
+def note_leaving(connection: Connection, whom: dict[str, Any]) -> None:
+    """Note what an erasure takes of a customer, unless that was done; what is stored of the customer from now on isn't
+    counted before the erasure has ended. In a transaction during which nobody stores events."""
+    if connection.execute(sql("begin_erasing"), whom).rowcount:
+        connection.execute(sql("note_leaving"), whom)
+
+
+def leave_out(connection: Connection) -> None:
+    """Take those who were erased out of the totals, unless somebody else changes these now: then the next one does."""
+    if not leaving(connection):
+        return
+    with alone(connection) as mine:
+        if mine:
+            with one_moment(connection):
+                _leave_out(connection)
+
+
+def leaving(connection: Connection) -> bool:
+    """Whether somebody who was erased may still be in the totals."""
+    return connection.execute(sql("anybody_leaving")).fetchone() == (True,)
+
+
+def _leave_out(connection: Connection) -> None:
+    if connection.execute(sql("fill_parting"), _since(last_of(connection))).rowcount:
+        for query in ("recent", "hours", "returns", "days"):
+            connection.execute(sql(f"leave_out_{query}"))
+        connection.execute(sql("drop_emptied"))
 
 
 def prune(connection: Connection, events: datetime | None, rollups: datetime | None) -> None:
@@ -203,6 +223,7 @@ def prune(connection: Connection, events: datetime | None, rollups: datetime | N
     if not (events or rollups):
         return
     with alone(connection, patient=True), one_moment(connection):
+        _leave_out(connection)
         if events:
             connection.execute(sql("prune_tallied_hours"), {"before": events})
         if rollups:

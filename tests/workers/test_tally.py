@@ -2,6 +2,7 @@
 
 import random
 import threading
+from contextlib import nullcontext
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -95,7 +96,7 @@ def some_events(chance: random.Random, count: int) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(6))
 def test_totals_are_exact_whatever_happens_in_which_order(process: Process, connection: Connection, seed: int) -> None:
     """Late events, events of the past, tallies at any time, erasures, newcomers, rebuilt pasts."""
     chance = random.Random(seed)
@@ -108,10 +109,54 @@ def test_totals_are_exact_whatever_happens_in_which_order(process: Process, conn
         if chance.random() < 0.3:
             rebuild_some(process)
         if chance.random() < 0.25:
-            erasure.erase(connection, 1, f"c{chance.randrange(6)}@example.com")
+            with (
+                connect(process.settings.database_url or "") as other,
+                tally.alone(other) if seed % 2 else nullcontext(),
+            ):
+                erasure.erase(connection, 1, f"c{chance.randrange(6)}@example.com")
     tally.tally(connection)
     assert right(connection)
     assert levels(connection) == levels_said(connection)
+
+
+@pytest.mark.parametrize("chunk", [1, 10_000])
+def test_nobody_who_erases_waits_for_a_tally(
+    process: Process, connection: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    """However long it takes; the totals follow, whatever the tally under way has seen of the customer."""
+    monkeypatch.setattr(erasure, "CHUNK", chunk)
+    days = [event(timestamp=f"2025-12-0{day}T10:00:00Z") for day in range(1, 8)]
+    stored(process, *days[:3], event(customer_email="joe@example.com", timestamp="2025-12-02"))
+    tally.tally(connection)
+    stored(process, *days[3:5])
+    with connect(database_url) as other, tally.alone(other):
+        with tally.one_moment(other):
+            tally.last_of(other)  # what it sees is settled
+            stored(process, *days[5:])
+            assert erasure.erase(connection, 1, "jane@example.com").events == 7
+            tally.catch_up(other)
+        stored(process, *days[:2])  # a new history
+        assert erasure.erase(connection, 1, "jane@example.com").events == 2
+        stored(process, days[0])
+        assert tally.leaving(connection)
+        assert tally.due(connection)
+    tally.tally(connection)
+    assert right(connection)
+    assert not tally.leaving(connection)
+
+
+def test_who_is_erased_is_left_out_at_once_even_if_it_is_time_to_rest(process: Process, connection: Connection) -> None:
+    stored(process, event(timestamp="2025-12-01"), event(customer_email="joe@example.com"))
+    tally.tally(connection)
+    connection.execute("UPDATE tallied SET worked_seconds = 100")
+    erasure.erase(connection, 1, "jane@example.com")
+    assert right(connection)
+    with connect(process.settings.database_url or "") as other, tally.alone(other):
+        erasure.erase(connection, 1, "joe@example.com")
+    assert tally.due(connection)
+    tally.drain(process)
+    assert right(connection)
+    assert rows(connection, "SELECT * FROM event_days") == rows(connection, "SELECT * FROM recent_events") == []
 
 
 def test_a_recount_gives_the_same(process: Process, connection: Connection) -> None:

@@ -292,6 +292,22 @@ CREATE TABLE erasing (
     customer_id uuid PRIMARY KEY
 );
 
+-- What erased customers had sent, by hour and by the transaction that stored it (of pruned events by day), until it is
+-- taken out of the totals that know it.
+CREATE TABLE leaving (
+    customer_id uuid NOT NULL,
+    leaving_id uuid NOT NULL DEFAULT gen_random_uuid(),
+    account_id integer NOT NULL,
+    event text COLLATE "C" NOT NULL,
+    day date NOT NULL,
+    hour timestamptz,
+    stored_by bigint NOT NULL,
+    n bigint NOT NULL,
+    first_at timestamptz NOT NULL,
+    last_at timestamptz NOT NULL,
+    PRIMARY KEY (customer_id, leaving_id)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
 -- How the number of customers at a level (or lapsed) changed on a day: rows are added, and merged from time to time.
 CREATE TABLE risk_moves (
     account_id integer NOT NULL,

@@ -15,16 +15,24 @@ FROM erasures
 WHERE erased_at >= 'epoch'::timestamptz + %(oldest_us)s * '1 microsecond'::interval
 GROUP BY customer_id
 
+-- name: long_history
+SELECT EXISTS (SELECT FROM events WHERE customer_id = %(customer_id)s OFFSET %(limit)s)
+
+-- Unless another erasure of the same customer has ended: what is there now is a new history.
 -- name: erase_some_events
 DELETE FROM events
 WHERE (customer_id, occurred_at, event_key) IN (
-    SELECT customer_id, occurred_at, event_key FROM events WHERE customer_id = %(customer_id)s LIMIT %(limit)s
+    SELECT customer_id, occurred_at, event_key FROM events
+    WHERE customer_id = %(customer_id)s AND EXISTS (SELECT FROM erasing WHERE customer_id = %(customer_id)s)
+    LIMIT %(limit)s
 )
 
 -- name: erase_some_event_ids
 DELETE FROM event_ids
 WHERE (customer_id, event_key) IN (
-    SELECT customer_id, event_key FROM event_ids WHERE customer_id = %(customer_id)s LIMIT %(limit)s
+    SELECT customer_id, event_key FROM event_ids
+    WHERE customer_id = %(customer_id)s AND EXISTS (SELECT FROM erasing WHERE customer_id = %(customer_id)s)
+    LIMIT %(limit)s
 )
 
 -- A score that is being written holds the customer's row: this waits for it.

@@ -1,7 +1,7 @@
 -- The totals that analytics reads, see workers/tally.py. What is tallied is what the snapshot in `tallied` sees; all of
 -- it happens in transactions that see one moment.
 
--- One at a time, those that erase included.
+-- One at a time.
 -- name: try_tallying
 SELECT pg_try_advisory_lock(hashtextextended('windback tally', 0))
 
@@ -156,7 +156,7 @@ WHERE recent.account_id = beyond.account_id AND recent.event = beyond.event
 
 -- name: forget_tallies
 WITH days AS (DELETE FROM event_days), returns AS (DELETE FROM event_returns), hours AS (DELETE FROM event_hours),
-     recent AS (DELETE FROM recent_events)
+     recent AS (DELETE FROM recent_events), leaving AS (DELETE FROM leaving)
 DELETE FROM risk_moves
 
 -- name: disown_events
@@ -205,71 +205,128 @@ WITH given AS MATERIALIZED (
 INSERT INTO event_hours (account_id, event, hour, n, customers)
 SELECT account_id, event, hour, n, customers FROM hours
 
--- Leaving a customer out, whose every event is tallied. After this nothing of the customer is, until the erasure ends.
+-- Leaving out the customers who are erased. Who erases notes what goes; the totals that know it follow later.
 
+-- From here until the erasure ends no tally counts the customer.
 -- name: begin_erasing
 INSERT INTO erasing (customer_id) VALUES (%(customer_id)s) ON CONFLICT DO NOTHING
 
 -- name: end_erasing
 DELETE FROM erasing WHERE customer_id = %(customer_id)s
 
+-- Of days whose events were pruned, all of which were tallied, what the rollup has counted.
+-- name: note_leaving
+WITH sent AS MATERIALIZED (
+    SELECT event, date_trunc('hour', seen_at, 'UTC') AS hour, stored_by, count(*) AS n,
+           min(seen_at) AS first_at, max(seen_at) AS last_at
+    FROM (
+        SELECT event, least(occurred_at, received_at) AS seen_at, stored_by
+        FROM events WHERE customer_id = %(customer_id)s
+    ) AS seen
+    GROUP BY 1, 2, 3
+), days AS (
+    SELECT event, (hour AT TIME ZONE 'UTC')::date AS day, sum(n) AS n FROM sent GROUP BY 1, 2
+), pruned AS (
+    SELECT event, day, counted.n - coalesce(days.n, 0) AS n, counted.last_at
+    FROM (
+        SELECT event, day, sum(n) AS n, max(last_at) AS last_at
+        FROM customer_days WHERE customer_id = %(customer_id)s
+        GROUP BY event, day
+    ) AS counted
+    LEFT JOIN days USING (event, day)
+    WHERE counted.n > coalesce(days.n, 0)
+)
+INSERT INTO leaving (customer_id, account_id, event, day, hour, stored_by, n, first_at, last_at)
+SELECT %(customer_id)s, %(account_id)s, event, (hour AT TIME ZONE 'UTC')::date, hour, stored_by, n, first_at, last_at
+FROM sent
+UNION ALL
+SELECT %(customer_id)s, %(account_id)s, event, day, NULL, 0, n, last_at, last_at FROM pruned
+
+-- name: anybody_leaving
+SELECT EXISTS (SELECT FROM leaving)
+
+-- name: create_parting
+CREATE TEMPORARY TABLE IF NOT EXISTS parting (
+    customer_id uuid NOT NULL,
+    account_id integer NOT NULL,
+    event text COLLATE "C" NOT NULL,
+    day date NOT NULL,
+    hour timestamptz,
+    n bigint NOT NULL,
+    first_at timestamptz NOT NULL,
+    last_at timestamptz NOT NULL
+) ON COMMIT DELETE ROWS
+
+-- What the last tally has seen of those who leave; the rest is in no total.
+-- name: fill_parting
+WITH gone AS (
+    DELETE FROM leaving RETURNING *
+)
+INSERT INTO parting (customer_id, account_id, event, day, hour, n, first_at, last_at)
+SELECT customer_id, account_id, event, day, hour, sum(n), min(first_at), max(last_at)
+FROM gone
+WHERE stored_by < %(xmax)s
+  AND (stored_by < %(xmin)s OR pg_visible_in_snapshot(stored_by::text::xid8, %(snapshot)s::pg_snapshot))
+GROUP BY 1, 2, 3, 4, 5
+
 -- name: leave_out_recent
-DELETE FROM recent_events WHERE customer_id = %(customer_id)s
+DELETE FROM recent_events WHERE customer_id IN (SELECT customer_id FROM parting)
 
 -- name: leave_out_hours
 WITH theirs AS (
-    SELECT event, date_trunc('hour', least(occurred_at, received_at), 'UTC') AS hour, count(*) AS n
-    FROM events WHERE customer_id = %(customer_id)s
-    GROUP BY 1, 2
+    SELECT account_id, event, hour, sum(n) AS n, count(*) AS customers
+    FROM parting WHERE hour IS NOT NULL
+    GROUP BY account_id, event, hour
 )
-UPDATE event_hours AS kept SET n = kept.n - theirs.n, customers = kept.customers - 1
+UPDATE event_hours AS kept SET n = kept.n - theirs.n, customers = kept.customers - theirs.customers
 FROM theirs
-WHERE account_id = %(account_id)s AND kept.event = theirs.event AND kept.hour = theirs.hour
+WHERE kept.account_id = theirs.account_id AND kept.event = theirs.event AND kept.hour = theirs.hour
 
 -- name: leave_out_returns
-WITH theirs AS (
-    SELECT event, day, coalesce(lag(day) OVER (PARTITION BY event ORDER BY day), '-infinity') AS previous
-    FROM (SELECT DISTINCT event, day FROM customer_days WHERE customer_id = %(customer_id)s) AS days
+WITH returns AS (
+    SELECT account_id, event, day,
+           coalesce(lag(day) OVER (PARTITION BY customer_id, event ORDER BY day), '-infinity') AS previous
+    FROM (SELECT DISTINCT account_id, customer_id, event, day FROM parting) AS days
+), theirs AS (
+    SELECT account_id, event, day, previous, count(*) AS customers FROM returns GROUP BY 1, 2, 3, 4
 )
-UPDATE event_returns AS kept SET customers = kept.customers - 1
+UPDATE event_returns AS kept SET customers = kept.customers - theirs.customers
 FROM theirs
-WHERE account_id = %(account_id)s AND kept.event = theirs.event AND kept.day = theirs.day
+WHERE kept.account_id = theirs.account_id AND kept.event = theirs.event AND kept.day = theirs.day
   AND kept.previous = theirs.previous
 
--- Where the first or last event of a day was the customer's, the hour of the next one is what is left.
+-- Where the first or last event of a day was theirs, the hour of the next one is what is left.
 -- name: leave_out_days
 WITH theirs AS (
-    SELECT event, day, sum(n) AS n, max(last_at) AS last_at FROM customer_days
-    WHERE customer_id = %(customer_id)s
-    GROUP BY event, day
-), firsts AS (
-    SELECT event, (seen_at AT TIME ZONE 'UTC')::date AS day, min(seen_at) AS first_at
-    FROM (
-        SELECT event, least(occurred_at, received_at) AS seen_at FROM events WHERE customer_id = %(customer_id)s
-    ) AS seen
-    GROUP BY 1, 2
+    SELECT account_id, event, day, sum(n) AS n, min(first_at) AS first_at, max(last_at) AS last_at
+    FROM parting
+    GROUP BY account_id, event, day
 ), hours AS (
-    SELECT event, theirs.day, min(hour) AS first_hour, max(hour) AS last_hour
-    FROM theirs JOIN event_hours USING (event)
-    WHERE account_id = %(account_id)s AND event_hours.n > 0
-      AND hour >= theirs.day::timestamptz AND hour < (theirs.day + 1)::timestamptz
-    GROUP BY 1, 2
+    SELECT account_id, event, theirs.day, min(hour) AS first_hour, max(hour) AS last_hour
+    FROM theirs JOIN event_hours USING (account_id, event)
+    WHERE event_hours.n > 0 AND hour >= theirs.day::timestamptz AND hour < (theirs.day + 1)::timestamptz
+    GROUP BY 1, 2, 3
 )
 UPDATE event_days AS kept
 SET n = kept.n - theirs.n,
-    first_at = CASE WHEN kept.first_at < coalesce(firsts.first_at, theirs.last_at) THEN kept.first_at
+    first_at = CASE WHEN kept.first_at < theirs.first_at THEN kept.first_at
                     ELSE coalesce(first_hour, kept.first_at) END,
     last_at = CASE WHEN kept.last_at > theirs.last_at THEN kept.last_at ELSE coalesce(last_hour, kept.last_at) END
-FROM theirs LEFT JOIN firsts USING (event, day) LEFT JOIN hours USING (event, day)
-WHERE account_id = %(account_id)s AND kept.event = theirs.event AND kept.day = theirs.day
+FROM theirs LEFT JOIN hours USING (account_id, event, day)
+WHERE kept.account_id = theirs.account_id AND kept.event = theirs.event AND kept.day = theirs.day
 
 -- name: drop_emptied
-WITH returns AS (
-    DELETE FROM event_returns WHERE account_id = %(account_id)s AND customers <= 0
+WITH theirs AS MATERIALIZED (
+    SELECT DISTINCT account_id, event, day, hour FROM parting
+), returns AS (
+    DELETE FROM event_returns AS kept USING (SELECT DISTINCT account_id, event, day FROM theirs) AS days
+    WHERE kept.account_id = days.account_id AND kept.event = days.event AND kept.day = days.day AND customers <= 0
 ), hours AS (
-    DELETE FROM event_hours WHERE account_id = %(account_id)s AND n <= 0
+    DELETE FROM event_hours AS kept USING theirs
+    WHERE kept.account_id = theirs.account_id AND kept.event = theirs.event AND kept.hour = theirs.hour AND n <= 0
 )
-DELETE FROM event_days WHERE account_id = %(account_id)s AND n <= 0
+DELETE FROM event_days AS kept USING (SELECT DISTINCT account_id, event, day FROM theirs) AS days
+WHERE kept.account_id = days.account_id AND kept.event = days.event AND kept.day = days.day AND n <= 0
 
 -- Retention. A return after a day that is gone is as good as a first day.
 
