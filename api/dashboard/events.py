@@ -15,6 +15,7 @@ from api.dashboard.meanings import RECOGNISED_WORDS, SPANS
 from api.dashboard.mending import troubles
 from api.dashboard.page import page, render
 from api.dashboard.session import Session
+from api.dashboard.timeline import text_of
 from api.errors import Refused
 from api.intervals import last
 from api.reading import fetch
@@ -123,8 +124,4 @@ def _columns(name: str, points: list[Point]) -> Markup:
 
 def _values(one: Property) -> list[Valued]:
     decoded = [(msgspec.json.decode(value.value), value.count) for value in one.values]
-    return [Valued(_text(value)[:LONGEST_VALUE], count) for value, count in decoded]
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return [Valued(text_of(value)[:LONGEST_VALUE], count) for value, count in decoded]

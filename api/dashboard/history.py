@@ -17,6 +17,8 @@ from scoring.levels import Levels
 from workers.store import sql
 
 SHORTEST = timedelta(days=7)
+LEVELS = ("Low", "Medium", "High", "Critical")
+COLOURS = ("fill-low", "fill-medium", "fill-high", "fill-critical")
 
 
 class RiskChart(NamedTuple):
@@ -45,14 +47,10 @@ async def risk_chart(request: Request, row: dict[str, Any], span: str, now: date
         points,
         between=(since, now),
         grid=(0, *bounds, 100),
-        bands=[Band(*band) for band in zip((*bounds, 100), _NAMES, _COLOURS, strict=True)],
+        bands=[Band(*band) for band in zip((*bounds, 100), LEVELS, COLOURS, strict=True)],
         marks=marks,
     )
     return RiskChart(drawn, points[::-1], marks[::-1], any(point.rebuilt for point in points))
-
-
-_NAMES = ("Low", "Medium", "High", "Critical")
-_COLOURS = ("fill-low", "fill-medium", "fill-high", "fill-critical")
 
 
 def _hour(at: datetime) -> datetime:

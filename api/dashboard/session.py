@@ -23,7 +23,7 @@ SALT = "windback.dashboard.session"
 LONGEST_COOKIE = 1000
 
 
-class Ticket(msgspec.Struct, array_like=True):
+class Signed(msgspec.Struct, array_like=True):
     """What the cookie says. `token` is what the session's forms carry."""
 
     session_id: str
@@ -45,11 +45,11 @@ class Session(NamedTuple):
 async def current(request: Request) -> Session | None:
     """The request's session. Raises Refused, store_unavailable."""
     cookie = request.cookies.get(COOKIE, "")
-    ticket = _read(await _signer(request), cookie) if 0 < len(cookie) <= LONGEST_COOKIE else None
-    if ticket is None:
+    said = _read(await _signer(request), cookie) if 0 < len(cookie) <= LONGEST_COOKIE else None
+    if said is None:
         return None
-    found = await fetch(request, sql("find_session"), {"key_id": ticket.key_id, "session_id": ticket.session_id})
-    return Session(ticket.session_id, ticket.token, ticket.key_id, **found[0]) if found else None
+    found = await fetch(request, sql("find_session"), {"key_id": said.key_id, "session_id": said.session_id})
+    return Session(said.session_id, said.token, said.key_id, **found[0]) if found else None
 
 
 async def key_id_of(request: Request, secret: str) -> int | None:
@@ -62,11 +62,11 @@ async def key_id_of(request: Request, secret: str) -> int | None:
 
 async def begin(request: Request, response: Response, key_id: int) -> None:
     """Sign in: the answer carries the cookie."""
-    ticket = Ticket(secrets.token_urlsafe(16), secrets.token_urlsafe(16), key_id)
+    said = Signed(secrets.token_urlsafe(16), secrets.token_urlsafe(16), key_id)
     signer = await _signer(request)
     response.set_cookie(
         COOKIE,
-        signer.dumps(msgspec.to_builtins(ticket)),
+        signer.dumps(msgspec.to_builtins(said)),
         max_age=int(LASTS.total_seconds()),
         httponly=True,
         samesite="strict",
@@ -97,8 +97,8 @@ async def _signer(request: Request) -> URLSafeTimedSerializer:
     return signer
 
 
-def _read(signer: URLSafeTimedSerializer, cookie: str) -> Ticket | None:
+def _read(signer: URLSafeTimedSerializer, cookie: str) -> Signed | None:
     try:
-        return msgspec.convert(signer.loads(cookie, max_age=int(LASTS.total_seconds())), Ticket)
+        return msgspec.convert(signer.loads(cookie, max_age=int(LASTS.total_seconds())), Signed)
     except (BadData, msgspec.ValidationError):
         return None

@@ -42,13 +42,13 @@ def shown(event: EventInTimeline) -> Shown:
 
 def _pairs(properties: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in list(properties.items())[:PAIRS]:
-        yield _cut(name, LONGEST_NAME), _cut(_text(value), LONGEST_VALUE)
+        yield _cut(name, LONGEST_NAME), _cut(text_of(value), LONGEST_VALUE)
 
 
 def _is_plain(name: str, value: Any) -> bool:
     """Whether the pair shows all of it."""
     nested = isinstance(value, dict | list)
-    return not nested and len(name) <= LONGEST_NAME and len(_text(value)) <= LONGEST_VALUE
+    return not nested and len(name) <= LONGEST_NAME and len(text_of(value)) <= LONGEST_VALUE
 
 
 def _escaped(mark: re.Match[str]) -> str:
@@ -56,7 +56,8 @@ def _escaped(mark: re.Match[str]) -> str:
     return f"\\u{ord(mark[0]):04x}"
 
 
-def _text(value: Any) -> str:
+def text_of(value: object) -> str:
+    """A property's value: text as it is, all else as JSON."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
