@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -21,7 +22,29 @@ from workers.settings import Settings
 from workers.store import Connection
 
 BATCH = 50
-LIVE, AGAIN = 40, 10
+LIVE, AGAIN, MIXED = 40, 10, 6  # requests: live ones, the same old one again, ones of which half is refused
+WANTED = {
+    "windback_events_accepted_total live": LIVE * BATCH + MIXED,
+    "windback_events_accepted_total history": AGAIN * BATCH,
+    "windback_events_stored_total": (LIVE + 1) * BATCH + MIXED,
+    "windback_events_duplicate_total": (AGAIN - 1) * BATCH,
+    "windback_events_rejected_total timestamp_invalid": MIXED,
+    "windback_events_rejected_total event_invalid": 1,
+    "windback_events_rejected_total malformed_json": 1,
+    "windback_events_rejected_total invalid_api_key": 1,
+    "windback_track_seconds_count": LIVE + AGAIN + MIXED + 3,
+    "windback_ingest_batch_events_sum": (LIVE + AGAIN) * BATCH + MIXED,
+    "windback_events_unaccounted": 0,
+    "windback_buffer_events live": 0,
+    "windback_buffer_events history": 0,
+    "windback_buffer_oldest_seconds live": 0,
+    "windback_rescore_due": 0,
+    "windback_workers ingest": 2,
+    "windback_workers import": 1,
+    "windback_workers score": 1,
+    "windback_workers clock": 1,
+    "windback_workers_stuck ingest": 0,
+}
 
 
 def scrape(url: str) -> dict[str, float]:
@@ -39,15 +62,45 @@ def batch(number: int, timestamp: str | None = None) -> dict[str, object]:
 
 
 @pytest.fixture
-def status(settings: Settings) -> Callable[[], dict[str, object]]:
+def status(settings: Settings) -> Callable[[], dict[str, Any]]:
     """What `windback status --json` tells."""
     urls = {"DATABASE_URL": settings.database_url or "", "REDIS_URL": settings.redis_url or ""}
 
-    def run() -> dict[str, object]:
-        found: dict[str, object] = json.loads(CliRunner().invoke(main, ["status", "--json"], env=urls).stdout)
+    def run() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(CliRunner().invoke(main, ["status", "--json"], env=urls).stdout)
         return found
 
     return run
+
+
+def send(url: str, secret: str) -> None:
+    """The requests that WANTED is about, from four clients."""
+
+    def post(body: object, key: str = secret) -> int:
+        return httpx2.post(f"{url}/api/v1/track", json=body, headers={"X-API-Key": key}, timeout=30).status_code
+
+    old = batch(0, "2025-12-01T10:00:00Z")
+    good = [batch(number) for number in range(LIVE)] + [old] * AGAIN
+    mixed = [{"events": [event(), event(timestamp="yesterday")]}] * MIXED
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(post, good)) == {200}
+        assert set(pool.map(post, mixed)) == {207}
+        assert [post({}), post([]), post(event(), "sk_live_unknown")] == [422, 400, 401]
+
+
+def told(url: str) -> dict[str, float | None]:
+    """What is told of WANTED."""
+    found = scrape(url)
+    return {name: found.get(name) for name in WANTED}
+
+
+def check_log(log: Path) -> None:
+    """The log names what was stored, and holds no answer but those of /readyz."""
+    said = [json.loads(record) for record in log.read_text().splitlines()]
+    stored = [one for one in said if one["message"] == "ingested"]
+    assert sum(one["stored"] for one in stored) == WANTED["windback_events_stored_total"]
+    assert all(one["first_entry"] <= one["last_entry"] for one in stored if one["entries"] < 10)
+    assert {one["endpoint"] for one in said if one["message"] == "answered"} <= {"readyz"}
 
 
 def test_the_metrics_are_what_happened_in_all_processes(
@@ -55,63 +108,24 @@ def test_the_metrics_are_what_happened_in_all_processes(
     tmp_path: Path,
     connection: Connection,
     redis: Redis,
-    status: Callable[[], dict[str, object]],
+    status: Callable[[], dict[str, Any]],
 ) -> None:
     secret = keys.create(connection, redis, "acme").secret
     with line(settings, tmp_path / "line.log") as running:
         running.environment["WINDBACK_WEB_PROCESSES"] = "2"
         running.start("web", "ingest", "ingest.2", "import", "score", "clock")
-        url = f"{running.url}/api/v1/track"
-
-        def post(body: object, key: str = secret) -> int:
-            return httpx2.post(url, json=body, headers={"X-API-Key": key}, timeout=30).status_code
-
-        old = batch(0, "2025-12-01T10:00:00Z")
-        good = [batch(number) for number in range(LIVE)] + [old] * AGAIN
-        mixed = [{"events": [event(), event(timestamp="yesterday")]}] * 6
-        with ThreadPoolExecutor(4) as pool:
-            assert set(pool.map(post, good)) == {200}
-            assert set(pool.map(post, mixed)) == {207}
-            assert [post({}), post([]), post(event(), "sk_live_unknown")] == [422, 400, 401]
-
-        wanted = {
-            "windback_events_accepted_total live": LIVE * BATCH + 6,
-            "windback_events_accepted_total history": AGAIN * BATCH,
-            "windback_events_stored_total": (LIVE + 1) * BATCH + 6,
-            "windback_events_duplicate_total": (AGAIN - 1) * BATCH,
-            "windback_events_rejected_total timestamp_invalid": 6,
-            "windback_events_rejected_total event_invalid": 1,
-            "windback_events_rejected_total malformed_json": 1,
-            "windback_events_rejected_total invalid_api_key": 1,
-            "windback_track_seconds_count": LIVE + AGAIN + 6 + 3,
-            "windback_ingest_batch_events_sum": (LIVE + AGAIN) * BATCH + 6,
-            "windback_events_unaccounted": 0,
-            "windback_buffer_events live": 0,
-            "windback_buffer_events history": 0,
-            "windback_buffer_oldest_seconds live": 0,
-            "windback_rescore_due": 0,
-            "windback_workers ingest": 2,
-            "windback_workers import": 1,
-            "windback_workers score": 1,
-            "windback_workers clock": 1,
-            "windback_workers_stuck ingest": 0,
-        }
-
-        def told() -> dict[str, float | None]:
-            found = scrape(running.url)
-            return {name: found.get(name) for name in wanted}
-
+        send(running.url, secret)
         with suppress(AssertionError):  # what is told in the end says more than that time is up
-            wait_until(lambda: told() == wanted, timeout=60, interval=0.2)
-        assert [told() for _ in range(4)] == [wanted] * 4  # any process tells the same
+            wait_until(lambda: told(running.url) == WANTED, timeout=60, interval=0.2)
+        assert [told(running.url) for _ in range(4)] == [WANTED] * 4  # any process tells the same
         found = scrape(running.url)
-        assert count(connection, "events") == wanted["windback_events_stored_total"]
+        assert count(connection, "events") == WANTED["windback_events_stored_total"]
         assert found["windback_ingest_seconds_count"] == found["windback_ingest_batch_events_count"]
 
         ready = httpx2.get(f"{running.url}/readyz").json()
         assert set(ready["detail"].values()) == {"ok"}
         screen = status()
-        assert screen["workers"]["ingest"]["alive"] == 2  # type: ignore[index]
+        assert screen["workers"]["ingest"]["alive"] == 2
         assert (screen["stuck"], screen["clock"], screen["postgres"]) == ([], True, "ok")
 
         running.terminate("ingest.2")
@@ -120,8 +134,4 @@ def test_the_metrics_are_what_happened_in_all_processes(
         missing = httpx2.get(f"{running.url}/readyz").json()["detail"]["workers"]
         assert missing == "no import process runs; start `python -m workers import`"
         running.stop()
-    said = [json.loads(record) for record in (tmp_path / "line.log").read_text().splitlines()]
-    stored = [one for one in said if one["message"] == "ingested"]
-    assert sum(one["stored"] for one in stored) == wanted["windback_events_stored_total"]
-    assert all(one["first_entry"] <= one["last_entry"] for one in stored if one["entries"] < 10)
-    assert {one["endpoint"] for one in said if one["message"] == "answered"} <= {"readyz"}
+    check_log(tmp_path / "line.log")
