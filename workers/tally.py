@@ -213,6 +213,7 @@ def leaving(connection: Connection) -> bool:
 
 def _leave_out(connection: Connection) -> None:
     if connection.execute(sql("fill_parting"), _since(last_of(connection))).rowcount:
+        connection.execute("ANALYZE parting")
         for query in ("recent", "hours", "returns", "days"):
             connection.execute(sql(f"leave_out_{query}"))
         connection.execute(sql("drop_emptied"))

@@ -301,19 +301,23 @@ WITH theirs AS (
     SELECT account_id, event, day, sum(n) AS n, min(first_at) AS first_at, max(last_at) AS last_at
     FROM parting
     GROUP BY account_id, event, day
-), hours AS (
-    SELECT account_id, event, theirs.day, min(hour) AS first_hour, max(hour) AS last_hour
-    FROM theirs JOIN event_hours USING (account_id, event)
-    WHERE event_hours.n > 0 AND hour >= theirs.day::timestamptz AND hour < (theirs.day + 1)::timestamptz
-    GROUP BY 1, 2, 3
+), known AS (
+    SELECT theirs.*, first_hour, last_hour
+    FROM theirs
+    CROSS JOIN LATERAL (
+        SELECT min(hour) AS first_hour, max(hour) AS last_hour
+        FROM event_hours AS hours
+        WHERE hours.account_id = theirs.account_id AND hours.event = theirs.event AND hours.n > 0
+          AND hour >= theirs.day::timestamptz AND hour < (theirs.day + 1)::timestamptz
+    ) AS left_hours
 )
 UPDATE event_days AS kept
-SET n = kept.n - theirs.n,
-    first_at = CASE WHEN kept.first_at < theirs.first_at THEN kept.first_at
+SET n = kept.n - known.n,
+    first_at = CASE WHEN kept.first_at < known.first_at THEN kept.first_at
                     ELSE coalesce(first_hour, kept.first_at) END,
-    last_at = CASE WHEN kept.last_at > theirs.last_at THEN kept.last_at ELSE coalesce(last_hour, kept.last_at) END
-FROM theirs LEFT JOIN hours USING (account_id, event, day)
-WHERE kept.account_id = theirs.account_id AND kept.event = theirs.event AND kept.day = theirs.day
+    last_at = CASE WHEN kept.last_at > known.last_at THEN kept.last_at ELSE coalesce(last_hour, kept.last_at) END
+FROM known
+WHERE kept.account_id = known.account_id AND kept.event = known.event AND kept.day = known.day
 
 -- name: drop_emptied
 WITH theirs AS MATERIALIZED (
