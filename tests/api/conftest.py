@@ -1,13 +1,14 @@
 """The service in this process, over real servers, and keys for it."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
 
 import pytest
 from redis import Redis
 from starlette.testclient import TestClient
 
 from api.app import create_app
+from tests.api.commands import Run, windback
 from workers import ingest, keys, rescore, tally
 from workers.keys import NewKey
 from workers.lanes import LANES
@@ -15,14 +16,18 @@ from workers.process import Process
 from workers.settings import Settings
 from workers.store import Connection
 
-Json = Any
-
 
 @pytest.fixture
 def client(settings: Settings) -> Iterator[TestClient]:
     """The service, without a key."""
     with TestClient(create_app(settings), raise_server_exceptions=False) as made:
         yield made
+
+
+@pytest.fixture
+def run(database_url: str, redis_url: str, tmp_path: Path) -> Run:
+    """Run `windback` with servers of one's own."""
+    return windback({"DATABASE_URL": database_url, "REDIS_URL": redis_url, "WINDBACK_DATA_DIR": str(tmp_path)})
 
 
 @pytest.fixture

@@ -1,47 +1,31 @@
 """`windback accounts`."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
-from click.testing import CliRunner, Result
 
-from api.cli import main
+from tests.api.commands import Run
 from tests.workers.worlds import account
 from workers.accounts import listed
 from workers.store import Connection
 
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(database_url: str, redis_url: str, tmp_path: Path) -> Run:
-    """Run `windback` with servers of one's own."""
-
-    def invoke(*arguments: str) -> Result:
-        servers = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "WINDBACK_DATA_DIR": str(tmp_path)}
-        return CliRunner().invoke(main, ["accounts", *arguments], env=servers)
-
-    return invoke
-
 
 def test_what_is_set_is_shown_and_what_is_not_named_stays(run: Run, connection: Connection) -> None:
     account(connection, "acme")
-    done = run("set", "--account", "acme", "--churn-event", "account_closed", "--engagement-event", "report_shared",
-               "--engagement-event", "seat_used")  # fmt: skip
+    events = "--churn-event account_closed --engagement-event report_shared --engagement-event seat_used"
+    done = run(f"accounts set --account acme {events}")
     assert done.exit_code == 0
-    assert run("set", "--account", "acme", "--horizon-days", "60").exit_code == 0
-    shown = run("list").stdout.splitlines()[1].split()
+    assert run("accounts set --account acme --horizon-days 60").exit_code == 0
+    shown = run("accounts list").stdout.splitlines()[1].split()
     assert shown == ["acme", "60", "chosen", "account_closed", "report_shared,", "seat_used"]
 
 
 def test_choices_can_be_taken_back(run: Run, connection: Connection) -> None:
     account(connection, "acme")
-    run("set", "--account", "acme", "--churn-event", "closed", "--engagement-event", "used", "--horizon-days", "60")
-    run("set", "--account", "acme", "--churn-event", "", "--engagement-event", "", "--horizon-days", "0")
+    run("accounts set --account acme --churn-event closed --engagement-event used --horizon-days 60")
+    run("accounts set --account acme --churn-event '' --engagement-event '' --horizon-days 0")
     (found,) = listed(connection, "acme")
     assert (found.churn_event, found.engagement_events, found.horizon_chosen) == (None, [], None)
-    assert run("list", "--account", "acme").stdout.splitlines()[1].split() == ["acme", "30", "default", "-", "-"]
+    shown = run("accounts list --account acme").stdout.splitlines()[1].split()
+    assert shown == ["acme", "30", "default", "-", "-"]
 
 
 @pytest.mark.parametrize(
@@ -59,5 +43,5 @@ def test_what_makes_no_sense_is_refused(
     run: Run, connection: Connection, arguments: list[str], code: int, said: str
 ) -> None:
     account(connection, "acme")
-    done = run("set", *arguments)
+    done = run("accounts set", *arguments)
     assert (done.exit_code, said in done.stderr) == (code, True)

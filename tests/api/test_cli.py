@@ -1,45 +1,32 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from redis import Redis
 
 from api.cli import main
+from tests.api.commands import Run
 from workers import keys
 from workers.store import Connection
 
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(database_url: str, redis_url: str, tmp_path: Path) -> Run:
-    """Run `windback` with servers of one's own."""
-
-    def invoke(*arguments: str, **environment: str) -> Result:
-        servers = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "WINDBACK_DATA_DIR": str(tmp_path)}
-        return CliRunner().invoke(main, arguments, env=servers | environment)
-
-    return invoke
-
 
 def test_a_key_is_made_shown_once_listed_and_revoked(run: Run, connection: Connection, redis: Redis) -> None:
-    made = run("keys", "create", "--account", "acme")
+    made = run("keys create --account acme")
     secret = made.stdout.strip()
     assert (made.exit_code, secret[:8]) == (0, "sk_live_")
     assert keys.known(connection, secret)
-    listed = run("keys", "list").stdout
+    listed = run("keys list").stdout
     assert secret not in listed
     assert "acme" in listed
     assert "works" in listed
     (only,) = keys.listed(connection)
-    assert run("keys", "revoke", str(only.key_id)).exit_code == 0
+    assert run("keys revoke", str(only.key_id)).exit_code == 0
     assert not keys.known(connection, secret)
-    assert "revoked" in run("keys", "list").stdout
+    assert "revoked" in run("keys list").stdout
 
 
 def test_a_publishable_key_has_its_limit(run: Run, connection: Connection) -> None:
-    made = run("keys", "create", "--account", "acme", "--publishable", "--rate-limit", "7")
+    made = run("keys create --account acme --publishable --rate-limit 7")
     assert made.stdout.startswith("pk_live_")
     assert [(key.publishable, key.rate_limit) for key in keys.listed(connection)] == [(True, 7)]
 
@@ -85,7 +72,7 @@ def test_everything_has_help(command: list[str]) -> None:
 
 def test_a_mistyped_folder_is_told_and_not_made(run: Run, tmp_path: Path) -> None:
     typo = tmp_path / "typo"
-    result = run("keys", "list", "--data-dir", str(typo), DATABASE_URL="", REDIS_URL="")
+    result = run("keys list --data-dir", str(typo), DATABASE_URL="", REDIS_URL="")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "There is no Windback in" in result.stderr
     assert not typo.exists()

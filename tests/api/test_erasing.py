@@ -1,33 +1,19 @@
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 from redis import Redis
 from starlette.testclient import TestClient
 
 from api.app import create_app
-from api.cli import main
+from tests.api.commands import Run
 from tests.workers.events import count, event
 from workers import keys
 from workers.keys import NewKey
 from workers.settings import Settings
 from workers.store import Connection
 
-Run = Callable[..., Result]
 JANE = "/api/v1/customers/jane@example.com"
-
-
-@pytest.fixture
-def run(database_url: str, redis_url: str, tmp_path: Path) -> Run:
-    """Run `windback customers` with servers of one's own."""
-
-    def invoke(*arguments: str) -> Result:
-        servers = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "WINDBACK_DATA_DIR": str(tmp_path)}
-        return CliRunner().invoke(main, ["customers", *arguments], env=servers)
-
-    return invoke
 
 
 def test_an_erased_customer_is_not_found_until_something_new_comes(acme: TestClient, work: Callable[[], None]) -> None:
@@ -80,11 +66,11 @@ def test_the_command_erases_as_the_route_does(
 ) -> None:
     acme.post("/api/v1/track", json=event())
     work()
-    assert json.loads(run("erase", "jane@example.com").stdout)["erased"]["events"] == 1
+    assert json.loads(run("customers erase jane@example.com").stdout)["erased"]["events"] == 1
     keys.create(connection, redis, "other")
-    several = run("erase", "jane@example.com")
+    several = run("customers erase jane@example.com")
     assert (several.exit_code, "acme, other" in several.stderr) == (1, True)
-    assert run("erase", "jane@example.com", "--account", "other").exit_code == 0
-    assert run("erase", "jane@example.com", "--account", "nobody").exit_code == 1
-    assert run("erase", "jane").exit_code == 2
+    assert run("customers erase jane@example.com --account other").exit_code == 0
+    assert run("customers erase jane@example.com --account nobody").exit_code == 1
+    assert run("customers erase jane").exit_code == 2
     assert count(connection, "erasures") == 2

@@ -1,28 +1,11 @@
 """`windback train` and `windback models`."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
-from click.testing import CliRunner, Result
 
-from api.cli import main
+from tests.api.commands import Run
 from tests.workers.worlds import account, fill, world
 from workers.models import in_use
 from workers.store import Connection
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(database_url: str, redis_url: str, tmp_path: Path) -> Run:
-    """Run `windback` with servers of one's own."""
-
-    def invoke(*arguments: str) -> Result:
-        servers = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "WINDBACK_DATA_DIR": str(tmp_path)}
-        return CliRunner().invoke(main, arguments, env=servers)
-
-    return invoke
 
 
 def test_training_shows_what_was_tried_and_decided(run: Run, connection: Connection) -> None:
@@ -43,21 +26,21 @@ def test_training_shows_what_was_tried_and_decided(run: Run, connection: Connect
 def test_one_account_can_be_trained(run: Run, connection: Connection) -> None:
     fill(connection, world(20, 60))
     account(connection, "other")
-    assert "account other" not in run("train", "--account", "acme").stdout
+    assert "account other" not in run("train --account acme").stdout
 
 
 def test_models_are_listed_and_rolled_back(run: Run, connection: Connection) -> None:
     account_id = fill(connection, world())
     run("train")
     used = in_use(connection, account_id).model.version
-    listed = run("models", "list", "--account", "acme").stdout.splitlines()
+    listed = run("models list --account acme").stdout.splitlines()
     assert [line.split()[1] for line in listed if line.endswith("in use")] == [used]
     assert listed[0].split()[3:6] == ["DAYS", "LAPSES", "LOG"]
     assert listed[0].split()[-2:] == ["ECE", "STATE"]
     assert {line.split()[3] for line in listed[1:]} == {"14"}, "the horizon that was learnt"
-    assert run("models", "rollback", "--account", "acme").stdout == "account acme: prior-1 is in use\n"
-    assert "in use" not in run("models", "list").stdout
-    again = run("models", "rollback", "--account", "acme")
+    assert run("models rollback --account acme").stdout == "account acme: prior-1 is in use\n"
+    assert "in use" not in run("models list").stdout
+    again = run("models rollback --account acme")
     assert (again.exit_code, again.stdout) == (1, "")
     assert again.stderr == "Error: account acme: the day-one formula is in use: there is nothing to go back to\n"
 

@@ -4,29 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from redis import Redis
 
-from api.status import status
+from tests.api.commands import Run
 from tests.workers.events import event, push, push_events
 from workers import clock, pulse
 from workers.lanes import HISTORY, LIVE
 from workers.pulse import Beat
 from workers.store import Connection
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(database_url: str, redis_url: str, tmp_path: Path) -> Run:
-    """Run `windback status` with servers of one's own."""
-
-    def invoke(*arguments: str, **environment: str) -> Result:
-        servers = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "WINDBACK_DATA_DIR": str(tmp_path)}
-        return CliRunner().invoke(status, arguments, env=servers | environment)
-
-    return invoke
 
 
 def says(redis: Redis, name: str, beat: Beat) -> None:
@@ -45,7 +31,7 @@ def told(result: Result) -> Any:
 
 
 def test_a_service_that_has_done_nothing(run: Run) -> None:
-    assert rows(run()) == {
+    assert rows(run("status")) == {
         "buffer, live": "empty",
         "buffer, history": "empty",
         "workers, ingest": "none",
@@ -79,7 +65,7 @@ def test_a_service_at_work(run: Run, redis: Redis, connection: Connection, work:
     says(redis, "one", Beat("ingest", 999, None, 12.3))
     says(redis, "two", Beat("ingest", 999, 4.0, None))
     says(redis, "three", Beat("score", 999, 400, 300, "Postgres can't do it now: it is away"))
-    found = rows(run())
+    found = rows(run("status"))
     assert found["buffer, live"] == "empty"
     assert found["buffer, history"].startswith("2 events wait, the first for 0.")
     assert found["workers, ingest"] == "2, 1 busy, last done 12.3 s ago"
@@ -97,23 +83,23 @@ def test_a_service_at_work(run: Run, redis: Redis, connection: Connection, work:
 def test_the_same_for_programs(run: Run, redis: Redis) -> None:
     push_events(redis, event(), event())
     redis.delete(LIVE.stream)
-    assert rows(run())["unaccounted"] == "2 live"
-    found = told(run("--json"))
+    assert rows(run("status"))["unaccounted"] == "2 live"
+    found = told(run("status", "--json"))
     assert found["ledger"]["accepted"] == found["ledger"]["unaccounted"] == 2
     assert found["buffer"]["live"] == {"events": 0, "oldest_seconds": 0.0, "unaccounted": 2}
     assert (found["due"], found["dead_letters"], found["postgres"]) == ({"customers": 0, "lag_seconds": 0.0}, {}, "ok")
 
 
 def test_postgres_may_be_away(run: Run) -> None:
-    found = rows(run(DATABASE_URL="postgresql://127.0.0.1:1/nowhere"))
+    found = rows(run("status", DATABASE_URL="postgresql://127.0.0.1:1/nowhere"))
     assert (found["rescores"], found["dead letters"], found["ledger"][:10]) == ("unknown", "unknown", "0 accepted")
     assert found["postgres"].startswith("doesn't answer: ")
 
 
 def test_where_nothing_runs_it_says_so_in_one_line(run: Run, tmp_path: Path) -> None:
     for result in (
-        run(REDIS_URL="redis://127.0.0.1:1"),
-        run("--data-dir", str(tmp_path), REDIS_URL="", DATABASE_URL=""),
+        run("status", REDIS_URL="redis://127.0.0.1:1"),
+        run("status", "--data-dir", str(tmp_path), REDIS_URL="", DATABASE_URL=""),
     ):
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr.startswith("Error: Nothing runs here: ")
@@ -122,5 +108,5 @@ def test_where_nothing_runs_it_says_so_in_one_line(run: Run, tmp_path: Path) -> 
 
 
 def test_a_wrong_setting_is_named(run: Run) -> None:
-    result = run(REDIS_URL="http://x")
+    result = run("status", REDIS_URL="http://x")
     assert (result.exit_code, "REDIS_URL is wrong" in result.stderr) == (1, True)

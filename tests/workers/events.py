@@ -7,8 +7,11 @@ import msgspec
 from redis import Redis
 
 from workers.buffer import PUSH
+from workers.ingest import drain
 from workers.lanes import LIVE, Lane
+from workers.process import Process
 from workers.store import Connection
+from workers.storing import Outcome
 from workers.tickets import mark
 from workers.wire import Entry, Request, encode_entry
 
@@ -50,3 +53,9 @@ def count(connection: Connection, table: str) -> int:
     row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
     assert row
     return int(row[0])
+
+
+def ingested(process: Process, *events: dict[str, Any], lane: Lane = LIVE) -> Outcome:
+    """Write events to the buffer, and store what is in it."""
+    push_events(process.redis, *events, lane=lane)
+    return drain(process, lane)

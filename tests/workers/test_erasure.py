@@ -1,14 +1,13 @@
 import threading
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 import pytest
 from redis import Redis
 
 from tests.waiting import wait_until
-from tests.workers.events import count, entry, event, push, push_events, request
+from tests.workers.events import count, entry, event, ingested, push, push_events, request
 from workers import deadletters, erasure, ingest, ledger, rescore
 from workers.batches import understood
 from workers.buffer import Reader
@@ -32,11 +31,6 @@ POISON = event(event="poison", properties={"a": "\0"})
 def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
     monkeypatch.setattr(rescore, "LINGER_SECONDS", 0.001)
-
-
-def ingested(process: Process, *events: dict[str, Any]) -> Outcome:
-    push_events(process.redis, *events)
-    return drain(process, LIVE)
 
 
 def tables_of_customers(connection: Connection) -> list[str]:

@@ -1,16 +1,12 @@
-from typing import Any
-
 import msgspec
 import pytest
 
 from scoring.model import PRIOR
 from tests.sending import ago
-from tests.workers.events import event, push_events
+from tests.workers.events import event, ingested
 from tests.workers.worlds import account
 from workers import ingest, models, rescore
 from workers.explain import Scored, explained
-from workers.ingest import drain
-from workers.lanes import LIVE
 from workers.learn import train
 from workers.process import Process
 from workers.store import Connection
@@ -22,16 +18,11 @@ def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rescore, "LINGER_SECONDS", 0.001)
 
 
-def did(process: Process, *events: dict[str, Any]) -> None:
-    push_events(process.redis, *events)
-    drain(process, LIVE)
-
-
 @pytest.fixture
 def scored(process: Process, connection: Connection) -> Scored:
     """Somebody's score: years of logins, then silence and an overdue invoice."""
     logins = [event(timestamp=ago(days=day)) for day in range(9, 900, 3)]
-    did(process, *logins, event(event="invoice_overdue", timestamp=ago(days=5)))
+    ingested(process, *logins, event(event="invoice_overdue", timestamp=ago(days=5)))
     rescore.drain(process)
     columns = ", ".join(Scored._fields).replace("customer_id", "customer_id::text")
     row = connection.execute(f"SELECT {columns} FROM customers").fetchone()
@@ -48,14 +39,14 @@ def test_all_parts_of_a_stored_score_are_found_again(scored: Scored, connection:
 
 
 def test_events_since_then_change_nothing(scored: Scored, process: Process, connection: Connection) -> None:
-    did(process, event(event="refund_requested"))
+    ingested(process, event(event="refund_requested"))
     found = explained(connection, scored, 30)
     assert found is not None
     assert not any(part.points for part in found.parts if part.signal == "refund_requested")
 
 
 def test_a_past_that_changed_since_is_not_explained(scored: Scored, process: Process, connection: Connection) -> None:
-    did(process, *[event(timestamp=ago(days=day), event="feature_used") for day in range(6, 8)])
+    ingested(process, *[event(timestamp=ago(days=day), event="feature_used") for day in range(6, 8)])
     assert explained(connection, scored, 30) is None
 
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.workers.events import count, event, push_events
+from tests.workers.events import count, event, ingested
 from workers import clock, ingest, tickets
-from workers.ingest import drain
-from workers.lanes import HISTORY, LIVE, Lane
+from workers.lanes import HISTORY
 from workers.process import Process
 from workers.rescore import rescore_due
 from workers.store import Connection, connect, sql
@@ -20,11 +19,6 @@ from workers.storing import Outcome
 @pytest.fixture(autouse=True)
 def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
-
-
-def ingested(process: Process, *events: dict[str, Any], lane: Lane = LIVE) -> Outcome:
-    push_events(process.redis, *events, lane=lane)
-    return drain(process, lane)
 
 
 @contextmanager

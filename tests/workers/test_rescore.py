@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.workers.events import count, event, push_events
+from tests.workers.events import count, event, ingested, push_events
 from workers import ingest, rescore
 from workers.ingest import drain
 from workers.lanes import LIVE
@@ -18,11 +18,6 @@ from workers.store import Connection
 def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
     monkeypatch.setattr(rescore, "LINGER_SECONDS", 0.001)
-
-
-def ingested(process: Process, *events: dict[str, Any]) -> None:
-    push_events(process.redis, *events)
-    drain(process, LIVE)
 
 
 def days_ago(days: float) -> str:
