@@ -27,6 +27,7 @@ FULL = "bench_full"
 START_SECONDS = 20.0
 
 Beside = Callable[[World, str], AbstractContextManager[None]]
+STORED = "customer_id, occurred_at, event_key, event, properties, received_at"
 Stored = tuple[str, str, int, str, str | None, str]  # a row of the table events
 
 
@@ -101,7 +102,7 @@ def _copy(world: World, rows: Sequence[Stored]) -> list[float]:
                 with (
                     connection.transaction(),
                     connection.cursor() as cursor,
-                    cursor.copy("COPY bare FROM STDIN") as copy,
+                    cursor.copy(f"COPY bare ({STORED}) FROM STDIN") as copy,
                 ):
                     for row in rows[at : at + COPY_EVENTS]:
                         copy.write_row(row)

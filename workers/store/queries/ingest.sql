@@ -79,11 +79,14 @@ WITH given AS MATERIALIZED (
     FROM fresh
     GROUP BY customer_id
     ORDER BY customer_id
-), people AS MATERIALIZED (  -- ours: the row is held by this transaction; not: by another one; null: there is none
+), people AS MATERIALIZED (  -- `stands` needs no change, as `changes`, and is ours till we end; `held` by others; `new`
     SELECT *, coalesce(
-        (SELECT true FROM customers WHERE customers.customer_id = met.customer_id FOR UPDATE SKIP LOCKED),
-        (SELECT false FROM customers WHERE customers.customer_id = met.customer_id)
-    ) AS ours
+        (SELECT CASE WHEN met.first_seen < kept.first_seen OR kept.rescore_at > greatest(
+                     now(), kept.scored_at + %(rescore_seconds)s * '1 second'::interval)
+                     THEN 'changes' ELSE 'stands' END
+         FROM customers AS kept WHERE kept.customer_id = met.customer_id FOR UPDATE SKIP LOCKED),
+        (SELECT 'held' FROM customers WHERE customers.customer_id = met.customer_id),
+        'new') AS known
     FROM met
 ), past AS (
     INSERT INTO rebuilds AS kept (customer_id, since)
@@ -95,18 +98,15 @@ WITH given AS MATERIALIZED (
     INSERT INTO customers AS kept (customer_id, account_id, email, first_seen, last_seen, rescore_at)
     SELECT customer_id, account_id, email, first_seen, last_seen, now()
     FROM people
-    WHERE ours IS NOT FALSE
+    WHERE known IN ('new', 'changes')  -- who is due anyway stands: the score brings last_seen up to date
     ON CONFLICT (customer_id) DO UPDATE
     SET first_seen = least(kept.first_seen, excluded.first_seen),
         last_seen = greatest(kept.last_seen, excluded.last_seen),
         rescore_at = least(kept.rescore_at,
                            greatest(now(), kept.scored_at + %(rescore_seconds)s * '1 second'::interval))
-    -- A customer who is due anyway is left as they are: the score brings last_seen up to date.
-    WHERE excluded.first_seen < kept.first_seen
-       OR kept.rescore_at > greatest(now(), kept.scored_at + %(rescore_seconds)s * '1 second'::interval)
 ), left_word AS (
     INSERT INTO news (customer_id, first_seen, last_seen)
-    SELECT customer_id, first_seen, last_seen FROM people WHERE NOT ours
+    SELECT customer_id, first_seen, last_seen FROM people WHERE known = 'held'
 )
 SELECT count(*) FROM stored
 
