@@ -34,8 +34,17 @@ FADING: Final = frozenset(
 )
 RISING: Final = frozenset({"silence", "ticket_waiting", "recency"})
 MOVING: Final = FADING | RISING
-COMPLAINTS: Final = frozenset({"support_ticket_opened", "detractor", "refund_requested"})
-NEGATIVE: Final = COMPLAINTS | {"invoice_overdue", "invoices_missed", "subscription_downgraded", "churned"}
+NEGATIVE: Final = frozenset(
+    {
+        "support_ticket_opened",
+        "detractor",
+        "refund_requested",
+        "invoice_overdue",
+        "invoices_missed",
+        "subscription_downgraded",
+        "churned",
+    }
+)
 """What no model may count in a customer's favour."""
 
 

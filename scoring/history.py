@@ -183,12 +183,12 @@ def _decayed(owner: NDArray[Any], age: Floats, weight: Floats | None, size: int)
     return out
 
 
-def _signal(rows: Rollup, name: str, last_active: Floats) -> Signal:
+def _signal(rows: Rollup, name: str, seen: Floats) -> Signal:
     size = rows.customers
     n, owner = _capped(rows), rows.customer
     half_life = SIGNAL_HALF_LIFE.get(name, CUSTOM_HALF_LIFE) * DAY
     last = _latest(rows)
-    frozen_age = np.fmax(last_active[owner] - rows.last_at, 0)
+    frozen_age = np.fmax(seen[owner] - rows.last_at, 0)
     fading_age = last[owner] - rows.last_at
     return Signal(
         frozen=np.bincount(owner, n * np.exp2(-frozen_age / half_life), size).astype(float),
@@ -206,11 +206,11 @@ def _capped(rows: Rollup) -> Floats:
     return np.asarray(rows.n * np.minimum(1.0, MAX_DAILY_COUNT / np.maximum(total, 1))[pair], np.float64)
 
 
-def _invoices(others: Rollup, last_active: Floats) -> dict[str, Any]:
+def _invoices(others: Rollup, seen: Floats) -> dict[str, Any]:
     """Overdue invoices that no later payment has cleared."""
     paid, overdue = _latest(_only(others, "invoice_paid")), _only(others, "invoice_overdue")
     unpaid = overdue.where(~(overdue.last_at <= paid[overdue.customer]))
-    signal = _signal(unpaid, "invoice_overdue", last_active)
+    signal = _signal(unpaid, "invoice_overdue", seen)
     return {"overdue": signal.frozen, "overdue_since": _earliest(unpaid)}
 
 
@@ -232,14 +232,14 @@ def _tickets(others: Rollup) -> dict[str, Any]:
     return {"open_tickets": still_open, "oldest_ticket": oldest}
 
 
-def _nps(responses: Rollup, last_active: Floats) -> dict[str, Any]:
+def _nps(responses: Rollup, seen: Floats) -> dict[str, Any]:
     scores = np.array([NPS_SCORES.get(detail, -1) for detail in responses.details], dtype=float)
     valid = responses.where(scores[responses.detail] >= 0)
     score = scores[valid.detail]
     order = np.lexsort((-score, valid.last_at))
     nps = np.full(responses.customers, np.nan)
     nps[valid.customer[order]] = score[order]
-    promoters = _signal(valid.where(score >= 9), "nps_response", last_active).frozen
+    promoters = _signal(valid.where(score >= 9), "nps_response", seen).frozen
     return {"nps": nps, "nps_at": _latest(valid), "promoters": promoters}
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.sending import ago
 from tests.workers.events import count, event, ingested, push_events
 from workers import ingest, rescore
 from workers.ingest import drain
@@ -20,10 +21,6 @@ def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rescore, "LINGER_SECONDS", 0.001)
 
 
-def days_ago(days: float) -> str:
-    return (datetime.now(UTC) - timedelta(days=days)).isoformat()
-
-
 def customer(connection: Connection, *columns: str) -> tuple[Any, ...]:
     row = connection.execute(f"SELECT {', '.join(columns)} FROM customers").fetchone()
     assert row
@@ -31,7 +28,7 @@ def customer(connection: Connection, *columns: str) -> tuple[Any, ...]:
 
 
 def test_a_due_customer_gets_a_risk_its_reasons_and_the_next_due_time(process: Process, connection: Connection) -> None:
-    ingested(process, *[event(timestamp=days_ago(day)) for day in range(3, 40)])
+    ingested(process, *[event(timestamp=ago(days=day)) for day in range(3, 40)])
     assert rescore.drain(process) == 1
     probability, level, state, model, reasons = customer(
         connection, "probability", "level", "state", "model", "reasons"
@@ -131,7 +128,7 @@ def test_levels_are_a_setting(process: Process, connection: Connection) -> None:
 def test_a_clock_that_is_ahead_hides_nothing(process: Process, connection: Connection) -> None:
     """An event of a few minutes ahead shares its row with those of the day: all of them count at once."""
     ahead = (datetime.now(UTC) + timedelta(minutes=30)).isoformat()
-    ingested(process, *[event(timestamp=days_ago(day)) for day in range(30, 20, -1)], event())
+    ingested(process, *[event(timestamp=ago(days=day)) for day in range(30, 20, -1)], event())
     ingested(process, event(timestamp=ahead))
     rescore_due(process)
     assert customer(connection, "state", "last_seen <= now()") == ("active", True)
