@@ -18,7 +18,7 @@
 | `{{ link("/customers", {"level": "high"}) }}` | an address with a query; what is empty or none is left out |
 | `{{ first_event(address) }}` | the command that sends a first event |
 
-`parts.html` has macros: `badge(level)`, `empty(title)`, `pager(next_cursor)`, `copied(text)`.
+`parts.html` has macros: a badge, an empty box, a pager, text to copy and others.
 """
 
 import re
