@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import httpx2
 
+from tests.ports import free_port
 from tests.waiting import wait_until
 from workers.settings import Settings
 
@@ -99,9 +99,3 @@ def line(settings: Settings, log: Path) -> Iterator[Line]:
         yield made
     finally:
         made.close()
-
-
-def free_port() -> int:
-    """A port that nobody uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from api import embedded, preflight, wheels
+from tests.ports import free_port
 from tests.waiting import wait_until
 
 WINDBACK = [sys.executable, "-c", "from api.cli import main; main()"]
@@ -85,11 +86,6 @@ class Up:
             return self.ask("GET", "/readyz")[0] == 200
         except OSError:
             return False
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def family(data_dir: Path, word: str = "") -> list[Any]:

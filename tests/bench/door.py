@@ -17,6 +17,7 @@ from api.embedded import poll
 from tests.bench import stream
 from tests.bench.measure import Contestant, Line, interleaved
 from tests.bench.world import World
+from tests.ports import free_port
 from workers import keys
 from workers.lanes import HISTORY, LIVE
 from workers.process import redis_client
@@ -192,9 +193,3 @@ def _door(world: World) -> Iterator[Door]:
 def answers(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

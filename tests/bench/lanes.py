@@ -33,7 +33,7 @@ RATE = 200  # live events a second, each in a request of its own
 CONNECTIONS = 4
 SECONDS, LONG_SECONDS = 12.0, 30.0
 IMPORTED, LONG_IMPORTED = 400_000, 1_000_000
-WATCHED = 5  # every so manieth event is watched for
+WATCHED = 5  # one event of so many is watched for
 LOOK_SECONDS = 0.002
 AGE = timedelta(days=2)  # at least, of what is imported
 EMPTY_SECONDS = 300.0

@@ -17,10 +17,11 @@ import click
 from api.customers import SORTS
 from api.embedded import poll
 from tests.bench import stream
-from tests.bench.door import START_SECONDS, answers, free_port
+from tests.bench.door import START_SECONDS, answers
 from tests.bench.measure import Line
 from tests.bench.world import World
 from tests.bench.year import DAYS, NAMES, Size, fill
+from tests.ports import free_port
 from workers import keys
 from workers.process import redis_client
 from workers.store import connect

@@ -16,7 +16,7 @@ from api import embedded, wheels
 from api.processes import procfile
 from api.wheels import Server
 from tests.acceptance.chaos.child import Child
-from tests.acceptance.line import free_port
+from tests.ports import free_port
 from tests.waiting import wait_until
 from workers import keys
 from workers.process import redis_client
