@@ -84,7 +84,7 @@ CUSTOMER: Json = {
         "strategy": "support_follow_up",
         "urgency": "high",
         "why": "1 support ticket open, the oldest for 12 days",
-        "facts": {"favourite_feature": "exports", "plan": "pro", "open_tickets": 1},
+        "facts": {"favourite_feature": "exports", "plan": "pro", "days_since_last_login": 12, "open_tickets": 1},
     },
 }
 ERASED: Json = {

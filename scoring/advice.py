@@ -151,9 +151,12 @@ def _known(facts: Facts) -> dict[str, Any]:
     if facts.last_active is not None:
         known["last_seen"] = date(facts.last_active, facts.now)
         known["days_silent"] = int(facts.days_since(facts.last_active))
+    if facts.last_login is not None:
+        known["days_since_last_login"] = int(facts.days_since(facts.last_login))
     if facts.open_tickets:
         known["open_tickets"] = facts.open_tickets
     if facts.overdue_since is not None:
+        known["overdue_since"] = date(facts.overdue_since, facts.now)
         known["days_overdue"] = int(facts.days_since(facts.overdue_since))
     if facts.nps is not None:
         known["nps"] = facts.nps

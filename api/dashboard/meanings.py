@@ -21,7 +21,9 @@ FACTS: Final = {
     "favourite_feature": "Favourite feature",
     "last_seen": "Last active on",
     "days_silent": "Days of silence",
+    "days_since_last_login": "Days since the last login",
     "open_tickets": "Open support tickets",
+    "overdue_since": "Overdue since",
     "days_overdue": "Days overdue",
     "nps": "NPS score",
 }

@@ -51,5 +51,7 @@ def test_advice_brings_the_facts_to_write_with() -> None:
         "favourite_feature": "exports",
         "last_seen": "2 June",
         "days_silent": 13,
+        "days_since_last_login": 13,
+        "overdue_since": "5 June",
         "days_overdue": 10,
     }
