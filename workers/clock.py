@@ -53,7 +53,7 @@ def call_score(process: Process) -> None:
     if tickets.waiting(process.redis, "score"):
         return
     row = process.connection().execute(sql("any_due")).fetchone()
-    if (row and row[0]) or tally.due(process.connection()):
+    if (row and row[0]) or tally.due(process):
         tickets.reissue(process.redis, "score")
 
 

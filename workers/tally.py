@@ -3,7 +3,7 @@
 `events.stored_by` is the transaction that stored an event, so the events that are not tallied yet are those that the
 snapshot of the last tally did not see: late ones, those of an import and those that a crash held up as well. A tally
 sees one moment of the database, adds what is new, and notes its own snapshot, in one transaction: every event is
-counted once. It rests for many times as long as it worked, so that a flood of events costs it little.
+counted once. While events wait to be stored it rests for many times as long as it worked, so that it costs a flood little.
 
 How many customers sent an event between any two days can't be summed from days. It is the number of those for whom a
 day within them is the first one: who returned on such a day after a day before all of them. So what is counted is
@@ -20,13 +20,17 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from workers.lanes import LANES
 from workers.process import Process
 from workers.store import Connection, connect, sql
 
 log = logging.getLogger(__name__)
 
-REST = 50  # times the time worked
-MOST_EVENTS = 200_000  # of a tally within a job; more have a thread
+REST = 50  # times the time worked, while events wait to be stored; or else this long, and 5 times the time worked
+ENOUGH_REST_SECONDS = 60.0
+QUIET_REST = 10  # times the time worked, while none do; or else this long
+ENOUGH_QUIET_REST_SECONDS = 5.0
+MOST_EVENTS = 20_000  # of a tally within a job; more have a thread
 RECENT = 300  # hours of customers that are noted of each event's name …
 RECENT_AT_ONCE = 100  # … and of one tally
 MANY_MOVES = 30  # of a day, until they are merged
@@ -43,10 +47,12 @@ class Last(NamedTuple):
     rested_seconds: float
     worked_seconds: float
 
-    @property
-    def rest_seconds(self) -> float:
-        """How much longer to rest."""
-        return REST * self.worked_seconds - self.rested_seconds
+    def rests(self, busy: bool) -> bool:
+        """Whether it is time to rest: long where events wait to be stored, that they don't wait for this."""
+        if busy:
+            enough = max(ENOUGH_REST_SECONDS, 5 * self.worked_seconds)
+            return self.rested_seconds < min(REST * self.worked_seconds, enough)
+        return self.rested_seconds < min(QUIET_REST * self.worked_seconds, ENOUGH_QUIET_REST_SECONDS)
 
 
 def drain(process: Process) -> None:
@@ -55,7 +61,7 @@ def drain(process: Process) -> None:
         connection = process.connection()
         leave_out(connection)
         last = last_of(connection)
-        if not (last and last.rest_seconds > 0) and not tally_few(connection):
+        if not (last and last.rests(_busy(process))) and not tally_few(connection):
             threading.Thread(target=_tally_long, args=(process,), name="tally", daemon=True).start()
     except psycopg.Error as error:
         _warn(error)
@@ -75,10 +81,17 @@ def _warn(error: psycopg.Error) -> None:
     log.warning("Postgres can't tally now: %s", str(error).partition("\n")[0])
 
 
-def due(connection: Connection) -> bool:
+def due(process: Process) -> bool:
     """Whether there is something new, and it is time; or somebody to be left out."""
+    connection = process.connection()
     last = last_of(connection)
-    return leaving(connection) or (not (last and last.rest_seconds > 0) and untallied(connection, last, 1) > 0)
+    resting = last is not None and last.rests(_busy(process))
+    return leaving(connection) or (not resting and untallied(connection, last, 1) > 0)
+
+
+def _busy(process: Process) -> bool:
+    """Whether events wait to be stored."""
+    return any(process.redis.xlen(lane.stream) for lane in LANES.values())
 
 
 def last_of(connection: Connection) -> Last | None:

@@ -139,7 +139,7 @@ def test_nobody_who_erases_waits_for_a_tally(
         assert erasure.erase(connection, 1, "jane@example.com").events == 2
         stored(process, days[0])
         assert tally.leaving(connection)
-        assert tally.due(connection)
+        assert tally.due(process)
     tally.tally(connection)
     assert right(connection)
     assert not tally.leaving(connection)
@@ -153,7 +153,7 @@ def test_who_is_erased_is_left_out_at_once_even_if_it_is_time_to_rest(process: P
     assert right(connection)
     with connect(process.settings.database_url or "") as other, tally.alone(other):
         erasure.erase(connection, 1, "joe@example.com")
-    assert tally.due(connection)
+    assert tally.due(process)
     tally.drain(process)
     assert right(connection)
     assert rows(connection, "SELECT * FROM event_days") == rows(connection, "SELECT * FROM recent_events") == []
@@ -255,12 +255,27 @@ def test_who_worked_rests(process: Process, connection: Connection) -> None:
     connection.execute("UPDATE tallied SET worked_seconds = 1, at = now()")
     stored(process, event(timestamp="2025-12-02"))
     tally.drain(process)
-    assert not tally.due(connection)
+    assert not tally.due(process)
     assert rows(connection, "SELECT day FROM event_days") == [(date(2025, 12, 1),)]
     connection.execute("UPDATE tallied SET at = now() - interval '1 hour'")
-    assert tally.due(connection)
+    assert tally.due(process)
     tally.drain(process)
     assert right(connection)
+
+
+def test_it_rests_longer_while_events_wait_to_be_stored(process: Process, connection: Connection) -> None:
+    """What an import costs is bounded, and so is how long its counts are missing once it is through."""
+    stored(process, event(timestamp="2025-12-01"))
+    tally.drain(process)
+    connection.execute("UPDATE tallied SET worked_seconds = 10, at = now() - interval '6 seconds'")
+    stored(process, event(timestamp="2025-12-02"))
+    push_events(process.redis, event(), lane=HISTORY)
+    assert not tally.due(process)
+    connection.execute("UPDATE tallied SET at = now() - interval '61 seconds'")
+    assert tally.due(process)
+    connection.execute("UPDATE tallied SET at = now() - interval '6 seconds'")
+    drain(process, HISTORY)
+    assert tally.due(process)
 
 
 def test_days_that_are_pruned_leave_the_rest_right(process: Process, connection: Connection) -> None:
