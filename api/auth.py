@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 from starlette.types import Scope
 
 from api.errors import Refused
+from api.probes import REDIS_AWAY
 from workers.keys import MIRROR, MIRRORED, PUBLISHABLE_PREFIX, SECRET_PREFIX, USED, Key, digest
 
 REMEMBER_SECONDS = 10.0
@@ -75,7 +75,7 @@ class Keys:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS if stale else None):
                 found, mirrored = await self._redis.hmget(MIRROR, [hashed.hex(), MIRRORED])
-        except (RedisError, OSError, TimeoutError):
+        except REDIS_AWAY:
             if stale is not None:
                 return stale  # better an answer of a minute ago than none: reading goes on without Redis
             raise Refused("buffer_unavailable") from None

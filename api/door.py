@@ -11,6 +11,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from api.auth import Keys
+from api.probes import REDIS_AWAY
 from workers import tickets
 from workers.fill import Fill
 from workers.lanes import LANES
@@ -57,7 +58,7 @@ class Door:
         while not self._closing.is_set():
             try:
                 await duty()
-            except (RedisError, OSError, TimeoutError) as error:
+            except REDIS_AWAY as error:
                 log.debug("Redis can't do it now: %s", error)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), EVERY_SECONDS)

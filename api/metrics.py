@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.probes import OUTAGE, PROBE_SECONDS, ask_line, within
+from api.probes import PROBE_SECONDS, REDIS_AWAY, line_of, within
 from workers import counters, ledger, pulse
 from workers.counters import HISTOGRAMS
 from workers.ledger import Ledger
@@ -52,9 +52,8 @@ async def metrics(request: Request) -> Response:
 
 
 async def _line(redis: Redis) -> Families:
-    try:
-        line = await ask_line(redis)
-    except OUTAGE:
+    line = await line_of(redis)
+    if line is None:
         return []
     return [*_ledger_families(line.ledgers), *_buffer_families(line.ledgers), *_worker_families(line.beats)]
 
@@ -67,7 +66,7 @@ async def _counted(redis: Redis) -> Families:
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             found = dict(zip(names, map(counters.parsed, await pipeline.execute()), strict=True))
-    except OUTAGE:
+    except REDIS_AWAY:
         return []
     rejected = found.pop("rejected")
     return [

@@ -18,7 +18,7 @@ from workers.tickets import JOBS
 
 PROBE = "windback:probe"
 PROBE_SECONDS = 0.9
-OUTAGE = (RedisError, OSError, TimeoutError)
+REDIS_AWAY = (RedisError, OSError, TimeoutError)
 NO_CLOCK = "no clock holds the lease; start `python -m workers clock`"
 
 COMMANDS = {kind: f"python -m workers {kind}" for kind in JOBS}
@@ -69,7 +69,7 @@ async def redis_fault(redis: Redis) -> str | None:
         async with asyncio.timeout(PROBE_SECONDS):
             await redis.set(PROBE, 1, ex=60)
             policy = (await redis.info("memory")).get("maxmemory_policy")
-    except OUTAGE as error:
+    except REDIS_AWAY as error:
         return f"Redis doesn't take writes: {str(error) or type(error).__name__}"
     if policy not in (None, "noeviction"):
         return f"Redis may evict the buffer: set its maxmemory-policy to noeviction, not {policy}"
@@ -95,21 +95,16 @@ async def postgres_faults(pool: AsyncConnectionPool) -> Stored:
 
 async def line_of(redis: Redis) -> Line | None:
     """The line, where Redis answers."""
-    try:
-        return await ask_line(redis)
-    except OUTAGE:
-        return None
-
-
-async def ask_line(redis: Redis) -> Line:
-    """Everything that Redis knows of the line. Raises OUTAGE."""
     pipeline: Any = redis.pipeline(transaction=False)
     for lane in LANES.values():
         ledger.ask(pipeline, lane)
     pipeline.exists(clock.LEASE)
     pulse.ask(pipeline)
-    async with asyncio.timeout(PROBE_SECONDS):
-        *replies, lease, beats = await pipeline.execute()
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            *replies, lease, beats = await pipeline.execute()
+    except REDIS_AWAY:
+        return None
     return Line(dict(zip(LANES, map(ledger.parsed, replies), strict=True)), bool(lease), pulse.parsed(beats))
 
 

@@ -2,11 +2,11 @@
 
 from datetime import UTC, datetime
 
-from redis.exceptions import RedisError
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.errors import Refused
+from api.probes import REDIS_AWAY
 from api.reading import account_of, answer
 from workers.warnings import Found, read
 
@@ -22,5 +22,5 @@ async def read_warnings(request: Request, account_id: int) -> Found:
     try:
         await door.warnings.flush(door.redis)  # one's own at once; those of other processes within a second
         return await read(door.redis, account_id, datetime.now(UTC))
-    except (RedisError, OSError, TimeoutError):
+    except REDIS_AWAY:
         raise Refused("buffer_unavailable") from None

@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from redis.exceptions import RedisError
 from starlette.requests import Request
 
 from api import probes
 from api.dashboard.words import count, number, span
-from api.probes import NO_CLOCK, Line
+from api.probes import NO_CLOCK, REDIS_AWAY, Line
 from api.reading import fetch
 from scoring.outages import HOUR, WEEK_HOURS
 from workers import volume
@@ -115,7 +114,7 @@ async def _a_minute(request: Request, account_id: int) -> float | None:
         for one in (int(hour), int(hour) - 1):
             week, of_week = divmod(one, WEEK_HOURS)
             found.append(int(await redis.hget(volume.key(account_id, week), str(of_week)) or 0))
-    except (RedisError, OSError, TimeoutError):
+    except REDIS_AWAY:
         return None
     return (found[0] + found[1] * (1 - into / HOUR)) / 60
 

@@ -18,6 +18,7 @@ from api.dashboard.page import address, page, redirect, render
 from api.dashboard.session import Session
 from api.dashboard.words import first_event
 from api.errors import Refused
+from api.probes import REDIS_AWAY
 from api.reading import fetch
 from workers import keys
 from workers.keys import PUBLISHABLE_RATE_LIMIT, NewKey, NoSuchKey
@@ -106,7 +107,7 @@ async def _listed(request: Request, session: Session) -> list[KeyInList]:
     rows = await fetch(request, sql("account_keys"), {"account_id": session.account_id})
     try:
         used = await last_used(request.app.state.door.redis, [row["key_id"] for row in rows])
-    except (RedisError, OSError, TimeoutError):
+    except REDIS_AWAY:
         used = {}
     return [
         KeyInList(
@@ -121,7 +122,7 @@ async def _is_first(request: Request, once: str) -> bool:
     """Whether this form is sent for the first time. Raises Refused, buffer_unavailable."""
     try:
         return bool(await request.app.state.door.redis.set(f"windback:form:{once[:64]}", 1, nx=True, ex=ONCE_SECONDS))
-    except (RedisError, OSError, TimeoutError):
+    except REDIS_AWAY:
         raise _redis_is_away() from None
 
 

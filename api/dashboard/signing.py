@@ -2,13 +2,13 @@
 
 import re
 
-from redis.exceptions import RedisError
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.dashboard import forms, session
 from api.dashboard.page import page, redirect, render
 from api.dashboard.session import Session
+from api.probes import REDIS_AWAY
 from workers.keys import PUBLISHABLE_PREFIX
 
 ATTEMPTS = 10  # that fail, of an address, within
@@ -76,7 +76,7 @@ async def _failures(request: Request) -> int:
     """How many keys an address tried in vain. Without Redis nobody counts: a key can't be guessed anyway."""
     try:
         return int(await request.app.state.door.redis.get(_counter(request)) or 0)
-    except (RedisError, OSError, TimeoutError):
+    except REDIS_AWAY:
         return 0
 
 
@@ -86,5 +86,5 @@ async def _note_failure(request: Request) -> None:
             pipeline.incr(_counter(request))
             pipeline.expire(_counter(request), WINDOW_SECONDS, nx=True)
             await pipeline.execute()
-    except (RedisError, OSError, TimeoutError):
+    except REDIS_AWAY:
         return
