@@ -3,7 +3,7 @@
 `events.stored_by` is the transaction that stored an event, so the events that are not tallied yet are those that the
 snapshot of the last tally did not see: late ones, those of an import and those that a crash held up as well. A tally
 sees one moment of the database, adds what is new, and notes its own snapshot, in one transaction: every event is
-counted once. While events wait to be stored it rests for many times as long as it worked, so that it costs a flood little.
+counted once. While events wait to be stored it rests for many times as long as it worked, so a flood pays little.
 
 How many customers sent an event between any two days can't be summed from days. It is the number of those for whom a
 day within them is the first one: who returned on such a day after a day before all of them. So what is counted is
