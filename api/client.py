@@ -20,6 +20,7 @@ from api.preflight import running
 CONNECTIONS = 4
 TIMEOUT_SECONDS = 30.0
 GIVE_UP_SECONDS = 600.0  # of trying one request
+NEVER_ANSWERED_SECONDS = 30.0  # of trying the first: the service may just be starting
 LONGEST_PAUSE_SECONDS = 30.0
 AGAIN = (408, 429, 500, 502, 503, 504)
 
@@ -45,7 +46,7 @@ class Client:
         self._local = threading.local()
         self._all: list[http.client.HTTPConnection] = []
         self.stopped = threading.Event()
-        self.url, self._told = url, threading.Event()
+        self.url, self._told, self._answered = url, threading.Event(), threading.Event()
 
     def close(self) -> None:
         """Close the connections."""
@@ -55,18 +56,23 @@ class Client:
     def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, Answer]:
         """Ask until it is answered for good, whatever the status: what can't be done now (503, 429, no connection) is
         asked again with growing pauses. Raises ServiceFailed when that has gone on for too long."""
-        give_up = time.monotonic() + GIVE_UP_SECONDS
+        began = time.monotonic()
         attempt = 0
         while True:
             status, answer, pause = self._ask_once(method, path, body)
+            if status:
+                self._answered.set()
             if status and status not in AGAIN:
                 return status, answer
             if not self._told.is_set():
                 self._told.set()
                 click.echo(f"{self.url} can't do it now ({answer.get('message', status)}); trying again", err=True)
-            if time.monotonic() > give_up or self.stopped.is_set():
-                raise ServiceFailed(f"the service can't do it: {answer.get('message', status)}")
-            self.stopped.wait(pause or min(LONGEST_PAUSE_SECONDS, 0.25 * 2**attempt) * random.uniform(0.5, 1))  # noqa: S311
+            patience = GIVE_UP_SECONDS if self._answered.is_set() else NEVER_ANSWERED_SECONDS
+            left = began + patience - time.monotonic()
+            if left < 0 or self.stopped.is_set():
+                raise ServiceFailed(f"{self.url} can't do it: {answer.get('message', status)}")
+            growing = min(LONGEST_PAUSE_SECONDS, 0.25 * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311
+            self.stopped.wait(min(pause or growing, left))
             attempt += 1
 
     def done(self, method: str, path: str) -> Answer:

@@ -119,3 +119,12 @@ def test_a_wrong_url_is_told(service: Service, tmp_path: Path) -> None:
     path.write_text("{}")
     result = CliRunner().invoke(main, ["import", str(path), "--url", "localhost:8000", "--api-key", "x"])
     assert (result.exit_code, "not the URL" in result.stderr) == (1, True)
+
+
+def test_a_service_that_never_answered_is_given_up_soon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Rather the wrong address than one that restarts."""
+    monkeypatch.setattr("api.client.NEVER_ANSWERED_SECONDS", 0.1)
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"event": "login", "customer_email": "jane@example.com"}')
+    result = CliRunner().invoke(main, ["import", str(path), "--url", "http://127.0.0.1:1", "--api-key", "x"])
+    assert (result.exit_code, "http://127.0.0.1:1 can't do it: " in result.stderr) == (1, True)
