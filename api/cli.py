@@ -5,7 +5,10 @@ not.
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 import psycopg
@@ -28,7 +31,38 @@ from workers.store import connect
 from workers.store.migrate import Blocked, migrate
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Misuse(click.ClickException):
+    """A command that can't be understood."""
+
+    exit_code = 2
+
+
+class Commands(click.Group):
+    """A group whose every error is one line, misuse too: what is wrong, and where help is."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        """As click does."""
+        with _one_line():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does."""
+        with _one_line():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        said = " ".join(error.format_message().split())
+        raise Misuse(f"{said} See `{error.ctx.command_path} --help`." if error.ctx else said) from None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="windback", prog_name="windback")
 def main() -> None:
     """Windback: customers' events in, a churn risk for every customer out."""

@@ -58,8 +58,7 @@ def test_what_goes_wrong_is_said_in_one_line(
     assert result.exit_code == exit_code
     assert words in result.stderr
     assert result.stdout == ""
-    if exit_code == 1:
-        assert len(result.stderr.strip().splitlines()) == 1
+    assert len(result.stderr.strip().splitlines()) == 1
     assert "Traceback" not in result.stderr
 
 
