@@ -16,7 +16,7 @@ import psycopg
 from api.accounts import accounts_group
 from api.backtest import backtest
 from api.commands import data_dir_option, found_servers
-from api.deadletters import dead_letters
+from api.deadletters import dead_letters_commands
 from api.demo.command import demo
 from api.embedded import EmbeddedError, servers
 from api.erasing import customers
@@ -75,7 +75,7 @@ main.add_command(demo)
 main.add_command(train)
 main.add_command(models_group)
 main.add_command(accounts_group)
-main.add_command(dead_letters)
+main.add_command(dead_letters_commands)
 main.add_command(customers)
 main.add_command(status)
 

@@ -84,8 +84,8 @@ async def read_page(
     after = paging.position(request, CURSORS[wanted.sort.removeprefix("-")])
     if after is not None and after[0] != wanted.sort:
         raise Refused("invalid_parameter", f"`cursor` belongs to a list sorted by {after[0]}.")
-    query, parameters = list_query(account_id, wanted, after, size + 1)
-    rows = await fetch(request, query, parameters)
+    statement, parameters = list_query(account_id, wanted, after, size + 1)
+    rows = await fetch(request, statement, parameters)
     page = rows[:size]
     more = len(rows) > size
     return page, paging.cursor(wanted.sort, page[-1][column], page[-1]["customer_id"]) if more else None
@@ -97,10 +97,10 @@ def list_query(
     """The query for a list and its parameters: all that is left `after` a position, up to a limit."""
     column, kind = SORTS[wanted.sort.removeprefix("-")]
     order, compare = DIRECTIONS["-" if wanted.sort.startswith("-") else ""]
-    query = sql("list_customers")
+    statement = sql("list_customers")
     for mark, word in {"{column}": column, "{type}": kind, "{order}": order, "{compare}": compare}.items():
-        query = query.replace(mark, word)
-    return query, {
+        statement = statement.replace(mark, word)
+    return statement, {
         "account_id": account_id,
         "level": wanted.level,
         "state": wanted.state,

@@ -17,11 +17,11 @@ ids_argument = click.argument("ids", metavar="[ID]...", nargs=-1, type=click.UUI
 
 
 @click.group("dead-letters")
-def dead_letters() -> None:
+def dead_letters_commands() -> None:
     """Events that could not be stored: list, show, replay, purge."""
 
 
-@dead_letters.command("list")
+@dead_letters_commands.command("list")
 @data_dir_option
 def list_letters(data_dir: Path) -> None:
     """Show the causes, the commonest first, with the id of an example."""
@@ -35,7 +35,7 @@ def list_letters(data_dir: Path) -> None:
         click.echo(_line(group))
 
 
-@dead_letters.command("show")
+@dead_letters_commands.command("show")
 @click.argument("id_", metavar="ID", type=click.UUID)
 @data_dir_option
 def show_letter(id_: UUID, data_dir: Path) -> None:
@@ -47,7 +47,7 @@ def show_letter(id_: UUID, data_dir: Path) -> None:
     click.echo(_whole(letter))
 
 
-@dead_letters.command("replay")
+@dead_letters_commands.command("replay")
 @ids_argument
 @data_dir_option
 def replay_letters(ids: Sequence[UUID], data_dir: Path) -> None:
@@ -66,7 +66,7 @@ def replay_letters(ids: Sequence[UUID], data_dir: Path) -> None:
         raise click.ClickException(f"{total.failed} failed again, and stay; `windback dead-letters show ID` says why")
 
 
-@dead_letters.command("purge")
+@dead_letters_commands.command("purge")
 @ids_argument
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @data_dir_option

@@ -49,11 +49,11 @@ async def list_customers(request: Request, session: Session) -> Response:
 async def export_customers(request: Request, session: Session) -> Response:
     """`GET /customers.csv`: all customers that the list would show, in its order, as they are at this moment."""
     asked = _asked(request)
-    query, parameters = list_query(session.account_id, asked)
+    statement, parameters = list_query(session.account_id, asked)
     url = request.app.state.settings.database_url
     words = ["windback-customers", *filter(None, (asked.level, asked.state)), f"{datetime.now(UTC):%Y-%m-%d}"]
     headers = {"Content-Disposition": f'attachment; filename="{"-".join(words)}.csv"', "Cache-Control": "no-store"}
-    return StreamingResponse(lines(lambda: connect(url), query, parameters), headers=headers, media_type="text/csv")
+    return StreamingResponse(lines(lambda: connect(url), statement, parameters), headers=headers, media_type="text/csv")
 
 
 def _asked(request: Request) -> Wanted:
