@@ -9,9 +9,9 @@ from starlette.applications import Starlette
 from uvicorn.config import STARTUP_FAILURE
 
 from api.app import create_app
-from api.draining import serve
-from api.protocol import Protocol
-from workers import lifeline, logs, settings
+from api.server.graceful import serve
+from api.server.protocol import Protocol
+from workers import logs, parent_watch, settings
 
 FINISH_SECONDS = 2  # for what is under way when the grace is over
 
@@ -35,7 +35,7 @@ def main() -> None:
         configured.needs("database_url", "redis_url")
     except settings.SettingsError as error:
         raise click.ClickException(str(error)) from None
-    lifeline.watch()
+    parent_watch.watch()
     config = uvicorn.Config(
         "api.__main__:factory",
         factory=True,

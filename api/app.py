@@ -11,16 +11,18 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from api import analytics, customer, customers, docs, erasing, levels, metrics, model, operate, series, warnings
 from api.dashboard.forms import FormRefused
 from api.dashboard.page import on_form_refused, or_page
 from api.dashboard.routes import ROUTES as PAGES
-from api.door import Door
+from api.docs import page
 from api.errors import Refused, on_error, on_http_exception, on_refused
 from api.headers import SecurityHeaders
-from api.requestid import identified
-from api.track import Track
-from api.validators import validated
+from api.health import health, metrics
+from api.reading import analytics, customer, customers, erasing, levels, model, series, warnings
+from api.reading.etags import validated
+from api.request_id import identified
+from api.track.door import Door
+from api.track.endpoint import Track
 from workers import counters
 from workers.settings import Settings
 from workers.store import CONNECT, OPTIONS
@@ -61,10 +63,10 @@ def create_app(settings: Settings) -> Starlette:
             Route("/api/v1/analytics/risk", validated(levels.show_levels), methods=["GET"]),
             Route("/api/v1/model", validated(model.show_model), methods=["GET"]),
             Route("/api/v1/warnings", validated(warnings.list_warnings), methods=["GET"]),
-            Route("/healthz", operate.healthz, methods=["GET"]),
-            Route("/readyz", operate.readyz, methods=["GET"]),
+            Route("/healthz", health.healthz, methods=["GET"]),
+            Route("/readyz", health.readyz, methods=["GET"]),
             Route("/metrics", metrics.metrics, methods=["GET"]),
-            *docs.ROUTES,
+            *page.ROUTES,
             *PAGES,
         ],
         middleware=[Middleware(SecurityHeaders)],

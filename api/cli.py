@@ -13,18 +13,19 @@ from typing import Any
 import click
 import psycopg
 
-from api.accounts import accounts_group
-from api.backtest import backtest
-from api.commands import data_dir_option, found_servers
-from api.deadletters import dead_letters_commands
+from api.commands.accounts import accounts_group
+from api.commands.backtest import backtest
+from api.commands.dead_letters import dead_letters_commands
+from api.commands.importing import import_command
+from api.commands.models import models_group, train
+from api.commands.options import data_dir_option, found_servers
+from api.commands.status import status
 from api.demo.command import demo
-from api.embedded import EmbeddedError, servers
-from api.erasing import customers
-from api.importing import import_command
-from api.learning import models_group, train
-from api.status import status
-from api.up import up
-from workers import keys, settings
+from api.reading.erasing import customers
+from api.up.command import up
+from api.up.embedded import EmbeddedError, servers
+from workers import settings
+from workers.accounts import keys
 from workers.logs import first_line
 from workers.process import hasty_client
 from workers.store import connect

@@ -18,11 +18,11 @@ from typing import Final
 import numpy as np
 
 from scoring.events import CHURNED
+from scoring.feature_use import PLAN, USES
 from scoring.history import CUSTOM_HALF_LIFE, EVENT, SIGNAL_HALF_LIFE, History, Signal
+from scoring.look_back import LOOK_BACK
 from scoring.prior import days, no_return, rates
-from scoring.reach import LOOK_BACK
 from scoring.rollup import Floats
-from scoring.use import PLAN, USES
 
 Reader = Callable[[History, float | Floats, float], Floats]
 

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoring.events import CHURNED, COMPLAINTS, ENGAGEMENT, MAX_DAILY_COUNT, NO_SIGNS, NPS_SCORES, RECOGNISED
-from scoring.reach import within_reach
-from scoring.reduce import SPAN, Index, by_owner, distinct, median_gap, ranks, running
+from scoring.feature_use import asked_for, features_used, named_use
+from scoring.group_by import SPAN, Index, by_owner, distinct, median_gap, ranks, running
+from scoring.look_back import within_reach
 from scoring.rollup import DAY, Floats, Ints, Rollup
-from scoring.use import asked_for, features_used, named_use
 
 HALF_LIVES: Final = np.array([7.0, 30.0, 90.0])  # days, of activity
 SIGNAL_HALF_LIFE: Final = {  # days

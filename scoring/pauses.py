@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scoring.events import ENGAGEMENT
-from scoring.reduce import by_owner
+from scoring.group_by import by_owner
 from scoring.rollup import DAY, Floats, Rollup
 
 

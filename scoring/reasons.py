@@ -7,7 +7,7 @@ import msgspec
 
 from scoring.events import CHURNED
 from scoring.facts import Facts, count, date, duration
-from scoring.reach import LOOK_BACK
+from scoring.look_back import LOOK_BACK
 from scoring.rollup import DAY
 
 TOP: Final = 3  # a direction

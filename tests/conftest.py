@@ -9,7 +9,7 @@ import hypothesis
 import pytest
 from redis import Redis
 
-from api.embedded import Servers, servers
+from api.up.embedded import Servers, servers
 from workers.process import Process, redis_client
 from workers.settings import Settings
 from workers.store import Connection, connect

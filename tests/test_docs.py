@@ -12,7 +12,7 @@ from api.app import create_app
 from api.cli import main
 from api.errors import CODES
 from scoring.events import RECOGNISED
-from tests.api.test_metrics import TYPES as METRICS
+from tests.api.health.test_metrics import TYPES as METRICS
 from workers.settings import Settings, variable
 
 ROOT = Path(__file__).parents[1]

@@ -10,8 +10,9 @@ import click
 from redis.exceptions import RedisError
 from rq import SimpleWorker
 
-from workers import clock, jobs, lifeline, logs, nightly, pulse, settings
-from workers.lanes import HISTORY
+from workers import clock, heartbeat, jobs, logs, parent_watch, settings
+from workers.buffer.lanes import HISTORY
+from workers.learning import nightly
 from workers.process import Process, redis_client
 from workers.tickets import JOB_TIMEOUT_SECONDS, JOBS
 
@@ -73,7 +74,7 @@ def main(kind: str) -> None:
     except settings.SettingsError as error:
         raise click.ClickException(str(error)) from None
     logs.configure(configured)
-    lifeline.watch()
+    parent_watch.watch()
     assert configured.redis_url
     process = Process(configured, redis_client(configured.redis_url))
     log.info("%s started", kind)
@@ -92,7 +93,7 @@ def run(process: Process, kind: str) -> None:
     if kind == HISTORY.queue:
         os.nice(IMPORT_NICENESS)
     own = redis_client(process.settings.redis_url or "")  # one that RQ's long wait for work doesn't share
-    with own, pulse.beating(process.pulse, own, process.name, kind):
+    with own, heartbeat.beating(process.pulse, own, process.name, kind):
         clock.run(process) if kind == "clock" else work(process, kind)
 
 

@@ -12,12 +12,18 @@ import psycopg
 from redis import Redis
 from redis.exceptions import RedisError
 
-from workers import keys, landed, nightly, outage_clock, pulse, rebuild, retention, tally, tickets
-from workers.buffer import forget_consumers
-from workers.lanes import LANES
+from workers import heartbeat, tickets
+from workers.accounts import keys
+from workers.buffer.lanes import LANES
+from workers.buffer.stream import forget_consumers
+from workers.ingest import receipts
+from workers.learning import nightly
 from workers.logs import first_line
 from workers.process import Process
+from workers.risk import rebuild
 from workers.store import sql
+from workers.tracking import outages
+from workers.upkeep import retention, totals
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +59,7 @@ def call_score(process: Process) -> None:
     if tickets.waiting(process.redis, "score"):
         return
     row = process.connection().execute(sql("any_due")).fetchone()
-    if (row and row[0]) or tally.due(process):
+    if (row and row[0]) or totals.due(process):
         tickets.reissue(process.redis, "score")
 
 
@@ -64,7 +70,7 @@ def mirror_keys(process: Process) -> None:
 
 def prune_consumers(process: Process) -> None:
     """Forget the consumers of workers that are gone, and what they said."""
-    pulse.forget(process.redis)
+    heartbeat.forget(process.redis)
     for lane in LANES.values():
         forget_consumers(process.redis, lane, FORGET_CONSUMERS_SECONDS)
 
@@ -75,10 +81,10 @@ DUTIES = (
     Duty("mirror keys", 10, mirror_keys),
     Duty("prune consumers", 600, prune_consumers),
     Duty("prune", 1, retention.prune),
-    Duty("prune landed", 60, landed.prune),
+    Duty("prune landed", 60, receipts.prune),
     Duty("call rebuild", 5, rebuild.call),
-    Duty("watch tracking", 60, outage_clock.watch),
-    Duty("settle levels", 3600, tally.settle),
+    Duty("watch tracking", 60, outages.watch),
+    Duty("settle levels", 3600, totals.settle),
     Duty("call nightly", 600, nightly.call),
 )
 

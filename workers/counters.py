@@ -2,7 +2,7 @@
 
 A process counts in memory, and now and then adds what it counted to hashes in Redis; so any process can tell the sums,
 also after restarts. One that is killed loses what it had not added yet: what must add up is counted with the entries of
-the buffer instead (see workers/ledger.py). Only one thread of a process may count.
+the buffer instead (see workers/buffer/ledger.py). Only one thread of a process may count.
 """
 
 import asyncio

@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Callable
 
-from workers import ingest, rescore
-from workers import nightly as nights
-from workers import rebuild as rebuilding
-from workers.lanes import HISTORY, LIVE
+from workers.buffer.lanes import HISTORY, LIVE
+from workers.ingest import ingest
+from workers.learning import nightly as nights
 from workers.process import Process
+from workers.risk import rebuild as rebuilding
+from workers.risk import rescore
 
 log = logging.getLogger(__name__)
 

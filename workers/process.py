@@ -10,9 +10,9 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from workers.hygiene import Names
-from workers.pulse import Pulse
-from workers.serving import Serving
+from workers.accounts.serving import Serving
+from workers.buffer.lint import Names
+from workers.heartbeat import Pulse
 from workers.settings import Settings
 from workers.store import Connection, connect
 from workers.warnings import Warnings

@@ -7,7 +7,7 @@ later finds no mark and asks for the next ticket. A ticket that is lost with its
 from redis import Redis
 from rq import Queue
 
-from workers.buffer import MARK_SECONDS
+from workers.buffer.stream import MARK_SECONDS
 
 JOBS = {
     "ingest": "workers.jobs.ingest_live",

@@ -5,21 +5,21 @@ from datetime import UTC, datetime
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import customer, paging
 from api.dashboard import forms
 from api.dashboard.charts import bar
+from api.dashboard.contributions import shares
 from api.dashboard.history import risk_chart
-from api.dashboard.meanings import FACTS, SPANS, STATES, STRATEGIES
+from api.dashboard.labels import FACTS, SPANS, STATES, STRATEGIES
 from api.dashboard.page import page, redirect, render
 from api.dashboard.session import Session
-from api.dashboard.shares import shares
 from api.dashboard.timeline import by_day
-from api.erasing import erase
 from api.errors import Refused
-from api.reading import fetch
+from api.reading import customer, query
+from api.reading.common import fetch
+from api.reading.erasing import erase
 from scoring.advice import Advice
+from workers.buffer.rows import normal_email
 from workers.store import sql
-from workers.wire import normal_email
 
 SPAN = "90"  # days of the chart, unless told otherwise
 EVENTS = 30  # of the timeline on a page
@@ -46,7 +46,7 @@ async def receipt(request: Request, session: Session) -> Response:
 async def _show(request: Request, session: Session, fault: str | None = None) -> Response:
     row = await customer.find(request, session.account_id, request.path_params["email"])
     known = await customer.told(request, row)
-    span = paging.choice(request, "span", list(SPANS), SPAN) or SPAN
+    span = query.choice(request, "span", list(SPANS), SPAN) or SPAN
     timeline = await customer.read_events(request, row["customer_id"], EVENTS)
     counts = list(known.events.items())
     return render(

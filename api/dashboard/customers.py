@@ -7,13 +7,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from api import paging
-from api.customers import Wanted, list_query, read_page, wanted
 from api.dashboard.export import lines
+from api.dashboard.labels import STRATEGIES
 from api.dashboard.levels import GROUPS, count_groups
-from api.dashboard.meanings import STRATEGIES
 from api.dashboard.page import address, page, render
 from api.dashboard.session import Session
+from api.reading import query
+from api.reading.customers import Wanted, list_query, read_page, wanted
 from workers.store import connect
 
 SIZE = 50
@@ -58,7 +58,7 @@ async def export_customers(request: Request, session: Session) -> Response:
 
 def _asked(request: Request) -> Wanted:
     asked = wanted(request)
-    return asked._replace(state=paging.choice(request, "state", STATES), prefix=(asked.prefix or "").strip() or None)
+    return asked._replace(state=query.choice(request, "state", STATES), prefix=(asked.prefix or "").strip() or None)
 
 
 def _query(asked: Wanted) -> Mapping[str, Any]:

@@ -8,18 +8,18 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import paging
-from api.analytics import CountedEvent, read_events
 from api.dashboard.charts import Series, bar, spark, stacked
-from api.dashboard.meanings import RECOGNISED_WORDS, SPANS
-from api.dashboard.mending import troubles
+from api.dashboard.labels import RECOGNISED_WORDS, SPANS
 from api.dashboard.page import page, render
+from api.dashboard.remedies import troubles
 from api.dashboard.session import Session
 from api.dashboard.timeline import text_of
 from api.errors import Refused
-from api.intervals import last
-from api.reading import fetch
-from api.series import Point, Property, read_event
+from api.reading import query
+from api.reading.analytics import CountedEvent, read_events
+from api.reading.common import fetch
+from api.reading.intervals import last
+from api.reading.series import Point, Property, read_event
 from scoring.events import RECOGNISED
 from workers.store import sql
 
@@ -49,7 +49,7 @@ async def list_events(request: Request, session: Session) -> Response:
     everything = await read_events(request, session.account_id)
     sent = {one.event for one in everything}
     wanted = request.query_params.get("q", "").strip().lower()
-    kind = paging.choice(request, "kind", list(KINDS), "") or ""
+    kind = query.choice(request, "kind", list(KINDS), "") or ""
     chosen = [one for one in everything if wanted in one.event.lower() and kind in ("", one.kind)]
     first = (_number(request) - 1) * NAMES
     shown = chosen[first : first + NAMES]
@@ -75,7 +75,7 @@ async def list_events(request: Request, session: Session) -> Response:
 async def show_event(request: Request, session: Session) -> Response:
     """`GET /events/{name}`."""
     name = request.path_params["name"]
-    span = paging.choice(request, "span", list(SPANS), "30") or "30"
+    span = query.choice(request, "span", list(SPANS), "30") or "30"
     found = await read_event(request, session.account_id, name, last(int(span), "day", datetime.now(UTC)))
     counted = next((one for one in await read_events(request, session.account_id) if one.event == name), None)
     if counted is None:

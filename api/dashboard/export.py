@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, LiteralString
 
-from api.reading import score_of
+from api.reading.common import score_of
 from workers.store import Connection
 
 ROWS = 500  # a piece

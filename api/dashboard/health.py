@@ -7,13 +7,13 @@ from typing import Literal, NamedTuple
 
 from starlette.requests import Request
 
-from api import probes
-from api.dashboard.words import count, number, span
-from api.probes import NO_CLOCK, REDIS_AWAY, Line
-from api.reading import fetch
+from api.dashboard.filters import count, number, span
+from api.health import probes
+from api.health.probes import NO_CLOCK, REDIS_AWAY, Line
+from api.reading.common import fetch
 from scoring.outages import HOUR, WEEK_HOURS
-from workers import volume
 from workers.store import sql
+from workers.tracking import volume
 
 LATE_SECONDS = 300.0  # that scores may lag behind before it is worth a word
 MOST_DEAD = 1000  # that are counted

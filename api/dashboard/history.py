@@ -8,11 +8,11 @@ from uuid import UUID
 from markupsafe import Markup
 from starlette.requests import Request
 
-from api.customer import read_risk
 from api.dashboard.charts import Band, Mark, Point, line
 from api.dashboard.charts.scales import day_name
-from api.dashboard.meanings import MOVES, move_of
-from api.reading import fetch, score_of
+from api.dashboard.labels import MOVES, move_of
+from api.reading.common import fetch, score_of
+from api.reading.customer import read_risk
 from scoring.levels import Levels
 from workers.store import sql
 

@@ -14,14 +14,14 @@ from starlette.responses import Response
 
 from api.auth import last_used
 from api.dashboard import forms
+from api.dashboard.filters import first_event
 from api.dashboard.page import address, page, redirect, render
 from api.dashboard.session import Session
-from api.dashboard.words import first_event
 from api.errors import Refused
-from api.probes import REDIS_AWAY
-from api.reading import fetch
-from workers import keys
-from workers.keys import PUBLISHABLE_RATE_LIMIT, NewKey, NoSuchKey
+from api.health.probes import REDIS_AWAY
+from api.reading.common import fetch
+from workers.accounts import keys
+from workers.accounts.keys import PUBLISHABLE_RATE_LIMIT, NewKey, NoSuchKey
 from workers.process import hasty_client
 from workers.store import Connection, connect, sql
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from starlette.requests import Request
 
-from api.levels import read_levels
+from api.reading.levels import read_levels
 from scoring.levels import NAMES
 
 

@@ -12,11 +12,11 @@ from api.dashboard.charts import Group, Point, bar, calibration, line
 from api.dashboard.page import page, render
 from api.dashboard.session import Session
 from api.dashboard.weights import effects_of
-from api.model import ModelInUse, Quality, read_model
-from api.reading import fetch
-from scoring.metrics import Metrics
-from scoring.training import CHALLENGE, CHALLENGE_CUSTOMERS, RECALIBRATE, REGRESS
-from workers.models import Card, name_of
+from api.reading.common import fetch
+from api.reading.model import ModelInUse, Quality, read_model
+from scoring.learning.metrics import Metrics
+from scoring.learning.training import CHALLENGE, CHALLENGE_CUSTOMERS, RECALIBRATE, REGRESS
+from workers.accounts.models import Card, name_of
 from workers.store import sql
 
 KINDS = {

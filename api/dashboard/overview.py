@@ -9,16 +9,16 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.dashboard.accuracy import honesty
 from api.dashboard.charts import Series, legend, stacked
 from api.dashboard.health import checks, worst
-from api.dashboard.honesty import honesty
+from api.dashboard.labels import STRATEGIES
 from api.dashboard.levels import GROUPS
-from api.dashboard.meanings import STRATEGIES
 from api.dashboard.page import address, page, render
 from api.dashboard.session import Session
-from api.levels import Day, read_levels
-from api.model import read_model
-from api.reading import fetch
+from api.reading.common import fetch
+from api.reading.levels import Day, read_levels
+from api.reading.model import read_model
 from workers.store import sql
 
 URGENT = 8  # customers

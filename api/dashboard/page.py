@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from api.assets import policy
-from api.dashboard import session, words
+from api.dashboard import filters, session
 from api.dashboard.session import Session
 from api.errors import Refused
 
@@ -124,10 +124,10 @@ def _sign_in_first(request: Request) -> Response:
     if request.method == "POST" or request.url.path == "/":
         return redirect("/sign-in")
     query = request.scope["query_string"].decode("latin-1")
-    wanted = words.here(request) + (f"?{query}" if query else "")
+    wanted = filters.here(request) + (f"?{query}" if query else "")
     return redirect(f"/sign-in?next={quote(wanted)}")
 
 
 @cache
 def _environment() -> jinja2.Environment:
-    return words.environment(jinja2.FileSystemLoader(Path(__file__).parent / "templates"))
+    return filters.environment(jinja2.FileSystemLoader(Path(__file__).parent / "templates"))

@@ -13,8 +13,8 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.reading import fetch
-from workers.keys import SECRET_PREFIX, digest
+from api.reading.common import fetch
+from workers.accounts.keys import SECRET_PREFIX, digest
 from workers.store import sql
 
 COOKIE = "windback_session"

@@ -8,8 +8,8 @@ from starlette.responses import Response
 from api.dashboard import forms, session
 from api.dashboard.page import page, redirect, render
 from api.dashboard.session import Session
-from api.probes import REDIS_AWAY
-from workers.keys import PUBLISHABLE_PREFIX
+from api.health.probes import REDIS_AWAY
+from workers.accounts.keys import PUBLISHABLE_PREFIX
 
 ATTEMPTS = 10  # that fail, of an address, within
 WINDOW_SECONDS = 60

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from api.customer import EventInTimeline
+from api.reading.customer import EventInTimeline
 
 PAIRS = 5  # shown in the line
 LONGEST_NAME, LONGEST_VALUE = 40, 80  # characters

@@ -5,11 +5,11 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from api.model import Weight
+from api.reading.model import Weight
+from scoring.feature_use import PLAN, USES
 from scoring.history import EVENT, HALF_LIVES
 from scoring.model import Term
 from scoring.prior import no_return
-from scoring.use import PLAN, USES
 
 ONCE: Final = (0.0, 1.0)  # how once and never enter
 

@@ -15,12 +15,12 @@ from urllib.parse import quote, urlencode
 
 import click
 
-from api.client import CONNECTIONS, Client, ServiceFailed, found, service_options
+from api.commands.client import CONNECTIONS, Client, ServiceFailed, found, service_options
+from api.commands.event_files import Line
+from api.commands.importing import results
 from api.demo.company import CUSTOMERS, SEED, Company, Customer, begun, customers, events, signed_up
 from api.demo.life import DAY
 from api.demo.words import DOMAIN, address
-from api.eventfiles import Line
-from api.importing import results
 
 PAGE = 1000  # customers
 ADDRESSES = 100_000  # that are looked for

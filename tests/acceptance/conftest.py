@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from api.embedded import Servers
+from api.up.embedded import Servers
 from tests.acceptance.door import Door, Wire, door, own_database
 from tests.acceptance.line import Line, line
 from workers.settings import Settings

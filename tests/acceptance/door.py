@@ -12,11 +12,11 @@ import httpx2
 import psutil
 from redis import Redis
 
-from api.embedded import servers
+from api.up.embedded import servers
 from tests.acceptance.line import Line
 from tests.waiting import wait_until
-from workers import keys
-from workers.lanes import HISTORY, LIVE
+from workers.accounts import keys
+from workers.buffer.lanes import HISTORY, LIVE
 from workers.process import redis_client
 from workers.settings import Settings
 from workers.store import Connection, connect
@@ -145,7 +145,7 @@ class Hurried(Line):
 
     def __init__(self, settings: Settings, log: Path) -> None:
         super().__init__(settings, log)
-        hurry = "api.track.BODY_SECONDS, api.auth.REMEMBER_SECONDS = 0.5, 0.2"
+        hurry = "api.track.endpoint.BODY_SECONDS, api.auth.REMEMBER_SECONDS = 0.5, 0.2"
         code = f"import api.__main__, api.auth, api.track; {hurry}; api.__main__.main()"
         self._commands["web"] = f"{sys.executable} -c '{code}'"
 

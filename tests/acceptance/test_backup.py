@@ -14,14 +14,14 @@ import msgspec
 import pytest
 from redis import Redis
 
-from api import embedded, wheels
-from api.embedded import servers
+from api.up import embedded, packaged_servers
+from api.up.embedded import servers
 from tests.acceptance.line import line
 from tests.acceptance.test_line import batches, empty, post
 from tests.acceptance.test_up import Up, cleaned, family
 from tests.waiting import wait_until
 from tests.workers.events import count, event
-from workers import keys
+from workers.accounts import keys
 from workers.process import redis_client
 from workers.settings import Settings
 from workers.store import Connection, connect
@@ -110,11 +110,11 @@ def run(program: str, *arguments: str) -> None:
 
 def restore_redis(path: Path, data_dir: Path) -> None:
     """Start on the copy without a log of writes, which an append-only server would read instead, then have one made."""
-    server = wheels.valkey(data_dir)
+    server = packaged_servers.valkey(data_dir)
     shutil.copy(path, server.folder / "dump.rdb")
     if server.user:
         shutil.chown(server.folder / "dump.rdb", server.user["user"])
-    with wheels.launching(server) as how:
+    with packaged_servers.launching(server) as how:
         process = subprocess.Popen([*server.argv, "--appendonly", "no"], **how)
     try:
         with redis_client(server.url) as redis:

@@ -12,8 +12,8 @@ from redis import Redis
 from tests.acceptance.line import Line, line
 from tests.waiting import wait_until
 from tests.workers.events import count, event
-from workers import keys
-from workers.lanes import LANES, Lane
+from workers.accounts import keys
+from workers.buffer.lanes import LANES, Lane
 from workers.settings import Settings
 from workers.store import Connection
 

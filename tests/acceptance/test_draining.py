@@ -14,8 +14,8 @@ from redis import Redis
 from tests.acceptance.line import Line, line
 from tests.waiting import wait_until
 from tests.workers.events import event
-from workers import keys
-from workers.lanes import LIVE
+from workers.accounts import keys
+from workers.buffer.lanes import LIVE
 from workers.settings import Settings
 from workers.store import Connection
 

@@ -16,8 +16,8 @@ from tests.acceptance.chaos import audit
 from tests.acceptance.line import Line
 from tests.waiting import wait_until
 from tests.workers.events import count, event
-from workers import keys
-from workers.lanes import HISTORY, LIVE
+from workers.accounts import keys
+from workers.buffer.lanes import HISTORY, LIVE
 from workers.store import Connection
 
 BATCH = 100

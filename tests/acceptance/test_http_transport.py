@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from api.embedded import Servers
+from api.up.embedded import Servers
 from tests.acceptance.door import OK, TRACK, Answer, Door, Hurried, Wire, door, own_database
 from tests.waiting import wait_until
 from tests.workers.events import event

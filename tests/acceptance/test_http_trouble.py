@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from api import wheels
-from api.embedded import Servers
+from api.up import packaged_servers
+from api.up.embedded import Servers
 from tests.acceptance.door import OK, Answer, Door, Hurried, door, own_database
 from tests.waiting import wait_until
 from tests.workers.events import event
-from workers.lanes import LIVE
+from workers.buffer.lanes import LIVE
 
 BODY = json.dumps(event()).encode()
 Trouble = Callable[[Door], None]
@@ -192,8 +192,8 @@ def test_a_redis_that_is_killed_comes_back_with_all_that_was_ok(shaky: Door) -> 
             wait_until(lambda: len(said_ok) > 50)
             os.kill(redis_process(shaky), signal.SIGKILL)
             wait_until(lambda: track(shaky, "gone")[0].status == 503)
-            redis = wheels.valkey(folder)
-            with wheels.launching(redis) as how:
+            redis = packaged_servers.valkey(folder)
+            with packaged_servers.launching(redis) as how:
                 child = subprocess.Popen(redis.argv, start_new_session=True, **how)
             before = len(said_ok)
             wait_until(lambda: len(said_ok) > before + 50, timeout=20)

@@ -17,7 +17,7 @@ from tests.acceptance.line import Line
 from tests.waiting import wait_until
 from tests.workers.events import count, event, push_events
 from workers import tickets
-from workers.lanes import GROUP, LIVE
+from workers.buffer.lanes import GROUP, LIVE
 from workers.settings import Settings
 from workers.store import Connection, connect
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from api import embedded, preflight, wheels
+from api.up import embedded, packaged_servers, preflight
 from tests.ports import free_port
 from tests.waiting import wait_until
 
@@ -91,7 +91,7 @@ class Up:
 def family(data_dir: Path, word: str = "") -> list[Any]:
     """The processes of this data folder, those with this word in their command line: by their settings, or by their
     working folder (the servers')."""
-    psutil = wheels.load("psutil")
+    psutil = packaged_servers.load("psutil")
     found = []
     for process in psutil.process_iter():
         try:

@@ -17,7 +17,7 @@ from api.cli import main
 from tests.acceptance.line import line
 from tests.waiting import wait_until
 from tests.workers.events import count, event
-from workers import keys
+from workers.accounts import keys
 from workers.settings import Settings
 from workers.store import Connection
 

@@ -8,13 +8,16 @@ from redis import Redis
 from starlette.testclient import TestClient
 
 from api.app import create_app
-from tests.api.commands import Run, windback
-from workers import ingest, keys, rescore, tally
-from workers.keys import NewKey
-from workers.lanes import LANES
+from tests.api.command_line import Run, windback
+from workers.accounts import keys
+from workers.accounts.keys import NewKey
+from workers.buffer.lanes import LANES
+from workers.ingest import ingest
 from workers.process import Process
+from workers.risk import rescore
 from workers.settings import Settings
 from workers.store import Connection
+from workers.upkeep import totals
 
 
 @pytest.fixture
@@ -53,6 +56,6 @@ def work(process: Process, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None
         for lane in LANES.values():
             ingest.drain(process, lane)
         rescore.drain(process)
-        tally.tally(process.connection())  # the last one may still rest
+        totals.tally(process.connection())  # the last one may still rest
 
     return run

@@ -5,10 +5,10 @@ import pytest
 from redis import Redis
 
 from api.auth import REMEMBER_KEYS, Keys
-from api.door import door_redis
 from api.errors import Refused
-from workers import keys as all_keys
-from workers.keys import NewKey
+from api.track.door import door_redis
+from workers.accounts import keys as all_keys
+from workers.accounts.keys import NewKey
 from workers.store import Connection
 
 

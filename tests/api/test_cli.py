@@ -5,8 +5,8 @@ from click.testing import CliRunner
 from redis import Redis
 
 from api.cli import main
-from tests.api.commands import Run
-from workers import keys
+from tests.api.command_line import Run
+from workers.accounts import keys
 from workers.store import Connection
 
 

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import click
 from redis import Redis
 
-from api.embedded import poll
+from api.up.embedded import poll
 from tests.bench import stream
 from tests.bench.measure import Contestant, Line, interleaved
 from tests.bench.world import World
 from tests.ports import free_port
-from workers import keys
-from workers.lanes import HISTORY, LIVE
+from workers.accounts import keys
+from workers.buffer.lanes import HISTORY, LIVE
 from workers.process import redis_client
 from workers.store import Connection, connect
 

@@ -9,15 +9,16 @@ from functools import partial
 import click
 from redis import Redis
 
-from api.embedded import poll
+from api.up.embedded import poll
 from tests.bench import stream
 from tests.bench.measure import Line, interleaved, per_second
 from tests.bench.world import EMPTY, World
-from workers import ingest, tally
-from workers.buffer import ENTRY_EVENTS
-from workers.lanes import LIVE
+from workers.buffer.lanes import LIVE
+from workers.buffer.rows import EPOCH, MICROSECOND, Entry, Request, customer_id, decode_entry, encode_entry, rows_of
+from workers.buffer.stream import ENTRY_EVENTS
+from workers.ingest import ingest
 from workers.store import Connection, connect
-from workers.wire import EPOCH, MICROSECOND, Entry, Request, customer_id, decode_entry, encode_entry, rows_of
+from workers.upkeep import totals
 
 EVENTS = 200_000
 COPY_EVENTS = 5_000
@@ -58,7 +59,7 @@ def _totals(world: World, url: str) -> Iterator[None]:
     child = subprocess.Popen([sys.executable, "-m", "tests.bench.totals", url, world.servers.redis_url])
     try:
         with connect(url) as connection:
-            if not poll(lambda: tally.last_of(connection) is not None, START_SECONDS):
+            if not poll(lambda: totals.last_of(connection) is not None, START_SECONDS):
                 raise click.ClickException("nobody keeps totals")
         yield
     finally:

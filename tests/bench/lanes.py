@@ -22,12 +22,12 @@ from tests.bench import stream
 from tests.bench.measure import Line, interleaved
 from tests.bench.world import World
 from tests.waiting import wait_until
-from workers import keys
-from workers.lanes import HISTORY, LIVE
+from workers.accounts import keys
+from workers.buffer.lanes import HISTORY, LIVE
+from workers.buffer.rows import customer_id
 from workers.process import redis_client
 from workers.settings import Settings
 from workers.store import Connection, connect
-from workers.wire import customer_id
 
 RATE = 200  # live events a second, each in a request of its own
 CONNECTIONS = 4

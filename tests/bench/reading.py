@@ -14,15 +14,15 @@ from urllib.parse import quote, urlencode
 
 import click
 
-from api.customers import SORTS
-from api.embedded import poll
+from api.reading.customers import SORTS
+from api.up.embedded import poll
 from tests.bench import stream
 from tests.bench.door import START_SECONDS, answers
 from tests.bench.measure import Line
 from tests.bench.world import World
 from tests.bench.year import DAYS, NAMES, Size, fill
 from tests.ports import free_port
-from workers import keys
+from workers.accounts import keys
 from workers.process import redis_client
 from workers.store import connect
 

@@ -12,9 +12,9 @@ from scoring.score import score
 from tests.bench import stream
 from tests.bench.measure import Line, interleaved, per_second
 from tests.bench.world import World
-from workers import rescore
+from workers.buffer.rows import customer_id
+from workers.risk import rescore
 from workers.store import Connection, connect
-from workers.wire import customer_id
 
 CUSTOMERS = stream.CUSTOMERS
 DAYS = 60

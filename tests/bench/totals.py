@@ -2,12 +2,12 @@
 
 import sys
 
-from workers import tally
 from workers.process import Process, redis_client
-from workers.rescore import LINGER_SECONDS
+from workers.risk.rescore import LINGER_SECONDS
 from workers.settings import Settings
+from workers.upkeep import totals
 
 if __name__ == "__main__":
     process = Process(Settings(database_url=sys.argv[1], redis_url=sys.argv[2]), redis_client(sys.argv[2]))
     while not process.stopping.wait(LINGER_SECONDS):
-        tally.drain(process)
+        totals.drain(process)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from api.embedded import Servers, servers
+from api.up.embedded import Servers, servers
 from workers.process import Process, redis_client
 from workers.settings import Settings
 from workers.store import connect

@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 from tests.bench import stream
-from workers import tally
+from workers.buffer.rows import customer_id
 from workers.store import Connection
-from workers.wire import customer_id
+from workers.upkeep import totals
 
 DAYS = 365
 NAMES = 20
@@ -37,7 +37,7 @@ def fill(connection: Connection, size: Size) -> None:
         connection.execute(statement, parameters)
     connection.execute(RISKS, {"days": RISK_DAYS})
     connection.execute("VACUUM ANALYZE")
-    tally.recount(connection)
+    totals.recount(connection)
     connection.execute("VACUUM ANALYZE")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, StorageState, sync_playwright
 
-from api.embedded import Servers
+from api.up.embedded import Servers
 from tests.acceptance.door import Door, door, own_database
 from tests.browser.watch import sign_in
 

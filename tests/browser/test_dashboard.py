@@ -10,12 +10,12 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
 
-from api.embedded import Servers
+from api.up.embedded import Servers
 from tests.acceptance.door import Door, door, own_database
 from tests.browser.watch import check, check_access, sign_in, watched
 from tests.sending import ago, track
 from tests.waiting import wait_until
-from workers import keys
+from workers.accounts import keys
 
 HOSTILE_NAME = "</script><img src=x onerror=alert(1)>\u202e\u2067'\""
 HOSTILE = "<svg/onload=alert(2)>\"'\u0634@example.com"

@@ -7,16 +7,16 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
 
-from api.embedded import Servers
+from api.up.embedded import Servers
 from tests.acceptance.door import Door, door, own_database
 from tests.browser.watch import check, watched
 from tests.sending import ago, track
 from tests.waiting import wait_until
 from tests.workers.worlds import fill, world
-from workers.learn import train
-from workers.mature import mature
+from workers.learning.mature import mature
+from workers.learning.trainer import train
 from workers.store import Connection
-from workers.tally import recount
+from workers.upkeep.totals import recount
 
 JANE = "/customers/jane@example.com"
 HOSTILE_NAME = "</script><img src=x onerror=alert(1)>\u202e\u2067'\""

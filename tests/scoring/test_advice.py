@@ -3,8 +3,7 @@ import pytest
 from scoring.advice import Advice
 from scoring.rollup import Row
 from scoring.score import score
-
-from .world import NOW, logins, rollup, row
+from tests.scoring.world import NOW, logins, rollup, row
 
 LOYAL = logins(*range(0, 60, 2))
 FADING = logins(13, 40, 41)

@@ -6,8 +6,7 @@ from scoring.explain import explain
 from scoring.model import PRIOR
 from scoring.rollup import Row
 from scoring.score import score
-
-from .world import NOW, any_rows, rollup, row
+from tests.scoring.world import NOW, any_rows, rollup, row
 
 
 @given(any_rows)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from scoring.learning.samples import sample
 from scoring.pauses import Pause, bridged
 from scoring.rollup import DAY, Rollup
-from scoring.samples import sample
 from scoring.score import score
 from tests.scoring.simulator import START, Kind, simulate
 from tests.scoring.world import NOW, logins, rollup, row

@@ -1,8 +1,7 @@
 from scoring.reasons import Reason
 from scoring.rollup import Row
 from scoring.score import score
-
-from .world import NOW, logins, rollup, row
+from tests.scoring.world import NOW, logins, rollup, row
 
 
 def reasons(*rows: Row) -> dict[str, Reason]:

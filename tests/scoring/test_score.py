@@ -9,8 +9,7 @@ from scoring.model import PRIOR, logit, points, sigmoid
 from scoring.prior import BASE_RATE
 from scoring.rollup import DAY, Row
 from scoring.score import ACTIVE, LAPSED, NEW, Scores, score
-
-from .world import NOW, any_row, any_rows, logins, rollup, row
+from tests.scoring.world import NOW, any_row, any_rows, logins, rollup, row
 
 NEGATIVE = [
     ("subscription_downgraded", ""),

@@ -6,14 +6,14 @@ from typing import Any
 import msgspec
 from redis import Redis
 
-from workers.buffer import PUSH
-from workers.ingest import drain
-from workers.lanes import LIVE, Lane
+from workers.buffer.lanes import LIVE, Lane
+from workers.buffer.rows import Entry, Request, encode_entry
+from workers.buffer.stream import PUSH
+from workers.ingest.ingest import drain
+from workers.ingest.transaction import Outcome
 from workers.process import Process
 from workers.store import Connection
-from workers.storing import Outcome
 from workers.tickets import mark
-from workers.wire import Entry, Request, encode_entry
 
 T0 = 1_760_000_000_000_000  # some moment in October 2025, in microseconds
 

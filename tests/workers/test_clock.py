@@ -7,11 +7,12 @@ from redis import Redis
 
 from tests.waiting import wait_until
 from tests.workers.events import event, push_events
-from workers import clock, ingest, tickets
+from workers import clock, tickets
+from workers.accounts.keys import MIRROR
+from workers.buffer.lanes import HISTORY, LIVE
 from workers.clock import Duty
-from workers.ingest import drain
-from workers.keys import MIRROR
-from workers.lanes import HISTORY, LIVE
+from workers.ingest import ingest
+from workers.ingest.ingest import drain
 from workers.process import Process
 from workers.store import Connection
 

@@ -9,10 +9,12 @@ from redis.asyncio import Redis as AsyncRedis
 
 from tests.waiting import wait_until
 from tests.workers.events import entry, event, push, push_events, request
-from workers import counters, ingest, ledger
-from workers.buffer import Reader, Waiting
-from workers.lanes import HISTORY, LIVE, Lane
-from workers.ledger import Ledger
+from workers import counters
+from workers.buffer import ledger
+from workers.buffer.lanes import HISTORY, LIVE, Lane
+from workers.buffer.ledger import Ledger
+from workers.buffer.stream import Reader, Waiting
+from workers.ingest import ingest
 from workers.process import Process
 
 

@@ -5,8 +5,9 @@ from redis import Redis
 from rq import SimpleWorker
 
 from tests.workers.events import count, event, push_events
-from workers import ingest, jobs, tickets
-from workers.lanes import HISTORY, LIVE, Lane
+from workers import jobs, tickets
+from workers.buffer.lanes import HISTORY, LIVE, Lane
+from workers.ingest import ingest
 from workers.process import Process
 from workers.store import Connection
 

@@ -8,9 +8,10 @@ import pytest
 from redis import Redis
 
 from tests.workers.events import event, push_events
-from workers import ingest, logs
-from workers.ingest import drain
-from workers.lanes import LIVE
+from workers import logs
+from workers.buffer.lanes import LIVE
+from workers.ingest import ingest
+from workers.ingest.ingest import drain
 from workers.process import Process
 from workers.settings import Settings
 from workers.store import Connection

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 from redis import Redis
 
-from api.door import door_redis
+from api.track.door import door_redis
 from workers.warnings import DAYS, LATEST, Found, Warnings, read
 
 

@@ -8,9 +8,9 @@ from psycopg.types.numeric import Int4
 
 from scoring.rollup import DAY
 from tests.scoring.simulator import Kind, World, simulate
+from workers.buffer.rows import customer_id
 from workers.store import Connection, sql
-from workers.tally import recount
-from workers.wire import customer_id
+from workers.upkeep.totals import recount
 
 
 @cache

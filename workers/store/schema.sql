@@ -235,7 +235,7 @@ CREATE TABLE ended_sessions (
     expires_at timestamptz NOT NULL
 );
 
--- What analytics reads, see workers/tally.py. The last tally: what it saw, when, how long it took.
+-- What analytics reads, see workers/upkeep/totals.py. The last tally: what it saw, when, how long it took.
 CREATE TABLE tallied (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
     snapshot pg_snapshot NOT NULL,

@@ -12,9 +12,9 @@ from scoring.levels import Levels
 from scoring.model import PRIOR
 from scoring.score import STATES, score
 from tests.acceptance.chaos.producer import Sent
-from workers.days import read_rollup
+from workers.buffer.rows import read_content
+from workers.risk.days import read_rollup
 from workers.store import Connection
-from workers.wire import read_content
 
 SHOWN = 5  # examples of a finding
 SCORE_SLACK = timedelta(seconds=1)  # between a transaction's begin, which dates the score, and the look at what is due

@@ -11,9 +11,9 @@ from redis import Redis
 
 from tests.acceptance.chaos.plant import Plant
 from tests.workers.events import count
-from workers import ledger
-from workers.lanes import LANES
-from workers.ledger import Ledger
+from workers.buffer import ledger
+from workers.buffer.lanes import LANES
+from workers.buffer.ledger import Ledger
 from workers.store import Connection
 
 

@@ -13,7 +13,7 @@ from tests.acceptance.chaos.child import Child
 from tests.acceptance.chaos.plant import Plant
 from tests.waiting import wait_until
 from tests.workers.events import push
-from workers.lanes import HISTORY, LIVE
+from workers.buffer.lanes import HISTORY, LIVE
 from workers.process import hasty_client
 
 log = logging.getLogger(__name__)

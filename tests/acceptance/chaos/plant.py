@@ -12,13 +12,13 @@ from pathlib import Path
 import httpx2
 from redis import Redis
 
-from api import embedded, wheels
-from api.processes import procfile
-from api.wheels import Server
+from api.up import embedded, packaged_servers
+from api.up.packaged_servers import Server
+from api.up.procfile import procfile
 from tests.acceptance.chaos.child import Child
 from tests.ports import free_port
 from tests.waiting import wait_until
-from workers import keys
+from workers.accounts import keys
 from workers.process import redis_client
 from workers.store import Connection, connect
 from workers.store.migrate import migrate
@@ -33,7 +33,7 @@ class Plant:
 
     def __init__(self, folder: Path, settings: dict[str, str]) -> None:
         self.folder = folder
-        self.database_url, self.redis_url = wheels.urls(folder)
+        self.database_url, self.redis_url = packaged_servers.urls(folder)
         self.port = free_port()
         self.log = folder / "line.log"
         self.environment = {
@@ -47,7 +47,7 @@ class Plant:
             "WINDBACK_DATA_DIR": str(folder),
             **settings,
         }
-        servers = (wheels.postgres(folder), wheels.valkey(folder))
+        servers = (packaged_servers.postgres(folder), packaged_servers.valkey(folder))
         self.children = {server.name: Child(server.name, partial(_start_server, server)) for server in servers}
         self._ending = threading.Event()
         self._eye = threading.Thread(target=self._keep, name="supervisor", daemon=True)
@@ -120,7 +120,7 @@ class Plant:
 
 def _start_server(server: Server) -> "subprocess.Popen[bytes]":
     options = POSTGRES_OPTIONS if server.name == "postgres" else ()
-    with wheels.launching(server) as how:
+    with packaged_servers.launching(server) as how:
         return subprocess.Popen([*server.argv, *options], start_new_session=True, **how)
 
 

@@ -9,7 +9,7 @@ from tests.acceptance.chaos.monkey import LONG, SHORT, Monkey
 from tests.acceptance.chaos.plant import Plant, plant
 from tests.acceptance.chaos.producer import Producer
 from tests.waiting import wait_until
-from workers.lanes import LANES
+from workers.buffer.lanes import LANES
 
 CONNECTIONS = 4
 PACE_SECONDS = 0.03

@@ -8,9 +8,10 @@ from redis import Redis
 from tests.acceptance.chaos import audit, books
 from tests.acceptance.chaos.producer import Sent
 from tests.workers.events import count, event, push_events
-from workers import ingest, rescore
-from workers.lanes import LIVE
+from workers.buffer.lanes import LIVE
+from workers.ingest import ingest
 from workers.process import Process
+from workers.risk import rescore
 from workers.store import Connection
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from starlette.testclient import TestClient
 
-from workers.keys import NewKey
+from workers.accounts.keys import NewKey
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from tests.api.dashboard.conftest import token_in
 from tests.sending import ago, track
 from tests.workers.events import event
-from workers import keys
+from workers.accounts import keys
 from workers.store import Connection
 
 JANE = "/customers/jane@example.com"

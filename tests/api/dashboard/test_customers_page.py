@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from api.dashboard import customers, export
 from tests.sending import ago, track
 from tests.workers.events import event
-from workers import keys
+from workers.accounts import keys
 from workers.store import Connection
 
 EMAILS = re.compile(r'<th scope="row"><a href="/customers/([^"]+)"')

@@ -10,17 +10,17 @@ import pytest
 from redis.exceptions import ConnectionError as RedisAway
 from starlette.testclient import TestClient
 
-from api.dashboard.meanings import RECOGNISED_WORDS
-from api.dashboard.mending import REMEDIES
+from api.dashboard.labels import RECOGNISED_WORDS
+from api.dashboard.remedies import REMEDIES
+from api.docs.schemas import EventCode
 from api.errors import CODES
-from api.shapes import EventCode
 from scoring.events import RECOGNISED
 from scoring.model import PRIOR, Term
 from tests.sending import ago
 from tests.workers.events import event
 from tests.workers.worlds import account, fill, world
-from workers import models
-from workers.learn import train
+from workers.accounts import models
+from workers.learning.trainer import train
 from workers.store import Connection
 
 HOSTILE = '</title><script>alert("x")</script>\u202e'
@@ -106,7 +106,7 @@ def test_warnings_that_cannot_be_read_cost_only_themselves(some: TestClient, mon
     def away(*_: object) -> None:
         raise RedisAway
 
-    monkeypatch.setattr("api.warnings.read", away)
+    monkeypatch.setattr("api.reading.warnings.read", away)
     page = some.get("/events")
     assert page.status_code == 200
     assert "be read right now: Redis is away" in page.text

@@ -8,8 +8,8 @@ from starlette.testclient import TestClient
 
 from tests.api.dashboard.conftest import token_in
 from tests.waiting import wait_until
-from workers import keys
-from workers.keys import NewKey
+from workers.accounts import keys
+from workers.accounts.keys import NewKey
 from workers.store import Connection
 
 SECRET = re.compile(r"[sp]k_live_[\w-]{43}")

@@ -5,11 +5,11 @@ import re
 from starlette.testclient import TestClient
 
 from api.dashboard.weights import effects_of
-from api.model import Weight, weights_of
+from api.reading.model import Weight, weights_of
 from scoring.model import PRIOR
 from tests.workers.worlds import fill, world
-from workers.learn import train
-from workers.mature import mature
+from workers.learning.mature import mature
+from workers.learning.trainer import train
 from workers.store import Connection
 
 PROVED = """

@@ -11,13 +11,13 @@ from redis import Redis
 from starlette.testclient import TestClient
 
 from api.app import create_app
-from api.dashboard.honesty import honesty
-from api.model import Matured, ModelInUse, Quality
-from scoring.metrics import Bin
+from api.dashboard.accuracy import honesty
+from api.reading.model import Matured, ModelInUse, Quality
+from scoring.learning.metrics import Bin
 from tests.sending import ago
 from tests.workers.events import event
-from workers.keys import NewKey
-from workers.lanes import LIVE
+from workers.accounts.keys import NewKey
+from workers.buffer.lanes import LIVE
 from workers.settings import Settings
 from workers.store import Connection
 

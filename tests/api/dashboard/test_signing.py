@@ -12,8 +12,8 @@ from starlette.testclient import TestClient
 from api.app import create_app
 from api.dashboard import forms, session, signing
 from tests.api.dashboard.conftest import token_in
-from workers import keys
-from workers.keys import NewKey
+from workers.accounts import keys
+from workers.accounts.keys import NewKey
 from workers.settings import Settings
 from workers.store import Connection
 

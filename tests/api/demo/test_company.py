@@ -8,12 +8,12 @@ from api.demo.company import CUSTOMERS, DAYS, Company, Customer, begun, customer
 from api.demo.life import DAY
 from api.demo.words import DOMAIN, address
 from scoring.events import RECOGNISED, detail_of, plan_of, value_of
+from scoring.learning.training import REGRESS, learn
 from scoring.levels import NAMES, Levels
 from scoring.rollup import Rollup, Row
 from scoring.score import score
 from scoring.states import ACTIVE
-from scoring.training import REGRESS, learn
-from workers.hygiene import personal_data, plain
+from workers.buffer.lint import personal_data, plain
 
 STRATEGIES = {
     "payment_recovery", "refund_rescue", "support_follow_up", "detractor_outreach", "downgrade_rescue",

@@ -1,4 +1,4 @@
--- The totals that analytics reads, see workers/tally.py. What is tallied is what the snapshot in `tallied` sees; all of
+-- The totals that analytics reads, see workers/upkeep/totals.py. What is tallied is what the snapshot in `tallied` sees; all of
 -- it happens in transactions that see one moment.
 
 -- One at a time.

@@ -1,0 +1,98 @@
+"""`windback dead-letters`: what could not be stored, by cause; try it again, or throw it away."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import UUID
+
+import click
+
+from api.commands.options import data_dir_option, found_servers
+from workers import settings
+from workers.ingest import dead_letters
+from workers.ingest.dead_letters import Group, Letter, Replayed
+from workers.store import connect
+
+ids_argument = click.argument("ids", metavar="[ID]...", nargs=-1, type=click.UUID)
+
+
+@click.group("dead-letters")
+def dead_letters_commands() -> None:
+    """Events that could not be stored: list, show, replay, purge."""
+
+
+@dead_letters_commands.command("list")
+@data_dir_option
+def list_letters(data_dir: Path) -> None:
+    """Show the causes, the commonest first, with the id of an example."""
+    with found_servers(data_dir) as found, connect(found.database_url) as connection:
+        groups = dead_letters.grouped(connection)
+    if not groups:
+        click.echo("there are no dead letters")
+        return
+    click.echo(f"{'COUNT':>7}  {'FIRST':<16}  {'LAST':<16}  {'SQLSTATE':<8}  {'EXAMPLE':<36}  REASON")
+    for group in groups:
+        click.echo(_line(group))
+
+
+@dead_letters_commands.command("show")
+@click.argument("id_", metavar="ID", type=click.UUID)
+@data_dir_option
+def show_letter(id_: UUID, data_dir: Path) -> None:
+    """Show one: its reason, and the event."""
+    with found_servers(data_dir) as found, connect(found.database_url) as connection:
+        letter = dead_letters.found(connection, str(id_))
+    if letter is None:
+        raise click.ClickException(f"there is no dead letter {id_}; `windback dead-letters list` shows some")
+    click.echo(_whole(letter))
+
+
+@dead_letters_commands.command("replay")
+@ids_argument
+@data_dir_option
+def replay_letters(ids: Sequence[UUID], data_dir: Path) -> None:
+    """Store these (all, where none is named) after the cause was mended. Safe to run twice; what fails again stays."""
+    total = Replayed()
+    with found_servers(data_dir) as found, connect(found.database_url) as connection:
+        there = dead_letters.ids(connection, [str(one) for one in ids])
+        with click.progressbar(length=len(there), file=sys.stderr, hidden=not sys.stderr.isatty()) as progress:
+            for step in dead_letters.replay(connection, there, settings.load().rescore_seconds):
+                total += step
+                progress.update(step.letters + step.failed)
+    outcome = total.outcome
+    click.echo(f"{total.letters} replayed: {outcome.stored} events stored, {outcome.duplicate} were there already")
+    _tell_missing(len(ids) - len(there) if ids else 0)
+    if total.failed:
+        raise click.ClickException(f"{total.failed} failed again, and stay; `windback dead-letters show ID` says why")
+
+
+@dead_letters_commands.command("purge")
+@ids_argument
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@data_dir_option
+def purge_letters(ids: Sequence[UUID], yes: bool, data_dir: Path) -> None:
+    """Delete these (all, where none is named) for good."""
+    with found_servers(data_dir) as found, connect(found.database_url) as connection:
+        there = dead_letters.ids(connection, [str(one) for one in ids])
+        if there and not yes:
+            click.confirm(f"Delete {len(there)} dead letters for good?", abort=True, err=True)
+        gone = dead_letters.purge(connection, there) if there else 0
+    click.echo(f"{gone} deleted")
+    _tell_missing(len(ids) - len(there) if ids else 0)
+
+
+def _tell_missing(missing: int) -> None:
+    if missing:
+        click.echo(f"{missing} of these are not there, or no more", err=True)
+
+
+def _line(group: Group) -> str:
+    times = f"{group.first:%Y-%m-%d %H:%M}  {group.last:%Y-%m-%d %H:%M}"
+    return f"{group.letters:>7}  {times}  {group.sqlstate or '-':<8}  {group.example:<36}  {group.reason}"
+
+
+def _whole(letter: Letter) -> str:
+    facts = {name: value for name, value in letter._asdict().items() if name != "body"}
+    facts["event"] = dead_letters.readable(letter)
+    return json.dumps(facts, indent=2, ensure_ascii=False, default=str)

@@ -1,0 +1,114 @@
+"""`windback train` and `windback models`: learn from what became of customers, look at models, go back."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from api.commands.options import data_dir_option, found_servers
+from scoring.learning.metrics import Metrics
+from workers import settings
+from workers.accounts import models, registry
+from workers.accounts.models import Card, ListedModel
+from workers.accounts.registry import ListedAccount
+from workers.learning import trainer
+from workers.store import Connection, connect
+
+FIGURES = ("log_loss", "auc", "lift", "brier", "ece")
+HEAD = f"  {'':<14}{'LOG LOSS':>9}{'AUC':>8}{'LIFT':>7}{'BRIER':>8}{'ECE':>8}"
+WIDTHS = (9, 8, 7, 8, 8)
+PLACES = (4, 3, 2, 4, 4)
+
+account_option = click.option("--account", help="The account's name; all accounts without it.")
+
+
+@click.command()
+@account_option
+@data_dir_option
+def train(account: str | None, data_dir: Path) -> None:
+    """Learn from what became of customers; switch to what was learnt only if it does better on later ones."""
+    with found_servers(data_dir) as found, connect(found.database_url) as connection:
+        horizon_days = settings.load().horizon_days
+        for one in _accounts(connection, account):
+            try:
+                card = trainer.train(connection, one.account_id, horizon_days)
+            except trainer.Overtaken as error:
+                raise click.ClickException(f"account {one.name}: {error}") from None
+            click.echo("\n".join(_report(one.name, card)))
+
+
+@click.group("models")
+def models_group() -> None:
+    """What was learnt: list, roll back."""
+
+
+@models_group.command("list")
+@account_option
+@data_dir_option
+def list_models(account: str | None, data_dir: Path) -> None:
+    """Show all models: over how many days they look, and how they ranked and were calibrated on the holdout."""
+    with found_servers(data_dir) as found, connect(found.database_url) as connection:
+        _accounts(connection, account)
+        listed = models.listed(connection, account)
+    figures = f"{'DAYS':>4} {'LAPSES':>7} {'LOG LOSS':>9} {'AUC':>6} {'ECE':>6}"
+    click.echo(f"{'ACCOUNT':<20} {'MODEL':<18} {'CREATED':<10} {figures}  STATE")
+    for model in listed:
+        click.echo(_line(model))
+
+
+@models_group.command("rollback")
+@click.option("--account", default="default", show_default=True, help="The account's name.")
+@data_dir_option
+def roll_back(account: str, data_dir: Path) -> None:
+    """Go back to the model that was in use before this one, or to the day-one formula."""
+    with found_servers(data_dir) as found, connect(found.database_url) as connection:
+        (one,) = _accounts(connection, account)
+        try:
+            model = models.roll_back(connection, one.account_id)
+        except models.NoEarlierModel as error:
+            raise click.ClickException(f"account {account}: {error}") from None
+    click.echo(f"account {account}: {model.version} is in use")
+
+
+def _accounts(connection: Connection, name: str | None) -> list[ListedAccount]:
+    found = registry.listed(connection, name)
+    if name is not None and not found:
+        raise click.ClickException(f"there is no account {name}; `windback accounts list` shows them")
+    return found
+
+
+def _report(account: str, card: Card) -> Iterator[str]:
+    """One training as lines."""
+    yield (
+        f"account {account}: {card.snapshots} snapshots of {card.customers} customers, {card.lapses} lapses "
+        f"within {card.horizon_days} days"
+    )
+    if card.holdout:
+        yield HEAD
+        for kind, metrics in card.holdout.items():
+            yield f"  {card.against if kind == trainer.IN_USE else kind:<14}{_figures(metrics)}"
+    passed = [one.event for one in card.candidates if one.in_use]
+    if card.candidates:
+        yield f"  custom events: {len(card.candidates)} looked at; they tell more: {', '.join(passed) or 'none'}"
+    verb = "switched to" if card.chosen != card.against else "kept"
+    yield f"  {verb} {card.chosen}: {card.why}"
+
+
+def _figures(metrics: Metrics) -> str:
+    values = [getattr(metrics, name) for name in FIGURES]
+    return "".join(
+        f"{'-' if value is None else f'{value:.{places}f}':>{width}}"
+        for value, width, places in zip(values, WIDTHS, PLACES, strict=True)
+    )
+
+
+def _line(model: ListedModel) -> str:
+    metrics = model.card.holdout.get(model.kind)
+    auc = "-" if metrics is None or metrics.auc is None else f"{metrics.auc:.3f}"
+    loss = "-" if metrics is None else f"{metrics.log_loss:.4f}"
+    ece = "-" if metrics is None else f"{metrics.ece:.4f}"
+    state = "in use" if model.in_use else ""
+    return (
+        f"{model.account:<20} {model.name:<18} {model.created_at:%Y-%m-%d} {model.card.horizon_days:>4} "
+        f"{model.card.lapses:>7} {loss:>9} {auc:>6} {ece:>6}  {state}"
+    ).rstrip()

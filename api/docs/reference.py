@@ -1,0 +1,278 @@
+"""What the API is: one entry a route. The document at /openapi.json and the page at /docs come from this table."""
+
+from api.docs import examples, schemas
+from api.docs.openapi import Answer, Body, Operation, Parameter, Reference
+from api.health import health
+from api.reading import analytics, customer, customers, erasing, levels, model, series
+from api.reading.intervals import INTERVALS, MOST
+from api.reading.query import DEFAULT_LIMIT, HIGHEST_LIMIT
+from scoring.levels import NAMES
+from workers import warnings
+
+DESCRIPTION = (
+    "Events in by one call, a churn risk for every customer out. A secret key (`sk_live_…`) does everything in its "
+    "account; a publishable one (`pk_live_…`, for browsers) may only track. Every error, at every address, looks like "
+    '`{"status": "error", "code": …, "message": …}`: `code` is stable, `message` is for people. Times are RFC 3339 in '
+    "UTC; facts that are not known are `null`. What is read carries an `ETag`; sent back as `If-None-Match`, it is "
+    "answered by 304 while nothing has changed."
+)
+TAGS = {
+    "Events": "Tell Windback what your customers do, and see what it could not use.",
+    "Customers": "Who is likely to leave, why, and what to do about it. These routes need a secret key.",
+    "Analytics": "What is sent, what it tells of the risk, and how good the risk is. These routes need a secret key.",
+    "Operating": "Is it alive, and how is it? These routes need no key.",
+}
+ANYWHERE = ("not_found", "method_not_allowed", "malformed_http", "headers_too_large")
+
+KEY = ("missing_api_key", "invalid_api_key", "buffer_unavailable")
+SECRET_KEY = (*KEY, "key_not_allowed")
+STORE = "store_unavailable"
+PARAMETER = "invalid_parameter"
+STRANGER = ("customer_not_found", "not_found")  # the latter for addresses with line breaks
+
+
+def _limit(default: int) -> Parameter:
+    schema = {"type": "integer", "minimum": 1, "maximum": HIGHEST_LIMIT, "default": default}
+    return Parameter("limit", schema, "How many rows a page has.")
+
+
+def _moment(name: str, description: str) -> Parameter:
+    return Parameter(name, {"type": "string", "format": "date-time"}, description, "2025-12-01T00:00:00Z")
+
+
+def _range(what: str) -> tuple[Parameter, Parameter]:
+    return (
+        _moment("from", f"The first {what} is the one that holds this time."),
+        _moment("to", f"The last {what} is the one that holds this time; not before `from`."),
+    )
+
+
+def _interval(description: str) -> Parameter:
+    return Parameter("interval", {"enum": list(INTERVALS), "default": "day"}, description)
+
+
+EMAIL = Parameter(
+    "email", {"type": "string", "minLength": 1}, "The customer's e-mail address.", "jane@example.com", "path"
+)
+CURSOR = Parameter(
+    "cursor",
+    {"type": "string", "format": "cursor", "pattern": "^[A-Za-z0-9_-]*$"},
+    "The `next_cursor` of the page before this one.",
+)
+
+OPERATIONS = (
+    Operation(
+        "track",
+        "POST",
+        "/api/v1/track",
+        "Events",
+        "Track events",
+        "Takes one event, or 1 to 100 as `events`, with either kind of key. `ok` means that everything is in the "
+        "buffer. The same event sent again is stored once: the same `event_id` of a customer, or else, where a "
+        "timestamp was sent, the same customer, name, instant and properties. Bodies may be gzip (`Content-Encoding`); "
+        "any `Content-Type` is read as JSON. Browsers may call from any origin.",
+        {
+            200: Answer("Everything is in the buffer", schemas.Tracked, {"status": "ok"}),
+            207: Answer("Some events are invalid; the others are in the buffer", schemas.Partial, examples.PARTIAL),
+        },
+        (
+            "malformed_json",
+            "malformed_gzip",
+            *KEY,
+            "body_timeout",
+            "payload_too_large",
+            "batch_too_large",
+            "unsupported_encoding",
+            "invalid_event",
+            "rate_limited",
+            "buffer_full",
+        ),
+        body=Body(
+            (schemas.Event, schemas.Batch),
+            {"One event": examples.EVENT, "A batch": examples.BATCH},
+            not_both=("event", "events"),
+        ),
+    ),
+    Operation(
+        "list_warnings",
+        "GET",
+        "/api/v1/warnings",
+        "Events",
+        "List warnings",
+        "What this account's producers should mend: how many events were refused and fields ignored within 7 days, by "
+        "code, and the latest 100. Needs a secret key.",
+        {200: Answer("The warnings", warnings.Found, examples.WARNINGS)},
+        SECRET_KEY,
+    ),
+    Operation(
+        "list_customers",
+        "GET",
+        "/api/v1/customers",
+        "Customers",
+        "List customers",
+        "Customers with their risk, page by page.",
+        {200: Answer("A page of customers", customers.Customers, examples.CUSTOMERS)},
+        (*SECRET_KEY, PARAMETER, STORE),
+        (
+            Parameter(
+                "sort",
+                {"enum": [sign + name for name in customers.SORTS for sign in ("", "-")], "default": "-risk"},
+                "The order; `-` for descending.",
+            ),
+            Parameter("level", {"enum": list(NAMES)}, "Only customers at this level of risk."),
+            Parameter("email", {"type": "string"}, "Only customers whose e-mail address begins so.", "jane@"),
+            _limit(DEFAULT_LIMIT),
+            CURSOR,
+        ),
+    ),
+    Operation(
+        "show_customer",
+        "GET",
+        "/api/v1/customers/{email}",
+        "Customers",
+        "Show a customer",
+        "Everything that is known of a customer: the risk and its reasons, counts by event, open matters, advice. "
+        "`risk` and `advice` are `null` until the first score, a moment after the first event.",
+        {200: Answer("The customer", customer.Customer, examples.CUSTOMER)},
+        (*SECRET_KEY, *STRANGER, STORE),
+        (EMAIL,),
+    ),
+    Operation(
+        "erase_customer",
+        "DELETE",
+        "/api/v1/customers/{email}",
+        "Customers",
+        "Erase a customer",
+        "Everything that was received of this customer until now goes: events, scores, dead letters, also what still "
+        "waits to be stored. The address is kept nowhere; a receipt stays. Safe to repeat, and for an unknown address "
+        "as well. Events that are sent afterwards begin a new history.",
+        {202: Answer("It is erased; what waits in the buffer is dropped on its way", erasing.Erased, examples.ERASED)},
+        (*SECRET_KEY, *STRANGER, STORE),
+        (EMAIL,),
+    ),
+    Operation(
+        "list_events",
+        "GET",
+        "/api/v1/customers/{email}/events",
+        "Customers",
+        "List a customer's events",
+        "What the customer did, newest first.",
+        {200: Answer("A page of events", customer.Timeline, examples.TIMELINE)},
+        (*SECRET_KEY, *STRANGER, PARAMETER, STORE),
+        (EMAIL, _limit(100), CURSOR),
+    ),
+    Operation(
+        "list_risk",
+        "GET",
+        "/api/v1/customers/{email}/risk",
+        "Customers",
+        "Show how a risk moved",
+        "The customer's risk over time, oldest first.",
+        {200: Answer("The risk over time", customer.RiskHistory, examples.RISK_HISTORY)},
+        (*SECRET_KEY, *STRANGER, PARAMETER, STORE),
+        (EMAIL, _moment("from", "Not before this time."), _moment("to", "Not after this time.")),
+    ),
+    Operation(
+        "count_events",
+        "GET",
+        "/api/v1/analytics/events",
+        "Analytics",
+        "Count events by name",
+        "What the account sends, the most frequent first: how often, by how many customers, and what it means for the "
+        "risk. Of a custom event `model` says where it stands: it is tested once 50 customers have sent it, 10 of "
+        "whom left, and enters the model if it tells more than is known without it. Of all times, or of the whole "
+        "days, weeks (from Monday) or months, in UTC, from the one that holds `from` to the one that holds `to`.",
+        {200: Answer("The events", analytics.CountedEvents, examples.COUNTED_EVENTS)},
+        (*SECRET_KEY, PARAMETER, STORE),
+        (*_range("interval"), _interval("What `from` and `to` are widened to; hours count as days.")),
+    ),
+    Operation(
+        "show_event",
+        "GET",
+        "/api/v1/analytics/events/{name}",
+        "Analytics",
+        "Show an event over time",
+        "How often an event came, and from how many customers, in each hour, day, week (from Monday) or month, in "
+        "UTC, from the one that holds `from` to the one that holds `to`; 0 where it did not. The last 48 hours, 30 "
+        f"days, 13 weeks or 12 months unless told otherwise; at most {MOST}. And the commonest values of its "
+        "properties, of the latest 1,000 events. The name is escaped in the path (`/` may stand as it is).",
+        {200: Answer("The event over time", series.Series, examples.SERIES)},
+        (*SECRET_KEY, "event_not_found", "not_found", PARAMETER, STORE),
+        (
+            Parameter("name", {"type": "string", "minLength": 1}, "The event's name.", "feature_used", "path"),
+            *_range("interval"),
+            _interval("How long the intervals are."),
+        ),
+    ),
+    Operation(
+        "show_levels",
+        "GET",
+        "/api/v1/analytics/risk",
+        "Analytics",
+        "Count customers by level",
+        "How many customers were at each level of risk at the end of each day, in UTC, and are now; the last 30 days "
+        "unless told otherwise. Who has lapsed counts as that only. Days before the first risk aren't there.",
+        {200: Answer("The customers by level", levels.Levels, examples.LEVELS)},
+        (*SECRET_KEY, PARAMETER, STORE),
+        _range("day"),
+    ),
+    Operation(
+        "show_model",
+        "GET",
+        "/api/v1/model",
+        "Analytics",
+        "Show the model in use",
+        "Its weights, what it was learnt from, how it did on customers' later months that it had not seen "
+        "(`holdout`, beside the model before it), and how the scores of a horizon ago turned out (`matured`). Until "
+        "enough customers have left, it is the day-one formula.",
+        {200: Answer("The model", model.ModelInUse, examples.MODEL)},
+        (*SECRET_KEY, STORE),
+    ),
+    Operation(
+        "healthz",
+        "GET",
+        "/healthz",
+        "Operating",
+        "Is the process alive?",
+        "200 while the process runs.",
+        {200: Answer("It runs", health.Health, {"status": "ok"})},
+        key=False,
+    ),
+    Operation(
+        "readyz",
+        "GET",
+        "/readyz",
+        "Operating",
+        "Can events be taken?",
+        "200 while events can be taken: Redis takes writes and never evicts, and the process isn't about to end. "
+        "Postgres, a buffer that nobody empties, a missing clock and an account whose tracking is out are only "
+        "reported.",
+        {
+            200: Answer("Events can be taken", health.Ready, examples.READY),
+            503: Answer("Events can't be taken", health.NotReady, examples.NOT_READY),
+        },
+        key=False,
+    ),
+    Operation(
+        "metrics",
+        "GET",
+        "/metrics",
+        "Operating",
+        "Metrics",
+        "What Prometheus reads. The sums are those of all processes.",
+        {200: Answer("The metrics", str, examples.METRICS, "text/plain")},
+        key=False,
+    ),
+    Operation(
+        "openapi",
+        "GET",
+        "/openapi.json",
+        "Operating",
+        "This description",
+        "The API in OpenAPI 3.1.",
+        {200: Answer("The document", dict, None)},
+        key=False,
+    ),
+)
+
+REFERENCE = Reference(DESCRIPTION, TAGS, OPERATIONS, ANYWHERE, examples.REJECTED)

@@ -1,0 +1,114 @@
+"""What goes in and out of the routes, where no code decodes it: the document of the API alone needs these types."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from api.track.rules import CONTROL, EMAIL, EVENT_ID
+from scoring.events import MAX_BATCH, MAX_EMAIL, MAX_EVENT_ID, MAX_EVENT_NAME, MAX_PROPERTIES_KEYS
+
+_CONTROL = CONTROL.pattern.strip("[]")
+NAME = rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$"
+
+EventCode = Literal[
+    "event_invalid",
+    "customer_email_invalid",
+    "properties_invalid",
+    "timestamp_invalid",
+    "event_id_invalid",
+    "events_invalid",
+]
+
+
+class Event(Struct):
+    """Something that a customer did. Fields other than these are ignored."""
+
+    event: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=MAX_EVENT_NAME,
+            pattern=NAME,
+            description="The event's name: one that is recognised, or your own. Case is kept; not blank, no control "
+            "characters.",
+            examples=["feature_used"],
+        ),
+    ]
+    customer_email: Annotated[
+        str,
+        Meta(
+            min_length=5,
+            max_length=MAX_EMAIL,
+            pattern=rf"^\s*{EMAIL.pattern}\s*$",
+            description="Whose event it is. Trimmed and lower-cased; internationalised domains are allowed.",
+            examples=["jane@example.com"],
+        ),
+    ]
+    properties: Annotated[
+        dict[str, Any] | None,
+        Meta(
+            description="Anything else worth knowing: at most 32 KiB as JSON, 255 keys an object, 10 levels, no NUL "
+            "character. `feature`, `plan`, `duration_seconds` and `page` improve the prediction.",
+            examples=[{"feature": "exports", "plan": "pro"}],
+            extra_json_schema={"maxProperties": MAX_PROPERTIES_KEYS},
+        ),
+    ] = None
+    timestamp: Annotated[
+        Annotated[datetime, Meta(tz=True)] | None,
+        Meta(
+            description="When it happened: ISO 8601 in any of its forms, UTC unless it has an offset, from 2000 to 1 "
+            "hour ahead. Default: the time of receipt.",
+            examples=["2025-12-01T10:00:00Z"],
+        ),
+    ] = None
+    event_id: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=MAX_EVENT_ID, pattern=rf"^{EVENT_ID.pattern}$")] | None,
+        Meta(
+            description="Your own id of the event, for safe retries: the same id of a customer is stored once.",
+            examples=["order-1042"],
+        ),
+    ] = None
+
+
+class Batch(Struct):
+    """Several events in one request. Those that are valid are taken, whatever the others are."""
+
+    events: Annotated[list[Event], Meta(min_length=1, max_length=MAX_BATCH)]
+
+
+class Tracked(Struct):
+    """Everything in the request is in the buffer."""
+
+    status: Literal["ok"]
+
+
+class Rejected(Struct):
+    """Why an event of a request was not taken."""
+
+    index: Annotated[int, Meta(ge=0, description="Which event of the request, from 0.")]
+    field: Annotated[str, Meta(description="The field that is wrong.")]
+    code: EventCode
+    message: Annotated[str, Meta(description="What is wrong, the limit, and what to do.")]
+
+
+class Partial(Struct):
+    """Some events of a batch are invalid; the others are in the buffer."""
+
+    status: Literal["partial"]
+    accepted: Annotated[int, Meta(ge=1)]
+    rejected: Annotated[list[Rejected], Meta(min_length=1)]
+
+
+class Error(Struct):
+    """A refusal. `code` is stable; `message` says what is wrong and what to do."""
+
+    status: Literal["error"]
+    code: str
+    message: str
+
+
+class InvalidEvent(Error):
+    """A refusal of everything in the request, event by event."""
+
+    rejected: Annotated[list[Rejected], Meta(min_length=1)]

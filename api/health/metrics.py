@@ -1,0 +1,141 @@
+"""`GET /metrics`: what Prometheus reads. Everything is added up in Redis and Postgres, so any web process tells it all.
+
+A server that is away is left out, and the rest is told. Labels are lanes, codes and reasons: few, and of nobody.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from psycopg_pool import AsyncConnectionPool
+from redis.asyncio import Redis
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.health.probes import PROBE_SECONDS, REDIS_AWAY, line_of, within
+from workers import counters, heartbeat
+from workers.buffer import ledger
+from workers.buffer.ledger import Ledger
+from workers.counters import HISTOGRAMS
+from workers.heartbeat import Beats
+from workers.store import sql
+from workers.tickets import JOBS
+
+DUE_COUNTED = 100_000
+HELP = {
+    "track_seconds": "How long requests to track took",
+    "ingest_batch_events": "Events of a batch that was stored",
+    "ingest_seconds": "How long it took to store a batch, outages of Postgres included",
+}
+
+Families = Iterable[Metric]
+
+
+class Scrape(NamedTuple):
+    """A collector of what was asked beforehand."""
+
+    families: list[Metric]
+
+    def collect(self) -> Families:
+        """Prometheus's name for it."""
+        return self.families
+
+
+async def metrics(request: Request) -> Response:
+    """Everything, within a second."""
+    state = request.app.state
+    parts = await asyncio.gather(_line(state.door.redis), _counted(state.door.redis), _due(state.pool))
+    scrape = Scrape([family for part in parts for family in part])
+    return Response(generate_latest(scrape), headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})
+
+
+async def _line(redis: Redis) -> Families:
+    line = await line_of(redis)
+    if line is None:
+        return []
+    return [*_ledger_families(line.ledgers), *_buffer_families(line.ledgers), *_worker_families(line.beats)]
+
+
+async def _counted(redis: Redis) -> Families:
+    names = ("rejected", *HISTOGRAMS)
+    pipeline: Any = redis.pipeline(transaction=False)
+    for name in names:
+        pipeline.hgetall(counters.key(name))
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            found = dict(zip(names, map(counters.parsed, await pipeline.execute()), strict=True))
+    except REDIS_AWAY:
+        return []
+    rejected = found.pop("rejected")
+    return [
+        _counter("events_rejected", "Events and requests that were refused", "code", rejected),
+        *(_histogram(name, counts) for name, counts in found.items()),
+    ]
+
+
+async def _due(pool: AsyncConnectionPool) -> Families:
+    try:
+        due, lag_seconds = await within(PROBE_SECONDS, _ask_due(pool))
+    except Exception:  # Postgres is away or slow: a metric must not fail for it
+        return []
+    return [
+        GaugeMetricFamily("windback_rescore_due", f"Customers whose risk is due, up to {DUE_COUNTED}", due),
+        GaugeMetricFamily("windback_rescore_lag_seconds", "How long the first of them has been due", lag_seconds),
+    ]
+
+
+async def _ask_due(pool: AsyncConnectionPool) -> tuple[int, float]:
+    async with pool.connection() as connection:
+        due: tuple[int, float] | None = await (await connection.execute(sql("due"), {"limit": DUE_COUNTED})).fetchone()
+    assert due
+    return due
+
+
+def _ledger_families(ledgers: Mapping[str, Ledger]) -> Iterator[Metric]:
+    accepted = {lane: one.accepted for lane, one in ledgers.items()}
+    stored = sum(one.stored for one in ledgers.values())
+    duplicate = sum(one.duplicate for one in ledgers.values())
+    unaccounted = sum(one.unaccounted for one in ledgers.values())
+    yield _counter("events_accepted", "Events that were written to the buffer", "lane", accepted)
+    yield CounterMetricFamily("windback_events_stored", "Events that were stored", stored)
+    yield CounterMetricFamily("windback_events_duplicate", "Events that were there already", duplicate)
+    yield _counter("events_dead", "Events that could not be stored", "reason", ledger.dead(ledgers.values()))
+    yield GaugeMetricFamily(
+        "windback_events_unaccounted", "Accepted events that are nowhere: 0, or a fault", unaccounted
+    )
+
+
+def _buffer_families(ledgers: Mapping[str, Ledger]) -> Iterator[Metric]:
+    events = GaugeMetricFamily("windback_buffer_events", "Events that wait to be stored", labels=["lane"])
+    oldest = GaugeMetricFamily("windback_buffer_oldest_seconds", "How long the first of them waits", labels=["lane"])
+    for lane, one in ledgers.items():
+        events.add_metric([lane], one.buffered)
+        oldest.add_metric([lane], one.oldest_seconds)
+    yield from (events, oldest)
+
+
+def _worker_families(beats: Beats) -> Iterator[Metric]:
+    alive = GaugeMetricFamily("windback_workers", "Processes that run", labels=["kind"])
+    stuck = GaugeMetricFamily("windback_workers_stuck", "Those of them that get nothing done", labels=["kind"])
+    for kind in (*JOBS, "clock"):
+        those = heartbeat.of_kind(beats, kind).values()
+        alive.add_metric([kind], len(those))
+        stuck.add_metric([kind], sum(1 for one in those if one.stuck_seconds))
+    yield from (alive, stuck)
+
+
+def _counter(name: str, text: str, label: str, counts: Mapping[str, float]) -> Metric:
+    family = CounterMetricFamily(f"windback_{name}", text, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
+    return family
+
+
+def _histogram(name: str, counts: Mapping[str, float]) -> Metric:
+    buckets = HISTOGRAMS[name].buckets
+    below = accumulate(counts.get(bucket, 0) for bucket in buckets)
+    total = counts.get(counters.SUM, 0.0)
+    return HistogramMetricFamily(f"windback_{name}", HELP[name], list(zip(buckets, below, strict=True)), total)

@@ -1,0 +1,121 @@
+"""Analytics: what an account sends, and what its events are worth to the model."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.reading.common import Count, Time, account_of, answer, fetch
+from api.reading.etags import has, not_modified, tag_of_totals
+from api.reading.intervals import bounds, floor, following, interval_of, within
+from scoring.event_roles import Meaning
+from scoring.events import RECOGNISED
+from scoring.history import EVENT
+from scoring.learning.samples import ELIGIBLE
+from scoring.learning.training import Candidate
+from scoring.model import Model
+from workers.accounts.models import Card
+from workers.risk.rollups import EVER
+from workers.store import sql
+
+Signal = Literal["positive", "negative", "neutral", "varies"]
+EventState = Literal["stored", "counting", "tested", "in_use"]
+
+
+class Standing(Struct):
+    """Where a custom event stands with the model: `stored` until a training has seen it (two weeks of it, at least),
+    `counting` until enough customers sent it, then `tested` without effect, or `in_use` with its weight in log-odds."""
+
+    state: EventState
+    customers: Count
+    customers_needed: Count
+    weight: float | None
+
+
+class CountedEvent(Struct):
+    """An event by name. `signal` and `model` are what it means for the risk; `first_seen` is exact to the day."""
+
+    event: str
+    count: Annotated[int, Meta(ge=1)]
+    customers: Annotated[int, Meta(ge=1)]
+    first_seen: Time
+    last_seen: Time
+    kind: Literal["recognised", "custom"]
+    signal: Signal | None
+    model: Standing | None
+
+
+class CountedEvents(Struct):
+    """All events of an account, the most frequent first."""
+
+    events: list[CountedEvent]
+
+
+async def count_events(request: Request) -> Response:
+    """`GET /api/v1/analytics/events`: what was sent, by name; of all times unless told otherwise, by whole intervals of
+    a day or longer."""
+    account_id = await account_of(request)
+    interval = interval_of(request)
+    whole = "day" if interval == "hour" else interval
+    since, until = bounds(request)
+    first = floor(within(since), whole) if since else None
+    end = following(floor(within(until), whole), whole) if until else None
+    tag = await tag_of_totals(request, account_id)
+    if has(request, tag):
+        return not_modified(tag)
+    return answer(CountedEvents(await read_events(request, account_id, first, end)), {"ETag": tag})
+
+
+async def read_events(
+    request: Request, account_id: int, since: datetime | None = None, until: datetime | None = None
+) -> list[CountedEvent]:
+    """What was sent, by name, on the days from the one that begins at `since` up to, not including, the one that begins
+    at `until`; the most frequent first. Raises Refused, store_unavailable."""
+    parameters = {"account_id": account_id, "since": since or EVER[0], "until": until or EVER[1]}
+    rows = await fetch(request, sql("count_account_events"), parameters)
+    (learnt,) = await fetch(request, sql("show_model"), {"account_id": account_id}) or [{}]
+    weights, candidates = _weights(learnt["weights"]), _candidates(learnt["training"])
+    meaning = Meaning(tuple(learnt["engagement_events"] or ()), learnt["churn_event"])
+    return [_counted(row, weights, candidates, meaning) for row in rows]
+
+
+def _weights(model: str | None) -> dict[str, float]:
+    if model is None:
+        return {}
+    terms = msgspec.json.decode(model, type=Model).terms
+    return {term.feature.removeprefix(EVENT): term.weights[0] for term in terms if term.feature.startswith(EVENT)}
+
+
+def _candidates(training: str | None) -> dict[str, Candidate]:
+    found = msgspec.json.decode(training, type=Card).candidates if training else []
+    return {candidate.event: candidate for candidate in found}
+
+
+def _counted(
+    row: dict[str, Any], weights: dict[str, float], candidates: dict[str, Candidate], meaning: Meaning
+) -> CountedEvent:
+    name = row["event"]
+    if name in RECOGNISED:
+        return CountedEvent(**row, kind="recognised", signal=RECOGNISED[name], model=None)
+    if meaning.of(name) != name:
+        standing = Standing("in_use", row["customers"], ELIGIBLE, None)
+        return CountedEvent(
+            **row, kind="custom", signal="negative" if name == meaning.churn else "positive", model=standing
+        )
+    model = _standing(row["customers"], weights.get(name), candidates.get(name))
+    signal: Signal | None = None
+    if model.weight:
+        signal = "negative" if model.weight > 0 else "positive"
+    return CountedEvent(**row, kind="custom", signal=signal, model=model)
+
+
+def _standing(customers: int, weight: float | None, candidate: Candidate | None) -> Standing:
+    state: EventState = "stored"
+    if weight is not None:
+        state = "in_use"
+    elif candidate is not None:
+        state = "counting" if candidate.p_value is None else "tested"
+    return Standing(state, candidate.customers if candidate else customers, ELIGIBLE, weight)

@@ -1,0 +1,63 @@
+"""What the reading routes share: types, the key's account, rows, answers."""
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+
+import msgspec
+import psycopg
+from msgspec import Meta
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.errors import Refused
+from api.health.probes import within
+from workers.logs import first_line
+
+log = logging.getLogger(__name__)
+
+READ_SECONDS = 30.0  # in which a reading route answers, also where Postgres hangs
+
+Time = Annotated[datetime, Meta(tz=True)]
+Score = Annotated[float, Meta(ge=0, le=100)]
+Level = Literal["low", "medium", "high", "critical"]
+State = Literal["new", "active", "lapsed"]
+Count = Annotated[int, Meta(ge=0)]
+
+
+async def account_of(request: Request) -> int:
+    """The account of a request's key. Raises Refused."""
+    key = await request.app.state.door.keys.secret_of(request.scope)
+    return int(key.account_id)
+
+
+async def fetch(request: Request, query: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a query, by column. Raises Refused, store_unavailable."""
+    try:
+        return await within(READ_SECONDS, _rows(request.app.state.pool, query, parameters))
+    except psycopg.DataError:  # a cursor that nobody here made
+        raise Refused("invalid_parameter") from None
+    except (psycopg.OperationalError, PoolTimeout, TimeoutError) as error:
+        log.warning("Postgres can't do it now: %s", first_line(error))
+        raise Refused("store_unavailable") from None
+
+
+def score_of(probability: float) -> float:
+    """A risk in percent."""
+    return round(float(probability) * 100, 1)
+
+
+def answer(value: Any, headers: Mapping[str, str] | None = None) -> Response:
+    """200, with this as JSON."""
+    return Response(msgspec.json.encode(value), HTTPStatus.OK, headers, media_type="application/json")
+
+
+async def _rows(pool: AsyncConnectionPool, query: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    async with pool.connection() as connection:
+        # Planned anew each time: a plan for any range or prefix is a bad one for most, and outlives a changed schema.
+        cursor = await connection.execute(query, parameters, prepare=False)
+        names = [column.name for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]

@@ -1,0 +1,56 @@
+"""`ETag` and `If-None-Match`: who has an answer already is told so, where possible before it is worked out again."""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from functools import wraps
+from http import HTTPStatus
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.reading.common import fetch
+from api.reading.intervals import floor
+from workers.store import sql
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+CACHING = {"Cache-Control": "private, no-cache", "Vary": "X-API-Key"}
+
+
+def validated(endpoint: Endpoint) -> Endpoint:
+    """A reading route whose answers carry an `ETag`, that of their content unless they have one; 304 to who has it."""
+
+    @wraps(endpoint)
+    async def answered(request: Request) -> Response:
+        response = await endpoint(request)
+        if response.status_code != HTTPStatus.OK or request.method not in ("GET", "HEAD"):
+            return response
+        response.headers.update(CACHING)
+        tag = response.headers.setdefault("ETag", tag_of(bytes(response.body)))
+        return not_modified(tag) if has(request, tag) else response
+
+    return answered
+
+
+def not_modified(tag: str) -> Response:
+    """304: what the asker has is right."""
+    return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={**CACHING, "ETag": tag})
+
+
+def has(request: Request, tag: str) -> bool:
+    """Whether the request says that it has the answer with this tag."""
+    given = request.headers.get("If-None-Match", "").split(",")
+    return tag.removeprefix("W/") in [one.strip().removeprefix("W/") for one in given]
+
+
+def tag_of(content: bytes) -> str:
+    """A weak tag for what this says."""
+    return f'W/"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
+
+
+async def tag_of_totals(request: Request, account_id: int) -> str:
+    """The tag of an answer that only changes with the totals, the model or the hour."""
+    (row,) = await fetch(request, sql("version_of_totals"), {"account_id": account_id})
+    hour = floor(datetime.now(UTC), "hour")
+    return tag_of(repr((account_id, str(request.url), hour, *row.values())).encode())

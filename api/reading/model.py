@@ -1,0 +1,157 @@
+"""The model in use: what it weighs, what it was learnt from, and how good it was."""
+
+from datetime import date, datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.reading.common import Count, Time, account_of, answer, fetch
+from scoring.features import signal_of
+from scoring.learning.metrics import Bin, Metrics
+from scoring.model import PRIOR, Model
+from workers.accounts.models import Card
+from workers.accounts.registry import horizon_now
+from workers.store import sql
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Weight(Struct):
+    """What a feature adds to the log-odds: weights[0] · x + Σ weights[k] · max(0, x - knots[k - 1]) - offset."""
+
+    feature: str
+    signal: str
+    weights: list[float]
+    knots: list[float]
+    offset: float
+
+
+class TrainedOn(Struct):
+    """What a model was learnt from: snapshots of customers who were active, and what became of them."""
+
+    horizon_days: int
+    since: Time | None
+    until: Time | None
+    customers: Count
+    snapshots: Count
+    lapses: Count
+
+
+class Quality(Struct):
+    """How good probabilities were. Ranking is `null` where all or none lapsed; `brier_of_base_rate` is what saying the
+    base rate of everybody gets; `calibration` is tenths of the customers, by risk."""
+
+    snapshots: Count
+    lapses: Count
+    base_rate: Share
+    auc: Share | None
+    pr_auc: Share | None
+    lift: float | None
+    brier: Share
+    brier_of_base_rate: Share
+    log_loss: float
+    ece: Share
+    calibration: list[Bin]
+
+
+class Matured(Quality):
+    """How good the scores of a day were, now that its horizon is over: what was said beside what happened."""
+
+    day: date
+    horizon_days: int
+
+
+class LastTraining(Struct):
+    """The last training, whatever it led to."""
+
+    at: Time
+    decision: str
+    customers: Count
+    snapshots: Count
+    lapses: Count
+
+
+class ModelInUse(Struct):
+    """The model in use. Of the day-one formula, `version` and everything about training is `null`."""
+
+    name: str
+    version: int | None
+    kind: str
+    horizon_days: int
+    created_at: Time | None
+    baseline: float
+    weights: list[Weight]
+    trained_on: TrainedOn | None
+    holdout: Quality | None
+    holdout_before: Quality | None
+    last_training: LastTraining | None
+    matured: Matured | None
+
+
+async def show_model(request: Request) -> Response:
+    """`GET /api/v1/model`: the model in use, and what is known of its worth."""
+    return answer(await read_model(request, await account_of(request)))
+
+
+async def read_model(request: Request, account_id: int) -> ModelInUse:
+    """The model that an account uses."""
+    (row,) = await fetch(request, sql("show_model"), {"account_id": account_id}) or [{}]
+    model, card = PRIOR, None
+    if row["weights"] is not None:
+        model, card = msgspec.json.decode(row["weights"], type=Model), msgspec.json.decode(row["card"], type=Card)
+    return ModelInUse(
+        name=model.version,
+        version=row["version"],
+        kind=model.kind,
+        horizon_days=horizon_now(row["horizon_chosen"], request.app.state.settings.horizon_days, row["horizon_learnt"]),
+        created_at=row["created_at"],
+        baseline=model.baseline,
+        weights=weights_of(model),
+        trained_on=_trained_on(card) if card else None,
+        holdout=_quality(card.holdout.get(model.kind)) if card else None,
+        holdout_before=_quality(card.holdout.get("in use")) if card else None,
+        last_training=_last_training(row["trained_at"], row["training"]),
+        matured=_matured(row),
+    )
+
+
+def weights_of(model: Model) -> list[Weight]:
+    """The terms of a model."""
+    return [
+        Weight(term.feature, signal_of(term.feature), list(term.weights), list(term.knots), term.offset)
+        for term in model.terms
+    ]
+
+
+def _trained_on(card: Card) -> TrainedOn:
+    return TrainedOn(card.horizon_days, card.since, card.until, card.customers, card.snapshots, card.lapses)
+
+
+def _last_training(at: datetime | None, training: str | None) -> LastTraining | None:
+    if at is None or training is None:
+        return None
+    card = msgspec.json.decode(training, type=Card)
+    return LastTraining(at, card.why, card.customers, card.snapshots, card.lapses)
+
+
+def _quality(metrics: Metrics | None) -> Quality | None:
+    return Quality(**_figures(metrics)) if metrics else None
+
+
+def _matured(row: dict[str, Any]) -> Matured | None:
+    if row["matured"] is None:
+        return None
+    figures = _figures(msgspec.json.decode(row["matured"], type=Metrics))
+    return Matured(**figures, day=row["day"], horizon_days=row["matured_horizon_days"])
+
+
+def _figures(metrics: Metrics) -> dict[str, Any]:
+    figures = msgspec.structs.asdict(metrics)
+    return {
+        **{name: figure for name, figure in figures.items() if name != "bins"},
+        "brier_of_base_rate": metrics.base_rate * (1 - metrics.base_rate),
+        "calibration": metrics.bins,
+    }

@@ -1,0 +1,85 @@
+"""One event over time, and its commonest property values."""
+
+from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
+from typing import Annotated
+
+from msgspec import Meta, Raw, Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.errors import Refused
+from api.reading.common import Count, Time, account_of, answer, fetch
+from api.reading.etags import has, not_modified, tag_of_totals
+from api.reading.intervals import Range, range_of
+from workers.store import sql
+
+SCALARS = ("string", "number", "boolean")
+
+
+class Point(Struct):
+    """An interval, by when it begins: how often the event came, and from how many customers."""
+
+    at: Time
+    count: Count
+    customers: Count
+
+
+class Value(Struct):
+    """How often a property had a value."""
+
+    value: Annotated[Raw, Meta(extra_json_schema={"anyOf": [{"type": one} for one in SCALARS]})]
+    count: Annotated[int, Meta(ge=1)]
+
+
+class Property(Struct):
+    """A property and its commonest values, the most frequent first."""
+
+    name: str
+    values: list[Value]
+
+
+class Series(Struct):
+    """An event over time, oldest first and without gaps, and the properties it came with lately."""
+
+    event: str
+    series: list[Point]
+    properties: list[Property]
+
+
+async def show_event(request: Request) -> Response:
+    """`GET /api/v1/analytics/events/{name}`: an event over time."""
+    account_id = await account_of(request)
+    asked = range_of(request)
+    tag = await tag_of_totals(request, account_id)
+    if has(request, tag):
+        return not_modified(tag)
+    return answer(await read_event(request, account_id, request.path_params["name"], asked), {"ETag": tag})
+
+
+async def read_event(request: Request, account_id: int, event: str, asked: Range) -> Series:
+    """An event over time. Raises Refused: event_not_found, store_unavailable."""
+    parameters = {"account_id": account_id, "event": event}
+    if "\0" in event or not (await fetch(request, sql("knows_event"), parameters))[0]["known"]:
+        raise Refused("event_not_found")
+    return Series(
+        event, await read_series(request, account_id, event, asked), await read_values(request, account_id, event)
+    )
+
+
+async def read_series(request: Request, account_id: int, event: str, asked: Range) -> list[Point]:
+    """An event's points, one for each interval of the range, whether it came or not."""
+    query = "event_series_by_hour" if asked.interval == "hour" else "event_series"
+    rows = await fetch(request, sql(query), {"account_id": account_id, "event": event, **asked._asdict()})
+    found: dict[datetime, Point] = {row["at"]: Point(**row) for row in rows}
+    return [found.get(at) or Point(at, 0, 0) for at in asked.starts]
+
+
+async def read_values(request: Request, account_id: int, event: str) -> list[Property]:
+    """The properties of the latest events of a name, and their commonest values."""
+    rows = await fetch(request, sql("event_values"), {"account_id": account_id, "event": event})
+    return [
+        Property(name, [Value(Raw(row["value"].encode()), row["count"]) for row in values])
+        for name, values in groupby(rows, itemgetter("name"))
+    ]

@@ -1,0 +1,26 @@
+"""What producers should mend, for whoever looks after them."""
+
+from datetime import UTC, datetime
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.errors import Refused
+from api.health.probes import REDIS_AWAY
+from api.reading.common import account_of, answer
+from workers.warnings import Found, read
+
+
+async def list_warnings(request: Request) -> Response:
+    """`GET /api/v1/warnings`: the latest 100 of an account, and their counts by code within 7 days."""
+    return answer(await read_warnings(request, await account_of(request)))
+
+
+async def read_warnings(request: Request, account_id: int) -> Found:
+    """The warnings of an account. Raises Refused."""
+    door = request.app.state.door
+    try:
+        await door.warnings.flush(door.redis)  # one's own at once; those of other processes within a second
+        return await read(door.redis, account_id, datetime.now(UTC))
+    except REDIS_AWAY:
+        raise Refused("buffer_unavailable") from None

@@ -1,0 +1,88 @@
+"""What one web process holds of Redis: its keys, its ways into the buffer, and what it tells now and then."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from api.auth import Keys
+from api.health.probes import REDIS_AWAY
+from workers import tickets
+from workers.buffer.capacity import Fill
+from workers.buffer.lanes import LANES
+from workers.buffer.writer import WRITE_SECONDS, Writer
+from workers.process import redis_client
+from workers.settings import Settings
+from workers.warnings import Warnings
+
+log = logging.getLogger(__name__)
+
+EVERY_SECONDS = 1.0
+
+
+class Door:
+    """Everything that the track route needs, and nothing of Postgres."""
+
+    def __init__(self, settings: Settings) -> None:
+        assert settings.redis_url
+        self.redis = door_redis(settings.redis_url)
+        self.fill = Fill(settings.buffer_events, settings.buffer_bytes)
+        self.keys = Keys(self.redis)
+        self.warnings = Warnings()
+        self.writers = {name: Writer(settings.redis_url, lane, self.fill, self._issue) for name, lane in LANES.items()}
+        self._tickets_redis = redis_client(settings.redis_url)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closing = asyncio.Event()
+
+    def open(self) -> None:
+        """Begin what is done once a second: look how full the buffer is, write warnings and which keys were used."""
+        duties = (self._look, self._tell)
+        self._tasks = [asyncio.create_task(self._every_second(duty)) for duty in duties]
+
+    async def close(self) -> None:
+        """Finish what is under way, and write what is left."""
+        self._closing.set()  # no task is cancelled: redis-py may swallow that, or leave a connection open
+        await asyncio.gather(*self._tasks)
+        for writer in self.writers.values():
+            await writer.close()
+        await self._tell()
+        await self.redis.aclose()
+        self._tickets_redis.close()
+
+    async def _every_second(self, duty: Callable[[], Awaitable[None]]) -> None:
+        while not self._closing.is_set():
+            try:
+                await duty()
+            except REDIS_AWAY as error:
+                log.debug("Redis can't do it now: %s", error)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), EVERY_SECONDS)
+
+    async def _look(self) -> None:
+        await self.fill.look(self.redis)
+
+    async def _tell(self) -> None:
+        await self.warnings.flush(self.redis)
+        await self.keys.tell_used()
+
+    async def _issue(self, queue: str) -> None:
+        """RQ knows no asyncio: a ticket is issued in a thread. One that fails is issued later by the clock."""
+        try:
+            await asyncio.to_thread(tickets.issue, self._tickets_redis, queue)
+        except (RedisError, OSError) as error:
+            log.warning("a ticket for %s was not issued: %s", queue, error)
+
+
+def door_redis(url: str) -> Redis:
+    """A client that says within a second that it can't: no waiting, no second try behind our back."""
+    return Redis.from_url(
+        url,
+        socket_timeout=WRITE_SECONDS,
+        socket_connect_timeout=WRITE_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+    )

@@ -1,0 +1,150 @@
+"""The rules of an event, each with what is said when it is broken."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from scoring.events import (
+    MAX_EMAIL,
+    MAX_EVENT_ID,
+    MAX_EVENT_NAME,
+    MAX_PROPERTIES_BYTES,
+    MAX_PROPERTIES_DEPTH,
+    MAX_PROPERTIES_KEYS,
+)
+from workers.buffer.rows import instant, normal_email
+
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+AHEAD_SECONDS = 3600
+
+# What can't be seen: with it, two customers would look like one.
+INVISIBLE = r"\s\x00-\x1f\x7f-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"
+LABEL = rf"[^{INVISIBLE}!-,./:-@\[-^`{{-~]+"  # of ASCII: letters, digits, - and _
+EMAIL = re.compile(rf"[^{INVISIBLE}@]+@{LABEL}(?:\.{LABEL})+")
+EVENT_ID = re.compile(r"[A-Za-z0-9._:-]+")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+class Fault(NamedTuple):
+    """What is wrong with an event: the field, the code, the sentence."""
+
+    field: str
+    code: str
+    message: str
+
+
+def valid_name(name: str) -> bool:
+    """Whether this can be an event's name."""
+    return len(name) <= MAX_EVENT_NAME and bool(name.strip()) and not CONTROL.search(name)
+
+
+def valid_email(email: str) -> bool:
+    """Whether this can be an address, once trimmed and lower-cased."""
+    normal = normal_email(email)
+    return len(normal) <= MAX_EMAIL and EMAIL.fullmatch(normal) is not None
+
+
+def valid_event_id(event_id: str) -> bool:
+    """Whether this can be a producer's own id."""
+    return len(event_id) <= MAX_EVENT_ID and EVENT_ID.fullmatch(event_id) is not None
+
+
+def faults(event: dict[str, Any], now: float) -> Iterator[Fault]:
+    """What is wrong with an event, as of `now` (epoch seconds)."""
+    yield from _name_faults(event.get("event"))
+    yield from _email_faults(event.get("customer_email"))
+    yield from _properties_faults(event.get("properties"))
+    yield from _timestamp_faults(event.get("timestamp"), now)
+    yield from _event_id_faults(event.get("event_id"))
+
+
+def _name_faults(name: object) -> Iterator[Fault]:
+    if name is None:
+        yield Fault("event", "event_invalid", "`event` is required: the event's name.")
+    elif not isinstance(name, str):
+        yield Fault("event", "event_invalid", "`event` must be a string.")
+    elif not valid_name(name):
+        message = f"`event` must have 1 to {MAX_EVENT_NAME} characters, not blank, no control characters."
+        yield Fault("event", "event_invalid", message)
+
+
+def _email_faults(email: object) -> Iterator[Fault]:
+    code = "customer_email_invalid"
+    if email is None:
+        yield Fault("customer_email", code, "`customer_email` is required.")
+    elif not isinstance(email, str):
+        yield Fault("customer_email", code, "`customer_email` must be a string.")
+    elif not valid_email(email):
+        message = f"`customer_email` must be an address like local@domain.tld of at most {MAX_EMAIL} characters."
+        yield Fault("customer_email", code, message)
+
+
+def _properties_faults(properties: object) -> Iterator[Fault]:
+    if properties is None:
+        return
+    if not isinstance(properties, dict):
+        yield Fault("properties", "properties_invalid", "`properties` must be an object.")
+        return
+    try:
+        check_properties(properties, ValueError)
+    except ValueError as error:
+        yield Fault("properties", "properties_invalid", str(error))
+
+
+def check_properties(properties: dict[str, Any], kind: type[Exception]) -> None:
+    """Raise `kind` with a sentence where a limit is passed."""
+    too_deep = f"`properties` may be nested at most {MAX_PROPERTIES_DEPTH} levels deep."
+    try:
+        size = len(msgspec.json.encode(properties))
+    except RecursionError:  # it needs a little more of the stack than reading it did
+        raise kind(too_deep) from None
+    if size > MAX_PROPERTIES_BYTES:
+        raise kind(f"`properties` may have at most {MAX_PROPERTIES_BYTES // 1024} KiB as JSON.")
+    layer: list[Any] = [properties]
+    for _ in range(MAX_PROPERTIES_DEPTH):
+        if any(len(value) > MAX_PROPERTIES_KEYS for value in layer if isinstance(value, dict)):
+            raise kind(f"An object in `properties` may have at most {MAX_PROPERTIES_KEYS} keys.")
+        inner = [part for value in layer for part in _parts(value)]
+        if any(isinstance(part, str) and "\0" in part for part in inner):
+            raise kind("`properties` may not hold the character NUL (\\u0000).")
+        layer = [part for part in inner if isinstance(part, dict | list)]
+        if not layer:
+            return
+    raise kind(too_deep)
+
+
+def _parts(value: dict[str, Any] | list[Any]) -> Iterator[Any]:
+    if isinstance(value, dict):
+        yield from value
+        yield from value.values()
+    else:
+        yield from value
+
+
+def _timestamp_faults(timestamp: object, now: float) -> Iterator[Fault]:
+    code = "timestamp_invalid"
+    if timestamp is None:
+        return
+    if not isinstance(timestamp, str):
+        yield Fault("timestamp", code, "`timestamp` must be a string in ISO 8601, like 2025-12-01T10:00:00Z.")
+        return
+    try:
+        at = instant(timestamp)
+    except ValueError:
+        yield Fault("timestamp", code, "`timestamp` is not ISO 8601; write it like 2025-12-01T10:00:00Z.")
+        return
+    if at < EARLIEST:
+        yield Fault("timestamp", code, "`timestamp` is before the year 2000.")
+    elif at.timestamp() > now + AHEAD_SECONDS:
+        yield Fault("timestamp", code, "`timestamp` is more than 1 hour ahead of our clock.")
+
+
+def _event_id_faults(event_id: object) -> Iterator[Fault]:
+    if event_id is None:
+        return
+    if not isinstance(event_id, str) or not valid_event_id(event_id):
+        message = f"`event_id` must have 1 to {MAX_EVENT_ID} characters of A-Z a-z 0-9 . _ : -"
+        yield Fault("event_id", "event_id_invalid", message)

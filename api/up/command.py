@@ -1,0 +1,214 @@
+"""`windback up`: the servers, the processes of the Procfile, a first account and its key, on one machine."""
+
+import asyncio
+import http.client
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import click
+import psycopg
+import redis
+
+from api.up import embedded, packaged_servers, preflight, procfile
+from api.up.fsync import sync_every_second
+from api.up.packaged_servers import EmbeddedError, Server
+from api.up.preflight import Plan, UpError
+from api.up.supervisor import Child, stop_all, voice
+from workers import settings, store
+from workers.accounts import keys
+from workers.logs import first_line
+from workers.settings import SettingsError
+from workers.store import migrate
+
+ACCOUNT = "default"
+LEFTOVERS_SECONDS = 12.0  # in which what a killed supervisor left behind is gone
+READY_SECONDS = 60.0
+STOP_SECONDS = 3.0  # for the web process, then the workers and the clock, then the servers: ten seconds in all
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, envvar="WINDBACK_HOST", help="Address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: PORT, else 8000]")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where everything is kept.  [default: WINDBACK_DATA_DIR, else .windback]",
+)
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Workers of each kind.")
+def up(host: str, port: int | None, data_dir: Path | None, workers: int) -> None:
+    """Run everything on this machine, until Ctrl-C: PostgreSQL, Redis, the API, the workers and the clock.
+
+    The servers come from the installed wheels, or from DATABASE_URL and REDIS_URL where these are set. The API key is
+    printed, and kept in the data folder's file api-key.
+    """
+    try:
+        configured = settings.load()
+        where = (data_dir or configured.data_dir).absolute()
+        run(Plan(host, port or configured.port, where, workers, configured.database_url, configured.redis_url))
+    except (SettingsError, UpError, EmbeddedError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+def run(plan: Plan) -> None:
+    """Run it all until SIGINT, SIGTERM or SIGHUP. Raises UpError, EmbeddedError."""
+    preflight.check_urls(plan)
+    with preflight.alone(plan) as after_a_kill:
+        preflight.check_port(plan, LEFTOVERS_SECONDS if after_a_kill else 0.0)
+        with _servers(plan) as (servers, share):
+            asyncio.run(_run(plan, servers, share))
+
+
+@contextmanager
+def _servers(plan: Plan) -> Iterator[tuple[list[Server], Callable[[], None]]]:
+    """The servers to start, of which nothing runs any more, and what to call when others may use them."""
+    makes = [
+        make
+        for make, url in ((packaged_servers.postgres, plan.database_url), (packaged_servers.valkey, plan.redis_url))
+        if not url
+    ]
+    with ExitStack() as stack:
+        share = stack.enter_context(embedded.owning(plan.data_dir, LEFTOVERS_SECONDS)) if makes else lambda: None
+        servers = [make(plan.data_dir) for make in makes]
+        for server in servers:
+            embedded.stop(server)
+        yield servers, share
+
+
+async def _run(plan: Plan, servers: list[Server], share: Callable[[], None]) -> None:
+    say, hurry = voice("windback"), asyncio.Event()
+    _stop_on_signals(hurry)
+    backing = [_server_child(server) for server in servers]
+    with procfile.lifeline_pipe() as fd:
+        children = procfile.children(_environment(plan), plan.workers, fd)
+        syncing = asyncio.create_task(sync_every_second(plan.data_dir / "redis"))
+        try:
+            await _start_servers(servers, backing)
+            share()
+            secret = await asyncio.to_thread(_set_up, plan)
+            await _start_processes(plan, children)
+            with suppress(OSError):  # nobody reads it
+                click.echo(_welcome(plan, secret))
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            say("stopping; Ctrl-C again to hurry")
+        finally:
+            web = [child for child in children if child.name == "web"]
+            await stop_all(web, STOP_SECONDS, hurry)
+            await stop_all((child for child in children if child not in web), STOP_SECONDS, hurry)
+            await stop_all(backing, STOP_SECONDS, asyncio.Event())
+            syncing.cancel()
+
+
+def _stop_on_signals(hurry: asyncio.Event) -> None:
+    """The first signal cancels the current task, any other hurries."""
+    task = asyncio.current_task()
+    assert task
+    signals = iter([task.cancel])
+    hangup = [] if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [signal.SIGHUP]  # as nohup sets it
+    for signum in (signal.SIGINT, signal.SIGTERM, *hangup):
+        asyncio.get_running_loop().add_signal_handler(signum, lambda: next(signals, hurry.set)())
+
+
+def _server_child(server: Server) -> Child:
+    return Child(
+        server.name,
+        server.argv,
+        partial(packaged_servers.launching, server),
+        stop_signal=server.stop_signal,
+        last_words=lambda: f"({embedded.last_words(server)})",
+    )
+
+
+async def _start_servers(servers: list[Server], backing: list[Child]) -> None:
+    for server, child in zip(servers, backing, strict=True):
+        child.say(f"logs to {server.log}")
+        child.start()
+    for server in servers:
+        if reason := await _wait_while(partial(embedded.trouble, server.url), embedded.START_SECONDS):
+            raise UpError(f"{server.name} does not start: {reason} (its log: {server.log})")
+
+
+async def _start_processes(plan: Plan, children: list[Child]) -> None:
+    for child in children:
+        child.start()
+    if reason := await _wait_while(lambda: _unready(plan), READY_SECONDS):
+        raise UpError(f"The API was not ready within {READY_SECONDS:g} seconds ({reason}); see the lines above")
+
+
+async def _wait_while(reason: Callable[[], str | None], seconds: float) -> str | None:
+    """Wait until there is no reason left; the last one, if that takes too long."""
+    deadline = time.monotonic() + seconds
+    while True:
+        why = await asyncio.to_thread(reason)
+        if not why or time.monotonic() >= deadline:
+            return why
+        await asyncio.sleep(0.05)
+
+
+def _unready(plan: Plan) -> str | None:
+    connection = http.client.HTTPConnection(plan.reached, plan.port, timeout=3)
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        return None if answer.status == http.HTTPStatus.OK else answer.read().decode(errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        return str(error)
+    finally:
+        connection.close()
+
+
+def _urls(plan: Plan) -> tuple[str, str]:
+    ours = packaged_servers.urls(plan.data_dir)
+    return plan.database_url or ours[0], plan.redis_url or ours[1]
+
+
+def _environment(plan: Plan) -> dict[str, str]:
+    database_url, redis_url = _urls(plan)
+    watched = {"WINDBACK_LOG_FORMAT": "text"} if sys.stderr.isatty() else {}
+    return procfile.environment(
+        {**watched, **os.environ},
+        DATABASE_URL=database_url,
+        REDIS_URL=redis_url,
+        PORT=plan.port,
+        WINDBACK_HOST=plan.host,
+        WINDBACK_DATA_DIR=plan.data_dir,
+        WINDBACK_GRACE_SECONDS=0,
+    )
+
+
+def _set_up(plan: Plan) -> str:
+    """Bring the database to the current schema; returns the key of the first account."""
+    database_url, redis_url = _urls(plan)
+    try:
+        migrate.migrate(database_url)
+        with store.connect(database_url) as connection, redis.Redis.from_url(redis_url) as client:
+            return _first_key(plan.data_dir / "api-key", connection, client)
+    except (psycopg.Error, redis.RedisError, migrate.Blocked) as error:
+        raise UpError(f"The database can't be set up: {first_line(error)}") from error
+
+
+def _first_key(path: Path, connection: store.Connection, client: redis.Redis) -> str:
+    """The key in the file, if it still works, or else a new one."""
+    if path.exists() and keys.known(connection, secret := path.read_text().strip()):
+        return secret
+    secret = keys.create(connection, client, ACCOUNT).secret
+    fresh = path.with_name("api-key.new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(f"{secret}\n")
+    fresh.replace(path)
+    return secret
+
+
+def _welcome(plan: Plan, secret: str) -> str:
+    return f"""
+  Windback   {plan.url}
+  API key    {secret}
+             (also in {plan.data_dir / "api-key"})
+"""

@@ -1,0 +1,96 @@
+"""What `windback up` makes sure of before it starts anything."""
+
+import errno
+import fcntl
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from api.up import embedded, packaged_servers
+
+
+class UpError(Exception):
+    """`windback up` can't go on. The message says why, and what to do."""
+
+
+class Plan(NamedTuple):
+    """What is to run, and where. A server whose URL is None is an embedded one."""
+
+    host: str
+    port: int
+    data_dir: Path
+    workers: int
+    database_url: str | None
+    redis_url: str | None
+
+    @property
+    def reached(self) -> str:
+        """The address to connect to, which a wildcard is not."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+
+    @property
+    def url(self) -> str:
+        return f"http://{f'[{self.reached}]' if ':' in self.reached else self.reached}:{self.port}"
+
+
+def running(data_dir: Path) -> str | None:
+    """The URL of the `windback up` that runs on this data folder, if there is one."""
+    with suppress(OSError), (data_dir / "lock").open() as lock:
+        if not embedded.hold(lock, fcntl.LOCK_SH):
+            return lock.read()
+    return None
+
+
+def check_urls(plan: Plan) -> None:
+    """Raise UpError unless the servers of the given URLs answer."""
+    for name, url in (("DATABASE_URL", plan.database_url), ("REDIS_URL", plan.redis_url)):
+        if url and (reason := embedded.trouble(url)):
+            raise UpError(f"{name}: {reason}")
+
+
+@contextmanager
+def alone(plan: Plan) -> Iterator[bool]:
+    """Be the only one on the data folder. Yields whether the last one was killed."""
+    try:
+        packaged_servers.prepare(plan.data_dir)
+        lock = (plan.data_dir / "lock").open("a+")
+    except OSError as error:
+        raise UpError(f"--data-dir {plan.data_dir} can't be used: {error.strerror}") from None
+    with lock:
+        if not embedded.poll(lambda: embedded.hold(lock, fcntl.LOCK_EX), 1.0):
+            raise UpError(f"already running on {running(plan.data_dir)}")
+        lock.seek(0)
+        after_a_kill = bool(lock.read())
+        lock.truncate(0)
+        lock.write(plan.url)
+        lock.flush()
+        try:
+            yield after_a_kill
+        finally:
+            lock.truncate(0)
+
+
+def check_port(plan: Plan, patience_seconds: float) -> None:
+    """Raise UpError unless the address is free, or becomes so in this time."""
+    deadline = time.monotonic() + patience_seconds
+    while error := _refusal(plan):
+        if error.errno != errno.EADDRINUSE:
+            raise UpError(f"Can't listen on {plan.host} port {plan.port}: {error.strerror}")
+        if time.monotonic() >= deadline:
+            raise UpError(f"Port {plan.port} is in use; choose another with --port")
+        time.sleep(0.1)
+
+
+def _refusal(plan: Plan) -> OSError | None:
+    """Why the address can't be listened on."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(plan.host, plan.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        return error
+    return None

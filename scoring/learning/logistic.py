@@ -1,0 +1,93 @@
+"""MAP logistic regression: Gaussian priors, a free intercept, coefficients whose sign can be held.
+
+With y ~ Bernoulli(sigmoid(b0 + x b)) and b_j ~ N(mean_j, sd_j²), Newton steps, halved where needed, find the one
+maximum of the posterior (it is log-concave). A coefficient that ends on the wrong side of its sign is held at 0 and the
+others are fitted again. numpy alone: 200,000 rows of 50 columns take some 2 s.
+"""
+
+from math import erfc, sqrt
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scoring.learning.metrics import Labels
+from scoring.rollup import Floats
+
+_STEPS: Final = 50
+_ENOUGH: Final = 1e-9  # gain per row, in nats
+
+
+class Priors(NamedTuple):
+    """Arrays of length columns; `sign` is +1 or -1 for coefficients that must not be of the other sign, else 0."""
+
+    mean: Floats
+    sd: Floats
+    sign: NDArray[np.int8]
+
+
+def fit_logistic(x: Floats, y: Labels, priors: Priors) -> tuple[float, Floats]:
+    """Intercept and coefficients (columns,) for x (rows, columns) and y (rows,) of 0 and 1; both must occur."""
+    free = np.ones(x.shape[1], dtype=bool)
+    while True:
+        intercept, found = _newton(x[:, free], y, priors.mean[free], priors.sd[free])
+        wrong = found * priors.sign[free] < 0
+        if not wrong.any():
+            coefficients = np.zeros(x.shape[1])
+            coefficients[free] = found
+            return intercept, coefficients
+        free[np.flatnonzero(free)[wrong]] = False
+
+
+def score_tests(x: Floats, y: Labels, probability: Floats, candidates: Floats) -> Floats:
+    """p-values of candidate columns (rows, candidates), given a model that says `probability` from columns x.
+
+    Rao's score test: does the candidate explain what the model, whose own columns are projected out, has left over?
+    Rows must be independent (one snapshot a customer). Rao (1948), Proc. Cambridge Phil. Soc. 44:50.
+    """
+    weight = probability * (1 - probability)
+    base = np.column_stack([np.ones(len(y)), x])
+    inner = (base * weight[:, None]).T @ base + 1e-6 * np.eye(base.shape[1])
+    inside = np.linalg.solve(inner, (base * weight[:, None]).T @ candidates)
+    rest = candidates - base @ inside
+    variance = (weight[:, None] * rest**2).sum(axis=0)
+    score = rest.T @ (y - probability)
+    chi = np.abs(score) / np.sqrt(np.maximum(variance, 1e-12))
+    return np.array([_two_sided(value) for value in np.where(variance > 1e-9, chi, 0.0)])
+
+
+def discoveries(p_values: Floats, rate: float) -> NDArray[np.bool_]:
+    """Benjamini and Hochberg (1995): which of the p-values hold at this false discovery rate."""
+    order = np.argsort(p_values)
+    holds = p_values[order] <= rate * np.arange(1, len(order) + 1) / max(len(order), 1)
+    out = np.zeros(len(order), dtype=bool)
+    out[order[: int(np.flatnonzero(holds).max()) + 1 if holds.any() else 0]] = True
+    return out
+
+
+def _newton(x: Floats, y: Labels, mean: Floats, sd: Floats) -> tuple[float, Floats]:
+    base = np.column_stack([np.ones(len(y)), x])
+    center, precision = np.append(0.0, mean), np.append(1e-9, 1 / sd**2)
+    rate = np.clip(y.mean(), 1e-6, 1 - 1e-6)
+    at = np.append(np.log(rate / (1 - rate)), np.zeros(x.shape[1]))
+    value = _loss(base, y, at, center, precision)
+    for _ in range(_STEPS):
+        p = 0.5 * (1 + np.tanh(0.5 * (base @ at)))
+        gradient = base.T @ (p - y) + precision * (at - center)
+        curve = (base * (p * (1 - p))[:, None]).T @ base + np.diag(precision)
+        step, size = np.linalg.solve(curve, gradient), 1.0
+        while (after := _loss(base, y, at - size * step, center, precision)) > value and size > 1e-6:
+            size /= 2
+        if value - after <= _ENOUGH * len(y):
+            break
+        at, value = at - size * step, after
+    return float(at[0]), at[1:]
+
+
+def _loss(base: Floats, y: Labels, at: Floats, center: Floats, precision: Floats) -> float:
+    logit = base @ at
+    return float((np.logaddexp(0, logit) - y * logit).sum() + 0.5 * (precision * (at - center) ** 2).sum())
+
+
+def _two_sided(chi: float) -> float:
+    return erfc(chi / sqrt(2))

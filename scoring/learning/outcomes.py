@@ -1,0 +1,157 @@
+"""Outcomes: who was at risk at a past instant, and who lapsed; there is no cancel event to ask.
+
+A customer at risk at T has lapsed by T + H if no engagement came in (T, T + H], or if the bills tell so and no
+engagement came after they did:
+
+- a trial ended, and no renewal, upgrade or payment followed within 14 days (where the account sends such events);
+- an invoice was overdue, and neither paid within 21 days nor was there a login;
+- a refund was requested, and 14 days of silence followed;
+- the account's own event that means churn, if it has named one.
+
+Instants should be midnights UTC, or those that the rollup was cut at: a row stands for all its events.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scoring.events import CHURNED, ENGAGEMENT
+from scoring.history import cadence_of, days_of
+from scoring.learning.metrics import Labels
+from scoring.look_back import within_reach
+from scoring.rollup import DAY, Floats, Rollup
+from scoring.states import patience
+
+HORIZONS: Final = (14, 30, 60, 90)  # days
+USUAL_HORIZON: Final = 30
+RETURNS: Final = 0.25  # a horizon is long enough when no more than these come back after that much silence
+SLACK: Final = 0.05
+OBSERVED: Final = 100  # silences, before their outcomes are believed
+SETTLED: Final = 3 * DAY  # late events land within
+TRIAL, INVOICE, REFUND = 14 * DAY, 21 * DAY, 14 * DAY
+_PAID: Final = ("subscription_renewed", "subscription_upgraded", "invoice_paid")
+
+
+class Times:
+    """When something happened, by customer, for look-ups of many (customer, instant) at once; in milliseconds."""
+
+    def __init__(self, customer: NDArray[Any], at: Floats) -> None:
+        self._keys = np.sort(_key(customer, at))
+
+    @classmethod
+    def of(cls, rollup: Rollup, events: Iterable[str]) -> Self:
+        """When any of these events happened: the last time of each day, in a rollup."""
+        wanted = set(events)
+        rows = np.array([name in wanted for name in rollup.names], dtype=bool)[rollup.event]
+        return cls(rollup.customer[rows], rollup.last_at[rows])
+
+    def within(self, customer: NDArray[Any], after: Floats, until: Floats) -> NDArray[np.bool_]:
+        """Whether it happened in (after, until]."""
+        first = np.searchsorted(self._keys, _key(customer, after), side="right")
+        return np.asarray(first < np.searchsorted(self._keys, _key(customer, until), side="right"))
+
+    def last(self, customer: NDArray[Any], until: Floats) -> Floats:
+        """The last time at or before an instant, in epoch seconds; minus infinity where there was none."""
+        if not len(self._keys):
+            return np.full(len(customer), -np.inf)
+        place = np.searchsorted(self._keys, _key(customer, until), side="right") - 1
+        key = self._keys[np.maximum(place, 0)]
+        mine = (place >= 0) & (key >> _BITS == customer)
+        return np.where(mine, (key & _MASK) / 1000.0, -np.inf)
+
+
+def at_risk(rollup: Rollup, at: float) -> NDArray[np.intp]:
+    """The customers who are active at an instant (epoch seconds): silent for no longer than is usual for them, and not
+    gone by the account's own word."""
+    engaged = np.array([name in ENGAGEMENT for name in rollup.names], dtype=bool)[rollup.event]
+    rows = within_reach(rollup.where(engaged & (rollup.last_at <= at)))
+    last = np.full(rollup.customers, -np.inf)
+    np.maximum.at(last, rows.customer, rows.last_at)
+    active = at - last <= patience(cadence_of(rows)) * DAY
+    churned = Times.of(rollup, (CHURNED,)).last(np.arange(rollup.customers), np.full(rollup.customers, at))
+    return np.flatnonzero(active & (last > churned))
+
+
+def lapsed_within(rollup: Rollup, customer: NDArray[Any], at: Floats, horizon_days: float) -> Labels:
+    """1 where a customer (index of the rollup) lapsed within the horizon after an instant; arrays of one length."""
+    until = at + horizon_days * DAY
+    engaged = Times.of(rollup, ENGAGEMENT)
+    told = _evidence(rollup, engaged).last(customer, until)
+    lapsed = ~engaged.within(customer, at, until)
+    lapsed |= (told > at) & ~engaged.within(customer, np.maximum(told, at), until)
+    lapsed |= Times.of(rollup, (CHURNED,)).within(customer, at, until)
+    return lapsed.astype(np.int8)
+
+
+def snapshots(
+    rollup: Rollup, now: float, horizon_days: float, every_days: int = 15, pauses: Iterable[tuple[float, float]] = ()
+) -> tuple[NDArray[np.intp], Floats]:
+    """(customers, instants) at risk at past midnights whose horizon is over and settled; none during a pause.
+
+    `pauses` are (start, end) of outages: a horizon that overlaps one says nothing.
+    """
+    if not len(rollup.day):
+        return np.zeros(0, np.intp), np.zeros(0)
+    last = (now - SETTLED) // DAY - horizon_days
+    midnights = np.arange(last, rollup.day.min(), -every_days)[::-1] * DAY
+    fair = [t for t in midnights.tolist() if not any(a < t + horizon_days * DAY and b > t for a, b in pauses)]
+    parts = [at_risk(rollup, at) for at in fair]
+    at = np.repeat(np.array(fair, dtype=float), [len(part) for part in parts])
+    return np.concatenate([np.zeros(0, np.intp), *parts]), at
+
+
+def horizon_of(rollup: Rollup, now: float, before: int | None = None) -> int | None:
+    """The shortest horizon (days) of silence after which at most a quarter comes back.
+
+    None while too little is known, 90 where even then more come back. The one `before` stays unless it is off by more
+    than SLACK, so that a share near a quarter doesn't change it from night to night.
+    """
+    rows = rollup.where(np.array([name in ENGAGEMENT for name in rollup.names], dtype=bool)[rollup.event])
+    owner, day = days_of(rows)
+    gap = np.full(len(day), np.inf)
+    gap[:-1] = np.where(owner[1:] == owner[:-1], day[1:] - day[:-1], np.inf)
+    observed = 0
+    for horizon in HORIZONS:
+        silent = (gap > horizon) & (day <= now // DAY - 2 * horizon)
+        observed = int(silent.sum())
+        if observed >= OBSERVED and np.isfinite(gap[silent]).mean() <= _most_returns(horizon, before):
+            return horizon
+    return HORIZONS[-1] if observed >= OBSERVED else None
+
+
+def _most_returns(horizon: int, before: int | None) -> float:
+    if before is None or horizon > before:
+        return RETURNS
+    return RETURNS + SLACK if horizon == before else RETURNS - SLACK
+
+
+_BITS: Final = 42  # of milliseconds, until 2109; the customer's index lies above
+_MASK: Final = (1 << _BITS) - 1
+
+
+def _key(customer: NDArray[Any], at: Floats) -> NDArray[np.int64]:
+    moment = np.clip(np.floor(at * 1000.0), 0, _MASK).astype(np.int64)
+    return np.asarray(customer.astype(np.int64) << _BITS | moment)
+
+
+def _evidence(rollup: Rollup, engaged: Times) -> Times:
+    """When the bills told that a customer has gone."""
+    paid, came = Times.of(rollup, _PAID), Times.of(rollup, ("login",))
+    trial, overdue, refund = (_rows(rollup, name) for name in ("trial_ended", "invoice_overdue", "refund_requested"))
+    pays = any(name in rollup.names for name in _PAID)
+    unpaid = ~paid.within(trial.customer, trial.last_at, trial.last_at + TRIAL) & pays
+    owed = ~Times.of(rollup, ("invoice_paid",)).within(overdue.customer, overdue.last_at, overdue.last_at + INVOICE)
+    owed &= ~came.within(overdue.customer, overdue.last_at, overdue.last_at + INVOICE)
+    silent = ~engaged.within(refund.customer, refund.last_at, refund.last_at + REFUND)
+    return Times(
+        np.concatenate([trial.customer[unpaid], overdue.customer[owed], refund.customer[silent]]),
+        np.concatenate(
+            [trial.last_at[unpaid] + TRIAL, overdue.last_at[owed] + INVOICE, refund.last_at[silent] + REFUND]
+        ),
+    )
+
+
+def _rows(rollup: Rollup, event: str) -> Rollup:
+    return rollup.where(np.array([name == event for name in rollup.names], dtype=bool)[rollup.event])

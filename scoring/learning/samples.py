@@ -1,0 +1,143 @@
+"""Samples: what was known of customers at past instants, and what became of them.
+
+A sample's columns are computed by the code that scores, from the same rollup cut off at each instant, so nothing that
+came later can leak in and nothing differs between training and serving.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any, Final, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scoring import features
+from scoring.events import CHURNED, RECOGNISED
+from scoring.feature_use import PLAN, USES
+from scoring.history import EVENT, History, history_of
+from scoring.learning.metrics import Labels
+from scoring.model import Model, sigmoid
+from scoring.pauses import Pause, bridged
+from scoring.rollup import DAY, Floats, Rollup
+
+_CHUNK: Final = 1_000_000  # rollup rows expanded at a time: some 100 MB
+ESTABLISHED, ABANDONED = 14 * DAY, 7 * DAY
+_USES: Final = 20  # product features at most
+_PLANS: Final = 10
+_CUSTOM: Final = 100  # custom events at most
+ELIGIBLE: Final = 50  # customers who sent a custom event before it is looked at
+USED: Final = 100  # customers who used a product feature, or had a plan, before it is looked at
+
+BASELINES: Final = ("recency", "frequency")  # to compare with; no part of a model
+ALWAYS: Final = ("activity", "silence", "tenure", "cadence", "trend")
+OF_EVENT: Final = {  # what a recognised event brings
+    "invoice_overdue": ("invoice_overdue", "invoices_missed"),
+    "invoice_paid": ("invoice_paid",),
+    "nps_response": ("detractor", "promoter", "promoters"),
+    "subscription_downgraded": ("subscription_downgraded",),
+    "subscription_upgraded": ("subscription_upgraded",),
+    "subscription_renewed": ("subscription_renewed",),
+    "refund_requested": ("refund_requested",),
+    "support_ticket_opened": ("support_ticket_opened", "ticket_waiting"),
+    "support_ticket_resolved": ("support_ticket_resolved",),
+    CHURNED: ("churned",),
+}
+
+
+class Sample(NamedTuple):
+    """Snapshots: one row for each (customer, instant)."""
+
+    columns: tuple[str, ...]
+    x: Floats  # (snapshots, columns)
+    lapsed: Labels  # (snapshots,), 0 or 1
+    customer: NDArray[np.int64]  # whatever identifies a customer, to keep folds apart
+    at: Floats  # epoch seconds
+
+    def rows(self, which: NDArray[Any]) -> Self:
+        """Some of the snapshots, by mask or positions."""
+        return type(self)(self.columns, self.x[which], self.lapsed[which], self.customer[which], self.at[which])
+
+    def select(self, columns: Iterable[str]) -> Floats:
+        """(snapshots, columns named)."""
+        place = {name: k for k, name in enumerate(self.columns)}
+        return self.x[:, [place[name] for name in columns]]
+
+    def probability(self, model: Model) -> Floats:
+        """What a model says of each snapshot; a feature that the sample lacks is one of events never sent."""
+        logit, place = np.full(len(self.x), model.baseline), {name: k for k, name in enumerate(self.columns)}
+        for term in model.terms:
+            known = term.feature in place
+            logit += term.at(self.x[:, place[term.feature]] if known else np.zeros(len(self.x)))
+        return sigmoid(logit)
+
+
+def columns_of(rollup: Rollup) -> tuple[str, ...]:
+    """The features that this account's events make possible; what it never sends is absent, not zero.
+
+    A custom event counts from 14 days of history on, and until 7 days after the account's last.
+    """
+    columns = list(ALWAYS)
+    for event, brought in OF_EVENT.items():
+        if event in rollup.names:
+            columns += brought
+    if rollup.value.any():
+        columns.append("session")
+    used = np.array([name == "feature_used" for name in rollup.names], dtype=bool)[rollup.event]
+    columns += [USES + name for name in _common(rollup, rollup.detail, rollup.details, used, USED, _USES)]
+    columns += [PLAN + name for name in _common(rollup, rollup.plan, rollup.plans, rollup.plan >= 0, USED, _PLANS)]
+    own = np.array([name not in RECOGNISED and name != CHURNED for name in rollup.names], dtype=bool)
+    custom = (own & _current(rollup))[rollup.event]
+    columns += [EVENT + name for name in _common(rollup, rollup.event, rollup.names, custom, 1, _CUSTOM)]
+    return tuple(columns)
+
+
+def sample(
+    rollup: Rollup,
+    customers: NDArray[np.intp],
+    instants: Floats,
+    lapsed: Labels,
+    columns: tuple[str, ...],
+    horizon_days: float,
+    pauses: Sequence[Pause] = (),
+) -> Sample:
+    """The features of customers (indices of the rollup) at instants (epoch seconds), arrays of one length, by a clock
+    that stands still during the pauses."""
+    x = np.zeros((len(customers), len(columns)))
+    for part in _chunks(rollup, customers):
+        at = instants[part]
+        known, clock = bridged(rollup.at(customers[part], at), pauses, at)
+        x[part] = _matrix(history_of(known, clock, columns), clock, columns, horizon_days)
+    return Sample(columns, x, lapsed, customers.astype(np.int64), instants)
+
+
+def _matrix(history: History, at: Floats, columns: tuple[str, ...], horizon_days: float) -> Floats:
+    return np.column_stack([features.read(name, history, at, horizon_days) for name in columns])
+
+
+def _chunks(rollup: Rollup, customers: NDArray[np.intp]) -> Iterator[slice]:
+    """Runs of snapshots whose customers have no more than a chunk of rows together."""
+    if not len(customers):
+        return
+    rows = np.bincount(rollup.customer, minlength=rollup.customers)[customers] + 1
+    chunk = np.cumsum(rows) // _CHUNK
+    edges = np.flatnonzero(chunk[1:] != chunk[:-1]) + 1
+    yield from (slice(start, end) for start, end in pairwise([0, *edges.tolist(), len(chunk)]))
+
+
+def _current(rollup: Rollup) -> NDArray[np.bool_]:
+    """Which names have been sent for long enough, and are still."""
+    first, last = np.full(len(rollup.names), np.inf), np.full(len(rollup.names), -np.inf)
+    np.minimum.at(first, rollup.event, rollup.last_at)
+    np.maximum.at(last, rollup.event, rollup.last_at)
+    end = rollup.last_at.max(initial=-np.inf)
+    return np.asarray((first <= end - ESTABLISHED) & (last >= end - ABANDONED))
+
+
+def _common(
+    rollup: Rollup, codes: NDArray[np.int32], names: list[str], rows: NDArray[np.bool_], least: int, most: int
+) -> list[str]:
+    """The names with the most customers, of those that enough customers have; ties by name."""
+    pairs = np.unique(rollup.customer[rows].astype(np.int64) * max(len(names), 1) + codes[rows])
+    count = np.bincount(pairs % max(len(names), 1), minlength=len(names))
+    known = [(-int(count[k]), name) for k, name in enumerate(names) if name and count[k] >= least]
+    return [name for _, name in sorted(known)[:most]]

@@ -1,0 +1,243 @@
+"""Learning an account's own model from what became of its customers.
+
+By the number of lapses in the sample:
+
+| lapses | what is fitted |
+|---|---|
+| under 20 | nothing: the day-one formula stands |
+| 20 to 49 | its intercept and slope |
+| from 50 | MAP logistic regression, shrunk to the formula |
+| from 250, and 1,000 customers | also an additive, monotone challenger: piecewise-linear terms |
+
+Custom events enter only where a score test conditional on the model, with one snapshot a customer, finds something:
+Benjamini and Hochberg's false discovery rate is held at 10 %, and at most 20 enter. One that is in use stays until its
+p-value has been above 0.3 in two fits in a row.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from scoring.history import EVENT
+from scoring.learning.fit import recalibrated, regression
+from scoring.learning.logistic import discoveries, score_tests
+from scoring.learning.metrics import Metrics, metrics_of
+from scoring.learning.outcomes import USUAL_HORIZON, horizon_of, lapsed_within, snapshots
+from scoring.learning.samples import BASELINES, ELIGIBLE, Sample, columns_of
+from scoring.learning.samples import sample as take_sample
+from scoring.model import PRIOR, Model
+from scoring.pauses import Pause
+from scoring.rollup import DAY, Rollup
+
+RECALIBRATE, REGRESS, CHALLENGE = 20, 50, 250  # lapses
+CHALLENGE_CUSTOMERS: Final = 1000
+FALSE_DISCOVERIES: Final = 0.10
+LEAVES: Final = 0.3  # p-value
+DOUBTS: Final = 2  # fits in a row with more than that, before a custom event that is in use leaves
+NO_DOUBTS: Final[Mapping[str, int]] = {}
+MOST_CUSTOM: Final = 20
+CUSTOM_LAPSES: Final = 10
+MOST_SNAPSHOTS: Final = 200_000
+HOLDOUT: Final = 0.3  # the latest share of snapshots
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """Where a custom event stands with the model."""
+
+    event: str
+    customers: int  # who sent it, of `customers_needed`
+    lapses: int  # among them
+    p_value: float | None  # None until it has the volume
+    in_use: bool
+    customers_needed: int = ELIGIBLE
+    lapses_needed: int = CUSTOM_LAPSES
+    doubts: int = 0  # fits in a row in which its p-value was above LEAVES, while it was in the model
+
+
+class Training(msgspec.Struct, frozen=True):
+    """The model to use from now on, and how it and its rivals did on the holdout."""
+
+    model: Model
+    replaced: bool
+    snapshots: int
+    lapses: int
+    customers: int
+    holdout: dict[str, Metrics]  # by kind: "in use", "recalibrated", "map", "additive"; empty when there was none
+    candidates: list[Candidate]
+    rivals: dict[str, Model] = {}  # by kind, as judged on the holdout; the winner fitted again on everything
+
+
+class Learnt(msgspec.Struct, frozen=True):
+    """A training, the horizon (days) that it was for, and the account's own, as far as it is known."""
+
+    training: Training
+    horizon_days: int
+    horizon_found: int | None = None
+
+
+def learn(
+    rollup: Rollup,
+    now: float,
+    current: Model = PRIOR,
+    *,
+    version: str = "trained",
+    horizon_days: int | None = None,
+    horizon_before: int | None = None,
+    pauses: Sequence[Pause] = (),
+    doubts: Mapping[str, int] = NO_DOUBTS,
+) -> Learnt:
+    """Everything from an account's rollup to the model to use from `now` (epoch seconds) on.
+
+    The horizon is the account's own unless given; `horizon_before` is what it was until now. `pauses` are outages,
+    (start, end); `doubts` those of the custom events after the training before this one. At most 200,000 snapshots are
+    used, drawn by a fixed lot; some 100,000 customers with a year of history take 15 s and 0.5 GB beside the rollup.
+    """
+    rollup = rollup.until(now)
+    found = horizon_of(rollup, now, horizon_before)
+    horizon = horizon_days or found or USUAL_HORIZON
+    who, at = snapshots(rollup, now, horizon, pauses=pauses)
+    if len(who) > MOST_SNAPSHOTS:
+        drawn = np.sort(np.random.default_rng(0).choice(len(who), MOST_SNAPSHOTS, replace=False))
+        who, at = who[drawn], at[drawn]
+    lapsed = lapsed_within(rollup, who, at, horizon)
+    taken = take_sample(rollup, who, at, lapsed, columns_of(rollup), horizon, pauses)
+    return Learnt(train(taken, current, version=version, horizon_days=horizon, doubts=doubts), horizon, found)
+
+
+def train(
+    sample: Sample,
+    current: Model = PRIOR,
+    *,
+    version: str = "trained",
+    horizon_days: float = 30,
+    doubts: Mapping[str, int] = NO_DOUBTS,
+) -> Training:
+    """Fit on the earlier snapshots, compare on the later ones, refit the winner on all of them.
+
+    The model in use stays unless a rival has a lower log loss and no lower lift on the holdout. One that was trained
+    lately has seen some of the holdout, which is to its advantage: what replaces it is better beyond doubt. Rivals that
+    lost are kept as they were judged.
+    """
+    early, late = forward_split(sample, horizon_days)
+    holdout, rivals, model = {}, {}, current
+    if late.lapsed.any():
+        rivals = _rivals(early, current, version, doubts)
+        judged = {"in use": current} | rivals
+        holdout = {kind: metrics_of(late.lapsed, late.probability(model)) for kind, model in judged.items()}
+    winner = _winner(holdout)
+    if winner != "in use":
+        model = rivals[winner] = _rival(winner, sample, current, version, doubts)
+    return Training(
+        model=model,
+        replaced=winner != "in use",
+        snapshots=len(sample.lapsed),
+        lapses=int(sample.lapsed.sum()),
+        customers=len(np.unique(sample.customer)),
+        holdout=holdout,
+        candidates=candidates_of(sample, model, doubts),
+        rivals=rivals,
+    )
+
+
+def fit(sample: Sample, current: Model = PRIOR, version: str = "fitted") -> Model:
+    """The regression, recalibration or formula that the number of lapses allows, without a comparison."""
+    lapses = int(sample.lapsed.sum())
+    if lapses < RECALIBRATE or lapses == len(sample.lapsed):
+        return PRIOR
+    if lapses < REGRESS:
+        return recalibrated(sample, PRIOR, version)
+    return _map(sample, current, version, additive=_is_large(sample))
+
+
+def forward_split(sample: Sample, horizon_days: float) -> tuple[Sample, Sample]:
+    """Earlier and later snapshots; those whose outcome was open when the later ones begin are in neither."""
+    if not len(sample.at):
+        return sample, sample
+    start = float(np.quantile(sample.at, 1 - HOLDOUT))
+    return sample.rows(sample.at + horizon_days * DAY <= start), sample.rows(sample.at >= start)
+
+
+def candidates_of(sample: Sample, current: Model, doubts: Mapping[str, int] = NO_DOUBTS) -> list[Candidate]:
+    """Where each custom event of the sample stands, given everything else that is known."""
+    names = [name for name in sample.columns if name.startswith(EVENT)]
+    if not names or not len(sample.x):
+        return []
+    one = sample.rows(_one_each(sample))
+    sent = one.select(names) > 0
+    customers, lapses = sent.sum(axis=0), (sent & (one.lapsed == 1)[:, None]).sum(axis=0)
+    eligible = np.flatnonzero((customers >= ELIGIBLE) & (lapses >= CUSTOM_LAPSES))
+    p_values = np.ones(len(names))
+    if len(eligible):
+        base = _regular(sample)
+        plain = regression(one, base, "test")
+        tested = one.select([names[k] for k in eligible])
+        p_values[eligible] = score_tests(one.select(base), one.lapsed, one.probability(plain), tested)
+    known = {term.feature for term in current.terms}
+    doubted = {
+        name: doubts.get(name.removeprefix(EVENT), 0) + 1
+        for name, p_value in zip(names, p_values.tolist(), strict=True)
+        if name in known and p_value > LEAVES
+    }
+    stays = np.array([name in known and doubted.get(name, 0) < DOUBTS for name in names])
+    found = np.zeros(len(names), dtype=bool)
+    found[eligible] = discoveries(p_values[eligible], FALSE_DISCOVERIES)
+    best = sorted(np.flatnonzero(found | stays).tolist(), key=lambda k: (p_values[k], names[k]))[:MOST_CUSTOM]
+    return [
+        Candidate(
+            event=name.removeprefix(EVENT),
+            customers=int(customers[k]),
+            lapses=int(lapses[k]),
+            p_value=float(p_values[k]) if k in eligible else None,
+            in_use=k in best,
+            doubts=doubted.get(name, 0),
+        )
+        for k, name in enumerate(names)
+    ]
+
+
+def _map(
+    sample: Sample, current: Model, version: str, additive: bool = False, doubts: Mapping[str, int] = NO_DOUBTS
+) -> Model:
+    chosen = [EVENT + c.event for c in candidates_of(sample, current, doubts) if c.in_use]
+    return regression(sample, [*_regular(sample), *chosen], version, additive)
+
+
+def _is_large(sample: Sample) -> bool:
+    return int(sample.lapsed.sum()) >= CHALLENGE and len(np.unique(sample.customer)) >= CHALLENGE_CUSTOMERS
+
+
+def _regular(sample: Sample) -> list[str]:
+    return [name for name in sample.columns if not name.startswith(EVENT) and name not in BASELINES]
+
+
+def _one_each(sample: Sample) -> NDArray[np.intp]:
+    """One snapshot a customer, spread over time: tests need rows that are independent."""
+    order = np.lexsort((sample.at, sample.customer))
+    _, start, count = np.unique(sample.customer[order], return_index=True, return_counts=True)
+    return np.asarray(order[start + np.arange(len(start)) * 7919 % count])
+
+
+def _rivals(sample: Sample, current: Model, version: str, doubts: Mapping[str, int]) -> dict[str, Model]:
+    lapses = int(sample.lapsed.sum())
+    if lapses == len(sample.lapsed) or lapses < RECALIBRATE:
+        return {}
+    kinds = ["recalibrated"] + ["map"] * (lapses >= REGRESS) + ["additive"] * _is_large(sample)
+    return {kind: _rival(kind, sample, current, version, doubts) for kind in kinds}
+
+
+def _rival(kind: str, sample: Sample, current: Model, version: str, doubts: Mapping[str, int]) -> Model:
+    if kind == "recalibrated":
+        return recalibrated(sample, current, version)
+    return _map(sample, current, version, additive=kind == "additive", doubts=doubts)
+
+
+def _winner(holdout: dict[str, Metrics]) -> str:
+    """The lowest log loss among those that are not worse in lift than the model in use."""
+    if not holdout:
+        return "in use"
+    floor = holdout["in use"].lift or 0.0
+    fair = {kind: found.log_loss for kind, found in holdout.items() if (found.lift or 0.0) >= floor}
+    return min(fair, key=lambda kind: fair[kind])

@@ -1,0 +1,34 @@
+"""How far back a risk looks: a year of engagement, so that the cost of a risk has a bound however long the history is.
+
+With half-lives of at most 90 days, an active day a year before the last one weighs 6 % of a fresh one; the formula's
+own clock (tenure) stops at the same distance, so rates stay unbiased. What must be remembered for longer (an unpaid
+invoice, an open ticket, the last NPS answer, an event that the model asks for) has no such bound.
+"""
+
+from collections.abc import Collection
+from typing import Final
+
+import numpy as np
+
+from scoring.events import CHURNED, ENGAGEMENT, RECOGNISED
+from scoring.group_by import by_owner
+from scoring.rollup import Rollup
+
+LOOK_BACK: Final = 365  # days before the last day with engagement
+LASTING: Final = (*(name for name in RECOGNISED if name not in ENGAGEMENT), CHURNED)
+
+
+def within_reach(rollup: Rollup, asked: Collection[str] = ()) -> Rollup:
+    """Without the rows that a risk does not look at; `asked` are events that are looked at however old they are.
+
+    Who has never been engaged is looked at from a year before the last of the events that are bounded.
+    """
+    if not len(rollup.day) or int(rollup.day.max()) - int(rollup.day.min()) <= LOOK_BACK:
+        return rollup
+    engaged = np.array([name in ENGAGEMENT for name in rollup.names], dtype=bool)[rollup.event]
+    lasting = np.array([name in LASTING or name in asked for name in rollup.names], dtype=bool)[rollup.event]
+    day = rollup.day.astype(np.float64)
+    last = by_owner(np.maximum, rollup.customer[engaged], day[engaged], rollup.customers)
+    own = by_owner(np.maximum, rollup.customer[~lasting], day[~lasting], rollup.customers)
+    last = np.where(np.isnan(last), own, last)
+    return rollup.where(lasting | (day >= last[rollup.customer] - LOOK_BACK))

@@ -1,0 +1,47 @@
+"""`windback accounts`."""
+
+import pytest
+
+from tests.api.command_line import Run
+from tests.workers.worlds import account
+from workers.accounts.registry import listed
+from workers.store import Connection
+
+
+def test_what_is_set_is_shown_and_what_is_not_named_stays(run: Run, connection: Connection) -> None:
+    account(connection, "acme")
+    events = "--churn-event account_closed --engagement-event report_shared --engagement-event seat_used"
+    done = run(f"accounts set --account acme {events}")
+    assert done.exit_code == 0
+    assert run("accounts set --account acme --horizon-days 60").exit_code == 0
+    shown = run("accounts list").stdout.splitlines()[1].split()
+    assert shown == ["acme", "60", "chosen", "account_closed", "report_shared,", "seat_used"]
+
+
+def test_choices_can_be_taken_back(run: Run, connection: Connection) -> None:
+    account(connection, "acme")
+    run("accounts set --account acme --churn-event closed --engagement-event used --horizon-days 60")
+    run("accounts set --account acme --churn-event '' --engagement-event '' --horizon-days 0")
+    (found,) = listed(connection, "acme")
+    assert (found.churn_event, found.engagement_events, found.horizon_chosen) == (None, [], None)
+    shown = run("accounts list --account acme").stdout.splitlines()[1].split()
+    assert shown == ["acme", "30", "default", "-", "-"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--account", "nobody", "--churn-event", "x"], 1, "there is no account nobody"),
+        (["--account", "acme"], 2, "nothing to set"),
+        (["--account", "acme", "--churn-event", "login"], 2, "has its own meaning"),
+        (["--account", "acme", "--engagement-event", "  "], 2, "can't be the name of an event"),
+        (["--account", "acme", "--churn-event", "x", "--engagement-event", "x"], 2, "both churn and engagement"),
+        (["--account", "acme", "--horizon-days", "366"], 2, "366"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    run: Run, connection: Connection, arguments: list[str], code: int, said: str
+) -> None:
+    account(connection, "acme")
+    done = run("accounts set", *arguments)
+    assert (done.exit_code, said in done.stderr) == (code, True)

@@ -1,0 +1,123 @@
+import csv
+import gzip
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from api.commands.backtest import backtest
+
+START = datetime(2026, 1, 1, 9, tzinfo=UTC)
+
+
+def lines() -> list[dict[str, object]]:
+    """Customers who come every other day until they stop, one later than the other."""
+    return [
+        {
+            "event": "login",
+            "customer_email": f"C{customer}@Example.com",
+            "timestamp": (START + timedelta(days=day)).isoformat(),
+            "properties": {"page": "/home"},
+        }
+        for customer in range(50)
+        for day in range(0, min(120, 30 + 4 * customer), 2)
+    ]
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> Path:
+    path = tmp_path / "events.jsonl.gz"
+    with gzip.open(path, "wt") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines())
+    return path
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(backtest, [str(arg) for arg in args])
+
+
+def test_the_report_compares_untrained_and_trained_with_baselines(events: Path) -> None:
+    """A table for people, the same as JSON for programs."""
+    table = run(events, "--cutoff", "2026-02-20", "--cutoff", "2026-03-20")
+    assert table.exit_code == 0, table.output
+    for word in ("AUC", "PR-AUC", "lift", "Brier", "ECE", "base rate", "recency", "untrained", "trained"):
+        assert word in table.output
+    report = json.loads(run(events, "--cutoff", "2026-02-20", "--json").output)
+    assert set(report) >= {"untrained", "trained", "baselines", "horizon_days"}
+    assert {"auc", "pr_auc", "brier", "ece", "lift", "bins"} <= set(report["untrained"])
+
+
+def test_an_account_may_have_words_of_its_own(events: Path, tmp_path: Path) -> None:
+    """Events that count as use, and one that means churn, are named on the command line."""
+    ours = tmp_path / "ours.jsonl"
+    with gzip.open(events, "rt") as file:
+        ours.write_text(file.read().replace('"login"', '"seat_used"').replace('"feature_used"', '"report_shared"'))
+    blind = run(ours, "--cutoff", "2026-02-20")
+    assert blind.exit_code == 1
+    assert "an engagement event of your own" in blind.output
+    words = ("--engagement-event", "seat_used", "--engagement-event", "report_shared", "--churn-event", "closed")
+    seeing = run(ours, "--cutoff", "2026-02-20", "--json", *words)
+    plain = run(events, "--cutoff", "2026-02-20", "--json")
+    assert json.loads(seeing.output)["untrained"]["snapshots"] == json.loads(plain.output)["untrained"]["snapshots"]
+
+
+def test_snapshots_are_scored_one_by_one(events: Path, tmp_path: Path) -> None:
+    """`--scores` writes a row for each snapshot, in their order; emails are compared as they are stored."""
+    snapshots, scores = tmp_path / "snapshots.csv", tmp_path / "scores.csv"
+    snapshots.write_text(
+        "customer_email,as_of,lapsed\nc9@example.com,2026-02-01T23:59:59Z,0\nC1@example.com ,2026-02-01,1\n"
+    )
+    assert run(events, "--snapshots", snapshots, "--scores", scores).exit_code == 0
+    rows = list(csv.DictReader(scores.read_text().splitlines()))
+    assert [row["customer_email"] for row in rows] == ["c9@example.com", "c1@example.com"]
+    assert rows[0]["as_of"] == "2026-02-01T23:59:59Z"
+    assert all(0 < float(row["untrained"]) < 1 and row["trained"] == "" for row in rows)
+
+
+def test_csv_events_give_the_same_as_ndjson(events: Path, tmp_path: Path) -> None:
+    """Properties may be columns of their own or one column of JSON."""
+    flat, nested = tmp_path / "flat.csv", tmp_path / "nested.csv"
+    for path, column, value in ((flat, "page", "/home"), (nested, "properties", '{"page": "/home"}')):
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["event", "customer_email", "timestamp", column])
+            writer.writerows([line["event"], line["customer_email"], line["timestamp"], value] for line in lines())
+    wanted = run(events, "--cutoff", "2026-02-20", "--json").output
+    assert run(flat, "--cutoff", "2026-02-20", "--json").output == wanted
+    assert run(nested, "--cutoff", "2026-02-20", "--json").output == wanted
+
+
+def test_lines_that_are_no_events_are_skipped_and_said(tmp_path: Path) -> None:
+    """One line on stderr counts them and shows the first; the report is not touched."""
+    path = tmp_path / "events.jsonl"
+    bad = ["{", '"text"', '{"event": "login"}', '{"event": "login", "customer_email": "a@b.c", "timestamp": "soon"}']
+    path.write_text("\n".join([*bad, *(json.dumps(line) for line in lines())]))
+    result = run(path, "--cutoff", "2026-02-20", "--json")
+    assert result.exit_code == 0
+    assert "4 lines" in result.stderr
+    assert "line 1:" in result.stderr
+    assert result.stderr.count("\n") == 1
+    json.loads(result.stdout)
+
+
+def test_failures_are_one_line_and_exit_with_1(events: Path, tmp_path: Path) -> None:
+    """Wrong files and moments without an outcome."""
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text("a,b\n1,2\n")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("customer_email,as_of,lapsed\na@b.c,2026-02-01,yes\n")
+    for args in ((wrong,), (events, "--snapshots", wrong), (events, "--snapshots", labels)):
+        result = run(*args)
+        assert result.exit_code == 1
+        assert result.stderr.count("\n") == 1
+    assert run(events, "--cutoff", "2036-01-01").exit_code == 1
+
+
+def test_misuse_exits_with_2(events: Path) -> None:
+    """Unknown files, dates that are none, and options that exclude each other."""
+    assert run("missing.jsonl").exit_code == 2
+    assert run(events, "--cutoff", "soon").exit_code == 2
+    assert run(events, "--horizon", "0").exit_code == 2
+    assert run(events, "--cutoff", "2026-02-20", "--snapshots", events).exit_code == 2

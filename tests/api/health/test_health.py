@@ -1,0 +1,187 @@
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import msgspec
+import psutil
+import pytest
+from redis import Redis
+from starlette.testclient import TestClient
+
+from api.app import create_app
+from api.headers import SECURITY
+from api.server.graceful import draining
+from tests.workers.events import event, push_events
+from workers import clock, heartbeat
+from workers.buffer import ledger
+from workers.buffer.lanes import HISTORY
+from workers.heartbeat import Beat
+from workers.settings import Settings
+from workers.store import Connection
+from workers.tickets import JOBS
+
+
+@pytest.fixture
+def with_clock(redis: Redis) -> None:
+    """A clock is active, and a worker of each kind runs."""
+    clock.holds_lease(redis, "clock")
+    for kind in JOBS:
+        says(redis, kind)
+
+
+def says(redis: Redis, kind: str, busy: float | None = None, progress: float | None = None) -> None:
+    """A process of this kind says for how long it has been busy, and when it last got something done."""
+    redis.eval(
+        heartbeat.BEAT, 1, heartbeat.WORKERS, f"the {kind}", msgspec.json.encode(Beat(kind, 9999, busy, progress))
+    )
+
+
+@contextmanager
+def stopped(processes: list[psutil.Process]) -> Iterator[None]:
+    """Processes that hang: they neither answer nor end."""
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
+def detail(client: TestClient) -> dict[str, str]:
+    response = client.get("/readyz")
+    assert response.status_code == 200
+    found: dict[str, str] = response.json()["detail"]
+    return found
+
+
+def test_a_running_process_is_healthy(client: TestClient) -> None:
+    assert client.get("/healthz").json() == {"status": "ok"}
+
+
+@pytest.mark.usefixtures("with_clock")
+def test_it_is_ready_when_events_can_be_taken(client: TestClient) -> None:
+    assert detail(client) == dict.fromkeys(("redis", "postgres", "buffer", "clock", "workers", "tracking"), "ok")
+
+
+def test_a_redis_that_may_evict_the_buffer_is_not_ready(client: TestClient, redis: Redis) -> None:
+    redis.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        response = client.get("/readyz")
+    finally:
+        redis.config_set("maxmemory-policy", "noeviction")
+    assert (response.status_code, response.json()["code"]) == (503, "not_ready")
+    assert "noeviction" in response.json()["message"]
+
+
+def test_a_redis_that_does_not_take_writes_is_not_ready(client: TestClient, redis: Redis) -> None:
+    redis.client_pause(1500, all=False)
+    assert client.get("/readyz").status_code == 503
+    redis.client_unpause()
+    assert client.get("/readyz").status_code == 200
+
+
+def test_a_redis_that_hangs_is_not_ready_within_a_second(client: TestClient, redis: Redis) -> None:
+    redis.client_pause(3000, all=True)
+    began = time.monotonic()
+    assert client.get("/readyz").status_code == 503
+    assert time.monotonic() - began < 1.5
+    assert client.get("/metrics").status_code == 200
+    redis.client_unpause()
+
+
+def test_postgres_is_reported_and_not_required(settings: Settings) -> None:
+    url = "postgresql://127.0.0.1:1/nowhere"
+    with TestClient(create_app(Settings(database_url=url, redis_url=settings.redis_url))) as client:
+        began = time.monotonic()
+        assert detail(client)["postgres"].startswith("Postgres doesn't answer: ")
+        assert time.monotonic() - began < 1.5
+
+
+def test_a_postgres_that_hangs_is_reported_within_a_second(client: TestClient, connection: Connection) -> None:
+    assert detail(client)["postgres"] == "ok"
+    postmaster = psutil.Process(connection.info.backend_pid).parent()
+    assert postmaster
+    with ExitStack() as stack:
+        stack.enter_context(stopped([postmaster]))  # from here on there are no new ones
+        stack.enter_context(stopped(postmaster.children()))
+        began = time.monotonic()
+        assert "no answer within" in detail(client)["postgres"]
+        assert time.monotonic() - began < 1.5
+        assert "windback_rescore_due" not in client.get("/metrics").text
+        assert time.monotonic() - began < 3.0
+    assert detail(client)["postgres"] == "ok"
+
+
+def test_a_missing_clock_and_a_buffer_that_nobody_empties_are_said(
+    client: TestClient, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "STALLED_SECONDS", 0.0)
+    push_events(redis, event(), event(), lane=HISTORY)
+    found = detail(client)
+    assert found["buffer"].startswith("2 history events wait, and none was stored for ")
+    assert "clock" in found["clock"]
+    assert "no import process runs; start `python -m workers import`" in found["workers"]
+
+
+@pytest.mark.usefixtures("with_clock")
+def test_a_worker_that_hangs_is_said(client: TestClient, redis: Redis) -> None:
+    says(redis, "import", busy=200, progress=150)
+    assert detail(client)["workers"] == "import the import has got nothing done for 150 seconds"
+
+
+@pytest.mark.usefixtures("with_clock")
+def test_rescores_that_nobody_does_are_said(client: TestClient, redis: Redis, connection: Connection) -> None:
+    """Though the workers look well; and not as long as any of them gets something done."""
+    connection.execute(
+        """INSERT INTO customers (customer_id, account_id, email, first_seen, last_seen, rescore_at)
+        VALUES (gen_random_uuid(), 1, 'jane@example.com', now(), now(), now() - interval '10 minutes')"""
+    )
+    for progress in (None, 300.0):
+        says(redis, "score", progress=progress)
+        assert detail(client)["workers"].startswith("rescores have been due for 60")
+    says(redis, "score", busy=2.0, progress=1.0)
+    assert detail(client)["workers"] == "ok"
+
+
+def test_a_process_that_drains_is_not_ready_and_serves(client: TestClient) -> None:
+    draining.set()
+    try:
+        response = client.get("/readyz")
+        assert (response.status_code, response.json()["code"]) == (503, "not_ready")
+        assert client.get("/healthz").status_code == 200
+    finally:
+        draining.clear()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/healthz", 200),
+        ("GET", "/metrics", 200),
+        ("GET", "/docs", 200),
+        ("GET", "/healthz/", 404),
+        ("GET", "/nowhere", 404),
+        ("POST", "/healthz", 405),
+        ("GET", "/api/v1/customers", 401),
+        ("POST", "/api/v1/track", 401),
+        ("GET", "/readyz", 500),
+    ],
+)
+def test_every_answer_has_the_security_headers(
+    client: TestClient, method: str, path: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if status == 500:
+        monkeypatch.delattr("api.health.probes.stalled")
+    response = client.request(method, path)
+    assert response.status_code == status
+    for answer in [*response.history, response]:
+        for name, value in SECURITY:
+            assert answer.headers.get_list(name.decode()) == [value.decode()]
+
+
+@pytest.mark.usefixtures("with_clock")
+def test_an_account_whose_tracking_is_out_is_reported(client: TestClient, connection: Connection) -> None:
+    connection.execute("INSERT INTO outages VALUES (7, '2025-12-01T10:00Z', NULL), (8, '2025-12-01', '2025-12-02')")
+    told = detail(client)["tracking"]
+    assert told == "next to no events of account 7 since 2025-12-01T10:00Z: the risks stand still"

@@ -1,0 +1,89 @@
+"""`GET /api/v1/model`."""
+
+import pytest
+from redis import Redis
+from starlette.testclient import TestClient
+
+from scoring.learning.metrics import Metrics
+from scoring.model import PRIOR
+from tests.workers.worlds import fill, world
+from workers.accounts import keys
+from workers.accounts.models import in_use
+from workers.accounts.registry import choose
+from workers.learning.mature import mature
+from workers.learning.trainer import train
+from workers.store import Connection
+
+MODEL = "/api/v1/model"
+
+
+def test_an_untrained_account_has_the_formula(acme: TestClient) -> None:
+    found = acme.get(MODEL).json()
+    assert (found["name"], found["kind"], found["version"], found["horizon_days"]) == ("prior-1", "prior", None, 30)
+    assert {weight["feature"]: weight["weights"] for weight in found["weights"]}["invoice_overdue"] == [1.2]
+    assert found["baseline"] == PRIOR.baseline
+    missing = ("created_at", "trained_on", "holdout", "holdout_before", "last_training", "matured")
+    assert [found[name] for name in missing] == [None] * len(missing)
+
+
+def test_a_trained_account_tells_what_it_learnt_from_and_how_good_it_was(
+    acme: TestClient, connection: Connection
+) -> None:
+    account_id = fill(connection, world())
+    card = train(connection, account_id, 30)
+    found, model = acme.get(MODEL).json(), in_use(connection, account_id).model
+    assert found["name"] == card.chosen == f"{found['kind']}-{found['version']}"
+    assert [weight["feature"] for weight in found["weights"]] == [term.feature for term in model.terms]
+    assert found["trained_on"]["snapshots"] == card.snapshots
+    assert found["trained_on"]["horizon_days"] == 30
+    assert found["trained_on"]["since"].endswith("T00:00:00Z")
+    holdout = found["holdout"]
+    assert holdout["log_loss"] < found["holdout_before"]["log_loss"]
+    assert holdout["brier"] < holdout["brier_of_base_rate"]
+    assert sum(group["customers"] for group in holdout["calibration"]) == holdout["snapshots"]
+    assert found["last_training"]["decision"] == card.why
+
+
+def test_the_horizon_is_the_one_that_holds_now(acme: TestClient, connection: Connection) -> None:
+    """As learnt by the last training, or as chosen since."""
+    train(connection, fill(connection, world()))
+    assert acme.get(MODEL).json()["horizon_days"] == 14
+    choose(connection, "acme", None, [], 60)
+    found = acme.get(MODEL).json()
+    assert (found["horizon_days"], found["trained_on"]["horizon_days"]) == (60, 14)
+
+
+def test_a_training_that_changed_nothing_is_told(acme: TestClient, connection: Connection) -> None:
+    train(connection, fill(connection, world(20, 60)), 30)
+    found = acme.get(MODEL).json()
+    assert (found["name"], found["trained_on"]) == ("prior-1", None)
+    assert "are needed" in found["last_training"]["decision"]
+
+
+def test_matured_scores_are_told(acme: TestClient, connection: Connection) -> None:
+    account_id = fill(connection, world())
+    connection.execute("""
+        INSERT INTO risk_history (customer_id, at, probability, level, state, model)
+        SELECT customer_id, date_trunc('day', now()) - interval '33 days 2 hours', random(), 'low', 'active', 'prior-1'
+        FROM customers WHERE first_seen < now() - interval '33 days'
+    """)
+    known = mature(connection, account_id, 30)
+    assert known is not None
+    metrics: Metrics = known.metrics
+    found = acme.get(MODEL).json()["matured"]
+    assert (found["day"], found["horizon_days"]) == (known.day.isoformat(), 30)
+    assert found["auc"] == pytest.approx(metrics.auc)
+    assert found["brier_of_base_rate"] == pytest.approx(metrics.base_rate * (1 - metrics.base_rate))
+
+
+def test_an_account_sees_its_own_model(acme: TestClient, connection: Connection, redis: Redis) -> None:
+    train(connection, fill(connection, world()), 30)
+    assert acme.get(MODEL).json()["version"] is not None
+    acme.headers["X-API-Key"] = keys.create(connection, redis, "other").secret
+    assert acme.get(MODEL).json()["version"] is None
+
+
+def test_it_needs_a_secret_key(client: TestClient, connection: Connection, redis: Redis) -> None:
+    assert client.get(MODEL).json()["code"] == "missing_api_key"
+    client.headers["X-API-Key"] = keys.create(connection, redis, "acme", publishable=True).secret
+    assert client.get(MODEL).json()["code"] == "key_not_allowed"

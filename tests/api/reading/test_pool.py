@@ -1,0 +1,63 @@
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+from redis import Redis
+from starlette.testclient import TestClient
+
+from api.app import create_app
+from api.reading import common
+from tests.proxy import Proxy, proxy
+from workers.accounts import keys
+from workers.settings import Settings
+from workers.store import Connection
+
+LIST = "/api/v1/customers"
+
+
+@pytest.fixture
+def way(database_url: str) -> Iterator[Proxy]:
+    """The service's way to Postgres."""
+    with proxy(database_url) as made:
+        yield made
+
+
+@pytest.fixture
+def reader(way: Proxy, settings: Settings, connection: Connection, redis: Redis) -> Iterator[TestClient]:
+    """The service, whose way to Postgres can be cut, with a key."""
+    app = create_app(msgspec.structs.replace(settings, database_url=way.url))
+    with TestClient(app, raise_server_exceptions=False) as made:
+        made.headers["X-API-Key"] = keys.create(connection, redis, "acme").secret
+        yield made
+
+
+def test_the_first_answer_after_a_restart_of_postgres_is_an_answer(reader: TestClient, way: Proxy) -> None:
+    """Though every connection that it has is dead."""
+    for _ in range(3):
+        assert reader.get(LIST).status_code == 200
+        way.cut()
+
+
+def test_reading_goes_on_as_soon_as_an_outage_is_over(reader: TestClient, way: Proxy) -> None:
+    """However often connecting has failed meanwhile, and tracking goes on all the time."""
+    assert reader.get(LIST).status_code == 200
+    way.go_away()
+    for _ in range(2):
+        refused = reader.get(LIST)
+        assert (refused.status_code, refused.json()["code"]) == (503, "store_unavailable")
+        sent = {"event": "login", "customer_email": "jane@example.com"}
+        assert reader.post("/api/v1/track", json=sent).status_code == 200
+    way.come_back()
+    assert reader.get(LIST).status_code == 200
+
+
+def test_a_postgres_that_hangs_is_given_up(
+    reader: TestClient, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(common, "READ_SECONDS", 0.2)
+    assert reader.get(LIST).status_code == 200
+    with connection.transaction():
+        connection.execute("LOCK customers")
+        assert reader.get(LIST).json()["code"] == "store_unavailable"
+    monkeypatch.setattr(common, "READ_SECONDS", 30.0)
+    assert reader.get(LIST).status_code == 200

@@ -1,0 +1,213 @@
+"""The servers from the wheels: started, found, shared, stopped, and none the worse for being killed."""
+
+import os
+import pwd
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+
+from api.up import embedded, packaged_servers
+from api.up.embedded import Servers
+from tests.waiting import wait_until
+
+
+def pid_of(pid_file: Path) -> int:
+    return int(pid_file.read_text().split()[0])
+
+
+def pids(data_dir: Path) -> list[int]:
+    return [pid_of(data_dir / "postgres/postmaster.pid"), pid_of(data_dir / "redis/redis.pid")]
+
+
+def alive(pid: int) -> bool:
+    psutil = packaged_servers.load("psutil")
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def write(servers: Servers, value: str) -> None:
+    with psycopg.connect(servers.database_url) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS kept (value text)")
+        connection.execute("INSERT INTO kept VALUES (%s)", [value])
+    with redis.Redis.from_url(servers.redis_url) as client:
+        client.rpush("kept", value)
+
+
+def read(servers: Servers) -> tuple[list[str], list[str]]:
+    with psycopg.connect(servers.database_url) as connection:
+        rows = [value for (value,) in connection.execute("SELECT value FROM kept")]
+    with redis.Redis.from_url(servers.redis_url, decode_responses=True) as client:
+        return rows, client.lrange("kept", 0, -1)
+
+
+def test_data_outlives_the_servers_and_no_process_does(tmp_path: Path) -> None:
+    with embedded.servers(tmp_path, durable=False) as servers:
+        write(servers, "a")
+        processes = pids(tmp_path)
+    assert not any(alive(pid) for pid in processes)
+    assert embedded.find(tmp_path) is None
+    with embedded.servers(tmp_path, durable=False) as servers:
+        assert read(servers) == (["a"], ["a"])
+
+
+def test_no_port_is_opened_and_nobody_else_may_connect(tmp_path: Path) -> None:
+    with embedded.servers(tmp_path, durable=False) as servers:
+        with psycopg.connect(servers.database_url) as connection:
+            assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
+        with redis.Redis.from_url(servers.redis_url, decode_responses=True) as client:
+            assert client.config_get("port") == {"port": "0"}
+            assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+            assert client.config_get("appendonly") == {"appendonly": "yes"}
+        folder = (tmp_path / "run").resolve()
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert {path.stat().st_mode & 0o777 for path in folder.iterdir() if path.is_socket()} == {0o700}
+
+
+def test_running_servers_are_shared_and_the_last_user_stops_them(tmp_path: Path) -> None:
+    with embedded.servers(tmp_path, durable=False) as first:
+        processes = pids(tmp_path)
+        with embedded.servers(tmp_path) as second:
+            assert second == first == embedded.find(tmp_path)
+        assert pids(tmp_path) == processes
+        assert all(alive(pid) for pid in processes)
+    assert not any(alive(pid) for pid in processes)
+
+
+def test_who_started_may_leave_before_the_others(tmp_path: Path) -> None:
+    script = (
+        "import sys, pathlib; from api import embedded\n"
+        "with embedded.servers(pathlib.Path(sys.argv[1]), durable=False): print(flush=True); sys.stdin.read()"
+    )
+    starter = subprocess.Popen([sys.executable, "-c", script, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with starter:
+        assert starter.stdout
+        starter.stdout.readline()
+        with embedded.servers(tmp_path) as servers:
+            starter.communicate(timeout=10)
+            write(servers, "still here")
+            processes = pids(tmp_path)
+    assert not any(alive(pid) for pid in processes)
+
+
+def test_several_folders_at_once(tmp_path: Path) -> None:
+    with embedded.servers(tmp_path / "a", durable=False) as a, embedded.servers(tmp_path / "b", durable=False) as b:
+        write(a, "a")
+        write(b, "b")
+        assert read(a) == (["a"], ["a"])
+
+
+def test_killed_servers_keep_what_was_committed(tmp_path: Path) -> None:
+    with embedded.servers(tmp_path) as servers:
+        write(servers, "a")
+        for pid in pids(tmp_path):
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: embedded.find(tmp_path) is None)
+    with embedded.servers(tmp_path) as servers:
+        assert read(servers) == (["a"], ["a"])
+
+
+def test_servers_that_lost_their_starter_are_reused_and_then_stopped(tmp_path: Path) -> None:
+    script = (
+        "import os, sys, pathlib; from api import embedded\n"
+        "with embedded.servers(pathlib.Path(sys.argv[1]), durable=False): os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", script, tmp_path], check=False).returncode == -signal.SIGKILL
+    processes = pids(tmp_path)
+    assert all(alive(pid) for pid in processes)
+    with embedded.servers(tmp_path):
+        assert pids(tmp_path) == processes
+    wait_until(lambda: not any(alive(pid) for pid in processes))
+
+
+def test_a_pid_file_that_names_another_process_harms_neither(tmp_path: Path) -> None:
+    """After a power cut the number in it may have been given to anybody."""
+    with embedded.servers(tmp_path, durable=False) as servers:
+        write(servers, "a")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as bystander:
+        (tmp_path / "postgres/postmaster.pid").write_text(f"{bystander.pid}\n{tmp_path}/postgres\n1\n5432\n\n\n\n")
+        (tmp_path / "redis/redis.pid").write_text(f"{bystander.pid}\n")
+        (tmp_path / "run").resolve().joinpath("redis.sock").touch()
+        with embedded.servers(tmp_path, durable=False) as servers:
+            assert read(servers) == (["a"], ["a"])
+        assert bystander.poll() is None
+        bystander.communicate(b"\n")
+
+
+def test_a_path_too_long_for_a_socket(tmp_path: Path) -> None:
+    data_dir = tmp_path / ("long" * 30)
+    with embedded.servers(data_dir, durable=False) as servers:
+        write(servers, "a")
+        assert embedded.find(data_dir) == servers
+    sockets = (data_dir / "run").readlink()
+    sockets.rmdir()  # as the system does at a reboot
+    with embedded.servers(data_dir, durable=False) as servers:
+        assert read(servers) == (["a"], ["a"])
+    (data_dir / "run").readlink().rmdir()
+
+
+def test_what_the_environment_says_about_other_servers_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"PGPORT": "6000", "PGDATABASE": "none", "PGUSER": "nobody", "LC_ALL": "xx_YY.UTF-8"}.items():
+        monkeypatch.setenv(name, value)
+    with embedded.servers(tmp_path, durable=False) as servers:
+        write(servers, "a")
+
+
+def test_a_given_url_takes_the_place_of_its_server(tmp_path: Path) -> None:
+    with embedded.servers(tmp_path, database_url="postgresql://elsewhere/db", durable=False) as servers:
+        assert servers.database_url == "postgresql://elsewhere/db"
+        assert not (tmp_path / "postgres").exists()
+        assert embedded.trouble(servers.redis_url) is None
+    given = "postgresql://elsewhere/db", "redis://elsewhere"
+    with embedded.servers(tmp_path / "none", *given) as servers:
+        assert servers == given
+    assert not (tmp_path / "none").exists()
+
+
+def test_nobody_starts_servers_that_another_command_uses(tmp_path: Path) -> None:
+    with (
+        embedded.servers(tmp_path, durable=False),
+        pytest.raises(embedded.EmbeddedError, match="Another windback command"),
+        embedded.owning(tmp_path, timeout_seconds=0.1),
+    ):
+        pass
+
+
+def test_without_the_wheels_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(embedded.EmbeddedError, match=r"pip install 'windback\[embedded\]'.* set DATABASE_URL and"):
+        embedded.servers(tmp_path).__enter__()
+
+
+def test_a_server_that_can_not_start_says_where_its_log_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "START_ATTEMPTS", 1)
+    monkeypatch.setitem(packaged_servers.POSTGRES_OPTIONS, "shared_buffers", "nonsense")
+    with pytest.raises(embedded.EmbeddedError, match=r"postgres does not start: .*nonsense.*postgres\.log"):
+        embedded.servers(tmp_path, durable=False).__enter__()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the servers as somebody else")
+def test_started_by_root_the_data_belongs_to_the_servers_alone(tmp_path: Path) -> None:
+    with embedded.servers(tmp_path, durable=False):
+        assert (tmp_path / "postgres").stat().st_uid == pwd.getpwnam(packaged_servers.SYSTEM_USER).pw_uid
+        assert (tmp_path / "postgres").stat().st_mode & 0o777 == 0o700
+        assert not tmp_path.stat().st_mode & 0o066
+
+
+def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+    """Somebody's project may be named as the data folder: its own ignore file is not ours to write."""
+    (tmp_path / ".gitignore").write_text("node_modules\n")
+    packaged_servers.prepare(tmp_path)
+    assert (tmp_path / ".gitignore").read_text() == "node_modules\n"
+    packaged_servers.prepare(tmp_path / "a" / "new")
+    packaged_servers.prepare(tmp_path / "a" / "new")
+    assert (tmp_path / "a" / "new" / ".gitignore").read_text() == "*\n"
+    assert (tmp_path / "a" / "new").stat().st_mode & 0o777 == 0o700

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+
+from scoring.event_roles import PLAIN, Meaning, understood
+from scoring.events import CHURNED
+from scoring.learning.backtest import Event, backtest
+from scoring.learning.outcomes import at_risk, lapsed_within
+from scoring.learning.samples import columns_of
+from scoring.learning.training import learn
+from scoring.rollup import DAY, Row
+from scoring.score import ACTIVE, LAPSED, NEW, Scores, score
+from tests.scoring.simulator import START, Kind, simulate
+from tests.scoring.world import NOW, TODAY, logins, rollup, row
+
+OURS = Meaning(("report_shared",), "account_closed")
+
+
+def of(*rows: Row, meaning: Meaning = OURS) -> Scores:
+    return score(understood(rollup(*rows), meaning), NOW)
+
+
+def test_an_engagement_event_is_worth_what_a_used_feature_is() -> None:
+    """The same history under another name: the same risk, and the same state."""
+    ours, theirs = ([row(name, day) for day in range(3, 40, 2)] for name in ("report_shared", "feature_used"))
+    assert of(*ours).probability == pytest.approx(of(*theirs).probability)
+    assert of(*ours).state[0] == ACTIVE
+    assert of(*ours, meaning=PLAIN).state[0] == NEW
+    both = [*logins(5, 9, 12), *ours]
+    assert of(*both).probability[0] < of(*both, meaning=PLAIN).probability[0]
+
+
+def test_who_has_churned_is_lapsed_until_seen_again() -> None:
+    """By the account's own word; coming back is stronger, and leaves a risk that fades."""
+    closed = [*logins(*range(4, 60, 2)), row("account_closed", 3)]
+    assert (of(*closed).state[0], of(*closed, meaning=PLAIN).state[0]) == (LAPSED, ACTIVE)
+    back, never = of(*closed, row("login", 1)), of(*logins(1, *range(4, 60, 2)))
+    assert back.state[0] == ACTIVE
+    assert never.probability[0] < back.probability[0] < of(*closed).probability[0]
+    assert "Churn reported on 12 June" in [reason.text for reason in of(*closed).reasons[0]]
+
+
+def test_the_label_knows_what_an_account_calls_churn_and_engagement() -> None:
+    """Closing an account is a lapse, whatever is used afterwards; sharing a report is coming back."""
+    at = np.array([(TODAY - 40) * DAY])
+
+    def lapsed(*rows: Row, meaning: Meaning = OURS) -> bool:
+        return bool(lapsed_within(understood(rollup(*rows), meaning), np.array([0]), at, 30)[0])
+
+    assert lapsed(*logins(41, 45))
+    assert not lapsed(*logins(41, 45), row("report_shared", 20))
+    assert lapsed(*logins(41, 45), row("report_shared", 20), meaning=PLAIN)
+    assert lapsed(*logins(41, 45, 20), row("account_closed", 30))
+    assert not lapsed(*logins(41, 45, 20), row("account_closed", 5))
+
+
+def test_nobody_who_has_churned_is_at_risk() -> None:
+    """They are no snapshot to learn from, before they are seen again."""
+    closed = understood(rollup(*logins(*range(5, 60)), row("account_closed", 4)), OURS)
+    assert len(at_risk(closed, NOW)) == 0
+    back = understood(rollup(*logins(2, *range(5, 60)), row("account_closed", 4)), OURS)
+    assert len(at_risk(back, NOW)) == 1
+
+
+def test_training_learns_from_them() -> None:
+    """Renamed events teach what the recognised ones do; those with a meaning are no candidates for one."""
+    made = simulate(Kind(), customers=800)
+    renamed = made.rollup.where(np.ones(len(made.rollup.n), bool))
+    renamed.names[:] = ["seat_used" if name == "login" else name for name in made.rollup.names]
+    now = (START + 210) * DAY
+    blind, seeing = (
+        learn(renamed, now, horizon_days=30),
+        learn(understood(renamed, Meaning(("seat_used",))), now, horizon_days=30),
+    )
+    assert blind.training.snapshots == 0
+    assert seeing.training.replaced
+    closing = Meaning(("seat_used",), "subscription_downgraded_by_hand")
+    assert columns_of(understood(renamed, closing)) == columns_of(understood(renamed, Meaning(("seat_used",))))
+
+
+def test_what_means_churn_is_a_column_of_its_own() -> None:
+    rows = [*logins(*range(0, 60)), *(row("account_closed", day) for day in range(0, 60, 3))]
+    assert "churned" in columns_of(understood(rollup(*rows), OURS))
+    assert "event:account_closed" in columns_of(rollup(*rows))
+    assert not any(CHURNED in name for name in columns_of(understood(rollup(*rows), OURS)))
+
+
+def test_a_backtest_takes_them() -> None:
+    events = [
+        Event(f"c{customer}", "report_shared", (START + day) * DAY, {})
+        for customer in range(40)
+        for day in range(0, 120 if customer % 2 else 50, 3)
+    ]
+    with pytest.raises(ValueError, match="nothing to score"):
+        backtest(events)
+    report, _ = backtest(events, meaning=OURS)
+    assert report.untrained.snapshots > 50
+    assert report.untrained.lapses == 20

@@ -1,0 +1,61 @@
+"""Scores of a horizon ago, beside what has happened since."""
+
+from tests.workers.events import count
+from workers.learning.mature import last_matured, mature
+from workers.learning.trainer import train
+from workers.store import Connection
+
+
+def scored(connection: Connection, days_ago: int, probability: str) -> None:
+    """Give every active customer a score, so many days ago."""
+    connection.execute(
+        f"""
+        INSERT INTO risk_history (customer_id, at, probability, level, state, model)
+        SELECT customer_id, date_trunc('day', now()) - interval '{days_ago} days' - interval '2 hours', {probability},
+               'low', 'active', 'prior-1'
+        FROM customers
+        WHERE EXISTS (SELECT FROM customer_days AS days WHERE days.customer_id = customers.customer_id
+                      AND day BETWEEN current_date - {days_ago + 10} AND current_date - {days_ago + 1})
+        """
+    )
+
+
+def test_scores_mature(connection: Connection, acme: int) -> None:
+    """What was said a horizon ago is held against what happened: here, by one who knows who will come back."""
+    comes_back = """EXISTS (SELECT FROM customer_days AS days WHERE days.customer_id = customers.customer_id
+        AND event = 'login' AND day BETWEEN current_date - 33 AND current_date - 4)"""
+    scored(connection, 33, f"CASE WHEN {comes_back} THEN 0.1 ELSE 0.9 END")
+    found = mature(connection, acme, 30)
+    assert found is not None
+    assert found == last_matured(connection, acme)
+    assert found.metrics.snapshots == count(connection, "risk_history")
+    assert found.metrics.auc is not None
+    assert found.metrics.auc > 0.95
+    assert found.metrics.brier < found.metrics.base_rate * (1 - found.metrics.base_rate) / 2
+    assert mature(connection, acme, 30) is None
+
+
+def test_who_did_nothing_at_all_since_has_lapsed(connection: Connection, acme: int) -> None:
+    scored(connection, 33, "0.5")
+    connection.execute("DELETE FROM customer_days")
+    found = mature(connection, acme, 30)
+    assert found is not None
+    assert found.metrics.base_rate == 1
+    assert found.metrics.auc is None
+
+
+def test_nothing_matures_where_nothing_was_said(connection: Connection, acme: int) -> None:
+    scored(connection, 10, "0.5")
+    assert mature(connection, acme, 30) is None
+    assert last_matured(connection, acme) is None
+
+
+def test_an_outage_tells_nothing_of_customers(connection: Connection, acme: int) -> None:
+    """No snapshot is taken, and no score matures, whose horizon lies in one."""
+    scored(connection, 33, "0.5")
+    before = train(connection, acme, 30).snapshots
+    connection.execute(
+        "INSERT INTO outages VALUES (%s, now() - interval '20 days', now() - interval '18 days')", [acme]
+    )
+    assert mature(connection, acme, 30) is None
+    assert 0 < train(connection, acme, 30).snapshots < before

@@ -1,0 +1,113 @@
+"""Learning as part of the line: from the tables to a model in use, and back."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from scoring.learning import training
+from scoring.model import PRIOR
+from tests.workers.events import count
+from tests.workers.worlds import account, fill, world
+from workers.accounts import models
+from workers.accounts.models import in_use, listed, roll_back
+from workers.accounts.serving import Serving
+from workers.learning import trainer
+from workers.learning.trainer import train
+from workers.process import Process
+from workers.risk import rescore
+from workers.store import Connection, connect
+
+
+def test_training_switches_to_a_better_model_and_keeps_all_that_was_tried(connection: Connection, acme: int) -> None:
+    card = train(connection, acme, 30)
+    assert card.against == "prior-1"
+    used = in_use(connection, acme)
+    assert used.model.version == card.chosen != "prior-1"
+    kept = listed(connection)
+    assert [one.version for one in kept] == list(range(1, len(kept) + 1))
+    assert {one.kind for one in kept} == card.holdout.keys() - {"in use"}
+    assert [one.name for one in kept if one.in_use] == [card.chosen]
+    assert kept[0].card == card
+    assert card.holdout[used.model.kind].log_loss < card.holdout["in use"].log_loss
+    assert card.lapses > 50
+    assert card.since is not None
+    assert card.until is not None
+    assert timedelta(days=170) < card.until - card.since < timedelta(days=180)
+
+
+def test_a_second_training_on_the_same_data_changes_nothing(connection: Connection, acme: int) -> None:
+    first, second = train(connection, acme, 30), train(connection, acme, 30)
+    assert (second.against, second.chosen) == (first.chosen, first.chosen)
+    assert in_use(connection, acme).model.version == first.chosen
+    assert count(connection, "trainings") == 2
+
+
+def test_without_lapses_the_formula_stays(connection: Connection) -> None:
+    """An account with nothing, or with nothing yet: the training is noted, and no model."""
+    account_id = account(connection)
+    card = train(connection, account_id, 30)
+    assert (card.chosen, card.snapshots, count(connection, "models")) == ("prior-1", 0, 0)
+    assert in_use(connection, account_id).model is PRIOR
+
+
+def test_rolling_back_goes_to_what_was_in_use_before(connection: Connection, acme: int) -> None:
+    train(connection, acme, 30)
+    first = in_use(connection, acme)
+    connection.execute("UPDATE models SET weights = jsonb_set(weights, '{baseline}', '3'), in_use = in_use")
+    second = train(connection, acme, 30)
+    assert second.against == first.model.version != second.chosen
+    assert roll_back(connection, acme).version == first.model.version
+    assert roll_back(connection, acme) is PRIOR
+    with pytest.raises(models.NoEarlierModel, match="nothing to go back to"):
+        roll_back(connection, acme)
+
+
+def test_a_training_that_was_overtaken_keeps_nothing(
+    connection: Connection, acme: int, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model is judged against the one in use; if that is another one by then, the judgement is void."""
+    learning = training.learn
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(trainer, "learn", learning)
+        with connect(database_url) as other:
+            train(other, acme, 30)
+        return learning(*arguments, **options)
+
+    monkeypatch.setattr(trainer, "learn", slow)
+    with pytest.raises(trainer.Overtaken, match="train again"):
+        train(connection, acme, 30)
+    assert count(connection, "trainings") == 1
+
+
+def test_after_a_switch_everybody_becomes_due_within_minutes(connection: Connection, acme: int) -> None:
+    """Not before the workers know the new model, and not all at once; other accounts are left alone."""
+    fill(connection, world(20, 60), "other")
+    train(connection, acme, 30)
+    due = "SELECT account_id, min(rescore_at) - now(), max(rescore_at) - now() FROM customers GROUP BY 1 ORDER BY 1"
+    (_, first, last), (_, others, _) = connection.execute(due).fetchall()
+    assert timedelta(seconds=models.CACHE_SECONDS - 5) < first < timedelta(minutes=1)
+    assert timedelta(minutes=3) < last < timedelta(seconds=models.SPREAD_SECONDS + 30)
+    assert others > timedelta(hours=23)
+
+
+def test_scores_say_which_model_made_them(process: Process, connection: Connection, acme: int) -> None:
+    """A batch that is due may hold customers of several accounts: each has its own model."""
+    fill(connection, world(20, 60), "other")
+    card = train(connection, acme, 30)
+    connection.execute("UPDATE customers SET rescore_at = now()")
+    while rescore.rescore_due(process):
+        pass
+    found = connection.execute("SELECT DISTINCT account_id, model FROM customers ORDER BY 1").fetchall()
+    assert [model for _, model in found] == [card.chosen, "prior-1"]
+
+
+def test_a_worker_looks_for_the_model_every_ten_seconds(connection: Connection, acme: int) -> None:
+    now = [0.0]
+    known = Serving(clock=lambda: now[0])
+    assert known.of(connection, acme).model is PRIOR
+    card = train(connection, acme, 30)
+    assert known.of(connection, acme).model is PRIOR
+    now[0] = models.CACHE_SECONDS
+    assert known.of(connection, acme).model.version == card.chosen

@@ -1,0 +1,81 @@
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scoring.history import history_of
+from scoring.look_back import LASTING, LOOK_BACK, within_reach
+from scoring.rollup import DAY
+from workers.risk.days import Reach, read_rollup
+from workers.store import Connection
+
+IDS = [f"{number:08d}-0000-0000-0000-000000000000" for number in range(3)]
+NOW = datetime(2026, 6, 15, 12, tzinfo=UTC).timestamp()
+
+
+def put(connection: Connection, customer: int, event: str, days_ago: float, detail: str = "", **rest: Any) -> None:
+    at = datetime.fromtimestamp(NOW - days_ago * DAY, UTC)
+    values = [IDS[customer], at.date(), event, detail, rest.get("n", 1), rest.get("value", 0.0), at, rest.get("plan")]
+    connection.execute("INSERT INTO customer_days VALUES (%s, %s, %s, %s, %s, %s, %s, %s)", values)
+
+
+def test_words_and_numbers_survive_the_reading(connection: Connection) -> None:
+    put(connection, 1, "feature_used", 3.25, "Überblick, \\x1f\\n", n=7, value=60.5, plan="pro")
+    put(connection, 2, "page viewed", 1.000001, "/a\u2028b")
+    found = read_rollup(connection, IDS)
+    assert found.customers == 3
+    order = np.argsort(found.customer)
+    assert found.customer[order].tolist() == [1, 2]
+    assert [found.names[code] for code in found.event[order]] == ["feature_used", "page viewed"]
+    assert [found.details[code] for code in found.detail[order]] == ["Überblick, \\x1f\\n", "/a\u2028b"]
+    assert [found.plans[code] if code >= 0 else None for code in found.plan[order]] == ["pro", None]
+    assert (found.n[order].tolist(), found.value[order].tolist()) == ([7, 1], [60.5, 0.0])
+    assert found.day[order].tolist() == [int(NOW // DAY) - 3, int(NOW // DAY) - 1]
+    assert found.last_at[order] == pytest.approx([NOW - 3.25 * DAY, NOW - 1.000001 * DAY], abs=1e-6)
+
+
+def test_who_did_nothing_has_no_rows(connection: Connection) -> None:
+    for reach in (None, Reach(365, [])):
+        found = read_rollup(connection, IDS, reach=reach)
+        assert (found.customers, len(found.day), found.names) == (3, 0, [])
+
+
+def test_what_is_in_reach_says_what_everything_says(connection: Connection) -> None:
+    """Of years of engagement the last one is read; what lasts, what a model asks for and the first day come along."""
+    for day in range(10, 900, 7):
+        put(connection, 0, "login", day)
+        put(connection, 0, "feature_used", day, "exports", n=3, plan="pro")
+        put(connection, 0, "report_shared", day)
+    for event, days_ago in (("invoice_overdue", 800), ("support_ticket_opened", 700), ("page_viewed", 1000)):
+        put(connection, 0, event, days_ago)
+    put(connection, 1, "nps_response", 950, "3")
+    put(connection, 1, "page_viewed", 400)
+    put(connection, 1, "subscription_downgraded", 2)
+    put(connection, 2, "page_viewed", 2)
+    asked = ["event:report_shared", "uses:exports"]
+    whole, near = read_rollup(connection, IDS), read_rollup(connection, IDS, reach=Reach(LOOK_BACK, ["report_shared"]))
+    assert len(near.day) == len(within_reach(whole, ["report_shared"]).day) + 1, "the first day, which is not in reach"
+    assert len(near.day) < len(whole.day)
+    one, two = history_of(whole, NOW, asked), history_of(near, NOW, asked)
+    for name in (
+        "first",
+        "began",
+        "seen",
+        "last_active",
+        "active",
+        "cadence",
+        "breadth",
+        "overdue",
+        "open_tickets",
+        "nps",
+        "active_days",
+    ):
+        assert getattr(one, name) == pytest.approx(getattr(two, name), nan_ok=True), name
+    assert one.asked["uses:exports"] == pytest.approx(two.asked["uses:exports"])
+    assert one.signals["report_shared"].frozen == pytest.approx(two.signals["report_shared"].frozen)
+
+
+def test_everything_recognised_that_is_no_engagement_lasts() -> None:
+    assert {"login", "feature_used"}.isdisjoint(LASTING)
+    assert len(LASTING) == 12, "and what means churn"

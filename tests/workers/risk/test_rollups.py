@@ -1,0 +1,56 @@
+"""An account's whole rollup, read in bounded memory."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+
+from tests.workers.worlds import fill, world
+from workers.risk import rollups
+from workers.risk.rollups import read_account
+from workers.store import Connection
+
+
+def test_the_rollup_of_an_account_is_read_whole(connection: Connection, acme: int) -> None:
+    """What was written comes back, under the same customers, and nothing of another account."""
+    fill(connection, world(20, 60), "other")
+    found, ids = read_account(connection, acme)
+    written = world().rollup
+    assert (len(ids), len(found.n)) == (written.customers, len(written.n))
+    assert sorted(found.names) == sorted(written.names)
+    assert np.bincount(np.bincount(found.customer)).tolist() == np.bincount(np.bincount(written.customer)).tolist()
+    logins = found.event == found.names.index("login")
+    assert logins.sum() == (written.event == written.names.index("login")).sum()
+    assert (found.last_at // 86400 == found.day).all()
+    assert (found.plan == -1).all()
+
+
+def test_words_and_numbers_survive_the_reading(connection: Connection) -> None:
+    """Plans, values and the details that matter; those that don't are left out."""
+    account_id = fill(connection, world(1, 5))
+    connection.execute("DELETE FROM customer_days")
+    connection.execute("""
+        INSERT INTO customer_days SELECT customer_id, day, event, detail, n, value, last_at, rows.plan
+        FROM customers, (VALUES
+            ('2025-01-02'::date, 'feature_used', 'exports', 7, 60.5, '2025-01-02 10:00Z'::timestamptz, 'pro'),
+            ('2025-01-03', 'page_viewed', '/secret/path', 1, 0, '2025-01-03 10:00:00.25Z', NULL)
+        ) AS rows (day, event, detail, n, value, last_at, plan)
+    """)
+    found = read_account(connection, account_id).rollup
+    order = np.argsort(found.day)
+    assert [found.names[k] for k in found.event[order]] == ["feature_used", "page_viewed"]
+    assert [found.details[k] for k in found.detail[order]] == ["exports", ""]
+    assert [found.plans[k] if k >= 0 else None for k in found.plan[order]] == ["pro", None]
+    assert (found.n[order].tolist(), found.value[order].tolist()) == ([7, 1], [60.5, 0.0])
+    assert found.last_at[order].tolist()[1] == datetime(2025, 1, 3, 10, 0, 0, 250_000, UTC).timestamp()
+
+
+def test_beyond_the_most_rows_whole_customers_are_left_out(connection: Connection, acme: int) -> None:
+    whole, ids = read_account(connection, acme)
+    some, drawn = read_account(connection, acme, most_rows=len(whole.n) // 2)
+    assert 0.35 < len(drawn) / len(ids) < 0.65
+    rows = dict(zip(ids, np.bincount(whole.customer).tolist(), strict=True))
+    assert np.bincount(some.customer).tolist() == [rows[customer] for customer in drawn]
+
+
+def test_days_are_those_of_utc() -> None:
+    assert rollups.day_of(datetime(2026, 3, 1, 23, 59, tzinfo=UTC).timestamp()).isoformat() == "2026-03-01"

@@ -1,0 +1,104 @@
+"""Whoever writes to the tables at the same time, nobody waits in a circle."""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+from redis import Redis
+
+from tests.waiting import wait_until
+from tests.workers.events import event, push_events
+from workers.accounts import models
+from workers.buffer.lanes import HISTORY, LIVE
+from workers.ingest import ingest
+from workers.ingest.ingest import drain
+from workers.process import Process
+from workers.risk import rescore
+from workers.risk.rebuild import rebuild_some
+from workers.risk.rescore import rescore_due
+from workers.store import Connection
+from workers.upkeep import erasure, retention
+from workers.upkeep.erasure import erase
+
+TURNS = 60
+
+
+@pytest.fixture(autouse=True)
+def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
+    monkeypatch.setattr(rescore, "LINGER_SECONDS", 0.001)
+    monkeypatch.setattr(retention, "CUSTOMERS", 7)
+    monkeypatch.setattr(retention, "LEAST_REST_SECONDS", 0.001)
+    monkeypatch.setattr(retention, "REST", 0)
+    monkeypatch.setattr(erasure, "CHUNK", 10)
+
+
+def mixed(turn: int) -> list[dict[str, Any]]:
+    """Events of the same few customers, in another order each time: fresh, old, again, with ids of their own."""
+    now = datetime.now(UTC)
+    return [
+        event(customer_email=f"c{(n * 7 + turn) % 23}@example.com", event=("login", "page_viewed")[n % 2], **when)
+        for n in range(40)
+        for when in (
+            {},
+            {"event_id": f"{n}"},
+            {"timestamp": (now - timedelta(days=n + turn)).isoformat()},
+        )
+    ]
+
+
+def deadlocks(connection: Connection) -> int:
+    connection.execute("SELECT pg_stat_clear_snapshot()")
+    row = connection.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()").fetchone()
+    assert row
+    return int(row[0])
+
+
+def test_storing_scoring_rebuilding_pruning_erasing_and_switching_models_at_once(
+    process: Process, connection: Connection, redis: Redis
+) -> None:
+    """And in the end the counts are those of the events, kept and pruned."""
+    process.settings = msgspec.structs.replace(process.settings, retention_days=30, batch_events=100, rescore_seconds=0)
+    ending = threading.Event()
+    failures: list[str] = []
+
+    def repeat(work: Callable[[Process], object]) -> None:
+        mine = Process(process.settings, redis)
+        try:
+            while not ending.is_set():
+                work(mine)
+        except psycopg.Error as error:
+            failures.append(repr(error))
+        mine.disconnect()
+
+    works: list[Callable[[Process], object]] = [
+        *[lambda mine: drain(mine, LIVE)] * 2,
+        *[lambda mine: drain(mine, HISTORY)] * 2,
+        *[lambda mine: rescore_due(mine)] * 2,
+        rebuild_some,
+        retention.prune,
+        lambda mine: erase(mine.connection(), 1, "c3@example.com"),
+        lambda mine: models.spread(mine.connection(), 1),
+    ]
+    threads = [threading.Thread(target=repeat, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for turn in range(TURNS):
+        push_events(redis, *mixed(turn))
+        push_events(redis, *mixed(turn + 1), lane=HISTORY)
+    wait_until(lambda: failures or not (redis.xlen(LIVE.stream) or redis.xlen(HISTORY.stream)), timeout=120)
+    ending.set()
+    for thread in threads:
+        thread.join()
+    assert (failures, deadlocks(connection)) == ([], 0)
+    erase(connection, 1, "c3@example.com")
+    counted = connection.execute(
+        """SELECT (SELECT sum(n) FROM customer_days),
+        (SELECT count(*) FROM events) + (SELECT coalesce(sum(cardinality(keys)), 0) FROM pruned)"""
+    ).fetchone()
+    assert counted
+    assert counted[0] == counted[1]

@@ -1,0 +1,117 @@
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import pytest
+from redis import Redis
+
+from tests.waiting import wait_until
+from workers import heartbeat, jobs
+from workers.__main__ import run
+from workers.heartbeat import STUCK_SECONDS, WORKERS, Beat, Beats, Pulse, beating, faults, parsed
+from workers.process import Process
+
+SAID = b'{"kind":"score","up_seconds":100,"busy_seconds":null,"progress_seconds":null}'
+
+
+def read(redis: Redis) -> Beats:
+    pipeline = redis.pipeline()
+    heartbeat.ask(pipeline)
+    return parsed(pipeline.execute()[0])
+
+
+def beat(**fields: Any) -> Beat:
+    """A process that has been busy all its life and got nothing done."""
+    busy = Beat("score", up_seconds=600.0, busy_seconds=500.0, progress_seconds=None)
+    return msgspec.structs.replace(busy, **fields)
+
+
+def test_a_process_is_on_the_list_while_it_runs(redis: Redis) -> None:
+    with beating(Pulse(), redis, "one", "ingest"), beating(Pulse(), redis, "two", "clock"):
+        wait_until(lambda: len(read(redis)) == 2, timeout=60)
+        assert {name: one.kind for name, one in read(redis).items()} == {"one": "ingest", "two": "clock"}
+    assert read(redis) == {}
+    assert not redis.exists(WORKERS)
+
+
+def test_it_says_that_its_work_hangs_while_it_hangs(
+    process: Process, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The work needs not do anything for that."""
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(heartbeat, "STUCK_SECONDS", 0.2)
+    monkeypatch.setattr(jobs, "current", process)
+    release = threading.Event()
+    thread = threading.Thread(target=jobs._run, args=(lambda _: release.wait(60),))
+    with beating(process.pulse, redis, "one", "score"):
+        wait_until(lambda: read(redis), timeout=60)
+        assert list(faults(read(redis), {})) == []
+        thread.start()
+        (fault,) = wait_until(lambda: list(faults(read(redis), {})), timeout=60)
+        assert fault.startswith("score one has got nothing done for 0 seconds")
+        release.set()
+        thread.join()
+        wait_until(lambda: not list(faults(read(redis), {})), timeout=60)
+
+
+def test_a_process_that_fell_silent_is_gone_and_forgotten_later(redis: Redis) -> None:
+    now = int(redis.time()[0])
+    for name, silent in {"fresh": 1, "gone": 30, "long gone": 4000}.items():
+        redis.hset(WORKERS, name, b"%d " % (now - silent) + SAID)
+    assert list(read(redis)) == ["fresh"]
+    heartbeat.forget(redis)
+    assert sorted(redis.hkeys(WORKERS)) == [b"fresh", b"gone"]
+
+
+def test_what_counts_is_when_something_last_got_done() -> None:
+    assert beat().stuck_seconds == 500
+    assert beat(progress_seconds=STUCK_SECONDS - 1).stuck_seconds == 0
+    assert beat(progress_seconds=400.0).stuck_seconds == 400
+    assert beat(progress_seconds=400.0, busy_seconds=None).stuck_seconds == 0
+    assert beat(progress_seconds=400.0, busy_seconds=5.0).stuck_seconds == 0  # it was idle before
+
+
+def test_a_missing_kind_is_said_with_its_remedy() -> None:
+    assert list(faults({}, {"score": "python -m workers score"})) == [
+        "no score process runs; start `python -m workers score`"
+    ]
+    (stuck,) = faults({"one": beat(trouble="Postgres can't do it now: …")}, {"score": "x"})
+    assert stuck == "score one has got nothing done for 500 seconds (Postgres can't do it now: …)"
+
+
+def test_trouble_is_over_when_something_gets_done() -> None:
+    own_pulse = Pulse()
+    with own_pulse.busy():
+        own_pulse.trouble("Postgres is away")
+        assert own_pulse.beat("score").trouble == "Postgres is away"
+        own_pulse.progress()
+        assert own_pulse.beat("score").trouble is None
+        own_pulse.trouble("again")
+    found = own_pulse.beat("score")
+    assert (found.busy_seconds, found.trouble) == (None, None)
+
+
+def test_a_redis_that_is_away_harms_nobody() -> None:
+    with Redis.from_url("redis://127.0.0.1:1") as away, beating(Pulse(), away, "one", "score"):
+        pass
+
+
+def test_a_worker_waits_for_work_on_a_connection_that_nobody_opened_before(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that the pulse had opened would give up after redis-py's usual 5 seconds, again and again."""
+    beaten: list[Redis] = []
+
+    @contextmanager
+    def noted(pulse: Pulse, redis: Redis, name: str, kind: str) -> Iterator[None]:
+        beaten.append(redis)
+        yield
+
+    monkeypatch.setattr("workers.heartbeat.beating", noted)
+    monkeypatch.setattr("workers.__main__.work", lambda process, kind: None)
+    monkeypatch.setattr("workers.__main__._stop_on_signals", lambda process: None)
+    run(process, "score")
+    assert len(beaten) == 1
+    assert beaten[0] is not process.redis

@@ -1,0 +1,208 @@
+import threading
+import time
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+from redis import Redis
+
+from tests.waiting import wait_until
+from tests.workers.events import count, entry, event, ingested, push, push_events, request
+from workers.buffer import ledger
+from workers.buffer.lanes import HISTORY, LANES, LIVE
+from workers.buffer.rows import customer_id, encode_entry
+from workers.buffer.stream import Reader
+from workers.ingest import dead_letters, ingest
+from workers.ingest.batches import understood
+from workers.ingest.ingest import drain
+from workers.ingest.transaction import Outcome, store_batch
+from workers.process import Process
+from workers.risk import rescore
+from workers.risk.rebuild import points, rebuild_some
+from workers.risk.rescore import rescore_due
+from workers.store import Connection, connect
+from workers.upkeep import erasure
+from workers.upkeep.erasure import erase
+from workers.upkeep.retention import prune_events
+from workers.upkeep.totals import tally
+
+JANE = "jane@example.com"
+POISON = event(event="poison", properties={"a": "\0"})
+
+
+@pytest.fixture(autouse=True)
+def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
+    monkeypatch.setattr(rescore, "LINGER_SECONDS", 0.001)
+
+
+def tables_of_customers(connection: Connection) -> list[str]:
+    """Every table that says something of a customer, whichever there are."""
+    found = connection.execute(
+        """SELECT table_name FROM information_schema.columns
+        WHERE column_name = 'customer_id' AND table_schema = 'public' AND table_name <> 'erasures'"""
+    )
+    return [name for (name,) in found]
+
+
+def unaccounted(redis: Redis) -> int:
+    pipeline = redis.pipeline()
+    for lane in LANES.values():
+        ledger.ask(pipeline, lane)
+    return sum(ledger.parsed(reply).unaccounted for reply in pipeline.execute())
+
+
+def test_nothing_of_the_customer_stays_but_a_receipt(process: Process, connection: Connection) -> None:
+    """In no table, whatever they are; and nothing of anybody else goes."""
+    ingested(process, event(), event(event_id="a"), POISON)
+    rescore_due(process)
+    ingested(process, event(timestamp="2025-12-01"))
+    rebuild_some(process)
+    tally(connection)
+    prune_events(connection, [customer_id(1, JANE)], datetime(2025, 12, 2, tzinfo=UTC))
+    with connect(process.settings.database_url or "") as other, other.transaction():
+        other.execute("SELECT FROM customers FOR UPDATE")
+        ingested(process, event(timestamp="2025-12-01"), event(timestamp="2025-12-02"))
+    noted = {"erasing", "leaving"}  # while it goes on
+    assert all(count(connection, table) for table in tables_of_customers(connection) if table not in noted)
+    ingested(process, event(customer_email="joe@example.com"))
+    receipt = erase(connection, 1, " Jane@Example.com ")
+    tally(connection)
+    assert receipt[2:] == (3, 1, 3, 1 + len(points(datetime(2025, 12, 1, tzinfo=UTC).timestamp(), time.time())), 1)
+    left = {table: count(connection, table) for table in tables_of_customers(connection)}
+    assert {table for table, rows in left.items() if rows} == {"customers", "events", "customer_days", "recent_events"}
+    assert connection.execute("SELECT email FROM customers").fetchall() == [("joe@example.com",)]
+    ((row,),) = connection.execute("SELECT erasures::text FROM erasures").fetchall()
+    assert "jane" not in row
+
+
+def test_what_is_in_the_buffer_is_dropped_and_what_comes_afterwards_is_a_new_history(
+    process: Process, connection: Connection, redis: Redis
+) -> None:
+    """The ledger accounts for it; a bad event of the customer's does not become a dead letter."""
+    push_events(redis, event(timestamp="2025-12-01"), event(customer_email="joe@example.com"), POISON)
+    erase(connection, 1, JANE)
+    push_events(redis, event(timestamp="2025-12-01"))
+    assert drain(process, LIVE) == Outcome(stored=2, erased=2)
+    assert (count(connection, "dead_letters"), unaccounted(redis)) == (0, 0)
+    assert redis.hget("windback:outcomes:live", "erased") == b"2"
+    assert connection.execute("SELECT email FROM customers ORDER BY email").fetchall() == [
+        (JANE,),
+        ("joe@example.com",),
+    ]
+
+
+def test_another_accounts_customer_of_the_same_address_stays(process: Process, connection: Connection) -> None:
+    ingested(process, event())
+    erase(connection, 2, JANE)
+    assert count(connection, "customers") == 1
+
+
+def test_erasing_again_or_a_stranger_changes_nothing(process: Process, connection: Connection) -> None:
+    ingested(process, event())
+    first, second = erase(connection, 1, JANE), erase(connection, 1, JANE)
+    assert (first.events, second.events, erase(connection, 1, "nobody@example.com").events) == (1, 0, 0)
+    assert second.erased_at > first.erased_at
+    assert count(connection, "erasures") == 3
+
+
+def test_a_long_history_goes_in_steps(
+    process: Process, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasure, "CHUNK", 3)
+    ingested(process, *[event(event_id=str(n)) for n in range(8)])
+    receipt = erase(connection, 1, JANE)
+    assert (receipt.events, receipt.event_ids, count(connection, "events")) == (8, 8, 0)
+    assert count(connection, "erasing") == 0
+
+
+def test_an_event_id_may_come_again(process: Process, connection: Connection) -> None:
+    ingested(process, event(event_id="a"))
+    erase(connection, 1, JANE)
+    assert ingested(process, event(event_id="a")).stored == 1
+
+
+def test_an_undecodable_letter_that_is_replayed_later_stays_erased(
+    process: Process, connection: Connection, redis: Redis
+) -> None:
+    push(redis, b"\xc1garbage")
+    drain(process, LIVE)
+    erase(connection, 1, JANE)
+    connection.execute("UPDATE dead_letters SET body = %s", [encode_entry(entry(request(event())))])
+    (replayed,) = dead_letters.replay(connection, dead_letters.ids(connection, []), 5)
+    assert (replayed.letters, replayed.outcome) == (1, Outcome(erased=1))
+    assert (count(connection, "events"), count(connection, "dead_letters")) == (0, 0)
+
+
+def test_an_erasure_waits_for_who_is_storing_and_who_stores_later_sees_it(
+    process: Process, connection: Connection, redis: Redis, database_url: str
+) -> None:
+    """Neither the transaction before nor the one after slips through."""
+    push_events(redis, event(timestamp="2025-12-01"))
+    reader = Reader(redis, LIVE, "reader")
+    reader.left_over(60)
+    batch = reader.read(events=10, wait_seconds=0.01)
+    push_events(redis, event(timestamp="2025-12-02"), lane=HISTORY)
+    erasing = threading.Thread(target=_erase, args=(database_url,))
+    with process.connection().transaction():
+        store_batch(process.connection(), LIVE, understood(batch), 5)
+        erasing.start()
+        wait_until(lambda: waits_for_a_lock(connection))
+    erasing.join()
+    assert drain(process, HISTORY) == Outcome(erased=1)
+    assert all(count(connection, table) == 0 for table in tables_of_customers(connection))
+
+
+def test_erasing_while_many_workers_store_leaves_nothing_from_before_and_loses_nothing_after(
+    process: Process, connection: Connection, redis: Redis, database_url: str
+) -> None:
+    for turn in range(60):
+        push_events(redis, event(), event(event_id=str(turn)), event(customer_email="joe@example.com"))
+    small = msgspec.structs.replace(process.settings, batch_events=9)
+    workers = [Process(small, redis) for _ in range(4)]
+    threads = [threading.Thread(target=drain, args=(worker, LIVE)) for worker in workers]
+    threads.append(threading.Thread(target=_erase, args=(database_url, 5)))
+    for thread in threads:
+        thread.start()
+    for turn in range(60):
+        push_events(redis, event(event_id=str(turn)), event(event=f"late {time.time_ns()}"))
+    for thread in threads:
+        thread.join()
+    drain(process, LIVE)
+    for worker in workers:
+        worker.disconnect()
+    kept = connection.execute(
+        """SELECT count(*), count(*) FILTER (WHERE received_at <= (SELECT max(erased_at) FROM erasures))
+        FROM events JOIN customers USING (customer_id) WHERE email = %s""",
+        [JANE],
+    ).fetchone()
+    assert kept
+    assert kept[1] == 0
+    recount = "SELECT coalesce(sum(n), 0) FROM customer_days JOIN customers USING (customer_id) WHERE email = %s"
+    assert connection.execute(recount, [JANE]).fetchone() == (kept[0],)
+    assert connection.execute(recount, ["joe@example.com"]).fetchone() == (60,)
+    assert (unaccounted(redis), redis.xlen(LIVE.stream)) == (0, 0)
+
+
+def test_a_score_that_is_being_written_does_not_outlive_its_customer(
+    process: Process, connection: Connection, database_url: str
+) -> None:
+    ingested(process, event())
+    erasing = threading.Thread(target=_erase, args=(database_url,))
+    with process.connection().transaction():
+        rescore_due(process)
+        erasing.start()
+        wait_until(lambda: waits_for_a_lock(connection))
+    erasing.join()
+    assert (count(connection, "risk_history"), count(connection, "customers")) == (0, 0)
+
+
+def _erase(database_url: str, times: int = 1) -> None:
+    with connect(database_url) as connection:
+        for _ in range(times):
+            erase(connection, 1, JANE)
+
+
+def waits_for_a_lock(connection: Connection) -> bool:
+    row = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'").fetchone()
+    return bool(row and row[0])

@@ -1,0 +1,151 @@
+"""Models: a row each; at most one of an account is in use, and an account without one uses the day-one formula."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+from scoring.learning.metrics import Metrics
+from scoring.learning.training import Candidate
+from scoring.model import PRIOR, Model
+from workers.store import Connection, sql
+
+LOCK_CLASS = 0x6C726E  # "lrn": with the account's number, the advisory lock under which its models change
+CACHE_SECONDS = 10.0
+SPREAD_SECONDS = 300.0  # over which the customers of an account become due when its model changes
+SPREAD_CUSTOMERS = 2000  # at a time
+
+
+class NoEarlierModel(Exception):
+    """There is nothing to go back to: the account uses the day-one formula. `windback train` learns a model."""
+
+
+class Card(msgspec.Struct, frozen=True):
+    """What a training saw, how everything that it tried did on the holdout, and what was decided."""
+
+    against: str  # the name of the model in use at the time
+    chosen: str  # … and after it
+    why: str
+    horizon_days: int
+    since: datetime | None  # of the rollup's days: the training window
+    until: datetime | None
+    customers: int
+    snapshots: int
+    lapses: int
+    holdout: dict[str, Metrics]  # by kind; "in use" is `against`
+    candidates: list[Candidate]
+
+
+class InUse(NamedTuple):
+    """The model of an account, by the version of its row; the formula has no row."""
+
+    version: int | None
+    model: Model
+
+
+class ListedModel(NamedTuple):
+    """A model as it is listed."""
+
+    account: str
+    version: int
+    kind: str
+    in_use: bool
+    created_at: datetime
+    card: Card
+
+    @property
+    def name(self) -> str:
+        return name_of(self.kind, self.version)
+
+
+def name_of(kind: str, version: int) -> str:
+    """What scores call a model."""
+    return f"{kind}-{version}"
+
+
+def in_use(connection: Connection, account_id: int) -> InUse:
+    """The account's model."""
+    row = connection.execute(sql("model_in_use"), {"account_id": account_id}).fetchone()
+    return InUse(row[0], msgspec.json.decode(row[1], type=Model)) if row else InUse(None, PRIOR)
+
+
+def named(connection: Connection, account_id: int, name: str) -> Model | None:
+    """The account's model of this name, in use or not."""
+    if name == PRIOR.version:
+        return PRIOR
+    row = connection.execute(sql("find_model"), {"account_id": account_id, "name": name}).fetchone()
+    return msgspec.json.decode(row[0], type=Model) if row else None
+
+
+def listed(connection: Connection, account: str | None = None) -> list[ListedModel]:
+    """All models of an account, or of all accounts, oldest first."""
+    rows = connection.execute(sql("list_models"), {"name": account}).fetchall()
+    return [ListedModel._make([*row[:-1], msgspec.json.decode(row[-1], type=Card)]) for row in rows]
+
+
+def lock(connection: Connection, account_id: int) -> None:
+    """Until the transaction ends, nobody else changes this account's models."""
+    connection.execute(sql("lock_account"), {"class": LOCK_CLASS, "account_id": account_id})
+
+
+def add(connection: Connection, account_id: int, models: Iterable[Model], card: Card) -> None:
+    """A row for each, none of them in use yet; their names hold their versions."""
+    for model in models:
+        parameters = {
+            "account_id": account_id,
+            "version": version_of(model),
+            "kind": model.kind,
+            "weights": msgspec.json.encode(model).decode(),
+            "card": msgspec.json.encode(card).decode(),
+        }
+        connection.execute(sql("add_model"), parameters)
+
+
+def version_of(model: Model) -> int:
+    """The version that a model's name ends with."""
+    return int(model.version.rpartition("-")[2])
+
+
+def next_version(connection: Connection, account_id: int) -> int:
+    """The version of the account's next model."""
+    row = connection.execute(sql("next_version"), {"account_id": account_id}).fetchone()
+    assert row
+    return int(row[0])
+
+
+def switch(connection: Connection, account_id: int, version: int) -> None:
+    """Use this model from now on; in the caller's transaction, under the lock."""
+    row = connection.execute(sql("retire_model"), {"account_id": account_id}).fetchone()
+    parameters = {"account_id": account_id, "version": version}
+    connection.execute(sql("use_model"), parameters)
+    connection.execute(sql("note_replaced"), parameters | {"replaced": row[0] if row else None})
+
+
+def roll_back(connection: Connection, account_id: int) -> Model:
+    """Go back to the model that was in use before, or to the day-one formula. Raises NoEarlierModel."""
+    with connection.transaction():
+        lock(connection, account_id)
+        row = connection.execute(sql("find_replaced"), {"account_id": account_id}).fetchone()
+        if row is None:
+            raise NoEarlierModel("the day-one formula is in use: there is nothing to go back to")
+        connection.execute(sql("retire_model"), {"account_id": account_id})
+        connection.execute(sql("use_model"), {"account_id": account_id, "version": row[0]})
+        model = in_use(connection, account_id).model
+    spread(connection, account_id)
+    return model
+
+
+def spread(connection: Connection, account_id: int) -> None:
+    """Make every customer of an account due: not before the caches know the new model, and over some minutes."""
+    after: str | None = "00000000-0000-0000-0000-000000000000"
+    while after is not None:
+        parameters = {
+            "account_id": account_id,
+            "after": after,
+            "limit": SPREAD_CUSTOMERS,
+            "wait": CACHE_SECONDS + 1,
+            "seconds": SPREAD_SECONDS,
+        }
+        row = connection.execute(sql("spread_due"), parameters).fetchone()
+        after = row[0] if row else None

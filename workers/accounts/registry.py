@@ -1,0 +1,82 @@
+"""What is particular to an account: what its own events mean, and over how many days its risks look.
+
+The horizon is the one that the account has chosen; else that of WINDBACK_HORIZON_DAYS, which is for all accounts; else
+the one that training has learnt from its customers' silences; else 30 days.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from scoring.event_roles import Meaning
+from scoring.learning.outcomes import USUAL_HORIZON
+from workers.accounts import models
+from workers.store import Connection, sql
+
+
+class Rules(NamedTuple):
+    """What holds for an account's risks now; `horizon_fixed` is None where the horizon is left to training."""
+
+    horizon_days: int
+    meaning: Meaning
+    horizon_fixed: int | None
+    horizon_learnt: int | None
+
+
+class ListedAccount(NamedTuple):
+    """An account and what is particular to it."""
+
+    account_id: int
+    name: str
+    churn_event: str | None
+    engagement_events: list[str]
+    horizon_chosen: int | None
+    horizon_learnt: int | None
+
+
+class NoSuchAccount(Exception):
+    """No account has this name. `windback accounts list` shows them all."""
+
+
+def listed(connection: Connection, name: str | None = None) -> list[ListedAccount]:
+    """The account of this name, or all of them."""
+    rows = connection.execute(sql("list_account_rules"), {"name": name, "account_id": None}).fetchall()
+    return [ListedAccount(*row) for row in rows]
+
+
+def rules_of(connection: Connection, account_id: int, horizon_days: int | None) -> Rules:
+    """An account's rules; `horizon_days` is the setting."""
+    row = connection.execute(sql("list_account_rules"), {"name": None, "account_id": account_id}).fetchone()
+    return rules(ListedAccount(*row) if row else ListedAccount(account_id, "", None, [], None, None), horizon_days)
+
+
+def rules(account: ListedAccount, horizon_days: int | None) -> Rules:
+    """What follows from an account's row and the setting."""
+    horizon = horizon_now(account.horizon_chosen, horizon_days, account.horizon_learnt)
+    meaning = Meaning(tuple(account.engagement_events), account.churn_event)
+    return Rules(horizon, meaning, account.horizon_chosen or horizon_days, account.horizon_learnt)
+
+
+def horizon_now(chosen: int | None, setting: int | None, learnt: int | None) -> int:
+    """The horizon (days) that holds: what was chosen, else what is set, else what was learnt, else 30."""
+    return chosen or setting or learnt or USUAL_HORIZON
+
+
+def choose(
+    connection: Connection, name: str, churn_event: str | None, engagement_events: Sequence[str], horizon: int | None
+) -> None:
+    """Set what an account has chosen, all of it; its customers are scored anew within minutes. Raises NoSuchAccount."""
+    parameters = {
+        "name": name,
+        "churn_event": churn_event,
+        "engagement_events": list(dict.fromkeys(engagement_events)),
+        "horizon_chosen": horizon,
+    }
+    row = connection.execute(sql("choose_account_rules"), parameters).fetchone()
+    if row is None:
+        raise NoSuchAccount(f"there is no account {name}; `windback accounts list` shows them")
+    models.spread(connection, row[0])
+
+
+def learnt(connection: Connection, account_id: int, horizon_days: int) -> None:
+    """Keep the horizon that a training has found."""
+    connection.execute(sql("learn_horizon"), {"account_id": account_id, "horizon_days": horizon_days})

@@ -1,0 +1,90 @@
+"""The ledger of a lane: accepted = stored + duplicate + dead + erased + in the buffer.
+
+`accepted` and `settled` move in the same scripts as the entries do, and what became of the events with `settled`; one
+script reads it all, so that the sum is right at any moment.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from workers.buffer.lanes import Lane
+from workers.buffer.stream import outcomes
+
+STALLED_SECONDS = 60.0
+
+# KEYS: stream, ledger, outcomes.
+READ = """
+local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+return {
+  redis.call('TIME'), redis.call('XLEN', KEYS[1]), first and first[1] or false,
+  redis.call('HGETALL', KEYS[2]), redis.call('HGETALL', KEYS[3])
+}
+"""
+
+
+class Ledger(NamedTuple):
+    """A lane's counts of events, and how its buffer moves."""
+
+    accepted: int
+    settled: int
+    stored: int
+    duplicate: int
+    dead: dict[str, int]  # by reason
+    erased: int
+    entries: int
+    oldest_seconds: float  # how long the first entry waits
+    settled_seconds: float | None  # since events last left the buffer; None: never
+
+    @property
+    def buffered(self) -> int:
+        """How many events the buffer holds."""
+        return self.accepted - self.settled if self.entries else 0
+
+    @property
+    def unaccounted(self) -> int:
+        """How many events are missing (or, below 0, were counted twice): always 0, or there is a fault to be found."""
+        became = self.stored + self.duplicate + sum(self.dead.values()) + self.erased
+        return self.accepted - became - self.buffered
+
+    @property
+    def stalled_seconds(self) -> float:
+        """For how long entries have waited while nothing was stored; 0 where it is less than STALLED_SECONDS."""
+        still = self.oldest_seconds if self.settled_seconds is None else min(self.oldest_seconds, self.settled_seconds)
+        return still if self.entries and still >= STALLED_SECONDS else 0.0
+
+
+def ask(pipeline: Any, lane: Lane) -> None:
+    """Put the question for a lane's ledger into a pipeline; `parsed` reads its answer."""
+    pipeline.eval_ro(READ, 3, lane.stream, lane.ledger, outcomes(lane))
+
+
+def parsed(reply: Any) -> Ledger:
+    """The answer to `ask`."""
+    (seconds, micros), entries, first, ledger, became = reply
+    now = int(seconds) + int(micros) / 1e6
+    moved, became = _fields(ledger), _fields(became)
+    settled_at = became.get("settled_at")
+    return Ledger(
+        accepted=moved.get("accepted", 0),
+        settled=moved.get("settled", 0),
+        stored=became.get("stored", 0),
+        duplicate=became.get("duplicate", 0),
+        dead={field.removeprefix("dead:"): n for field, n in became.items() if field.startswith("dead:")},
+        erased=became.get("erased", 0),
+        entries=entries,
+        oldest_seconds=max(0.0, now - int(first.split(b"-")[0]) / 1000) if first else 0.0,
+        settled_seconds=None if settled_at is None else max(0.0, now - settled_at),
+    )
+
+
+def dead(ledgers: Iterable[Ledger]) -> dict[str, int]:
+    """Dead events by reason, of several lanes."""
+    total: dict[str, int] = {}
+    for ledger in ledgers:
+        for reason, events in ledger.dead.items():
+            total[reason] = total.get(reason, 0) + events
+    return total
+
+
+def _fields(flat: list[bytes]) -> dict[str, int]:
+    return {field.decode(): int(number) for field, number in zip(flat[::2], flat[1::2], strict=True)}

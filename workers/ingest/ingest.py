@@ -1,0 +1,101 @@
+"""From the buffer into Postgres: read a batch, store it in one transaction, settle it."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from workers import counters, logs, tickets
+from workers.buffer.lanes import LIVE, Lane
+from workers.buffer.rows import Row
+from workers.buffer.stream import Became, Reader
+from workers.ingest.batches import Batch, Batches
+from workers.ingest.transaction import Outcome, store_batch
+from workers.process import Process
+from workers.retry import through_outages
+from workers.tracking import volume
+
+log = logging.getLogger(__name__)
+
+BUDGET_SECONDS = 5.0  # how long a ticket drains before it makes room for the next
+LINGER_SECONDS = 1.0  # how long it waits for more, so that a trickle of events doesn't cost a job each
+
+
+def drain(process: Process, lane: Lane) -> Outcome:
+    """Empty a lane's buffer into Postgres until it is empty or the budget is spent."""
+    tickets.taken(process.redis, lane.queue)
+    reader = Reader(process.redis, lane, process.name)
+    batches = Batches(reader, process.settings)
+    until = time.monotonic() + BUDGET_SECONDS
+    total, more = Outcome(), False
+    while batch := batches.next(LINGER_SECONDS):
+        with logs.about(**_ids(lane, batch)):
+            outcome = _ingest(process, lane, reader, batches, batch)
+        if outcome is None:
+            more = True
+            break
+        total += outcome
+        if process.stopping.is_set() or time.monotonic() > until:
+            batches.no_more()
+            more = True
+    if more:
+        tickets.ask(process.redis, lane.queue)  # the next ticket goes on
+    return total
+
+
+def _ids(lane: Lane, batch: Batch) -> dict[str, object]:
+    """What log records name a batch by."""
+    first, last = (batch.waiting[end].id.decode() for end in (0, -1))
+    return {"lane": lane.name, "first_entry": first, "last_entry": last}
+
+
+def _ingest(process: Process, lane: Lane, reader: Reader, batches: Batches, batch: Batch) -> Outcome | None:
+    """What became of a batch; None where Postgres stayed away."""
+    began = time.monotonic()
+    _look_over(process, batch.incoming.rows)
+    became = through_outages(
+        process,
+        lambda: store_batch(process.connection(), lane, batch, process.settings.rescore_seconds, batches.ahead),
+    )
+    if became is None:
+        return None
+    reader.settle(became)
+    process.pulse.progress()
+    if lane == LIVE:
+        volume.add(process.redis, batch.volumes)
+    _count(process, batch, time.monotonic() - began)
+    outcome = _outcome(became)
+    _hand_on(process, lane, batch, outcome)
+    return outcome
+
+
+def _look_over(process: Process, rows: Sequence[Row]) -> None:
+    """Warn of what is valid and looks wrong."""
+    seen = {(row.customer.account_id, row.content.event, row.content.personal) for row in rows}
+    process.names.look(process.redis, [(account_id, event) for account_id, event, _ in seen], process.warnings)
+    for account_id, event, path in {(account_id, event, path) for account_id, event, paths in seen for path in paths}:
+        message = f"`{path}` looks like personal data; send nothing of that kind but the customer's e-mail."
+        process.warnings.add(account_id, "personal_data", path, message, event)
+    process.warnings.flush_sync(process.redis)
+
+
+def _count(process: Process, batch: Batch, seconds: float) -> None:
+    counters.observe("ingest_batch_events", batch.events)
+    counters.observe("ingest_seconds", seconds)
+    counters.flush_sync(process.redis)
+
+
+def _outcome(became: Mapping[bytes, Became]) -> Outcome:
+    total: Counter[str] = Counter()
+    for share in became.values():
+        for outcome, events in share.items():
+            total[outcome.partition(":")[0]] += events
+    return Outcome(**total)
+
+
+def _hand_on(process: Process, lane: Lane, batch: Batch, outcome: Outcome) -> None:
+    log.info("ingested", extra={"entries": len(batch.entries), **outcome._asdict()})
+    if batch.events >= process.settings.batch_events // 2:
+        tickets.ask(process.redis, lane.queue)  # a full batch: more hands are welcome
+    if outcome.stored:
+        tickets.ask(process.redis, "score")

@@ -1,0 +1,123 @@
+"""What is learnt by night: matured scores, and a training of each account that has enough new outcomes.
+
+The clock issues a job on the `score` queue; the job only starts a process of its own, so that the worker goes on with
+its lane. Nights begin at 3 in the morning, UTC; each account has one turn a night, the first one as soon as it is ripe.
+"""
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+
+from redis import Redis
+from rq import Queue
+
+from scoring.learning.outcomes import HORIZONS
+from scoring.rollup import DAY
+from workers.accounts import registry
+from workers.accounts.registry import ListedAccount, rules
+from workers.learning import trainer
+from workers.learning.mature import mature
+from workers.process import Process
+from workers.risk import rebuild
+from workers.store import Connection, sql
+from workers.tickets import FAILURE_TTL_SECONDS
+
+log = logging.getLogger(__name__)
+
+NIGHT = 3 * 3600  # seconds after midnight, UTC
+TURN = "windback:nightly:{night}:{account_id}"  # set when an account's turn begins
+TURN_SECONDS = 2 * 86400
+LOCK = 0x77696E646E696768  # "windnigh": the advisory lock of the one process that learns
+LEAST_SNAPSHOTS = 50  # new ones, before a training is worth its while …
+LEAST_SHARE = 0.01  # … and of those that the last one had
+COMMAND = [sys.executable, "-m", "workers", "train"]
+POLL_SECONDS = 0.5
+KILL_SECONDS = 5.0
+
+
+def call(process: Process) -> None:
+    """A job where an account's turn has come: a duty of the clock. It waits while history comes in, lest an account
+    spend its turn on half of an import."""
+    if rebuild.pending(process):
+        return
+    if waiting(process.connection(), process.redis, process.settings.horizon_days):
+        Queue("score", connection=process.redis, serializer="json").enqueue(
+            "workers.jobs.nightly", description="nightly", result_ttl=0, failure_ttl=FAILURE_TTL_SECONDS
+        )
+
+
+def waiting(connection: Connection, redis: Redis, horizon_days: int | None) -> list[ListedAccount]:
+    """The accounts that have not had their turn tonight, as soon as they are ripe; `horizon_days` is the setting."""
+    return [
+        account
+        for account in registry.listed(connection)
+        if not redis.exists(turn(account.account_id)) and _ripe(connection, account, horizon_days)
+    ]
+
+
+def _ripe(connection: Connection, account: ListedAccount, horizon_days: int | None) -> bool:
+    horizon = rules(account, horizon_days).horizon_days
+    row = connection.execute(sql("is_ripe"), {"account_id": account.account_id, "horizon_days": horizon}).fetchone()
+    return bool(row and row[0])
+
+
+def turn(account_id: int) -> str:
+    """The key of an account's turn tonight."""
+    return TURN.format(night=int((time.time() - NIGHT) // DAY), account_id=account_id)
+
+
+def start(process: Process) -> threading.Thread:
+    """Start the process that learns; it ends with this one. Returns the thread that looks after it."""
+    child = subprocess.Popen(COMMAND)
+    thread = threading.Thread(target=_look_after, args=(child, process), name="nightly")
+    thread.start()
+    return thread
+
+
+def _look_after(child: subprocess.Popen[bytes], process: Process) -> None:
+    while child.poll() is None and not process.stopping.wait(POLL_SECONDS):
+        pass
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(KILL_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+    elif child.returncode:
+        log.error("the nightly training failed", extra={"exit_code": child.returncode})
+    child.wait()
+
+
+def run(process: Process) -> None:
+    """Give every waiting account its turn, unless another process is at it."""
+    connection, redis = process.connection(), process.redis
+    (mine,) = connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone() or (False,)
+    if not mine:
+        return
+    for account in waiting(connection, redis, process.settings.horizon_days):
+        if process.stopping.is_set() or not redis.set(turn(account.account_id), 1, nx=True, ex=TURN_SECONDS):
+            continue
+        try:
+            _turn(connection, account, process.settings.horizon_days)
+        except Exception:  # whatever it is, the other accounts are not to suffer from it
+            log.exception("the nightly training of an account failed", extra={"account": account.name})
+    connection.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+
+
+def _turn(connection: Connection, account: ListedAccount, horizon_days: int | None) -> None:
+    horizon, meaning, *_ = rules(account, horizon_days)
+    for days in sorted({horizon, *HORIZONS}):  # scores of before may have looked over another horizon
+        if found := mature(connection, account.account_id, days, meaning):
+            log.info("matured", extra={"account": account.name, "day": str(found.day), "auc": found.metrics.auc})
+    if worthwhile(connection, account.account_id, horizon):
+        card = trainer.train(connection, account.account_id, horizon_days)
+        log.info("trained", extra={"account": account.name, "model": card.chosen, "why": card.why})
+
+
+def worthwhile(connection: Connection, account_id: int, horizon_days: int) -> bool:
+    """Whether enough outcomes have come since the last training."""
+    parameters = {"account_id": account_id, "horizon_days": horizon_days}
+    new, before = connection.execute(sql("new_snapshots"), parameters).fetchone() or (0.0, 0)
+    return bool(new >= max(LEAST_SNAPSHOTS, LEAST_SHARE * before))

@@ -1,0 +1,134 @@
+"""Training an account: its rollup in, the better model in use."""
+
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from scoring.learning.training import RECALIBRATE, Learnt, Training, learn
+from scoring.model import Model
+from scoring.rollup import Rollup
+from workers.accounts import models, registry
+from workers.accounts.models import Card, InUse, name_of
+from workers.risk.rollups import day_of, outages_of, read_account
+from workers.store import Connection, sql
+
+IN_USE = "in use"  # what a training calls the model that it found
+
+
+class Overtaken(Exception):
+    """Another training or a roll back changed the model in use meanwhile; nothing was kept. Train again."""
+
+
+def last_training(connection: Connection, account_id: int) -> tuple[datetime, Card] | None:
+    """When an account was last trained, and the card of that."""
+    row = connection.execute(sql("last_training"), {"account_id": account_id}).fetchone()
+    return (row[0], msgspec.json.decode(row[1], type=Card)) if row else None
+
+
+def train(connection: Connection, account_id: int, horizon_days: int | None = None, now: float | None = None) -> Card:
+    """Learn from what became of an account's customers, keep all that was tried, switch if one is better.
+
+    `horizon_days` is the setting; where neither it nor the account fixes a horizon, that is learnt as well. `now` is in
+    epoch seconds. Raises Overtaken.
+    """
+    moment = time.time() if now is None else now
+    before = models.in_use(connection, account_id)
+    past = last_training(connection, account_id)
+    doubts = {one.event: one.doubts for one in past[1].candidates} if past else {}
+    rules = registry.rules_of(connection, account_id, horizon_days)
+    rollup = read_account(connection, account_id, meaning=rules.meaning).rollup.until(moment)
+    learnt = learn(
+        rollup,
+        moment,
+        before.model,
+        horizon_days=rules.horizon_fixed,
+        horizon_before=rules.horizon_learnt,
+        pauses=outages_of(connection, account_id),
+        doubts=doubts,
+    )
+    card = _keep(connection, account_id, before, learnt, _window(rollup))
+    if (card.chosen, card.horizon_days) != (card.against, rules.horizon_days):
+        models.spread(connection, account_id)
+    return card
+
+
+def _window(rollup: Rollup) -> tuple[datetime | None, datetime | None]:
+    if not len(rollup.day):
+        return None, None
+    first, last = (day_of(int(day) * 86400) for day in (rollup.day.min(), rollup.day.max()))
+    return datetime(*first.timetuple()[:3], tzinfo=UTC), datetime(*last.timetuple()[:3], tzinfo=UTC)
+
+
+def _keep(
+    connection: Connection,
+    account_id: int,
+    before: InUse,
+    learnt: Learnt,
+    window: tuple[datetime | None, datetime | None],
+) -> Card:
+    training = learnt.training
+    with connection.transaction():
+        models.lock(connection, account_id)
+        if models.in_use(connection, account_id).version != before.version:
+            raise Overtaken("the model in use changed while this training ran; train again")
+        first = models.next_version(connection, account_id)
+        named = {
+            kind: msgspec.structs.replace(model, version=name_of(kind, version))
+            for version, (kind, model) in enumerate(training.rivals.items(), first)
+        }
+        chosen = named[training.model.kind] if training.replaced else before.model
+        card = _card(before.model, chosen, learnt, window)
+        models.add(connection, account_id, named.values(), card)
+        if training.replaced:
+            models.switch(connection, account_id, models.version_of(chosen))
+        if learnt.horizon_found:
+            registry.learnt(connection, account_id, learnt.horizon_found)
+        _note(connection, account_id, card)
+    return card
+
+
+def _note(connection: Connection, account_id: int, card: Card) -> None:
+    written = msgspec.json.encode(card).decode()
+    parameters: dict[str, Any] = {"account_id": account_id, "snapshots": card.snapshots, "card": written}
+    connection.execute(sql("add_training"), parameters)
+
+
+def _card(before: Model, chosen: Model, learnt: Learnt, window: tuple[datetime | None, datetime | None]) -> Card:
+    training = learnt.training
+    return Card(
+        against=before.version,
+        chosen=chosen.version,
+        why=_why(training),
+        horizon_days=learnt.horizon_days,
+        since=window[0],
+        until=window[1],
+        customers=training.customers,
+        snapshots=training.snapshots,
+        lapses=training.lapses,
+        holdout=training.holdout,
+        candidates=training.candidates,
+    )
+
+
+def _why(training: Training) -> str:
+    """The decision in words."""
+    holdout = training.holdout
+    if not training.snapshots:
+        return "nobody was active a horizon ago, by login, feature_used or an event named by `windback accounts set`"
+    if not training.rivals:
+        return f"{training.lapses} lapses are known, and {RECALIBRATE} are needed before the holdout begins"
+    kind = training.model.kind if training.replaced else _best(training)
+    losses = f"log loss {holdout[kind].log_loss:.4f} against {holdout[IN_USE].log_loss:.4f}"
+    if training.replaced:
+        return f"{kind} did better on the holdout: {losses}"
+    if holdout[kind].log_loss < holdout[IN_USE].log_loss:
+        return f"{kind} had the lower loss on the holdout, but a worse lift in the top decile"
+    return f"nothing did better on the holdout; {kind} came next: {losses}"
+
+
+def _best(training: Training) -> str:
+    rivals: Iterable[str] = training.rivals
+    return min(rivals, key=lambda kind: training.holdout[kind].log_loss)

@@ -1,0 +1,79 @@
+"""Reading what some customers did: Postgres packs each column into one value, and numpy unpacks it without a Python
+object a row."""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scoring.event_roles import PLAIN, Meaning, understood
+from scoring.events import ENGAGEMENT
+from scoring.look_back import LASTING
+from scoring.rollup import Codes, Floats, Rollup
+from workers.store import Connection, sql
+
+HEADER_BYTES: Final = 20  # of a binary array of one dimension
+SINCE_2000: Final = 946_684_800_000_000  # microseconds from 1970 to where Postgres begins to count
+
+
+class Reach(NamedTuple):
+    """How many days before the last engagement are looked at, and which custom events whenever they were."""
+
+    days: int
+    asked: list[str]
+
+
+def read_rollup(
+    connection: Connection, customer_ids: Sequence[str], meaning: Meaning = PLAIN, reach: Reach | None = None
+) -> Rollup:
+    """What these customers did, numbered in the order given: all of it, or what is in reach of a risk."""
+    parameters: dict[str, Any] = {"customer_ids": list(customer_ids)}
+    if reach:
+        lasting = [*LASTING, *reach.asked, *filter(None, [meaning.churn])]
+        parameters |= {"reach": reach.days, "engagement": [*ENGAGEMENT, *meaning.engagement], "lasting": lasting}
+    query = sql("read_days_in_reach" if reach else "read_days")
+    row = connection.execute(query, parameters, binary=True).fetchone()
+    if row is None or row[0] is None:
+        return Rollup.from_rows(len(customer_ids), ())
+    customer, day, n, value, last_at, words = row
+    names, details, plans, codes = _words(words)
+    rollup = Rollup(
+        customers=len(customer_ids),
+        customer=_array(customer, ">i4").astype(np.int32),
+        day=_array(day, ">i4").astype(np.int32),
+        event=codes[0],
+        detail=codes[1],
+        n=_array(n, ">i4").astype(np.int32),
+        value=_array(value, ">f8").astype(np.float64),
+        last_at=epoch_of(_array(last_at, ">i8")),
+        plan=codes[2],
+        names=names,
+        details=details,
+        plans=plans,
+    )
+    return understood(rollup, meaning)
+
+
+def epoch_of(moments: NDArray[Any]) -> Floats:
+    """Epoch seconds from what Postgres sends of a timestamptz."""
+    return np.asarray((moments.astype(np.int64) + SINCE_2000) / 1e6)
+
+
+def _array(sent: bytes, kind: str) -> NDArray[Any]:
+    """What array_send made of an array without nulls."""
+    return np.frombuffer(sent, np.dtype([("size", ">i4"), ("value", kind)]), offset=HEADER_BYTES)["value"]
+
+
+def _words(text: str) -> tuple[list[str], list[str], list[str], NDArray[np.int32]]:
+    """Events, details and plans, and their codes: (3, rows); a plan that isn't named is -1."""
+    words = Codes()
+    lines = text.split("\n")
+    word = np.fromiter(map(words.__getitem__, lines), np.intp, len(lines))
+    events, details, plans = Codes(), Codes(), Codes({"": -1})
+    codes = [
+        (events[event], details[detail], plans[plan]) for event, detail, plan in (each.split("\x1f") for each in words)
+    ]
+    table = np.array(codes, np.int32).T
+    table[2] = np.maximum(table[2] - 1, -1)
+    return list(events), list(details), [plan for plan in plans if plan], table[:, word]

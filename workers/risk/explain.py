@@ -1,0 +1,43 @@
+"""Why a risk is what it is, in full: computed anew when somebody looks, as of the moment of the score."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+
+from scoring.explain import Explanation, explain
+from scoring.pauses import bridged
+from workers.accounts import models, registry
+from workers.risk.days import read_rollup
+from workers.risk.rescore import reach_of
+from workers.store import Connection
+from workers.tracking.outages import pauses_of
+
+SAME = 0.0005  # of a probability: nothing that a page would show
+
+
+class Scored(NamedTuple):
+    """A customer's score as it is stored."""
+
+    customer_id: str
+    account_id: int
+    probability: float
+    model: str
+    first_seen: datetime
+    scored_at: datetime
+
+
+def explained(connection: Connection, scored: Scored, horizon_days: int) -> Explanation | None:
+    """All parts of a score; None where it can't be computed again, because the past has changed since."""
+    model = models.named(connection, scored.account_id, scored.model)
+    if model is None:
+        return None
+    now = scored.scored_at.timestamp()
+    pauses, _ = pauses_of(connection, scored.account_id, now)
+    reach = reach_of(scored.first_seen.timestamp(), now, model, pauses)
+    meaning = registry.rules_of(connection, scored.account_id, None).meaning
+    rollup, instants = bridged(read_rollup(connection, [scored.customer_id], meaning, reach), pauses, now)
+    if not len(rollup.day):
+        return None
+    found = explain(rollup, float(np.asarray(instants)[0]), horizon_days=horizon_days, model=model)
+    return found if abs(found.probability - scored.probability) < SAME else None

@@ -1,0 +1,130 @@
+"""Reading an account's whole rollup, in bounded memory: Postgres packs the rows of each customer into one value, and
+numpy unpacks them without a Python object a row.
+
+Beyond MOST_ROWS whole customers are left out, never parts of their histories: ids are hashes, so those up to a bound
+are a fair draw.
+"""
+
+from datetime import date, timedelta
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scoring.event_roles import PLAIN, Meaning, understood
+from scoring.pauses import Pause
+from scoring.rollup import Codes, Rollup
+from workers.risk.days import epoch_of
+from workers.store import Connection, sql
+
+MOST_ROWS: Final = 8_000_000  # of 40 bytes
+CUSTOMERS_AT_A_TIME: Final = 500
+EVER: Final = (date(1970, 1, 1), date(2200, 1, 1))
+DETAILED: Final = ["feature_used", "nps_response"]  # events whose detail a risk depends on
+
+PACKED: Final = np.dtype([("day", ">i4"), ("n", ">i4"), ("value", ">f8"), ("last_at", ">i8"), ("word", ">i8")])
+
+
+class Whole(NamedTuple):
+    """A rollup, and the customer_id of each of its customers."""
+
+    rollup: Rollup
+    customer_ids: list[str]
+
+
+class _Words(NamedTuple):
+    """What the numbers of read_packed stand for: codes of events, details and plans, sorted by number."""
+
+    numbers: NDArray[np.int64]
+    codes: NDArray[np.int32]  # (3, numbers)
+    names: tuple[list[str], list[str], list[str]]
+    rows: int
+
+
+def read_account(
+    connection: Connection,
+    account_id: int,
+    days: tuple[date, date] = EVER,
+    meaning: Meaning = PLAIN,
+    most_rows: int = MOST_ROWS,
+) -> Whole:
+    """An account's rows of the days from the first up to, but not including, the second; as of one moment."""
+    detailed = [*DETAILED, *meaning.engagement]
+    parameters: dict[str, Any] = {"account_id": account_id, "detailed": detailed, "since": days[0], "until": days[1]}
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        connection.execute("SET LOCAL statement_timeout = '30min'")
+        words = _words(connection.execute(sql("read_words"), parameters).fetchall())
+        share = min(1.0, most_rows / max(words.rows, 1))
+        whole = _unpacked(connection, parameters | {"last": _bound(share)}, words, share)
+    return whole._replace(rollup=understood(whole.rollup, meaning))
+
+
+def outages_of(connection: Connection, account_id: int) -> list[Pause]:
+    """When an account's tracking was out."""
+    return [Pause(*row) for row in connection.execute(sql("all_outages"), {"account_id": account_id})]
+
+
+def day_of(epoch: float) -> date:
+    """The day, UTC, of an instant in epoch seconds."""
+    return EVER[0] + timedelta(days=int(epoch // 86400))
+
+
+def _bound(share: float) -> str:
+    """The id up to which this share of customers lies."""
+    return f"{min(int(share * 2**32), 2**32 - 1):08x}-ffff-ffff-ffff-ffffffffffff"
+
+
+def _words(rows: list[Any]) -> _Words:
+    events, details, plans = Codes(), Codes(), Codes({None: -1})
+    codes = np.array([(events[event], details[detail], plans[plan]) for _, event, detail, plan, _ in rows], np.int32)
+    codes = codes.reshape(-1, 3).T
+    codes[2] = np.maximum(codes[2] - 1, -1)
+    numbers = np.array([row[0] for row in rows], np.int64)
+    order = np.argsort(numbers)
+    names = (list(events), list(details), [plan for plan in plans if plan is not None])
+    return _Words(numbers[order], codes[:, order], names, sum(row[4] for row in rows))
+
+
+def _unpacked(connection: Connection, parameters: dict[str, Any], words: _Words, share: float) -> Whole:
+    room = min(words.rows, int(words.rows * share * 1.05) + 100_000)
+    columns = {name: np.empty(room, kind) for name, kind in _COLUMNS.items()}
+    ids: list[str] = []
+    filled = 0
+    with connection.cursor(name="rollup") as cursor:
+        cursor.itersize = CUSTOMERS_AT_A_TIME
+        cursor.execute(sql("read_packed"), parameters, binary=True)
+        while block := cursor.fetchmany(CUSTOMERS_AT_A_TIME):
+            filled = _add(columns, filled, block, len(ids), words)
+            ids += [customer_id for customer_id, _ in block]
+    cut = {name: column[:filled] for name, column in columns.items()}
+    events, details, plans = words.names
+    return Whole(Rollup(customers=len(ids), **cut, names=events, details=details, plans=plans), ids)
+
+
+_COLUMNS: Final[dict[str, Any]] = {
+    "customer": np.int32,
+    "day": np.int32,
+    "event": np.int32,
+    "detail": np.int32,
+    "n": np.int32,
+    "value": np.float64,
+    "last_at": np.float64,
+    "plan": np.int32,
+}
+
+
+def _add(columns: dict[str, NDArray[Any]], filled: int, block: list[Any], first: int, words: _Words) -> int:
+    """Unpack a block of customers, numbered from `first`, into the columns; returns how far these are filled."""
+    packed = np.frombuffer(b"".join(rows for _, rows in block), PACKED)
+    packed = packed[: len(columns["day"]) - filled]  # a draw may exceed its share by chance
+    sizes = [len(rows) // PACKED.itemsize for _, rows in block]
+    place = slice(filled, filled + len(packed))
+    for name in ("day", "n", "value"):
+        columns[name][place] = packed[name]
+    columns["last_at"][place] = epoch_of(packed["last_at"])
+    columns["customer"][place] = np.repeat(np.arange(first, first + len(block)), sizes)[: len(packed)]
+    word = np.searchsorted(words.numbers, packed["word"].astype(np.int64))
+    for name, codes in zip(("event", "detail", "plan"), words.codes, strict=True):
+        columns[name][place] = codes[word]
+    return filled + len(packed)

@@ -1,0 +1,60 @@
+"""How many live events were received an hour, by account: kept in Redis, beside the transaction that stores them.
+
+A hash holds an account's week, and goes 60 days after its last event. History isn't counted: an import says nothing of
+whether tracking works. A batch that is delivered twice is counted twice, which does no harm here.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+
+import numpy as np
+from redis import Redis
+from redis.exceptions import RedisError
+
+from scoring.outages import WEEK_HOURS
+from scoring.rollup import Floats
+from workers.buffer.rows import Row
+
+KEPT_SECONDS = 60 * 86400
+HOURS = 8 * WEEK_HOURS  # as many as are read
+
+Volumes = Counter[tuple[int, int]]  # by account and hour since 1970
+
+
+def key(account_id: int, week: int) -> str:
+    """The hash of an account's week, from the hour of the week to how many events."""
+    return f"windback:volume:{account_id}:{week}"
+
+
+def volumes_of(entry_id: bytes, rows: Iterable[Row]) -> Volumes:
+    """The events of an entry; its id says when it was received."""
+    hour = int(entry_id.split(b"-")[0]) // 3_600_000
+    accounts = Counter(row.customer.account_id for row in rows)
+    return Volumes({(account_id, hour): events for account_id, events in accounts.items()})
+
+
+def add(redis: Redis, volumes: Volumes) -> None:
+    """Count; a Redis that can't do it now is no reason to store a batch again."""
+    pipeline = redis.pipeline(transaction=False)
+    for (account_id, hour), events in volumes.items():
+        week, hour_of_week = divmod(hour, WEEK_HOURS)
+        pipeline.hincrby(key(account_id, week), str(hour_of_week), events)
+        pipeline.expire(key(account_id, week), KEPT_SECONDS)
+    with suppress(RedisError):
+        pipeline.execute()
+
+
+def read(redis: Redis, account_id: int, end_hour: int) -> Floats:
+    """The volumes of the last HOURS hours before `end_hour`, oldest first."""
+    first = end_hour - HOURS
+    weeks = range(first // WEEK_HOURS, end_hour // WEEK_HOURS + 1)
+    pipeline = redis.pipeline(transaction=False)
+    for week in weeks:
+        pipeline.hgetall(key(account_id, week))
+    found = np.zeros(len(weeks) * WEEK_HOURS)
+    for number, fields in enumerate(pipeline.execute()):
+        for hour_of_week, events in fields.items():
+            found[number * WEEK_HOURS + int(hour_of_week)] = int(events)
+    start = first - weeks[0] * WEEK_HOURS
+    return found[start : start + HOURS]

@@ -1,0 +1,142 @@
+"""Retention: what is older than its setting says is pruned, a little at a time, while everything goes on.
+
+The clock passes over all customers in the order of their ids, some hundred in a step, and deletes what is too old by
+the primary keys of the tables: no index has to be kept for it, and no statement takes long. A pass rests for a hundred
+times the time that it worked.
+
+The counts of the rollup outlive the events that they count. So of every pruned event a fingerprint of 8 bytes stays,
+until the counts of its month are pruned too: an import that is run again adds nothing, whenever that is.
+"""
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import psycopg
+from psycopg import Cursor
+from redis import Redis
+
+from workers.buffer.staging import Incoming
+from workers.process import Process
+from workers.settings import Settings
+from workers.store import Connection, sql
+from workers.upkeep import erasure, totals
+
+STATE = "windback:prune"  # a hash: the customer `after` whom the pass goes on, the milliseconds that it `worked`
+RESTING = "windback:prune:resting"
+BUDGET_SECONDS = 0.25  # of a tick of the clock
+LEAST_REST_SECONDS = 10.0
+REST = 100  # times the time worked
+WAIT_SECONDS = 3  # for who stores old events
+CUSTOMERS = 500
+ROWS = 5_000
+FIRST = "0" * 32
+RECENT_SECONDS = 23 * 3600  # younger events can't have been pruned: retentions are whole days
+
+Ids = Sequence[str]
+
+
+class Before(NamedTuple):
+    """The moments before which things are pruned; None: never."""
+
+    event_ids: datetime
+    events: datetime | None
+    rollups: datetime | None
+
+
+def before(settings: Settings, now: datetime) -> Before:
+    """What the settings say, as of `now`."""
+
+    def ago(days: int | None) -> datetime | None:
+        return None if days is None else now - timedelta(days=days)
+
+    event_ids = now - timedelta(days=settings.event_id_days)
+    return Before(event_ids, ago(settings.retention_days), ago(settings.rollup_retention_days))
+
+
+def prune(process: Process) -> None:
+    """Go on with a pass, for a moment: a duty of the clock."""
+    redis: Any = process.redis
+    if redis.exists(RESTING):
+        return
+    began = time.monotonic()
+    given, worked_ms = redis.hmget(STATE, "after", "worked")
+    moments = before(process.settings, datetime.now(UTC))
+    if not given and moments.events:
+        prune_dead_letters(process.connection(), moments.events)
+    if not given:
+        totals.prune(process.connection(), moments.events, moments.rollups)
+        if moments.events:
+            totals.tally_few(process.connection())  # events that no tally has counted stay until the next pass
+    after = step(process.connection(), given.decode() if given else FIRST, moments)
+    while after and not process.stopping.is_set() and time.monotonic() - began < BUDGET_SECONDS:
+        after = step(process.connection(), after, moments)
+    _note(redis, after, int(worked_ms or 0) + int((time.monotonic() - began) * 1000))
+
+
+def _note(redis: Redis, after: str | None, worked_ms: int) -> None:
+    """Remember how far the pass is; at its end, rest."""
+    if after:
+        redis.hset(STATE, mapping={"after": after, "worked": worked_ms})
+        redis.expire(STATE, timedelta(days=7))
+    else:
+        redis.set(RESTING, 1, px=max(int(LEAST_REST_SECONDS * 1000), REST * worked_ms))
+        redis.delete(STATE)
+
+
+def step(connection: Connection, after: str, moments: Before) -> str | None:
+    """Prune what is old of the customers after this one, or some of it. Returns the customer after whom to go on, None
+    where there are no more."""
+    some = connection.execute(sql("next_customers"), {"after": after, "limit": CUSTOMERS}).fetchall()
+    ids = [customer_id for (customer_id,) in some]
+    if not ids:
+        return None
+    full = _prune_some(connection, "prune_event_ids", ids, moments.event_ids)
+    if moments.events:
+        full |= prune_events(connection, ids, moments.events)
+    if moments.rollups:
+        full |= prune_rollups(connection, ids, moments.rollups)
+    return after if full else ids[-1]
+
+
+def prune_events(connection: Connection, ids: Ids, moment: datetime) -> bool:
+    """Prune events of these customers; whether there may be more."""
+    parameters = {"customer_ids": ids, "before": moment, "limit": ROWS}
+    if connection.execute(sql("any_old_events"), parameters).fetchone() != (True,):
+        return False
+    try:
+        with connection.transaction():
+            connection.execute(sql("limit_wait"), {"wait": f"{WAIT_SECONDS}s"})
+            erasure.join_storing(connection)
+            connection.execute(sql("halt_storing_old"))
+            gone = connection.execute(sql("prune_events"), parameters).fetchone()
+    except psycopg.errors.LockNotAvailable:  # whoever stores or erases goes first
+        return True
+    return gone == (ROWS,)
+
+
+def prune_rollups(connection: Connection, ids: Ids, moment: datetime) -> bool:
+    """Prune what is derived from events: daily counts and past risks; whether there may be more."""
+    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    full = _prune_some(connection, "prune_days", ids, midnight)
+    full |= _prune_some(connection, "prune_risk_history", ids, moment)
+    for query in ("prune_risk_rebuilt", "prune_fingerprints"):
+        connection.execute(sql(query), {"customer_ids": ids, "before": moment})
+    return full
+
+
+def prune_dead_letters(connection: Connection, moment: datetime) -> None:
+    """Prune some letters that were received before this moment."""
+    connection.execute(sql("prune_dead_letters"), {"before": moment, "limit": ROWS})
+
+
+def _prune_some(connection: Connection, query: str, ids: Ids, moment: datetime) -> bool:
+    return connection.execute(sql(query), {"customer_ids": ids, "before": moment, "limit": ROWS}).rowcount == ROWS
+
+
+def drop_pruned(cursor: Cursor[Any], some: Incoming) -> None:
+    """Within a transaction that stores, once `incoming` is filled: leave out what was stored once and then pruned."""
+    if some.rows and some.occurred_us < (time.time() - RECENT_SECONDS) * 1_000_000:
+        cursor.execute(sql("join_pruning"))
+        cursor.execute(sql("drop_pruned"))
