@@ -8,6 +8,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Annotated, Any
 
 import msgspec
@@ -96,14 +97,14 @@ def _counts(account_id: int, day: datetime) -> str:
 
 
 def _write(pipeline: Any, accounts: dict[int, Account]) -> None:
-    today = datetime.now(UTC)
+    now = datetime.now(UTC)
     for account_id, account in accounts.items():
-        latest, counts = _list(account_id), _counts(account_id, today)
+        latest, counts = _list(account_id), _counts(account_id, now)
         pipeline.lpush(latest, *map(msgspec.json.encode, account.latest))
         pipeline.ltrim(latest, 0, LATEST - 1)
         pipeline.expire(latest, timedelta(days=DAYS))
         for code, number in account.counts.items():
-            pipeline.hincrby(counts, code, number)
+            pipeline.hincrby(counts, f"{now:%H}:{code}", number)
         pipeline.expire(counts, timedelta(days=DAYS + 1))
 
 
@@ -115,19 +116,26 @@ class Found(Struct):
 
 
 async def read(redis: AsyncRedis, account_id: int, now: datetime) -> Found:
-    """The warnings of an account, all that are written."""
+    """Returns what is written of an account's warnings; counts reach back 7 days, to the full hour before."""
+    since = now - timedelta(days=DAYS)
     pipeline: Any = redis.pipeline(transaction=False)
     pipeline.lrange(_list(account_id), 0, -1)
-    for day in range(DAYS):
-        pipeline.hgetall(_counts(account_id, now - timedelta(days=day)))
-    latest, *days = await pipeline.execute()
-    return Found(_add_up(days), [one for one in map(_decode, latest) if one.at > now - timedelta(days=DAYS)])
+    for day in range(DAYS + 1):
+        pipeline.hgetall(_counts(account_id, since + timedelta(days=day)))
+    latest, first_day, *days = await pipeline.execute()
+    hours = [*((field, n) for field, n in first_day.items() if int(field[:2]) >= since.hour), *_fields(days)]
+    return Found(_add_up(hours), [warning for warning in map(_decode, latest) if warning.at > since])
 
 
-def _add_up(days: Iterable[dict[bytes, bytes]]) -> dict[str, int]:
+def _fields(days: Iterable[dict[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:
+    return chain.from_iterable(day.items() for day in days)
+
+
+def _add_up(hours: Iterable[tuple[bytes, bytes]]) -> dict[str, int]:
+    """Returns the counts by code of fields like b"21:timestamp_invalid"."""
     total: Counter[str] = Counter()
-    for day in days:
-        total.update({code.decode(): int(number) for code, number in day.items()})
+    for field, number in hours:
+        total[field[3:].decode()] += int(number)
     return dict(total.most_common())
 
 

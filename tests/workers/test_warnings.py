@@ -41,8 +41,9 @@ def test_warnings_end_after_seven_days(redis: Redis, redis_url: str) -> None:
     warnings = Warnings()
     warnings.add(1, "a", None, "x")
     warnings.flush_sync(redis)
-    assert found(redis_url, days_later=DAYS - 0.9).counts == {"a": 1}
-    assert found(redis_url, days_later=DAYS) == Found({}, [])
+    assert found(redis_url, days_later=DAYS - 0.01).counts == {"a": 1}
+    assert found(redis_url, days_later=DAYS).warnings == []
+    assert found(redis_url, days_later=DAYS + 1 / 24) == Found({}, [])
     assert all(0 < redis.ttl(key) <= (DAYS + 1) * 86400 for key in redis.keys("windback:warnings*"))
 
 
