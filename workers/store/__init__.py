@@ -54,7 +54,7 @@ def connect(database_url: str) -> Connection:
 
 
 def sql(name: str) -> LiteralString:
-    """The query that stands under `-- name: NAME` in one of queries/*.sql."""
+    """Returns the query that stands under `-- name: NAME`, with its comment, in one of queries/*.sql."""
     try:
         return _queries()[name]
     except KeyError:
@@ -63,8 +63,9 @@ def sql(name: str) -> LiteralString:
 
 @cache
 def _queries() -> dict[str, LiteralString]:
-    found: dict[str, LiteralString] = {}
+    queries: dict[str, LiteralString] = {}
     for path in sorted(Path(__file__).with_name("queries").glob("*.sql")):
         parts = re.split(r"^-- name: (\w+)\n", path.read_text(), flags=re.MULTILINE)
-        found.update(zip(parts[1::2], cast(list[LiteralString], parts[2::2]), strict=True))
-    return found
+        texts = cast(list[LiteralString], [text.strip() for text in parts[2::2]])
+        queries.update(zip(parts[1::2], texts, strict=True))
+    return queries

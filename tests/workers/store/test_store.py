@@ -24,6 +24,12 @@ def test_every_query_is_used(name: str) -> None:
     assert f'"{name}"' in CODE or name.startswith(MADE)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_sent_does_not_end_with_a_comment(name: str) -> None:
+    """A comment that stands above a name belongs to nobody, and would be sent with the query before it."""
+    assert not sql(name).splitlines()[-1].startswith("--")
+
+
 def test_a_query_that_is_not_there_is_named() -> None:
     with pytest.raises(QueryMissing, match="no_such_query"):
         sql("no_such_query")

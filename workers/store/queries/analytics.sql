@@ -1,7 +1,7 @@
--- What the totals of tally.sql tell.
+-- Reading the totals that totals.sql keeps.
 
--- Customers of a range are those who returned in it after a day before it.
 -- name: count_account_events
+-- Customers of a range are those who returned in it after a day before it.
 WITH counted AS (
     SELECT event, sum(n)::bigint AS count, min(first_at) AS first_seen, max(last_at) AS last_seen
     FROM event_days
@@ -43,8 +43,8 @@ WITH counted AS (
 )
 SELECT at, count, coalesce(customers, 0)::bigint AS customers FROM counted LEFT JOIN returned USING (at)
 
--- Each customer's and hour's events are found by their key. Texts that are long are nobody's common value.
 -- name: event_values
+-- Each customer's and hour's events are found by their key. Texts that are long are nobody's common value.
 WITH latest AS (
     SELECT properties
     FROM (
@@ -72,8 +72,8 @@ WITH latest AS (
 )
 SELECT name, value::text AS value, count FROM ranked WHERE rank <= 50 ORDER BY rank, place
 
--- The moves up to a day add up to how many customers were at each level.
 -- name: risk_levels
+-- The moves up to a day add up to how many customers were at each level.
 WITH moved AS (
     SELECT day, sum(customers) FILTER (WHERE level = 'low') AS low,
            sum(customers) FILTER (WHERE level = 'medium') AS medium,
@@ -96,8 +96,8 @@ FROM added
 WHERE day >= (%(since)s AT TIME ZONE 'UTC')::date
 ORDER BY day
 
--- What changes whenever the totals, the model or what is known of events may have.
 -- name: version_of_totals
+-- What changes whenever the totals, the model or what is known of events may have.
 SELECT (SELECT (snapshot::text, at)::text FROM tallied) AS tallied,
        (SELECT version FROM models WHERE account_id = %(account_id)s AND in_use) AS version,
        (SELECT max(trained_at) FROM trainings WHERE account_id = %(account_id)s) AS trained_at

@@ -48,8 +48,8 @@ WHERE customer_id = %(customer_id)s
   AND at >= coalesce(%(from)s::timestamptz, '-infinity') AND at <= coalesce(%(to)s::timestamptz, 'infinity')
 ORDER BY at
 
--- The latest of the events that move a risk, oldest first.
 -- name: list_moves
+-- The latest of the events that move a risk, oldest first.
 SELECT * FROM (
     SELECT event, detail, n, last_at FROM customer_days
     WHERE customer_id = %(customer_id)s AND day >= (%(since)s::timestamptz AT TIME ZONE 'UTC')::date

@@ -16,8 +16,8 @@ SELECT (SELECT began_at FROM outages WHERE account_id = %(account_id)s AND ended
        coalesce((SELECT extract(epoch FROM now() - min(rescore_at))::float8 FROM customers WHERE rescore_at <= now()), 0)
            AS due_seconds
 
--- The riskiest who haven't lapsed: an index alone tells who they are.
 -- name: urgent
+-- The riskiest who haven't lapsed: an index alone tells who they are.
 WITH riskiest AS (
     SELECT customer_id FROM customers
     WHERE account_id = %(account_id)s AND state <> 'lapsed'
@@ -29,8 +29,8 @@ FROM riskiest JOIN customers USING (customer_id)
 WHERE level <> 'low'
 ORDER BY probability DESC, customer_id DESC
 
--- Whose risk rose most within a week: of the riskiest, since who rose most is among them.
 -- name: risen
+-- Whose risk rose most within a week: of the riskiest, since who rose most is among them.
 WITH riskiest AS (
     SELECT customer_id FROM customers
     WHERE account_id = %(account_id)s AND state <> 'lapsed'
@@ -53,12 +53,12 @@ WHERE customers.probability - said.probability >= %(least)s
 ORDER BY customers.probability - said.probability DESC, email
 LIMIT %(limit)s
 
--- How often each of these events came on each day since.
 -- name: daily_counts
+-- How often each of these events came on each day since.
 SELECT event, day, n
 FROM event_days
 WHERE account_id = %(account_id)s AND day >= %(since)s AND day <= %(until)s AND event = ANY (%(events)s::text[])
 
--- When the totals were last brought up to date.
 -- name: counted_at
+-- When the totals were last brought up to date.
 SELECT at FROM tallied

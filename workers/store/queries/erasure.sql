@@ -8,8 +8,8 @@ SELECT pg_advisory_xact_lock_shared(hashtextextended('windback erasures', 0))
 -- name: halt_storing
 SELECT pg_advisory_xact_lock(hashtextextended('windback erasures', 0))
 
--- Whom there are erasures of that rows received at %(oldest_us)s or later may have to heed.
 -- name: recent_erasures
+-- Whom there are erasures of that rows received at %(oldest_us)s or later may have to heed.
 SELECT replace(customer_id::text, '-', ''), (extract(epoch FROM max(erased_at)) * 1000000)::bigint
 FROM erasures
 WHERE erased_at >= 'epoch'::timestamptz + %(oldest_us)s * '1 microsecond'::interval
@@ -18,8 +18,8 @@ GROUP BY customer_id
 -- name: long_history
 SELECT EXISTS (SELECT FROM events WHERE customer_id = %(customer_id)s OFFSET %(limit)s)
 
--- Unless another erasure of the same customer has ended: what is there now is a new history.
 -- name: erase_some_events
+-- Unless another erasure of the same customer has ended: what is there now is a new history.
 DELETE FROM events
 WHERE (customer_id, occurred_at, event_key) IN (
     SELECT customer_id, occurred_at, event_key FROM events
@@ -35,12 +35,12 @@ WHERE (customer_id, event_key) IN (
     LIMIT %(limit)s
 )
 
--- A score that is being written holds the customer's row: this waits for it.
 -- name: erase_customer
+-- A score that is being written holds the customer's row: this waits for it.
 DELETE FROM customers WHERE customer_id = %(customer_id)s
 
--- As does this for risks that are being rebuilt.
 -- name: erase_rebuild
+-- As does this for risks that are being rebuilt.
 DELETE FROM rebuilds WHERE customer_id = %(customer_id)s
 
 -- name: erase_the_rest

@@ -3,8 +3,8 @@
 -- name: list_account_ids
 SELECT account_id FROM accounts ORDER BY account_id
 
--- Those that still matter: for half a year, in which hardly a silence or a decayed count is longer.
 -- name: list_outages
+-- Those that still matter: for half a year, in which hardly a silence or a decayed count is longer.
 SELECT (extract(epoch FROM began_at) / 3600)::bigint, (extract(epoch FROM ended_at) / 3600)::bigint
 FROM outages
 WHERE account_id = %(account_id)s AND (ended_at IS NULL OR ended_at > now() - interval '180 days')
@@ -15,8 +15,8 @@ INSERT INTO outages (account_id, began_at)
 VALUES (%(account_id)s, 'epoch'::timestamptz + %(first_hour)s * interval '1 hour')
 ON CONFLICT (account_id, began_at) DO UPDATE SET ended_at = NULL
 
--- One that turns out never to have been, because its events came late, goes.
 -- name: end_outage
+-- One that turns out never to have been, because its events came late, goes.
 WITH ending AS (
     SELECT 'epoch'::timestamptz + %(end_hour)s * interval '1 hour' AS ended_at
 ), never AS (
@@ -27,8 +27,8 @@ UPDATE outages SET ended_at = ending.ended_at
 FROM ending
 WHERE account_id = %(account_id)s AND outages.ended_at IS NULL AND began_at < ending.ended_at
 
--- Whose score says that tracking works while it is out, or the other way round.
 -- name: make_stale_due
+-- Whose score says that tracking works while it is out, or the other way round.
 UPDATE customers SET rescore_at = now()
 WHERE customer_id IN (
     SELECT customer_id FROM customers

@@ -3,8 +3,8 @@
 -- name: any_rebuild
 SELECT EXISTS (SELECT FROM rebuilds)
 
--- Up to when: what was said from then on stands in risk_history.
 -- name: take_rebuilds
+-- Up to when: what was said from then on stands in risk_history.
 WITH taken AS (
     SELECT customer_id, since FROM rebuilds LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )

@@ -3,16 +3,16 @@
 -- name: next_customers
 SELECT customer_id::text FROM customers WHERE customer_id > %(after)s::uuid ORDER BY customer_id LIMIT %(limit)s
 
+-- name: join_pruning
 -- Whoever stores old events holds this lock together with others, whoever prunes events holds it alone, for a moment:
 -- an event is either still there when it comes again, or among the pruned.
--- name: join_pruning
 SELECT pg_advisory_xact_lock_shared(hashtextextended('windback pruning', 0))
 
 -- name: halt_storing_old
 SELECT pg_advisory_xact_lock(hashtextextended('windback pruning', 0))
 
--- Nobody is to queue up for long behind one who waits for the lock; a batch takes a second at most, as a rule.
 -- name: limit_wait
+-- Nobody is to queue up for long behind one who waits for the lock; a batch takes a second at most, as a rule.
 SELECT set_config('lock_timeout', %(wait)s, true)
 
 -- name: any_old_events
@@ -23,8 +23,8 @@ SELECT EXISTS (
     ) AS old
 )
 
--- What stays of a pruned event is a fingerprint of 8 bytes, so that it isn't stored again.
 -- name: prune_events
+-- What stays of a pruned event is a fingerprint of 8 bytes, so that it isn't stored again.
 WITH old AS MATERIALIZED (
     SELECT old.*
     FROM unnest(%(customer_ids)s::uuid[]) AS given (customer_id)
@@ -83,8 +83,8 @@ WITH old AS MATERIALIZED (
 DELETE FROM event_ids USING old
 WHERE event_ids.customer_id = old.customer_id AND event_ids.event_key = old.event_key
 
--- The last day of each event stays: it tells what a customer's state is.
 -- name: prune_days
+-- The last day of each event stays: it tells what a customer's state is.
 WITH old AS MATERIALIZED (
     SELECT old.*
     FROM unnest(%(customer_ids)s::uuid[]) AS given (customer_id)
@@ -103,8 +103,8 @@ WITH old AS MATERIALIZED (
 DELETE FROM customer_days AS days USING old
 WHERE days.customer_id = old.customer_id AND days.day = old.day AND days.event = old.event AND days.detail = old.detail
 
--- Fingerprints are of no use where no count is left that an event could be added to.
 -- name: prune_fingerprints
+-- Fingerprints are of no use where no count is left that an event could be added to.
 DELETE FROM pruned
 WHERE customer_id = ANY (%(customer_ids)s::uuid[]) AND month < date_trunc('month', %(before)s::timestamptz)
   AND NOT EXISTS (

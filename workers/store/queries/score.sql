@@ -1,5 +1,5 @@
--- Of customers whose row is free, what was left for them while it was not; of those that are gone, it goes.
 -- name: take_news
+-- Of customers whose row is free, what was left for them while it was not; of those that are gone, it goes.
 WITH told AS (
     SELECT DISTINCT customer_id FROM (SELECT customer_id FROM news LIMIT %(limit)s) AS first
 ), people AS MATERIALIZED (
@@ -33,8 +33,8 @@ FOR UPDATE SKIP LOCKED
 -- name: any_due
 SELECT EXISTS (SELECT FROM customers WHERE rescore_at <= now()) OR EXISTS (SELECT FROM news)
 
--- Each column in one value. No name holds a control character, so they may separate words.
 -- name: read_days
+-- Each column in one value. No name holds a control character, so they may separate words.
 SELECT array_send(array_agg(given.number::integer - 1)), array_send(array_agg(day - '1970-01-01'::date)),
        array_send(array_agg(n)), array_send(array_agg(value)), array_send(array_agg(last_at)),
        string_agg(event || E'\x1f' || detail || E'\x1f' || coalesce(plan, ''), E'\n')
@@ -43,9 +43,9 @@ CROSS JOIN LATERAL (  -- OFFSET keeps it a look-up for each customer, however la
     SELECT * FROM customer_days AS days WHERE days.customer_id = given.customer_id OFFSET 0
 ) AS days
 
+-- name: read_days_in_reach
 -- The same for long histories: the very first day, what lasts, and what is no more than `reach` days before the last
 -- engagement (of who has never been engaged, the last event that does not last).
--- name: read_days_in_reach
 SELECT array_send(array_agg(given.number::integer - 1)), array_send(array_agg(day - '1970-01-01'::date)),
        array_send(array_agg(n)), array_send(array_agg(value)), array_send(array_agg(last_at)),
        string_agg(event || E'\x1f' || detail || E'\x1f' || coalesce(plan, ''), E'\n')
@@ -105,7 +105,7 @@ WITH scored AS (
                 )
                 WHEN before.state = 'lapsed' THEN before.state ELSE before.level END AS level_before
     FROM noted JOIN scored USING (customer_id) JOIN customers AS before USING (customer_id)
-), moved AS (  -- see tally.sql
+), moved AS (  -- see level_moves.sql
     INSERT INTO risk_moves (account_id, day, level, customers)
     SELECT account_id, (%(scored_at)s::timestamptz AT TIME ZONE 'UTC')::date, level, sum(customers)
     FROM (

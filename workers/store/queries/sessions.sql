@@ -1,17 +1,17 @@
 -- The dashboard's sessions.
 
--- What they are signed with: made by whoever asks first, the same for all.
 -- name: signing_secret
+-- What they are signed with: made by whoever asks first, the same for all.
 INSERT INTO signing_secrets AS kept (name, secret) VALUES (%(name)s, %(secret)s)
 ON CONFLICT (name) DO UPDATE SET secret = kept.secret
 RETURNING secret
 
--- The secret key that somebody signs in with.
 -- name: find_secret_key
+-- The secret key that somebody signs in with.
 SELECT key_id FROM api_keys WHERE hash = %(hash)s AND revoked_at IS NULL AND NOT publishable
 
--- A session lasts while its key does, and until somebody signs out of it.
 -- name: find_session
+-- A session lasts while its key does, and until somebody signs out of it.
 SELECT account_id, accounts.name AS account, hint
 FROM api_keys JOIN accounts USING (account_id)
 WHERE key_id = %(key_id)s AND revoked_at IS NULL

@@ -1,7 +1,7 @@
 -- What an operator wants to know.
 
--- How many customers are due (at most %(limit)s are counted), and for how long the first of them has been.
 -- name: due
+-- How many customers are due (at most %(limit)s are counted), and for how long the first of them has been.
 SELECT count(*), coalesce(extract(epoch FROM now() - min(rescore_at)), 0)::float8
 FROM (SELECT rescore_at FROM customers WHERE rescore_at <= now() ORDER BY rescore_at LIMIT %(limit)s) AS due
 

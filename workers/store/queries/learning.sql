@@ -1,12 +1,12 @@
--- Whether a horizon and three days have passed since the first customer came.
 -- name: is_ripe
+-- Whether a horizon and three days have passed since the first customer came.
 SELECT EXISTS (
     SELECT FROM customers
     WHERE account_id = %(account_id)s AND first_seen < now() - (%(horizon_days)s + 3) * interval '1 day'
 )
 
--- About how many snapshots have got an outcome since the last training, and how many it had.
 -- name: new_snapshots
+-- About how many snapshots have got an outcome since the last training, and how many it had.
 WITH last AS (
     SELECT trained_at, snapshots FROM trainings WHERE account_id = %(account_id)s ORDER BY trained_at DESC LIMIT 1
 )
@@ -18,8 +18,8 @@ SELECT (
 ) * coalesce((SELECT extract(epoch FROM now() - trained_at) / 86400 FROM last), 365)::float8 / 15,
 coalesce((SELECT snapshots FROM last), 0)
 
--- What an account's rows say besides numbers, under the number that stands for it in read_packed.
 -- name: read_words
+-- What an account's rows say besides numbers, under the number that stands for it in read_packed.
 SELECT hashtextextended(event || E'\x1f' || detail || E'\x1f' || coalesce(plan, ''), 0), event, detail, plan, rows
 FROM (
     SELECT event, CASE WHEN event = ANY (%(detailed)s::text[]) THEN detail ELSE '' END AS detail, days.plan,
@@ -29,8 +29,8 @@ FROM (
     GROUP BY 1, 2, 3
 ) AS counted
 
--- The rows of each customer in one value, numbers alone: numpy reads them without an object for each.
 -- name: read_packed
+-- The rows of each customer in one value, numbers alone: numpy reads them without an object for each.
 SELECT mine.customer_id::text, days.packed
 FROM (
     SELECT customer_id FROM customers
@@ -51,8 +51,8 @@ CROSS JOIN LATERAL (  -- OFFSET keeps it a look-up for each customer, however la
 ) AS days
 WHERE packed IS NOT NULL
 
--- All of an account's outages: what lies in one says nothing of customers.
 -- name: all_outages
+-- All of an account's outages: what lies in one says nothing of customers.
 SELECT extract(epoch FROM began_at)::float8, extract(epoch FROM coalesce(ended_at, now()))::float8
 FROM outages
 WHERE account_id = %(account_id)s
@@ -91,8 +91,8 @@ FROM models JOIN accounts USING (account_id)
 WHERE %(name)s::text IS NULL OR accounts.name = %(name)s
 ORDER BY accounts.account_id, version
 
--- Some customers of an account, those after the one given, become due over the next while; returns the last of them.
 -- name: spread_due
+-- Some customers of an account, those after the one given, become due over the next while; returns the last of them.
 WITH these AS (
     SELECT customer_id FROM customers
     WHERE account_id = %(account_id)s AND customer_id > %(after)s::uuid
@@ -113,8 +113,8 @@ INSERT INTO trainings (account_id, snapshots, card) VALUES (%(account_id)s, %(sn
 -- name: last_training
 SELECT trained_at, card::text FROM trainings WHERE account_id = %(account_id)s ORDER BY trained_at DESC LIMIT 1
 
--- The risk of each active customer over a horizon, as it stood at a moment: scores are noted at least once a day.
 -- name: said_then
+-- The risk of each active customer over a horizon, as it stood at a moment: scores are noted at least once a day.
 SELECT customer_id::text, said.probability
 FROM customers
 CROSS JOIN LATERAL (
@@ -136,16 +136,16 @@ ON CONFLICT DO NOTHING
 -- name: last_matured
 SELECT day, horizon_days, metrics::text FROM matured WHERE account_id = %(account_id)s ORDER BY day DESC LIMIT 1
 
--- The latest days, oldest first.
 -- name: list_matured
+-- The latest days, oldest first.
 SELECT * FROM (
     SELECT day::timestamptz AS day, metrics::text AS metrics FROM matured WHERE account_id = %(account_id)s
     ORDER BY matured.day DESC LIMIT %(limit)s
 ) AS latest
 ORDER BY day
 
--- One row, whatever there is: the model in use, the last training, the last matured day.
 -- name: show_model
+-- One row, whatever there is: the model in use, the last training, the last matured day.
 SELECT models.version, models.weights::text AS weights, models.card::text AS card, models.created_at,
        training.trained_at, training.card::text AS training,
        matured.day, matured.horizon_days AS matured_horizon_days, matured.metrics::text AS matured,

@@ -1,0 +1,171 @@
+-- The totals that analytics reads, see workers/upkeep/totals.py. Counted is what the snapshot in `tallied` sees; all of
+-- it happens in transactions that see one moment.
+
+-- name: try_tallying
+-- One at a time.
+SELECT pg_try_advisory_lock(hashtextextended('windback tally', 0))
+
+-- name: halt_tallying
+SELECT pg_advisory_lock(hashtextextended('windback tally', 0))
+
+-- name: end_tallying
+SELECT pg_advisory_unlock(hashtextextended('windback tally', 0))
+
+-- name: last_tally
+-- `ahead`: the database is a restored one, whose transactions are numbered anew.
+SELECT snapshot::text, pg_snapshot_xmin(snapshot)::text::bigint AS xmin, pg_snapshot_xmax(snapshot)::text::bigint AS xmax,
+       pg_snapshot_xmax(snapshot) > pg_snapshot_xmax(pg_current_snapshot()) AS ahead,
+       extract(epoch FROM now() - at)::float8 AS rested_seconds, worked_seconds
+FROM tallied
+
+-- name: note_tally
+INSERT INTO tallied (snapshot, at, worked_seconds)
+VALUES (pg_current_snapshot(), clock_timestamp(), extract(epoch FROM clock_timestamp() - now()))
+ON CONFLICT (single) DO UPDATE
+SET snapshot = excluded.snapshot, at = excluded.at, worked_seconds = excluded.worked_seconds
+
+-- name: count_untallied
+-- How many events are not tallied; no more than %(limit)s are counted.
+SELECT count(*) FROM (
+    SELECT FROM events
+    WHERE stored_by >= %(xmin)s
+      AND (stored_by >= %(xmax)s OR NOT pg_visible_in_snapshot(stored_by::text::xid8, %(snapshot)s::pg_snapshot))
+    LIMIT %(limit)s
+) AS untallied
+
+-- name: create_fresh
+CREATE TEMPORARY TABLE IF NOT EXISTS fresh (
+    account_id integer NOT NULL,
+    customer_id uuid NOT NULL,
+    event text COLLATE "C" NOT NULL,
+    hour timestamptz NOT NULL,
+    n bigint NOT NULL,
+    first_at timestamptz NOT NULL,
+    last_at timestamptz NOT NULL
+) ON COMMIT DELETE ROWS
+
+-- name: fill_fresh
+-- An event counts when it was seen: when it happened, but not later than it was received.
+INSERT INTO fresh (account_id, customer_id, event, hour, n, first_at, last_at)
+SELECT account_id, customer_id, event, hour, n, first_at, last_at
+FROM (
+    SELECT customer_id, event, date_trunc('hour', seen_at, 'UTC') AS hour, count(*) AS n,
+           min(seen_at) AS first_at, max(seen_at) AS last_at
+    FROM (
+        SELECT customer_id, event, least(occurred_at, received_at) AS seen_at
+        FROM events
+        WHERE stored_by >= %(xmin)s
+          AND (stored_by >= %(xmax)s OR NOT pg_visible_in_snapshot(stored_by::text::xid8, %(snapshot)s::pg_snapshot))
+    ) AS untallied
+    GROUP BY 1, 2, 3
+) AS counted
+JOIN customers USING (customer_id)
+WHERE NOT EXISTS (SELECT FROM erasing WHERE erasing.customer_id = counted.customer_id)
+
+-- name: tally_days
+-- A customer's day of an event is new where the fresh events are all that the rollup has counted on it. It is then a
+-- return after the customer's day before it, and the day after it isn't one after that any more.
+WITH given AS MATERIALIZED (
+    SELECT account_id, customer_id, event, (hour AT TIME ZONE 'UTC')::date AS day, sum(n) AS n,
+           min(first_at) AS first_at, max(last_at) AS last_at
+    FROM fresh
+    GROUP BY 1, 2, 3, 4
+), counted AS (
+    INSERT INTO event_days AS kept (account_id, event, day, n, first_at, last_at)
+    SELECT account_id, event, day, sum(n), min(first_at), max(last_at)
+    FROM given
+    GROUP BY account_id, event, day
+    ON CONFLICT (account_id, event, day) DO UPDATE
+    SET n = kept.n + excluded.n, first_at = least(kept.first_at, excluded.first_at),
+        last_at = greatest(kept.last_at, excluded.last_at)
+), new_days AS MATERIALIZED (
+    SELECT customer_id, event, day
+    FROM given
+    WHERE n = (
+        SELECT sum(n) FROM customer_days AS days
+        WHERE days.customer_id = given.customer_id AND days.day = given.day AND days.event = given.event
+    )
+), touched AS MATERIALIZED (
+    SELECT DISTINCT account_id, customer_id, event FROM given JOIN new_days USING (customer_id, event, day)
+), known AS MATERIALIZED (
+    SELECT account_id, customer_id, event, found.day, new_days.day IS NOT NULL AS new
+    FROM touched
+    CROSS JOIN LATERAL (
+        SELECT DISTINCT day FROM customer_days AS days
+        WHERE days.customer_id = touched.customer_id AND days.event = touched.event
+        OFFSET 0
+    ) AS found
+    LEFT JOIN new_days USING (customer_id, event, day)
+), moved AS (
+    SELECT account_id, event, day, lag(day) OVER (PARTITION BY customer_id, event ORDER BY day) AS previous,
+           1 AS customers
+    FROM known
+    UNION ALL
+    SELECT account_id, event, day, lag(day) OVER (PARTITION BY customer_id, event ORDER BY day), -1
+    FROM known WHERE NOT new
+)
+INSERT INTO event_returns AS kept (account_id, event, day, previous, customers)
+SELECT account_id, event, day, coalesce(previous, '-infinity'), sum(customers)
+FROM moved
+GROUP BY 1, 2, 3, 4
+HAVING sum(customers) <> 0
+ON CONFLICT (account_id, event, day, previous) DO UPDATE SET customers = kept.customers + excluded.customers
+
+-- name: tally_hours
+INSERT INTO event_hours AS kept (account_id, event, hour, n, customers)
+SELECT account_id, event, hour, sum(n), count(*) FILTER (WHERE NOT EXISTS (
+    SELECT FROM events
+    WHERE events.customer_id = fresh.customer_id AND events.event = fresh.event
+      AND occurred_at >= fresh.hour AND occurred_at < fresh.hour + interval '2 hours'
+      AND date_trunc('hour', least(occurred_at, received_at), 'UTC') = fresh.hour
+      AND stored_by < %(xmax)s
+      AND (stored_by < %(xmin)s OR pg_visible_in_snapshot(stored_by::text::xid8, %(snapshot)s::pg_snapshot))
+))
+FROM fresh
+GROUP BY account_id, event, hour
+ON CONFLICT (account_id, event, hour) DO UPDATE
+SET n = kept.n + excluded.n, customers = kept.customers + excluded.customers
+
+-- name: note_recent
+-- Where the latest events of each name are: of which customer, in which hour.
+WITH latest AS (
+    SELECT customer_id, event, hour, account_id,
+           row_number() OVER (PARTITION BY account_id, event ORDER BY hour DESC, customer_id DESC) AS place
+    FROM fresh
+)
+INSERT INTO recent_events (customer_id, event, hour, account_id)
+SELECT customer_id, event, hour, account_id FROM latest WHERE place <= %(some)s
+ON CONFLICT DO NOTHING
+
+-- name: trim_recent
+DELETE FROM recent_events AS recent
+USING (
+    SELECT names.account_id, names.event, last.hour, last.customer_id
+    FROM (SELECT DISTINCT account_id, event FROM fresh) AS names
+    CROSS JOIN LATERAL (
+        SELECT hour, customer_id FROM recent_events AS kept
+        WHERE kept.account_id = names.account_id AND kept.event = names.event
+        ORDER BY hour DESC, customer_id DESC
+        OFFSET %(kept)s LIMIT 1
+    ) AS last
+) AS beyond
+WHERE recent.account_id = beyond.account_id AND recent.event = beyond.event
+  AND (recent.hour, recent.customer_id) <= (beyond.hour, beyond.customer_id)
+
+-- name: prune_tallied_days
+-- A return after a day that is gone counts as a first day.
+WITH days AS (
+    DELETE FROM event_days WHERE day < %(before)s::date
+), gone AS (
+    DELETE FROM event_returns WHERE day < %(before)s::date
+), moved AS (
+    DELETE FROM event_returns
+    WHERE day >= %(before)s::date AND previous < %(before)s::date AND previous > '-infinity'
+    RETURNING account_id, event, day, customers
+)
+INSERT INTO event_returns AS kept (account_id, event, day, previous, customers)
+SELECT account_id, event, day, '-infinity', sum(customers) FROM moved GROUP BY 1, 2, 3
+ON CONFLICT (account_id, event, day, previous) DO UPDATE SET customers = kept.customers + excluded.customers
+
+-- name: prune_tallied_hours
+DELETE FROM event_hours WHERE hour < %(before)s
