@@ -29,7 +29,7 @@ class Meaning(NamedTuple):
 PLAIN = Meaning()
 
 
-def understood(rollup: Rollup, meaning: Meaning) -> Rollup:
+def translate(rollup: Rollup, meaning: Meaning) -> Rollup:
     """The rollup with its events under the names that scoring, labels and training know."""
     if meaning == PLAIN:
         return rollup

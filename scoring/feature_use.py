@@ -15,7 +15,7 @@ USE_HALF_LIFE: Final = 30.0  # days, of breadth and of the favourite feature
 FEATURE_HALF_LIFE: Final = 90.0  # days, of the use of one feature
 
 
-def features_used(used: Rollup) -> dict[str, Any]:
+def measure_use(used: Rollup) -> dict[str, Any]:
     """Breadth, and the feature with the largest decayed use."""
     size = used.customers
     owner, detail, pair = _pairs(used)
@@ -34,14 +34,14 @@ def features_used(used: Rollup) -> dict[str, Any]:
     return {"breadth": np.bincount(owner, freshness, size), "favourite": favourite, "favourite_at": favourite_at}
 
 
-def named_use(rollup: Rollup) -> NDArray[np.bool_]:
+def find_named_use(rollup: Rollup) -> NDArray[np.bool_]:
     """The rows of features that have a name."""
     named = np.array([detail != "" for detail in rollup.details], dtype=bool)
-    used = np.array([name == "feature_used" for name in rollup.names], dtype=bool)[rollup.event]
+    used = rollup.of(("feature_used",))
     return used if named.all() else used & named[rollup.detail]
 
 
-def asked_for(names: Collection[str], used: Rollup, plan: Ints, last_active: Floats) -> dict[str, Floats]:
+def read_asked(names: Collection[str], used: Rollup, plan: Ints, last_active: Floats) -> dict[str, Floats]:
     """The use of each feature, and membership of each plan, that is among the names; `plan` is each customer's."""
     uses = [name for name in names if name.startswith(USES)]
     out = _uses(uses, used, last_active) if uses else {}

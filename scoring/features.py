@@ -71,7 +71,7 @@ def read(feature: str, history: History, at: float | Floats, horizon_days: float
     if reader:
         return reader(history, at, horizon_days)
     if feature in history.asked:
-        return damped(history.asked[feature])
+        return damp(history.asked[feature])
     return _event(feature.removeprefix(EVENT), history, at)
 
 
@@ -138,7 +138,7 @@ def recency(history: History, at: float | Floats, horizon_days: float) -> Floats
     return np.asarray(np.log1p(days(at, since)))
 
 
-def damped(count: Floats) -> Floats:
+def damp(count: Floats) -> Floats:
     """log2(1 + min(count, 3)): 0 → 0, 1 → 1, 3 and more → 2."""
     return np.asarray(np.log2(1.0 + np.minimum(count, COUNT_CAP)))
 
@@ -147,7 +147,7 @@ def _event(name: str, history: History, at: float | Floats) -> Floats:
     signal = history.signals.get(name)
     if signal is None:
         return np.zeros(len(history.first))
-    return damped(_faded(name, signal, at) if name in FADING else signal.frozen)
+    return damp(_faded(name, signal, at) if name in FADING else signal.frozen)
 
 
 def _faded(name: str, signal: Signal, at: float | Floats) -> Floats:
@@ -169,8 +169,8 @@ _READERS: Final[dict[str, Reader]] = {
     "frequency": lambda history, at, horizon_days: np.asarray(np.log1p(history.active_days)),
     "breadth": lambda history, at, horizon_days: np.asarray(np.log1p(history.breadth)),
     "churned": lambda history, at, horizon_days: _event(CHURNED, history, at),
-    "promoters": lambda history, at, horizon_days: damped(history.promoters),
+    "promoters": lambda history, at, horizon_days: damp(history.promoters),
     "invoices_missed": lambda history, at, horizon_days: _event("invoice_overdue", history, at),
-    "invoice_overdue": lambda history, at, horizon_days: damped(history.overdue),
-    "support_ticket_opened": lambda history, at, horizon_days: damped(history.open_tickets),
+    "invoice_overdue": lambda history, at, horizon_days: damp(history.overdue),
+    "support_ticket_opened": lambda history, at, horizon_days: damp(history.open_tickets),
 }

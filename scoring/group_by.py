@@ -25,7 +25,7 @@ def by_owner(extreme: np.ufunc, owner: NDArray[Any], values: Floats, size: int) 
     return out
 
 
-def distinct(keys: Index) -> Index:
+def sort_distinct(keys: Index) -> Index:
     """Sorted distinct keys; cheap where they come sorted, as they do from the database."""
     if not (keys[1:] >= keys[:-1]).all():
         keys = np.sort(keys)
@@ -52,7 +52,7 @@ def ranks(values: list[str]) -> Index:
     return out
 
 
-def running(owner: Index, delta: Floats, size: int) -> Floats:
+def sum_above_zero(owner: Index, delta: Floats, size: int) -> Floats:
     """Where a sum that is held at 0 from below ends, for each owner; owners come sorted."""
     total = np.bincount(owner, delta, size)
     before = np.cumsum(total) - total

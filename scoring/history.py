@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoring.events import CHURNED, COMPLAINTS, ENGAGEMENT, MAX_DAILY_COUNT, NO_SIGNS, NPS_SCORES, RECOGNISED
-from scoring.feature_use import asked_for, features_used, named_use
-from scoring.group_by import SPAN, Index, by_owner, distinct, median_gap, ranks, running
-from scoring.look_back import within_reach
+from scoring.feature_use import find_named_use, measure_use, read_asked
+from scoring.group_by import SPAN, Index, by_owner, median_gap, ranks, sort_distinct, sum_above_zero
+from scoring.look_back import limit_reach
 from scoring.rollup import DAY, Floats, Ints, Rollup
 
 HALF_LIVES: Final = np.array([7.0, 30.0, 90.0])  # days, of activity
@@ -90,11 +90,11 @@ def history_of(rollup: Rollup, now: float | Floats, asked: Collection[str] = ())
     The rollup must hold nothing later than `now` (`Rollup.until`, `Rollup.at`).
     """
     first = _earliest(rollup)
-    began = _earliest(rollup.where(~_is(rollup, COMPLAINTS | {CHURNED})[rollup.event], "last_at"))
-    rollup = within_reach(rollup, [name.removeprefix(EVENT) for name in asked if name.startswith(EVENT)])
-    engagement = _is(rollup, ENGAGEMENT)[rollup.event]
+    began = _earliest(rollup.where(~rollup.of(COMPLAINTS | {CHURNED}), "last_at"))
+    rollup = limit_reach(rollup, [name.removeprefix(EVENT) for name in asked if name.startswith(EVENT)])
+    engagement = rollup.of(ENGAGEMENT)
     engaged, others = rollup.where(engagement, "day", "value", "last_at"), rollup.where(~engagement)
-    used = rollup.where(named_use(rollup), "detail", "n", "last_at")
+    used = rollup.where(find_named_use(rollup), "detail", "n", "last_at")
     life = _life(rollup, engagement)
     last_active, seen, plan = _latest(engaged), _latest(life), _plan(rollup)
     today = np.broadcast_to(np.asarray(now) // DAY, (rollup.customers,))
@@ -103,15 +103,15 @@ def history_of(rollup: Rollup, now: float | Floats, asked: Collection[str] = ())
         began=began,
         last_active=last_active,
         seen=seen,
-        last_login=_latest(rollup.where(_is(rollup, ("login",))[rollup.event], "last_at")),
+        last_login=_latest(rollup.where(rollup.of(("login",)), "last_at")),
         **_activity(life, today),
-        **features_used(used),
+        **measure_use(used),
         **_invoices(others, seen),
         **_tickets(others),
         **_nps(_only(others, "nps_response"), seen),
         plan=plan,
         signals={name: _signal(_only(others, name), name, seen) for name in _signals(others, asked)},
-        asked=asked_for(asked, used, plan, last_active),
+        asked=read_asked(asked, used, plan, last_active),
     )
 
 
@@ -122,13 +122,8 @@ def _signals(rollup: Rollup, asked: Iterable[str]) -> list[str]:
     return sorted(name for name, there in zip(rollup.names, present, strict=True) if there and name in wanted)
 
 
-def _is(rollup: Rollup, events: Iterable[str]) -> NDArray[np.bool_]:
-    wanted = set(events)
-    return np.array([name in wanted for name in rollup.names], dtype=bool)
-
-
 def _only(rollup: Rollup, event: str) -> Rollup:
-    return rollup.where(_is(rollup, (event,))[rollup.event])
+    return rollup.where(rollup.of((event,)))
 
 
 def _latest(rollup: Rollup) -> Floats:
@@ -141,7 +136,7 @@ def _earliest(rollup: Rollup) -> Floats:
 
 def _life(rollup: Rollup, engagement: NDArray[np.bool_]) -> Rollup:
     """The days of engagement, and until the first one those of other signs of life."""
-    sign = ~engagement & ~_is(rollup, NO_SIGNS | {CHURNED})[rollup.event]
+    sign = ~engagement & ~rollup.of(NO_SIGNS | {CHURNED})
     begin = by_owner(np.minimum, rollup.customer[engagement], rollup.last_at[engagement], rollup.customers)
     early = sign & ~(rollup.last_at >= begin[rollup.customer])
     return rollup.where(engagement | early, "day", "value", "last_at")
@@ -163,7 +158,7 @@ def _activity(engaged: Rollup, today: Floats) -> dict[str, Any]:
 
 def days_of(engaged: Rollup) -> tuple[Index, Index]:
     """(customer, day) of every day with a row, once each, in order."""
-    keys = distinct(engaged.customer.astype(np.int64) * SPAN + engaged.day)
+    keys = sort_distinct(engaged.customer.astype(np.int64) * SPAN + engaged.day)
     return keys // SPAN, keys % SPAN
 
 
@@ -222,7 +217,7 @@ def _tickets(others: Rollup) -> dict[str, Any]:
     at = np.append(opened.last_at, resolved.last_at)
     delta = np.append(_capped(opened), -_capped(resolved))
     order = np.lexsort((-delta, at, owner))
-    still_open = running(owner[order], delta[order], size)
+    still_open = sum_above_zero(owner[order], delta[order], size)
     order = np.lexsort((opened.last_at, opened.customer))
     owner, at, n = opened.customer[order].astype(np.int64), opened.last_at[order], _capped(opened)[order]
     total = np.bincount(owner, n, size)

@@ -18,15 +18,14 @@ LOOK_BACK: Final = 365  # days before the last day with engagement
 LASTING: Final = (*(name for name in RECOGNISED if name not in ENGAGEMENT), CHURNED)
 
 
-def within_reach(rollup: Rollup, asked: Collection[str] = ()) -> Rollup:
+def limit_reach(rollup: Rollup, asked: Collection[str] = ()) -> Rollup:
     """Without the rows that a risk does not look at; `asked` are events that are looked at however old they are.
 
     Who has never been engaged is looked at from a year before the last of the events that are bounded.
     """
     if not len(rollup.day) or int(rollup.day.max()) - int(rollup.day.min()) <= LOOK_BACK:
         return rollup
-    engaged = np.array([name in ENGAGEMENT for name in rollup.names], dtype=bool)[rollup.event]
-    lasting = np.array([name in LASTING or name in asked for name in rollup.names], dtype=bool)[rollup.event]
+    engaged, lasting = rollup.of(ENGAGEMENT), rollup.of((*LASTING, *asked))
     day = rollup.day.astype(np.float64)
     last = by_owner(np.maximum, rollup.customer[engaged], day[engaged], rollup.customers)
     own = by_owner(np.maximum, rollup.customer[~lasting], day[~lasting], rollup.customers)

@@ -24,7 +24,7 @@ class Pause(NamedTuple):
     ended: float
 
 
-def bridged(rollup: Rollup, pauses: Sequence[Pause], now: float | Floats) -> tuple[Rollup, Floats]:
+def bridge(rollup: Rollup, pauses: Sequence[Pause], now: float | Floats) -> tuple[Rollup, Floats]:
     """The rollup with its engagement moved over the pauses, and the instant as of which each customer is scored.
 
     `now` is one instant for all, or one each; the rollup holds nothing later. A pause that lies ahead is none yet.
@@ -33,7 +33,7 @@ def bridged(rollup: Rollup, pauses: Sequence[Pause], now: float | Floats) -> tup
     if not pauses:
         return rollup, instants
     last = by_owner(np.maximum, rollup.customer, rollup.last_at, rollup.customers)
-    engaged = np.array([name in ENGAGEMENT for name in rollup.names], dtype=bool)[rollup.event]
+    engaged = rollup.of(ENGAGEMENT)
     later = np.zeros(len(rollup.day), np.int32)
     for pause in pauses:
         length = np.broadcast_to(np.maximum(np.minimum(pause.ended, now) - pause.began, 0.0), rollup.customers)

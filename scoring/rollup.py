@@ -75,6 +75,11 @@ class Rollup:
             plans=[name for name in plans if name is not None],
         )
 
+    def of(self, events: Iterable[str]) -> NDArray[np.bool_]:
+        """The mask of the rows of these events."""
+        wanted = set(events)
+        return np.array([name in wanted for name in self.names], dtype=bool)[self.event]
+
     def where(self, rows: NDArray[np.bool_] | NDArray[np.intp], *columns: str) -> Self:
         """The rows of a mask or of positions; customers stay as they are numbered.
 

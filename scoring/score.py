@@ -1,5 +1,6 @@
 """The door into this room: a rollup and an instant in, every customer's risk out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +12,7 @@ from scoring.facts import facts_of
 from scoring.history import History, history_of
 from scoring.levels import NAMES, Levels
 from scoring.model import PRIOR, Model, points, sigmoid
+from scoring.pauses import Pause, bridge
 from scoring.reasons import Reason, reasons_of
 from scoring.rollup import DAY, Floats, Rollup
 from scoring.states import ACTIVE, LAPSED, NEW, STATES, state_of
@@ -20,7 +22,7 @@ _SECTIONS, _ROUNDS = 16, 5  # a day to a tenth of a second
 
 DEFAULT_LEVELS: Final = Levels()
 
-__all__ = ["ACTIVE", "LAPSED", "NEW", "STATES", "Scores", "score"]
+__all__ = ["ACTIVE", "LAPSED", "NEW", "STATES", "Scores", "risks_at", "score"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,24 @@ def score(
         overdue_since=[about.overdue_since for about in facts],
         nps=[about.nps for about in facts],
     )
+
+
+def risks_at(
+    rollup: Rollup,
+    customers: NDArray[np.intp],
+    instants: Floats,
+    horizon_days: float,
+    model: Model,
+    pauses: Sequence[Pause] = (),
+) -> tuple[Floats, NDArray[np.int8]]:
+    """Probability and state (index into STATES) of each (customer, instant), both arrays of one length.
+
+    They are the risks as they would have been at past instants (epoch seconds), through the code that scores now;
+    events after an instant are not looked at. The clock stands still during `pauses`.
+    """
+    past, clock = bridge(rollup.at(customers, instants), pauses, instants)
+    history = history_of(past, clock, model.features)
+    return model.probability(history, clock, horizon_days), state_of(history, clock)
 
 
 def _level(probability: Floats, levels: Levels) -> NDArray[np.intp]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from scoring.event_roles import PLAIN, Meaning
 from scoring.events import ENGAGEMENT, detail_of, plan_of, value_of
-from scoring.learning.fit import regression
+from scoring.learning.fit import fit_regression
 from scoring.learning.metrics import Labels, Metrics, metrics_of
 from scoring.learning.outcomes import at_risk, lapsed_within
 from scoring.learning.samples import BASELINES as COLUMNS
@@ -88,7 +88,7 @@ def backtest(
     log.read(events, progress)
     rollup, names = log.rollup(), list(log.customers)
     if snapshots is None:
-        who, at, lapsed = derived(rollup, cutoffs, horizon_days)
+        who, at, lapsed = derive_outcomes(rollup, cutoffs, horizon_days)
     else:
         who, at, lapsed = _given(snapshots, log.customers)
     if not len(who):
@@ -96,10 +96,10 @@ def backtest(
             "there is nothing to score: no customer was active before any of the moments asked for, "
             "by login, feature_used or an engagement event of your own"
         )
-    taken = sample(rollup, who, at, lapsed, _columns(rollup), horizon_days)
+    taken = sample(rollup, who, at, lapsed, columns=_columns(rollup), horizon_days=horizon_days)
     untrained = taken.probability(PRIOR)
     fold = folds_of(taken.customer, folds)
-    trained = out_of_fold(taken, fold, fit)
+    trained = score_out_of_fold(taken, fold, fit)
     report = Report(
         horizon_days=horizon_days,
         events=log.events,
@@ -174,7 +174,9 @@ class Log:
         return Rollup.from_rows(len(self.customers), rows)
 
 
-def derived(rollup: Rollup, cutoffs: Sequence[float], horizon_days: int) -> tuple[NDArray[np.intp], Floats, Labels]:
+def derive_outcomes(
+    rollup: Rollup, cutoffs: Sequence[float], horizon_days: int
+) -> tuple[NDArray[np.intp], Floats, Labels]:
     """(customers, instants, lapsed) of everybody at risk at the cutoffs whose outcome lies within the events."""
     if not len(rollup.last_at):
         return np.zeros(0, np.intp), np.zeros(0), np.zeros(0, np.int8)
@@ -195,7 +197,7 @@ def folds_of(customers: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
     return np.asarray(np.random.default_rng(0).permutation(len(known))[position] % folds)
 
 
-def out_of_fold(taken: Sample, fold: NDArray[np.int64], fitted: Callable[[Sample], Model]) -> Floats | None:
+def score_out_of_fold(taken: Sample, fold: NDArray[np.int64], fitted: Callable[[Sample], Model]) -> Floats | None:
     """Each snapshot's probability by the model fitted on the other folds; None where lapses are too few."""
     lapses = int(taken.lapsed.sum())
     if lapses < _FOLDED or lapses == len(taken.lapsed):
@@ -210,7 +212,7 @@ def _baselines(taken: Sample, fold: NDArray[np.int64]) -> dict[str, Metrics | No
     rate = np.full(len(taken.x), taken.lapsed.mean())
     out: dict[str, Metrics | None] = {"base_rate": metrics_of(taken.lapsed, rate)}
     for name, columns in BASELINES.items():
-        said = out_of_fold(taken, fold, lambda part, columns=columns: regression(part, columns, "baseline"))  # type: ignore[misc]
+        said = score_out_of_fold(taken, fold, lambda part, columns=columns: fit_regression(part, columns, "baseline"))  # type: ignore[misc]
         out[name] = None if said is None else metrics_of(taken.lapsed, said)
     return out
 

@@ -37,7 +37,7 @@ _CENTERED: Final = ("activity", "tenure", "cadence", "session", USES, PLAN)  # e
 _WEIGHTS: Final = {term.feature: term.weights[0] for term in PRIOR.terms}
 
 
-def recalibrated(sample: Sample, model: Model, version: str) -> Model:
+def recalibrate(sample: Sample, model: Model, version: str) -> Model:
     """The same model with a new intercept and slope. The sample needs a lapse and a customer who stayed."""
     p = np.clip(sample.probability(model), 1e-12, 1 - 1e-12)
     total = np.log(p) - np.log1p(-p) - model.baseline
@@ -55,7 +55,7 @@ def recalibrated(sample: Sample, model: Model, version: str) -> Model:
     return _at_base_rate(Model(version, "recalibrated", intercept, tuple(terms)), sample)
 
 
-def regression(sample: Sample, names: Iterable[str], version: str, additive: bool = False) -> Model:
+def fit_regression(sample: Sample, names: Iterable[str], version: str, additive: bool = False) -> Model:
     """MAP logistic regression on the features named: as lines but for silence, or as piecewise lines where `additive`.
 
     The sample needs a lapse and a customer who stayed. Raises KeyError for a feature that the sample lacks.

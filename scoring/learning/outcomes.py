@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scoring.events import CHURNED, ENGAGEMENT
 from scoring.history import cadence_of, days_of
 from scoring.learning.metrics import Labels
-from scoring.look_back import within_reach
+from scoring.look_back import limit_reach
 from scoring.rollup import DAY, Floats, Rollup
 from scoring.states import patience
 
@@ -43,8 +43,7 @@ class Times:
     @classmethod
     def of(cls, rollup: Rollup, events: Iterable[str]) -> Self:
         """When any of these events happened: the last time of each day, in a rollup."""
-        wanted = set(events)
-        rows = np.array([name in wanted for name in rollup.names], dtype=bool)[rollup.event]
+        rows = rollup.of(events)
         return cls(rollup.customer[rows], rollup.last_at[rows])
 
     def within(self, customer: NDArray[Any], after: Floats, until: Floats) -> NDArray[np.bool_]:
@@ -65,8 +64,7 @@ class Times:
 def at_risk(rollup: Rollup, at: float) -> NDArray[np.intp]:
     """The customers who are active at an instant (epoch seconds): silent for no longer than is usual for them, and not
     gone by the account's own word."""
-    engaged = np.array([name in ENGAGEMENT for name in rollup.names], dtype=bool)[rollup.event]
-    rows = within_reach(rollup.where(engaged & (rollup.last_at <= at)))
+    rows = limit_reach(rollup.where(rollup.of(ENGAGEMENT) & (rollup.last_at <= at)))
     last = np.full(rollup.customers, -np.inf)
     np.maximum.at(last, rows.customer, rows.last_at)
     active = at - last <= patience(cadence_of(rows)) * DAY
@@ -108,7 +106,7 @@ def horizon_of(rollup: Rollup, now: float, before: int | None = None) -> int | N
     None while too little is known, 90 where even then more come back. The one `before` stays unless it is off by more
     than SLACK, so that a share near a quarter doesn't change it from night to night.
     """
-    rows = rollup.where(np.array([name in ENGAGEMENT for name in rollup.names], dtype=bool)[rollup.event])
+    rows = rollup.where(rollup.of(ENGAGEMENT))
     owner, day = days_of(rows)
     gap = np.full(len(day), np.inf)
     gap[:-1] = np.where(owner[1:] == owner[:-1], day[1:] - day[:-1], np.inf)
@@ -139,7 +137,9 @@ def _key(customer: NDArray[Any], at: Floats) -> NDArray[np.int64]:
 def _evidence(rollup: Rollup, engaged: Times) -> Times:
     """When the bills told that a customer has gone."""
     paid, came = Times.of(rollup, _PAID), Times.of(rollup, ("login",))
-    trial, overdue, refund = (_rows(rollup, name) for name in ("trial_ended", "invoice_overdue", "refund_requested"))
+    trial, overdue, refund = (
+        rollup.where(rollup.of((name,))) for name in ("trial_ended", "invoice_overdue", "refund_requested")
+    )
     pays = any(name in rollup.names for name in _PAID)
     unpaid = ~paid.within(trial.customer, trial.last_at, trial.last_at + TRIAL) & pays
     owed = ~Times.of(rollup, ("invoice_paid",)).within(overdue.customer, overdue.last_at, overdue.last_at + INVOICE)
@@ -151,7 +151,3 @@ def _evidence(rollup: Rollup, engaged: Times) -> Times:
             [trial.last_at[unpaid] + TRIAL, overdue.last_at[owed] + INVOICE, refund.last_at[silent] + REFUND]
         ),
     )
-
-
-def _rows(rollup: Rollup, event: str) -> Rollup:
-    return rollup.where(np.array([name == event for name in rollup.names], dtype=bool)[rollup.event])

@@ -17,7 +17,7 @@ from scoring.feature_use import PLAN, USES
 from scoring.history import EVENT, History, history_of
 from scoring.learning.metrics import Labels
 from scoring.model import Model, sigmoid
-from scoring.pauses import Pause, bridged
+from scoring.pauses import Pause, bridge
 from scoring.rollup import DAY, Floats, Rollup
 
 _CHUNK: Final = 1_000_000  # rollup rows expanded at a time: some 100 MB
@@ -82,11 +82,10 @@ def columns_of(rollup: Rollup) -> tuple[str, ...]:
             columns += brought
     if rollup.value.any():
         columns.append("session")
-    used = np.array([name == "feature_used" for name in rollup.names], dtype=bool)[rollup.event]
+    used = rollup.of(("feature_used",))
     columns += [USES + name for name in _common(rollup, rollup.detail, rollup.details, used, USED, _USES)]
     columns += [PLAN + name for name in _common(rollup, rollup.plan, rollup.plans, rollup.plan >= 0, USED, _PLANS)]
-    own = np.array([name not in RECOGNISED and name != CHURNED for name in rollup.names], dtype=bool)
-    custom = (own & _current(rollup))[rollup.event]
+    custom = ~rollup.of((*RECOGNISED, CHURNED)) & _current(rollup)[rollup.event]
     columns += [EVENT + name for name in _common(rollup, rollup.event, rollup.names, custom, 1, _CUSTOM)]
     return tuple(columns)
 
@@ -96,6 +95,7 @@ def sample(
     customers: NDArray[np.intp],
     instants: Floats,
     lapsed: Labels,
+    *,
     columns: tuple[str, ...],
     horizon_days: float,
     pauses: Sequence[Pause] = (),
@@ -105,7 +105,7 @@ def sample(
     x = np.zeros((len(customers), len(columns)))
     for part in _chunks(rollup, customers):
         at = instants[part]
-        known, clock = bridged(rollup.at(customers[part], at), pauses, at)
+        known, clock = bridge(rollup.at(customers[part], at), pauses, at)
         x[part] = _matrix(history_of(known, clock, columns), clock, columns, horizon_days)
     return Sample(columns, x, lapsed, customers.astype(np.int64), instants)
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoring.history import EVENT
-from scoring.learning.fit import recalibrated, regression
+from scoring.learning.fit import fit_regression, recalibrate
 from scoring.learning.logistic import discoveries, score_tests
 from scoring.learning.metrics import Metrics, metrics_of
 from scoring.learning.outcomes import USUAL_HORIZON, horizon_of, lapsed_within, snapshots
@@ -41,6 +41,7 @@ NO_DOUBTS: Final[Mapping[str, int]] = {}
 MOST_CUSTOM: Final = 20
 CUSTOM_LAPSES: Final = 10
 MOST_SNAPSHOTS: Final = 200_000
+SPREAD: Final = 7919  # a prime
 HOLDOUT: Final = 0.3  # the latest share of snapshots
 
 
@@ -103,7 +104,7 @@ def learn(
         drawn = np.sort(np.random.default_rng(0).choice(len(who), MOST_SNAPSHOTS, replace=False))
         who, at = who[drawn], at[drawn]
     lapsed = lapsed_within(rollup, who, at, horizon)
-    taken = take_sample(rollup, who, at, lapsed, columns_of(rollup), horizon, pauses)
+    taken = take_sample(rollup, who, at, lapsed, columns=columns_of(rollup), horizon_days=horizon, pauses=pauses)
     return Learnt(train(taken, current, version=version, horizon_days=horizon, doubts=doubts), horizon, found)
 
 
@@ -148,7 +149,7 @@ def fit(sample: Sample, current: Model = PRIOR, version: str = "fitted") -> Mode
     if lapses < RECALIBRATE or lapses == len(sample.lapsed):
         return PRIOR
     if lapses < REGRESS:
-        return recalibrated(sample, PRIOR, version)
+        return recalibrate(sample, PRIOR, version)
     return _map(sample, current, version, additive=_is_large(sample))
 
 
@@ -172,7 +173,7 @@ def candidates_of(sample: Sample, current: Model, doubts: Mapping[str, int] = NO
     p_values = np.ones(len(names))
     if len(eligible):
         base = _regular(sample)
-        plain = regression(one, base, "test")
+        plain = fit_regression(one, base, "test")
         tested = one.select([names[k] for k in eligible])
         p_values[eligible] = score_tests(one.select(base), one.lapsed, one.probability(plain), tested)
     known = {term.feature for term in current.terms}
@@ -202,7 +203,7 @@ def _map(
     sample: Sample, current: Model, version: str, additive: bool = False, doubts: Mapping[str, int] = NO_DOUBTS
 ) -> Model:
     chosen = [EVENT + c.event for c in candidates_of(sample, current, doubts) if c.in_use]
-    return regression(sample, [*_regular(sample), *chosen], version, additive)
+    return fit_regression(sample, [*_regular(sample), *chosen], version, additive)
 
 
 def _is_large(sample: Sample) -> bool:
@@ -214,23 +215,31 @@ def _regular(sample: Sample) -> list[str]:
 
 
 def _one_each(sample: Sample) -> NDArray[np.intp]:
-    """One snapshot a customer, spread over time: tests need rows that are independent."""
+    """One snapshot a customer, spread over time: tests need rows that are independent.
+
+    Customer k gives snapshot k · SPREAD modulo the number of its own. A prime spreads them evenly over early and late
+    ones, and the choice is always the same.
+    """
     order = np.lexsort((sample.at, sample.customer))
     _, start, count = np.unique(sample.customer[order], return_index=True, return_counts=True)
-    return np.asarray(order[start + np.arange(len(start)) * 7919 % count])
+    return np.asarray(order[start + np.arange(len(start)) * SPREAD % count])
 
 
 def _rivals(sample: Sample, current: Model, version: str, doubts: Mapping[str, int]) -> dict[str, Model]:
     lapses = int(sample.lapsed.sum())
     if lapses == len(sample.lapsed) or lapses < RECALIBRATE:
         return {}
-    kinds = ["recalibrated"] + ["map"] * (lapses >= REGRESS) + ["additive"] * _is_large(sample)
+    kinds = ["recalibrated"]
+    if lapses >= REGRESS:
+        kinds.append("map")
+    if _is_large(sample):
+        kinds.append("additive")
     return {kind: _rival(kind, sample, current, version, doubts) for kind in kinds}
 
 
 def _rival(kind: str, sample: Sample, current: Model, version: str, doubts: Mapping[str, int]) -> Model:
     if kind == "recalibrated":
-        return recalibrated(sample, current, version)
+        return recalibrate(sample, current, version)
     return _map(sample, current, version, additive=kind == "additive", doubts=doubts)
 
 

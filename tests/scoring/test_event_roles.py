@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scoring.event_roles import PLAIN, Meaning, understood
+from scoring.event_roles import PLAIN, Meaning, translate
 from scoring.events import CHURNED
 from scoring.learning.backtest import Event, backtest
 from scoring.learning.outcomes import at_risk, lapsed_within
@@ -16,7 +16,7 @@ OURS = Meaning(("report_shared",), "account_closed")
 
 
 def of(*rows: Row, meaning: Meaning = OURS) -> Scores:
-    return score(understood(rollup(*rows), meaning), NOW)
+    return score(translate(rollup(*rows), meaning), NOW)
 
 
 def test_an_engagement_event_is_worth_what_a_used_feature_is() -> None:
@@ -44,7 +44,7 @@ def test_the_label_knows_what_an_account_calls_churn_and_engagement() -> None:
     at = np.array([(TODAY - 40) * DAY])
 
     def lapsed(*rows: Row, meaning: Meaning = OURS) -> bool:
-        return bool(lapsed_within(understood(rollup(*rows), meaning), np.array([0]), at, 30)[0])
+        return bool(lapsed_within(translate(rollup(*rows), meaning), np.array([0]), at, 30)[0])
 
     assert lapsed(*logins(41, 45))
     assert not lapsed(*logins(41, 45), row("report_shared", 20))
@@ -55,9 +55,9 @@ def test_the_label_knows_what_an_account_calls_churn_and_engagement() -> None:
 
 def test_nobody_who_has_churned_is_at_risk() -> None:
     """They are no snapshot to learn from, before they are seen again."""
-    closed = understood(rollup(*logins(*range(5, 60)), row("account_closed", 4)), OURS)
+    closed = translate(rollup(*logins(*range(5, 60)), row("account_closed", 4)), OURS)
     assert len(at_risk(closed, NOW)) == 0
-    back = understood(rollup(*logins(2, *range(5, 60)), row("account_closed", 4)), OURS)
+    back = translate(rollup(*logins(2, *range(5, 60)), row("account_closed", 4)), OURS)
     assert len(at_risk(back, NOW)) == 1
 
 
@@ -69,19 +69,19 @@ def test_training_learns_from_them() -> None:
     now = (START + 210) * DAY
     blind, seeing = (
         learn(renamed, now, horizon_days=30),
-        learn(understood(renamed, Meaning(("seat_used",))), now, horizon_days=30),
+        learn(translate(renamed, Meaning(("seat_used",))), now, horizon_days=30),
     )
     assert blind.training.snapshots == 0
     assert seeing.training.replaced
     closing = Meaning(("seat_used",), "subscription_downgraded_by_hand")
-    assert columns_of(understood(renamed, closing)) == columns_of(understood(renamed, Meaning(("seat_used",))))
+    assert columns_of(translate(renamed, closing)) == columns_of(translate(renamed, Meaning(("seat_used",))))
 
 
 def test_what_means_churn_is_a_column_of_its_own() -> None:
     rows = [*logins(*range(0, 60)), *(row("account_closed", day) for day in range(0, 60, 3))]
-    assert "churned" in columns_of(understood(rollup(*rows), OURS))
+    assert "churned" in columns_of(translate(rollup(*rows), OURS))
     assert "event:account_closed" in columns_of(rollup(*rows))
-    assert not any(CHURNED in name for name in columns_of(understood(rollup(*rows), OURS)))
+    assert not any(CHURNED in name for name in columns_of(translate(rollup(*rows), OURS)))
 
 
 def test_a_backtest_takes_them() -> None:

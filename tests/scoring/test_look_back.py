@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 
 from scoring.history import history_of
-from scoring.look_back import LOOK_BACK, within_reach
+from scoring.look_back import LOOK_BACK, limit_reach
 from scoring.rollup import Row
 from scoring.score import ACTIVE, score
 from tests.scoring.world import NOW, any_rows, logins, rollup, row
@@ -12,8 +12,8 @@ from tests.scoring.world import NOW, any_rows, logins, rollup, row
 def test_engagement_of_years_ago_is_not_looked_at() -> None:
     """A year before the last day of it is where a risk stops reading, whatever lies beyond."""
     years = rollup(*logins(*range(2, 4000)))
-    assert len(within_reach(years).day) == LOOK_BACK + 1
-    assert within_reach(rollup(*logins(*range(2, 300)))).customers == 1
+    assert len(limit_reach(years).day) == LOOK_BACK + 1
+    assert limit_reach(rollup(*logins(*range(2, 300)))).customers == 1
 
 
 def test_a_long_history_is_worth_no_less_than_a_shorter_one() -> None:
@@ -32,21 +32,21 @@ def test_what_is_open_stays_in_reach() -> None:
 
 def test_a_year_after_the_first_event_without_engagement_it_is_looked_at_from_the_last() -> None:
     """Who never logs in has no last engagement to count from."""
-    assert len(within_reach(rollup(*(row("page_viewed", day) for day in range(1000)))).day) == LOOK_BACK + 1
+    assert len(limit_reach(rollup(*(row("page_viewed", day) for day in range(1000)))).day) == LOOK_BACK + 1
 
 
 def test_a_complaint_does_not_move_what_is_in_reach() -> None:
     """The last sign of life of who never logged in stays known, however long ago it was."""
     alone = [row("report_shared", LOOK_BACK + 5)]
     complained = [*alone, row("subscription_downgraded", 0)]
-    assert len(within_reach(rollup(*complained)).day) == 2
+    assert len(limit_reach(rollup(*complained)).day) == 2
     assert score(rollup(*complained), NOW).probability[0] >= score(rollup(*alone), NOW).probability[0]
 
 
 def test_an_event_that_is_asked_for_has_no_bound() -> None:
     rows = [*logins(*range(0, 1200)), row("report_shared", 900)]
     assert history_of(rollup(*rows), NOW, ["event:report_shared"]).signals["report_shared"].last == [rows[-1][6]]
-    assert len(within_reach(rollup(*rows)).day) == LOOK_BACK + 1
+    assert len(limit_reach(rollup(*rows)).day) == LOOK_BACK + 1
 
 
 def test_the_year_is_said() -> None:
@@ -63,7 +63,7 @@ def test_reach_is_the_same_from_what_is_in_reach(rows: list[Row]) -> None:
     whole = rollup(*rows, customers=3).until(NOW)
     first = np.full(3, np.inf)
     np.minimum.at(first, whole.customer, whole.last_at)
-    near = within_reach(whole)
+    near = limit_reach(whole)
     kept = set(zip(near.customer.tolist(), near.last_at.tolist(), strict=True))
     some = [each for each in rows if (each[0], each[6]) in kept or each[6] == first[each[0]]]
     one, two = history_of(whole, NOW), history_of(rollup(*some, customers=3), NOW)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from scoring.learning.samples import sample
-from scoring.pauses import Pause, bridged
+from scoring.pauses import Pause, bridge
 from scoring.rollup import DAY, Rollup
 from scoring.score import score
 from tests.scoring.simulator import START, Kind, simulate
@@ -18,23 +18,23 @@ def ago(days: float) -> float:
 
 def test_without_an_outage_nothing_is_changed() -> None:
     known = rollup(*logins(1, 2, 3))
-    assert bridged(known, [], NOW)[0] is known
-    assert bridged(known, [], NOW)[1].tolist() == [NOW]
+    assert bridge(known, [], NOW)[0] is known
+    assert bridge(known, [], NOW)[1].tolist() == [NOW]
 
 
 def test_who_is_unseen_since_is_scored_as_of_the_beginning() -> None:
-    known, instants = bridged(rollup(*logins(6, 9)), [Pause(ago(4), NOW)], NOW)
+    known, instants = bridge(rollup(*logins(6, 9)), [Pause(ago(4), NOW)], NOW)
     assert instants.tolist() == [ago(4)]
     assert known.last_at.tolist() == [ago(6), ago(9)]
 
 
 def test_silence_goes_on_from_there_when_the_outage_is_over() -> None:
-    assert bridged(rollup(*logins(6)), [Pause(ago(4), ago(1.5))], NOW)[1].tolist() == [ago(2.5)]
+    assert bridge(rollup(*logins(6)), [Pause(ago(4), ago(1.5))], NOW)[1].tolist() == [ago(2.5)]
 
 
 def test_who_was_seen_since_loses_nothing_by_the_days_out_and_keeps_dates() -> None:
     rows = [*logins(0.5, 7), row("invoice_overdue", 7)]
-    known, instants = bridged(rollup(*rows), [Pause(ago(4), ago(1.5))], NOW)
+    known, instants = bridge(rollup(*rows), [Pause(ago(4), ago(1.5))], NOW)
     assert instants.tolist() == [NOW]
     assert known.last_at.tolist() == [ago(0.5), ago(5), ago(7)]
     assert (known.day == known.last_at // DAY).all()
@@ -47,7 +47,7 @@ def simulated() -> Rollup:
 
 def mean_risk(known: Rollup, pauses: list[Pause], day: float) -> float:
     now = (START + day) * DAY
-    whole, instants = bridged(known.until(now), pauses, now)
+    whole, instants = bridge(known.until(now), pauses, now)
     risks = [score(whole.at(np.flatnonzero(instants == at), instants[instants == at]), at).probability
              for at in sorted(set(instants.tolist()))]  # fmt: skip
     return float(np.concatenate(risks).mean())
@@ -70,7 +70,7 @@ def test_each_customer_may_be_looked_at_at_an_own_moment() -> None:
     """As a training does: what it learns from has the clock of what is served, and no pause comes before its time."""
     pauses = [Pause(ago(10), ago(6))]
     rows = [each for customer in range(3) for each in logins(12, 15, customer=customer)]
-    known, instants = bridged(rollup(*rows, customers=3), pauses, np.array([ago(11), ago(8), ago(2)]))
+    known, instants = bridge(rollup(*rows, customers=3), pauses, np.array([ago(11), ago(8), ago(2)]))
     assert instants.tolist() == [ago(11), ago(10), ago(6)]
     assert sorted(known.last_at.tolist()) == sorted(each[6] for each in rows)
 
@@ -85,7 +85,7 @@ def test_a_training_does_not_learn_that_silence_in_an_outage_means_nothing() -> 
     nothing, columns = np.zeros(len(joined), np.int8), ("silence",)
     pauses = [Pause(out[0] * DAY, out[1] * DAY)]
     plain, bridging, whole = (
-        sample(days, joined, at[joined], nothing, columns, 30, paused).x.mean()
+        sample(days, joined, at[joined], nothing, columns=columns, horizon_days=30, pauses=paused).x.mean()
         for days, paused in ((cut, ()), (cut, pauses), (made.rollup, ()))
     )
     assert abs(bridging - whole) < abs(plain - whole) / 2

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.event_roles import PLAIN, Meaning, understood
+from scoring.event_roles import PLAIN, Meaning, translate
 from scoring.events import ENGAGEMENT
 from scoring.look_back import LASTING
 from scoring.rollup import Codes, Floats, Rollup
@@ -52,7 +52,7 @@ def read_rollup(
         details=details,
         plans=plans,
     )
-    return understood(rollup, meaning)
+    return translate(rollup, meaning)
 
 
 def epoch_of(moments: NDArray[Any]) -> Floats:

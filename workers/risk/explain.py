@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scoring.explain import Explanation, explain
-from scoring.pauses import bridged
+from scoring.pauses import bridge
 from workers.accounts import models, registry
 from workers.risk.days import read_rollup
 from workers.risk.rescore import reach_of
@@ -36,7 +36,7 @@ def explained(connection: Connection, scored: Scored, horizon_days: int) -> Expl
     pauses, _ = pauses_of(connection, scored.account_id, now)
     reach = reach_of(scored.first_seen.timestamp(), now, model, pauses)
     meaning = registry.rules_of(connection, scored.account_id, None).meaning
-    rollup, instants = bridged(read_rollup(connection, [scored.customer_id], meaning, reach), pauses, now)
+    rollup, instants = bridge(read_rollup(connection, [scored.customer_id], meaning, reach), pauses, now)
     if not len(rollup.day):
         return None
     found = explain(rollup, float(np.asarray(instants)[0]), horizon_days=horizon_days, model=model)

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from rq import Queue
 
-from scoring.past import risks_then
 from scoring.pauses import Pause
 from scoring.rollup import DAY, Floats
+from scoring.score import risks_at
 from scoring.states import STATES
 from workers import tickets
 from workers.accounts.serving import Served
@@ -106,7 +106,7 @@ def _rebuild(
     rows = np.bincount(rollup.customer, minlength=len(customers))
     for number, one in enumerate(customers):
         instants = points(one.since, one.until, min(MOST_POINTS, MOST_ROWS // max(int(rows[number]), 1) + 1))
-        probability, state = risks_then(rollup, np.full(len(instants), number), instants, horizon_days, model, pauses)
+        probability, state = risks_at(rollup, np.full(len(instants), number), instants, horizon_days, model, pauses)
         columns = {
             "customer_id": [one.customer_id] * len(instants),
             "at": instants.tolist(),

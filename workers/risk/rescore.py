@@ -14,7 +14,7 @@ from scoring.history import EVENT
 from scoring.levels import Levels
 from scoring.look_back import LOOK_BACK
 from scoring.model import Model
-from scoring.pauses import Pause, bridged
+from scoring.pauses import Pause, bridge
 from scoring.rollup import DAY
 from scoring.score import STATES, Scores, score
 from workers.accounts.serving import Served
@@ -83,7 +83,7 @@ def _rescore(process: Process, connection: Connection, due: Sequence[Due], serve
     ids = [customer.customer_id for customer in due]
     pauses, stale = pauses_of(connection, due[0].account_id, now)
     reach = reach_of(min(customer.first_seen for customer in due), now, model, pauses)
-    rollup, instants = bridged(read_rollup(connection, ids, meaning, reach), pauses, now)
+    rollup, instants = bridge(read_rollup(connection, ids, meaning, reach), pauses, now)
     for instant in sorted(set(instants.tolist())):  # as a rule this is now, for all
         chosen = np.flatnonzero(instants == instant)
         known = rollup if len(chosen) == len(ids) else rollup.at(chosen, instants[chosen])

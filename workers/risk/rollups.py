@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.event_roles import PLAIN, Meaning, understood
+from scoring.event_roles import PLAIN, Meaning, translate
 from scoring.pauses import Pause
 from scoring.rollup import Codes, Rollup
 from workers.risk.days import epoch_of
@@ -57,7 +57,7 @@ def read_account(
         words = _words(connection.execute(sql("read_words"), parameters).fetchall())
         share = min(1.0, most_rows / max(words.rows, 1))
         whole = _unpacked(connection, parameters | {"last": _bound(share)}, words, share)
-    return whole._replace(rollup=understood(whole.rollup, meaning))
+    return whole._replace(rollup=translate(whole.rollup, meaning))
 
 
 def outages_of(connection: Connection, account_id: int) -> list[Pause]:

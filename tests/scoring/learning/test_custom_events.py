@@ -55,7 +55,7 @@ def test_an_event_leaves_the_model_after_two_doubtful_fits_in_a_row() -> None:
     """One bad sample is not the end of it, and a good one begins the count anew."""
     world = simulate(Kind(), customers=1000)
     who, at, lapsed, _ = world.snapshots()
-    taken = sample(world.rollup, who, at, lapsed.astype(np.int8), columns_of(world.rollup), 30)
+    taken = sample(world.rollup, who, at, lapsed.astype(np.int8), columns=columns_of(world.rollup), horizon_days=30)
     rng = np.random.default_rng(4)
     noise = (rng.random(len(taken.x)) < 0.3) * 1.0
     useful = (rng.random(len(taken.x)) < np.where(taken.lapsed == 1, 0.6, 0.2)) * 1.0

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scoring.event_roles import Meaning, understood
+from scoring.event_roles import Meaning, translate
 from scoring.learning.outcomes import at_risk, horizon_of, lapsed_within, snapshots
 from scoring.rollup import DAY, Row
 from tests.scoring.world import NOW, TODAY, logins, rollup, row
@@ -12,7 +12,7 @@ MIDNIGHT = TODAY * DAY
 def lapsed(*rows: Row, churn_event: str | None = None) -> bool:
     """Whether the only customer lapses in the 30 days after the midnight 40 days before today."""
     at = np.array([MIDNIGHT - 40 * DAY])
-    known = understood(rollup(*rows), Meaning(churn=churn_event))
+    known = translate(rollup(*rows), Meaning(churn=churn_event))
     return bool(lapsed_within(known, np.array([0]), at, 30)[0])
 
 

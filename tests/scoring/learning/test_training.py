@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from scoring.history import history_of
-from scoring.learning.backtest import folds_of, out_of_fold
+from scoring.learning.backtest import folds_of, score_out_of_fold
 from scoring.learning.logistic import Priors, discoveries, fit_logistic, score_tests
 from scoring.learning.metrics import auc, log_loss, metrics_of
 from scoring.learning.samples import Sample, columns_of, sample
@@ -27,7 +27,9 @@ def world() -> World:
 def taken() -> tuple[Sample, tuple[float, ...]]:
     who, at, lapsed, oracle = world().snapshots()
     columns = columns_of(world().rollup)
-    return sample(world().rollup, who, at, lapsed.astype(np.int8), columns, 30), tuple(oracle.tolist())
+    return sample(world().rollup, who, at, lapsed.astype(np.int8), columns=columns, horizon_days=30), tuple(
+        oracle.tolist()
+    )
 
 
 def some(lapses: int) -> Sample:
@@ -50,7 +52,7 @@ def test_the_day_one_formula_ranks_near_the_optimum(kind: Kind) -> None:
 def test_training_comes_nearer_to_the_optimum_and_is_calibrated() -> None:
     """Fitted on other customers, it beats the formula in ranking and in log loss."""
     whole, oracle = taken()
-    said = out_of_fold(whole, folds_of(whole.customer, 5), fit)
+    said = score_out_of_fold(whole, folds_of(whole.customer, 5), fit)
     assert said is not None
     untrained, trained = metrics_of(whole.lapsed, whole.probability(PRIOR)), metrics_of(whole.lapsed, said)
     best = metrics_of(whole.lapsed, np.array(oracle))
@@ -147,7 +149,7 @@ def test_no_fitted_model_counts_a_complaint_in_a_customers_favour(event: str, ad
     """Not even where those who complain stay: one more never lowers a risk."""
     made = simulate(Kind(complaints={event: (0.02, 0.1)}), customers=800)
     who, at, lapsed, _ = made.snapshots()
-    taken = sample(made.rollup, who, at, lapsed.astype(np.int8), columns_of(made.rollup), 30)
+    taken = sample(made.rollup, who, at, lapsed.astype(np.int8), columns=columns_of(made.rollup), horizon_days=30)
     model, now = _map(taken, PRIOR, "two", additive), (START + 150) * DAY
     before = made.rollup.until(now)
     code = before.names.index(event)

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from scoring.model import PRIOR
-from scoring.past import risks_then
 from scoring.rollup import DAY
-from scoring.score import score
+from scoring.score import risks_at, score
 from tests.scoring.world import NOW, logins, rollup, row
 from tests.workers.events import count, event, push_events
 from workers import tickets
@@ -130,6 +129,6 @@ def test_points_are_mondays_the_latest_of_them() -> None:
 def test_a_risk_of_the_past_is_the_one_that_would_have_been_given() -> None:
     known = rollup(*logins(1, 5, 8, 20, 40), row("invoice_overdue", 10), *logins(3, 30, customer=1), customers=2)
     instants = np.array([NOW - 25 * DAY, NOW - 6 * DAY, NOW - 2 * DAY])
-    then, _ = risks_then(known, np.array([0, 0, 1]), instants, 30, PRIOR)
+    then, _ = risks_at(known, np.array([0, 0, 1]), instants, 30, PRIOR)
     said = [score(known.until(at), at).probability[who] for who, at in zip((0, 0, 1), instants.tolist(), strict=True)]
     assert then.tolist() == pytest.approx(said)
