@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 from starlette.types import Scope
 
 from api.errors import Refused
-from api.health.probes import REDIS_AWAY
 from workers.accounts.keys import MIRROR, MIRRORED, PUBLISHABLE_PREFIX, SECRET_PREFIX, USED, Key, digest
+from workers.redis import REDIS_AWAY
 
 REMEMBER_SECONDS = 10.0
 REMEMBER_KEYS = 10_000

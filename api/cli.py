@@ -27,7 +27,7 @@ from api.up.embedded import EmbeddedError, servers
 from workers import settings
 from workers.accounts import keys
 from workers.logs import first_line
-from workers.process import hasty_client
+from workers.redis import command_client
 from workers.store import connect
 from workers.store.migrate import Blocked, migrate
 
@@ -111,7 +111,7 @@ def create_key(account: str, publishable: bool, rate_limit: int | None, data_dir
     if not account.strip() or not account.isprintable():
         raise click.BadParameter("the name is blank or holds control characters", param_hint="--account")
     with found_servers(data_dir) as found, connect(found.database_url) as connection:
-        redis = hasty_client(found.redis_url)
+        redis = command_client(found.redis_url)
         with redis:
             key = keys.create(connection, redis, account.strip(), publishable=publishable, rate_limit=rate_limit)
     click.echo(key.secret)
@@ -138,7 +138,7 @@ def list_keys(data_dir: Path) -> None:
 def revoke_key(key_id: int, data_dir: Path) -> None:
     """End a key: it is refused everywhere within 10 seconds."""
     with found_servers(data_dir) as found, connect(found.database_url) as connection:
-        redis = hasty_client(found.redis_url)
+        redis = command_client(found.redis_url)
         try:
             with redis:
                 keys.revoke(connection, redis, key_id)

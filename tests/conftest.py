@@ -10,7 +10,8 @@ import pytest
 from redis import Redis
 
 from api.up.embedded import Servers, servers
-from workers.process import Process, redis_client
+from workers.process import Process
+from workers.redis import redis_client
 from workers.settings import Settings
 from workers.store import Connection, connect
 from workers.store.migrate import migrate

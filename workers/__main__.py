@@ -13,7 +13,8 @@ from rq import SimpleWorker
 from workers import clock, heartbeat, jobs, logs, parent_watch, settings
 from workers.buffer.lanes import HISTORY
 from workers.learning import nightly
-from workers.process import Process, redis_client
+from workers.process import Process
+from workers.redis import redis_client
 from workers.tickets import JOB_TIMEOUT_SECONDS, JOBS
 
 log = logging.getLogger("workers")

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import psycopg
-from redis import Redis
 from redis.exceptions import RedisError
 
-from workers import heartbeat, tickets
+from workers import heartbeat, lease, tickets
 from workers.accounts import keys
 from workers.buffer.lanes import LANES
 from workers.buffer.stream import forget_consumers
@@ -27,16 +26,8 @@ from workers.upkeep import retention, totals
 
 log = logging.getLogger(__name__)
 
-LEASE = "windback:clock"
-LEASE_SECONDS = 10
 TICK_SECONDS = 1.0
 FORGET_CONSUMERS_SECONDS = 3600.0
-
-# Renews the lease where it is ours. KEYS: lease. ARGV: holder, milliseconds.
-RENEW = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0
-"""
 
 
 class Duty(NamedTuple):
@@ -50,13 +41,13 @@ class Duty(NamedTuple):
 def call_ingest(process: Process) -> None:
     """A ticket for every lane in which entries wait and no ticket does: one may have been lost with its process."""
     for lane in LANES.values():
-        if process.redis.xlen(lane.stream) and not tickets.waiting(process.redis, lane.queue):
+        if process.redis.xlen(lane.stream) and not tickets.count_waiting(process.redis, lane.queue):
             tickets.reissue(process.redis, lane.queue)
 
 
 def call_score(process: Process) -> None:
     """A ticket when customers are due, or events aren't tallied, and none waits."""
-    if tickets.waiting(process.redis, "score"):
+    if tickets.count_waiting(process.redis, "score"):
         return
     row = process.connection().execute(sql("any_due")).fetchone()
     if (row and row[0]) or totals.due(process):
@@ -89,30 +80,19 @@ DUTIES = (
 )
 
 
-def holds_lease(redis: Redis, holder: str) -> bool:
-    """Whether this clock is the active one; renews its lease."""
-    return bool(redis.eval(RENEW, 1, LEASE, holder, str(LEASE_SECONDS * 1000)))
-
-
-def release(redis: Redis, holder: str) -> None:
-    """Give the lease back, so that another clock takes over at once."""
-    if redis.get(LEASE) == holder.encode():
-        redis.delete(LEASE)
-
-
 def run(process: Process) -> None:
     """Tick until the process is asked to stop."""
     last = {duty.name: float("-inf") for duty in DUTIES}
     while not process.stopping.is_set():
         try:
-            if holds_lease(process.redis, process.name):
+            if lease.hold(process.redis, process.name):
                 with process.pulse.busy():
                     _tick(process, last, time.monotonic())
         except RedisError as error:
             log.warning("Redis can't do it now: %s", error)
         process.stopping.wait(TICK_SECONDS)
     try:
-        release(process.redis, process.name)
+        lease.release(process.redis, process.name)
     except RedisError:
         log.info("the lease ends by itself")
 

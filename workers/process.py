@@ -7,8 +7,6 @@ import socket
 import threading
 
 from redis import Redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from workers.accounts.serving import Serving
 from workers.buffer.lint import Names
@@ -52,13 +50,3 @@ class Process:
         """Wait before trying again: longer with each attempt (from 0), with jitter, and not when asked to stop."""
         longest = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2**attempt)
         self.stopping.wait(longest * random.uniform(0.5, 1.0))  # noqa: S311
-
-
-def redis_client(url: str) -> Redis:
-    """A client for a worker: it may wait long for work, and notices when its peer is gone."""
-    return Redis.from_url(url, socket_connect_timeout=5, health_check_interval=30)
-
-
-def hasty_client(url: str) -> Redis:
-    """A client for a command that somebody waits for: it says soon that Redis doesn't answer."""
-    return Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3, retry=Retry(NoBackoff(), 0))

@@ -16,11 +16,12 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from api.up import packaged_servers
-from workers import clock, heartbeat, settings
+from workers import heartbeat, settings
 from workers.buffer import ledger
 from workers.buffer.lanes import LANES
 from workers.buffer.ledger import Ledger
 from workers.heartbeat import Beats
+from workers.lease import LEASE
 from workers.logs import first_line
 from workers.settings import SettingsError
 from workers.store import CONNECT, sql
@@ -124,7 +125,7 @@ def _read_redis(url: str) -> Status:
         for lane in LANES.values():
             ledger.ask(pipeline, lane)
         heartbeat.ask(pipeline)
-        pipeline.exists(clock.LEASE)
+        pipeline.exists(LEASE)
         *replies, said, lease = pipeline.execute()
     ledgers, beats = dict(zip(LANES, map(ledger.parsed, replies), strict=True)), heartbeat.parsed(said)
     settled = [one.settled_seconds for one in ledgers.values() if one.settled_seconds is not None]

@@ -9,9 +9,10 @@ from starlette.requests import Request
 
 from api.dashboard.filters import count, number, span
 from api.health import probes
-from api.health.probes import NO_CLOCK, REDIS_AWAY, Line
+from api.health.probes import NO_CLOCK, Line
 from api.reading.common import fetch
 from scoring.outages import HOUR, WEEK_HOURS
+from workers.redis import REDIS_AWAY
 from workers.store import sql
 from workers.tracking import volume
 

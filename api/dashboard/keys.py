@@ -18,11 +18,10 @@ from api.dashboard.filters import first_event
 from api.dashboard.page import address, page, redirect, render
 from api.dashboard.session import Session
 from api.errors import Refused
-from api.health.probes import REDIS_AWAY
 from api.reading.common import fetch
 from workers.accounts import keys
 from workers.accounts.keys import PUBLISHABLE_RATE_LIMIT, NewKey, NoSuchKey
-from workers.process import hasty_client
+from workers.redis import REDIS_AWAY, command_client
 from workers.store import Connection, connect, sql
 
 HIGHEST_RATE_LIMIT = 1_000_000
@@ -131,7 +130,7 @@ async def _with_servers(request: Request, work: Callable[[Connection, Redis], T]
     settings = request.app.state.settings
 
     def run() -> T:
-        with connect(settings.database_url) as connection, hasty_client(settings.redis_url) as redis:
+        with connect(settings.database_url) as connection, command_client(settings.redis_url) as redis:
             return work(connection, redis)
 
     try:

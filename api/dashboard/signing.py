@@ -8,8 +8,8 @@ from starlette.responses import Response
 from api.dashboard import forms, session
 from api.dashboard.page import page, redirect, render
 from api.dashboard.session import Session
-from api.health.probes import REDIS_AWAY
 from workers.accounts.keys import PUBLISHABLE_PREFIX
+from workers.redis import REDIS_AWAY
 
 ATTEMPTS = 10  # that fail, of an address, within
 WINDOW_SECONDS = 60

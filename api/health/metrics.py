@@ -15,12 +15,14 @@ from redis.asyncio import Redis
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.health.probes import PROBE_SECONDS, REDIS_AWAY, line_of, within
+from api.health.probes import PROBE_SECONDS, line_of
+from api.timeouts import with_timeout
 from workers import counters, heartbeat
 from workers.buffer import ledger
 from workers.buffer.ledger import Ledger
 from workers.counters import HISTOGRAMS
 from workers.heartbeat import Beats
+from workers.redis import REDIS_AWAY
 from workers.store import sql
 from workers.tickets import JOBS
 
@@ -78,7 +80,7 @@ async def _counted(redis: Redis) -> Families:
 
 async def _due(pool: AsyncConnectionPool) -> Families:
     try:
-        due, lag_seconds = await within(PROBE_SECONDS, _ask_due(pool))
+        due, lag_seconds = await with_timeout(PROBE_SECONDS, _ask_due(pool))
     except Exception:  # Postgres is away or slow: a metric must not fail for it
         return []
     return [

@@ -1,30 +1,28 @@
 """How the servers and the line are, asked within a second and answered in words, never in exceptions."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from psycopg_pool import AsyncConnectionPool
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from workers import clock, heartbeat
+from api.timeouts import with_timeout
+from workers import heartbeat
 from workers.buffer import ledger
 from workers.buffer.lanes import LANES
 from workers.buffer.ledger import Ledger
 from workers.heartbeat import STUCK_SECONDS, Beats
+from workers.lease import LEASE
 from workers.logs import first_line
+from workers.redis import REDIS_AWAY
 from workers.store import sql
 from workers.tickets import JOBS
 
 PROBE = "windback:probe"
 PROBE_SECONDS = 0.9
-REDIS_AWAY = (RedisError, OSError, TimeoutError)
 NO_CLOCK = "no clock holds the lease; start `python -m workers clock`"
 
 COMMANDS = {kind: f"python -m workers {kind}" for kind in JOBS}
-
-T = TypeVar("T")
 
 
 class Line(NamedTuple):
@@ -40,28 +38,6 @@ class Stored(NamedTuple):
 
     tracking: str | None
     due_seconds: float
-
-
-_given_up: set[asyncio.Task[Any]] = set()  # a task that nobody refers to may vanish
-
-
-async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """What `work` gives, or TimeoutError, which does not wait until `work` has been cancelled: psycopg takes its time
-    with a server that hangs."""
-    task = asyncio.create_task(work)
-    done, _ = await asyncio.wait({task}, timeout=seconds)
-    if done:
-        return task.result()
-    _given_up.add(task)
-    task.add_done_callback(_forget)
-    task.cancel()
-    raise TimeoutError(f"no answer within {seconds:g} s")
-
-
-def _forget(task: asyncio.Task[Any]) -> None:
-    _given_up.discard(task)
-    if not task.cancelled():
-        task.exception()  # nobody else will ask for it
 
 
 async def redis_fault(redis: Redis) -> str | None:
@@ -80,7 +56,7 @@ async def redis_fault(redis: Redis) -> str | None:
 async def postgres_fault(pool: AsyncConnectionPool) -> str | None:
     """Why nothing can be stored now."""
     try:
-        await within(PROBE_SECONDS, _select(pool))
+        await with_timeout(PROBE_SECONDS, _select(pool))
     except Exception as error:  # whatever it is, it is only reported
         return f"Postgres doesn't answer: {first_line(error)}"
     return None
@@ -89,7 +65,7 @@ async def postgres_fault(pool: AsyncConnectionPool) -> str | None:
 async def postgres_faults(pool: AsyncConnectionPool) -> Stored:
     """What only Postgres knows: whose tracking is out, by its volume, and for how long rescores have waited."""
     try:
-        return await within(PROBE_SECONDS, _stored(pool))
+        return await with_timeout(PROBE_SECONDS, _stored(pool))
     except Exception:  # that is told of Postgres already
         return Stored("unknown", 0.0)
 
@@ -99,7 +75,7 @@ async def line_of(redis: Redis) -> Line | None:
     pipeline: Any = redis.pipeline(transaction=False)
     for lane in LANES.values():
         ledger.ask(pipeline, lane)
-    pipeline.exists(clock.LEASE)
+    pipeline.exists(LEASE)
     heartbeat.ask(pipeline)
     try:
         async with asyncio.timeout(PROBE_SECONDS):

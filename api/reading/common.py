@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.errors import Refused
-from api.health.probes import within
+from api.timeouts import with_timeout
 from workers.logs import first_line
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ async def account_of(request: Request) -> int:
 async def fetch(request: Request, query: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows of a query, by column. Raises Refused, store_unavailable."""
     try:
-        return await within(READ_SECONDS, _rows(request.app.state.pool, query, parameters))
+        return await with_timeout(READ_SECONDS, _rows(request.app.state.pool, query, parameters))
     except psycopg.DataError:  # a cursor that nobody here made
         raise Refused("invalid_parameter") from None
     except (psycopg.OperationalError, PoolTimeout, TimeoutError) as error:

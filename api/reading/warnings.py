@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.errors import Refused
-from api.health.probes import REDIS_AWAY
 from api.reading.common import account_of, answer
+from workers.redis import REDIS_AWAY
 from workers.warnings import Found, read
 
 

@@ -11,12 +11,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from api.auth import Keys
-from api.health.probes import REDIS_AWAY
 from workers import tickets
 from workers.buffer.capacity import Fill
 from workers.buffer.lanes import LANES
 from workers.buffer.writer import WRITE_SECONDS, Writer
-from workers.process import redis_client
+from workers.redis import REDIS_AWAY, redis_client
 from workers.settings import Settings
 from workers.warnings import Warnings
 

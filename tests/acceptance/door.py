@@ -17,7 +17,7 @@ from tests.acceptance.line import Line
 from tests.waiting import wait_until
 from workers.accounts import keys
 from workers.buffer.lanes import HISTORY, LIVE
-from workers.process import redis_client
+from workers.redis import redis_client
 from workers.settings import Settings
 from workers.store import Connection, connect
 

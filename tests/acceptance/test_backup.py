@@ -22,7 +22,7 @@ from tests.acceptance.test_up import Up, cleaned, family
 from tests.waiting import wait_until
 from tests.workers.events import count, event
 from workers.accounts import keys
-from workers.process import redis_client
+from workers.redis import redis_client
 from workers.settings import Settings
 from workers.store import Connection, connect
 

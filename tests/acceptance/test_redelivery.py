@@ -126,7 +126,7 @@ def the_job(redis: Redis) -> None:
 def the_ticket(redis: Redis) -> None:
     """The mark is set, and whoever set it died before a job was issued."""
     the_queue(redis)
-    redis.persist(tickets.mark("ingest"))
+    redis.persist(tickets.mark_key("ingest"))
 
 
 def a_taken_job(redis: Redis) -> None:
@@ -161,7 +161,7 @@ def test_a_lost_rescore_is_called_for_again(running: Line, redis: Redis, connect
     send(redis)
     stored_once(redis, connection)
     redis.delete("rq:queue:score")
-    redis.persist(tickets.mark("score"))
+    redis.persist(tickets.mark_key("score"))
     running.start("score")
     unscored = "SELECT count(*) FROM customers WHERE scored_at IS NULL"
     wait_until(lambda: connection.execute(unscored).fetchall() == [(0,)], timeout=WAIT_SECONDS)

@@ -1,4 +1,6 @@
 import asyncio
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -80,3 +82,12 @@ def test_memory_holds_no_key_and_stays_bounded(key: NewKey, redis_url: str) -> N
     remembered = asyncio.run(run())._remembered
     assert len(remembered) <= REMEMBER_KEYS
     assert all(len(digest) == 32 for digest in remembered)
+
+
+def test_looking_a_key_up_needs_little_of_the_house() -> None:
+    """Nothing of the line, of scoring or of training."""
+    listing = (
+        "import sys, api.auth; print(*(name for name in sys.modules if name.startswith(('workers.', 'scoring.'))))"
+    )
+    listed = subprocess.run([sys.executable, "-c", listing], check=True, capture_output=True, text=True).stdout.split()
+    assert set(listed) == {"workers.accounts", "workers.accounts.keys", "workers.redis", "workers.store"}

@@ -20,7 +20,7 @@ from tests.bench.world import World
 from tests.ports import free_port
 from workers.accounts import keys
 from workers.buffer.lanes import HISTORY, LIVE
-from workers.process import redis_client
+from workers.redis import redis_client
 from workers.store import Connection, connect
 
 SECONDS = 4

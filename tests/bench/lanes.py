@@ -25,7 +25,7 @@ from tests.waiting import wait_until
 from workers.accounts import keys
 from workers.buffer.lanes import HISTORY, LIVE
 from workers.buffer.rows import customer_id
-from workers.process import redis_client
+from workers.redis import redis_client
 from workers.settings import Settings
 from workers.store import Connection, connect
 

@@ -23,7 +23,7 @@ from tests.bench.world import World
 from tests.bench.year import DAYS, NAMES, Size, fill
 from tests.ports import free_port
 from workers.accounts import keys
-from workers.process import redis_client
+from workers.redis import redis_client
 from workers.store import connect
 
 SHORT, LONG = Size(2_000, 5_000), Size(100_000, 250_000)

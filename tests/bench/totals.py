@@ -2,7 +2,8 @@
 
 import sys
 
-from workers.process import Process, redis_client
+from workers.process import Process
+from workers.redis import redis_client
 from workers.risk.rescore import LINGER_SECONDS
 from workers.settings import Settings
 from workers.upkeep import totals

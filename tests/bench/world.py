@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from api.up.embedded import Servers, servers
-from workers.process import Process, redis_client
+from workers.process import Process
+from workers.redis import redis_client
 from workers.settings import Settings
 from workers.store import connect
 from workers.store.migrate import migrate

@@ -13,7 +13,7 @@ from workers.ingest.ingest import drain
 from workers.ingest.transaction import Outcome
 from workers.process import Process
 from workers.store import Connection
-from workers.tickets import mark
+from workers.tickets import mark_key
 
 T0 = 1_760_000_000_000_000  # some moment in October 2025, in microseconds
 
@@ -39,7 +39,7 @@ def push(redis: Redis, *entries: Entry | bytes, lane: Lane = LIVE, events: int =
     arguments: list[Any] = [60]
     for one in entries:
         arguments += [events, 0, 0, one if isinstance(one, bytes) else encode_entry(one)]
-    redis.eval(PUSH, 4, lane.stream, lane.ledger, mark(lane.queue), lane.other.ledger, *arguments)
+    redis.eval(PUSH, 4, lane.stream, lane.ledger, mark_key(lane.queue), lane.other.ledger, *arguments)
 
 
 def push_events(redis: Redis, *events: dict[str, Any], lane: Lane = LIVE) -> None:

@@ -7,7 +7,7 @@ from redis import Redis
 
 from tests.waiting import wait_until
 from tests.workers.events import event, push_events
-from workers import clock, tickets
+from workers import clock, lease, tickets
 from workers.accounts.keys import MIRROR
 from workers.buffer.lanes import HISTORY, LIVE
 from workers.clock import Duty
@@ -18,32 +18,32 @@ from workers.store import Connection
 
 
 def test_one_clock_is_active(redis: Redis) -> None:
-    assert clock.holds_lease(redis, "one")
-    assert not clock.holds_lease(redis, "two")
-    assert clock.holds_lease(redis, "one")
+    assert lease.hold(redis, "one")
+    assert not lease.hold(redis, "two")
+    assert lease.hold(redis, "one")
 
 
 def test_a_clock_that_stops_gives_its_lease_back(redis: Redis) -> None:
-    clock.holds_lease(redis, "one")
-    clock.release(redis, "two")
-    assert not clock.holds_lease(redis, "two")
-    clock.release(redis, "one")
-    assert clock.holds_lease(redis, "two")
+    lease.hold(redis, "one")
+    lease.release(redis, "two")
+    assert not lease.hold(redis, "two")
+    lease.release(redis, "one")
+    assert lease.hold(redis, "two")
 
 
 def test_the_lease_of_a_dead_clock_ends_by_itself(redis: Redis) -> None:
-    clock.holds_lease(redis, "dead")
-    assert 0 < redis.pttl(clock.LEASE) <= clock.LEASE_SECONDS * 1000
+    lease.hold(redis, "dead")
+    assert 0 < redis.pttl(lease.LEASE) <= lease.LEASE_SECONDS * 1000
 
 
 def test_a_waiting_buffer_without_a_ticket_gets_one(process: Process, redis: Redis) -> None:
     """A ticket that was lost with its process does not stop the line."""
     push_events(redis, event(), lane=HISTORY)
-    redis.set(tickets.mark(HISTORY.queue), 1)  # whoever set it is dead
+    redis.set(tickets.mark_key(HISTORY.queue), 1)  # whoever set it is dead
     clock.call_ingest(process)
     clock.call_ingest(process)
-    assert tickets.waiting(redis, HISTORY.queue) == 1
-    assert tickets.waiting(redis, LIVE.queue) == 0
+    assert tickets.count_waiting(redis, HISTORY.queue) == 1
+    assert tickets.count_waiting(redis, LIVE.queue) == 0
 
 
 def test_a_due_customer_gets_a_ticket(
@@ -51,13 +51,13 @@ def test_a_due_customer_gets_a_ticket(
 ) -> None:
     monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
     clock.call_score(process)
-    assert tickets.waiting(redis, "score") == 0
+    assert tickets.count_waiting(redis, "score") == 0
     push_events(redis, event())
     drain(process, LIVE)
     redis.flushall()
     clock.call_score(process)
     clock.call_score(process)
-    assert tickets.waiting(redis, "score") == 1
+    assert tickets.count_waiting(redis, "score") == 1
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_a_tick_waits_for_an_absent_postgres_once(process: Process, redis: Redis
     process.settings = msgspec.structs.replace(process.settings, database_url="postgresql://127.0.0.1:1/x")
     a_tick(process)
     assert tried == ["call ingest", "call score"]
-    assert tickets.waiting(redis, LIVE.queue) == 1
+    assert tickets.count_waiting(redis, LIVE.queue) == 1
 
 
 def test_a_duty_with_a_fault_stops_no_other(process: Process, redis: Redis, tried: list[str]) -> None:
@@ -103,8 +103,8 @@ def test_a_running_clock_does_its_duties_until_it_is_stopped(process: Process, r
     thread = threading.Thread(target=clock.run, args=(process,))
     thread.start()
     try:
-        wait_until(lambda: tickets.waiting(redis, LIVE.queue) and redis.exists(MIRROR))
+        wait_until(lambda: tickets.count_waiting(redis, LIVE.queue) and redis.exists(MIRROR))
     finally:
         process.stopping.set()
         thread.join()
-    assert not redis.exists(clock.LEASE)
+    assert not redis.exists(lease.LEASE)

@@ -25,7 +25,7 @@ def test_a_ticket_drains_its_lane(redis: Redis, connection: Connection, lane: La
     tickets.reissue(redis, lane.queue)
     SimpleWorker([lane.queue], connection=redis, serializer="json").work(burst=True, logging_level="WARNING")
     assert count(connection, "events") == 1
-    assert tickets.waiting(redis, "score") == 1
+    assert tickets.count_waiting(redis, "score") == 1
     assert not redis.keys("rq:job:*ingest*")
 
 

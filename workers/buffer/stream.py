@@ -19,7 +19,6 @@ ENTRY_EVENTS = 100  # an entry holds more only when a single request does
 ENTRY_BYTES = 1 << 20
 READ_ENTRIES = 50
 READ_BYTES = 16 << 20
-MARK_SECONDS = 60  # how long a ticket may be under way before another is asked for
 
 # KEYS: stream, ledger, ticket mark, the other lane's ledger, then the rates of keys that have a limit.
 # ARGV: seconds of the mark, then for each entry: how many events, the place of its rate in KEYS (0: no limit), the

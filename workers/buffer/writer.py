@@ -18,8 +18,8 @@ from workers.buffer.capacity import Fill
 from workers.buffer.connection import Pipe
 from workers.buffer.lanes import Lane
 from workers.buffer.rows import Entry, Request, encode_entry
-from workers.buffer.stream import ENTRY_BYTES, ENTRY_EVENTS, MARK_SECONDS, PUSH
-from workers.tickets import mark
+from workers.buffer.stream import ENTRY_BYTES, ENTRY_EVENTS, PUSH
+from workers.tickets import MARK_SECONDS, mark_key
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class Writer:
         self._lane, self._fill = lane, fill
         self._issue_ticket = issue_ticket
         self._push = Pipe(redis_url, PUSH)
-        self._keys = [lane.stream, lane.ledger, mark(lane.queue), lane.other.ledger]
+        self._keys = [lane.stream, lane.ledger, mark_key(lane.queue), lane.other.ledger]
         self._waiting: list[Waiting] = []
         self._writing: asyncio.Task[None] | None = None
         self._tickets: set[asyncio.Task[None]] = set()

@@ -23,7 +23,7 @@ LINGER_SECONDS = 1.0  # how long it waits for more, so that a trickle of events 
 
 def drain(process: Process, lane: Lane) -> Outcome:
     """Empty a lane's buffer into Postgres until it is empty or the budget is spent."""
-    tickets.taken(process.redis, lane.queue)
+    tickets.clear_mark(process.redis, lane.queue)
     reader = Reader(process.redis, lane, process.name)
     batches = Batches(reader, process.settings)
     until = time.monotonic() + BUDGET_SECONDS

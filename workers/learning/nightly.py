@@ -11,10 +11,10 @@ import threading
 import time
 
 from redis import Redis
-from rq import Queue
 
 from scoring.learning.outcomes import HORIZONS
 from scoring.rollup import DAY
+from workers import tickets
 from workers.accounts import registry
 from workers.accounts.registry import ListedAccount, rules
 from workers.learning import trainer
@@ -22,7 +22,6 @@ from workers.learning.mature import mature
 from workers.process import Process
 from workers.risk import rebuild
 from workers.store import Connection, sql
-from workers.tickets import FAILURE_TTL_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +42,7 @@ def call(process: Process) -> None:
     if rebuild.pending(process):
         return
     if waiting(process.connection(), process.redis, process.settings.horizon_days):
-        Queue("score", connection=process.redis, serializer="json").enqueue(
-            "workers.jobs.nightly", description="nightly", result_ttl=0, failure_ttl=FAILURE_TTL_SECONDS
-        )
+        tickets.enqueue(process.redis, "score", "workers.jobs.nightly", "nightly")
 
 
 def waiting(connection: Connection, redis: Redis, horizon_days: int | None) -> list[ListedAccount]:

@@ -12,7 +12,6 @@ from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
-from rq import Queue
 
 from scoring.pauses import Pause
 from scoring.rollup import DAY, Floats
@@ -50,11 +49,9 @@ def call(process: Process) -> None:
     if (
         pending(process)
         and not process.redis.xlen(HISTORY.stream)
-        and not tickets.waiting(process.redis, HISTORY.queue)
+        and not tickets.count_waiting(process.redis, HISTORY.queue)
     ):
-        Queue(HISTORY.queue, connection=process.redis, serializer="json").enqueue(
-            "workers.jobs.rebuild", description="rebuild", result_ttl=0, failure_ttl=tickets.FAILURE_TTL_SECONDS
-        )
+        tickets.enqueue(process.redis, HISTORY.queue, "workers.jobs.rebuild", "rebuild")
 
 
 def pending(process: Process) -> bool:

@@ -22,7 +22,7 @@ from workers.process import Process
 from workers.retry import through_outages
 from workers.risk.days import Reach, read_rollup
 from workers.store import Connection, sql
-from workers.tickets import taken
+from workers.tickets import clear_mark
 from workers.tracking.outages import pauses_of
 from workers.upkeep import totals
 
@@ -45,7 +45,7 @@ class Due(NamedTuple):
 
 def drain(process: Process) -> int:
     """Rescore until nobody is due or the budget is spent. Returns how many customers were scored."""
-    taken(process.redis, "score")
+    clear_mark(process.redis, "score")
     until = time.monotonic() + BUDGET_SECONDS
     total, lingered = 0, False
     while not process.stopping.is_set() and time.monotonic() < until:

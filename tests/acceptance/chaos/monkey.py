@@ -14,7 +14,7 @@ from tests.acceptance.chaos.plant import Plant
 from tests.waiting import wait_until
 from tests.workers.events import push
 from workers.buffer.lanes import HISTORY, LIVE
-from workers.process import hasty_client
+from workers.redis import command_client
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class Monkey:
         """An entry in the buffer that nobody can decode."""
         self.maybe_poisoned += 1
         try:
-            with hasty_client(self._plant.redis_url) as redis:  # one that doesn't write again what may be there
+            with command_client(self._plant.redis_url) as redis:  # one that doesn't write again what may be there
                 push(redis, self._chance.randbytes(100), lane=self._chance.choice((LIVE, HISTORY)))
         except RedisError:
             return

@@ -19,7 +19,7 @@ from tests.acceptance.chaos.child import Child
 from tests.ports import free_port
 from tests.waiting import wait_until
 from workers.accounts import keys
-from workers.process import redis_client
+from workers.redis import redis_client
 from workers.store import Connection, connect
 from workers.store.migrate import migrate
 

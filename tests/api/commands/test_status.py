@@ -9,7 +9,7 @@ from redis import Redis
 
 from tests.api.command_line import Run
 from tests.workers.events import event, push, push_events
-from workers import clock, heartbeat
+from workers import heartbeat, lease
 from workers.buffer.lanes import HISTORY, LIVE
 from workers.heartbeat import Beat
 from workers.store import Connection
@@ -55,7 +55,7 @@ def test_a_service_at_work(run: Run, redis: Redis, connection: Connection, work:
     work()
     push_events(redis, event(), event(), lane=HISTORY)
     connection.execute("UPDATE customers SET rescore_at = now() - interval '2 minutes'")
-    clock.holds_lease(redis, "clock")
+    lease.hold(redis, "clock")
     connection.execute("INSERT INTO outages (account_id, began_at) VALUES (7, '2026-01-02T03:00Z')")
     connection.execute("INSERT INTO accounts (account_id, name) VALUES (7, 'acme')")
     connection.execute(

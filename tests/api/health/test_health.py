@@ -12,7 +12,7 @@ from api.app import create_app
 from api.headers import SECURITY
 from api.server.graceful import draining
 from tests.workers.events import event, push_events
-from workers import clock, heartbeat
+from workers import heartbeat, lease
 from workers.buffer import ledger
 from workers.buffer.lanes import HISTORY
 from workers.heartbeat import Beat
@@ -24,7 +24,7 @@ from workers.tickets import JOBS
 @pytest.fixture
 def with_clock(redis: Redis) -> None:
     """A clock is active, and a worker of each kind runs."""
-    clock.holds_lease(redis, "clock")
+    lease.hold(redis, "clock")
     for kind in JOBS:
         says(redis, kind)
 

@@ -200,7 +200,7 @@ def test_a_browser_may_ask_from_anywhere_without_a_key(client: TestClient) -> No
 def test_history_takes_a_lane_of_its_own(acme: TestClient, redis: Redis, timestamp: str | None, lane: Any) -> None:
     post(acme, event(timestamp=timestamp))
     assert redis.xlen(lane.stream) == 1
-    wait_until(lambda: tickets.waiting(redis, lane.queue) == 1)
+    wait_until(lambda: tickets.count_waiting(redis, lane.queue) == 1)
 
 
 def test_redis_away_is_503_and_over_by_itself(acme: TestClient, redis: Redis) -> None:

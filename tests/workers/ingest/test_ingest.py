@@ -121,13 +121,13 @@ def test_a_duplicate_makes_nobody_due(process: Process, connection: Connection) 
 
 def test_a_stored_event_asks_for_a_rescore(process: Process, redis: Redis) -> None:
     ingested(process, event())
-    assert tickets.waiting(redis, "score") == 1
+    assert tickets.count_waiting(redis, "score") == 1
 
 
 def test_a_full_batch_calls_for_more_hands(process: Process, redis: Redis) -> None:
     push_events(redis, *[event() for _ in range(process.settings.batch_events)])
     drain(process, LIVE)
-    assert tickets.waiting(redis, LIVE.queue) == 1
+    assert tickets.count_waiting(redis, LIVE.queue) == 1
 
 
 def test_poison_is_isolated(process: Process, connection: Connection) -> None:
@@ -154,7 +154,7 @@ def test_an_outage_keeps_everything_in_the_buffer(process: Process, redis: Redis
     push_events(redis, event())
     assert drain(away, LIVE) == Outcome()
     assert redis.xlen(LIVE.stream) == 1
-    assert tickets.waiting(redis, LIVE.queue) == 1
+    assert tickets.count_waiting(redis, LIVE.queue) == 1
     back = Process(_with_database(process, database_url), redis)
     back.name = away.name
     assert drain(back, LIVE).stored == 1
@@ -305,4 +305,4 @@ def test_a_ticket_whose_time_is_over_leaves_nothing_pending(
     assert drain(process, LIVE).stored == 2 * stream.READ_ENTRIES
     pending: Any = redis.xpending(LIVE.stream, "ingest")
     assert pending["pending"] == 0
-    assert tickets.waiting(redis, LIVE.queue) == 1
+    assert tickets.count_waiting(redis, LIVE.queue) == 1

@@ -88,7 +88,7 @@ def test_news_call_for_a_score(process: Process, connection: Connection) -> None
         ingested(process, event(timestamp="2025-12-02"))
     process.redis.flushall()
     clock.call_score(process)
-    assert tickets.waiting(process.redis, "score") == 1
+    assert tickets.count_waiting(process.redis, "score") == 1
 
 
 def test_news_of_nobody_go(process: Process, connection: Connection) -> None:

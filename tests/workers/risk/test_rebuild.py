@@ -109,12 +109,12 @@ def test_the_clock_calls_once_all_history_is_stored(process: Process, connection
     process.redis.delete(*process.redis.keys("rq:*") or ["none"])
     push_events(process.redis, event(timestamp="2025-12-01"), lane=HISTORY)
     rebuild.call(process)
-    assert tickets.waiting(process.redis, HISTORY.queue) == 0
+    assert tickets.count_waiting(process.redis, HISTORY.queue) == 0
     drain(process, HISTORY)
     process.redis.delete(*process.redis.keys("rq:*") or ["none"])
     rebuild.call(process)
     rebuild.call(process)
-    assert tickets.waiting(process.redis, HISTORY.queue) == 1
+    assert tickets.count_waiting(process.redis, HISTORY.queue) == 1
     rebuild.drain(process)
     assert count(connection, "rebuilds") == 0
 

@@ -14,7 +14,7 @@ from tests.proxy import Proxy, proxy
 from tests.waiting import wait_until
 from tests.workers.events import count, event, push_events
 from workers import __main__ as workers_main
-from workers import clock, jobs, process, retry, store, tickets
+from workers import jobs, lease, process, retry, store, tickets
 from workers.buffer import ledger
 from workers.buffer.lanes import LANES, LIVE
 from workers.ingest import ingest
@@ -200,7 +200,7 @@ def test_postgres_gives_up_before_the_job_does() -> None:
     """A statement, and a lock before it; an attempt to connect lasts no longer than the clock's lease."""
     assert store.LOCK_TIMEOUT_SECONDS < store.STATEMENT_TIMEOUT_SECONDS < JOB_TIMEOUT_SECONDS
     assert retry.OUTAGE_SECONDS + store.CONNECT["connect_timeout"] < JOB_TIMEOUT_SECONDS
-    assert store.CONNECT["connect_timeout"] < clock.LEASE_SECONDS
+    assert store.CONNECT["connect_timeout"] < lease.LEASE_SECONDS
 
 
 def test_a_connection_has_limits(connection: Connection) -> None:

@@ -1,0 +1,23 @@
+"""The clock's lease: of several clocks, the one that holds it is active."""
+
+from redis import Redis
+
+LEASE = "windback:clock"
+LEASE_SECONDS = 10
+
+# Renews the lease if the holder has it, or takes it if it is free. KEYS: lease. ARGV: holder, milliseconds.
+HOLD = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0
+"""
+
+
+def hold(redis: Redis, holder: str) -> bool:
+    """Take or renew the lease. Returns False if another clock has it."""
+    return bool(redis.eval(HOLD, 1, LEASE, holder, str(LEASE_SECONDS * 1000)))
+
+
+def release(redis: Redis, holder: str) -> None:
+    """Give the lease back, so that another clock takes over at once."""
+    if redis.get(LEASE) == holder.encode():
+        redis.delete(LEASE)
