@@ -1,32 +1,72 @@
-"""What an account's own events mean beyond being counted: some are engagement, one may say that a customer has left.
+"""What an account's own events mean beyond being counted.
 
-A rollup is understood by renaming: the rest of this room knows recognised names alone. An engagement event becomes a
-`feature_used`; the event that means churn becomes CHURNED.
+An event of the account's own stands for one of the thirteen, counts as use of the product, or means that a customer
+has left. A rollup is understood by renaming: the rest of this room knows recognised names alone. An event that counts
+as use becomes a `feature_used`; an event that means churn becomes CHURNED. Nothing that is stored changes, so a
+mapping holds for the past as well.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 
-from scoring.events import CHURNED
+from scoring.events import CHURNED, MAX_EVENT_NAME, RECOGNISED
 from scoring.rollup import Codes, Rollup
+
+ENGAGEMENT_ROLE: Final = "engagement"
+CHURN_ROLE: Final = "churn"
+ROLES: Final = (*RECOGNISED, ENGAGEMENT_ROLE, CHURN_ROLE)
+"""What a name can be mapped to."""
 
 
 class Meaning(NamedTuple):
-    """Custom events that count as engagement, and the one that means churn."""
+    """Custom events that count as engagement, those that mean churn, and what others stand for (name → recognised)."""
 
     engagement: tuple[str, ...] = ()
-    churn: str | None = None
+    churn: tuple[str, ...] = ()
+    stands_for: Mapping[str, str] = {}
+
+    @classmethod
+    def of_mappings(cls, mappings: Mapping[str, str]) -> Self:
+        """The meaning that these mappings (name → one of ROLES) give."""
+        named = sorted(mappings.items())
+        return cls(
+            tuple(name for name, role in named if role == ENGAGEMENT_ROLE),
+            tuple(name for name, role in named if role == CHURN_ROLE),
+            {name: role for name, role in named if role in RECOGNISED},
+        )
+
+    @property
+    def mappings(self) -> dict[str, str]:
+        """Each name and what it is mapped to."""
+        use, left = dict.fromkeys(self.engagement, ENGAGEMENT_ROLE), dict.fromkeys(self.churn, CHURN_ROLE)
+        return {**use, **left, **self.stands_for}
 
     def of(self, event: str) -> str:
         """The name under which an event is understood."""
-        if event == self.churn:
+        if event in self.churn:
             return CHURNED
-        return "feature_used" if event in self.engagement else event
+        return "feature_used" if event in self.engagement else self.stands_for.get(event, event)
+
+    def names_of(self, understood: Collection[str]) -> list[str]:
+        """The account's own names that are understood as one of these events."""
+        return [name for name in self.mappings if self.of(name) in understood]
 
 
 PLAIN = Meaning()
+
+
+def explain_bad_mapping(name: str, role: str) -> str | None:
+    """Returns why this name can't be mapped so, or None where it can."""
+    if role not in ROLES:
+        return f"{name!r} can't stand for {role!r}; choose one of {', '.join(ROLES)}."
+    if name in RECOGNISED:
+        return f"{name!r} is recognised and has its own meaning already; map a name of your own."
+    if not name.strip() or not name.isprintable() or len(name) > MAX_EVENT_NAME:
+        return f"{name!r} can't be the name of an event: 1 to {MAX_EVENT_NAME} printable characters."
+    return None
 
 
 def translate(rollup: Rollup, meaning: Meaning) -> Rollup:

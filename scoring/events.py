@@ -50,7 +50,7 @@ _UNSTORABLE: Final = frozenset({"Cc", "Cs"})  # control characters, and halves o
 
 
 def detail_of(event: str, properties: dict[str, Any]) -> str:
-    """What the rollup tells apart within an event name: NPS score, else feature, page, or plan; "" if none.
+    """What the rollup tells apart within an event name: NPS score, else feature, page, plan, or score; "".
 
     At most 100 characters, no control characters. An NPS response without a valid score gives "".
     """
@@ -62,6 +62,7 @@ def detail_of(event: str, properties: dict[str, Any]) -> str:
         _text(properties.get("feature"))
         or _text(properties.get("page"), until="?")
         or (_text(properties.get("plan")) if event.startswith(_PLAN_EVENTS) else "")
+        or ("" if event in RECOGNISED else _nps_text(properties.get("score")))  # it may stand for an NPS response
     )
 
 

@@ -5,11 +5,13 @@ from pathlib import Path
 import click
 
 from api.commands.options import data_dir_option, found_servers
-from scoring.events import MAX_EVENT_NAME, RECOGNISED
+from scoring.event_roles import CHURN_ROLE, ENGAGEMENT_ROLE, ROLES, explain_bad_mapping
 from workers import settings
-from workers.accounts import registry
+from workers.accounts import mappings, registry
+from workers.accounts.mappings import NeverSent, Unmappable
 from workers.accounts.registry import ListedAccount
 from workers.store import Connection, connect
+from workers.upkeep import totals
 
 
 @click.group("accounts")
@@ -24,7 +26,7 @@ def list_accounts(account: str | None, data_dir: Path) -> None:
     """Show accounts: over how many days their risks look, and which of their events mean churn or engagement."""
     with found_servers(data_dir) as found, connect(found.database_url) as connection:
         listed = [_the(connection, account)] if account else registry.listed(connection)
-    click.echo(f"{'ACCOUNT':<20} {'DAYS':>4} {'':<8} {'CHURN EVENT':<20} ENGAGEMENT EVENTS")
+    click.echo(f"{'ACCOUNT':<20} {'DAYS':>4} {'':<8} {'CHURN EVENT':<20} ENGAGEMENT EVENTS, OTHER NAMES")
     setting = settings.load().horizon_days
     for one in listed:
         click.echo(_line(one, setting))
@@ -32,30 +34,75 @@ def list_accounts(account: str | None, data_dir: Path) -> None:
 
 @accounts_group.command("set")
 @click.option("--account", default="default", show_default=True, help="The account's name.")
-@click.option("--churn-event", help="Your own event that means that a customer has left; '' for none.")
+@click.option("--churn-event", "churn_events", multiple=True,
+              help="Your own event that means that a customer has left. May be repeated; '' for none.")  # fmt: skip
 @click.option("--engagement-event", "engagement_events", multiple=True,
               help="An event of yours that counts as use of the product. May be repeated; '' for none.")  # fmt: skip
 @click.option("--horizon-days", type=click.IntRange(0, 365),
               help="Over how many days the risks look; 0: as is learnt from your customers.")  # fmt: skip
 @data_dir_option
 def set_account(
-    account: str, churn_event: str | None, engagement_events: tuple[str, ...], horizon_days: int | None, data_dir: Path
+    account: str,
+    churn_events: tuple[str, ...],
+    engagement_events: tuple[str, ...],
+    horizon_days: int | None,
+    data_dir: Path,
 ) -> None:
     """Set what is particular to an account; what isn't named stays. Its customers are scored anew within minutes."""
-    if churn_event is None and not engagement_events and horizon_days is None:
+    if not churn_events and not engagement_events and horizon_days is None:
         raise click.UsageError("nothing to set: name --churn-event, --engagement-event or --horizon-days")
-    for name in (churn_event, *engagement_events):
-        _check(name)
+    chosen = {CHURN_ROLE: churn_events, ENGAGEMENT_ROLE: engagement_events}
+    _check(chosen)
     with found_servers(data_dir) as found, connect(found.database_url) as connection:
         before = _the(connection, account)
-        churn = before.churn_event if churn_event is None else churn_event or None
-        engagement = [name for name in engagement_events or before.engagement_events if name]
-        if churn in engagement:
-            raise click.UsageError(f"{churn!r} can't mean both churn and engagement")
+        kept = {name: role for name, role in before.mappings.items() if not chosen.get(role)}
+        named = {name: role for role, names in chosen.items() for name in names if name}
         horizon = before.horizon_chosen if horizon_days is None else horizon_days or None
-        registry.choose(connection, account, churn, engagement, horizon)
+        registry.choose(connection, account, {**kept, **named}, horizon)
         after = _the(connection, account)
     click.echo(_line(after, settings.load().horizon_days))
+
+
+@accounts_group.command("map")
+@click.argument("name")
+@click.argument("event", type=click.Choice(ROLES))
+@click.option("--account", default="default", show_default=True, help="The account's name.")
+@click.option("--force", is_flag=True, help="Map a name that was never sent as well.")
+@data_dir_option
+def map_event(name: str, event: str, account: str, force: bool, data_dir: Path) -> None:
+    """Say what NAME, an event of your own, stands for: one of the recognised events, `engagement` (it counts as use)
+    or `churn` (the customer has left). It holds for the past as well; scores follow within a minute."""
+    with found_servers(data_dir) as found, connect(found.database_url) as connection:
+        account_id = _the(connection, account).account_id
+        totals.tally_few(connection)  # names that were sent a moment ago
+        try:
+            mapped = mappings.add_mappings(connection, account_id, {name: event}, force)
+        except Unmappable as error:
+            raise click.UsageError(str(error)) from None
+        except NeverSent as error:
+            raise click.ClickException(str(error).replace("Use force", "Use --force")) from None
+    _show_mappings(mapped)
+
+
+@accounts_group.command("unmap")
+@click.argument("name")
+@click.option("--account", default="default", show_default=True, help="The account's name.")
+@data_dir_option
+def unmap_event(name: str, account: str, data_dir: Path) -> None:
+    """Let NAME stand for nothing but itself again. Scores follow within a minute."""
+    with found_servers(data_dir) as found, connect(found.database_url) as connection:
+        account_id = _the(connection, account).account_id
+        if name not in mappings.list_mappings(connection, account_id):
+            raise click.ClickException(f"{name!r} is not mapped; `windback accounts list` shows the names that are")
+        mapped = mappings.remove_mappings(connection, account_id, [name])
+    _show_mappings(mapped)
+
+
+def _show_mappings(mapped: dict[str, str]) -> None:
+    for name, event in mapped.items():
+        click.echo(f"{name} → {event}")
+    if not mapped:
+        click.echo("no name is mapped")
 
 
 def _the(connection: Connection, name: str) -> ListedAccount:
@@ -65,18 +112,20 @@ def _the(connection: Connection, name: str) -> ListedAccount:
     return found[0]
 
 
-def _check(name: str | None) -> None:
-    if name is None or name == "":
-        return
-    if name in RECOGNISED:
-        raise click.UsageError(f"{name!r} has its own meaning already")
-    if not name.strip() or not name.isprintable() or len(name) > MAX_EVENT_NAME:
-        raise click.UsageError(f"{name!r} can't be the name of an event: 1 to {MAX_EVENT_NAME} printable characters")
+def _check(chosen: dict[str, tuple[str, ...]]) -> None:
+    for role, names in chosen.items():
+        for name in filter(None, names):
+            if fault := explain_bad_mapping(name, role):
+                raise click.UsageError(fault)
+    both = set(filter(None, chosen[CHURN_ROLE])) & set(chosen[ENGAGEMENT_ROLE])
+    if both:
+        raise click.UsageError(f"{', '.join(sorted(both))} can't mean both churn and engagement")
 
 
 def _line(account: ListedAccount, setting: int | None) -> str:
     horizon = registry.rules(account, setting).horizon_days
     origins = {"chosen": account.horizon_chosen, "set": setting, "learnt": account.horizon_learnt, "default": True}
     origin = next(name for name, there in origins.items() if there)
-    churn, engagement = account.churn_event or "-", ", ".join(account.engagement_events) or "-"
-    return f"{account.name:<20} {horizon:>4} {origin:<8} {churn:<20} {engagement}"
+    churn, engagement = (", ".join(names) or "-" for names in (account.meaning.churn, account.meaning.engagement))
+    others = ", ".join(f"{name}={event}" for name, event in account.meaning.stands_for.items())
+    return f"{account.name:<20} {horizon:>4} {origin:<8} {churn:<20} {engagement}{f'  {others}' if others else ''}"

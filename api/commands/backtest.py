@@ -66,7 +66,7 @@ def backtest(
                 cutoffs=moments,
                 horizon_days=horizon,
                 folds=folds,
-                meaning=Meaning(engagement_events, churn_event),
+                meaning=Meaning(engagement_events, (churn_event,) if churn_event else ()),
                 progress=progress,
             )
         if scores:

@@ -12,7 +12,7 @@ from api.reading.common import Count, Time, account_of, answer, fetch
 from api.reading.etags import has, not_modified, tag_of_totals
 from api.reading.intervals import bounds, floor, following, interval_of, within
 from scoring.event_roles import Meaning
-from scoring.events import RECOGNISED
+from scoring.events import CHURNED, RECOGNISED
 from scoring.history import EVENT
 from scoring.learning.samples import ELIGIBLE
 from scoring.learning.training import Candidate
@@ -78,7 +78,7 @@ async def read_events(
     rows = await fetch(request, sql("count_account_events"), parameters)
     (learnt,) = await fetch(request, sql("show_model"), {"account_id": account_id}) or [{}]
     weights, candidates = _weights(learnt["weights"]), _candidates(learnt["training"])
-    meaning = Meaning(tuple(learnt["engagement_events"] or ()), learnt["churn_event"])
+    meaning = Meaning.of_mappings(learnt["mappings"] or {})
     return [_counted(row, weights, candidates, meaning) for row in rows]
 
 
@@ -102,14 +102,16 @@ def _counted(
         return CountedEvent(**row, kind="recognised", signal=RECOGNISED[name], model=None)
     if meaning.of(name) != name:
         standing = Standing("in_use", row["customers"], ELIGIBLE, None)
-        return CountedEvent(
-            **row, kind="custom", signal="negative" if name == meaning.churn else "positive", model=standing
-        )
+        return CountedEvent(**row, kind="custom", signal=_signal_of(meaning.of(name)), model=standing)
     model = _standing(row["customers"], weights.get(name), candidates.get(name))
     signal: Signal | None = None
     if model.weight:
         signal = "negative" if model.weight > 0 else "positive"
     return CountedEvent(**row, kind="custom", signal=signal, model=model)
+
+
+def _signal_of(understood: str) -> Signal:
+    return "negative" if understood == CHURNED else RECOGNISED[understood]
 
 
 def _standing(customers: int, weight: float | None, candidate: Candidate | None) -> Standing:

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from scoring.event_roles import PLAIN, Meaning, translate
-from scoring.events import CHURNED
+from scoring.event_roles import PLAIN, Meaning, explain_bad_mapping, translate
+from scoring.events import CHURNED, RECOGNISED
 from scoring.learning.backtest import Event, backtest
 from scoring.learning.outcomes import at_risk, lapsed_within
 from scoring.learning.samples import columns_of
@@ -12,7 +12,7 @@ from scoring.score import ACTIVE, LAPSED, NEW, Scores, score
 from tests.scoring.simulator import START, Kind, simulate
 from tests.scoring.world import NOW, TODAY, logins, rollup, row
 
-OURS = Meaning(("report_shared",), "account_closed")
+OURS = Meaning(("report_shared",), ("account_closed",))
 
 
 def of(*rows: Row, meaning: Meaning = OURS) -> Scores:
@@ -73,7 +73,7 @@ def test_training_learns_from_them() -> None:
     )
     assert blind.training.snapshots == 0
     assert seeing.training.replaced
-    closing = Meaning(("seat_used",), "subscription_downgraded_by_hand")
+    closing = Meaning(("seat_used",), ("subscription_downgraded_by_hand",))
     assert columns_of(translate(renamed, closing)) == columns_of(translate(renamed, Meaning(("seat_used",))))
 
 
@@ -95,3 +95,40 @@ def test_a_backtest_takes_them() -> None:
     report, _ = backtest(events, meaning=OURS)
     assert report.untrained.snapshots > 50
     assert report.untrained.lapses == 20
+
+
+@pytest.mark.parametrize("name", sorted(RECOGNISED))
+def test_a_name_that_stands_for_a_recognised_event_is_worth_what_that_is(name: str) -> None:
+    detail = "3" if name == "nps_response" else "exports"
+    renamed = Meaning(stands_for={"Thing Done": name})
+    both = [
+        of(*logins(*range(9, 60, 3)), *(row(each, day, detail) for day in (8, 20)), meaning=renamed)
+        for each in (name, "Thing Done")
+    ]
+    assert both[0].probability == pytest.approx(both[1].probability)
+    assert both[0].reasons == both[1].reasons
+
+
+def test_a_mapping_is_read_back_as_it_was_written() -> None:
+    mappings = {"Signed In": "login", "closed": "churn", "report_shared": "engagement", "gone": "churn"}
+    meaning = Meaning.of_mappings(mappings)
+    assert meaning.mappings == mappings
+    assert sorted(meaning.names_of({CHURNED})) == ["closed", "gone"]
+    assert meaning.names_of({"feature_used"}) == ["report_shared"]
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "fault"),
+    [
+        ("Signed In", "login", None),
+        ("Signed In", "churn", None),
+        ("Signed In", "sign_in", "choose one of"),
+        ("login", "feature_used", "has its own meaning"),
+        ("", "login", "can't be the name"),
+        ("a\nb", "login", "can't be the name"),
+        ("x" * 201, "login", "can't be the name"),
+    ],
+)
+def test_what_can_be_mapped(name: str, role: str, fault: str | None) -> None:
+    found = explain_bad_mapping(name, role)
+    assert found is None if fault is None else found and fault in found

@@ -59,3 +59,11 @@ def ingested(process: Process, *events: dict[str, Any], lane: Lane = LIVE) -> Ou
     """Write events to the buffer, and store what is in it."""
     push_events(process.redis, *events, lane=lane)
     return drain(process, lane)
+
+
+def store_names(process: Process, account_id: int, *names: str, email: str = "jane@example.com") -> None:
+    """Store an event of each name for an account."""
+    sent = [event(event=name, customer_email=email) for name in names]
+    one = Entry(b"%d" % time.time_ns(), [request(*sent, account_id=account_id, received_us=time.time_ns() // 1000)])
+    push(process.redis, one, events=len(sent))
+    drain(process, LIVE)

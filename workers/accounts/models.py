@@ -136,8 +136,8 @@ def roll_back(connection: Connection, account_id: int) -> Model:
     return model
 
 
-def spread(connection: Connection, account_id: int) -> None:
-    """Make every customer of an account due: not before the caches know the new model, and over some minutes."""
+def spread(connection: Connection, account_id: int, seconds: float = SPREAD_SECONDS) -> None:
+    """Make every customer of an account due: not before the caches know the new model, and over so many seconds."""
     after: str | None = "00000000-0000-0000-0000-000000000000"
     while after is not None:
         parameters = {
@@ -145,7 +145,7 @@ def spread(connection: Connection, account_id: int) -> None:
             "after": after,
             "limit": SPREAD_CUSTOMERS,
             "wait": CACHE_SECONDS + 1,
-            "seconds": SPREAD_SECONDS,
+            "seconds": seconds,
         }
         row = connection.execute(sql("spread_due"), parameters).fetchone()
         after = row[0] if row else None

@@ -4,7 +4,8 @@ The horizon is the one that the account has chosen; else that of WINDBACK_HORIZO
 the one that training has learnt from its customers' silences; else 30 days.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from scoring.event_roles import Meaning
@@ -27,10 +28,14 @@ class ListedAccount(NamedTuple):
 
     account_id: int
     name: str
-    churn_event: str | None
-    engagement_events: list[str]
+    mappings: dict[str, str]  # of its own events' names, each to one of scoring.event_roles.ROLES
     horizon_chosen: int | None
     horizon_learnt: int | None
+
+    @property
+    def meaning(self) -> Meaning:
+        """What its own events mean."""
+        return Meaning.of_mappings(self.mappings)
 
 
 class NoSuchAccount(Exception):
@@ -46,14 +51,13 @@ def listed(connection: Connection, name: str | None = None) -> list[ListedAccoun
 def rules_of(connection: Connection, account_id: int, horizon_days: int | None) -> Rules:
     """An account's rules; `horizon_days` is the setting."""
     row = connection.execute(sql("list_account_rules"), {"name": None, "account_id": account_id}).fetchone()
-    return rules(ListedAccount(*row) if row else ListedAccount(account_id, "", None, [], None, None), horizon_days)
+    return rules(ListedAccount(*row) if row else ListedAccount(account_id, "", {}, None, None), horizon_days)
 
 
 def rules(account: ListedAccount, horizon_days: int | None) -> Rules:
     """What follows from an account's row and the setting."""
     horizon = horizon_now(account.horizon_chosen, horizon_days, account.horizon_learnt)
-    meaning = Meaning(tuple(account.engagement_events), account.churn_event)
-    return Rules(horizon, meaning, account.horizon_chosen or horizon_days, account.horizon_learnt)
+    return Rules(horizon, account.meaning, account.horizon_chosen or horizon_days, account.horizon_learnt)
 
 
 def horizon_now(chosen: int | None, setting: int | None, learnt: int | None) -> int:
@@ -61,16 +65,9 @@ def horizon_now(chosen: int | None, setting: int | None, learnt: int | None) -> 
     return chosen or setting or learnt or USUAL_HORIZON
 
 
-def choose(
-    connection: Connection, name: str, churn_event: str | None, engagement_events: Sequence[str], horizon: int | None
-) -> None:
+def choose(connection: Connection, name: str, mappings: Mapping[str, str], horizon: int | None) -> None:
     """Set what an account has chosen, all of it; its customers are scored anew within minutes. Raises NoSuchAccount."""
-    parameters = {
-        "name": name,
-        "churn_event": churn_event,
-        "engagement_events": list(dict.fromkeys(engagement_events)),
-        "horizon_chosen": horizon,
-    }
+    parameters = {"name": name, "mappings": json.dumps(dict(mappings)), "horizon_chosen": horizon}
     row = connection.execute(sql("choose_account_rules"), parameters).fetchone()
     if row is None:
         raise NoSuchAccount(f"there is no account {name}; `windback accounts list` shows them")

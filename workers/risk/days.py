@@ -30,8 +30,9 @@ def read_rollup(
     """What these customers did, numbered in the order given: all of it, or what is in reach of a risk."""
     parameters: dict[str, Any] = {"customer_ids": list(customer_ids)}
     if reach:
-        lasting = [*LASTING, *reach.asked, *filter(None, [meaning.churn])]
-        parameters |= {"reach": reach.days, "engagement": [*ENGAGEMENT, *meaning.engagement], "lasting": lasting}
+        lasting = [*LASTING, *reach.asked, *meaning.names_of(LASTING)]
+        engagement = [*ENGAGEMENT, *meaning.names_of(ENGAGEMENT)]
+        parameters |= {"reach": reach.days, "engagement": engagement, "lasting": lasting}
     query = sql("read_days_in_reach" if reach else "read_days")
     row = connection.execute(query, parameters, binary=True).fetchone()
     if row is None or row[0] is None:

@@ -49,7 +49,7 @@ def read_account(
     most_rows: int = MOST_ROWS,
 ) -> Whole:
     """An account's rows of the days from the first up to, but not including, the second; as of one moment."""
-    detailed = [*DETAILED, *meaning.engagement]
+    detailed = [*DETAILED, *meaning.names_of(DETAILED)]
     parameters: dict[str, Any] = {"account_id": account_id, "detailed": detailed, "since": days[0], "until": days[1]}
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

@@ -96,8 +96,9 @@ def test_an_event_with_a_meaning_is_in_use_without_a_weight(acme: TestClient, co
     """What counts as use is a good sign, what means churn a bad one; no training has to find that out."""
     fill(connection, world(20, 60))
     share(connection, 10)
-    for churn, engagement, signal in (("report_shared", [], "negative"), (None, ["report_shared"], "positive")):
-        choose(connection, "acme", churn, engagement, None)
+    roles = (("churn", "negative"), ("engagement", "positive"), ("login", "positive"), ("trial_started", "neutral"))
+    for role, signal in roles:
+        choose(connection, "acme", {"report_shared": role}, None)
         found = {one["event"]: one for one in acme.get("/api/v1/analytics/events").json()["events"]}["report_shared"]
         assert (found["kind"], found["signal"]) == ("custom", signal)
         assert (found["model"]["state"], found["model"]["weight"]) == ("in_use", None)

@@ -48,7 +48,7 @@ def test_the_horizon_is_the_one_that_holds_now(acme: TestClient, connection: Con
     """As learnt by the last training, or as chosen since."""
     train(connection, fill(connection, world()))
     assert acme.get(MODEL).json()["horizon_days"] == 14
-    choose(connection, "acme", None, [], 60)
+    choose(connection, "acme", {}, 60)
     found = acme.get(MODEL).json()
     assert (found["horizon_days"], found["trained_on"]["horizon_days"]) == (60, 14)
 

@@ -1,5 +1,5 @@
 -- name: list_account_rules
-SELECT account_id, name, churn_event, engagement_events, horizon_chosen, horizon_learnt
+SELECT account_id, name, mappings, horizon_chosen, horizon_learnt
 FROM accounts
 WHERE (%(name)s::text IS NULL OR name = %(name)s)
   AND (%(account_id)s::integer IS NULL OR account_id = %(account_id)s)
@@ -7,10 +7,21 @@ ORDER BY account_id
 
 -- name: choose_account_rules
 UPDATE accounts
-SET churn_event = %(churn_event)s, engagement_events = %(engagement_events)s::text[],
-    horizon_chosen = %(horizon_chosen)s
+SET mappings = %(mappings)s::jsonb, horizon_chosen = %(horizon_chosen)s
 WHERE name = %(name)s
 RETURNING account_id
+
+-- name: map_events
+UPDATE accounts SET mappings = %(mappings)s::jsonb
+WHERE account_id = %(account_id)s AND mappings <> %(mappings)s::jsonb
+RETURNING account_id
+
+-- name: account_mappings
+SELECT mappings FROM accounts WHERE account_id = %(account_id)s FOR UPDATE
+
+-- name: find_sent_names
+SELECT name FROM unnest(%(names)s::text[]) AS name
+WHERE EXISTS (SELECT FROM event_days WHERE account_id = %(account_id)s AND event = name)
 
 -- name: learn_horizon
 UPDATE accounts SET horizon_learnt = %(horizon_days)s

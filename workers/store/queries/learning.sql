@@ -149,7 +149,7 @@ ORDER BY day
 SELECT models.version, models.weights::text AS weights, models.card::text AS card, models.created_at,
        training.trained_at, training.card::text AS training,
        matured.day, matured.horizon_days AS matured_horizon_days, matured.metrics::text AS matured,
-       accounts.horizon_chosen, accounts.horizon_learnt, accounts.churn_event, accounts.engagement_events
+       accounts.horizon_chosen, accounts.horizon_learnt, accounts.mappings
 FROM (SELECT %(account_id)s::integer AS account_id) AS asked
 LEFT JOIN accounts USING (account_id)
 LEFT JOIN models ON models.account_id = asked.account_id AND in_use

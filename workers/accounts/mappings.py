@@ -1,0 +1,78 @@
+"""What an account's own events stand for: read, changed, and checked against the names that were really sent."""
+
+import json
+from collections.abc import Collection, Mapping
+
+from scoring.event_roles import explain_bad_mapping
+from workers.accounts import models
+from workers.store import Connection, sql
+
+SPREAD_SECONDS = 15.0  # over which an account's customers become due when a mapping changes
+
+
+class Unmappable(ValueError):
+    """A name can't be mapped so. The message says why."""
+
+
+class NeverSent(Exception):
+    """The account has never sent an event of this name: a misspelt mapping would do nothing, unseen."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        listed = ", ".join(f"`{name}`" for name in sorted(names))
+        super().__init__(f"No event called {listed} was ever sent; case is kept. Use force to map it all the same.")
+
+
+def list_mappings(connection: Connection, account_id: int) -> dict[str, str]:
+    """Each of the account's own names, and what it is mapped to."""
+    row = connection.execute(sql("account_mappings"), {"account_id": account_id}).fetchone()
+    return dict(sorted(row[0].items())) if row else {}
+
+
+def replace_mappings(
+    connection: Connection, account_id: int, mappings: Mapping[str, str], force: bool = False
+) -> dict[str, str]:
+    """Map these names, and no others. Returns them. Raises Unmappable, NeverSent."""
+    return _change(connection, account_id, mappings, None, force)
+
+
+def add_mappings(
+    connection: Connection, account_id: int, mappings: Mapping[str, str], force: bool = False
+) -> dict[str, str]:
+    """Map these names as well. Returns all mappings. Raises Unmappable, NeverSent."""
+    return _change(connection, account_id, mappings, (), force)
+
+
+def remove_mappings(connection: Connection, account_id: int, names: Collection[str]) -> dict[str, str]:
+    """Let these names stand for nothing but themselves. Returns what is left."""
+    return _change(connection, account_id, {}, names, True)
+
+
+def _change(
+    connection: Connection,
+    account_id: int,
+    added: Mapping[str, str],
+    removed: Collection[str] | None,
+    force: bool,
+) -> dict[str, str]:
+    """`removed` is None where everything goes that isn't added."""
+    for name, role in added.items():
+        if fault := explain_bad_mapping(name, role):
+            raise Unmappable(fault)
+    with connection.transaction():
+        before = list_mappings(connection, account_id)
+        unsent = set(added) - before.keys() - _sent_names(connection, account_id, added)
+        if unsent and not force:
+            raise NeverSent(unsent)
+        kept = {} if removed is None else {name: role for name, role in before.items() if name not in removed}
+        after = {**kept, **added}
+        parameters = {"account_id": account_id, "mappings": json.dumps(after)}
+        changed = connection.execute(sql("map_events"), parameters).fetchone()
+    if changed:
+        models.spread(connection, account_id, SPREAD_SECONDS)
+    return dict(sorted(after.items()))
+
+
+def _sent_names(connection: Connection, account_id: int, names: Collection[str]) -> set[str]:
+    """Those of the names that the totals know; the caller brings these up to date."""
+    rows = connection.execute(sql("find_sent_names"), {"account_id": account_id, "names": list(names)})
+    return {name for (name,) in rows}
