@@ -44,7 +44,7 @@ def create_app(settings: Settings) -> Starlette:
         pool = _pool(settings.database_url or "")
         await pool.open()  # does not wait: Postgres may be away
         app.state.pool, app.state.door, app.state.settings = pool, door, settings
-        async with counters.flushing(door.redis):
+        async with counters.flush_regularly(door.redis):
             yield
         await door.close()
         await pool.close(timeout=2)

@@ -23,8 +23,8 @@ PREFIXES = (SECRET_PREFIX.encode(), PUBLISHABLE_PREFIX.encode())
 _decode = msgspec.json.Decoder(Key).decode
 
 
-class Remembered(NamedTuple):
-    """A key, or that it is none, and until when that is taken as true (monotonic seconds)."""
+class RememberedKey(NamedTuple):
+    """The result of a look-up, None for an unknown key, and until when it holds (monotonic seconds)."""
 
     key: Key | None
     until: float
@@ -35,11 +35,11 @@ class Keys:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._remembered: dict[bytes, Remembered] = {}
+        self._remembered: dict[bytes, RememberedKey] = {}
         self._used: set[int] = set()
 
-    async def of(self, scope: Scope) -> Key:
-        """The key of a request. Raises Refused: missing_api_key, invalid_api_key, buffer_unavailable."""
+    async def authenticate(self, scope: Scope) -> Key:
+        """Returns the key of a request. Raises Refused: missing_api_key, invalid_api_key, buffer_unavailable."""
         secret = header(scope, b"x-api-key").strip()
         if not secret:
             raise Refused("missing_api_key")
@@ -51,64 +51,64 @@ class Keys:
             remembered = await self._look_up(hashed, remembered)
         if remembered.key is None:
             raise Refused("invalid_api_key")
-        self.note(remembered.key.key_id)
+        self.note_use(remembered.key.key_id)
         return remembered.key
 
-    async def secret_of(self, scope: Scope) -> Key:
-        """The key of a request that needs a secret one. Raises Refused, key_not_allowed as well."""
-        key = await self.of(scope)
+    async def authenticate_secret(self, scope: Scope) -> Key:
+        """Returns the key of a request that needs a secret one. Raises Refused, key_not_allowed as well."""
+        key = await self.authenticate(scope)
         if key.publishable:
             raise Refused("key_not_allowed")
         return key
 
-    def note(self, key_id: int) -> None:
-        """This key is used now."""
+    def note_use(self, key_id: int) -> None:
+        """Note that this key is used now."""
         self._used.add(key_id)
 
-    async def tell_used(self) -> None:
-        """Note in Redis which keys were used since the last time. Raises RedisError, OSError; then they are lost."""
+    async def save_used_keys(self) -> None:
+        """Save to Redis which keys were used since the last time. Raises RedisError, OSError; then they are lost."""
         if self._used:
             used, self._used = self._used, set()
-            await note_used(self._redis, used)
+            await save_last_used(self._redis, used)
 
-    async def _look_up(self, hashed: bytes, stale: Remembered | None) -> Remembered:
+    async def _look_up(self, hashed: bytes, stale: RememberedKey | None) -> RememberedKey:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS if stale else None):
-                found, mirrored = await self._redis.hmget(MIRROR, [hashed.hex(), MIRRORED])
+                field, mirrored = await self._redis.hmget(MIRROR, [hashed.hex(), MIRRORED])
         except REDIS_AWAY:
             if stale is not None:
                 return stale  # better an answer of a minute ago than none: reading goes on without Redis
             raise Refused("buffer_unavailable") from None
-        if found is None and mirrored is None:
+        if field is None and mirrored is None:
             raise Refused("buffer_unavailable", "The keys are not in Redis yet; send it again.")
-        return self._remember(hashed, None if found is None else _decode(found))
+        return self._remember(hashed, None if field is None else _decode(field))
 
-    def _remember(self, hashed: bytes, key: Key | None) -> Remembered:
+    def _remember(self, hashed: bytes, key: Key | None) -> RememberedKey:
         if len(self._remembered) >= REMEMBER_KEYS:
             self._remembered.clear()
-        remembered = self._remembered[hashed] = Remembered(key, time.monotonic() + REMEMBER_SECONDS)
+        remembered = self._remembered[hashed] = RememberedKey(key, time.monotonic() + REMEMBER_SECONDS)
         return remembered
 
 
-async def note_used(redis: Redis, key_ids: Iterable[int]) -> None:
-    """Write down that these keys are used now."""
+async def save_last_used(redis: Redis, key_ids: Iterable[int]) -> None:
+    """Save to Redis that these keys are used now."""
     now = int(time.time())
     await redis.hset(USED, mapping={str(key_id): now for key_id in key_ids})
 
 
-async def last_used(redis: Redis, key_ids: Sequence[int]) -> dict[int, datetime]:
-    """When these keys were last used, exact to a second or two; those that never were are left out."""
-    found = await redis.hmget(USED, [str(key_id) for key_id in key_ids]) if key_ids else []
+async def find_last_used(redis: Redis, key_ids: Sequence[int]) -> dict[int, datetime]:
+    """Returns when these keys were last used, exact to a second or two, without those that never were."""
+    times = await redis.hmget(USED, [str(key_id) for key_id in key_ids]) if key_ids else []
     return {
         key_id: datetime.fromtimestamp(int(at), UTC)
-        for key_id, at in zip(key_ids, found, strict=True)
+        for key_id, at in zip(key_ids, times, strict=True)
         if at is not None
     }
 
 
 def header(scope: Scope, name: bytes) -> bytes:
-    """A request's header, b"" where there is none. `name` in lower case."""
-    for given, value in scope["headers"]:
-        if given == name:
+    """Returns a request's header, or b"". `name` is in lower case."""
+    for sent_name, value in scope["headers"]:
+        if sent_name == name:
             return bytes(value)
     return b""

@@ -20,11 +20,11 @@ class Code(NamedTuple):
 
 
 CODES: Mapping[str, Code] = {
-    "malformed_http": Code(400, "This is not HTTP/1.1 as it is written down; a path, for one, has to be escaped."),
+    "malformed_http": Code(400, "This is not valid HTTP/1.1; percent-encode the path."),
     "malformed_json": Code(400, "The body is not a JSON object in UTF-8."),
-    "malformed_gzip": Code(400, "The body says it is gzip, and can't be decompressed."),
+    "malformed_gzip": Code(400, "Content-Encoding is gzip, but the body can't be decompressed."),
     "missing_api_key": Code(401, "Send your key in the header X-API-Key."),
-    "invalid_api_key": Code(401, "This API key is unknown or revoked; `windback keys list` shows those that work."),
+    "invalid_api_key": Code(401, "This API key is unknown or revoked; `windback keys list` shows the valid ones."),
     "key_not_allowed": Code(403, "A publishable key may only track events; use a secret key (sk_live_…) here."),
     "not_found": Code(404, "There is nothing at this address; the README lists the routes."),
     "customer_not_found": Code(404, "No customer of this account has this e-mail address."),
@@ -34,8 +34,8 @@ CODES: Mapping[str, Code] = {
     "payload_too_large": Code(413, "The body is over 4 MiB after decompression; send smaller batches."),
     "batch_too_large": Code(413, "A batch takes at most 100 events; split it."),
     "unsupported_encoding": Code(415, "Content-Encoding may be gzip or identity."),
-    "invalid_event": Code(422, "No event of the request is valid; `rejected` tells why."),
-    "invalid_parameter": Code(422, "A parameter of the query can't be used."),
+    "invalid_event": Code(422, "No event of the request is valid; `rejected` says why."),
+    "invalid_parameter": Code(422, "A query parameter is invalid."),
     "rate_limited": Code(429, "This key's limit of events a second is reached; wait as Retry-After says."),
     "headers_too_large": Code(431, "The headers are over 64 KiB."),
     "internal_error": Code(500, "Something went wrong here; it was logged. Try again."),

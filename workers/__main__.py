@@ -94,7 +94,7 @@ def run(process: Process, kind: str) -> None:
     if kind == HISTORY.queue:
         os.nice(IMPORT_NICENESS)
     own = redis_client(process.settings.redis_url or "")  # one that RQ's long wait for work doesn't share
-    with own, heartbeat.beating(process.pulse, own, process.name, kind):
+    with own, heartbeat.keep_beating(process.heartbeat, own, process.name, kind):
         clock.run(process) if kind == "clock" else work(process, kind)
 
 

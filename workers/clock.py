@@ -31,22 +31,22 @@ FORGET_CONSUMERS_SECONDS = 3600.0
 
 
 class Duty(NamedTuple):
-    """Something that the clock does every so often."""
+    """Work that the clock does regularly."""
 
     name: str
     every_seconds: float
     run: Callable[[Process], object]
 
 
-def call_ingest(process: Process) -> None:
-    """A ticket for every lane in which entries wait and no ticket does: one may have been lost with its process."""
+def issue_ingest_tickets(process: Process) -> None:
+    """Issue a ticket for every lane in which entries wait without one: it may have been lost with its process."""
     for lane in LANES.values():
         if process.redis.xlen(lane.stream) and not tickets.count_waiting(process.redis, lane.queue):
             tickets.reissue(process.redis, lane.queue)
 
 
-def call_score(process: Process) -> None:
-    """A ticket when customers are due, or events aren't tallied, and none waits."""
+def issue_score_ticket(process: Process) -> None:
+    """Issue a ticket if customers are due, or events aren't in the totals, and none waits."""
     if tickets.count_waiting(process.redis, "score"):
         return
     row = process.connection().execute(sql("any_due")).fetchone()
@@ -55,24 +55,29 @@ def call_score(process: Process) -> None:
 
 
 def mirror_keys(process: Process) -> None:
-    """The keys in Redis as they stand in Postgres."""
+    """Write the keys to Redis as they stand in Postgres."""
     keys.mirror(process.connection(), process.redis)
 
 
 def prune_consumers(process: Process) -> None:
-    """Forget the consumers of workers that are gone, and what they said."""
+    """Forget the consumers of workers that are gone, and their beats."""
     heartbeat.forget(process.redis)
     for lane in LANES.values():
         forget_consumers(process.redis, lane, FORGET_CONSUMERS_SECONDS)
 
 
+def prune_receipts(process: Process) -> None:
+    """Delete the receipts of entries that left the buffer a while ago."""
+    receipts.prune(process.connection(), process.redis)
+
+
 DUTIES = (
-    Duty("call ingest", 1, call_ingest),
-    Duty("call score", 1, call_score),
+    Duty("ingest tickets", 1, issue_ingest_tickets),
+    Duty("score ticket", 1, issue_score_ticket),
     Duty("mirror keys", 10, mirror_keys),
     Duty("prune consumers", 600, prune_consumers),
     Duty("prune", 1, retention.prune),
-    Duty("prune landed", 60, receipts.prune),
+    Duty("prune receipts", 60, prune_receipts),
     Duty("call rebuild", 5, rebuild.call),
     Duty("watch tracking", 60, outages.watch),
     Duty("settle levels", 3600, totals.settle),
@@ -86,7 +91,7 @@ def run(process: Process) -> None:
     while not process.stopping.is_set():
         try:
             if lease.hold(process.redis, process.name):
-                with process.pulse.busy():
+                with process.heartbeat.busy():
                     _tick(process, last, time.monotonic())
         except RedisError as error:
             log.warning("Redis can't do it now: %s", error)
@@ -103,7 +108,7 @@ def _tick(process: Process, last: dict[str, float], now: float) -> None:
             continue
         try:
             duty.run(process)
-            process.pulse.progress()
+            process.heartbeat.progress()
         except psycopg.Error as error:  # the next tick tries again
             log.warning("%s: Postgres can't do it now: %s", duty.name, first_line(error))
             process.disconnect()

@@ -1,8 +1,8 @@
 """Counts that many processes share.
 
-A process counts in memory, and now and then adds what it counted to hashes in Redis; so any process can tell the sums,
-also after restarts. One that is killed loses what it had not added yet: what must add up is counted with the entries of
-the buffer instead (see workers/buffer/ledger.py). Only one thread of a process may count.
+A process counts in memory, and adds its counts to hashes in Redis every second; so any process can read the sums, also
+after restarts. A process that is killed loses what it had not added yet: counts that must be exact move with the
+entries of the buffer (see workers/buffer/ledger.py). Only one thread of a process may count.
 """
 
 import asyncio
@@ -61,22 +61,22 @@ def observe(name: str, value: float) -> None:
 
 
 async def flush(redis: AsyncRedis) -> None:
-    """Add what was counted to Redis's sums. What can't be added now is kept for the next time."""
-    with _taken() as counts:
+    """Add the counts to Redis's sums. Counts that can't be added now are kept for the next time."""
+    with _take_counts() as counts:
         if counts:
-            await _written(redis.pipeline(), counts).execute()
+            await _queue_write(redis.pipeline(), counts).execute()
 
 
 def flush_sync(redis: Redis) -> None:
     """As `flush`, for a worker."""
-    with _taken() as counts:
+    with _take_counts() as counts:
         if counts:
-            _written(redis.pipeline(), counts).execute()
+            _queue_write(redis.pipeline(), counts).execute()
 
 
 @asynccontextmanager
-async def flushing(redis: AsyncRedis) -> AsyncIterator[None]:
-    """Flush every second, and once more at the end."""
+async def flush_regularly(redis: AsyncRedis) -> AsyncIterator[None]:
+    """Flush every second until the end of the block, and once more then."""
     ending = asyncio.Event()
     task = asyncio.create_task(_flush_until(ending, redis))
     try:
@@ -86,8 +86,8 @@ async def flushing(redis: AsyncRedis) -> AsyncIterator[None]:
         await task
 
 
-def parsed(fields: Mapping[bytes, bytes]) -> dict[str, float]:
-    """The fields of a hash as Redis gives them, as numbers."""
+def parse(fields: Mapping[bytes, bytes]) -> dict[str, float]:
+    """Returns the numbers of a hash of Redis, by field."""
     return {field.decode(): float(number) for field, number in fields.items()}
 
 
@@ -99,8 +99,8 @@ async def _flush_until(ending: asyncio.Event, redis: AsyncRedis) -> None:
 
 
 @contextmanager
-def _taken() -> Iterator[Counts]:
-    """What was counted since the last time; where the block fails, it is put back. Redis's failures end here."""
+def _take_counts() -> Iterator[Counts]:
+    """Yields the counts since the last time. If the block fails, they are put back; failures of Redis end here."""
     taken: Counts = dict(_counts)
     _counts.clear()
     try:
@@ -113,7 +113,7 @@ def _taken() -> Iterator[Counts]:
             raise
 
 
-def _written(pipeline: Any, counts: Counts) -> Any:
+def _queue_write(pipeline: Any, counts: Counts) -> Any:
     for name, fields in counts.items():
         for field, number in fields.items():
             increase = pipeline.hincrbyfloat if field == SUM else pipeline.hincrby

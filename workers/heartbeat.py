@@ -1,8 +1,8 @@
-"""What each process of the line says of itself every few seconds, so that one that hangs, or is gone, is seen.
+"""Heartbeats: each process of the line reports its progress every few seconds, so hung and dead ones show.
 
-A thread beats, so a process whose work hangs still says so: it tells for how long it has been busy, and since when it
-got nothing done. A process that stopped beating is taken to be gone. Ages are told, and Redis's clock dates them, so
-the clocks of several machines need not agree.
+A thread beats, so a process whose work hangs still reports how long it has been busy, and when it last got something
+done. A process that stopped beating is taken to be gone. Reports hold ages, and Redis's clock dates them, so the clocks
+of several machines need not agree.
 """
 
 import logging
@@ -19,19 +19,19 @@ from redis.exceptions import RedisError
 
 log = logging.getLogger(__name__)
 
-WORKERS = "windback:workers"  # a hash: the process's name → when it last said something, and what
+WORKERS = "windback:workers"  # a hash: the process's name → the time and the text of its last beat
 BEAT_SECONDS = 3.0
 GONE_SECONDS = 15.0
 FORGOTTEN_SECONDS = 3600.0
 STUCK_SECONDS = 90.0  # without progress: more than any statement or job may take
 
-# KEYS: WORKERS. ARGV: name, what it says.
+# KEYS: WORKERS. ARGV: name, its beat.
 BEAT = "return redis.call('HSET', KEYS[1], ARGV[1], redis.call('TIME')[1] .. ' ' .. ARGV[2])"
 READ = "return {redis.call('TIME')[1], redis.call('HGETALL', KEYS[1])}"
 
 
 class Beat(Struct, frozen=True):
-    """What a process says. Ages in seconds; None: it is idle, has got nothing done yet, has no trouble."""
+    """A report of a process. Ages in seconds; None: it is idle, has got nothing done yet, has no trouble."""
 
     kind: str
     up_seconds: float
@@ -41,18 +41,17 @@ class Beat(Struct, frozen=True):
 
     @property
     def stuck_seconds(self) -> float:
-        """For how long it has been busy without getting anything done; 0 where that is under STUCK_SECONDS."""
-        still = min(
-            self.busy_seconds or 0.0, self.up_seconds if self.progress_seconds is None else self.progress_seconds
-        )
-        return still if still >= STUCK_SECONDS else 0.0
+        """How long it has been busy without progress; 0 if that is under STUCK_SECONDS."""
+        since_progress = self.up_seconds if self.progress_seconds is None else self.progress_seconds
+        seconds = min(self.busy_seconds or 0.0, since_progress)
+        return seconds if seconds >= STUCK_SECONDS else 0.0
 
 
 Beats = dict[str, Beat]  # by the name of the process
 
 
-class Pulse:
-    """What one process knows of its own progress; its thread reads what its work writes."""
+class Heartbeat:
+    """A process's own progress: its work writes it, and the thread that beats reads it."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -62,7 +61,7 @@ class Pulse:
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """At work, until the end of the block."""
+        """Be busy until the end of the block."""
         self._busy = time.monotonic()
         try:
             yield
@@ -70,15 +69,15 @@ class Pulse:
             self._busy = self._trouble = None
 
     def progress(self) -> None:
-        """Something got done."""
+        """Note that something got done."""
         self._progress, self._trouble = time.monotonic(), None
 
     def trouble(self, reason: str) -> None:
-        """Something is in the way, until there is progress."""
+        """Note that something is in the way, until there is progress."""
         self._trouble = reason
 
-    def beat(self, kind: str) -> Beat:
-        """What to say now."""
+    def report(self, kind: str) -> Beat:
+        """Returns the beat of this moment."""
         now = time.monotonic()
 
         def age(since: float | None) -> float | None:
@@ -88,10 +87,10 @@ class Pulse:
 
 
 @contextmanager
-def beating(pulse: Pulse, redis: Redis, name: str, kind: str) -> Iterator[None]:
+def keep_beating(heartbeat: Heartbeat, redis: Redis, name: str, kind: str) -> Iterator[None]:
     """Beat until the end of the block, which takes the process off the list."""
     ending = threading.Event()
-    thread = threading.Thread(target=_beat, args=(pulse, redis, name, kind, ending), name="pulse", daemon=True)
+    thread = threading.Thread(target=_beat, args=(heartbeat, redis, name, kind, ending), name="heartbeat", daemon=True)
     thread.start()
     try:
         yield
@@ -102,47 +101,47 @@ def beating(pulse: Pulse, redis: Redis, name: str, kind: str) -> Iterator[None]:
             redis.hdel(WORKERS, name)
 
 
-def _beat(pulse: Pulse, redis: Redis, name: str, kind: str, ending: threading.Event) -> None:
+def _beat(heartbeat: Heartbeat, redis: Redis, name: str, kind: str, ending: threading.Event) -> None:
     while True:
-        with suppress(RedisError):  # who reads it sees that it is missing
-            redis.eval(BEAT, 1, WORKERS, name, msgspec.json.encode(pulse.beat(kind)))
+        with suppress(RedisError):  # readers see that the beat is missing
+            redis.eval(BEAT, 1, WORKERS, name, msgspec.json.encode(heartbeat.report(kind)))
         if ending.wait(BEAT_SECONDS):
             return
 
 
-def ask(pipeline: Any) -> None:
-    """Put the question for all processes into a pipeline; `parsed` reads its answer."""
+def queue_read(pipeline: Any) -> None:
+    """Put the reading of all beats into a pipeline; `parse` takes the reply."""
     pipeline.eval_ro(READ, 1, WORKERS)
 
 
-def parsed(reply: Any, silent_seconds: float = GONE_SECONDS) -> Beats:
-    """The answer to `ask`: those that said something within this time."""
+def parse(reply: Any, silent_seconds: float = GONE_SECONDS) -> Beats:
+    """Returns the beats that are not older than this, from the reply to `queue_read`."""
     now, flat = int(reply[0]), reply[1]
-    said = {name.decode(): value.split(b" ", 1) for name, value in zip(flat[::2], flat[1::2], strict=True)}
+    beats = {name.decode(): value.split(b" ", 1) for name, value in zip(flat[::2], flat[1::2], strict=True)}
     return {
         name: msgspec.json.decode(beat, type=Beat)
-        for name, (at, beat) in sorted(said.items())
+        for name, (at, beat) in sorted(beats.items())
         if now - int(at) < silent_seconds
     }
 
 
 def forget(redis: Redis) -> None:
-    """Take those off the list that have said nothing for an hour."""
+    """Remove the processes that have not beaten for an hour."""
     reply: Any = redis.eval_ro(READ, 1, WORKERS)
-    known = parsed(reply, FORGOTTEN_SECONDS)
-    if gone := [name for name in reply[1][::2] if name.decode() not in known]:
+    remembered = parse(reply, FORGOTTEN_SECONDS)
+    if gone := [name for name in reply[1][::2] if name.decode() not in remembered]:
         redis.hdel(WORKERS, *gone)
 
 
-def of_kind(beats: Beats, kind: str) -> Beats:
-    """Those of one kind."""
+def select_kind(beats: Beats, kind: str) -> Beats:
+    """Returns the beats of one kind of process."""
     return {name: beat for name, beat in beats.items() if beat.kind == kind}
 
 
-def faults(beats: Beats, kinds: Mapping[str, str]) -> Iterator[str]:
-    """What is wrong with the processes, in words; each of `kinds` must be there: the kind, and how it is started."""
+def find_faults(beats: Beats, kinds: Mapping[str, str]) -> Iterator[str]:
+    """Yields what is wrong with the processes, in words. `kinds` must be there: the kind, and how it is started."""
     for kind, command in kinds.items():
-        if not of_kind(beats, kind):
+        if not select_kind(beats, kind):
             yield f"no {kind} process runs; start `{command}`"
     for name, beat in beats.items():
         if beat.stuck_seconds:

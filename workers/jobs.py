@@ -1,4 +1,4 @@
-"""The RQ jobs: one-line adapters over plain functions. They carry no arguments; what they need, their process has."""
+"""The RQ jobs: one-line adapters over plain functions. They have no arguments; their process has all they need."""
 
 import logging
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def nightly() -> None:
 def _run(work: Callable[[Process], object]) -> None:
     assert current is not None, "jobs run under `python -m workers`"
     try:
-        with current.pulse.busy():
+        with current.heartbeat.busy():
             work(current)
     except Exception:
         log.exception("a job failed; what it was to do stays where it is, and is tried again")

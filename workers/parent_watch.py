@@ -1,4 +1,4 @@
-"""A child of `windback up` ends with it, also where the supervisor was killed and could tell nobody."""
+"""A child of `windback up` ends with it, even if the supervisor was killed."""
 
 import os
 import signal
@@ -9,13 +9,13 @@ GRACE_SECONDS = 10.0
 
 
 def watch() -> None:
-    """Under a supervisor, a thread asks this process to stop when the supervisor is gone. Otherwise nothing.
+    """Under a supervisor, start a thread that asks this process to stop when the supervisor is gone.
 
-    For the first process of a group: those that it starts itself don't get the descriptor, so it is taken out.
+    This is for the first process of a group: its own children don't get the descriptor.
     """
     if fd := os.environ.pop(VARIABLE, None):
         os.set_inheritable(int(fd), False)
-        threading.Thread(target=_wait, args=(int(fd),), name="lifeline", daemon=True).start()
+        threading.Thread(target=_wait, args=(int(fd),), name="parent watch", daemon=True).start()
 
 
 def _wait(fd: int) -> None:

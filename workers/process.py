@@ -1,4 +1,4 @@
-"""What the jobs of one worker process share: settings, connections, how accounts are scored, the wish to stop."""
+"""What the jobs of a worker process share: settings, connections, how accounts are scored, the request to stop."""
 
 import os
 import random
@@ -9,8 +9,8 @@ import threading
 from redis import Redis
 
 from workers.accounts.serving import Serving
-from workers.buffer.lint import Names
-from workers.heartbeat import Pulse
+from workers.buffer.lint import SeenNames
+from workers.heartbeat import Heartbeat
 from workers.settings import Settings
 from workers.store import Connection, connect
 from workers.warnings import Warnings
@@ -20,7 +20,7 @@ LONGEST_WAIT_SECONDS = 5.0
 
 
 class Process:
-    """One worker process. `stopping` is set when it was asked to end."""
+    """A worker process. `stopping` is set when it was asked to end."""
 
     def __init__(self, settings: Settings, redis: Redis) -> None:
         self.settings = settings
@@ -28,13 +28,13 @@ class Process:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.stopping = threading.Event()
         self.warnings = Warnings()
-        self.names = Names()
+        self.names = SeenNames()
         self.serving = Serving(settings.horizon_days)
-        self.pulse = Pulse()
+        self.heartbeat = Heartbeat()
         self._connection: Connection | None = None
 
     def connection(self) -> Connection:
-        """The process's connection, opened where need be. Raises psycopg.OperationalError."""
+        """Returns the process's connection; opens it if there is none. Raises psycopg.OperationalError."""
         if self._connection is None or self._connection.closed:
             assert self.settings.database_url
             self._connection = connect(self.settings.database_url)

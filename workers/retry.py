@@ -1,4 +1,4 @@
-"""Waiting for Postgres: an outage is tried through, never a reason to lose or to bury anything."""
+"""Waiting for Postgres: while it is unavailable, work is tried again. Nothing is lost or buried for it."""
 
 import logging
 import time
@@ -13,7 +13,7 @@ from workers.process import Process
 
 log = logging.getLogger(__name__)
 
-OUTAGE_SECONDS = 20.0  # how long a ticket tries to reach Postgres before it hands over to the next
+RETRY_SECONDS = 20.0  # how long a ticket tries to reach Postgres before it hands over to the next
 
 BAD_DATA = (
     psycopg.DataError,
@@ -25,30 +25,31 @@ BAD_DATA = (
 T = TypeVar("T")
 
 
-def is_outage(error: psycopg.Error) -> bool:
-    """Whether Postgres, and not the data, is the trouble."""
+def is_unavailable(error: psycopg.Error) -> bool:
+    """Returns whether Postgres, and not the data, is the trouble."""
     return not isinstance(error, BAD_DATA)
 
 
-def through_outages(process: Process, work: Callable[[], T]) -> T | None:
-    """Do it, again and again while Postgres is away; None when it stayed away for long or the process is to stop.
+def retry_while_unavailable(process: Process, work: Callable[[], T]) -> T | None:
+    """Do the work, again and again while Postgres is unavailable. Returns its result, or None when Postgres stayed
+    away for RETRY_SECONDS or the process is to stop.
 
-    What `work` does must be safe to do twice: a connection may be lost after its COMMIT was carried out. Raises
+    The work must be safe to do twice: a connection may be lost after its COMMIT was carried out. Raises
     BaseTimeoutException when the time of the job is up.
     """
-    give_up = time.monotonic() + OUTAGE_SECONDS
+    give_up = time.monotonic() + RETRY_SECONDS
     attempt = 0
     while True:
         try:
             return work()
         except psycopg.Error as error:
-            if ended := _time_is_up(error):
-                raise ended from None
-            if not is_outage(error):
+            if timeout := _find_timeout(error):
+                raise timeout from None
+            if not is_unavailable(error):
                 raise
             reason = f"Postgres can't do it now: {first_line(error)}"
             log.warning(reason, extra={"sqlstate": error.sqlstate, "attempt": attempt})
-            process.pulse.trouble(reason)
+            process.heartbeat.trouble(reason)
             process.disconnect()
         if process.stopping.is_set() or time.monotonic() > give_up:
             return None
@@ -56,8 +57,8 @@ def through_outages(process: Process, work: Callable[[], T]) -> T | None:
         attempt += 1
 
 
-def _time_is_up(error: BaseException) -> BaseException | None:
-    """RQ's interruption, where all that is seen is psycopg's trouble with leaving what was interrupted."""
+def _find_timeout(error: BaseException) -> BaseException | None:
+    """Returns RQ's interruption, which psycopg may hide behind its own trouble with leaving a statement."""
     while context := error.__context__:
         if isinstance(context, BaseTimeoutException):
             return context

@@ -1,4 +1,4 @@
-"""What producers should mend: fire-and-forget producers never see their errors, so somebody must.
+"""Warnings: what producers should mend. Fire-and-forget producers never see their errors; their owner does, here.
 
 Warnings are gathered in the process and written to Redis about once a second; a process that is killed loses those of
 its last second. An account's latest 100 are kept, and their counts by code, for 7 days.
@@ -24,8 +24,8 @@ DAYS = 7
 LONGEST = 200  # characters of a field or an event's name that are kept
 
 
-class Warning(Struct):
-    """Something that was refused, ignored or looks wrong. `event` is the event's name, where it has one."""
+class ProducerWarning(Struct):
+    """An event or field that was refused, ignored or looks wrong. `event` is the event's name, if it has one."""
 
     at: Annotated[datetime, Meta(tz=True)]
     code: str
@@ -34,11 +34,11 @@ class Warning(Struct):
     event: str | None
 
 
-class Account:
+class PendingWarnings:
     """The warnings of an account that are not written yet."""
 
     def __init__(self) -> None:
-        self.latest: deque[Warning] = deque(maxlen=LATEST)
+        self.latest: deque[ProducerWarning] = deque(maxlen=LATEST)
         self.counts: Counter[str] = Counter()
 
 
@@ -46,17 +46,17 @@ class Warnings:
     """The warnings of one process that are not written yet."""
 
     def __init__(self) -> None:
-        self._accounts: dict[int, Account] = {}
+        self._accounts: dict[int, PendingWarnings] = {}
 
     def add(self, account_id: int, code: str, field: str | None, message: str, event: object = None) -> None:
-        """Note a warning; cheap, and safe to call with whatever a producer sent as the event's name."""
-        account = self._accounts.setdefault(account_id, Account())
+        """Note a warning. It is cheap, and takes anything that a producer sent as the event's name."""
+        account = self._accounts.setdefault(account_id, PendingWarnings())
         name = event[:LONGEST] if isinstance(event, str) else None
-        account.latest.append(Warning(datetime.now(UTC), code, field and field[:LONGEST], message, name))
+        account.latest.append(ProducerWarning(datetime.now(UTC), code, field and field[:LONGEST], message, name))
         account.counts[code] += 1
 
     async def flush(self, redis: AsyncRedis) -> None:
-        """Write what was noted. What can't be written now is written next time."""
+        """Write the warnings that were noted. What can't be written now is written next time."""
         accounts, self._accounts = self._accounts, {}
         if not accounts:
             return
@@ -79,10 +79,10 @@ class Warnings:
         except RedisError as error:
             self._put_back(accounts, error)
 
-    def _put_back(self, accounts: dict[int, Account], error: Exception) -> None:
+    def _put_back(self, accounts: dict[int, PendingWarnings], error: Exception) -> None:
         log.info("warnings wait: %s", error)
         for account_id, older in accounts.items():
-            newer = self._accounts.get(account_id, Account())
+            newer = self._accounts.get(account_id, PendingWarnings())
             older.latest.extend(newer.latest)
             older.counts.update(newer.counts)
             self._accounts[account_id] = older
@@ -96,7 +96,7 @@ def _counts(account_id: int, day: datetime) -> str:
     return f"windback:warnings:{account_id}:{day:%Y%m%d}"
 
 
-def _write(pipeline: Any, accounts: dict[int, Account]) -> None:
+def _write(pipeline: Any, accounts: dict[int, PendingWarnings]) -> None:
     now = datetime.now(UTC)
     for account_id, account in accounts.items():
         latest, counts = _list(account_id), _counts(account_id, now)
@@ -108,14 +108,14 @@ def _write(pipeline: Any, accounts: dict[int, Account]) -> None:
         pipeline.expire(counts, timedelta(days=DAYS + 1))
 
 
-class Found(Struct):
+class AccountWarnings(Struct):
     """An account's warnings: how many by code within 7 days, and the latest, newest first."""
 
     counts: dict[str, int]
-    warnings: list[Warning]
+    warnings: list[ProducerWarning]
 
 
-async def read(redis: AsyncRedis, account_id: int, now: datetime) -> Found:
+async def read_warnings(redis: AsyncRedis, account_id: int, now: datetime) -> AccountWarnings:
     """Returns what is written of an account's warnings; counts reach back 7 days, to the full hour before."""
     since = now - timedelta(days=DAYS)
     pipeline: Any = redis.pipeline(transaction=False)
@@ -124,7 +124,7 @@ async def read(redis: AsyncRedis, account_id: int, now: datetime) -> Found:
         pipeline.hgetall(_counts(account_id, since + timedelta(days=day)))
     latest, first_day, *days = await pipeline.execute()
     hours = [*((field, n) for field, n in first_day.items() if int(field[:2]) >= since.hour), *_fields(days)]
-    return Found(_add_up(hours), [warning for warning in map(_decode, latest) if warning.at > since])
+    return AccountWarnings(_add_up(hours), [warning for warning in map(_decode, latest) if warning.at > since])
 
 
 def _fields(days: Iterable[dict[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:
@@ -139,4 +139,4 @@ def _add_up(hours: Iterable[tuple[bytes, bytes]]) -> dict[str, int]:
     return dict(total.most_common())
 
 
-_decode = msgspec.json.Decoder(Warning).decode
+_decode = msgspec.json.Decoder(ProducerWarning).decode

@@ -11,7 +11,7 @@ import click
 from api.commands.options import data_dir_option, found_servers
 from workers import settings
 from workers.ingest import dead_letters
-from workers.ingest.dead_letters import Group, Letter, Replayed
+from workers.ingest.dead_letters import Letter, LetterGroup, ReplayResult
 from workers.store import connect
 
 ids_argument = click.argument("ids", metavar="[ID]...", nargs=-1, type=click.UUID)
@@ -27,7 +27,7 @@ def dead_letters_commands() -> None:
 def list_letters(data_dir: Path) -> None:
     """Show the causes, the commonest first, with the id of an example."""
     with found_servers(data_dir) as found, connect(found.database_url) as connection:
-        groups = dead_letters.grouped(connection)
+        groups = dead_letters.group(connection)
     if not groups:
         click.echo("there are no dead letters")
         return
@@ -42,7 +42,7 @@ def list_letters(data_dir: Path) -> None:
 def show_letter(id_: UUID, data_dir: Path) -> None:
     """Show one: its reason, and the event."""
     with found_servers(data_dir) as found, connect(found.database_url) as connection:
-        letter = dead_letters.found(connection, str(id_))
+        letter = dead_letters.find(connection, str(id_))
     if letter is None:
         raise click.ClickException(f"there is no dead letter {id_}; `windback dead-letters list` shows some")
     click.echo(_whole(letter))
@@ -53,9 +53,9 @@ def show_letter(id_: UUID, data_dir: Path) -> None:
 @data_dir_option
 def replay_letters(ids: Sequence[UUID], data_dir: Path) -> None:
     """Store these (all, where none is named) after the cause was mended. Safe to run twice; what fails again stays."""
-    total = Replayed()
+    total = ReplayResult()
     with found_servers(data_dir) as found, connect(found.database_url) as connection:
-        there = dead_letters.ids(connection, [str(one) for one in ids])
+        there = dead_letters.list_ids(connection, [str(one) for one in ids])
         with click.progressbar(length=len(there), file=sys.stderr, hidden=not sys.stderr.isatty()) as progress:
             for step in dead_letters.replay(connection, there, settings.load().rescore_seconds):
                 total += step
@@ -74,7 +74,7 @@ def replay_letters(ids: Sequence[UUID], data_dir: Path) -> None:
 def purge_letters(ids: Sequence[UUID], yes: bool, data_dir: Path) -> None:
     """Delete these (all, where none is named) for good."""
     with found_servers(data_dir) as found, connect(found.database_url) as connection:
-        there = dead_letters.ids(connection, [str(one) for one in ids])
+        there = dead_letters.list_ids(connection, [str(one) for one in ids])
         if there and not yes:
             click.confirm(f"Delete {len(there)} dead letters for good?", abort=True, err=True)
         gone = dead_letters.purge(connection, there) if there else 0
@@ -87,12 +87,12 @@ def _tell_missing(missing: int) -> None:
         click.echo(f"{missing} of these are not there, or no more", err=True)
 
 
-def _line(group: Group) -> str:
+def _line(group: LetterGroup) -> str:
     times = f"{group.first:%Y-%m-%d %H:%M}  {group.last:%Y-%m-%d %H:%M}"
     return f"{group.letters:>7}  {times}  {group.sqlstate or '-':<8}  {group.example:<36}  {group.reason}"
 
 
 def _whole(letter: Letter) -> str:
     facts = {name: value for name, value in letter._asdict().items() if name != "body"}
-    facts["event"] = dead_letters.readable(letter)
+    facts["event"] = dead_letters.describe(letter)
     return json.dumps(facts, indent=2, ensure_ascii=False, default=str)

@@ -123,16 +123,16 @@ def _read_redis(url: str) -> Status:
     with Redis.from_url(url, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS, retry=once) as redis:
         pipeline = redis.pipeline(transaction=False)
         for lane in LANES.values():
-            ledger.ask(pipeline, lane)
-        heartbeat.ask(pipeline)
+            ledger.queue_read(pipeline, lane)
+        heartbeat.queue_read(pipeline)
         pipeline.exists(LEASE)
         *replies, said, lease = pipeline.execute()
-    ledgers, beats = dict(zip(LANES, map(ledger.parsed, replies), strict=True)), heartbeat.parsed(said)
+    ledgers, beats = dict(zip(LANES, map(ledger.parse, replies), strict=True)), heartbeat.parse(said)
     settled = [one.settled_seconds for one in ledgers.values() if one.settled_seconds is not None]
     return Status(
         buffer={name: Lane(one.buffered, one.oldest_seconds, one.unaccounted) for name, one in ledgers.items()},
-        workers={kind: _workers(heartbeat.of_kind(beats, kind)) for kind in JOBS},
-        stuck=list(heartbeat.faults(beats, {})),
+        workers={kind: _workers(heartbeat.select_kind(beats, kind)) for kind in JOBS},
+        stuck=list(heartbeat.find_faults(beats, {})),
         clock=bool(lease),
         last_stored_seconds=min(settled, default=None),
         ledger=_sums([*ledgers.values()]),
@@ -150,7 +150,7 @@ def _sums(ledgers: list[Ledger]) -> Sums:
         accepted=sum(one.accepted for one in ledgers),
         stored=sum(one.stored for one in ledgers),
         duplicate=sum(one.duplicate for one in ledgers),
-        dead=sum(ledger.dead(ledgers).values()),
+        dead=sum(ledger.count_dead(ledgers).values()),
         erased=sum(one.erased for one in ledgers),
         buffered=sum(one.buffered for one in ledgers),
         unaccounted=sum(one.unaccounted for one in ledgers),

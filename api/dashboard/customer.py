@@ -18,7 +18,7 @@ from api.reading import customer, query
 from api.reading.common import fetch
 from api.reading.erasing import erase
 from scoring.advice import Advice
-from workers.buffer.rows import normal_email
+from workers.buffer.entries import normalise_email
 from workers.store import sql
 
 SPAN = "90"  # days of the chart, unless told otherwise
@@ -77,7 +77,7 @@ async def _erase(request: Request, session: Session) -> Response:
     """Only for who types the address."""
     fields = await forms.read(request, session.token)
     row = await customer.find(request, session.account_id, request.path_params["email"])
-    if normal_email(fields.get("email", "")) != row["email"]:
+    if normalise_email(fields.get("email", "")) != row["email"]:
         return await _show(request, session, "That is not this customer's address. Nothing was erased.")
     erased = await erase(request, session.account_id, row["email"])
     return redirect(f"/erasures/{erased.erasure_id}")

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from api.dashboard.filters import count, number, span
 from api.health import probes
-from api.health.probes import NO_CLOCK, Line
+from api.health.probes import NO_CLOCK, PipelineState
 from api.reading.common import fetch
 from scoring.outages import HOUR, WEEK_HOURS
 from workers.redis import REDIS_AWAY
@@ -41,7 +41,7 @@ class Stored(NamedTuple):
 async def checks(request: Request, account_id: int) -> list[Check]:
     """Everything that was looked at, the same in every order. Raises Refused, store_unavailable."""
     redis = request.app.state.door.redis
-    line = await probes.line_of(redis)
+    line = await probes.read_pipeline(redis)
     ((row),) = await fetch(request, sql("account_health"), {"account_id": account_id, "limit": MOST_DEAD + 1})
     stored = Stored(**row)
     if line is None:
@@ -67,8 +67,8 @@ def _arriving(a_minute: float | None, stored: Stored) -> Check:
     return Check("good", "Events arrive", f"{rate} a minute, over the last hour.")
 
 
-def _waiting(line: Line) -> Check:
-    if stalled := probes.stalled(line.ledgers):
+def _waiting(line: PipelineState) -> Check:
+    if stalled := probes.describe_stalls(line.ledgers):
         return Check("bad", "Events are not stored", f"{stalled[0].upper()}{stalled[1:]}.")
     waiting = sum(one.buffered for one in line.ledgers.values())
     if waiting:
@@ -80,7 +80,7 @@ def _waiting(line: Line) -> Check:
     )
 
 
-def _accounted(line: Line) -> Check:
+def _accounted(line: PipelineState) -> Check:
     missing = sum(one.unaccounted for one in line.ledgers.values())
     accepted = sum(one.accepted for one in line.ledgers.values())
     if missing:
@@ -97,8 +97,8 @@ def _dead(stored: Stored) -> Iterator[Check]:
         yield Check("warn", "Dead letters", text[0].upper() + text[1:])
 
 
-def _working(line: Line, stored: Stored) -> Check:
-    fault = probes.idle_workers(line.beats, stored.due_seconds) or (None if line.clock else NO_CLOCK)
+def _working(line: PipelineState, stored: Stored) -> Check:
+    fault = probes.describe_idle_workers(line.beats, stored.due_seconds) or (None if line.clock else NO_CLOCK)
     if fault:
         return Check("bad", "Work stands still", f"{fault[0].upper()}{fault[1:]}.")
     if stored.due_seconds > LATE_SECONDS:

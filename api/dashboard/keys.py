@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.auth import last_used
+from api.auth import find_last_used
 from api.dashboard import forms
 from api.dashboard.filters import first_event
 from api.dashboard.page import address, page, redirect, render
@@ -105,7 +105,7 @@ async def _show(request: Request, session: Session, status: int = 200, **context
 async def _listed(request: Request, session: Session) -> list[KeyInList]:
     rows = await fetch(request, sql("account_keys"), {"account_id": session.account_id})
     try:
-        used = await last_used(request.app.state.door.redis, [row["key_id"] for row in rows])
+        used = await find_last_used(request.app.state.door.redis, [row["key_id"] for row in rows])
     except REDIS_AWAY:
         used = {}
     return [

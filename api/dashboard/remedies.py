@@ -6,7 +6,7 @@ from starlette.requests import Request
 
 from api.errors import Refused
 from api.reading.warnings import read_warnings
-from workers.warnings import Warning
+from workers.warnings import ProducerWarning
 
 EXAMPLES: Final = 3
 
@@ -81,7 +81,7 @@ class Trouble(NamedTuple):
     code: str
     remedy: Remedy
     times: int
-    examples: list[Warning]
+    examples: list[ProducerWarning]
 
 
 async def troubles(request: Request, account_id: int) -> list[Trouble] | None:
@@ -96,6 +96,6 @@ async def troubles(request: Request, account_id: int) -> list[Trouble] | None:
     ]
 
 
-def _examples(warnings: list[Warning], code: str) -> list[Warning]:
+def _examples(warnings: list[ProducerWarning], code: str) -> list[ProducerWarning]:
     different = {(one.message, one.event): one for one in reversed(warnings) if one.code == code}
     return list(different.values())[: -EXAMPLES - 1 : -1]

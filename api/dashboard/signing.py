@@ -44,7 +44,7 @@ async def sign_in(request: Request) -> Response:
     if key_id is None:
         await _note_failure(request)
         return _form(request, wanted, UNKNOWN, 401)
-    request.app.state.door.keys.note(key_id)
+    request.app.state.door.keys.note_use(key_id)
     answer = redirect(_local(wanted))
     await session.begin(request, answer, key_id)
     return answer

@@ -101,7 +101,7 @@ OPERATIONS = (
         "List warnings",
         "What this account's producers should mend: how many events were refused and fields ignored within 7 days, by "
         "code, and the latest 100. Needs a secret key.",
-        {200: Answer("The warnings", warnings.Found, examples.WARNINGS)},
+        {200: Answer("The warnings", warnings.AccountWarnings, examples.WARNINGS)},
         SECRET_KEY,
     ),
     Operation(

@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.health import probes
-from api.health.probes import Line, Stored
+from api.health.probes import PipelineState, StoreState
 from api.server.graceful import draining
 
-DRAINING = "This process is about to end: it finishes what it has, and wants no more"
+DRAINING = "This process is shutting down: it finishes its requests and takes no new ones"
 UNKNOWN = ("unknown", "unknown", "unknown")
 
 
@@ -23,7 +23,7 @@ class Health(Struct):
 
 
 class Parts(Struct):
-    """What the service rests on: `ok`, or what is wrong with it."""
+    """The parts of the service: `ok`, or what is wrong with it."""
 
     redis: str
     postgres: str
@@ -34,14 +34,14 @@ class Parts(Struct):
 
 
 class Ready(Struct):
-    """Events can be taken."""
+    """Events can be accepted."""
 
     status: Literal["ok"]
     detail: Parts
 
 
 class NotReady(Struct):
-    """Events can't be taken; `message` says why."""
+    """Events can't be accepted; `message` says why."""
 
     status: Literal["error"]
     code: Literal["not_ready"]
@@ -62,10 +62,10 @@ async def readyz(request: Request) -> Response:
     """
     state = request.app.state
     redis, postgres, line, stored = await asyncio.gather(
-        probes.redis_fault(state.door.redis),
-        probes.postgres_fault(state.pool),
-        probes.line_of(state.door.redis),
-        probes.postgres_faults(state.pool),
+        probes.find_redis_fault(state.door.redis),
+        probes.find_postgres_fault(state.pool),
+        probes.read_pipeline(state.door.redis),
+        probes.read_store_state(state.pool),
     )
     detail = Parts(*(fault or "ok" for fault in (redis, postgres, *_line_faults(line, stored), stored.tracking)))
     if reason := DRAINING if draining.is_set() else redis:
@@ -73,12 +73,12 @@ async def readyz(request: Request) -> Response:
     return _answer(Ready("ok", detail))
 
 
-def _line_faults(line: Line | None, stored: Stored) -> tuple[str | None, str | None, str | None]:
-    """Of the buffer, the clock, the workers."""
+def _line_faults(line: PipelineState | None, stored: StoreState) -> tuple[str | None, str | None, str | None]:
+    """Returns the faults of the buffer, the clock and the workers."""
     if line is None:
         return UNKNOWN
     clock = None if line.clock else probes.NO_CLOCK
-    return probes.stalled(line.ledgers), clock, probes.idle_workers(line.beats, stored.due_seconds)
+    return probes.describe_stalls(line.ledgers), clock, probes.describe_idle_workers(line.beats, stored.due_seconds)
 
 
 def _answer(value: Struct, status: int = 200) -> Response:

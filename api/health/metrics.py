@@ -1,6 +1,6 @@
-"""`GET /metrics`: what Prometheus reads. Everything is added up in Redis and Postgres, so any web process tells it all.
+"""`GET /metrics`, for Prometheus. All sums are kept in Redis and Postgres, so any web process shows everything.
 
-A server that is away is left out, and the rest is told. Labels are lanes, codes and reasons: few, and of nobody.
+A server that is away is left out. Labels are lanes, codes and reasons: few, and nothing personal.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.health.probes import PROBE_SECONDS, line_of
+from api.health.probes import PROBE_SECONDS, read_pipeline
 from api.timeouts import with_timeout
 from workers import counters, heartbeat
 from workers.buffer import ledger
@@ -37,7 +37,7 @@ Families = Iterable[Metric]
 
 
 class Scrape(NamedTuple):
-    """A collector of what was asked beforehand."""
+    """A collector of metrics that were read beforehand."""
 
     families: list[Metric]
 
@@ -47,7 +47,7 @@ class Scrape(NamedTuple):
 
 
 async def metrics(request: Request) -> Response:
-    """Everything, within a second."""
+    """Returns all metrics, within a second."""
     state = request.app.state
     parts = await asyncio.gather(_line(state.door.redis), _counted(state.door.redis), _due(state.pool))
     scrape = Scrape([family for part in parts for family in part])
@@ -55,7 +55,7 @@ async def metrics(request: Request) -> Response:
 
 
 async def _line(redis: Redis) -> Families:
-    line = await line_of(redis)
+    line = await read_pipeline(redis)
     if line is None:
         return []
     return [*_ledger_families(line.ledgers), *_buffer_families(line.ledgers), *_worker_families(line.beats)]
@@ -68,13 +68,13 @@ async def _counted(redis: Redis) -> Families:
         pipeline.hgetall(counters.key(name))
     try:
         async with asyncio.timeout(PROBE_SECONDS):
-            found = dict(zip(names, map(counters.parsed, await pipeline.execute()), strict=True))
+            counted = dict(zip(names, map(counters.parse, await pipeline.execute()), strict=True))
     except REDIS_AWAY:
         return []
-    rejected = found.pop("rejected")
+    rejected = counted.pop("rejected")
     return [
         _counter("events_rejected", "Events and requests that were refused", "code", rejected),
-        *(_histogram(name, counts) for name, counts in found.items()),
+        *(_histogram(name, counts) for name, counts in counted.items()),
     ]
 
 
@@ -97,25 +97,25 @@ async def _ask_due(pool: AsyncConnectionPool) -> tuple[int, float]:
 
 
 def _ledger_families(ledgers: Mapping[str, Ledger]) -> Iterator[Metric]:
-    accepted = {lane: one.accepted for lane, one in ledgers.items()}
-    stored = sum(one.stored for one in ledgers.values())
-    duplicate = sum(one.duplicate for one in ledgers.values())
-    unaccounted = sum(one.unaccounted for one in ledgers.values())
+    accepted = {lane: lane_ledger.accepted for lane, lane_ledger in ledgers.items()}
+    stored = sum(lane_ledger.stored for lane_ledger in ledgers.values())
+    duplicate = sum(lane_ledger.duplicate for lane_ledger in ledgers.values())
+    unaccounted = sum(lane_ledger.unaccounted for lane_ledger in ledgers.values())
     yield _counter("events_accepted", "Events that were written to the buffer", "lane", accepted)
     yield CounterMetricFamily("windback_events_stored", "Events that were stored", stored)
     yield CounterMetricFamily("windback_events_duplicate", "Events that were there already", duplicate)
-    yield _counter("events_dead", "Events that could not be stored", "reason", ledger.dead(ledgers.values()))
+    yield _counter("events_dead", "Events that could not be stored", "reason", ledger.count_dead(ledgers.values()))
     yield GaugeMetricFamily(
-        "windback_events_unaccounted", "Accepted events that are nowhere: 0, or a fault", unaccounted
+        "windback_events_unaccounted", "Accepted events that are missing from every count: 0, or a fault", unaccounted
     )
 
 
 def _buffer_families(ledgers: Mapping[str, Ledger]) -> Iterator[Metric]:
     events = GaugeMetricFamily("windback_buffer_events", "Events that wait to be stored", labels=["lane"])
     oldest = GaugeMetricFamily("windback_buffer_oldest_seconds", "How long the first of them waits", labels=["lane"])
-    for lane, one in ledgers.items():
-        events.add_metric([lane], one.buffered)
-        oldest.add_metric([lane], one.oldest_seconds)
+    for lane, lane_ledger in ledgers.items():
+        events.add_metric([lane], lane_ledger.buffered)
+        oldest.add_metric([lane], lane_ledger.oldest_seconds)
     yield from (events, oldest)
 
 
@@ -123,9 +123,9 @@ def _worker_families(beats: Beats) -> Iterator[Metric]:
     alive = GaugeMetricFamily("windback_workers", "Processes that run", labels=["kind"])
     stuck = GaugeMetricFamily("windback_workers_stuck", "Those of them that get nothing done", labels=["kind"])
     for kind in (*JOBS, "clock"):
-        those = heartbeat.of_kind(beats, kind).values()
-        alive.add_metric([kind], len(those))
-        stuck.add_metric([kind], sum(1 for one in those if one.stuck_seconds))
+        of_kind = heartbeat.select_kind(beats, kind).values()
+        alive.add_metric([kind], len(of_kind))
+        stuck.add_metric([kind], sum(1 for beat in of_kind if beat.stuck_seconds))
     yield from (alive, stuck)
 
 

@@ -1,4 +1,4 @@
-"""How the servers and the line are, asked within a second and answered in words, never in exceptions."""
+"""Probes of the servers and the line. They answer within a second, in words, never by an exception."""
 
 import asyncio
 from typing import Any, NamedTuple
@@ -25,23 +25,23 @@ NO_CLOCK = "no clock holds the lease; start `python -m workers clock`"
 COMMANDS = {kind: f"python -m workers {kind}" for kind in JOBS}
 
 
-class Line(NamedTuple):
-    """What Redis knows of the line: the ledgers by lane, whether a clock is active, and what the processes say."""
+class PipelineState(NamedTuple):
+    """The line as Redis knows it: the ledgers by lane, whether a clock is active, and the beats of the processes."""
 
     ledgers: dict[str, Ledger]
     clock: bool
     beats: Beats
 
 
-class Stored(NamedTuple):
-    """What Postgres knows: whose tracking is out, in words, and for how long the first rescore has been due."""
+class StoreState(NamedTuple):
+    """The state that Postgres knows: whose tracking is out, in words, and how long the first rescore has been due."""
 
     tracking: str | None
     due_seconds: float
 
 
-async def redis_fault(redis: Redis) -> str | None:
-    """Why the buffer can't be trusted to Redis now."""
+async def find_redis_fault(redis: Redis) -> str | None:
+    """Returns why the buffer can't be trusted to Redis now, or None."""
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             await redis.set(PROBE, 1, ex=60)
@@ -53,8 +53,8 @@ async def redis_fault(redis: Redis) -> str | None:
     return None
 
 
-async def postgres_fault(pool: AsyncConnectionPool) -> str | None:
-    """Why nothing can be stored now."""
+async def find_postgres_fault(pool: AsyncConnectionPool) -> str | None:
+    """Returns why nothing can be stored now, or None."""
     try:
         await with_timeout(PROBE_SECONDS, _select(pool))
     except Exception as error:  # whatever it is, it is only reported
@@ -62,56 +62,56 @@ async def postgres_fault(pool: AsyncConnectionPool) -> str | None:
     return None
 
 
-async def postgres_faults(pool: AsyncConnectionPool) -> Stored:
-    """What only Postgres knows: whose tracking is out, by its volume, and for how long rescores have waited."""
+async def read_store_state(pool: AsyncConnectionPool) -> StoreState:
+    """Returns what only Postgres knows: whose tracking is out, and how long rescores have waited."""
     try:
-        return await with_timeout(PROBE_SECONDS, _stored(pool))
+        return await with_timeout(PROBE_SECONDS, _read_store(pool))
     except Exception:  # that is told of Postgres already
-        return Stored("unknown", 0.0)
+        return StoreState("unknown", 0.0)
 
 
-async def line_of(redis: Redis) -> Line | None:
-    """The line, where Redis answers."""
+async def read_pipeline(redis: Redis) -> PipelineState | None:
+    """Returns the state of the line, or None if Redis doesn't answer."""
     pipeline: Any = redis.pipeline(transaction=False)
     for lane in LANES.values():
-        ledger.ask(pipeline, lane)
+        ledger.queue_read(pipeline, lane)
     pipeline.exists(LEASE)
-    heartbeat.ask(pipeline)
+    heartbeat.queue_read(pipeline)
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             *replies, lease, beats = await pipeline.execute()
     except REDIS_AWAY:
         return None
-    return Line(dict(zip(LANES, map(ledger.parsed, replies), strict=True)), bool(lease), heartbeat.parsed(beats))
+    return PipelineState(dict(zip(LANES, map(ledger.parse, replies), strict=True)), bool(lease), heartbeat.parse(beats))
 
 
-def idle_workers(beats: Beats, due_seconds: float) -> str | None:
-    """The processes that are missing or get nothing done, in words."""
-    told = list(heartbeat.faults(beats, COMMANDS))
-    scorers = heartbeat.of_kind(beats, "score").values()
-    scored = min((one.progress_seconds for one in scorers if one.progress_seconds is not None), default=None)
+def describe_idle_workers(beats: Beats, due_seconds: float) -> str | None:
+    """Returns the processes that are missing or get nothing done, in words, or None."""
+    faults = list(heartbeat.find_faults(beats, COMMANDS))
+    scorers = heartbeat.select_kind(beats, "score").values()
+    scored = min((beat.progress_seconds for beat in scorers if beat.progress_seconds is not None), default=None)
     if scorers and due_seconds >= STUCK_SECONDS and (scored is None or scored >= STUCK_SECONDS):
-        told.append(f"rescores have been due for {due_seconds:.0f} seconds, and nobody was scored")
-    return "; ".join(told) or None
+        faults.append(f"rescores have been due for {due_seconds:.0f} seconds, and nobody was scored")
+    return "; ".join(faults) or None
 
 
-def stalled(ledgers: dict[str, Ledger]) -> str | None:
-    """The lanes in which events wait and nothing is stored, in words."""
-    still = [
-        f"{one.buffered} {name} events wait, and none was stored for {one.stalled_seconds:.0f} seconds"
-        for name, one in ledgers.items()
-        if one.stalled_seconds
+def describe_stalls(ledgers: dict[str, Ledger]) -> str | None:
+    """Returns the lanes in which events wait and none is stored, in words, or None."""
+    stalls = [
+        f"{lane_ledger.buffered} {name} events wait, and none was stored for {lane_ledger.stalled_seconds:.0f} seconds"
+        for name, lane_ledger in ledgers.items()
+        if lane_ledger.stalled_seconds
     ]
-    return "; ".join(still) or None
+    return "; ".join(stalls) or None
 
 
-async def _stored(pool: AsyncConnectionPool) -> Stored:
+async def _read_store(pool: AsyncConnectionPool) -> StoreState:
     async with pool.connection() as connection:
         out = await (await connection.execute(sql("open_outages"))).fetchall()
         due = await (await connection.execute(sql("due"), {"limit": 1})).fetchone()
-    told = [f"account {account_id} since {began_at:%Y-%m-%dT%H:%MZ}" for account_id, began_at in out]
-    tracking = f"next to no events of {', '.join(told)}: the risks stand still" if told else None
-    return Stored(tracking, due[1] if due else 0.0)
+    outages = [f"account {account_id} since {began_at:%Y-%m-%dT%H:%MZ}" for account_id, began_at in out]
+    tracking = f"next to no events of {', '.join(outages)}: the risks stand still" if outages else None
+    return StoreState(tracking, due[1] if due else 0.0)
 
 
 async def _select(pool: AsyncConnectionPool) -> None:

@@ -30,7 +30,7 @@ Count = Annotated[int, Meta(ge=0)]
 
 async def account_of(request: Request) -> int:
     """The account of a request's key. Raises Refused."""
-    key = await request.app.state.door.keys.secret_of(request.scope)
+    key = await request.app.state.door.keys.authenticate_secret(request.scope)
     return int(key.account_id)
 
 

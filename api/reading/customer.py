@@ -15,7 +15,7 @@ from api.reading.common import Count, Level, Score, State, Time, account_of, ans
 from api.reading.intervals import bounds
 from scoring.advice import Advice
 from scoring.reasons import Reason
-from workers.buffer.rows import customer_id, normal_email
+from workers.buffer.entries import hash_customer, normalise_email
 from workers.store import sql
 
 
@@ -109,9 +109,9 @@ async def list_risk(request: Request) -> Response:
 
 async def find(request: Request, account_id: int, email: str) -> dict[str, Any]:
     """A customer's row. Raises Refused, customer_not_found: another account's is not found either."""
-    email, rows = normal_email(email), []
+    email, rows = normalise_email(email), []
     if "\0" not in email:
-        rows = await fetch(request, sql("find_customer"), {"customer_id": customer_id(account_id, email)})
+        rows = await fetch(request, sql("find_customer"), {"customer_id": hash_customer(account_id, email)})
     if not rows:
         raise Refused("customer_not_found")
     return rows[0]

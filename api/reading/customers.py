@@ -12,7 +12,7 @@ from api.errors import Refused
 from api.reading import query
 from api.reading.common import Level, Score, State, Time, account_of, answer, fetch, score_of
 from scoring.levels import NAMES
-from workers.buffer.rows import normal_email
+from workers.buffer.entries import normalise_email
 from workers.store import sql
 
 SORTS: dict[str, tuple[LiteralString, LiteralString]] = {
@@ -122,5 +122,5 @@ def _in_list(row: dict[str, Any]) -> CustomerInList:
 def _like_prefix(prefix: str | None) -> str | None:
     if prefix is None:
         return None
-    escaped = normal_email(prefix).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    escaped = normalise_email(prefix).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return escaped.replace("\0", "") + "%"

@@ -10,7 +10,7 @@ import msgspec
 from starlette.requests import Request
 
 from api.errors import Refused
-from workers.buffer.rows import instant
+from workers.buffer.entries import parse_instant
 
 DEFAULT_LIMIT = 50
 HIGHEST_LIMIT = 1000
@@ -40,7 +40,7 @@ def moment(request: Request, name: str) -> datetime | None:
     if given is None:
         return None
     try:
-        return instant(given.replace(" ", "+"))  # a + that was not escaped arrives as a blank
+        return parse_instant(given.replace(" ", "+"))  # a + that was not escaped arrives as a blank
     except ValueError:
         raise Refused("invalid_parameter", f"`{name}` must be a time in ISO 8601, like 2025-12-01T10:00:00Z.") from None
 

@@ -7,8 +7,9 @@ from starlette.responses import Response
 
 from api.errors import Refused
 from api.reading.common import account_of, answer
+from workers import warnings
 from workers.redis import REDIS_AWAY
-from workers.warnings import Found, read
+from workers.warnings import AccountWarnings
 
 
 async def list_warnings(request: Request) -> Response:
@@ -16,11 +17,11 @@ async def list_warnings(request: Request) -> Response:
     return answer(await read_warnings(request, await account_of(request)))
 
 
-async def read_warnings(request: Request, account_id: int) -> Found:
+async def read_warnings(request: Request, account_id: int) -> AccountWarnings:
     """The warnings of an account. Raises Refused."""
     door = request.app.state.door
     try:
-        await door.warnings.flush(door.redis)  # one's own at once; those of other processes within a second
-        return await read(door.redis, account_id, datetime.now(UTC))
+        await door.warnings.flush(door.redis)  # this process's at once; those of others within a second
+        return await warnings.read_warnings(door.redis, account_id, datetime.now(UTC))
     except REDIS_AWAY:
         raise Refused("buffer_unavailable") from None

@@ -1,4 +1,4 @@
-"""What one web process holds of Redis: its keys, its ways into the buffer, and what it tells now and then."""
+"""What a web process keeps for tracking: the keys, the writers of the buffer, the warnings."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from api.auth import Keys
 from workers import tickets
-from workers.buffer.capacity import Fill
+from workers.buffer.capacity import Capacity
 from workers.buffer.lanes import LANES
 from workers.buffer.writer import WRITE_SECONDS, Writer
 from workers.redis import REDIS_AWAY, redis_client
@@ -30,26 +30,28 @@ class Door:
     def __init__(self, settings: Settings) -> None:
         assert settings.redis_url
         self.redis = door_redis(settings.redis_url)
-        self.fill = Fill(settings.buffer_events, settings.buffer_bytes)
+        self.capacity = Capacity(settings.buffer_events, settings.buffer_bytes)
         self.keys = Keys(self.redis)
         self.warnings = Warnings()
-        self.writers = {name: Writer(settings.redis_url, lane, self.fill, self._issue) for name, lane in LANES.items()}
+        self.writers = {
+            name: Writer(settings.redis_url, lane, self.capacity, self._issue) for name, lane in LANES.items()
+        }
         self._tickets_redis = redis_client(settings.redis_url)
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = asyncio.Event()
 
     def open(self) -> None:
-        """Begin what is done once a second: look how full the buffer is, write warnings and which keys were used."""
-        duties = (self._look, self._tell)
+        """Start what is done every second: read how full the buffer is; save warnings and which keys were used."""
+        duties = (self._refresh_capacity, self._save)
         self._tasks = [asyncio.create_task(self._every_second(duty)) for duty in duties]
 
     async def close(self) -> None:
-        """Finish what is under way, and write what is left."""
+        """Finish what is under way, and save what is left."""
         self._closing.set()  # no task is cancelled: redis-py may swallow that, or leave a connection open
         await asyncio.gather(*self._tasks)
         for writer in self.writers.values():
             await writer.close()
-        await self._tell()
+        await self._save()
         await self.redis.aclose()
         self._tickets_redis.close()
 
@@ -62,12 +64,12 @@ class Door:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), EVERY_SECONDS)
 
-    async def _look(self) -> None:
-        await self.fill.look(self.redis)
+    async def _refresh_capacity(self) -> None:
+        await self.capacity.refresh(self.redis)
 
-    async def _tell(self) -> None:
+    async def _save(self) -> None:
         await self.warnings.flush(self.redis)
-        await self.keys.tell_used()
+        await self.keys.save_used_keys()
 
     async def _issue(self, queue: str) -> None:
         """RQ knows no asyncio: a ticket is issued in a thread. One that fails is issued later by the clock."""
@@ -78,7 +80,7 @@ class Door:
 
 
 def door_redis(url: str) -> Redis:
-    """A client that says within a second that it can't: no waiting, no second try behind our back."""
+    """Returns a client that fails within a second: it neither waits nor tries again."""
     return Redis.from_url(
         url,
         socket_timeout=WRITE_SECONDS,

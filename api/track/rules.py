@@ -1,4 +1,4 @@
-"""The rules of an event, each with what is said when it is broken."""
+"""The rules of an event, each with the message for when it is broken."""
 
 import re
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from scoring.events import (
     MAX_PROPERTIES_DEPTH,
     MAX_PROPERTIES_KEYS,
 )
-from workers.buffer.rows import instant, normal_email
+from workers.buffer.entries import normalise_email, parse_instant
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 AHEAD_SECONDS = 3600
 
-# What can't be seen: with it, two customers would look like one.
+# Characters that can't be seen: with them, two customers would look like one.
 INVISIBLE = r"\s\x00-\x1f\x7f-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"
 LABEL = rf"[^{INVISIBLE}!-,./:-@\[-^`{{-~]+"  # of ASCII: letters, digits, - and _
 EMAIL = re.compile(rf"[^{INVISIBLE}@]+@{LABEL}(?:\.{LABEL})+")
@@ -29,7 +29,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Fault(NamedTuple):
-    """What is wrong with an event: the field, the code, the sentence."""
+    """A fault of an event: the field, the code, the message."""
 
     field: str
     code: str
@@ -37,31 +37,31 @@ class Fault(NamedTuple):
 
 
 def valid_name(name: str) -> bool:
-    """Whether this can be an event's name."""
+    """Returns whether this can be an event's name."""
     return len(name) <= MAX_EVENT_NAME and bool(name.strip()) and not CONTROL.search(name)
 
 
 def valid_email(email: str) -> bool:
-    """Whether this can be an address, once trimmed and lower-cased."""
-    normal = normal_email(email)
+    """Returns whether this can be an address, once trimmed and lower-cased."""
+    normal = normalise_email(email)
     return len(normal) <= MAX_EMAIL and EMAIL.fullmatch(normal) is not None
 
 
 def valid_event_id(event_id: str) -> bool:
-    """Whether this can be a producer's own id."""
+    """Returns whether this can be a producer's own id."""
     return len(event_id) <= MAX_EVENT_ID and EVENT_ID.fullmatch(event_id) is not None
 
 
-def faults(event: dict[str, Any], now: float) -> Iterator[Fault]:
-    """What is wrong with an event, as of `now` (epoch seconds)."""
-    yield from _name_faults(event.get("event"))
-    yield from _email_faults(event.get("customer_email"))
-    yield from _properties_faults(event.get("properties"))
-    yield from _timestamp_faults(event.get("timestamp"), now)
-    yield from _event_id_faults(event.get("event_id"))
+def find_faults(event: dict[str, Any], now: float) -> Iterator[Fault]:
+    """Yields what is wrong with an event, as of `now` (epoch seconds)."""
+    yield from _check_name(event.get("event"))
+    yield from _check_email(event.get("customer_email"))
+    yield from _check_properties_field(event.get("properties"))
+    yield from _check_timestamp(event.get("timestamp"), now)
+    yield from _check_event_id(event.get("event_id"))
 
 
-def _name_faults(name: object) -> Iterator[Fault]:
+def _check_name(name: object) -> Iterator[Fault]:
     if name is None:
         yield Fault("event", "event_invalid", "`event` is required: the event's name.")
     elif not isinstance(name, str):
@@ -71,7 +71,7 @@ def _name_faults(name: object) -> Iterator[Fault]:
         yield Fault("event", "event_invalid", message)
 
 
-def _email_faults(email: object) -> Iterator[Fault]:
+def _check_email(email: object) -> Iterator[Fault]:
     code = "customer_email_invalid"
     if email is None:
         yield Fault("customer_email", code, "`customer_email` is required.")
@@ -82,7 +82,7 @@ def _email_faults(email: object) -> Iterator[Fault]:
         yield Fault("customer_email", code, message)
 
 
-def _properties_faults(properties: object) -> Iterator[Fault]:
+def _check_properties_field(properties: object) -> Iterator[Fault]:
     if properties is None:
         return
     if not isinstance(properties, dict):
@@ -124,7 +124,7 @@ def _parts(value: dict[str, Any] | list[Any]) -> Iterator[Any]:
         yield from value
 
 
-def _timestamp_faults(timestamp: object, now: float) -> Iterator[Fault]:
+def _check_timestamp(timestamp: object, now: float) -> Iterator[Fault]:
     code = "timestamp_invalid"
     if timestamp is None:
         return
@@ -132,7 +132,7 @@ def _timestamp_faults(timestamp: object, now: float) -> Iterator[Fault]:
         yield Fault("timestamp", code, "`timestamp` must be a string in ISO 8601, like 2025-12-01T10:00:00Z.")
         return
     try:
-        at = instant(timestamp)
+        at = parse_instant(timestamp)
     except ValueError:
         yield Fault("timestamp", code, "`timestamp` is not ISO 8601; write it like 2025-12-01T10:00:00Z.")
         return
@@ -142,7 +142,7 @@ def _timestamp_faults(timestamp: object, now: float) -> Iterator[Fault]:
         yield Fault("timestamp", code, "`timestamp` is more than 1 hour ahead of our clock.")
 
 
-def _event_id_faults(event_id: object) -> Iterator[Fault]:
+def _check_event_id(event_id: object) -> Iterator[Fault]:
     if event_id is None:
         return
     if not isinstance(event_id, str) or not valid_event_id(event_id):

@@ -28,7 +28,7 @@ def looked_up(redis_url: str, *secrets: str) -> list[object]:
         found: list[object] = []
         for secret in secrets:
             try:
-                found.append((await keys.of(scope(secret))).account_id)
+                found.append((await keys.authenticate(scope(secret))).account_id)
             except Refused as refused:
                 found.append(refused.code)
         await redis.aclose()
@@ -73,7 +73,7 @@ def test_memory_holds_no_key_and_stays_bounded(key: NewKey, redis_url: str) -> N
     async def run() -> Keys:
         redis = door_redis(redis_url)
         keys = Keys(redis)
-        await keys.of(scope(key.secret))
+        await keys.authenticate(scope(key.secret))
         for n in range(REMEMBER_KEYS + 10):
             keys._remember(all_keys.digest(b"%d" % n), None)
         await redis.aclose()

@@ -48,7 +48,7 @@ def test_what_was_asked_for_is_logged_and_whom_it_was_about_is_not(
 def test_an_answer_that_is_our_fault_is_a_warning_and_carries_the_id(
     acme: TestClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probes, "redis_fault", lambda redis: 1 / 0)
+    monkeypatch.setattr(probes, "find_redis_fault", lambda redis: 1 / 0)
     response = acme.get("/readyz", headers=GIVEN)
     assert (response.status_code, response.headers["x-request-id"]) == (500, "from-the-proxy.1")
     assert answered(caplog)[-1] | {"endpoint": ""} == {

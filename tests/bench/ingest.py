@@ -13,8 +13,9 @@ from api.up.embedded import poll
 from tests.bench import stream
 from tests.bench.measure import Line, interleaved, per_second
 from tests.bench.world import EMPTY, World
+from workers.buffer.entries import Entry, Request, decode_entry, encode_entry, hash_customer
 from workers.buffer.lanes import LIVE
-from workers.buffer.rows import EPOCH, MICROSECOND, Entry, Request, customer_id, decode_entry, encode_entry, rows_of
+from workers.buffer.rows import EPOCH, MICROSECOND, make_rows
 from workers.buffer.stream import ENTRY_EVENTS
 from workers.ingest import ingest
 from workers.store import Connection, connect
@@ -141,7 +142,7 @@ def _stored(entries: Sequence[bytes]) -> list[Stored]:
             _text(row.received_us),
         )
         for entry in entries
-        for row in rows_of(decode_entry(entry))
+        for row in make_rows(decode_entry(entry))
     ]
 
 
@@ -152,7 +153,7 @@ def _text(microseconds: int) -> str:
 def _fill(connection: Connection) -> None:
     """Store months of events, those of the stream's customers among them."""
     emails = [stream.email(number) for number in range(STORED_CUSTOMERS)]
-    given = {"emails": emails, "ids": [customer_id(1, email) for email in emails], "each": STORED_EACH}
+    given = {"emails": emails, "ids": [hash_customer(1, email) for email in emails], "each": STORED_EACH}
     connection.execute("SET statement_timeout = 0")
     connection.execute(
         """

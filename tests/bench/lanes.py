@@ -23,8 +23,8 @@ from tests.bench.measure import Line, interleaved
 from tests.bench.world import World
 from tests.waiting import wait_until
 from workers.accounts import keys
+from workers.buffer.entries import hash_customer
 from workers.buffer.lanes import HISTORY, LIVE
-from workers.buffer.rows import customer_id
 from workers.redis import redis_client
 from workers.settings import Settings
 from workers.store import Connection, connect
@@ -131,7 +131,7 @@ class Lanes:
             answer = client.getresponse()
             assert answer.read() == b'{"status":"ok"}'
             if turn % WATCHED == 0:
-                watch.add(place, Watched(customer_id(self.account_id, email), at, time.perf_counter()))
+                watch.add(place, Watched(hash_customer(self.account_id, email), at, time.perf_counter()))
         client.close()
 
     def _file(self, seed: int) -> Path:

@@ -12,7 +12,7 @@ from scoring.score import score
 from tests.bench import stream
 from tests.bench.measure import Line, interleaved, per_second
 from tests.bench.world import World
-from workers.buffer.rows import customer_id
+from workers.buffer.entries import hash_customer
 from workers.risk import rescore
 from workers.store import Connection, connect
 
@@ -66,7 +66,7 @@ def _postgres(world: World) -> list[float]:
 
 def _sizes(world: World) -> list[float]:
     """Milliseconds for one customer of ten events, and for one of a million in three years: medians, in turn."""
-    ids = [customer_id(1, name) for name in ("ten@example.com", "million@example.com")]
+    ids = [hash_customer(1, name) for name in ("ten@example.com", "million@example.com")]
     now = time.time()
     took: tuple[list[float], list[float]] = ([], [])
     with world.database() as url, world.process(url) as process:
@@ -125,7 +125,7 @@ def _rollup(rows: list[Row], first: int) -> Rollup:
 
 
 def _fill(connection: Connection, rows: list[Row]) -> None:
-    ids = [customer_id(1, stream.email(number)) for number in range(CUSTOMERS)]
+    ids = [hash_customer(1, stream.email(number)) for number in range(CUSTOMERS)]
     with connection.transaction(), connection.cursor() as cursor:
         cursor.executemany(
             """

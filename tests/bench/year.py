@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from tests.bench import stream
-from workers.buffer.rows import customer_id
+from workers.buffer.entries import hash_customer
 from workers.store import Connection
 from workers.upkeep import totals
 
@@ -29,7 +29,7 @@ class Size(NamedTuple):
 def fill(connection: Connection, size: Size) -> None:
     """Write them, and their totals."""
     emails = [stream.email(number) for number in range(size.customers)]
-    ids = [customer_id(1, email) for email in emails]
+    ids = [hash_customer(1, email) for email in emails]
     connection.execute("SET statement_timeout = 0; SET work_mem = '256MB'; SET synchronous_commit = off")
     connection.execute(CUSTOMERS, {"emails": emails, "ids": ids, "days": DAYS})
     parameters = {"visits": VISITS, "busiest": size.busiest, "first": ids[0], "each": EVENTS_A_VISIT, "names": NAMES}

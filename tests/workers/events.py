@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 from redis import Redis
 
+from workers.buffer.entries import Entry, Request, encode_entry
 from workers.buffer.lanes import LIVE, Lane
-from workers.buffer.rows import Entry, Request, encode_entry
 from workers.buffer.stream import PUSH
 from workers.ingest.ingest import drain
 from workers.ingest.transaction import Outcome

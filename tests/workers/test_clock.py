@@ -40,8 +40,8 @@ def test_a_waiting_buffer_without_a_ticket_gets_one(process: Process, redis: Red
     """A ticket that was lost with its process does not stop the line."""
     push_events(redis, event(), lane=HISTORY)
     redis.set(tickets.mark_key(HISTORY.queue), 1)  # whoever set it is dead
-    clock.call_ingest(process)
-    clock.call_ingest(process)
+    clock.issue_ingest_tickets(process)
+    clock.issue_ingest_tickets(process)
     assert tickets.count_waiting(redis, HISTORY.queue) == 1
     assert tickets.count_waiting(redis, LIVE.queue) == 0
 
@@ -50,13 +50,13 @@ def test_a_due_customer_gets_a_ticket(
     process: Process, redis: Redis, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
-    clock.call_score(process)
+    clock.issue_score_ticket(process)
     assert tickets.count_waiting(redis, "score") == 0
     push_events(redis, event())
     drain(process, LIVE)
     redis.flushall()
-    clock.call_score(process)
-    clock.call_score(process)
+    clock.issue_score_ticket(process)
+    clock.issue_score_ticket(process)
     assert tickets.count_waiting(redis, "score") == 1
 
 
@@ -88,7 +88,7 @@ def test_a_tick_waits_for_an_absent_postgres_once(process: Process, redis: Redis
     push_events(redis, event())
     process.settings = msgspec.structs.replace(process.settings, database_url="postgresql://127.0.0.1:1/x")
     a_tick(process)
-    assert tried == ["call ingest", "call score"]
+    assert tried == ["ingest tickets", "score ticket"]
     assert tickets.count_waiting(redis, LIVE.queue) == 1
 
 

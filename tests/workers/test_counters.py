@@ -13,7 +13,7 @@ from workers import counters
 from workers.buffer import ledger
 from workers.buffer.lanes import HISTORY, LIVE, Lane
 from workers.buffer.ledger import Ledger
-from workers.buffer.stream import Reader, Waiting
+from workers.buffer.stream import Reader, StreamEntry
 from workers.ingest import ingest
 from workers.process import Process
 
@@ -33,18 +33,18 @@ def away() -> Iterator[Redis]:
 
 def counted(redis: Redis, name: str) -> dict[str, float]:
     found: Any = redis.hgetall(counters.key(name))
-    return counters.parsed(found)
+    return counters.parse(found)
 
 
 def read_ledger(redis: Redis, lane: Lane = LIVE) -> Ledger:
     pipeline = redis.pipeline()
-    ledger.ask(pipeline, lane)
-    return ledger.parsed(pipeline.execute()[0])
+    ledger.queue_read(pipeline, lane)
+    return ledger.parse(pipeline.execute()[0])
 
 
-def read_batch(redis: Redis, name: str = "reader") -> list[Waiting]:
+def read_batch(redis: Redis, name: str = "reader") -> list[StreamEntry]:
     reader = Reader(redis, LIVE, name)
-    reader.left_over(60)
+    reader.read_left_over(60)
     return reader.read(10_000, 0.01)
 
 
@@ -81,7 +81,7 @@ def test_a_running_web_process_adds_what_it_counted(
     monkeypatch.setattr(counters, "FLUSH_SECONDS", 0.001)
 
     async def count() -> None:
-        async with AsyncRedis.from_url(redis_url) as client, counters.flushing(client):
+        async with AsyncRedis.from_url(redis_url) as client, counters.flush_regularly(client):
             counters.add("rejected", "a")
             await asyncio.to_thread(wait_until, lambda: redis.exists(counters.key("rejected")))
             counters.add("rejected", "b")
@@ -117,7 +117,7 @@ def test_counting_costs_less_than_a_microsecond() -> None:
 def test_settling_counts_what_became_of_the_events(redis: Redis) -> None:
     push_events(redis, *[event() for _ in range(10)])
     became = {"stored": 6, "duplicate": 2, "dead:DataError": 1, "dead:undecodable": 1}
-    Reader(redis, LIVE, "reader").settle({waiting.id: became for waiting in read_batch(redis)})
+    Reader(redis, LIVE, "reader").acknowledge({waiting.id: became for waiting in read_batch(redis)})
     found = read_ledger(redis)
     assert (found.stored, found.duplicate, found.dead) == (6, 2, {"DataError": 1, "undecodable": 1})
     assert (found.accepted, found.settled, found.unaccounted) == (10, 10, 0)
@@ -128,9 +128,9 @@ def test_what_others_settled_is_not_counted_again(redis: Redis) -> None:
     push(redis, entry(request(event())), entry(request(event())), events=5)
     batch = read_batch(redis)
     one, two = (waiting.id for waiting in batch)
-    Reader(redis, LIVE, "other").settle({one: {"stored": 5}})
-    Reader(redis, LIVE, "reader").settle({one: {"duplicate": 5}, two: {"stored": 2, "dead:DataError": 3}})
-    Reader(redis, LIVE, "late").settle({one: {"stored": 5}, two: {"stored": 5}})
+    Reader(redis, LIVE, "other").acknowledge({one: {"stored": 5}})
+    Reader(redis, LIVE, "reader").acknowledge({one: {"duplicate": 5}, two: {"stored": 2, "dead:DataError": 3}})
+    Reader(redis, LIVE, "late").acknowledge({one: {"stored": 5}, two: {"stored": 5}})
     found = read_ledger(redis)
     assert (found.stored, found.duplicate, found.dead, found.settled) == (7, 0, {"DataError": 3}, 10)
     assert found.unaccounted == 0

@@ -10,7 +10,7 @@ from redis import Redis
 from tests.waiting import wait_until
 from workers import heartbeat, jobs
 from workers.__main__ import run
-from workers.heartbeat import STUCK_SECONDS, WORKERS, Beat, Beats, Pulse, beating, faults, parsed
+from workers.heartbeat import STUCK_SECONDS, WORKERS, Beat, Beats, Heartbeat, find_faults, keep_beating, parse
 from workers.process import Process
 
 SAID = b'{"kind":"score","up_seconds":100,"busy_seconds":null,"progress_seconds":null}'
@@ -18,8 +18,8 @@ SAID = b'{"kind":"score","up_seconds":100,"busy_seconds":null,"progress_seconds"
 
 def read(redis: Redis) -> Beats:
     pipeline = redis.pipeline()
-    heartbeat.ask(pipeline)
-    return parsed(pipeline.execute()[0])
+    heartbeat.queue_read(pipeline)
+    return parse(pipeline.execute()[0])
 
 
 def beat(**fields: Any) -> Beat:
@@ -29,7 +29,7 @@ def beat(**fields: Any) -> Beat:
 
 
 def test_a_process_is_on_the_list_while_it_runs(redis: Redis) -> None:
-    with beating(Pulse(), redis, "one", "ingest"), beating(Pulse(), redis, "two", "clock"):
+    with keep_beating(Heartbeat(), redis, "one", "ingest"), keep_beating(Heartbeat(), redis, "two", "clock"):
         wait_until(lambda: len(read(redis)) == 2, timeout=60)
         assert {name: one.kind for name, one in read(redis).items()} == {"one": "ingest", "two": "clock"}
     assert read(redis) == {}
@@ -45,15 +45,15 @@ def test_it_says_that_its_work_hangs_while_it_hangs(
     monkeypatch.setattr(jobs, "current", process)
     release = threading.Event()
     thread = threading.Thread(target=jobs._run, args=(lambda _: release.wait(60),))
-    with beating(process.pulse, redis, "one", "score"):
+    with keep_beating(process.heartbeat, redis, "one", "score"):
         wait_until(lambda: read(redis), timeout=60)
-        assert list(faults(read(redis), {})) == []
+        assert list(find_faults(read(redis), {})) == []
         thread.start()
-        (fault,) = wait_until(lambda: list(faults(read(redis), {})), timeout=60)
+        (fault,) = wait_until(lambda: list(find_faults(read(redis), {})), timeout=60)
         assert fault.startswith("score one has got nothing done for 0 seconds")
         release.set()
         thread.join()
-        wait_until(lambda: not list(faults(read(redis), {})), timeout=60)
+        wait_until(lambda: not list(find_faults(read(redis), {})), timeout=60)
 
 
 def test_a_process_that_fell_silent_is_gone_and_forgotten_later(redis: Redis) -> None:
@@ -74,27 +74,27 @@ def test_what_counts_is_when_something_last_got_done() -> None:
 
 
 def test_a_missing_kind_is_said_with_its_remedy() -> None:
-    assert list(faults({}, {"score": "python -m workers score"})) == [
+    assert list(find_faults({}, {"score": "python -m workers score"})) == [
         "no score process runs; start `python -m workers score`"
     ]
-    (stuck,) = faults({"one": beat(trouble="Postgres can't do it now: …")}, {"score": "x"})
+    (stuck,) = find_faults({"one": beat(trouble="Postgres can't do it now: …")}, {"score": "x"})
     assert stuck == "score one has got nothing done for 500 seconds (Postgres can't do it now: …)"
 
 
 def test_trouble_is_over_when_something_gets_done() -> None:
-    own_pulse = Pulse()
-    with own_pulse.busy():
-        own_pulse.trouble("Postgres is away")
-        assert own_pulse.beat("score").trouble == "Postgres is away"
-        own_pulse.progress()
-        assert own_pulse.beat("score").trouble is None
-        own_pulse.trouble("again")
-    found = own_pulse.beat("score")
+    own_heartbeat = Heartbeat()
+    with own_heartbeat.busy():
+        own_heartbeat.trouble("Postgres is away")
+        assert own_heartbeat.report("score").trouble == "Postgres is away"
+        own_heartbeat.progress()
+        assert own_heartbeat.report("score").trouble is None
+        own_heartbeat.trouble("again")
+    found = own_heartbeat.report("score")
     assert (found.busy_seconds, found.trouble) == (None, None)
 
 
 def test_a_redis_that_is_away_harms_nobody() -> None:
-    with Redis.from_url("redis://127.0.0.1:1") as away, beating(Pulse(), away, "one", "score"):
+    with Redis.from_url("redis://127.0.0.1:1") as away, keep_beating(Heartbeat(), away, "one", "score"):
         pass
 
 
@@ -105,11 +105,11 @@ def test_a_worker_waits_for_work_on_a_connection_that_nobody_opened_before(
     beaten: list[Redis] = []
 
     @contextmanager
-    def noted(pulse: Pulse, redis: Redis, name: str, kind: str) -> Iterator[None]:
+    def noted(pulse: Heartbeat, redis: Redis, name: str, kind: str) -> Iterator[None]:
         beaten.append(redis)
         yield
 
-    monkeypatch.setattr("workers.heartbeat.beating", noted)
+    monkeypatch.setattr("workers.heartbeat.keep_beating", noted)
     monkeypatch.setattr("workers.__main__.work", lambda process, kind: None)
     monkeypatch.setattr("workers.__main__._stop_on_signals", lambda process: None)
     run(process, "score")

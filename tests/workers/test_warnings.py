@@ -4,14 +4,14 @@ from datetime import UTC, datetime, timedelta
 from redis import Redis
 
 from api.track.door import door_redis
-from workers.warnings import DAYS, LATEST, Found, Warnings, read
+from workers.warnings import DAYS, LATEST, AccountWarnings, Warnings, read_warnings
 
 
-def found(redis_url: str, account_id: int = 1, days_later: float = 0) -> Found:
-    async def run() -> Found:
+def found(redis_url: str, account_id: int = 1, days_later: float = 0) -> AccountWarnings:
+    async def run() -> AccountWarnings:
         redis = door_redis(redis_url)
         try:
-            return await read(redis, account_id, datetime.now(UTC) + timedelta(days=days_later))
+            return await read_warnings(redis, account_id, datetime.now(UTC) + timedelta(days=days_later))
         finally:
             await redis.aclose()
 
@@ -34,7 +34,7 @@ def test_accounts_see_their_own(redis: Redis, redis_url: str) -> None:
     warnings = Warnings()
     warnings.add(1, "a", None, "x")
     warnings.flush_sync(redis)
-    assert found(redis_url, account_id=2) == Found({}, [])
+    assert found(redis_url, account_id=2) == AccountWarnings({}, [])
 
 
 def test_warnings_end_after_seven_days(redis: Redis, redis_url: str) -> None:
@@ -43,7 +43,7 @@ def test_warnings_end_after_seven_days(redis: Redis, redis_url: str) -> None:
     warnings.flush_sync(redis)
     assert found(redis_url, days_later=DAYS - 0.01).counts == {"a": 1}
     assert found(redis_url, days_later=DAYS).warnings == []
-    assert found(redis_url, days_later=DAYS + 1 / 24) == Found({}, [])
+    assert found(redis_url, days_later=DAYS + 1 / 24) == AccountWarnings({}, [])
     assert all(0 < redis.ttl(key) <= (DAYS + 1) * 86400 for key in redis.keys("windback:warnings*"))
 
 

@@ -8,7 +8,7 @@ from psycopg.types.numeric import Int4
 
 from scoring.rollup import DAY
 from tests.scoring.simulator import Kind, World, simulate
-from workers.buffer.rows import customer_id
+from workers.buffer.entries import hash_customer
 from workers.store import Connection, sql
 from workers.upkeep.totals import recount
 
@@ -32,7 +32,7 @@ def fill(connection: Connection, made: World, name: str = "acme") -> int:
     account_id, rollup = account(connection, name), made.rollup
     shift = int(time.time() // DAY) - 1 - int(rollup.day.max())
     emails = [f"c{number}@example.com" for number in range(rollup.customers)]
-    ids = [customer_id(account_id, email) for email in emails]
+    ids = [hash_customer(account_id, email) for email in emails]
     with connection.transaction(), connection.cursor() as cursor:
         with cursor.copy(
             "COPY customer_days (customer_id, day, event, detail, n, value, last_at, plan) FROM STDIN"

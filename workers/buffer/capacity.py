@@ -1,7 +1,7 @@
-"""How full the buffer is, as one web process knows it, and whether a lane takes more.
+"""How full the buffer is, as a web process knows it, and whether a lane has room.
 
-The count of events comes back with every write, and with the memory of Redis once a second. A lane that is full is
-taken again when it is under 80 % of its share.
+The count of events comes back with every write, and once a second with the memory of Redis. A lane that is full opens
+again when it is under 80 % of its share.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from workers.buffer.lanes import LANES, Lane
 RESUME = 0.8
 
 
-class Fill:
+class Capacity:
     """The buffer against its cap: `events` in both lanes, `bytes` that Redis uses."""
 
     def __init__(self, cap_events: int, cap_bytes: int) -> None:
@@ -21,8 +21,8 @@ class Fill:
         self.events = self.bytes = 0
         self._refused: set[Lane] = set()
 
-    def takes(self, lane: Lane) -> bool:
-        """Whether this lane takes more events now."""
+    def has_room(self, lane: Lane) -> bool:
+        """Returns whether this lane takes more events now."""
         used = max(self.events / self._cap_events, self.bytes / self._cap_bytes) / lane.share
         if used >= 1:
             self._refused.add(lane)
@@ -30,7 +30,7 @@ class Fill:
             self._refused.discard(lane)
         return lane not in self._refused
 
-    async def look(self, redis: Redis) -> None:
+    async def refresh(self, redis: Redis) -> None:
         """Read both figures from Redis."""
         pipeline: Any = redis.pipeline(transaction=False)
         for lane in LANES.values():

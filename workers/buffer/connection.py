@@ -1,4 +1,4 @@
-"""One connection that runs one script, for where a client's every convenience costs more than the command itself.
+"""A connection that runs one script, for where a client's conveniences cost more than the command itself.
 
 A client of redis-py takes a connection from its pool, looks at its health, retries and times out at several layers:
 twice the time of a group write. This keeps redis-py's connection and protocol, and nothing else.
@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 
-class Pipe:
+class ScriptConnection:
     """A connection to Redis on which one script is run, one call at a time."""
 
     def __init__(self, url: str, script: str) -> None:
@@ -26,7 +26,7 @@ class Pipe:
         self._connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
 
     async def run(self, keys: list[str], arguments: list[Any], seconds: float) -> Any:
-        """The script's result. Raises RedisError, OSError, TimeoutError; then it may have run or not.
+        """Returns the script's result. Raises RedisError, OSError, TimeoutError; then it may have run or not.
 
         A connection that was lost is opened again and the call repeated, once: the caller's call must bear that.
         """

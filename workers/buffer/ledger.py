@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from workers.buffer.lanes import Lane
-from workers.buffer.stream import outcomes
+from workers.buffer.stream import outcomes_key
 
 STALLED_SECONDS = 60.0
 
@@ -42,27 +42,29 @@ class Ledger(NamedTuple):
 
     @property
     def unaccounted(self) -> int:
-        """How many events are missing (or, below 0, were counted twice): always 0, or there is a fault to be found."""
+        """How many events are missing (or, below 0, were counted twice). Anything but 0 is a fault."""
         became = self.stored + self.duplicate + sum(self.dead.values()) + self.erased
         return self.accepted - became - self.buffered
 
     @property
     def stalled_seconds(self) -> float:
-        """For how long entries have waited while nothing was stored; 0 where it is less than STALLED_SECONDS."""
-        still = self.oldest_seconds if self.settled_seconds is None else min(self.oldest_seconds, self.settled_seconds)
-        return still if self.entries and still >= STALLED_SECONDS else 0.0
+        """How long entries have waited while nothing was stored; 0 if that is under STALLED_SECONDS."""
+        seconds = (
+            self.oldest_seconds if self.settled_seconds is None else min(self.oldest_seconds, self.settled_seconds)
+        )
+        return seconds if self.entries and seconds >= STALLED_SECONDS else 0.0
 
 
-def ask(pipeline: Any, lane: Lane) -> None:
-    """Put the question for a lane's ledger into a pipeline; `parsed` reads its answer."""
-    pipeline.eval_ro(READ, 3, lane.stream, lane.ledger, outcomes(lane))
+def queue_read(pipeline: Any, lane: Lane) -> None:
+    """Put the reading of a lane's ledger into a pipeline; `parse` takes the reply."""
+    pipeline.eval_ro(READ, 3, lane.stream, lane.ledger, outcomes_key(lane))
 
 
-def parsed(reply: Any) -> Ledger:
-    """The answer to `ask`."""
-    (seconds, micros), entries, first, ledger, became = reply
+def parse(reply: Any) -> Ledger:
+    """Returns the ledger from the reply to `queue_read`."""
+    (seconds, micros), entries, first, ledger, outcomes = reply
     now = int(seconds) + int(micros) / 1e6
-    moved, became = _fields(ledger), _fields(became)
+    moved, became = _parse_fields(ledger), _parse_fields(outcomes)
     settled_at = became.get("settled_at")
     return Ledger(
         accepted=moved.get("accepted", 0),
@@ -77,8 +79,8 @@ def parsed(reply: Any) -> Ledger:
     )
 
 
-def dead(ledgers: Iterable[Ledger]) -> dict[str, int]:
-    """Dead events by reason, of several lanes."""
+def count_dead(ledgers: Iterable[Ledger]) -> dict[str, int]:
+    """Returns the dead events of several lanes, by reason."""
     total: dict[str, int] = {}
     for ledger in ledgers:
         for reason, events in ledger.dead.items():
@@ -86,5 +88,5 @@ def dead(ledgers: Iterable[Ledger]) -> dict[str, int]:
     return total
 
 
-def _fields(flat: list[bytes]) -> dict[str, int]:
+def _parse_fields(flat: list[bytes]) -> dict[str, int]:
     return {field.decode(): int(number) for field, number in zip(flat[::2], flat[1::2], strict=True)}

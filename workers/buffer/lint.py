@@ -1,8 +1,8 @@
-"""What a careful reader would tell a producer about events that are valid: names that are nearly another name, and
-properties that look like personal data."""
+"""Hints about valid events: names that are nearly another name, and properties that look like personal data."""
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from redis import Redis
@@ -21,21 +21,21 @@ SECRET_KEY = re.compile(r"passw|secret|cvv|cvc|card_?number|\bssn\b|iban|api_?ke
 HINT = re.compile(rb"@|(?:\d[ -]?){12}\d|passw|secret|cvv|cvc|card_?number|ssn|iban|api_?key|token", re.IGNORECASE)
 
 
-def personal_data(raw: bytes, properties: dict[str, Any]) -> tuple[str, ...]:
-    """The paths of properties that look like personal data: cards, secrets, e-mail addresses. At most three."""
+def find_personal_data(raw: bytes, properties: dict[str, Any]) -> tuple[str, ...]:
+    """Returns the paths of properties that look like personal data: cards, secrets, addresses. At most three."""
     if not properties or not HINT.search(raw):
         return ()
-    found = (path for path, key, value in _leaves(properties, "properties", DEEPEST) if _is_personal(key, value))
-    return tuple(path for _, path in zip(range(3), found, strict=False))
+    paths = (path for path, key, value in _walk_leaves(properties, "properties", DEEPEST) if _is_personal(key, value))
+    return tuple(islice(paths, 3))
 
 
-def _leaves(value: Any, path: str, depth: int, key: str = "") -> Iterator[tuple[str, str, Any]]:
+def _walk_leaves(value: Any, path: str, depth: int, key: str = "") -> Iterator[tuple[str, str, Any]]:
     if isinstance(value, dict) and depth:
         for name, inner in value.items():
-            yield from _leaves(inner, f"{path}.{name[:50]}", depth - 1, name)
+            yield from _walk_leaves(inner, f"{path}.{name[:50]}", depth - 1, name)
     elif isinstance(value, list) and depth:
         for inner in value:
-            yield from _leaves(inner, f"{path}[]", depth - 1, key)
+            yield from _walk_leaves(inner, f"{path}[]", depth - 1, key)
     else:
         yield path, key, value
 
@@ -57,33 +57,33 @@ def _is_card(text: str) -> bool:
     return sum(doubled) % 10 == 0 and len(set(digits)) > 1
 
 
-def plain(name: str) -> str:
+def strip_spelling(name: str) -> str:
     """A name without its spelling: `featureUsed`, `feature-used` and `feature_used` are the same."""
     return re.sub(r"[\W_]+", "", name).lower()
 
 
-RECOGNISED_PLAIN = {plain(name): name for name in RECOGNISED}
+RECOGNISED_PLAIN = {strip_spelling(name): name for name in RECOGNISED}
 
 
-class Names:
+class SeenNames:
     """Names that a worker has seen, so that each is looked at once."""
 
     def __init__(self) -> None:
         self._seen: set[tuple[int, str]] = set()
 
-    def look(self, redis: Redis, events: Iterable[tuple[int, str]], warnings: Warnings) -> None:
+    def warn_of_near_names(self, redis: Redis, events: Iterable[tuple[int, str]], warnings: Warnings) -> None:
         """Warn of names that are nearly others of the same account. `events`: account and name."""
         for account_id, name in set(events) - self._seen:
-            if other := _other(redis, account_id, name):
+            if other := _find_other(redis, account_id, name):
                 message = f"`{name}` is nearly `{other}`; the two are counted as different events."
                 warnings.add(account_id, "near_duplicate_name", "event", message, name)
             if len(self._seen) < MOST_NAMES:
                 self._seen.add((account_id, name))
 
 
-def _other(redis: Redis, account_id: int, name: str) -> str | None:
+def _find_other(redis: Redis, account_id: int, name: str) -> str | None:
     """The name that was there first and is spelt differently."""
-    key, bare = NAMES.format(account_id), plain(name)
+    key, bare = NAMES.format(account_id), strip_spelling(name)
     if recognised := RECOGNISED_PLAIN.get(bare):
         return recognised if recognised != name else None
     first: Any = redis.hget(key, bare)

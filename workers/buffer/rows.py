@@ -1,9 +1,4 @@
-"""What travels through the buffer, and how an event's bytes become a row.
-
-An entry of the buffer holds requests as they were sent: each with its account, its time of receipt and its body, which
-the door has checked. The batch id that the door gave it makes events without any identity of their own unique, so that
-an entry that is delivered twice is stored once.
-"""
+"""How an event's bytes become a row of Postgres, ready for COPY."""
 
 import hashlib
 import re
@@ -12,48 +7,27 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import Raw, Struct
 
 from scoring.events import MAX_EMAIL, detail_of, plan_of, value_of
-from workers.buffer.lint import personal_data
+from workers.buffer.entries import (
+    Entry,
+    Event,
+    Request,
+    decode_entry,
+    decode_events,
+    encode_entry,
+    hash_customer,
+    normalise_email,
+    parse_instant,
+)
+from workers.buffer.lint import find_personal_data
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
 
-class Request(Struct, array_like=True, frozen=True):
-    """One accepted request: the raw JSON of an event, or of `{"events": […]}`."""
-
-    account_id: int
-    received_us: int
-    body: bytes
-
-
-class Entry(Struct, array_like=True, frozen=True):
-    """What is written to the buffer in one go."""
-
-    batch_id: bytes
-    requests: list[Request]
-
-
-class Event(Struct):
-    """An event as it was sent. Anything else in it was counted at the door and is left behind."""
-
-    event: str
-    customer_email: str
-    properties: Raw = Raw(b"null")
-    timestamp: str | None = None
-    event_id: str | None = None
-
-
-class Body(Struct):
-    """The body of a request: one event, or `events`."""
-
-    events: list[Event] | None = None
-
-
 class Row(NamedTuple):
-    """One event, understood; times in microseconds since 1970. The first three are its key in the table `events`."""
+    """An event as it is stored; times in microseconds since 1970. The first three are its key in the table `events`."""
 
     customer_id: str
     occurred_us: int
@@ -65,7 +39,7 @@ class Row(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """What can't be read of an entry, and why. `entry` holds it alone, as an entry, so that it can be tried again."""
+    """A part of an entry that can't be read, and why. `entry` holds it alone, so that it can be tried again."""
 
     account_id: int | None
     customer_id: str | None
@@ -74,50 +48,21 @@ class Unreadable(NamedTuple):
     error: Exception
 
 
-encode_entry = msgspec.msgpack.Encoder().encode
-decode_entry = msgspec.msgpack.Decoder(Entry).decode
-_decode_event = msgspec.json.Decoder(Event).decode
-_decode_body = msgspec.json.Decoder(Body).decode
 _decode_properties = msgspec.json.Decoder(dict[str, Any]).decode
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
-def normal_email(email: str) -> str:
-    """The form in which an address is stored and compared."""
-    return email.strip().lower()
-
-
-def instant(timestamp: str) -> datetime:
-    """A point in time from ISO 8601; no offset means UTC. Raises ValueError."""
-    parsed = datetime.fromisoformat(timestamp.upper())  # RFC 3339 allows t and z
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-
-
 def microseconds(moment: datetime) -> int:
-    """Microseconds since 1970."""
+    """Returns microseconds since 1970."""
     return (moment - EPOCH) // MICROSECOND
 
 
-def customer_id(account_id: int, email: str) -> str:
-    """The customer's id, 32 hexadecimal digits: a hash, so that nobody has to look it up. `email` is normalised."""
-    return hashlib.blake2b(f"{account_id}\0{email}".encode(), digest_size=16).hexdigest()
-
-
-def events_of(request: Request) -> list[Event]:
-    """The events of a request. Raises ValueError where the body can't be read."""
-    try:
-        events = _decode_body(request.body).events if b'"events"' in request.body else None
-        return [_decode_event(request.body)] if events is None else events
-    except RecursionError:
-        raise ValueError("the body is nested past all sense") from None
-
-
-def rows_of(entry: Entry) -> list[Row]:
-    """The rows of an entry, in order. Raises ValueError where something in it can't be read."""
+def make_rows(entry: Entry) -> list[Row]:
+    """Returns the rows of an entry, in order. Raises one of UNREADABLE if a part of it can't be read."""
     return [
-        row_of(request, event, entry.batch_id + b"%d.%d" % (position, index))
+        make_row(request, event, entry.batch_id + b"%d.%d" % (position, index))
         for position, request in enumerate(entry.requests)
-        for index, event in enumerate(events_of(request))
+        for index, event in enumerate(decode_events(request))
     ]
 
 
@@ -125,23 +70,23 @@ UNREADABLE = (ValueError, ArithmeticError, LookupError, TypeError)
 
 
 def read_entry(entry: bytes) -> tuple[list[Row], list[Unreadable]]:
-    """The rows of an entry's bytes, and what of it can't be read: all of it, a request, or an event."""
+    """Returns the rows of an entry's bytes, and its unreadable parts: all of it, a request, or an event."""
     try:
         decoded = decode_entry(entry)
     except ValueError as error:
         return [], [Unreadable(None, None, None, entry, error)]
     try:
-        return rows_of(decoded), []
+        return make_rows(decoded), []
     except UNREADABLE:
-        return _what_can_be_read(decoded)
+        return _read_parts(decoded)
 
 
-def _what_can_be_read(entry: Entry) -> tuple[list[Row], list[Unreadable]]:
+def _read_parts(entry: Entry) -> tuple[list[Row], list[Unreadable]]:
     rows: list[Row] = []
     unreadable: list[Unreadable] = []
     for position, request in enumerate(entry.requests):
         try:
-            events = events_of(request)
+            events = decode_events(request)
         except UNREADABLE as error:
             alone = encode_entry(Entry(entry.batch_id + b"%d/" % position, [request]))
             unreadable.append(Unreadable(request.account_id, None, request.received_us, alone, error))
@@ -149,24 +94,24 @@ def _what_can_be_read(entry: Entry) -> tuple[list[Row], list[Unreadable]]:
         for index, event in enumerate(events):
             nonce = entry.batch_id + b"%d.%d" % (position, index)
             try:
-                rows.append(row_of(request, event, nonce))
+                rows.append(make_row(request, event, nonce))
             except UNREADABLE as error:
-                sent = Request(request.account_id, request.received_us, msgspec.json.encode(event))
-                customer = customer_of(request.account_id, normal_email(event.customer_email)).customer_id
-                alone = encode_entry(Entry(nonce + b"/", [sent]))
+                single = Request(request.account_id, request.received_us, msgspec.json.encode(event))
+                customer = find_customer(request.account_id, normalise_email(event.customer_email)).customer_id
+                alone = encode_entry(Entry(nonce + b"/", [single]))
                 unreadable.append(Unreadable(request.account_id, customer, request.received_us, alone, error))
     return rows, unreadable
 
 
-def row_of(request: Request, event: Event, nonce: bytes) -> Row:
-    """One event's row. `nonce` is its identity where it brings none: neither an event_id nor a timestamp."""
+def make_row(request: Request, event: Event, nonce: bytes) -> Row:
+    """Returns an event's row. `nonce` identifies an event that has neither an event_id nor a timestamp."""
     email = event.customer_email
-    customer = customer_of(request.account_id, email if len(email) <= MAX_EMAIL else normal_email(email))
+    customer = find_customer(request.account_id, email if len(email) <= MAX_EMAIL else normalise_email(email))
     properties = bytes(event.properties)
     content = (_content if len(properties) <= REMEMBERED_BYTES else read_content)(event.event, properties)
     occurred_us, key = request.received_us, content.key
     if event.timestamp is not None:
-        occurred_us = microseconds(instant(event.timestamp))
+        occurred_us = microseconds(parse_instant(event.timestamp))
     if event.event_id is not None:
         key = _key(b"id\0", event.event_id.encode())
     elif event.timestamp is None:
@@ -177,25 +122,25 @@ def row_of(request: Request, event: Event, nonce: bytes) -> Row:
 
 
 class KnownCustomer(NamedTuple):
-    """Who an address belongs to. `copied` is that for COPY: customer_id, account_id and email."""
+    """The customer of an address. `copy` is its columns for COPY: customer_id, account_id and email."""
 
     customer_id: str
     account_id: int
     email: str
-    copied: str
+    copy: str
 
 
 @lru_cache(maxsize=100_000)
-def customer_of(account_id: int, email: str) -> KnownCustomer:
-    """The customer of an address as it was sent."""
-    normal = normal_email(email)
-    known = customer_id(account_id, normal), account_id, normal
-    return KnownCustomer(*known, copied(*known))
+def find_customer(account_id: int, email: str) -> KnownCustomer:
+    """Returns the customer of an address as it was sent."""
+    normal = normalise_email(email)
+    columns = hash_customer(account_id, normal), account_id, normal
+    return KnownCustomer(*columns, format_copy(*columns))
 
 
 class Content(NamedTuple):
-    """What an event's name and properties say: its key where it has no event_id, what is stored, and what the rollup
-    keeps of it. `copied` is that for COPY: event, properties, detail, value and plan."""
+    """An event's name and properties: its key if it has no event_id, the stored text, and what the rollup keeps.
+    `copy` is its columns for COPY: event, properties, detail, value and plan."""
 
     key: int
     event: str
@@ -204,15 +149,15 @@ class Content(NamedTuple):
     value: float
     plan: str | None
     personal: tuple[str, ...]  # the paths of what looks like personal data
-    copied: str
+    copy: str
 
 
 def read_content(event: str, properties: bytes) -> Content:
-    """Understand an event's properties, given as JSON; b"" where there are none."""
+    """Returns the content of an event. `properties` is JSON, or b"" for none. Raises one of UNREADABLE."""
     parsed = {} if properties in EMPTY else _decode_properties(properties)
     key = _key(b"content\0", event.encode() + b"\0" + (_encode_sorted(parsed) if parsed else b""))
-    stored = _storable(properties, parsed), detail_of(event, parsed), value_of(event, parsed), plan_of(parsed)
-    return Content(key, event, *stored, personal_data(properties, parsed), copied(event, *stored))
+    columns = _format_jsonb(properties, parsed), detail_of(event, parsed), value_of(event, parsed), plan_of(parsed)
+    return Content(key, event, *columns, find_personal_data(properties, parsed), format_copy(event, *columns))
 
 
 TOO_FINE = re.compile(rb"[eE](?<=\d.)(?:-\d{3}|\+?\d{4})|\.\d{15000}")
@@ -222,20 +167,20 @@ REMEMBERED_BYTES = 256  # the same few properties come again and again; long one
 _content = lru_cache(maxsize=50_000)(read_content)
 
 
-def _storable(properties: bytes, parsed: dict[str, Any]) -> str | None:
-    """The properties as text for jsonb: as sent, so that no digit is lost; but numbers that Postgres may not take, with
-    over 16383 decimals or an endless exponent, as JSON readers see them."""
+def _format_jsonb(properties: bytes, parsed: dict[str, Any]) -> str | None:
+    """Returns the properties as text for jsonb, as sent, so that no digit is lost. Numbers that Postgres may refuse,
+    with over 16383 decimals or an endless exponent, are written as JSON readers see them."""
     if not parsed:
         return None
     return (msgspec.json.encode(parsed) if TOO_FINE.search(properties) else properties).decode()
 
 
-def copied(*values: str | float | None) -> str:
-    """Values in the text format of COPY, with tabs between."""
-    return "\t".join(r"\N" if value is None else _escaped(str(value)) for value in values)
+def format_copy(*values: str | float | None) -> str:
+    """Returns values in the text format of COPY, with tabs between."""
+    return "\t".join(r"\N" if value is None else _escape(str(value)) for value in values)
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     for plain, escaped in COPY_ESCAPES:
         text = text.replace(plain, escaped)
     return text

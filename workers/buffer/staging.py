@@ -1,4 +1,4 @@
-"""Rows on their way into Postgres, made ready for COPY before a transaction begins."""
+"""Rows on their way into Postgres, written for COPY before a transaction begins."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,30 +6,30 @@ from typing import NamedTuple
 from workers.buffer.rows import Row
 
 
-class Incoming(NamedTuple):
-    """Rows; and those of them that differ, as the table `incoming` takes them: of equal ones the first."""
+class StagedRows(NamedTuple):
+    """Rows, and the distinct ones of them as the table `incoming` takes them: of equal ones the first."""
 
     rows: Sequence[Row]
     distinct: int
     text: str  # in the text format of COPY
-    identified: bool  # whether some have an event_id
+    identified: bool  # whether any has an event_id
     received_us: int  # the earliest
     occurred_us: int  # the earliest
 
 
-def incoming(rows: Sequence[Row]) -> Incoming:
-    """These rows, made ready."""
+def stage(rows: Sequence[Row]) -> StagedRows:
+    """Returns these rows, ready for COPY."""
     distinct = {row[:3]: row for row in reversed(rows)}.values()
-    return Incoming(
+    return StagedRows(
         rows,
         len(distinct),
-        "".join(map(_copied, distinct)),
+        "".join(map(_format_row, distinct)),
         any(row.identified for row in distinct),
         min((row.received_us for row in rows), default=0),
         min((row.occurred_us for row in rows), default=0),
     )
 
 
-def _copied(row: Row) -> str:
+def _format_row(row: Row) -> str:
     _, occurred_us, key, received_us, identified, customer, content = row
-    return f"{customer.copied}\t{content.copied}\t{occurred_us}\t{key}\t{received_us}\t{identified}\n"
+    return f"{customer.copy}\t{content.copy}\t{occurred_us}\t{key}\t{received_us}\t{identified}\n"

@@ -68,7 +68,7 @@ return {ticket, held, unpack(waits)}
 
 # KEYS: stream, ledger, outcomes. ARGV: group, then for each entry: its id, and what became of its events as JSON, count
 # by outcome. Returns how many events this call settled; what others had settled is counted by them.
-SETTLE = """
+ACKNOWLEDGE = """
 local settled = 0
 local became = {}
 for i = 2, #ARGV, 2 do
@@ -89,21 +89,21 @@ return settled
 """
 
 
-Became = Mapping[str, int]  # of an entry's events, how many were `stored`, `duplicate`, `erased`, `dead:REASON`
+EventCounts = Mapping[str, int]  # of an entry's events, how many were `stored`, `duplicate`, `erased`, `dead:REASON`
 
 
-def outcomes(lane: Lane) -> str:
-    """A hash that counts what became of the events that left a lane's stream: `stored`, `duplicate`, `erased`,
-    `dead:REASON`; they add up to the ledger's `settled`. `settled_at` is when some last did (epoch seconds)."""
+def outcomes_key(lane: Lane) -> str:
+    """The key of a hash that counts what became of the events that left a lane's stream: `stored`, `duplicate`,
+    `erased`, `dead:REASON`; they add up to the ledger's `settled`. `settled_at` is the last time (epoch seconds)."""
     return f"windback:outcomes:{lane.name}"
 
 
-class Waiting(NamedTuple):
+class StreamEntry(NamedTuple):
     """An entry as read from the stream: its id, how many events it holds, and its bytes."""
 
     id: bytes
     events: int
-    entry: bytes
+    data: bytes
 
 
 class Reader:
@@ -111,21 +111,21 @@ class Reader:
 
     def __init__(self, redis: Redis, lane: Lane, consumer: str) -> None:
         self._redis, self._lane, self._consumer = redis, lane, consumer
-        self._settle = redis.register_script(SETTLE)
+        self._acknowledge = redis.register_script(ACKNOWLEDGE)
 
-    def left_over(self, idle_seconds: float) -> list[Waiting]:
-        """What this worker had read and not settled, and what others left for longer than `idle_seconds`."""
+    def read_left_over(self, idle_seconds: float) -> list[StreamEntry]:
+        """Returns entries that this worker read and did not acknowledge, or that others left for `idle_seconds`."""
         self._ensure_group()
         own = self._read("0", None)
         idle_ms = int(idle_seconds * 1000)
         reply: Any = self._redis.xautoclaim(
             self._lane.stream, GROUP, self._consumer, idle_ms, "0-0", count=READ_ENTRIES
         )
-        known = {waiting.id for waiting in own}
-        return own + [waiting for waiting in _entries(reply[1]) if waiting.id not in known]
+        own_ids = {entry.id for entry in own}
+        return own + [entry for entry in _parse_entries(reply[1]) if entry.id not in own_ids]
 
-    def read(self, events: int, wait_seconds: float) -> list[Waiting]:
-        """Fresh entries of about this many events at most; waits for the first one, or not (0)."""
+    def read(self, events: int, wait_seconds: float) -> list[StreamEntry]:
+        """Returns new entries, of about this many events at most; waits for the first one, unless that is 0."""
         batch = self._read(">", max(1, int(wait_seconds * 1000)) if wait_seconds else None)
         while batch and _wants_more(batch, events):
             more = self._read(">", None)
@@ -134,16 +134,18 @@ class Reader:
             batch += more
         return batch
 
-    def settle(self, became: Mapping[bytes, Became]) -> int:
-        """Take entries out of the stream, once their events are in Postgres, and count what became of these.
+    def acknowledge(self, outcomes: Mapping[bytes, EventCounts]) -> int:
+        """Remove entries whose events are in Postgres from the stream, and count what became of the events.
 
-        Returns how many events that were.
+        Returns how many events left the stream.
         """
-        entries = [argument for id_, share in became.items() for argument in (id_, msgspec.json.encode(share))]
-        settled: Any = self._settle([self._lane.stream, self._lane.ledger, outcomes(self._lane)], [GROUP, *entries])
+        entries = [argument for id_, counts in outcomes.items() for argument in (id_, msgspec.json.encode(counts))]
+        settled: Any = self._acknowledge(
+            [self._lane.stream, self._lane.ledger, outcomes_key(self._lane)], [GROUP, *entries]
+        )
         return int(settled)
 
-    def _read(self, after: str, block_ms: int | None) -> list[Waiting]:
+    def _read(self, after: str, block_ms: int | None) -> list[StreamEntry]:
         streams: Any = {self._lane.stream: after}
         try:
             reply: Any = self._redis.xreadgroup(GROUP, self._consumer, streams, count=READ_ENTRIES, block=block_ms)
@@ -152,7 +154,7 @@ class Reader:
                 raise
             self._ensure_group()  # Redis was emptied under us
             return []
-        return [waiting for _, messages in reply or [] for waiting in _entries(messages)]
+        return [entry for _, messages in reply or [] for entry in _parse_entries(messages)]
 
     def _ensure_group(self) -> None:
         try:
@@ -162,19 +164,19 @@ class Reader:
                 raise
 
 
-def _wants_more(batch: list[Waiting], events: int) -> bool:
-    room = events - sum(waiting.events for waiting in batch)
-    return room >= ENTRY_EVENTS and sum(len(waiting.entry) for waiting in batch) < READ_BYTES
+def _wants_more(batch: list[StreamEntry], events: int) -> bool:
+    room = events - sum(entry.events for entry in batch)
+    return room >= ENTRY_EVENTS and sum(len(entry.data) for entry in batch) < READ_BYTES
 
 
-def _entries(messages: Iterable[tuple[bytes, dict[bytes, bytes] | None]]) -> Iterator[Waiting]:
+def _parse_entries(messages: Iterable[tuple[bytes, dict[bytes, bytes] | None]]) -> Iterator[StreamEntry]:
     for id_, fields in messages:
         if fields:  # None: the entry was deleted while it was pending
-            yield Waiting(id_, int(fields.get(b"n", b"0")), fields.get(b"entry", b""))
+            yield StreamEntry(id_, int(fields.get(b"n", b"0")), fields.get(b"entry", b""))
 
 
 def forget_consumers(redis: Redis, lane: Lane, idle_seconds: float) -> int:
-    """Remove the consumers that are gone and hold nothing. Returns how many."""
+    """Remove the consumers that are gone and hold nothing. Returns how many there were."""
     try:
         consumers: Any = redis.xinfo_consumers(lane.stream, GROUP)
     except ResponseError:  # no stream or no group yet

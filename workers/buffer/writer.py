@@ -1,8 +1,8 @@
 """The door's side of the buffer: group commit.
 
-Requests that arrive while a write is under way share the next one, as a database groups its commits. Nobody is answered
-before Redis has acknowledged the write that holds their events; when it fails, all that wait are told so at once, so
-that no request waits longer than one time limit. Rates are counted in the same write, so a limit costs no round trip.
+Requests that arrive while a write is under way share the next one, as a database groups its commits. No request is
+answered before Redis has acknowledged the write that holds its events. When a write fails, all requests that wait fail
+at once, so none waits longer than one time limit. Rates are counted in the same write: a limit costs no round trip.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import OutOfMemoryError, RedisError
 
-from workers.buffer.capacity import Fill
-from workers.buffer.connection import Pipe
+from workers.buffer.capacity import Capacity
+from workers.buffer.connection import ScriptConnection
+from workers.buffer.entries import Entry, Request, encode_entry
 from workers.buffer.lanes import Lane
-from workers.buffer.rows import Entry, Request, encode_entry
 from workers.buffer.stream import ENTRY_BYTES, ENTRY_EVENTS, PUSH
 from workers.tickets import MARK_SECONDS, mark_key
 
@@ -26,11 +26,11 @@ log = logging.getLogger(__name__)
 WRITE_SECONDS = 0.8  # with what surrounds it, an answer comes within a second
 GROUP_REQUESTS = 1_000
 GROUP_BYTES = 8 << 20
-TOLD_BATCHES = 10  # in a log record, of those that were not written
+LOGGED_BATCHES = 10  # in a log record, of those that were not written
 
 
 class BufferUnavailable(Exception):
-    """Redis did not acknowledge the write in time. What was to be written may be there or not: send it again."""
+    """Redis did not acknowledge the write in time. The events may be there or not: send them again."""
 
 
 class BufferFull(Exception):
@@ -52,7 +52,7 @@ class Rate(NamedTuple):
     limit: int
 
 
-class Waiting(NamedTuple):
+class PendingWrite(NamedTuple):
     """A request that waits for its write."""
 
     request: Request
@@ -62,39 +62,39 @@ class Waiting(NamedTuple):
 
 
 class Parcel(NamedTuple):
-    """Requests that share an entry of the stream: one alone where its key has a limit."""
+    """Requests that share an entry of the stream; a request whose key has a limit is alone."""
 
-    waiting: list[Waiting]
+    writes: list[PendingWrite]
     events: int
     batch_id: bytes
 
     @property
     def entry(self) -> bytes:
         """The entry's bytes."""
-        return encode_entry(Entry(self.batch_id, [one.request for one in self.waiting]))
+        return encode_entry(Entry(self.batch_id, [write.request for write in self.writes]))
 
 
 class Writer:
     """One web process's way into a lane's buffer."""
 
     def __init__(
-        self, redis_url: str, lane: Lane, fill: Fill, issue_ticket: Callable[[str], Coroutine[None, None, None]]
+        self, redis_url: str, lane: Lane, capacity: Capacity, issue_ticket: Callable[[str], Coroutine[None, None, None]]
     ) -> None:
-        self._lane, self._fill = lane, fill
+        self._lane, self._capacity = lane, capacity
         self._issue_ticket = issue_ticket
-        self._push = Pipe(redis_url, PUSH)
+        self._push = ScriptConnection(redis_url, PUSH)
         self._keys = [lane.stream, lane.ledger, mark_key(lane.queue), lane.other.ledger]
-        self._waiting: list[Waiting] = []
+        self._pending: list[PendingWrite] = []
         self._writing: asyncio.Task[None] | None = None
         self._tickets: set[asyncio.Task[None]] = set()
 
     async def write(self, request: Request, events: int, rate: Rate | None = None) -> None:
         """Return when the request's events are in the buffer. Raises BufferUnavailable, BufferFull, RateLimited."""
-        if not self._fill.takes(self._lane):
+        if not self._capacity.has_room(self._lane):
             raise BufferFull
         loop = asyncio.get_running_loop()
         written = loop.create_future()
-        self._waiting.append(Waiting(request, events, rate, written))
+        self._pending.append(PendingWrite(request, events, rate, written))
         if self._writing is None:
             self._writing = loop.create_task(self._write_groups())
         await written
@@ -107,43 +107,43 @@ class Writer:
 
     async def _write_groups(self) -> None:
         try:
-            while self._waiting:
-                group, self._waiting = _cut(self._waiting)
-                parcels = list(_parcels(group))
+            while self._pending:
+                group, self._pending = _split_group(self._pending)
+                parcels = list(_pack(group))
                 try:
                     await self._write(parcels)
                 except OutOfMemoryError:
                     self._fail(parcels, BufferFull, "Redis is out of memory")
                 except (RedisError, OSError, TimeoutError) as error:
                     self._fail(parcels, BufferUnavailable, str(error) or type(error).__name__)
-                except Exception as error:  # a fault of ours: whoever waits is told all the same
+                except Exception as error:  # a fault of ours: the requests that wait must fail all the same
                     log.exception("a write failed")
                     self._fail(parcels, BufferUnavailable, repr(error))
         finally:
             self._writing = None
 
     async def _write(self, parcels: list[Parcel]) -> None:
-        keys, arguments = _call(self._keys, parcels)
-        ticket_needed, self._fill.events, *waits = await self._push.run(keys, arguments, WRITE_SECONDS)
+        keys, arguments = _make_arguments(self._keys, parcels)
+        ticket_needed, self._capacity.events, *waits = await self._push.run(keys, arguments, WRITE_SECONDS)
         for parcel, wait_us in zip(parcels, waits, strict=True):
-            for one in parcel.waiting:
-                _settle(one.written, RateLimited(wait_us) if wait_us else None)
+            for write in parcel.writes:
+                _resolve(write.written, RateLimited(wait_us) if wait_us else None)
         if ticket_needed:
             task = asyncio.get_running_loop().create_task(self._issue_ticket(self._lane.queue))
             self._tickets.add(task)
             task.add_done_callback(self._tickets.discard)
 
     def _fail(self, parcels: list[Parcel], kind: type[Exception], reason: str) -> None:
-        batches = [parcel.batch_id.hex() for parcel in parcels[:TOLD_BATCHES]]
-        waiting = [one for parcel in parcels for one in parcel.waiting] + self._waiting
-        told = {"lane": self._lane.name, "batch_id": batches, "requests": len(waiting)}
-        log.warning("the buffer did not take a write: %s", reason, extra=told)
-        self._waiting = []
-        for one in waiting:
-            _settle(one.written, kind())
+        batches = [parcel.batch_id.hex() for parcel in parcels[:LOGGED_BATCHES]]
+        failed = [write for parcel in parcels for write in parcel.writes] + self._pending
+        facts = {"lane": self._lane.name, "batch_id": batches, "requests": len(failed)}
+        log.warning("the buffer did not take a write: %s", reason, extra=facts)
+        self._pending = []
+        for write in failed:
+            _resolve(write.written, kind())
 
 
-def _settle(written: asyncio.Future[None], error: Exception | None) -> None:
+def _resolve(written: asyncio.Future[None], error: Exception | None) -> None:
     if written.done():  # its client has gone
         return
     if error is None:
@@ -152,42 +152,42 @@ def _settle(written: asyncio.Future[None], error: Exception | None) -> None:
         written.set_exception(error)
 
 
-def _call(keys: list[str], parcels: list[Parcel]) -> tuple[list[str], list[Any]]:
-    """The keys and arguments of PUSH."""
+def _make_arguments(keys: list[str], parcels: list[Parcel]) -> tuple[list[str], list[Any]]:
+    """Returns the keys and arguments of PUSH."""
     keys = list(keys)
     arguments: list[Any] = [MARK_SECONDS]
     for parcel in parcels:
         slot = limit = 0
-        if rate := parcel.waiting[0].rate:
+        if rate := parcel.writes[0].rate:
             keys.append(f"windback:rate:{rate.key_id}")
             slot, limit = len(keys), rate.limit
         arguments += (parcel.events, slot, limit, parcel.entry)
     return keys, arguments
 
 
-def _cut(waiting: list[Waiting]) -> tuple[list[Waiting], list[Waiting]]:
-    """The next group, and the rest."""
+def _split_group(pending: list[PendingWrite]) -> tuple[list[PendingWrite], list[PendingWrite]]:
+    """Returns the next group, and the rest."""
     size = 0
-    for index, one in enumerate(waiting):
-        size += len(one.request.body)
+    for index, write in enumerate(pending):
+        size += len(write.request.body)
         if index and (size > GROUP_BYTES or index >= GROUP_REQUESTS):
-            return waiting[:index], waiting[index:]
-    return waiting, []
+            return pending[:index], pending[index:]
+    return pending, []
 
 
-def _parcels(group: list[Waiting]) -> Iterator[Parcel]:
-    shared: list[Waiting] = []
+def _pack(group: list[PendingWrite]) -> Iterator[Parcel]:
+    shared: list[PendingWrite] = []
     events = size = 0
-    for one in group:
-        if one.rate:
-            yield Parcel([one], one.events, secrets.token_bytes(12))
+    for write in group:
+        if write.rate:
+            yield Parcel([write], write.events, secrets.token_bytes(12))
             continue
-        length = len(one.request.body)
-        if shared and (events + one.events > ENTRY_EVENTS or size + length > ENTRY_BYTES):
+        length = len(write.request.body)
+        if shared and (events + write.events > ENTRY_EVENTS or size + length > ENTRY_BYTES):
             yield Parcel(shared, events, secrets.token_bytes(12))
             shared, events, size = [], 0, 0
-        shared.append(one)
-        events += one.events
+        shared.append(write)
+        events += write.events
         size += length
     if shared:
         yield Parcel(shared, events, secrets.token_bytes(12))

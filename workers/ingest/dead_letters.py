@@ -1,7 +1,7 @@
 """Dead letters: look at what could not be stored, try again, throw away.
 
-A replayed letter goes the way of any batch, with the identity that it had: what is stored already is not stored twice.
-It leaves the table in the transaction that stores its events, so it is in exactly one of the two places.
+A replayed letter is stored like any batch, with the identity that it had, so nothing is stored twice. It leaves the
+table in the transaction that stores its events, so it is in exactly one of the two places.
 """
 
 import json
@@ -10,8 +10,9 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from workers.buffer.rows import Row, customer_of, decode_entry, read_content, rows_of
-from workers.buffer.staging import incoming
+from workers.buffer.entries import decode_entry
+from workers.buffer.rows import Row, find_customer, make_rows, read_content
+from workers.buffer.staging import stage
 from workers.ingest.transaction import REFUSALS, UNDECODABLE, Outcome, store_rows
 from workers.store import Connection, sql
 from workers.upkeep import erasure
@@ -19,7 +20,7 @@ from workers.upkeep import erasure
 REPLAYED_TOGETHER = 200
 
 
-class Group(NamedTuple):
+class LetterGroup(NamedTuple):
     """Letters of one cause. `first` and `last` are when they were received, `example` is the last one's id."""
 
     fingerprint: str
@@ -44,96 +45,98 @@ class Letter(NamedTuple):
     body: bytes
 
 
-class Replayed(NamedTuple):
+class ReplayResult(NamedTuple):
     """What became of letters: the events of those that are gone, and how many letters failed again."""
 
     letters: int = 0
     outcome: Outcome = Outcome()
     failed: int = 0
 
-    def __add__(self, other: "Replayed") -> "Replayed":  # type: ignore[override]
-        return Replayed(self.letters + other.letters, self.outcome + other.outcome, self.failed + other.failed)
+    def __add__(self, other: "ReplayResult") -> "ReplayResult":  # type: ignore[override]
+        return ReplayResult(self.letters + other.letters, self.outcome + other.outcome, self.failed + other.failed)
 
 
-def grouped(connection: Connection) -> list[Group]:
-    """All letters by cause, the commonest first."""
-    return [Group(*row) for row in connection.execute(sql("group_dead_letters"))]
+def group(connection: Connection) -> list[LetterGroup]:
+    """Returns all letters by cause, the commonest first."""
+    return [LetterGroup(*row) for row in connection.execute(sql("group_dead_letters"))]
 
 
-def found(connection: Connection, dead_letter_id: str) -> Letter | None:
-    """One letter."""
+def find(connection: Connection, dead_letter_id: str) -> Letter | None:
+    """Returns a letter, or None."""
     row = connection.execute(sql("find_dead_letter"), {"dead_letter_id": dead_letter_id}).fetchone()
     return Letter(*row) if row else None
 
 
-def ids(connection: Connection, dead_letter_ids: Sequence[str]) -> list[str]:
-    """The ids of those that exist, oldest first; of all of them where none is named."""
-    return [row[0] for row in connection.execute(sql("list_dead_letters"), _which(dead_letter_ids))]
+def list_ids(connection: Connection, dead_letter_ids: Sequence[str]) -> list[str]:
+    """Returns the ids of those that exist, oldest first; of all letters if none is named."""
+    return [row[0] for row in connection.execute(sql("list_dead_letters"), _make_filter(dead_letter_ids))]
 
 
 def purge(connection: Connection, dead_letter_ids: Sequence[str]) -> int:
-    """Delete these letters, or all of them where none is named. Returns how many."""
-    return connection.execute(sql("delete_dead_letters"), _which(dead_letter_ids)).rowcount
+    """Delete these letters, or all letters if none is named. Returns how many were deleted."""
+    return connection.execute(sql("delete_dead_letters"), _make_filter(dead_letter_ids)).rowcount
 
 
-def replay(connection: Connection, dead_letter_ids: Sequence[str], rescore_seconds: float) -> Iterator[Replayed]:
-    """Store the events of these letters; tells step by step what became of them. Those that fail again stay."""
+def replay(connection: Connection, dead_letter_ids: Sequence[str], rescore_seconds: float) -> Iterator[ReplayResult]:
+    """Store the events of these letters. Yields what became of them, step by step. Letters that fail again stay."""
     for start in range(0, len(dead_letter_ids), REPLAYED_TOGETHER):
         yield _replay(connection, dead_letter_ids[start : start + REPLAYED_TOGETHER], rescore_seconds)
 
 
-def _replay(connection: Connection, dead_letter_ids: Sequence[str], rescore_seconds: float) -> Replayed:
-    """All in one transaction; where one fails, halves, until the bad one is alone."""
+def _replay(connection: Connection, dead_letter_ids: Sequence[str], rescore_seconds: float) -> ReplayResult:
+    """Replay letters in one transaction. If one fails, replay halves, until the bad one is alone."""
     try:
         return _replay_together(connection, dead_letter_ids, rescore_seconds)
     except REFUSALS:
         if len(dead_letter_ids) == 1:
-            return Replayed(failed=1)
+            return ReplayResult(failed=1)
     half = len(dead_letter_ids) // 2
     return _replay(connection, dead_letter_ids[:half], rescore_seconds) + _replay(
         connection, dead_letter_ids[half:], rescore_seconds
     )
 
 
-def _replay_together(connection: Connection, dead_letter_ids: Sequence[str], rescore_seconds: float) -> Replayed:
+def _replay_together(connection: Connection, dead_letter_ids: Sequence[str], rescore_seconds: float) -> ReplayResult:
     with connection.transaction():
         erasure.join_storing(connection)  # before the letters are held: an erasure may want them
         connection.execute(sql("create_incoming"))
-        taken = connection.execute(sql("take_dead_letters"), {"dead_letter_ids": list(dead_letter_ids)}).fetchall()
-        letters = [Letter(*row) for row in taken]
-        outcome = store_rows(connection, incoming([row for letter in letters for row in rows(letter)]), rescore_seconds)
+        rows = connection.execute(sql("take_dead_letters"), {"dead_letter_ids": list(dead_letter_ids)}).fetchall()
+        letters = [Letter(*row) for row in rows]
+        outcome = store_rows(
+            connection, stage([row for letter in letters for row in read_rows(letter)]), rescore_seconds
+        )
         if letters:
             purge(connection, [letter.dead_letter_id for letter in letters])
-    return Replayed(len(letters), outcome)
+    return ReplayResult(len(letters), outcome)
 
 
-def rows(letter: Letter) -> list[Row]:
-    """The events of a letter, understood anew: what failed may be a fault that is mended. Raises ValueError."""
+def read_rows(letter: Letter) -> list[Row]:
+    """Returns the events of a letter, read anew: the fault may be mended by now. Raises ValueError."""
     if letter.reason == UNDECODABLE:
-        return rows_of(decode_entry(letter.body))
-    sent = json.loads(letter.body)
-    customer = customer_of(sent["account_id"], sent["email"])
-    content = read_content(sent["event"], (sent["properties"] or "").encode())
-    key = sent["occurred_us"], sent["event_key"]  # kept: it may come from an event_id
-    return [Row(customer.customer_id, *key, sent["received_us"], sent["identified"], customer, content)]
+        return make_rows(decode_entry(letter.body))
+    fields = json.loads(letter.body)
+    customer = find_customer(fields["account_id"], fields["email"])
+    content = read_content(fields["event"], (fields["properties"] or "").encode())
+    key = fields["occurred_us"], fields["event_key"]  # kept: it may come from an event_id
+    return [Row(customer.customer_id, *key, fields["received_us"], fields["identified"], customer, content)]
 
 
-def readable(letter: Letter) -> Any:
-    """What a letter's body says, for people: the event, or what can be read of the bytes."""
+def describe(letter: Letter) -> Any:
+    """Returns a letter's body for people: the event, or what can be read of the bytes."""
     if letter.reason == UNDECODABLE:
-        return _bodies(letter.body).decode(errors="backslashreplace")
+        return _join_bodies(letter.body).decode(errors="backslashreplace")
     event = json.loads(letter.body)
     with suppress(ValueError):
         event["properties"] = json.loads(event["properties"] or "{}")
     return event
 
 
-def _bodies(entry: bytes) -> bytes:
+def _join_bodies(entry: bytes) -> bytes:
     try:
         return b"\n".join(request.body for request in decode_entry(entry).requests)
     except ValueError:
         return entry
 
 
-def _which(dead_letter_ids: Sequence[str]) -> dict[str, Any]:
+def _make_filter(dead_letter_ids: Sequence[str]) -> dict[str, Any]:
     return {"all": not dead_letter_ids, "dead_letter_ids": list(dead_letter_ids)}

@@ -1,4 +1,4 @@
-"""From the buffer into Postgres: read a batch, store it in one transaction, settle it."""
+"""From the buffer into Postgres: read a batch, store it in one transaction, acknowledge it."""
 
 import logging
 import time
@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from workers import counters, logs, tickets
 from workers.buffer.lanes import LIVE, Lane
 from workers.buffer.rows import Row
-from workers.buffer.stream import Became, Reader
+from workers.buffer.stream import EventCounts, Reader
 from workers.ingest.batches import Batch, Batches
 from workers.ingest.transaction import Outcome, store_batch
 from workers.process import Process
-from workers.retry import through_outages
+from workers.retry import retry_while_unavailable
 from workers.tracking import volume
 
 log = logging.getLogger(__name__)
@@ -44,35 +44,37 @@ def drain(process: Process, lane: Lane) -> Outcome:
 
 
 def _ids(lane: Lane, batch: Batch) -> dict[str, object]:
-    """What log records name a batch by."""
-    first, last = (batch.waiting[end].id.decode() for end in (0, -1))
+    """Returns the fields by which log records name a batch."""
+    first, last = (batch.sources[end].id.decode() for end in (0, -1))
     return {"lane": lane.name, "first_entry": first, "last_entry": last}
 
 
 def _ingest(process: Process, lane: Lane, reader: Reader, batches: Batches, batch: Batch) -> Outcome | None:
-    """What became of a batch; None where Postgres stayed away."""
+    """Store a batch. Returns what became of it, or None if Postgres stayed away."""
     began = time.monotonic()
-    _look_over(process, batch.incoming.rows)
-    became = through_outages(
+    _warn_of_rows(process, batch.staged.rows)
+    outcomes = retry_while_unavailable(
         process,
-        lambda: store_batch(process.connection(), lane, batch, process.settings.rescore_seconds, batches.ahead),
+        lambda: store_batch(process.connection(), lane, batch, process.settings.rescore_seconds, batches.read_ahead),
     )
-    if became is None:
+    if outcomes is None:
         return None
-    reader.settle(became)
-    process.pulse.progress()
+    reader.acknowledge(outcomes)
+    process.heartbeat.progress()
     if lane == LIVE:
         volume.add(process.redis, batch.volumes)
     _count(process, batch, time.monotonic() - began)
-    outcome = _outcome(became)
+    outcome = _add_up(outcomes)
     _hand_on(process, lane, batch, outcome)
     return outcome
 
 
-def _look_over(process: Process, rows: Sequence[Row]) -> None:
-    """Warn of what is valid and looks wrong."""
+def _warn_of_rows(process: Process, rows: Sequence[Row]) -> None:
+    """Warn of events that are valid and look wrong."""
     seen = {(row.customer.account_id, row.content.event, row.content.personal) for row in rows}
-    process.names.look(process.redis, [(account_id, event) for account_id, event, _ in seen], process.warnings)
+    process.names.warn_of_near_names(
+        process.redis, [(account_id, event) for account_id, event, _ in seen], process.warnings
+    )
     for account_id, event, path in {(account_id, event, path) for account_id, event, paths in seen for path in paths}:
         message = f"`{path}` looks like personal data; send nothing of that kind but the customer's e-mail."
         process.warnings.add(account_id, "personal_data", path, message, event)
@@ -85,10 +87,10 @@ def _count(process: Process, batch: Batch, seconds: float) -> None:
     counters.flush_sync(process.redis)
 
 
-def _outcome(became: Mapping[bytes, Became]) -> Outcome:
+def _add_up(outcomes: Mapping[bytes, EventCounts]) -> Outcome:
     total: Counter[str] = Counter()
-    for share in became.values():
-        for outcome, events in share.items():
+    for counts in outcomes.values():
+        for outcome, events in counts.items():
             total[outcome.partition(":")[0]] += events
     return Outcome(**total)
 

@@ -1,8 +1,8 @@
 """A batch in Postgres: all of it in one transaction, or none of it.
 
 As a rule that is one attempt. Where the database refuses an event, a second attempt halves the rows, each half under a
-savepoint, until the one bad event is alone; it is buried among the dead letters, in the same transaction as the others
-are stored. So what became of a batch is decided in one moment, and noted in that moment (see landed.py).
+savepoint, until the bad event is alone; it is buried among the dead letters, in the transaction that stores the others.
+So what becomes of a batch is decided, and its receipts are saved, in one moment (see receipts.py).
 """
 
 import hashlib
@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from workers.buffer.lanes import Lane
 from workers.buffer.rows import Row, Unreadable
-from workers.buffer.staging import Incoming, incoming
-from workers.buffer.stream import Became, Waiting
+from workers.buffer.staging import StagedRows, stage
+from workers.buffer.stream import EventCounts, StreamEntry
 from workers.ingest import receipts
-from workers.ingest.batches import Batch, Entry
+from workers.ingest.batches import Batch, DecodedEntry
 from workers.retry import BAD_DATA
 from workers.store import Connection, sql
 from workers.upkeep import erasure, retention
@@ -55,42 +55,50 @@ class DeadLetter(NamedTuple):
     body: bytes
 
 
-def nothing() -> None:
-    """What is done meanwhile, where there is nothing to do."""
+def do_nothing() -> None:
+    """Read nothing ahead."""
 
 
 def store_batch(
-    connection: Connection, lane: Lane, batch: Batch, rescore_seconds: float, meanwhile: Callable[[], None] = nothing
-) -> Mapping[bytes, Became]:
+    connection: Connection,
+    lane: Lane,
+    batch: Batch,
+    rescore_seconds: float,
+    read_ahead: Callable[[], None] = do_nothing,
+) -> Mapping[bytes, EventCounts]:
     """Store a batch. Returns what became of each entry's events, by the entry's id.
 
-    `meanwhile` is done once while Postgres is at work. Raises psycopg.Error where Postgres is the trouble.
+    `read_ahead` is called once, while Postgres is at work. Raises psycopg.Error if Postgres is the trouble.
     """
     try:
-        return _attempt(connection, lane, batch, lambda some: _store_all(connection, some, rescore_seconds, meanwhile))
+        return _attempt(
+            connection, lane, batch, lambda staged: _store_all(connection, staged, rescore_seconds, read_ahead)
+        )
     except REFUSALS as error:
         log.info("a batch is stored in parts: %s", type(error).__name__)
-    return _attempt(connection, lane, batch, lambda some: _store_parts(connection, lane, some.rows, rescore_seconds))
+    return _attempt(
+        connection, lane, batch, lambda staged: _store_parts(connection, lane, staged.rows, rescore_seconds)
+    )
 
 
 def _attempt(
-    connection: Connection, lane: Lane, batch: Batch, store: Callable[[Incoming], Counter[str]]
-) -> Mapping[bytes, Became]:
+    connection: Connection, lane: Lane, batch: Batch, store: Callable[[StagedRows], Counter[str]]
+) -> Mapping[bytes, EventCounts]:
     with connection.transaction():
         connection.execute(sql("create_incoming"))  # on its own it would be a commit more
         erasure.join_storing(connection)
-        before = receipts.found(connection, lane, batch.waiting)
-        fresh = batch.without(before)
-        totals = store(fresh.incoming) + _bury_unreadable(connection, lane, fresh.entries)
-        became = receipts.shared_out(fresh.waiting, totals)
-        receipts.note(connection, lane, fresh.waiting, became)
-    return {**before, **became}
+        before = receipts.find_receipts(connection, lane, batch.sources)
+        new = batch.without(before)
+        totals = store(new.staged) + _bury_unreadable(connection, lane, new.entries)
+        outcomes = receipts.share_out(new.sources, totals)
+        receipts.save_receipts(connection, lane, new.sources, outcomes)
+    return {**before, **outcomes}
 
 
 def _store_all(
-    connection: Connection, some: Incoming, rescore_seconds: float, meanwhile: Callable[[], None]
+    connection: Connection, staged: StagedRows, rescore_seconds: float, read_ahead: Callable[[], None]
 ) -> Counter[str]:
-    return _counted(store_rows(connection, some, rescore_seconds, meanwhile))
+    return _count_outcome(store_rows(connection, staged, rescore_seconds, read_ahead))
 
 
 def _store_parts(connection: Connection, lane: Lane, rows: Sequence[Row], rescore_seconds: float) -> Counter[str]:
@@ -98,10 +106,10 @@ def _store_parts(connection: Connection, lane: Lane, rows: Sequence[Row], rescor
     try:
         with connection.transaction():
             connection.execute(sql("empty_incoming"))
-            return _counted(store_rows(connection, incoming(rows), rescore_seconds))
+            return _count_outcome(store_rows(connection, stage(rows), rescore_seconds))
     except REFUSALS as error:
         if len(rows) == 1:
-            letter = _refused(lane, rows[0], error)
+            letter = _make_refused_letter(lane, rows[0], error)
             bury(connection, [letter])
             return Counter({f"dead:{letter.reason}": 1})
     half = len(rows) // 2
@@ -111,13 +119,14 @@ def _store_parts(connection: Connection, lane: Lane, rows: Sequence[Row], rescor
 
 
 def store_rows(
-    connection: Connection, some: Incoming, rescore_seconds: float, meanwhile: Callable[[], None] = nothing
+    connection: Connection, staged: StagedRows, rescore_seconds: float, read_ahead: Callable[[], None] = do_nothing
 ) -> Outcome:
-    """Within a transaction that has joined those who store: events, rollup, customers and when they are due. What is
-    known, and what was received before its customer was erased, is left out. Raises one of REFUSALS for bad rows."""
-    if not some.rows:
+    """Store events, rollup, customers and when they are due, without events that are stored already or were received
+    before their customer was erased. The caller's transaction holds the shared erasure lock (`join_storing`). Raises
+    one of REFUSALS for bad rows."""
+    if not staged.rows:
         return Outcome()
-    kept = erasure.not_erased(connection, some)
+    kept = erasure.not_erased(connection, staged)
     with connection.cursor() as cursor:
         with cursor.copy(sql("copy_incoming")) as copy:
             copy.write(kept.text)
@@ -127,52 +136,52 @@ def store_rows(
         retention.drop_pruned(cursor, kept)
         with connection.pipeline():
             cursor.execute(sql("store_incoming"), {"rescore_seconds": rescore_seconds})
-            meanwhile()
-        counted = cursor.fetchone()
-    assert counted
+            read_ahead()
+        row = cursor.fetchone()
+    assert row
     events = len(kept.rows)
-    return Outcome(stored=counted[0], duplicate=events - counted[0], erased=len(some.rows) - events)
+    return Outcome(stored=row[0], duplicate=events - row[0], erased=len(staged.rows) - events)
 
 
-def _counted(outcome: Outcome) -> Counter[str]:
+def _count_outcome(outcome: Outcome) -> Counter[str]:
     return Counter(stored=outcome.stored, duplicate=outcome.duplicate, erased=outcome.erased)
 
 
 def bury(connection: Connection, dead: Sequence[DeadLetter]) -> None:
-    """Within a transaction that has joined those who store: write dead letters. One that is there already stays as it
-    is, one of an erased customer is not written."""
+    """Write dead letters. One that is there already stays as it is; one of an erased customer is not written. The
+    caller's transaction holds the shared erasure lock (`join_storing`)."""
     with connection.cursor() as cursor:
         cursor.executemany(sql("bury"), [letter._asdict() for letter in dead])
     for letter in dead:
-        told = {"dead_letter_id": letter.dead_letter_id, "account_id": letter.account_id}
-        log.error("dead letter", extra={**told, "reason": letter.reason, "fingerprint": letter.fingerprint})
+        facts = {"dead_letter_id": letter.dead_letter_id, "account_id": letter.account_id}
+        log.error("dead letter", extra={**facts, "reason": letter.reason, "fingerprint": letter.fingerprint})
 
 
-def _bury_unreadable(connection: Connection, lane: Lane, entries: Iterable[Entry]) -> Counter[str]:
-    """Bury what can't be read; of an entry, that is as many events as are missing."""
-    letters = [_undecodable(lane, entry.waiting, part) for entry in entries for part in entry.unreadable]
+def _bury_unreadable(connection: Connection, lane: Lane, entries: Iterable[DecodedEntry]) -> Counter[str]:
+    """Bury the unreadable parts of entries. Returns how many events are missing for them."""
+    letters = [_make_unreadable_letter(lane, entry.source, part) for entry in entries for part in entry.unreadable]
     if not letters:
         return Counter()
     bury(connection, letters)
-    missing = sum(entry.waiting.events - len(entry.rows) for entry in entries if entry.unreadable)
+    missing = sum(entry.source.events - len(entry.rows) for entry in entries if entry.unreadable)
     return Counter({f"dead:{UNDECODABLE}": missing})
 
 
-def _undecodable(lane: Lane, waiting: Waiting, part: Unreadable) -> DeadLetter:
+def _make_unreadable_letter(lane: Lane, source: StreamEntry, part: Unreadable) -> DeadLetter:
     return DeadLetter(
         customer_id=part.customer_id or NOBODY,
-        dead_letter_id=_digest(waiting.id + part.entry),
+        dead_letter_id=_digest(source.id + part.entry),
         account_id=part.account_id,
         reason=UNDECODABLE,
         sqlstate=None,
         fingerprint=f"{UNDECODABLE}: {type(part.error).__name__}",
-        received_us=part.received_us or int(waiting.id.split(b"-")[0]) * 1000,
+        received_us=part.received_us or int(source.id.split(b"-")[0]) * 1000,
         lane=lane.name,
         body=part.entry,
     )
 
 
-def _refused(lane: Lane, row: Row, error: Exception) -> DeadLetter:
+def _make_refused_letter(lane: Lane, row: Row, error: Exception) -> DeadLetter:
     sqlstate = getattr(error, "sqlstate", None)
     reason = type(error).__name__
     return DeadLetter(
@@ -184,12 +193,12 @@ def _refused(lane: Lane, row: Row, error: Exception) -> DeadLetter:
         fingerprint=f"{reason}: {sqlstate}",
         received_us=row.received_us,
         lane=lane.name,
-        body=json.dumps(as_letter(row)).encode(),
+        body=json.dumps(encode_row(row)).encode(),
     )
 
 
-def as_letter(row: Row) -> dict[str, object]:
-    """A row as a dead letter keeps it; `from_letter` reads it."""
+def encode_row(row: Row) -> dict[str, object]:
+    """Returns a row as a dead letter keeps it; `dead_letters.read_rows` reads it."""
     return {
         "account_id": row.customer.account_id,
         "email": row.customer.email,

@@ -21,7 +21,7 @@ from workers import tickets
 from workers.accounts.serving import Served
 from workers.buffer.lanes import HISTORY
 from workers.process import Process
-from workers.retry import through_outages
+from workers.retry import retry_while_unavailable
 from workers.risk.days import read_rollup
 from workers.risk.rollups import outages_of
 from workers.store import Connection, sql
@@ -64,9 +64,9 @@ def drain(process: Process) -> None:
     """Rebuild until nobody is left, the budget is spent or events wait."""
     until = time.monotonic() + BUDGET_SECONDS
     while not process.stopping.is_set() and time.monotonic() < until and not process.redis.xlen(HISTORY.stream):
-        if not through_outages(process, lambda: rebuild_some(process)):
+        if not retry_while_unavailable(process, lambda: rebuild_some(process)):
             break
-        process.pulse.progress()
+        process.heartbeat.progress()
 
 
 def rebuild_some(process: Process) -> int:

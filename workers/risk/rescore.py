@@ -19,7 +19,7 @@ from scoring.rollup import DAY
 from scoring.score import STATES, Scores, score
 from workers.accounts.serving import Served
 from workers.process import Process
-from workers.retry import through_outages
+from workers.retry import retry_while_unavailable
 from workers.risk.days import Reach, read_rollup
 from workers.store import Connection, sql
 from workers.tickets import clear_mark
@@ -49,10 +49,10 @@ def drain(process: Process) -> int:
     until = time.monotonic() + BUDGET_SECONDS
     total, lingered = 0, False
     while not process.stopping.is_set() and time.monotonic() < until:
-        scored = through_outages(process, lambda: rescore_due(process))
+        scored = retry_while_unavailable(process, lambda: rescore_due(process))
         if scored is None:
             break
-        process.pulse.progress()
+        process.heartbeat.progress()
         total += scored
         if scored == 0 and lingered:
             break

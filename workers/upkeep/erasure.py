@@ -11,8 +11,8 @@ Totals follow: what is to be taken out of them is noted with the deletion, and w
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from workers.buffer.rows import customer_id, normal_email
-from workers.buffer.staging import Incoming, incoming
+from workers.buffer.entries import hash_customer, normalise_email
+from workers.buffer.staging import StagedRows, stage
 from workers.store import Connection, sql
 from workers.upkeep import totals
 
@@ -37,7 +37,7 @@ class Receipt(NamedTuple):
 
 def erase(connection: Connection, account_id: int, email: str) -> Receipt:
     """Erase a customer, known or not; safe to do again. Raises psycopg.Error, and then it has to be done again."""
-    erased = customer_id(account_id, normal_email(email))
+    erased = hash_customer(account_id, normalise_email(email))
     whom = {"account_id": account_id, "customer_id": erased}
     swept = _sweep_long(connection, whom)
     with connection.transaction():
@@ -79,13 +79,13 @@ def join_storing(connection: Connection) -> None:
     connection.execute(sql("join_storing"))
 
 
-def not_erased(connection: Connection, some: Incoming) -> Incoming:
+def not_erased(connection: Connection, some: StagedRows) -> StagedRows:
     """What may be stored: what was received after the erasure of its customer, if there was one."""
     found = connection.execute(sql("recent_erasures"), {"oldest_us": some.received_us}).fetchall()
     erased: dict[str, int] = dict(found)
     if not erased:
         return some
-    return incoming([row for row in some.rows if row.received_us > erased.get(row.customer_id, 0)])
+    return stage([row for row in some.rows if row.received_us > erased.get(row.customer_id, 0)])
 
 
 def account_named(connection: Connection, name: str | None) -> int:

@@ -17,7 +17,7 @@ import psycopg
 from psycopg import Cursor
 from redis import Redis
 
-from workers.buffer.staging import Incoming
+from workers.buffer.staging import StagedRows
 from workers.process import Process
 from workers.settings import Settings
 from workers.store import Connection, sql
@@ -135,7 +135,7 @@ def _prune_some(connection: Connection, query: str, ids: Ids, moment: datetime) 
     return connection.execute(sql(query), {"customer_ids": ids, "before": moment, "limit": ROWS}).rowcount == ROWS
 
 
-def drop_pruned(cursor: Cursor[Any], some: Incoming) -> None:
+def drop_pruned(cursor: Cursor[Any], some: StagedRows) -> None:
     """Within a transaction that stores, once `incoming` is filled: leave out what was stored once and then pruned."""
     if some.rows and some.occurred_us < (time.time() - RECENT_SECONDS) * 1_000_000:
         cursor.execute(sql("join_pruning"))

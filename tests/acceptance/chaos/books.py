@@ -63,8 +63,8 @@ def ledgers(redis: Redis) -> dict[str, Ledger]:
     """By lane."""
     pipeline = redis.pipeline()
     for lane in LANES.values():
-        ledger.ask(pipeline, lane)
-    return dict(zip(LANES, map(ledger.parsed, pipeline.execute()), strict=True))
+        ledger.queue_read(pipeline, lane)
+    return dict(zip(LANES, map(ledger.parse, pipeline.execute()), strict=True))
 
 
 def balanced(found: Mapping[str, Ledger], connection: Connection, acknowledged: int, dead: range) -> Iterator[str]:
@@ -77,7 +77,7 @@ def balanced(found: Mapping[str, Ledger], connection: Connection, acknowledged: 
         yield f"{accepted} were accepted, and {acknowledged} answered for"
     if stored != (there := count(connection, "events")):
         yield f"{stored} are said to be stored, and there are {there}"
-    reasons = ledger.dead(found.values())
+    reasons = ledger.count_dead(found.values())
     letters = count(connection, "dead_letters")
     if sum(reasons.values()) != letters or letters not in dead:
         yield f"{reasons} are dead, there are {letters} dead letters, and {dead} were to be expected"

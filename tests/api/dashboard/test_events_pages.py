@@ -106,7 +106,7 @@ def test_warnings_that_cannot_be_read_cost_only_themselves(some: TestClient, mon
     def away(*_: object) -> None:
         raise RedisAway
 
-    monkeypatch.setattr("api.reading.warnings.read", away)
+    monkeypatch.setattr("workers.warnings.read_warnings", away)
     page = some.get("/events")
     assert page.status_code == 200
     assert "be read right now: Redis is away" in page.text

@@ -13,7 +13,7 @@ from scoring.levels import NAMES, Levels
 from scoring.rollup import Rollup, Row
 from scoring.score import score
 from scoring.states import ACTIVE
-from workers.buffer.lint import personal_data, plain
+from workers.buffer.lint import find_personal_data, strip_spelling
 
 STRATEGIES = {
     "payment_recovery", "refund_rescue", "support_follow_up", "detractor_outreach", "downgrade_rescue",
@@ -100,8 +100,8 @@ def test_events_give_no_cause_for_warnings() -> None:
     company = Company(begun(NOW), 100)
     told = events(company, list(customers(company, NOW)))
     names = {event["event"] for event in told}
-    assert len({plain(name) for name in names}) == len(names)
-    assert not any(personal_data(msgspec.json.encode(event), event["properties"]) for event in told)
+    assert len({strip_spelling(name) for name in names}) == len(names)
+    assert not any(find_personal_data(msgspec.json.encode(event), event["properties"]) for event in told)
 
 
 @pytest.mark.parametrize("now", DATES)

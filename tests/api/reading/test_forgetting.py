@@ -14,8 +14,8 @@ from starlette.testclient import TestClient
 from tests.sending import ago
 from tests.workers.events import event, push, request
 from workers import jobs
+from workers.buffer.entries import Entry, encode_entry
 from workers.buffer.lanes import LIVE
-from workers.buffer.rows import Entry, encode_entry
 from workers.buffer.stream import Reader
 from workers.ingest import dead_letters
 from workers.process import Process
@@ -116,12 +116,12 @@ def test_an_erased_address_is_kept_nowhere(
     push(redis, _unreadable(account_id))
     work()
     a_life(acme)  # this waits in the buffer
-    Reader(redis, LIVE, "dead").left_over(60)
+    Reader(redis, LIVE, "dead").read_left_over(60)
     Reader(redis, LIVE, "dead").read(events=10, wait_seconds=0.01)  # and this was read by a worker that died
     _fail(process)
     tables = {one.partition(":")[0] for one in traces(connection, redis)}
     assert tables >= {"customers", "dead_letters", "b'windback"}
-    letters = dead_letters.ids(connection, [])
+    letters = dead_letters.list_ids(connection, [])
     assert len(letters) == 2
 
     assert acme.delete(f"/api/v1/customers/{AS_SENT.strip()}").status_code == 202

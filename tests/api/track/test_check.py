@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from api.errors import CODES, Refused
 from api.track.check import Checked, check
-from workers.buffer.rows import Entry, Request, rows_of
+from workers.buffer.entries import Entry, Request
+from workers.buffer.rows import make_rows
 
 NOW = 1_764_583_200.0  # 2025-12-01T10:00:00Z
 GOOD = {"event": "login", "customer_email": "jane@example.com"}
@@ -213,7 +214,7 @@ def test_whatever_is_taken_can_be_stored_and_the_rest_is_named(events: list[dict
         assert refusal.code == "invalid_event"  # noqa: PT017
         return
     assert found.events + len(found.rejected) == len(events)
-    assert len(rows_of(Entry(b"", [Request(1, 0, found.body)]))) == found.events
+    assert len(make_rows(Entry(b"", [Request(1, 0, found.body)]))) == found.events
 
 
 @given(st.dictionaries(st.text(st.characters(exclude_characters="\0", codec="utf-8")), JSON, max_size=5))
@@ -237,4 +238,4 @@ def test_both_ways_understand_a_timestamp_as_the_line_does(timestamp: str) -> No
     slow = json.dumps({**GOOD, "timestamp": timestamp, "unknown": 1}).encode()
     assert _verdict(quick) == _verdict(slow)
     if _verdict(quick) == 1:
-        assert len(rows_of(Entry(b"", [Request(1, 0, quick)]))) == 1
+        assert len(make_rows(Entry(b"", [Request(1, 0, quick)]))) == 1

@@ -4,12 +4,12 @@ import fakeredis
 import msgspec
 import pytest
 
-from workers.buffer.lint import Names, personal_data
+from workers.buffer.lint import SeenNames, find_personal_data
 from workers.warnings import Warnings
 
 
 def paths(properties: dict[str, Any]) -> tuple[str, ...]:
-    return personal_data(msgspec.json.encode(properties), properties)
+    return find_personal_data(msgspec.json.encode(properties), properties)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_the_value_is_never_told() -> None:
 
 def near(redis: fakeredis.FakeRedis, *names: str, account_id: int = 1) -> dict[str, int]:
     warnings = Warnings()
-    Names().look(redis, [(account_id, name) for name in names], warnings)
+    SeenNames().warn_of_near_names(redis, [(account_id, name) for name in names], warnings)
     return dict(warnings._accounts[account_id].counts) if warnings._accounts else {}
 
 

@@ -2,16 +2,16 @@ from redis import Redis
 
 from tests.workers.events import entry, event, push, push_events, request
 from workers.buffer.lanes import HISTORY, LIVE
-from workers.buffer.stream import Became, Reader, Waiting, forget_consumers
+from workers.buffer.stream import EventCounts, Reader, StreamEntry, forget_consumers
 
 
 def reader(redis: Redis, name: str = "reader") -> Reader:
     made = Reader(redis, LIVE, name)
-    made.left_over(60)
+    made.read_left_over(60)
     return made
 
 
-def stored(batch: list[Waiting]) -> dict[bytes, Became]:
+def stored(batch: list[StreamEntry]) -> dict[bytes, EventCounts]:
     return {waiting.id: {"stored": waiting.events} for waiting in batch}
 
 
@@ -19,7 +19,7 @@ def test_an_entry_stays_until_it_is_settled(redis: Redis) -> None:
     push_events(redis, event())
     batch = reader(redis).read(10, 0.01)
     assert redis.xlen(LIVE.stream) == 1
-    reader(redis).settle(stored(batch))
+    reader(redis).acknowledge(stored(batch))
     assert redis.xlen(LIVE.stream) == 0
 
 
@@ -32,14 +32,14 @@ def test_an_entry_is_read_by_one(redis: Redis) -> None:
 def test_what_a_reader_did_not_settle_is_its_left_over(redis: Redis) -> None:
     push_events(redis, event())
     batch = reader(redis).read(10, 0.01)
-    assert Reader(redis, LIVE, "reader").left_over(60) == batch
+    assert Reader(redis, LIVE, "reader").read_left_over(60) == batch
 
 
 def test_settling_twice_counts_once(redis: Redis) -> None:
     """Two workers that stored the same claimed entry settle it once."""
     push_events(redis, event(), event())
     batch = reader(redis).read(10, 0.01)
-    assert [reader(redis).settle(stored(batch)), reader(redis, "other").settle(stored(batch))] == [2, 0]
+    assert [reader(redis).acknowledge(stored(batch)), reader(redis, "other").acknowledge(stored(batch))] == [2, 0]
     assert redis.hget(LIVE.ledger, "settled") == b"2"
 
 

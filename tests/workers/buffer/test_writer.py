@@ -8,9 +8,9 @@ import pytest
 from redis import Redis
 
 from tests.workers.events import event, request
-from workers.buffer.capacity import Fill
+from workers.buffer.capacity import Capacity
+from workers.buffer.entries import Entry, decode_entry
 from workers.buffer.lanes import LIVE
-from workers.buffer.rows import Entry, decode_entry
 from workers.buffer.writer import BufferFull, BufferUnavailable, Rate, RateLimited, Writer
 
 
@@ -20,7 +20,7 @@ async def no_ticket(queue: str) -> None:
 
 @asynccontextmanager
 async def writing(url: str, issue: Callable[[str], Coroutine[None, None, None]] = no_ticket) -> AsyncIterator[Writer]:
-    writer = Writer(url, LIVE, Fill(10**6, 10**12), issue)
+    writer = Writer(url, LIVE, Capacity(10**6, 10**12), issue)
     yield writer
     await writer.close()
 
@@ -139,7 +139,7 @@ def test_a_counter_that_makes_no_sense_limits_nobody(redis_url: str, redis: Redi
 
 def test_a_full_buffer_takes_nothing(redis_url: str, redis: Redis) -> None:
     async def run() -> None:
-        writer = Writer(redis_url, LIVE, Fill(2, 10**12), no_ticket)
+        writer = Writer(redis_url, LIVE, Capacity(2, 10**12), no_ticket)
         await writer.write(request(event(), event()), 2)
         with pytest.raises(BufferFull):
             await writer.write(request(event()), 1)

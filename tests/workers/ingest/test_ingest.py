@@ -10,8 +10,8 @@ from redis import Redis
 from tests.workers.events import T0, count, entry, event, push, push_events, request
 from workers import tickets
 from workers.buffer import rows, stream
+from workers.buffer.entries import Request, hash_customer
 from workers.buffer.lanes import HISTORY, LIVE
-from workers.buffer.rows import Request, customer_id
 from workers.buffer.stream import Reader
 from workers.ingest import dead_letters, ingest
 from workers.ingest.batches import Batches
@@ -21,7 +21,7 @@ from workers.process import Process
 from workers.risk import rescore
 from workers.store import Connection
 
-JANE = customer_id(1, "jane@example.com")
+JANE = hash_customer(1, "jane@example.com")
 
 
 @pytest.fixture(autouse=True)
@@ -164,10 +164,10 @@ def test_an_outage_keeps_everything_in_the_buffer(process: Process, redis: Redis
 def test_what_a_dead_worker_had_read_is_claimed(process: Process, redis: Redis, connection: Connection) -> None:
     push_events(redis, event())
     dead = Reader(redis, LIVE, "dead worker")
-    dead.left_over(60)
+    dead.read_left_over(60)
     assert dead.read(10, 0.1)
-    assert Reader(redis, LIVE, "next").left_over(idle_seconds=60) == []
-    (claimed,) = Reader(redis, LIVE, "next").left_over(idle_seconds=0)
+    assert Reader(redis, LIVE, "next").read_left_over(idle_seconds=60) == []
+    (claimed,) = Reader(redis, LIVE, "next").read_left_over(idle_seconds=0)
     assert claimed.events == 1
 
 
@@ -202,7 +202,7 @@ def test_a_batch_is_read_up_to_its_size(process: Process, redis: Redis) -> None:
     for _ in range(stream.READ_ENTRIES + 10):
         push_events(redis, *[event() for _ in range(10)])
     reader = Reader(redis, LIVE, "reader")
-    reader.left_over(60)
+    reader.read_left_over(60)
     batch = reader.read(events=5000, wait_seconds=0.01)
     assert sum(waiting.events for waiting in batch) == (stream.READ_ENTRIES + 10) * 10
 
@@ -225,7 +225,7 @@ def test_a_large_left_over_is_taken_up_whole(process: Process, redis: Redis, con
         push_events(redis, event())
     process.name = "it"
     mine = Reader(redis, LIVE, "it")
-    mine.left_over(60)
+    mine.read_left_over(60)
     mine.read(events=5000, wait_seconds=0.01)
     assert drain(process, LIVE).stored == stream.READ_ENTRIES * 2 + 10
 
@@ -262,11 +262,11 @@ def test_a_letter_of_what_could_not_be_read_is_replayed_alone(
 ) -> None:
     """What is stored already isn't stored again; two events of one entry stay two."""
     with monkeypatch.context() as fault:
-        fault.setattr(rows, "instant", _out_of_order)
+        fault.setattr(rows, "parse_instant", _out_of_order)
         sent = [event(), event(timestamp="2025-12-01"), event(timestamp="2025-12-02")]
         push(redis, entry(request(*sent)), events=3)
         assert drain(process, LIVE) == Outcome(stored=1, dead=2)
-    (replayed,) = dead_letters.replay(connection, dead_letters.ids(connection, []), 5)
+    (replayed,) = dead_letters.replay(connection, dead_letters.list_ids(connection, []), 5)
     assert (replayed.letters, replayed.outcome) == (2, Outcome(stored=2))
     assert count(connection, "events") == 3
 
@@ -284,8 +284,8 @@ def test_a_batch_is_read_while_another_is_stored(process: Process, redis: Redis,
     batches = Batches(reader, small)
     first = batches.next(0.01)
     assert first
-    batches.ahead()
-    batches.ahead()
+    batches.read_ahead()
+    batches.read_ahead()
     pending: Any = redis.xpending(LIVE.stream, "ingest")
     assert pending["pending"] == 2 * stream.READ_ENTRIES
     batches.no_more()

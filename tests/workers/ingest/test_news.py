@@ -87,7 +87,7 @@ def test_news_call_for_a_score(process: Process, connection: Connection) -> None
     with held(process):
         ingested(process, event(timestamp="2025-12-02"))
     process.redis.flushall()
-    clock.call_score(process)
+    clock.issue_score_ticket(process)
     assert tickets.count_waiting(process.redis, "score") == 1
 
 

@@ -10,9 +10,9 @@ from tests.waiting import wait_until
 from tests.workers.events import count, entry, event, push, push_events, request
 from workers.buffer import ledger
 from workers.buffer.lanes import LIVE
-from workers.buffer.stream import Reader, Waiting
+from workers.buffer.stream import Reader, StreamEntry
 from workers.ingest import ingest, receipts
-from workers.ingest.batches import Batch, understood
+from workers.ingest.batches import Batch, decode_batch
 from workers.ingest.ingest import drain
 from workers.ingest.transaction import Outcome, store_batch
 from workers.process import Process
@@ -26,14 +26,14 @@ def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def read(redis: Redis, consumer: str) -> Batch:
     reader = Reader(redis, LIVE, consumer)
-    reader.left_over(60)
-    return understood(reader.read(events=10_000, wait_seconds=0.01))
+    reader.read_left_over(60)
+    return decode_batch(reader.read(events=10_000, wait_seconds=0.01))
 
 
 def books(redis: Redis) -> ledger.Ledger:
     with redis.pipeline(transaction=False) as pipeline:
-        ledger.ask(pipeline, LIVE)
-        return ledger.parsed(pipeline.execute()[0])
+        ledger.queue_read(pipeline, LIVE)
+        return ledger.parse(pipeline.execute()[0])
 
 
 def test_a_worker_that_dies_between_commit_and_settling_leaves_the_ledger_exact(
@@ -57,7 +57,7 @@ def test_entries_that_have_landed_and_fresh_ones_come_together(
     batch = read(redis, "dead")
     store_batch(connection, LIVE, batch, 5)
     push_events(redis, event())
-    both = understood([*batch.waiting, *read(redis, "next").waiting])
+    both = decode_batch([*batch.sources, *read(redis, "next").sources])
     assert [dict(became) for became in store_batch(connection, LIVE, both, 5).values()] == [
         {"stored": 2},
         {"stored": 1},
@@ -93,8 +93,8 @@ def test_another_redis_may_use_the_same_place_again(connection: Connection, redi
     for batch_id in (b"one batch id", b"two batch id"):
         redis.flushall()
         push(redis, entry(request(event()), batch_id=batch_id))
-        (waiting,) = read(redis, "reader").waiting
-        store_batch(connection, LIVE, understood([waiting._replace(id=b"1700000000000-0")]), 5)
+        (waiting,) = read(redis, "reader").sources
+        store_batch(connection, LIVE, decode_batch([waiting._replace(id=b"1700000000000-0")]), 5)
     assert count(connection, "events") == 2
 
 
@@ -109,10 +109,10 @@ def test_the_note_stays_while_the_entry_does(
     push_events(redis, event())
     drain(process, LIVE)
     connection.execute("UPDATE landed SET landed_at = now() - interval '1 hour'")
-    receipts.prune(process)
+    receipts.prune(process.connection(), process.redis)
     assert count(connection, "landed") == 1
-    Reader(redis, LIVE, "dead").settle({dead.waiting[0].id: {"stored": 1}})
-    receipts.prune(process)
+    Reader(redis, LIVE, "dead").acknowledge({dead.sources[0].id: {"stored": 1}})
+    receipts.prune(process.connection(), process.redis)
     assert count(connection, "landed") == 0
 
 
@@ -120,13 +120,13 @@ def test_a_note_is_kept_for_a_while_after_its_entry_has_left(process: Process, c
     """A Redis that loses its last second may bring the entry back."""
     push_events(process.redis, event())
     drain(process, LIVE)
-    receipts.prune(process)
+    receipts.prune(process.connection(), process.redis)
     assert count(connection, "landed") == 1
 
 
 def test_what_became_of_a_batch_is_shared_out_without_remainder() -> None:
-    batch = [Waiting(b"1", 3, b""), Waiting(b"2", 0, b""), Waiting(b"3", 4, b"")]
-    shares = receipts.shared_out(batch, Counter({"stored": 4, "dead:DataError": 1, "erased": 0}))
+    batch = [StreamEntry(b"1", 3, b""), StreamEntry(b"2", 0, b""), StreamEntry(b"3", 4, b"")]
+    shares = receipts.share_out(batch, Counter({"stored": 4, "dead:DataError": 1, "erased": 0}))
     assert [sum(share.values()) for share in shares.values()] == [3, 0, 4]
     total: Counter[str] = Counter()
     for share in shares.values():

@@ -59,8 +59,8 @@ def pushed(redis: Redis, events: int = 400) -> None:
 def unaccounted(redis: Redis) -> int:
     pipeline = redis.pipeline()
     for lane in LANES.values():
-        ledger.ask(pipeline, lane)
-    return sum(ledger.parsed(reply).unaccounted for reply in pipeline.execute())
+        ledger.queue_read(pipeline, lane)
+    return sum(ledger.parse(reply).unaccounted for reply in pipeline.execute())
 
 
 def settled(connection: Connection, redis: Redis, events: int = 400) -> bool:
@@ -199,7 +199,7 @@ def test_a_job_that_takes_too_long_is_ended_and_its_events_are_stored_by_the_nex
 def test_postgres_gives_up_before_the_job_does() -> None:
     """A statement, and a lock before it; an attempt to connect lasts no longer than the clock's lease."""
     assert store.LOCK_TIMEOUT_SECONDS < store.STATEMENT_TIMEOUT_SECONDS < JOB_TIMEOUT_SECONDS
-    assert retry.OUTAGE_SECONDS + store.CONNECT["connect_timeout"] < JOB_TIMEOUT_SECONDS
+    assert retry.RETRY_SECONDS + store.CONNECT["connect_timeout"] < JOB_TIMEOUT_SECONDS
     assert store.CONNECT["connect_timeout"] < lease.LEASE_SECONDS
 
 

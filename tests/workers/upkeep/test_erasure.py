@@ -9,11 +9,11 @@ from redis import Redis
 from tests.waiting import wait_until
 from tests.workers.events import count, entry, event, ingested, push, push_events, request
 from workers.buffer import ledger
+from workers.buffer.entries import encode_entry, hash_customer
 from workers.buffer.lanes import HISTORY, LANES, LIVE
-from workers.buffer.rows import customer_id, encode_entry
 from workers.buffer.stream import Reader
 from workers.ingest import dead_letters, ingest
-from workers.ingest.batches import understood
+from workers.ingest.batches import decode_batch
 from workers.ingest.ingest import drain
 from workers.ingest.transaction import Outcome, store_batch
 from workers.process import Process
@@ -48,8 +48,8 @@ def tables_of_customers(connection: Connection) -> list[str]:
 def unaccounted(redis: Redis) -> int:
     pipeline = redis.pipeline()
     for lane in LANES.values():
-        ledger.ask(pipeline, lane)
-    return sum(ledger.parsed(reply).unaccounted for reply in pipeline.execute())
+        ledger.queue_read(pipeline, lane)
+    return sum(ledger.parse(reply).unaccounted for reply in pipeline.execute())
 
 
 def test_nothing_of_the_customer_stays_but_a_receipt(process: Process, connection: Connection) -> None:
@@ -59,7 +59,7 @@ def test_nothing_of_the_customer_stays_but_a_receipt(process: Process, connectio
     ingested(process, event(timestamp="2025-12-01"))
     rebuild_some(process)
     tally(connection)
-    prune_events(connection, [customer_id(1, JANE)], datetime(2025, 12, 2, tzinfo=UTC))
+    prune_events(connection, [hash_customer(1, JANE)], datetime(2025, 12, 2, tzinfo=UTC))
     with connect(process.settings.database_url or "") as other, other.transaction():
         other.execute("SELECT FROM customers FOR UPDATE")
         ingested(process, event(timestamp="2025-12-01"), event(timestamp="2025-12-02"))
@@ -129,7 +129,7 @@ def test_an_undecodable_letter_that_is_replayed_later_stays_erased(
     drain(process, LIVE)
     erase(connection, 1, JANE)
     connection.execute("UPDATE dead_letters SET body = %s", [encode_entry(entry(request(event())))])
-    (replayed,) = dead_letters.replay(connection, dead_letters.ids(connection, []), 5)
+    (replayed,) = dead_letters.replay(connection, dead_letters.list_ids(connection, []), 5)
     assert (replayed.letters, replayed.outcome) == (1, Outcome(erased=1))
     assert (count(connection, "events"), count(connection, "dead_letters")) == (0, 0)
 
@@ -140,12 +140,12 @@ def test_an_erasure_waits_for_who_is_storing_and_who_stores_later_sees_it(
     """Neither the transaction before nor the one after slips through."""
     push_events(redis, event(timestamp="2025-12-01"))
     reader = Reader(redis, LIVE, "reader")
-    reader.left_over(60)
+    reader.read_left_over(60)
     batch = reader.read(events=10, wait_seconds=0.01)
     push_events(redis, event(timestamp="2025-12-02"), lane=HISTORY)
     erasing = threading.Thread(target=_erase, args=(database_url,))
     with process.connection().transaction():
-        store_batch(process.connection(), LIVE, understood(batch), 5)
+        store_batch(process.connection(), LIVE, decode_batch(batch), 5)
         erasing.start()
         wait_until(lambda: waits_for_a_lock(connection))
     erasing.join()

@@ -106,7 +106,7 @@ def test_a_replayed_dead_letter_that_was_stored_and_pruned_adds_nothing(
     outcomes = []
     for _ in range(2):
         connection.execute(mended)
-        outcomes += [one.outcome for one in dead_letters.replay(connection, dead_letters.ids(connection, []), 5)]
+        outcomes += [one.outcome for one in dead_letters.replay(connection, dead_letters.list_ids(connection, []), 5)]
         a_pass(process)
         connection.execute("INSERT INTO dead_letters SELECT * FROM kept")
     assert outcomes == [Outcome(stored=1), Outcome(duplicate=1)]
