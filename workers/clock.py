@@ -78,10 +78,10 @@ DUTIES = (
     Duty("prune consumers", 600, prune_consumers),
     Duty("prune", 1, retention.prune),
     Duty("prune receipts", 60, prune_receipts),
-    Duty("call rebuild", 5, rebuild.call),
+    Duty("call rebuild", 5, rebuild.issue_job),
     Duty("watch tracking", 60, outages.watch),
     Duty("settle levels", 3600, totals.settle),
-    Duty("call nightly", 600, nightly.call),
+    Duty("call nightly", 600, nightly.issue_job),
 )
 
 

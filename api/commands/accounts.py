@@ -25,7 +25,7 @@ def accounts_group() -> None:
 def list_accounts(account: str | None, data_dir: Path) -> None:
     """Show accounts: over how many days their risks look, and which of their events mean churn or engagement."""
     with found_servers(data_dir) as found, connect(found.database_url) as connection:
-        listed = [_the(connection, account)] if account else registry.listed(connection)
+        listed = [_the(connection, account)] if account else registry.list_accounts(connection)
     click.echo(f"{'ACCOUNT':<20} {'DAYS':>4} {'':<8} {'CHURN EVENT':<20} ENGAGEMENT EVENTS, OTHER NAMES")
     setting = settings.load().horizon_days
     for one in listed:
@@ -58,7 +58,7 @@ def set_account(
         kept = {name: role for name, role in before.mappings.items() if not chosen.get(role)}
         named = {name: role for role, names in chosen.items() for name in names if name}
         horizon = before.horizon_chosen if horizon_days is None else horizon_days or None
-        registry.choose(connection, account, {**kept, **named}, horizon)
+        registry.choose_rules(connection, account, {**kept, **named}, horizon)
         after = _the(connection, account)
     click.echo(_line(after, settings.load().horizon_days))
 
@@ -106,7 +106,7 @@ def _show_mappings(mapped: dict[str, str]) -> None:
 
 
 def _the(connection: Connection, name: str) -> ListedAccount:
-    found = registry.listed(connection, name)
+    found = registry.list_accounts(connection, name)
     if not found:
         raise click.ClickException(f"there is no account {name}; `windback accounts list` shows them")
     return found[0]
@@ -123,7 +123,7 @@ def _check(chosen: dict[str, tuple[str, ...]]) -> None:
 
 
 def _line(account: ListedAccount, setting: int | None) -> str:
-    horizon = registry.rules(account, setting).horizon_days
+    horizon = registry.resolve_rules(account, setting).horizon_days
     origins = {"chosen": account.horizon_chosen, "set": setting, "learnt": account.horizon_learnt, "default": True}
     origin = next(name for name, there in origins.items() if there)
     churn, engagement = (", ".join(names) or "-" for names in (account.meaning.churn, account.meaning.engagement))

@@ -27,14 +27,14 @@ account_option = click.option("--account", help="The account's name; all account
 @data_dir_option
 def train(account: str | None, data_dir: Path) -> None:
     """Learn from what became of customers; switch to what was learnt only if it does better on later ones."""
-    with found_servers(data_dir) as found, connect(found.database_url) as connection:
+    with found_servers(data_dir) as servers, connect(servers.database_url) as connection:
         horizon_days = settings.load().horizon_days
-        for one in _accounts(connection, account):
+        for each in _find_accounts(connection, account):
             try:
-                card = trainer.train(connection, one.account_id, horizon_days)
+                card = trainer.train(connection, each.account_id, horizon_days)
             except trainer.Overtaken as error:
-                raise click.ClickException(f"account {one.name}: {error}") from None
-            click.echo("\n".join(_report(one.name, card)))
+                raise click.ClickException(f"account {each.name}: {error}") from None
+            click.echo("\n".join(_report(each.name, card)))
 
 
 @click.group("models")
@@ -47,9 +47,9 @@ def models_group() -> None:
 @data_dir_option
 def list_models(account: str | None, data_dir: Path) -> None:
     """Show all models: over how many days they look, and how they ranked and were calibrated on the holdout."""
-    with found_servers(data_dir) as found, connect(found.database_url) as connection:
-        _accounts(connection, account)
-        listed = models.listed(connection, account)
+    with found_servers(data_dir) as servers, connect(servers.database_url) as connection:
+        _find_accounts(connection, account)
+        listed = models.list_models(connection, account)
     figures = f"{'DAYS':>4} {'LAPSES':>7} {'LOG LOSS':>9} {'AUC':>6} {'ECE':>6}"
     click.echo(f"{'ACCOUNT':<20} {'MODEL':<18} {'CREATED':<10} {figures}  STATE")
     for model in listed:
@@ -61,20 +61,20 @@ def list_models(account: str | None, data_dir: Path) -> None:
 @data_dir_option
 def roll_back(account: str, data_dir: Path) -> None:
     """Go back to the model that was in use before this one, or to the day-one formula."""
-    with found_servers(data_dir) as found, connect(found.database_url) as connection:
-        (one,) = _accounts(connection, account)
+    with found_servers(data_dir) as servers, connect(servers.database_url) as connection:
+        (owner,) = _find_accounts(connection, account)
         try:
-            model = models.roll_back(connection, one.account_id)
+            model = models.roll_back(connection, owner.account_id)
         except models.NoEarlierModel as error:
             raise click.ClickException(f"account {account}: {error}") from None
     click.echo(f"account {account}: {model.version} is in use")
 
 
-def _accounts(connection: Connection, name: str | None) -> list[ListedAccount]:
-    found = registry.listed(connection, name)
-    if name is not None and not found:
+def _find_accounts(connection: Connection, name: str | None) -> list[ListedAccount]:
+    accounts = registry.list_accounts(connection, name)
+    if name is not None and not accounts:
         raise click.ClickException(f"there is no account {name}; `windback accounts list` shows them")
-    return found
+    return accounts
 
 
 def _report(account: str, card: Card) -> Iterator[str]:
@@ -87,7 +87,7 @@ def _report(account: str, card: Card) -> Iterator[str]:
         yield HEAD
         for kind, metrics in card.holdout.items():
             yield f"  {card.against if kind == trainer.IN_USE else kind:<14}{_figures(metrics)}"
-    passed = [one.event for one in card.candidates if one.in_use]
+    passed = [candidate.event for candidate in card.candidates if candidate.in_use]
     if card.candidates:
         yield f"  custom events: {len(card.candidates)} looked at; they tell more: {', '.join(passed) or 'none'}"
     verb = "switched to" if card.chosen != card.against else "kept"

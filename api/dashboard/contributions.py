@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from api.reading.customer import Risk
 from scoring.explain import Explanation
-from workers.risk.explain import Scored, explained
+from workers.risk.explain import Scored, explain_score
 from workers.store import connect
 
 EVERYTHING_ELSE = "Smaller parts, and rounding"
@@ -65,4 +65,4 @@ def add_up(risk: Risk, found: Explanation | None) -> Shares:
 
 def _explained(database_url: str, scored: Scored, horizon_days: int) -> Explanation | None:
     with connect(database_url) as connection:
-        return explained(connection, scored, horizon_days)
+        return explain_score(connection, scored, horizon_days)

@@ -13,7 +13,7 @@ from scoring.features import signal_of
 from scoring.learning.metrics import Bin, Metrics
 from scoring.model import PRIOR, Model
 from workers.accounts.models import Card
-from workers.accounts.registry import horizon_now
+from workers.accounts.registry import resolve_horizon
 from workers.store import sql
 
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -106,7 +106,9 @@ async def read_model(request: Request, account_id: int) -> ModelInUse:
         name=model.version,
         version=row["version"],
         kind=model.kind,
-        horizon_days=horizon_now(row["horizon_chosen"], request.app.state.settings.horizon_days, row["horizon_learnt"]),
+        horizon_days=resolve_horizon(
+            row["horizon_chosen"], request.app.state.settings.horizon_days, row["horizon_learnt"]
+        ),
         created_at=row["created_at"],
         baseline=model.baseline,
         weights=weights_of(model),

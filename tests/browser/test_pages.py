@@ -13,7 +13,7 @@ from tests.browser.watch import check, watched
 from tests.sending import ago, track
 from tests.waiting import wait_until
 from tests.workers.worlds import fill, world
-from workers.learning.mature import mature
+from workers.learning.evaluation import mature
 from workers.learning.trainer import train
 from workers.store import Connection
 from workers.upkeep.totals import recount

@@ -60,36 +60,36 @@ class ListedModel(NamedTuple):
 
 
 def name_of(kind: str, version: int) -> str:
-    """What scores call a model."""
+    """Returns the name that scores give to a model."""
     return f"{kind}-{version}"
 
 
-def in_use(connection: Connection, account_id: int) -> InUse:
-    """The account's model."""
+def find_in_use(connection: Connection, account_id: int) -> InUse:
+    """Returns the model that the account uses."""
     row = connection.execute(sql("model_in_use"), {"account_id": account_id}).fetchone()
     return InUse(row[0], msgspec.json.decode(row[1], type=Model)) if row else InUse(None, PRIOR)
 
 
-def named(connection: Connection, account_id: int, name: str) -> Model | None:
-    """The account's model of this name, in use or not."""
+def find_model(connection: Connection, account_id: int, name: str) -> Model | None:
+    """Returns the account's model of this name, in use or not; None without one."""
     if name == PRIOR.version:
         return PRIOR
     row = connection.execute(sql("find_model"), {"account_id": account_id, "name": name}).fetchone()
     return msgspec.json.decode(row[0], type=Model) if row else None
 
 
-def listed(connection: Connection, account: str | None = None) -> list[ListedModel]:
-    """All models of an account, or of all accounts, oldest first."""
+def list_models(connection: Connection, account: str | None = None) -> list[ListedModel]:
+    """Returns all models of an account, or of all accounts, oldest first."""
     rows = connection.execute(sql("list_models"), {"name": account}).fetchall()
     return [ListedModel._make([*row[:-1], msgspec.json.decode(row[-1], type=Card)]) for row in rows]
 
 
-def lock(connection: Connection, account_id: int) -> None:
-    """Until the transaction ends, nobody else changes this account's models."""
+def lock_account(connection: Connection, account_id: int) -> None:
+    """Keep other transactions from changing this account's models until this one ends."""
     connection.execute(sql("lock_account"), {"class": LOCK_CLASS, "account_id": account_id})
 
 
-def add(connection: Connection, account_id: int, models: Iterable[Model], card: Card) -> None:
+def save_models(connection: Connection, account_id: int, models: Iterable[Model], card: Card) -> None:
     """A row for each, none of them in use yet; their names hold their versions."""
     for model in models:
         parameters = {
@@ -103,18 +103,18 @@ def add(connection: Connection, account_id: int, models: Iterable[Model], card: 
 
 
 def version_of(model: Model) -> int:
-    """The version that a model's name ends with."""
+    """Returns the version that a model's name ends with."""
     return int(model.version.rpartition("-")[2])
 
 
 def next_version(connection: Connection, account_id: int) -> int:
-    """The version of the account's next model."""
+    """Returns the version of the account's next model."""
     row = connection.execute(sql("next_version"), {"account_id": account_id}).fetchone()
     assert row
     return int(row[0])
 
 
-def switch(connection: Connection, account_id: int, version: int) -> None:
+def use_model(connection: Connection, account_id: int, version: int) -> None:
     """Use this model from now on; in the caller's transaction, under the lock."""
     row = connection.execute(sql("retire_model"), {"account_id": account_id}).fetchone()
     parameters = {"account_id": account_id, "version": version}
@@ -125,13 +125,13 @@ def switch(connection: Connection, account_id: int, version: int) -> None:
 def roll_back(connection: Connection, account_id: int) -> Model:
     """Go back to the model that was in use before, or to the day-one formula. Raises NoEarlierModel."""
     with connection.transaction():
-        lock(connection, account_id)
+        lock_account(connection, account_id)
         row = connection.execute(sql("find_replaced"), {"account_id": account_id}).fetchone()
         if row is None:
             raise NoEarlierModel("the day-one formula is in use: there is nothing to go back to")
         connection.execute(sql("retire_model"), {"account_id": account_id})
         connection.execute(sql("use_model"), {"account_id": account_id, "version": row[0]})
-        model = in_use(connection, account_id).model
+        model = find_in_use(connection, account_id).model
     spread(connection, account_id)
     return model
 

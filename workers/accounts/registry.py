@@ -42,31 +42,31 @@ class NoSuchAccount(Exception):
     """No account has this name. `windback accounts list` shows them all."""
 
 
-def listed(connection: Connection, name: str | None = None) -> list[ListedAccount]:
-    """The account of this name, or all of them."""
+def list_accounts(connection: Connection, name: str | None = None) -> list[ListedAccount]:
+    """Returns the account of this name, or all accounts."""
     rows = connection.execute(sql("list_account_rules"), {"name": name, "account_id": None}).fetchall()
     return [ListedAccount(*row) for row in rows]
 
 
-def rules_of(connection: Connection, account_id: int, horizon_days: int | None) -> Rules:
-    """An account's rules; `horizon_days` is the setting."""
+def find_rules(connection: Connection, account_id: int, horizon_days: int | None) -> Rules:
+    """Returns an account's rules; `horizon_days` is the setting."""
     row = connection.execute(sql("list_account_rules"), {"name": None, "account_id": account_id}).fetchone()
-    return rules(ListedAccount(*row) if row else ListedAccount(account_id, "", {}, None, None), horizon_days)
+    return resolve_rules(ListedAccount(*row) if row else ListedAccount(account_id, "", {}, None, None), horizon_days)
 
 
-def rules(account: ListedAccount, horizon_days: int | None) -> Rules:
-    """What follows from an account's row and the setting."""
-    horizon = horizon_now(account.horizon_chosen, horizon_days, account.horizon_learnt)
+def resolve_rules(account: ListedAccount, horizon_days: int | None) -> Rules:
+    """Returns the rules that follow from an account's row and the setting."""
+    horizon = resolve_horizon(account.horizon_chosen, horizon_days, account.horizon_learnt)
     return Rules(horizon, account.meaning, account.horizon_chosen or horizon_days, account.horizon_learnt)
 
 
-def horizon_now(chosen: int | None, setting: int | None, learnt: int | None) -> int:
-    """The horizon (days) that holds: what was chosen, else what is set, else what was learnt, else 30."""
+def resolve_horizon(chosen: int | None, setting: int | None, learnt: int | None) -> int:
+    """Returns the horizon (days) that holds: as chosen, else as set, else as learnt, else 30."""
     return chosen or setting or learnt or USUAL_HORIZON
 
 
-def choose(connection: Connection, name: str, mappings: Mapping[str, str], horizon: int | None) -> None:
-    """Set what an account has chosen, all of it; its customers are scored anew within minutes. Raises NoSuchAccount."""
+def choose_rules(connection: Connection, name: str, mappings: Mapping[str, str], horizon: int | None) -> None:
+    """Set everything that an account has chosen; its customers are scored anew. Raises NoSuchAccount."""
     parameters = {"name": name, "mappings": json.dumps(dict(mappings)), "horizon_chosen": horizon}
     row = connection.execute(sql("choose_account_rules"), parameters).fetchone()
     if row is None:
@@ -74,6 +74,6 @@ def choose(connection: Connection, name: str, mappings: Mapping[str, str], horiz
     models.spread(connection, row[0])
 
 
-def learnt(connection: Connection, account_id: int, horizon_days: int) -> None:
+def save_learnt_horizon(connection: Connection, account_id: int, horizon_days: int) -> None:
     """Keep the horizon that a training has found."""
     connection.execute(sql("learn_horizon"), {"account_id": account_id, "horizon_days": horizon_days})

@@ -1,4 +1,4 @@
-"""What scores are made with: an account's model, and the rules that hold for it."""
+"""What scores are computed with: an account's model and its rules."""
 
 import time
 from collections.abc import Callable
@@ -25,16 +25,16 @@ class Serving:
     def __init__(self, horizon_days: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._horizon_days = horizon_days
         self._clock = clock
-        self._known: dict[int, tuple[float, Served]] = {}
+        self._cache: dict[int, tuple[float, Served]] = {}
 
-    def of(self, connection: Connection, account_id: int) -> Served:
-        """For one account."""
+    def find(self, connection: Connection, account_id: int) -> Served:
+        """Returns how this account's customers are scored."""
         now = self._clock()
-        known = self._known.get(account_id)
-        if known is None or now - known[0] >= CACHE_SECONDS:
-            known = self._known[account_id] = (now, self._read(connection, account_id))
-        return known[1]
+        entry = self._cache.get(account_id)
+        if entry is None or now - entry[0] >= CACHE_SECONDS:
+            entry = self._cache[account_id] = (now, self._read(connection, account_id))
+        return entry[1]
 
     def _read(self, connection: Connection, account_id: int) -> Served:
-        rules = registry.rules_of(connection, account_id, self._horizon_days)
-        return Served(models.in_use(connection, account_id).model, rules.horizon_days, rules.meaning)
+        rules = registry.find_rules(connection, account_id, self._horizon_days)
+        return Served(models.find_in_use(connection, account_id).model, rules.horizon_days, rules.meaning)

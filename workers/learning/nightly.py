@@ -1,4 +1,4 @@
-"""What is learnt by night: matured scores, and a training of each account that has enough new outcomes.
+"""The night's learning: matured scores, and a training of each account that has enough new outcomes.
 
 The clock issues a job on the `score` queue; the job only starts a process of its own, so that the worker goes on with
 its lane. Nights begin at 3 in the morning, UTC; each account has one turn a night, the first one as soon as it is ripe.
@@ -16,9 +16,9 @@ from scoring.learning.outcomes import HORIZONS
 from scoring.rollup import DAY
 from workers import tickets
 from workers.accounts import registry
-from workers.accounts.registry import ListedAccount, rules
+from workers.accounts.registry import ListedAccount, resolve_rules
 from workers.learning import trainer
-from workers.learning.mature import mature
+from workers.learning.evaluation import mature
 from workers.process import Process
 from workers.risk import rebuild
 from workers.store import Connection, sql
@@ -36,44 +36,44 @@ POLL_SECONDS = 0.5
 KILL_SECONDS = 5.0
 
 
-def call(process: Process) -> None:
-    """A job where an account's turn has come: a duty of the clock. It waits while history comes in, lest an account
-    spend its turn on half of an import."""
-    if rebuild.pending(process):
+def issue_job(process: Process) -> None:
+    """Issue a job if an account's turn has come: a duty of the clock. It waits while history comes in, so that no
+    account spends its turn on half of an import."""
+    if rebuild.is_pending(process.connection()):
         return
-    if waiting(process.connection(), process.redis, process.settings.horizon_days):
+    if list_waiting(process.connection(), process.redis, process.settings.horizon_days):
         tickets.enqueue(process.redis, "score", "workers.jobs.nightly", "nightly")
 
 
-def waiting(connection: Connection, redis: Redis, horizon_days: int | None) -> list[ListedAccount]:
-    """The accounts that have not had their turn tonight, as soon as they are ripe; `horizon_days` is the setting."""
+def list_waiting(connection: Connection, redis: Redis, horizon_days: int | None) -> list[ListedAccount]:
+    """Returns the accounts that are ripe and have not had their turn tonight; `horizon_days` is the setting."""
     return [
         account
-        for account in registry.listed(connection)
-        if not redis.exists(turn(account.account_id)) and _ripe(connection, account, horizon_days)
+        for account in registry.list_accounts(connection)
+        if not redis.exists(turn_key(account.account_id)) and _is_ripe(connection, account, horizon_days)
     ]
 
 
-def _ripe(connection: Connection, account: ListedAccount, horizon_days: int | None) -> bool:
-    horizon = rules(account, horizon_days).horizon_days
+def _is_ripe(connection: Connection, account: ListedAccount, horizon_days: int | None) -> bool:
+    horizon = resolve_rules(account, horizon_days).horizon_days
     row = connection.execute(sql("is_ripe"), {"account_id": account.account_id, "horizon_days": horizon}).fetchone()
     return bool(row and row[0])
 
 
-def turn(account_id: int) -> str:
-    """The key of an account's turn tonight."""
+def turn_key(account_id: int) -> str:
+    """Returns the key of an account's turn tonight."""
     return TURN.format(night=int((time.time() - NIGHT) // DAY), account_id=account_id)
 
 
 def start(process: Process) -> threading.Thread:
-    """Start the process that learns; it ends with this one. Returns the thread that looks after it."""
+    """Start the process that learns; it ends with this one. Returns the thread that watches it."""
     child = subprocess.Popen(COMMAND)
-    thread = threading.Thread(target=_look_after, args=(child, process), name="nightly")
+    thread = threading.Thread(target=_watch_child, args=(child, process), name="nightly")
     thread.start()
     return thread
 
 
-def _look_after(child: subprocess.Popen[bytes], process: Process) -> None:
+def _watch_child(child: subprocess.Popen[bytes], process: Process) -> None:
     while child.poll() is None and not process.stopping.wait(POLL_SECONDS):
         pass
     if child.poll() is None:
@@ -93,28 +93,28 @@ def run(process: Process) -> None:
     (mine,) = connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone() or (False,)
     if not mine:
         return
-    for account in waiting(connection, redis, process.settings.horizon_days):
-        if process.stopping.is_set() or not redis.set(turn(account.account_id), 1, nx=True, ex=TURN_SECONDS):
+    for account in list_waiting(connection, redis, process.settings.horizon_days):
+        if process.stopping.is_set() or not redis.set(turn_key(account.account_id), 1, nx=True, ex=TURN_SECONDS):
             continue
         try:
-            _turn(connection, account, process.settings.horizon_days)
+            _take_turn(connection, account, process.settings.horizon_days)
         except Exception:  # whatever it is, the other accounts are not to suffer from it
             log.exception("the nightly training of an account failed", extra={"account": account.name})
     connection.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
 
 
-def _turn(connection: Connection, account: ListedAccount, horizon_days: int | None) -> None:
-    horizon, meaning, *_ = rules(account, horizon_days)
+def _take_turn(connection: Connection, account: ListedAccount, horizon_days: int | None) -> None:
+    horizon, meaning, *_ = resolve_rules(account, horizon_days)
     for days in sorted({horizon, *HORIZONS}):  # scores of before may have looked over another horizon
-        if found := mature(connection, account.account_id, days, meaning):
-            log.info("matured", extra={"account": account.name, "day": str(found.day), "auc": found.metrics.auc})
-    if worthwhile(connection, account.account_id, horizon):
+        if matured := mature(connection, account.account_id, days, meaning):
+            log.info("matured", extra={"account": account.name, "day": str(matured.day), "auc": matured.metrics.auc})
+    if is_worthwhile(connection, account.account_id, horizon):
         card = trainer.train(connection, account.account_id, horizon_days)
         log.info("trained", extra={"account": account.name, "model": card.chosen, "why": card.why})
 
 
-def worthwhile(connection: Connection, account_id: int, horizon_days: int) -> bool:
-    """Whether enough outcomes have come since the last training."""
+def is_worthwhile(connection: Connection, account_id: int, horizon_days: int) -> bool:
+    """Returns True if enough outcomes have come since the last training."""
     parameters = {"account_id": account_id, "horizon_days": horizon_days}
     new, before = connection.execute(sql("new_snapshots"), parameters).fetchone() or (0.0, 0)
     return bool(new >= max(LEAST_SNAPSHOTS, LEAST_SHARE * before))

@@ -12,8 +12,9 @@ from scoring.model import Model
 from scoring.rollup import Rollup
 from workers.accounts import models, registry
 from workers.accounts.models import Card, InUse, name_of
-from workers.risk.rollups import day_of, outages_of, read_account
+from workers.risk.rollups import day_of, read_account
 from workers.store import Connection, sql
+from workers.tracking.outages import outages_of, pauses_of
 
 IN_USE = "in use"  # what a training calls the model that it found
 
@@ -22,8 +23,8 @@ class Overtaken(Exception):
     """Another training or a roll back changed the model in use meanwhile; nothing was kept. Train again."""
 
 
-def last_training(connection: Connection, account_id: int) -> tuple[datetime, Card] | None:
-    """When an account was last trained, and the card of that."""
+def find_last_training(connection: Connection, account_id: int) -> tuple[datetime, Card] | None:
+    """Returns when an account was last trained, and that training's card."""
     row = connection.execute(sql("last_training"), {"account_id": account_id}).fetchone()
     return (row[0], msgspec.json.decode(row[1], type=Card)) if row else None
 
@@ -35,10 +36,10 @@ def train(connection: Connection, account_id: int, horizon_days: int | None = No
     epoch seconds. Raises Overtaken.
     """
     moment = time.time() if now is None else now
-    before = models.in_use(connection, account_id)
-    past = last_training(connection, account_id)
-    doubts = {one.event: one.doubts for one in past[1].candidates} if past else {}
-    rules = registry.rules_of(connection, account_id, horizon_days)
+    before = models.find_in_use(connection, account_id)
+    last = find_last_training(connection, account_id)
+    doubts = {candidate.event: candidate.doubts for candidate in last[1].candidates} if last else {}
+    rules = registry.find_rules(connection, account_id, horizon_days)
     rollup = read_account(connection, account_id, meaning=rules.meaning).rollup.until(moment)
     learnt = learn(
         rollup,
@@ -46,10 +47,10 @@ def train(connection: Connection, account_id: int, horizon_days: int | None = No
         before.model,
         horizon_days=rules.horizon_fixed,
         horizon_before=rules.horizon_learnt,
-        pauses=outages_of(connection, account_id),
+        pauses=pauses_of(outages_of(connection, account_id), moment),
         doubts=doubts,
     )
-    card = _keep(connection, account_id, before, learnt, _window(rollup))
+    card = _save(connection, account_id, before, learnt, _window(rollup))
     if (card.chosen, card.horizon_days) != (card.against, rules.horizon_days):
         models.spread(connection, account_id)
     return card
@@ -62,7 +63,7 @@ def _window(rollup: Rollup) -> tuple[datetime | None, datetime | None]:
     return datetime(*first.timetuple()[:3], tzinfo=UTC), datetime(*last.timetuple()[:3], tzinfo=UTC)
 
 
-def _keep(
+def _save(
     connection: Connection,
     account_id: int,
     before: InUse,
@@ -71,8 +72,8 @@ def _keep(
 ) -> Card:
     training = learnt.training
     with connection.transaction():
-        models.lock(connection, account_id)
-        if models.in_use(connection, account_id).version != before.version:
+        models.lock_account(connection, account_id)
+        if models.find_in_use(connection, account_id).version != before.version:
             raise Overtaken("the model in use changed while this training ran; train again")
         first = models.next_version(connection, account_id)
         named = {
@@ -81,18 +82,18 @@ def _keep(
         }
         chosen = named[training.model.kind] if training.replaced else before.model
         card = _card(before.model, chosen, learnt, window)
-        models.add(connection, account_id, named.values(), card)
+        models.save_models(connection, account_id, named.values(), card)
         if training.replaced:
-            models.switch(connection, account_id, models.version_of(chosen))
+            models.use_model(connection, account_id, models.version_of(chosen))
         if learnt.horizon_found:
-            registry.learnt(connection, account_id, learnt.horizon_found)
-        _note(connection, account_id, card)
+            registry.save_learnt_horizon(connection, account_id, learnt.horizon_found)
+        _save_card(connection, account_id, card)
     return card
 
 
-def _note(connection: Connection, account_id: int, card: Card) -> None:
-    written = msgspec.json.encode(card).decode()
-    parameters: dict[str, Any] = {"account_id": account_id, "snapshots": card.snapshots, "card": written}
+def _save_card(connection: Connection, account_id: int, card: Card) -> None:
+    encoded = msgspec.json.encode(card).decode()
+    parameters: dict[str, Any] = {"account_id": account_id, "snapshots": card.snapshots, "card": encoded}
     connection.execute(sql("add_training"), parameters)
 
 
@@ -114,7 +115,7 @@ def _card(before: Model, chosen: Model, learnt: Learnt, window: tuple[datetime |
 
 
 def _why(training: Training) -> str:
-    """The decision in words."""
+    """Returns the decision in words."""
     holdout = training.holdout
     if not training.snapshots:
         return "nobody was active a horizon ago, by login, feature_used or an event named by `windback accounts set`"

@@ -1,4 +1,4 @@
-"""Reading what some customers did: Postgres packs each column into one value, and numpy unpacks it without a Python
+"""Reads the rollups of some customers: Postgres packs each column into one value, and numpy unpacks it without a Python
 object a row."""
 
 from collections.abc import Sequence
@@ -18,19 +18,19 @@ SINCE_2000: Final = 946_684_800_000_000  # microseconds from 1970 to where Postg
 
 
 class Reach(NamedTuple):
-    """How many days before the last engagement are looked at, and which custom events whenever they were."""
+    """How many days before the last engagement are read, and which custom events are read whatever their date."""
 
     days: int
-    asked: list[str]
+    custom_events: list[str]
 
 
 def read_rollup(
     connection: Connection, customer_ids: Sequence[str], meaning: Meaning = PLAIN, reach: Reach | None = None
 ) -> Rollup:
-    """What these customers did, numbered in the order given: all of it, or what is in reach of a risk."""
+    """Returns what these customers did, numbered in their order: all of it, or what a risk looks back at."""
     parameters: dict[str, Any] = {"customer_ids": list(customer_ids)}
     if reach:
-        lasting = [*LASTING, *reach.asked, *meaning.names_of(LASTING)]
+        lasting = [*LASTING, *reach.custom_events, *meaning.names_of(LASTING)]
         engagement = [*ENGAGEMENT, *meaning.names_of(ENGAGEMENT)]
         parameters |= {"reach": reach.days, "engagement": engagement, "lasting": lasting}
     query = sql("read_days_in_reach" if reach else "read_days")
@@ -38,7 +38,7 @@ def read_rollup(
     if row is None or row[0] is None:
         return Rollup.from_rows(len(customer_ids), ())
     customer, day, n, value, last_at, words = row
-    names, details, plans, codes = _words(words)
+    names, details, plans, codes = _decode_words(words)
     rollup = Rollup(
         customers=len(customer_ids),
         customer=_array(customer, ">i4").astype(np.int32),
@@ -57,24 +57,24 @@ def read_rollup(
 
 
 def epoch_of(moments: NDArray[Any]) -> Floats:
-    """Epoch seconds from what Postgres sends of a timestamptz."""
+    """Returns epoch seconds, from timestamptz as Postgres sends it."""
     return np.asarray((moments.astype(np.int64) + SINCE_2000) / 1e6)
 
 
-def _array(sent: bytes, kind: str) -> NDArray[Any]:
-    """What array_send made of an array without nulls."""
-    return np.frombuffer(sent, np.dtype([("size", ">i4"), ("value", kind)]), offset=HEADER_BYTES)["value"]
+def _array(packed: bytes, kind: str) -> NDArray[Any]:
+    """Returns the array that array_send packed; it holds no nulls."""
+    return np.frombuffer(packed, np.dtype([("size", ">i4"), ("value", kind)]), offset=HEADER_BYTES)["value"]
 
 
-def _words(text: str) -> tuple[list[str], list[str], list[str], NDArray[np.int32]]:
+def _decode_words(text: str) -> tuple[list[str], list[str], list[str], NDArray[np.int32]]:
     """Events, details and plans, and their codes: (3, rows); a plan that isn't named is -1."""
     words = Codes()
     lines = text.split("\n")
-    word = np.fromiter(map(words.__getitem__, lines), np.intp, len(lines))
+    numbers = np.fromiter(map(words.__getitem__, lines), np.intp, len(lines))
     events, details, plans = Codes(), Codes(), Codes({"": -1})
     codes = [
-        (events[event], details[detail], plans[plan]) for event, detail, plan in (each.split("\x1f") for each in words)
+        (events[event], details[detail], plans[plan]) for event, detail, plan in (word.split("\x1f") for word in words)
     ]
     table = np.array(codes, np.int32).T
     table[2] = np.maximum(table[2] - 1, -1)
-    return list(events), list(details), [plan for plan in plans if plan], table[:, word]
+    return list(events), list(details), [plan for plan in plans if plan], table[:, numbers]

@@ -1,4 +1,4 @@
-"""Why a risk is what it is, in full: computed anew when somebody looks, as of the moment of the score."""
+"""Explains a risk in full: computed again when a page shows it, as of the moment of the score."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from workers.accounts import models, registry
 from workers.risk.days import read_rollup
 from workers.risk.rescore import reach_of
 from workers.store import Connection
-from workers.tracking.outages import pauses_of
+from workers.tracking.outages import outages_of, pauses_of
 
 SAME = 0.0005  # of a probability: nothing that a page would show
 
@@ -27,17 +27,17 @@ class Scored(NamedTuple):
     scored_at: datetime
 
 
-def explained(connection: Connection, scored: Scored, horizon_days: int) -> Explanation | None:
-    """All parts of a score; None where it can't be computed again, because the past has changed since."""
-    model = models.named(connection, scored.account_id, scored.model)
+def explain_score(connection: Connection, scored: Scored, horizon_days: int) -> Explanation | None:
+    """Returns all parts of a score; None if it can't be computed again because the past has changed since."""
+    model = models.find_model(connection, scored.account_id, scored.model)
     if model is None:
         return None
     now = scored.scored_at.timestamp()
-    pauses, _ = pauses_of(connection, scored.account_id, now)
+    pauses = pauses_of(outages_of(connection, scored.account_id), now)
     reach = reach_of(scored.first_seen.timestamp(), now, model, pauses)
-    meaning = registry.rules_of(connection, scored.account_id, None).meaning
+    meaning = registry.find_rules(connection, scored.account_id, None).meaning
     rollup, instants = bridge(read_rollup(connection, [scored.customer_id], meaning, reach), pauses, now)
     if not len(rollup.day):
         return None
-    found = explain(rollup, float(np.asarray(instants)[0]), horizon_days=horizon_days, model=model)
-    return found if abs(found.probability - scored.probability) < SAME else None
+    explanation = explain(rollup, float(np.asarray(instants)[0]), horizon_days=horizon_days, model=model)
+    return explanation if abs(explanation.probability - scored.probability) < SAME else None

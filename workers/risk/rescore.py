@@ -23,7 +23,7 @@ from workers.retry import retry_while_unavailable
 from workers.risk.days import Reach, read_rollup
 from workers.store import Connection, sql
 from workers.tickets import clear_mark
-from workers.tracking.outages import pauses_of
+from workers.tracking.outages import outages_of, pauses_of
 from workers.upkeep import totals
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ BUDGET_SECONDS = 5.0
 LINGER_SECONDS = 0.25  # after the last one, look once more: a flood of events must not cost a job each
 
 
-class Due(NamedTuple):
+class DueCustomer(NamedTuple):
     """A customer whose risk is due, locked until the transaction ends."""
 
     customer_id: str
@@ -44,7 +44,7 @@ class Due(NamedTuple):
 
 
 def drain(process: Process) -> int:
-    """Rescore until nobody is due or the budget is spent. Returns how many customers were scored."""
+    """Rescore until no customer is due or the budget is spent. Returns how many customers were scored."""
     clear_mark(process.redis, "score")
     until = time.monotonic() + BUDGET_SECONDS
     total, lingered = 0, False
@@ -70,18 +70,19 @@ def rescore_due(process: Process) -> int:
     news = {"limit": MOST_NEWS, "rescore_seconds": process.settings.rescore_seconds}
     with connection.transaction():
         connection.execute(sql("take_news"), news)
-        due = [Due(*row) for row in connection.execute(sql("take_due"), {"limit": BATCH_CUSTOMERS})]
+        due = [DueCustomer(*row) for row in connection.execute(sql("take_due"), {"limit": BATCH_CUSTOMERS})]
         for account_id in sorted({customer.account_id for customer in due}):
-            served = process.serving.of(connection, account_id)
+            served = process.serving.find(connection, account_id)
             _rescore(process, connection, [customer for customer in due if customer.account_id == account_id], served)
     return len(due)
 
 
-def _rescore(process: Process, connection: Connection, due: Sequence[Due], served: Served) -> None:
+def _rescore(process: Process, connection: Connection, due: Sequence[DueCustomer], served: Served) -> None:
     """Customers of one account."""
     now, levels, (model, horizon_days, meaning) = due[0].now, process.settings.levels, served
     ids = [customer.customer_id for customer in due]
-    pauses, stale = pauses_of(connection, due[0].account_id, now)
+    outages = outages_of(connection, due[0].account_id)
+    pauses, stale = pauses_of(outages, now), any(outage.lasts for outage in outages)
     reach = reach_of(min(customer.first_seen for customer in due), now, model, pauses)
     rollup, instants = bridge(read_rollup(connection, ids, meaning, reach), pauses, now)
     for instant in sorted(set(instants.tolist())):  # as a rule this is now, for all

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoring.event_roles import PLAIN, Meaning, translate
-from scoring.pauses import Pause
 from scoring.rollup import Codes, Rollup
 from workers.risk.days import epoch_of
 from workers.store import Connection, sql
@@ -25,7 +24,7 @@ DETAILED: Final = ["feature_used", "nps_response"]  # events whose detail a risk
 PACKED: Final = np.dtype([("day", ">i4"), ("n", ">i4"), ("value", ">f8"), ("last_at", ">i8"), ("word", ">i8")])
 
 
-class Whole(NamedTuple):
+class AccountRollup(NamedTuple):
     """A rollup, and the customer_id of each of its customers."""
 
     rollup: Rollup
@@ -33,7 +32,7 @@ class Whole(NamedTuple):
 
 
 class _Words(NamedTuple):
-    """What the numbers of read_packed stand for: codes of events, details and plans, sorted by number."""
+    """Codes of events, details and plans, by the numbers that stand for them in read_packed; sorted by number."""
 
     numbers: NDArray[np.int64]
     codes: NDArray[np.int32]  # (3, numbers)
@@ -47,22 +46,17 @@ def read_account(
     days: tuple[date, date] = EVER,
     meaning: Meaning = PLAIN,
     most_rows: int = MOST_ROWS,
-) -> Whole:
+) -> AccountRollup:
     """An account's rows of the days from the first up to, but not including, the second; as of one moment."""
     detailed = [*DETAILED, *meaning.names_of(DETAILED)]
     parameters: dict[str, Any] = {"account_id": account_id, "detailed": detailed, "since": days[0], "until": days[1]}
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         connection.execute("SET LOCAL statement_timeout = '30min'")
-        words = _words(connection.execute(sql("read_words"), parameters).fetchall())
+        words = _decode_words(connection.execute(sql("read_words"), parameters).fetchall())
         share = min(1.0, most_rows / max(words.rows, 1))
-        whole = _unpacked(connection, parameters | {"last": _bound(share)}, words, share)
+        whole = _unpack(connection, parameters | {"last": _id_bound(share)}, words, share)
     return whole._replace(rollup=translate(whole.rollup, meaning))
-
-
-def outages_of(connection: Connection, account_id: int) -> list[Pause]:
-    """When an account's tracking was out."""
-    return [Pause(*row) for row in connection.execute(sql("all_outages"), {"account_id": account_id})]
 
 
 def day_of(epoch: float) -> date:
@@ -70,12 +64,12 @@ def day_of(epoch: float) -> date:
     return EVER[0] + timedelta(days=int(epoch // 86400))
 
 
-def _bound(share: float) -> str:
+def _id_bound(share: float) -> str:
     """The id up to which this share of customers lies."""
     return f"{min(int(share * 2**32), 2**32 - 1):08x}-ffff-ffff-ffff-ffffffffffff"
 
 
-def _words(rows: list[Any]) -> _Words:
+def _decode_words(rows: list[Any]) -> _Words:
     events, details, plans = Codes(), Codes(), Codes({None: -1})
     codes = np.array([(events[event], details[detail], plans[plan]) for _, event, detail, plan, _ in rows], np.int32)
     codes = codes.reshape(-1, 3).T
@@ -86,7 +80,7 @@ def _words(rows: list[Any]) -> _Words:
     return _Words(numbers[order], codes[:, order], names, sum(row[4] for row in rows))
 
 
-def _unpacked(connection: Connection, parameters: dict[str, Any], words: _Words, share: float) -> Whole:
+def _unpack(connection: Connection, parameters: dict[str, Any], words: _Words, share: float) -> AccountRollup:
     room = min(words.rows, int(words.rows * share * 1.05) + 100_000)
     columns = {name: np.empty(room, kind) for name, kind in _COLUMNS.items()}
     ids: list[str] = []
@@ -99,7 +93,7 @@ def _unpacked(connection: Connection, parameters: dict[str, Any], words: _Words,
             ids += [customer_id for customer_id, _ in block]
     cut = {name: column[:filled] for name, column in columns.items()}
     events, details, plans = words.names
-    return Whole(Rollup(customers=len(ids), **cut, names=events, details=details, plans=plans), ids)
+    return AccountRollup(Rollup(customers=len(ids), **cut, names=events, details=details, plans=plans), ids)
 
 
 _COLUMNS: Final[dict[str, Any]] = {

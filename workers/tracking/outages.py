@@ -1,14 +1,16 @@
-"""The clock of an account whose tracking is out: seen by its volume, kept as a row of `outages`, heeded by rescoring.
+"""An account's outages of tracking: found by its volume, kept as rows of `outages`, heeded by rescoring.
 
-While an outage lasts, risks are computed as of its beginning and marked `stale_input`; afterwards its time counts as
+While an outage lasts, risks are computed as of its beginning and marked `stale_input`. Afterwards its time counts as
 silence for nobody (see scoring/pauses.py). Outages begin and end on the hour, and are looked for in whole hours only.
 """
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from redis import Redis
 
 from scoring import outages
 from scoring.outages import HOUR
@@ -29,52 +31,58 @@ class Outage(NamedTuple):
     first_hour: int
     end_hour: int | None
 
+    @property
+    def lasts(self) -> bool:
+        """True until tracking is back."""
+        return self.end_hour is None
+
 
 def watch(process: Process) -> None:
     """Look at every account: a duty of the clock."""
     end_hour = int(time.time() // HOUR)
-    for (account_id,) in process.connection().execute(sql("list_account_ids")).fetchall():
-        look(process, account_id, end_hour)
-
-
-def look(process: Process, account_id: int, end_hour: int) -> None:
-    """Begin or end an account's outage as of an hour, and make due whose score has to say so."""
     connection = process.connection()
-    known = outages_of(connection, account_id)
-    volumes = volume.read(process.redis, account_id, end_hour)
-    if known and known[-1].end_hour is None:
-        _end(connection, account_id, known, volumes, end_hour)
+    for (account_id,) in connection.execute(sql("list_account_ids")).fetchall():
+        update_outage(connection, process.redis, account_id, end_hour)
+
+
+def update_outage(connection: Connection, redis: Redis, account_id: int, end_hour: int) -> None:
+    """Begin or end an account's outage as of an hour; make the customers due whose score has to show it."""
+    before = outages_of(connection, account_id)
+    volumes = volume.read(redis, account_id, end_hour)
+    if before and before[-1].lasts:
+        _end(connection, account_id, before, volumes, end_hour)
     else:
-        _begin(connection, account_id, known, volumes, end_hour)
-    if known or outages_of(connection, account_id):
+        _begin(connection, account_id, before, volumes, end_hour)
+    if before or outages_of(connection, account_id):
         connection.execute(sql("make_stale_due"), {"account_id": account_id, "limit": DUE_AT_ONCE})
 
 
 def outages_of(connection: Connection, account_id: int) -> list[Outage]:
-    """The outages of an account that still matter, oldest first."""
+    """All outages of an account, oldest first."""
     return [Outage(*row) for row in connection.execute(sql("list_outages"), {"account_id": account_id})]
 
 
-def pauses_of(connection: Connection, account_id: int, now: float) -> tuple[list[Pause], bool]:
-    """The pauses of an account's clock, and whether one lasts on."""
-    known = outages_of(connection, account_id)
-    pauses = [Pause(one.first_hour * HOUR, now if one.end_hour is None else one.end_hour * HOUR) for one in known]
-    return pauses, any(one.end_hour is None for one in known)
+def pauses_of(account_outages: Sequence[Outage], now: float) -> list[Pause]:
+    """The pauses of an account's clock in epoch seconds; an outage that lasts pauses it until `now`."""
+    return [
+        Pause(outage.first_hour * HOUR, now if outage.end_hour is None else outage.end_hour * HOUR)
+        for outage in account_outages
+    ]
 
 
-def _begin(connection: Connection, account_id: int, known: list[Outage], volumes: Floats, end_hour: int) -> None:
-    marked = _marked(known, end_hour)
+def _begin(connection: Connection, account_id: int, before: list[Outage], volumes: Floats, end_hour: int) -> None:
+    marked = _mark_hours(before, end_hour)
     if not outages.is_out(volumes, marked):
         return
     first_hour = end_hour - outages.hours_out(volumes, marked)
-    if known and known[-1].end_hour is not None:
-        first_hour = max(first_hour, known[-1].end_hour)
+    if before and before[-1].end_hour is not None:
+        first_hour = max(first_hour, before[-1].end_hour)
     connection.execute(sql("begin_outage"), {"account_id": account_id, "first_hour": first_hour})
     log.warning("tracking is out: its clock stands still", extra={"account_id": account_id, "first_hour": first_hour})
 
 
-def _end(connection: Connection, account_id: int, known: list[Outage], volumes: Floats, end_hour: int) -> None:
-    marked = _marked(known, end_hour)
+def _end(connection: Connection, account_id: int, before: list[Outage], volumes: Floats, end_hour: int) -> None:
+    marked = _mark_hours(before, end_hour)
     if not outages.is_back(volumes, marked):
         return
     back_hour = end_hour - outages.hours_back(volumes, marked)
@@ -82,10 +90,11 @@ def _end(connection: Connection, account_id: int, known: list[Outage], volumes: 
     log.warning("tracking is back: its clock goes on", extra={"account_id": account_id, "end_hour": back_hour})
 
 
-def _marked(known: list[Outage], end_hour: int) -> outages.Known:
+def _mark_hours(account_outages: list[Outage], end_hour: int) -> outages.Known:
     """Which of the hours that are read lie in an outage."""
     hours = np.arange(end_hour - volume.HOURS, end_hour)
     marked = np.zeros(volume.HOURS, dtype=bool)
-    for one in known:
-        marked |= (hours >= one.first_hour) & (hours < (end_hour if one.end_hour is None else one.end_hour))
+    for outage in account_outages:
+        last = end_hour if outage.end_hour is None else outage.end_hour
+        marked |= (hours >= outage.first_hour) & (hours < last)
     return marked

@@ -6,7 +6,7 @@ from tests.api.command_line import Run
 from tests.workers.events import store_names
 from tests.workers.worlds import account
 from workers.accounts import mappings
-from workers.accounts.registry import listed
+from workers.accounts.registry import list_accounts
 from workers.process import Process
 from workers.store import Connection
 
@@ -25,7 +25,7 @@ def test_choices_can_be_taken_back(run: Run, connection: Connection) -> None:
     account(connection, "acme")
     run("accounts set --account acme --churn-event closed --engagement-event used --horizon-days 60")
     run("accounts set --account acme --churn-event '' --engagement-event '' --horizon-days 0")
-    (found,) = listed(connection, "acme")
+    (found,) = list_accounts(connection, "acme")
     assert (found.mappings, found.horizon_chosen) == ({}, None)
     shown = run("accounts list --account acme").stdout.splitlines()[1].split()
     assert shown == ["acme", "30", "default", "-", "-"]

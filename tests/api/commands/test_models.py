@@ -4,7 +4,7 @@ import pytest
 
 from tests.api.command_line import Run
 from tests.workers.worlds import account, fill, world
-from workers.accounts.models import in_use
+from workers.accounts.models import find_in_use
 from workers.store import Connection
 
 
@@ -13,7 +13,7 @@ def test_training_shows_what_was_tried_and_decided(run: Run, connection: Connect
     account(connection, "empty")
     result = run("train")
     assert (result.exit_code, result.stderr) == (0, "")
-    used = in_use(connection, account_id).model.version
+    used = find_in_use(connection, account_id).model.version
     lines = result.stdout.splitlines()
     assert lines[0].startswith("account acme: ")
     assert "LOG LOSS" in lines[1]
@@ -32,7 +32,7 @@ def test_one_account_can_be_trained(run: Run, connection: Connection) -> None:
 def test_models_are_listed_and_rolled_back(run: Run, connection: Connection) -> None:
     account_id = fill(connection, world())
     run("train")
-    used = in_use(connection, account_id).model.version
+    used = find_in_use(connection, account_id).model.version
     listed = run("models list --account acme").stdout.splitlines()
     assert [line.split()[1] for line in listed if line.endswith("in use")] == [used]
     assert listed[0].split()[3:6] == ["DAYS", "LAPSES", "LOG"]

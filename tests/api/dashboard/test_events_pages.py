@@ -147,8 +147,8 @@ def test_a_custom_event_in_use_shows_its_weight(some: TestClient, connection: Co
     account_id = account(connection)
     card = train(connection, account_id, 30)
     terms = (*PRIOR.terms, Term("event:shared", (0.42,)))
-    models.add(connection, account_id, [msgspec.structs.replace(PRIOR, version="map-1", terms=terms)], card)
-    models.switch(connection, account_id, 1)
+    models.save_models(connection, account_id, [msgspec.structs.replace(PRIOR, version="map-1", terms=terms)], card)
+    models.use_model(connection, account_id, 1)
     for address in ("/events", "/events/shared"):
         page = some.get(address).text
         assert "In use" in page

@@ -8,7 +8,7 @@ from api.dashboard.weights import effects_of
 from api.reading.model import Weight, weights_of
 from scoring.model import PRIOR
 from tests.workers.worlds import fill, world
-from workers.learning.mature import mature
+from workers.learning.evaluation import mature
 from workers.learning.trainer import train
 from workers.store import Connection
 

@@ -15,7 +15,7 @@ from tests.sending import track
 from tests.workers.events import event
 from tests.workers.worlds import fill, world
 from workers.accounts import keys, models
-from workers.accounts.registry import choose
+from workers.accounts.registry import choose_rules
 from workers.learning.trainer import train
 from workers.store import Connection
 from workers.upkeep import totals
@@ -98,7 +98,7 @@ def test_an_event_with_a_meaning_is_in_use_without_a_weight(acme: TestClient, co
     share(connection, 10)
     roles = (("churn", "negative"), ("engagement", "positive"), ("login", "positive"), ("trial_started", "neutral"))
     for role, signal in roles:
-        choose(connection, "acme", {"report_shared": role}, None)
+        choose_rules(connection, "acme", {"report_shared": role}, None)
         found = {one["event"]: one for one in acme.get("/api/v1/analytics/events").json()["events"]}["report_shared"]
         assert (found["kind"], found["signal"]) == ("custom", signal)
         assert (found["model"]["state"], found["model"]["weight"]) == ("in_use", None)
@@ -147,8 +147,8 @@ def test_a_custom_event_in_use_has_its_weight(acme: TestClient, connection: Conn
     model = msgspec.structs.replace(
         PRIOR, version="map-1", kind="map", terms=(*PRIOR.terms, Term("event:report_shared", (0.7,)))
     )
-    models.add(connection, account_id, [model], card)
-    models.switch(connection, account_id, 1)
+    models.save_models(connection, account_id, [model], card)
+    models.use_model(connection, account_id, 1)
     shared = found(acme)["report_shared"]
     assert shared["signal"] == "negative"
     assert shared["model"] == {"state": "in_use", "customers": 20, "customers_needed": 50, "weight": 0.7}

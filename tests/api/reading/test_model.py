@@ -8,9 +8,9 @@ from scoring.learning.metrics import Metrics
 from scoring.model import PRIOR
 from tests.workers.worlds import fill, world
 from workers.accounts import keys
-from workers.accounts.models import in_use
-from workers.accounts.registry import choose
-from workers.learning.mature import mature
+from workers.accounts.models import find_in_use
+from workers.accounts.registry import choose_rules
+from workers.learning.evaluation import mature
 from workers.learning.trainer import train
 from workers.store import Connection
 
@@ -31,7 +31,7 @@ def test_a_trained_account_tells_what_it_learnt_from_and_how_good_it_was(
 ) -> None:
     account_id = fill(connection, world())
     card = train(connection, account_id, 30)
-    found, model = acme.get(MODEL).json(), in_use(connection, account_id).model
+    found, model = acme.get(MODEL).json(), find_in_use(connection, account_id).model
     assert found["name"] == card.chosen == f"{found['kind']}-{found['version']}"
     assert [weight["feature"] for weight in found["weights"]] == [term.feature for term in model.terms]
     assert found["trained_on"]["snapshots"] == card.snapshots
@@ -48,7 +48,7 @@ def test_the_horizon_is_the_one_that_holds_now(acme: TestClient, connection: Con
     """As learnt by the last training, or as chosen since."""
     train(connection, fill(connection, world()))
     assert acme.get(MODEL).json()["horizon_days"] == 14
-    choose(connection, "acme", {}, 60)
+    choose_rules(connection, "acme", {}, 60)
     found = acme.get(MODEL).json()
     assert (found["horizon_days"], found["trained_on"]["horizon_days"]) == (60, 14)
 

@@ -26,7 +26,7 @@ def sent(process: Process, connection: Connection) -> int:
 
 
 def rescored(process: Process, connection: Connection) -> list[Any]:
-    process.serving._known.clear()
+    process.serving._cache.clear()
     connection.execute("UPDATE customers SET rescore_at = now()")
     while rescore.rescore_due(process):
         pass

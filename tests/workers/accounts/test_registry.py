@@ -8,9 +8,9 @@ from scoring.event_roles import PLAIN
 from tests.workers.events import count
 from tests.workers.worlds import account, fill, world
 from workers.accounts import models, registry
-from workers.accounts.registry import choose, listed, rules_of
+from workers.accounts.registry import choose_rules, find_rules, list_accounts
 from workers.learning import nightly
-from workers.learning.mature import mature
+from workers.learning.evaluation import mature
 from workers.learning.trainer import train
 from workers.process import Process
 from workers.risk import rescore
@@ -24,30 +24,30 @@ def acme(connection: Connection) -> int:
 
 
 def rescored(process: Process, connection: Connection) -> None:
-    process.serving._known.clear()
+    process.serving._cache.clear()
     connection.execute("UPDATE customers SET rescore_at = now()")
     while rescore.rescore_due(process):
         pass
 
 
 def test_an_account_without_choices_looks_over_thirty_days(connection: Connection) -> None:
-    rules = rules_of(connection, account(connection), None)
+    rules = find_rules(connection, account(connection), None)
     assert (rules.horizon_days, rules.horizon_fixed, rules.meaning) == (30, None, PLAIN)
-    assert rules_of(connection, 999, None).horizon_days == 30
+    assert find_rules(connection, 999, None).horizon_days == 30
 
 
 def test_what_was_chosen_comes_before_what_is_set_and_that_before_what_was_learnt(connection: Connection) -> None:
     acme = account(connection)
-    registry.learnt(connection, acme, 14)
-    assert rules_of(connection, acme, None).horizon_days == 14
-    assert rules_of(connection, acme, 45).horizon_days == 45
-    choose(connection, "acme", {}, 60)
-    assert rules_of(connection, acme, 45).horizon_days == 60
+    registry.save_learnt_horizon(connection, acme, 14)
+    assert find_rules(connection, acme, None).horizon_days == 14
+    assert find_rules(connection, acme, 45).horizon_days == 45
+    choose_rules(connection, "acme", {}, 60)
+    assert find_rules(connection, acme, 45).horizon_days == 60
 
 
 def test_choices_of_an_account_that_is_not_there_are_refused(connection: Connection) -> None:
     with pytest.raises(registry.NoSuchAccount, match="windback accounts list"):
-        choose(connection, "nobody", {}, None)
+        choose_rules(connection, "nobody", {}, None)
 
 
 def test_training_learns_the_horizon_and_everybody_is_scored_over_it(
@@ -55,7 +55,7 @@ def test_training_learns_the_horizon_and_everybody_is_scored_over_it(
 ) -> None:
     """Who comes daily and is silent for two weeks has left: 14 days are enough to tell."""
     card = train(connection, acme)
-    assert (card.horizon_days, rules_of(connection, acme, None).horizon_days) == (14, 14)
+    assert (card.horizon_days, find_rules(connection, acme, None).horizon_days) == (14, 14)
     (due,) = connection.execute("SELECT max(rescore_at) - now() FROM customers").fetchone() or (None,)
     assert due < timedelta(seconds=models.SPREAD_SECONDS + 30)
     rescored(process, connection)
@@ -65,14 +65,14 @@ def test_training_learns_the_horizon_and_everybody_is_scored_over_it(
 
 def test_a_fixed_horizon_is_trained_for_and_the_learnt_one_is_kept_beside_it(connection: Connection, acme: int) -> None:
     assert train(connection, acme, 30).horizon_days == 30
-    assert rules_of(connection, acme, None).horizon_learnt == 14
-    choose(connection, "acme", {}, 60)
+    assert find_rules(connection, acme, None).horizon_learnt == 14
+    choose_rules(connection, "acme", {}, 60)
     assert train(connection, acme, 30).horizon_days == 60
 
 
 def test_too_little_to_learn_from_leaves_the_horizon_open(connection: Connection) -> None:
     assert train(connection, account(connection)).horizon_days == 30
-    assert listed(connection, "acme")[0].horizon_learnt is None
+    assert list_accounts(connection, "acme")[0].horizon_learnt is None
 
 
 def said(connection: Connection, days_ago: int, horizon_days: int) -> None:
@@ -91,7 +91,7 @@ def test_scores_mature_against_the_horizon_that_they_were_given_for(
 ) -> None:
     """After a change of horizon, what was said before is not held against the new one."""
     said(connection, 33, 30)
-    choose(connection, "acme", {}, 14)
+    choose_rules(connection, "acme", {}, 14)
     assert mature(connection, acme, 14) is None
     said(connection, 17, 14)
     said(connection, 20, 30)
@@ -103,7 +103,7 @@ def test_scores_mature_against_the_horizon_that_they_were_given_for(
 def test_a_change_of_horizon_is_noted_in_the_history(process: Process, connection: Connection, acme: int) -> None:
     rescored(process, connection)
     before = count(connection, "risk_history")
-    choose(connection, "acme", {}, 90)
+    choose_rules(connection, "acme", {}, 90)
     rescored(process, connection)
     assert count(connection, "risk_history") == 2 * before
 
@@ -117,7 +117,7 @@ def test_events_that_mean_something_count_from_the_next_score_on(
     states = "SELECT state, count(*) FROM customers GROUP BY state ORDER BY state"
     assert connection.execute(states).fetchall() == [("new", 600)]
     assert train(connection, acme).snapshots == 0
-    choose(connection, "acme", {"account_closed": "churn", "seat_used": "engagement"}, None)
+    choose_rules(connection, "acme", {"account_closed": "churn", "seat_used": "engagement"}, None)
     assert train(connection, acme).snapshots > 1000
     rescored(process, connection)
     assert [state for state, _ in connection.execute(states).fetchall()] == ["active", "lapsed"]
@@ -133,7 +133,7 @@ def test_scores_mature_by_what_events_mean(connection: Connection, acme: int) ->
     """Who used a seat came back."""
     said(connection, 33, 30)
     connection.execute("UPDATE customer_days SET event = 'seat_used' WHERE event = 'login'")
-    choose(connection, "acme", {"seat_used": "engagement"}, 30)
-    found = mature(connection, acme, 30, rules_of(connection, acme, None).meaning)
+    choose_rules(connection, "acme", {"seat_used": "engagement"}, 30)
+    found = mature(connection, acme, 30, find_rules(connection, acme, None).meaning)
     assert found is not None
     assert 0 < found.metrics.base_rate < 1

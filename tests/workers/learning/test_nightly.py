@@ -18,10 +18,10 @@ def test_each_account_has_one_turn_a_night(process: Process, connection: Connect
     assert count(connection, "trainings") == 1
     nightly.run(process)
     assert count(connection, "trainings") == 1
-    process.redis.delete(nightly.turn(acme))
+    process.redis.delete(nightly.turn_key(acme))
     nightly.run(process)
     assert count(connection, "trainings") == 1, "there were no new outcomes"
-    process.redis.delete(nightly.turn(acme))
+    process.redis.delete(nightly.turn_key(acme))
     connection.execute("UPDATE trainings SET trained_at = now() - interval '10 days'")
     nightly.run(process)
     assert count(connection, "trainings") == 2
@@ -49,23 +49,23 @@ def test_an_account_that_fails_stops_no_other(
 
 
 def test_the_clock_calls_once_an_account_is_ripe(process: Process, connection: Connection) -> None:
-    nightly.call(process)
+    nightly.issue_job(process)
     assert process.redis.llen("rq:queue:score") == 0
     acme = fill(connection, world(20, 60))
-    nightly.call(process)
+    nightly.issue_job(process)
     assert process.redis.llen("rq:queue:score") == 1
-    process.redis.set(nightly.turn(acme), 1)
-    nightly.call(process)
+    process.redis.set(nightly.turn_key(acme), 1)
+    nightly.issue_job(process)
     assert process.redis.llen("rq:queue:score") == 1
 
 
 def test_no_turn_begins_while_history_comes_in(process: Process, connection: Connection, acme: int) -> None:
     """Half of an import would be learnt from, and the night's turn be gone."""
     connection.execute("INSERT INTO rebuilds SELECT customer_id, first_seen FROM customers LIMIT 1")
-    nightly.call(process)
+    nightly.issue_job(process)
     assert process.redis.llen("rq:queue:score") == 0
     connection.execute("DELETE FROM rebuilds")
-    nightly.call(process)
+    nightly.issue_job(process)
     assert process.redis.llen("rq:queue:score") == 1
 
 

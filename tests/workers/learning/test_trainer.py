@@ -10,7 +10,7 @@ from scoring.model import PRIOR
 from tests.workers.events import count
 from tests.workers.worlds import account, fill, world
 from workers.accounts import models
-from workers.accounts.models import in_use, listed, roll_back
+from workers.accounts.models import find_in_use, list_models, roll_back
 from workers.accounts.serving import Serving
 from workers.learning import trainer
 from workers.learning.trainer import train
@@ -22,9 +22,9 @@ from workers.store import Connection, connect
 def test_training_switches_to_a_better_model_and_keeps_all_that_was_tried(connection: Connection, acme: int) -> None:
     card = train(connection, acme, 30)
     assert card.against == "prior-1"
-    used = in_use(connection, acme)
+    used = find_in_use(connection, acme)
     assert used.model.version == card.chosen != "prior-1"
-    kept = listed(connection)
+    kept = list_models(connection)
     assert [one.version for one in kept] == list(range(1, len(kept) + 1))
     assert {one.kind for one in kept} == card.holdout.keys() - {"in use"}
     assert [one.name for one in kept if one.in_use] == [card.chosen]
@@ -39,7 +39,7 @@ def test_training_switches_to_a_better_model_and_keeps_all_that_was_tried(connec
 def test_a_second_training_on_the_same_data_changes_nothing(connection: Connection, acme: int) -> None:
     first, second = train(connection, acme, 30), train(connection, acme, 30)
     assert (second.against, second.chosen) == (first.chosen, first.chosen)
-    assert in_use(connection, acme).model.version == first.chosen
+    assert find_in_use(connection, acme).model.version == first.chosen
     assert count(connection, "trainings") == 2
 
 
@@ -48,12 +48,12 @@ def test_without_lapses_the_formula_stays(connection: Connection) -> None:
     account_id = account(connection)
     card = train(connection, account_id, 30)
     assert (card.chosen, card.snapshots, count(connection, "models")) == ("prior-1", 0, 0)
-    assert in_use(connection, account_id).model is PRIOR
+    assert find_in_use(connection, account_id).model is PRIOR
 
 
 def test_rolling_back_goes_to_what_was_in_use_before(connection: Connection, acme: int) -> None:
     train(connection, acme, 30)
-    first = in_use(connection, acme)
+    first = find_in_use(connection, acme)
     connection.execute("UPDATE models SET weights = jsonb_set(weights, '{baseline}', '3'), in_use = in_use")
     second = train(connection, acme, 30)
     assert second.against == first.model.version != second.chosen
@@ -106,8 +106,8 @@ def test_scores_say_which_model_made_them(process: Process, connection: Connecti
 def test_a_worker_looks_for_the_model_every_ten_seconds(connection: Connection, acme: int) -> None:
     now = [0.0]
     known = Serving(clock=lambda: now[0])
-    assert known.of(connection, acme).model is PRIOR
+    assert known.find(connection, acme).model is PRIOR
     card = train(connection, acme, 30)
-    assert known.of(connection, acme).model is PRIOR
+    assert known.find(connection, acme).model is PRIOR
     now[0] = models.CACHE_SECONDS
-    assert known.of(connection, acme).model.version == card.chosen
+    assert known.find(connection, acme).model.version == card.chosen

@@ -10,7 +10,7 @@ from workers.ingest import ingest
 from workers.learning.trainer import train
 from workers.process import Process
 from workers.risk import rescore
-from workers.risk.explain import Scored, explained
+from workers.risk.explain import Scored, explain_score
 from workers.store import Connection
 
 
@@ -34,7 +34,7 @@ def scored(process: Process, connection: Connection) -> Scored:
 
 def test_all_parts_of_a_stored_score_are_found_again(scored: Scored, connection: Connection) -> None:
     """Of a history that is longer than a risk looks back, too."""
-    found = explained(connection, scored, 30)
+    found = explain_score(connection, scored, 30)
     assert found is not None
     assert found.probability == pytest.approx(scored.probability, abs=1e-6)
     assert {part.signal for part in found.parts if part.points > 1} == {"silence", "invoice_overdue"}
@@ -42,14 +42,14 @@ def test_all_parts_of_a_stored_score_are_found_again(scored: Scored, connection:
 
 def test_events_since_then_change_nothing(scored: Scored, process: Process, connection: Connection) -> None:
     ingested(process, event(event="refund_requested"))
-    found = explained(connection, scored, 30)
+    found = explain_score(connection, scored, 30)
     assert found is not None
     assert not any(part.points for part in found.parts if part.signal == "refund_requested")
 
 
 def test_a_past_that_changed_since_is_not_explained(scored: Scored, process: Process, connection: Connection) -> None:
     ingested(process, *[event(timestamp=ago(days=day), event="feature_used") for day in range(6, 8)])
-    assert explained(connection, scored, 30) is None
+    assert explain_score(connection, scored, 30) is None
 
 
 def test_a_score_is_explained_by_the_model_that_made_it(scored: Scored, connection: Connection) -> None:
@@ -57,10 +57,10 @@ def test_a_score_is_explained_by_the_model_that_made_it(scored: Scored, connecti
     assert account(connection) == scored.account_id
     card = train(connection, scored.account_id, 30)
     other = msgspec.structs.replace(PRIOR, version="map-1", kind="map", baseline=1.0)
-    models.add(connection, scored.account_id, [other], card)
-    models.switch(connection, scored.account_id, 1)
-    found = explained(connection, scored, 30)
+    models.save_models(connection, scored.account_id, [other], card)
+    models.use_model(connection, scored.account_id, 1)
+    found = explain_score(connection, scored, 30)
     assert found is not None
     assert found.probability == pytest.approx(scored.probability, abs=1e-6)
-    assert explained(connection, scored._replace(model="map-1"), 30) is None
-    assert explained(connection, scored._replace(model="map-2"), 30) is None
+    assert explain_score(connection, scored._replace(model="map-1"), 30) is None
+    assert explain_score(connection, scored._replace(model="map-2"), 30) is None

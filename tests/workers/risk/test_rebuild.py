@@ -16,7 +16,7 @@ from workers.ingest import ingest
 from workers.ingest.ingest import drain
 from workers.process import Process
 from workers.risk import rebuild, rescore
-from workers.risk.rebuild import MONDAY, WEEK, points, rebuild_some
+from workers.risk.rebuild import MONDAY, WEEK, list_mondays, rebuild_some
 from workers.store import Connection
 
 
@@ -108,22 +108,22 @@ def test_the_clock_calls_once_all_history_is_stored(process: Process, connection
     imported(process, history(), 98)
     process.redis.delete(*process.redis.keys("rq:*") or ["none"])
     push_events(process.redis, event(timestamp="2025-12-01"), lane=HISTORY)
-    rebuild.call(process)
+    rebuild.issue_job(process)
     assert tickets.count_waiting(process.redis, HISTORY.queue) == 0
     drain(process, HISTORY)
     process.redis.delete(*process.redis.keys("rq:*") or ["none"])
-    rebuild.call(process)
-    rebuild.call(process)
+    rebuild.issue_job(process)
+    rebuild.issue_job(process)
     assert tickets.count_waiting(process.redis, HISTORY.queue) == 1
     rebuild.drain(process)
     assert count(connection, "rebuilds") == 0
 
 
 def test_points_are_mondays_the_latest_of_them() -> None:
-    assert points(MONDAY, MONDAY + 2 * WEEK).tolist() == [MONDAY, MONDAY + WEEK]
-    assert points(MONDAY + 1, MONDAY + 2 * WEEK + 1).tolist() == [MONDAY + WEEK, MONDAY + 2 * WEEK]
-    assert points(MONDAY, MONDAY + 9 * WEEK, most=2).tolist() == [MONDAY + 7 * WEEK, MONDAY + 8 * WEEK]
-    assert points(MONDAY + WEEK, MONDAY).tolist() == []
+    assert list_mondays(MONDAY, MONDAY + 2 * WEEK).tolist() == [MONDAY, MONDAY + WEEK]
+    assert list_mondays(MONDAY + 1, MONDAY + 2 * WEEK + 1).tolist() == [MONDAY + WEEK, MONDAY + 2 * WEEK]
+    assert list_mondays(MONDAY, MONDAY + 9 * WEEK, most=2).tolist() == [MONDAY + 7 * WEEK, MONDAY + 8 * WEEK]
+    assert list_mondays(MONDAY + WEEK, MONDAY).tolist() == []
 
 
 def test_a_risk_of_the_past_is_the_one_that_would_have_been_given() -> None:

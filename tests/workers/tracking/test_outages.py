@@ -14,7 +14,7 @@ from workers.risk import rescore
 from workers.risk.rescore import rescore_due
 from workers.store import Connection
 from workers.tracking import outages, volume
-from workers.tracking.outages import Outage, look, outages_of
+from workers.tracking.outages import Outage, outages_of, update_outage
 from workers.tracking.volume import Volumes
 
 THIS_HOUR = int(time.time() // 3600)
@@ -83,7 +83,7 @@ def test_volumes_are_read_by_the_hour_over_weeks(redis: Redis) -> None:
 def test_an_account_whose_tracking_is_out_looks_as_it_did_before(silent: Process, connection: Connection) -> None:
     """The mean risk stays within a tenth while it lasts and when it is over; it says that it is stale while it is."""
     rises, _ = scored(silent, connection)
-    look(silent, 1, THIS_HOUR)
+    update_outage(silent.connection(), silent.redis, 1, THIS_HOUR)
     assert outages_of(connection, 1) == [Outage(THIS_HOUR - OUT_HOURS, None)]
     frozen, stale = scored(silent, connection)
     assert stale
@@ -94,7 +94,7 @@ def test_an_account_whose_tracking_is_out_looks_as_it_did_before(silent: Process
     assert rises > 1.3 * frozen
 
     receive(silent.redis, range(THIS_HOUR, THIS_HOUR + 2))
-    look(silent, 1, THIS_HOUR + 2)
+    update_outage(silent.connection(), silent.redis, 1, THIS_HOUR + 2)
     assert outages_of(connection, 1) == [Outage(THIS_HOUR - OUT_HOURS, THIS_HOUR)]
     ended, stale = scored(silent, connection)
     assert not stale
@@ -107,14 +107,14 @@ def test_an_account_whose_tracking_is_out_looks_as_it_did_before(silent: Process
 
 
 def test_a_frozen_customer_is_not_scored_again_and_again(silent: Process, connection: Connection) -> None:
-    look(silent, 1, THIS_HOUR)
+    update_outage(silent.connection(), silent.redis, 1, THIS_HOUR)
     rescore_due(silent)
     row = connection.execute("SELECT bool_and(rescore_at > now()) FROM customers").fetchone()
     assert row == (True,)
 
 
 def test_who_is_seen_although_tracking_is_out_is_scored_by_it(silent: Process, connection: Connection) -> None:
-    look(silent, 1, THIS_HOUR)
+    update_outage(silent.connection(), silent.redis, 1, THIS_HOUR)
     before, _ = scored(silent, connection)
     push_events(silent.redis, *[event(customer_email=f"c{who}@example.com") for who in range(CUSTOMERS)])
     drain(silent, LIVE)
@@ -125,15 +125,15 @@ def test_who_is_seen_although_tracking_is_out_is_scored_by_it(silent: Process, c
 
 def test_an_account_that_works_is_left_alone(process: Process, connection: Connection) -> None:
     receive(process.redis, range(THIS_HOUR - 6 * 168, THIS_HOUR))
-    look(process, 1, THIS_HOUR)
+    update_outage(process.connection(), process.redis, 1, THIS_HOUR)
     assert outages_of(connection, 1) == []
 
 
 def test_an_outage_that_was_only_a_line_that_stood_still_never_was(silent: Process, connection: Connection) -> None:
     """What waited in the buffer is counted for the hours in which it was received."""
-    look(silent, 1, THIS_HOUR)
+    update_outage(silent.connection(), silent.redis, 1, THIS_HOUR)
     receive(silent.redis, range(THIS_HOUR - OUT_HOURS, THIS_HOUR))
-    look(silent, 1, THIS_HOUR)
+    update_outage(silent.connection(), silent.redis, 1, THIS_HOUR)
     assert outages_of(connection, 1) == []
 
 
@@ -144,10 +144,10 @@ def test_the_clock_looks_at_every_account(silent: Process, connection: Connectio
 
 
 def test_a_second_outage_does_not_reach_into_the_first(silent: Process, connection: Connection) -> None:
-    look(silent, 1, THIS_HOUR)
+    update_outage(silent.connection(), silent.redis, 1, THIS_HOUR)
     receive(silent.redis, range(THIS_HOUR, THIS_HOUR + 1))
-    look(silent, 1, THIS_HOUR + 1)
-    look(silent, 1, THIS_HOUR + 8)
+    update_outage(silent.connection(), silent.redis, 1, THIS_HOUR + 1)
+    update_outage(silent.connection(), silent.redis, 1, THIS_HOUR + 8)
     assert outages_of(connection, 1) == [
         Outage(THIS_HOUR - OUT_HOURS, THIS_HOUR),
         Outage(THIS_HOUR + 1, None),

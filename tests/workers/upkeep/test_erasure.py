@@ -18,7 +18,7 @@ from workers.ingest.ingest import drain
 from workers.ingest.transaction import Outcome, store_batch
 from workers.process import Process
 from workers.risk import rescore
-from workers.risk.rebuild import points, rebuild_some
+from workers.risk.rebuild import list_mondays, rebuild_some
 from workers.risk.rescore import rescore_due
 from workers.store import Connection, connect
 from workers.upkeep import erasure
@@ -68,7 +68,13 @@ def test_nothing_of_the_customer_stays_but_a_receipt(process: Process, connectio
     ingested(process, event(customer_email="joe@example.com"))
     receipt = erase(connection, 1, " Jane@Example.com ")
     tally(connection)
-    assert receipt[2:] == (3, 1, 3, 1 + len(points(datetime(2025, 12, 1, tzinfo=UTC).timestamp(), time.time())), 1)
+    assert receipt[2:] == (
+        3,
+        1,
+        3,
+        1 + len(list_mondays(datetime(2025, 12, 1, tzinfo=UTC).timestamp(), time.time())),
+        1,
+    )
     left = {table: count(connection, table) for table in tables_of_customers(connection)}
     assert {table for table, rows in left.items() if rows} == {"customers", "events", "customer_days", "recent_events"}
     assert connection.execute("SELECT email FROM customers").fetchall() == [("joe@example.com",)]

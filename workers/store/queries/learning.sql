@@ -51,12 +51,6 @@ CROSS JOIN LATERAL (  -- OFFSET keeps it a look-up for each customer, however la
 ) AS days
 WHERE packed IS NOT NULL
 
--- name: all_outages
--- All of an account's outages: what lies in one says nothing of customers.
-SELECT extract(epoch FROM began_at)::float8, extract(epoch FROM coalesce(ended_at, now()))::float8
-FROM outages
-WHERE account_id = %(account_id)s
-
 -- name: lock_account
 SELECT pg_advisory_xact_lock(%(class)s, %(account_id)s)
 
@@ -132,9 +126,6 @@ SELECT EXISTS (SELECT FROM matured WHERE account_id = %(account_id)s AND day = %
 INSERT INTO matured (account_id, day, horizon_days, metrics)
 VALUES (%(account_id)s, %(day)s, %(horizon_days)s, %(metrics)s)
 ON CONFLICT DO NOTHING
-
--- name: last_matured
-SELECT day, horizon_days, metrics::text FROM matured WHERE account_id = %(account_id)s ORDER BY day DESC LIMIT 1
 
 -- name: list_matured
 -- The latest days, oldest first.

@@ -4,10 +4,9 @@
 SELECT account_id FROM accounts ORDER BY account_id
 
 -- name: list_outages
--- Those that still matter: for half a year, in which hardly a silence or a decayed count is longer.
 SELECT (extract(epoch FROM began_at) / 3600)::bigint, (extract(epoch FROM ended_at) / 3600)::bigint
 FROM outages
-WHERE account_id = %(account_id)s AND (ended_at IS NULL OR ended_at > now() - interval '180 days')
+WHERE account_id = %(account_id)s
 ORDER BY began_at
 
 -- name: begin_outage

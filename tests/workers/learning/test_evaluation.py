@@ -1,7 +1,10 @@
 """Scores of a horizon ago, beside what has happened since."""
 
+import msgspec
+
+from scoring.learning.metrics import Metrics
 from tests.workers.events import count
-from workers.learning.mature import last_matured, mature
+from workers.learning.evaluation import Matured, mature
 from workers.learning.trainer import train
 from workers.store import Connection
 
@@ -27,7 +30,8 @@ def test_scores_mature(connection: Connection, acme: int) -> None:
     scored(connection, 33, f"CASE WHEN {comes_back} THEN 0.1 ELSE 0.9 END")
     found = mature(connection, acme, 30)
     assert found is not None
-    assert found == last_matured(connection, acme)
+    (kept,) = connection.execute("SELECT day, horizon_days, metrics::text FROM matured").fetchall()
+    assert found == Matured(kept[0], kept[1], msgspec.json.decode(kept[2], type=Metrics))
     assert found.metrics.snapshots == count(connection, "risk_history")
     assert found.metrics.auc is not None
     assert found.metrics.auc > 0.95
@@ -47,7 +51,7 @@ def test_who_did_nothing_at_all_since_has_lapsed(connection: Connection, acme: i
 def test_nothing_matures_where_nothing_was_said(connection: Connection, acme: int) -> None:
     scored(connection, 10, "0.5")
     assert mature(connection, acme, 30) is None
-    assert last_matured(connection, acme) is None
+    assert count(connection, "matured") == 0
 
 
 def test_an_outage_tells_nothing_of_customers(connection: Connection, acme: int) -> None:
