@@ -43,7 +43,13 @@ def test_gzip_is_read_whole_and_in_chunks(client: httpx2.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "packed", [gzip.compress(BODY)[:-1], gzip.compress(BODY)[:12], gzip.compress(BODY) + b"x", b""]
+    "packed",
+    [
+        pytest.param(gzip.compress(BODY)[:-1], id="torn"),
+        pytest.param(gzip.compress(BODY)[:12], id="torn early"),
+        pytest.param(gzip.compress(BODY) + b"x", id="followed"),
+        pytest.param(b"", id="empty"),
+    ],
 )
 def test_gzip_that_is_torn_or_followed_by_something_is_malformed(client: httpx2.Client, packed: bytes) -> None:
     answer = client.post(TRACK, content=packed, headers=GZIP)

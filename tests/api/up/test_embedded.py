@@ -82,7 +82,7 @@ def test_running_servers_are_shared_and_the_last_user_stops_them(tmp_path: Path)
 
 def test_who_started_may_leave_before_the_others(tmp_path: Path) -> None:
     script = (
-        "import sys, pathlib; from api import embedded\n"
+        "import sys, pathlib; from api.up import embedded\n"
         "with embedded.servers(pathlib.Path(sys.argv[1]), durable=False): print(flush=True); sys.stdin.read()"
     )
     starter = subprocess.Popen([sys.executable, "-c", script, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -115,7 +115,7 @@ def test_killed_servers_keep_what_was_committed(tmp_path: Path) -> None:
 
 def test_servers_that_lost_their_starter_are_reused_and_then_stopped(tmp_path: Path) -> None:
     script = (
-        "import os, sys, pathlib; from api import embedded\n"
+        "import os, sys, pathlib; from api.up import embedded\n"
         "with embedded.servers(pathlib.Path(sys.argv[1]), durable=False): os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", script, tmp_path], check=False).returncode == -signal.SIGKILL

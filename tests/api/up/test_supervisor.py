@@ -226,7 +226,11 @@ def test_children_get_our_settings_interpreter_and_modules() -> None:
 
 def start_with_lifeline(code: str, fd: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        [sys.executable, "-c", f"from workers import lifeline; lifeline.GRACE_SECONDS = 0.2; lifeline.watch(); {code}"],
+        [
+            sys.executable,
+            "-c",
+            f"from workers import parent_watch; parent_watch.GRACE_SECONDS = 0.2; parent_watch.watch(); {code}",
+        ],
         env={**os.environ, parent_watch.VARIABLE: str(fd), "PYTHONPATH": os.pathsep.join(sys.path)},
         pass_fds=(fd,),
         stdout=subprocess.PIPE,
