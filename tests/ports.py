@@ -1,9 +1,21 @@
 """Ports for servers of one's own."""
 
+import itertools
+import os
+import random
 import socket
+
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+RANGE = range(10_000 + WORKER % 10 * 2_000, 12_000 + WORKER % 10 * 2_000)  # below those that clients are given
+_ports = itertools.cycle(random.sample(RANGE, len(RANGE)))
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody uses now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that nobody uses now. Test processes side by side draw from different ranges."""
+    for port in itertools.islice(_ports, len(RANGE)):
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
+    raise AssertionError("no free port")
