@@ -18,7 +18,7 @@ from api.docs import page
 from api.errors import Refused, on_error, on_http_exception, on_refused
 from api.headers import SecurityHeaders
 from api.health import health, metrics
-from api.reading import analytics, customer, customers, erasing, levels, model, series, warnings
+from api.reading import analytics, customer, customers, erasing, levels, mappings, model, series, warnings
 from api.reading.etags import validated
 from api.request_id import identified
 from api.track.door import Door
@@ -62,6 +62,7 @@ def create_app(settings: Settings) -> Starlette:
             Route("/api/v1/analytics/events/{name:path}", validated(series.show_event), methods=["GET"]),
             Route("/api/v1/analytics/risk", validated(levels.show_levels), methods=["GET"]),
             Route("/api/v1/model", validated(model.show_model), methods=["GET"]),
+            Route("/api/v1/mappings", validated(mappings.show_or_put_mappings), methods=["GET", "PUT"]),
             Route("/api/v1/warnings", validated(warnings.list_warnings), methods=["GET"]),
             Route("/healthz", health.healthz, methods=["GET"]),
             Route("/readyz", health.readyz, methods=["GET"]),

@@ -35,6 +35,7 @@ CODES: Mapping[str, Code] = {
     "batch_too_large": Code(413, "A batch takes at most 100 events; split it."),
     "unsupported_encoding": Code(415, "Content-Encoding may be gzip or identity."),
     "invalid_event": Code(422, "No event of the request is valid; `rejected` says why."),
+    "invalid_mapping": Code(422, "These mappings can't be used; `message` says which and why."),
     "invalid_parameter": Code(422, "A query parameter is invalid."),
     "rate_limited": Code(429, "This key's limit of events a second is reached; wait as Retry-After says."),
     "headers_too_large": Code(431, "The headers are over 64 KiB."),

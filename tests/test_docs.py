@@ -36,7 +36,7 @@ def routes() -> Iterator[str]:
 
 @pytest.mark.parametrize("route", list(routes()))
 def test_every_route_is_in_the_readme(route: str) -> None:
-    assert re.search(rf"\b(GET|POST|DELETE) {re.escape(route)}`", README)
+    assert re.search(rf"\b(GET|POST|PUT|PATCH|DELETE) {re.escape(route)}`", README)
 
 
 @pytest.mark.parametrize("name", [variable(field) for field in Settings.__struct_fields__])

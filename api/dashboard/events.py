@@ -13,6 +13,7 @@ from api.dashboard.labels import RECOGNISED_WORDS, SPANS
 from api.dashboard.page import page, render
 from api.dashboard.remedies import troubles
 from api.dashboard.session import Session
+from api.dashboard.setup.mappings import ROLE_WORDS
 from api.dashboard.timeline import text_of
 from api.errors import Refused
 from api.reading import query
@@ -67,6 +68,7 @@ async def list_events(request: Request, session: Session) -> Response:
         wanted=wanted,
         kind=kind,
         kinds=KINDS,
+        roles=ROLE_WORDS,
         troubles=await troubles(request, session.account_id),
     )
 
@@ -89,6 +91,7 @@ async def show_event(request: Request, session: Session) -> Response:
         series=found.series[::-1],
         total=sum(point.count for point in found.series),
         recognised=RECOGNISED_WORDS,
+        roles=ROLE_WORDS,
         properties=[(one.name, _values(one)) for one in found.properties],
         bar=bar,
         span=span,

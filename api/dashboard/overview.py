@@ -16,6 +16,7 @@ from api.dashboard.labels import STRATEGIES
 from api.dashboard.levels import GROUPS
 from api.dashboard.page import address, page, render
 from api.dashboard.session import Session
+from api.dashboard.setup.use import NOT_UNDERSTOOD, ask_for_use
 from api.reading.common import fetch
 from api.reading.levels import Day, read_levels
 from api.reading.model import read_model
@@ -43,6 +44,9 @@ async def overview(request: Request, session: Session) -> Response:
         read_levels(request, account_id),
         read_model(request, account_id),
     )
+    use = await ask_for_use(request, account_id)
+    if use is not None:
+        found = [*found, NOT_UNDERSTOOD]
     context: dict[str, Any] = {"checks": found, "worst": worst(found)}
     if not known:
         return render(request, "welcome.html", session, **context, address=address(request))
@@ -52,6 +56,7 @@ async def overview(request: Request, session: Session) -> Response:
         session,
         **context,
         counts=days[-1] if days else NOBODY,
+        use=use,
         urgent=urgent,
         risen=risen,
         tiles=_tiles(days),

@@ -3,6 +3,7 @@
 from starlette.routing import Route
 
 from api.dashboard import customer, customers, events, keys, model, overview, signing
+from api.dashboard.setup import mappings
 
 ROUTES = (
     Route("/", overview.overview, methods=["GET"], include_in_schema=False),
@@ -12,6 +13,7 @@ ROUTES = (
     Route("/erasures/{erasure_id:uuid}", customer.receipt, methods=["GET"], include_in_schema=False),
     Route("/events", events.list_events, methods=["GET"], include_in_schema=False),
     Route("/events/{name:path}", events.show_event, methods=["GET"], include_in_schema=False),
+    Route("/mappings", mappings.list_or_save, methods=["GET", "POST"], include_in_schema=False),
     Route("/model", model.show_model, methods=["GET"], include_in_schema=False),
     Route("/keys", keys.list_keys, methods=["GET", "POST"], include_in_schema=False),
     Route("/keys/{key_id:int}/revoke", keys.revoke_key, methods=["GET", "POST"], include_in_schema=False),

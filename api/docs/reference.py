@@ -1,6 +1,6 @@
 """What the API is: one entry a route. The document at /openapi.json and the page at /docs come from this table."""
 
-from api.docs import examples, schemas
+from api.docs import examples, instrumentation, schemas
 from api.docs.openapi import Answer, Body, Operation, Parameter, Reference
 from api.health import health
 from api.reading import analytics, customer, customers, erasing, levels, model, series
@@ -104,6 +104,7 @@ OPERATIONS = (
         {200: Answer("The warnings", warnings.AccountWarnings, examples.WARNINGS)},
         SECRET_KEY,
     ),
+    *instrumentation.OPERATIONS,
     Operation(
         "list_customers",
         "GET",

@@ -36,7 +36,8 @@ class Standing(Struct):
 
 
 class CountedEvent(Struct):
-    """An event by name. `signal` and `model` are what it means for the risk; `first_seen` is exact to the day."""
+    """An event by name. `signal` and `model` are what it means for the risk; `first_seen` is exact to the day;
+    `stands_for` is what the account has mapped it to."""
 
     event: str
     count: Annotated[int, Meta(ge=1)]
@@ -46,6 +47,7 @@ class CountedEvent(Struct):
     kind: Literal["recognised", "custom"]
     signal: Signal | None
     model: Standing | None
+    stands_for: str | None = None
 
 
 class CountedEvents(Struct):
@@ -102,7 +104,9 @@ def _counted(
         return CountedEvent(**row, kind="recognised", signal=RECOGNISED[name], model=None)
     if meaning.of(name) != name:
         standing = Standing("in_use", row["customers"], ELIGIBLE, None)
-        return CountedEvent(**row, kind="custom", signal=_signal_of(meaning.of(name)), model=standing)
+        return CountedEvent(
+            **row, kind="custom", signal=_signal_of(meaning.of(name)), model=standing, stands_for=meaning.mappings[name]
+        )
     model = _standing(row["customers"], weights.get(name), candidates.get(name))
     signal: Signal | None = None
     if model.weight:

@@ -1,0 +1,30 @@
+"""The overview's question: which of your events means that somebody uses your product?"""
+
+from typing import Final
+
+from starlette.requests import Request
+
+from api.dashboard.health import Check
+from api.reading.mappings import read_names
+from scoring.event_roles import CHURN_ROLE
+from scoring.events import ENGAGEMENT
+from scoring.proposals import Proposal, is_use_understood
+
+ENOUGH_EVENTS: Final = 100  # before anybody is asked
+MOST_PROPOSALS: Final = 6
+NOT_UNDERSTOOD: Final = Check(
+    "warn",
+    "No event says that somebody uses your product",
+    "Risks can't be trusted until one does: say which of your events it is, or send `login` and `feature_used`.",
+)
+
+
+async def ask_for_use(request: Request, account_id: int) -> list[Proposal] | None:
+    """What may mean use of the product, the likeliest first; None where that is understood, or too little was sent."""
+    sent = await read_names(request, account_id)
+    if sum(name.count for name in sent.names) < ENOUGH_EVENTS or is_use_understood(sent.names, sent.mappings):
+        return None
+    use = (*ENGAGEMENT, "engagement")
+    proposed = [proposal for proposal in sent.proposals if proposal.stands_for in use]
+    others = [proposal for proposal in sent.proposals if proposal.stands_for not in (*use, CHURN_ROLE)]
+    return (proposed or others)[:MOST_PROPOSALS]

@@ -1,0 +1,115 @@
+"""What an account's own events stand for: `GET` and `PUT /api/v1/mappings`."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple
+
+from msgspec import Meta, Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.bodies import read_json
+from api.database import in_database
+from api.errors import Refused
+from api.reading.common import Count, account_of, answer, fetch
+from scoring.event_roles import ROLES
+from scoring.events import MAX_EVENT_NAME
+from scoring.proposals import Proposal, SentName, propose
+from workers.accounts import mappings
+from workers.accounts.mappings import NeverSent, Unmappable
+from workers.store import Connection, sql
+from workers.upkeep import totals
+
+Name = Annotated[str, Meta(min_length=1, max_length=MAX_EVENT_NAME)]
+Role = Annotated[str, Meta(extra_json_schema={"enum": list(ROLES)})]
+
+
+class ProposedMapping(Struct):
+    """What a name probably stands for, by its words and by who sends it. `likely` ones are ticked on the page."""
+
+    event: str
+    stands_for: Role
+    likely: bool
+    count: Count
+    customers: Count
+
+
+class NameMapping(Struct, forbid_unknown_fields=True):
+    """A name of the account's own, and the event that it stands for."""
+
+    name: Name
+    event: Role
+
+
+class NewMappings(Struct, forbid_unknown_fields=True):
+    """The mappings that hold from now on: all of them. `force` maps names that were never sent as well."""
+
+    mappings: dict[Name, Role] | list[NameMapping]
+    force: bool = False
+
+
+class Mappings(Struct):
+    """What each of the account's own names stands for, and what others probably do."""
+
+    mappings: dict[str, Role]
+    proposals: list[ProposedMapping]
+
+
+class SentNames(NamedTuple):
+    """The names that an account sends, the most frequent first, and what they are mapped to."""
+
+    names: list[SentName]
+    mappings: dict[str, str]
+
+    @property
+    def proposals(self) -> list[Proposal]:
+        """What those that aren't mapped probably stand for."""
+        return propose(self.names, self.mappings)
+
+
+async def show_or_put_mappings(request: Request) -> Response:
+    """`GET /api/v1/mappings`, and `PUT`: replaces all mappings; what isn't named stands for itself again."""
+    account_id = await account_of(request)
+    if request.method == "PUT":
+        wanted = await read_json(request, NewMappings, "invalid_mapping")
+        await save_mappings(request, account_id, _pairs(wanted), wanted.force)
+    sent = await read_names(request, account_id)
+    return answer(Mappings(sent.mappings, [ProposedMapping(*proposal) for proposal in sent.proposals]))
+
+
+async def read_names(request: Request, account_id: int) -> SentNames:
+    """The names that were sent, and their mappings. Raises Refused, store_unavailable."""
+    rows = await fetch(request, sql("list_sent_names"), {"account_id": account_id})
+    mapped = await fetch(request, sql("mappings_of_account"), {"account_id": account_id})
+    return SentNames([SentName(**row) for row in rows], dict(sorted(mapped[0]["mappings"].items())) if mapped else {})
+
+
+async def save_mappings(request: Request, account_id: int, wanted: Mapping[str, str], force: bool = False) -> None:
+    """Replace the account's mappings. Raises Refused: invalid_mapping, store_unavailable."""
+    await _change(request, lambda connection: mappings.replace_mappings(connection, account_id, wanted, force))
+
+
+async def change_mappings(request: Request, account_id: int, added: Mapping[str, str], removed: list[str]) -> None:
+    """Change some of the account's mappings. Raises Refused: invalid_mapping, store_unavailable."""
+
+    def change(connection: Connection) -> None:
+        mappings.remove_mappings(connection, account_id, removed)
+        mappings.add_mappings(connection, account_id, added)
+
+    await _change(request, change)
+
+
+async def _change(request: Request, work: Any) -> None:
+    def run(connection: Connection) -> None:
+        totals.tally_few(connection)  # names that were sent a moment ago
+        work(connection)
+
+    try:
+        await in_database(request, run)
+    except (Unmappable, NeverSent) as error:
+        raise Refused("invalid_mapping", str(error)) from None
+
+
+def _pairs(wanted: NewMappings) -> dict[str, str]:
+    if isinstance(wanted.mappings, dict):
+        return wanted.mappings
+    return {each.name: each.event for each in wanted.mappings}
