@@ -47,7 +47,7 @@ class SentName(NamedTuple):
     """A name as an account sends it: how many events, from how many customers, and on how many of their days."""
 
     event: str
-    count: int
+    events: int
     customers: int
     customer_days: int
 
@@ -58,7 +58,7 @@ class Proposal(NamedTuple):
     event: str
     stands_for: str
     likely: bool
-    count: int
+    events: int
     customers: int
 
 
@@ -89,8 +89,8 @@ def _propose_one(name: SentName, most: int) -> Proposal | None:
     words = words_of(name.event)
     for role, pattern in PATTERNS:
         if re.search(pattern, words):
-            return Proposal(name.event, role, True, name.count, name.customers)
+            return Proposal(name.event, role, True, name.events, name.customers)
     if PASSIVE.search(words):
         return None
     steady = name.customers >= USE_SHARE * most and name.customer_days >= USE_DAYS * max(name.customers, 1)
-    return Proposal(name.event, ENGAGEMENT_ROLE, steady, name.count, name.customers)
+    return Proposal(name.event, ENGAGEMENT_ROLE, steady, name.events, name.customers)

@@ -68,7 +68,6 @@ async def list_events(request: Request, session: Session) -> Response:
         wanted=wanted,
         kind=kind,
         kinds=KINDS,
-        roles=ROLE_WORDS,
         troubles=await troubles(request, session.account_id),
     )
 

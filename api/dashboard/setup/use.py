@@ -22,7 +22,7 @@ NOT_UNDERSTOOD: Final = Check(
 async def ask_for_use(request: Request, account_id: int) -> list[Proposal] | None:
     """What may mean use of the product, the likeliest first; None where that is understood, or too little was sent."""
     sent = await read_names(request, account_id)
-    if sum(name.count for name in sent.names) < ENOUGH_EVENTS or is_use_understood(sent.names, sent.mappings):
+    if sum(name.events for name in sent.names) < ENOUGH_EVENTS or is_use_understood(sent.names, sent.mappings):
         return None
     use = (*ENGAGEMENT, "engagement")
     proposed = [proposal for proposal in sent.proposals if proposal.stands_for in use]

@@ -105,15 +105,15 @@ SELECT (SELECT (snapshot::text, at)::text FROM tallied) AS tallied,
 -- name: list_sent_names
 -- Each name with its events, its customers, and on how many of their days it came (of all of them together).
 WITH counted AS (
-    SELECT event, sum(n)::bigint AS count FROM event_days WHERE account_id = %(account_id)s GROUP BY event
+    SELECT event, sum(n)::bigint AS events FROM event_days WHERE account_id = %(account_id)s GROUP BY event
 ), returned AS (
     SELECT event, sum(customers) FILTER (WHERE previous = '-infinity')::bigint AS customers,
            sum(customers)::bigint AS customer_days
     FROM event_returns WHERE account_id = %(account_id)s GROUP BY event
 )
-SELECT event, count, coalesce(customers, 0) AS customers, coalesce(customer_days, 0) AS customer_days
+SELECT event, events, coalesce(customers, 0) AS customers, coalesce(customer_days, 0) AS customer_days
 FROM counted LEFT JOIN returned USING (event)
-ORDER BY count DESC, event
+ORDER BY events DESC, event
 
 -- name: mappings_of_account
 SELECT mappings FROM accounts WHERE account_id = %(account_id)s
