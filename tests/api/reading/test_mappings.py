@@ -32,7 +32,7 @@ def test_what_is_put_is_shown_and_holds_for_scores(
     answer = sent.put(PATH, json={"mappings": {"Signed In": "login"}})
     assert answer.status_code == 200
     assert answer.json()["mappings"] == {"Signed In": "login"} == sent.get(PATH).json()["mappings"]
-    process.serving._known.clear()
+    process.serving._cache.clear()
     connection.execute("UPDATE customers SET rescore_at = now()")
     work()
     assert sent.get("/api/v1/customers/jane@example.com").json()["risk"]["state"] == "active"
