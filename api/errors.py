@@ -1,4 +1,4 @@
-"""Every refusal: its code, its status, and what it says. Codes are stable; the README lists them all."""
+"""Every refusal: its code, status and message. Codes are stable; the README lists them all."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from api.headers import secured
 
 
 class Code(NamedTuple):
-    """What a code means: its HTTP status, and the sentence that is said unless there is a better one."""
+    """What a code means: its HTTP status, and its usual message."""
 
     status: int
     message: str
@@ -26,22 +26,22 @@ CODES: Mapping[str, Code] = {
     "missing_api_key": Code(401, "Send your key in the header X-API-Key."),
     "invalid_api_key": Code(401, "This API key is unknown or revoked; `windback keys list` shows the valid ones."),
     "key_not_allowed": Code(403, "A publishable key may only track events; use a secret key (sk_live_…) here."),
-    "not_found": Code(404, "There is nothing at this address; the README lists the routes."),
+    "not_found": Code(404, "Page not found; /docs lists the routes."),
     "customer_not_found": Code(404, "No customer of this account has this e-mail address."),
     "event_not_found": Code(404, "This account has never sent an event of this name; case is kept."),
-    "method_not_allowed": Code(405, "This address doesn't take this method."),
-    "body_timeout": Code(408, "The body did not arrive in time; send it again."),
+    "method_not_allowed": Code(405, "This address doesn't support this method."),
+    "body_timeout": Code(408, "The body did not arrive within 20 seconds; send it again."),
     "payload_too_large": Code(413, "The body is over 4 MiB after decompression; send smaller batches."),
     "batch_too_large": Code(413, "A batch takes at most 100 events; split it."),
-    "unsupported_encoding": Code(415, "Content-Encoding may be gzip or identity."),
-    "invalid_event": Code(422, "No event of the request is valid; `rejected` says why."),
+    "unsupported_encoding": Code(415, "Content-Encoding must be gzip or identity."),
+    "invalid_event": Code(422, "No event of the request is valid; `rejected` lists the reasons."),
     "invalid_mapping": Code(422, "These mappings can't be used; `message` says which and why."),
     "invalid_parameter": Code(422, "A query parameter is invalid."),
-    "rate_limited": Code(429, "This key's limit of events a second is reached; wait as Retry-After says."),
-    "headers_too_large": Code(431, "The headers are over 64 KiB."),
-    "internal_error": Code(500, "Something went wrong here; it was logged. Try again."),
-    "buffer_unavailable": Code(503, "The buffer is not available; send it again."),
-    "buffer_full": Code(503, "The buffer is full; send it again as Retry-After says."),
+    "rate_limited": Code(429, "This key's limit of events per second is reached; wait for the seconds in Retry-After."),
+    "headers_too_large": Code(431, "The headers are over 64 KiB; send fewer or shorter ones."),
+    "internal_error": Code(500, "The service failed, and logged why. Try again."),
+    "buffer_unavailable": Code(503, "The buffer (Redis) is not available; send it again."),
+    "buffer_full": Code(503, "The buffer is full; send it again after the seconds in Retry-After."),
     "store_unavailable": Code(503, "The database is not available; try again. Tracking goes on."),
 }
 RETRY_AFTER_SECONDS = {"rate_limited": 1, "buffer_unavailable": 1, "buffer_full": 5, "store_unavailable": 5}
@@ -67,29 +67,29 @@ class Refused(Exception):
 
     @property
     def body(self) -> bytes:
-        """The JSON that says so."""
+        """The answer's JSON."""
         return msgspec.json.encode({"status": "error", "code": self.code, "message": self.message, **self.more})
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the answer carries besides its type."""
+        """Headers of the answer besides its type."""
         return {"Retry-After": str(self.retry_after_seconds)} if self.retry_after_seconds else {}
 
     def response(self) -> Response:
-        """The answer, for a route that works with responses."""
+        """Returns the answer as a Response."""
         response = Response(self.body, self.status, self.headers, "application/json")
         response.raw_headers = secured(response.raw_headers)  # outside the middleware, too
         return response
 
 
 async def on_refused(request: Request, error: Exception) -> Response:
-    """Starlette's handler of a refusal."""
+    """Answers a refusal."""
     assert isinstance(error, Refused)
     return error.response()
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
-    """Starlette's own refusals, in our shape."""
+    """Answers Starlette's own refusals in our format."""
     assert isinstance(error, HTTPException)
     refused = Refused(BY_STATUS.get(error.status_code, "internal_error"))
     response = refused.response()
@@ -98,5 +98,5 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
 
 
 async def on_error(request: Request, error: Exception) -> Response:
-    """Whatever nobody expected: it is logged by the server, and says nothing of our insides."""
+    """An unexpected exception: the server logs it; the answer shows nothing of it."""
     return Refused("internal_error").response()

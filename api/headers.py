@@ -1,4 +1,4 @@
-"""Headers that every answer carries, so that browsers neither guess what it is nor tell others where it was read."""
+"""Security headers of every answer: browsers must not guess its type, nor send its address to other sites."""
 
 from collections.abc import Awaitable, Sequence
 
@@ -22,7 +22,7 @@ class SecurityHeaders:
 
 
 def secured(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """Headers with those of SECURITY that they lack."""
+    """Returns the headers, with the missing ones of SECURITY added."""
     given = {name for name, _ in headers}
     return [*headers, *(header for header in SECURITY if header[0] not in given)]
 

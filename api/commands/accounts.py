@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from api.commands.options import data_dir_option, found_servers
+from api.commands.options import data_dir_option, use_servers
 from scoring.event_roles import CHURN_ROLE, ENGAGEMENT_ROLE, ROLES, explain_bad_mapping
 from workers import settings
 from workers.accounts import mappings, registry
@@ -23,23 +23,23 @@ def accounts_group() -> None:
 @click.option("--account", help="The account's name; all accounts without it.")
 @data_dir_option
 def list_accounts(account: str | None, data_dir: Path) -> None:
-    """Show accounts: over how many days their risks look, and which of their events mean churn or engagement."""
-    with found_servers(data_dir) as found, connect(found.database_url) as connection:
-        listed = [_the(connection, account)] if account else registry.list_accounts(connection)
+    """Show accounts: the horizon in days, and the events that mean churn or engagement."""
+    with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
+        accounts = [_find(connection, account)] if account else registry.list_accounts(connection)
     click.echo(f"{'ACCOUNT':<20} {'DAYS':>4} {'':<8} {'CHURN EVENT':<20} ENGAGEMENT EVENTS, OTHER NAMES")
     setting = settings.load().horizon_days
-    for one in listed:
-        click.echo(_line(one, setting))
+    for found in accounts:
+        click.echo(_row(found, setting))
 
 
 @accounts_group.command("set")
 @click.option("--account", default="default", show_default=True, help="The account's name.")
 @click.option("--churn-event", "churn_events", multiple=True,
-              help="Your own event that means that a customer has left. May be repeated; '' for none.")  # fmt: skip
+              help="Your own event that means a customer has churned. May be repeated; '' for none.")  # fmt: skip
 @click.option("--engagement-event", "engagement_events", multiple=True,
               help="An event of yours that counts as use of the product. May be repeated; '' for none.")  # fmt: skip
 @click.option("--horizon-days", type=click.IntRange(0, 365),
-              help="Over how many days the risks look; 0: as is learnt from your customers.")  # fmt: skip
+              help="The horizon of the risks, in days; 0: as learnt from your customers.")  # fmt: skip
 @data_dir_option
 def set_account(
     account: str,
@@ -48,19 +48,19 @@ def set_account(
     horizon_days: int | None,
     data_dir: Path,
 ) -> None:
-    """Set what is particular to an account; what isn't named stays. Its customers are scored anew within minutes."""
+    """Change an account's settings. Options left out stay as they are. Customers are rescored within minutes."""
     if not churn_events and not engagement_events and horizon_days is None:
-        raise click.UsageError("nothing to set: name --churn-event, --engagement-event or --horizon-days")
+        raise click.UsageError("nothing to set: give --churn-event, --engagement-event or --horizon-days")
     chosen = {CHURN_ROLE: churn_events, ENGAGEMENT_ROLE: engagement_events}
     _check(chosen)
-    with found_servers(data_dir) as found, connect(found.database_url) as connection:
-        before = _the(connection, account)
+    with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
+        before = _find(connection, account)
         kept = {name: role for name, role in before.mappings.items() if not chosen.get(role)}
         named = {name: role for role, names in chosen.items() for name in names if name}
         horizon = before.horizon_chosen if horizon_days is None else horizon_days or None
         registry.choose_rules(connection, account, {**kept, **named}, horizon)
-        after = _the(connection, account)
-    click.echo(_line(after, settings.load().horizon_days))
+        after = _find(connection, account)
+    click.echo(_row(after, settings.load().horizon_days))
 
 
 @accounts_group.command("map")
@@ -72,8 +72,8 @@ def set_account(
 def map_event(name: str, event: str, account: str, force: bool, data_dir: Path) -> None:
     """Say what NAME, an event of your own, stands for: one of the recognised events, `engagement` (it counts as use)
     or `churn` (the customer has left). It holds for the past as well; scores follow within a minute."""
-    with found_servers(data_dir) as found, connect(found.database_url) as connection:
-        account_id = _the(connection, account).account_id
+    with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
+        account_id = _find(connection, account).account_id
         totals.tally_few(connection)  # names that were sent a moment ago
         try:
             mapped = mappings.add_mappings(connection, account_id, {name: event}, force)
@@ -90,8 +90,8 @@ def map_event(name: str, event: str, account: str, force: bool, data_dir: Path) 
 @data_dir_option
 def unmap_event(name: str, account: str, data_dir: Path) -> None:
     """Let NAME stand for nothing but itself again. Scores follow within a minute."""
-    with found_servers(data_dir) as found, connect(found.database_url) as connection:
-        account_id = _the(connection, account).account_id
+    with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
+        account_id = _find(connection, account).account_id
         if name not in mappings.list_mappings(connection, account_id):
             raise click.ClickException(f"{name!r} is not mapped; `windback accounts list` shows the names that are")
         mapped = mappings.remove_mappings(connection, account_id, [name])
@@ -105,11 +105,11 @@ def _show_mappings(mapped: dict[str, str]) -> None:
         click.echo("no name is mapped")
 
 
-def _the(connection: Connection, name: str) -> ListedAccount:
-    found = registry.list_accounts(connection, name)
-    if not found:
+def _find(connection: Connection, name: str) -> ListedAccount:
+    accounts = registry.list_accounts(connection, name)
+    if not accounts:
         raise click.ClickException(f"there is no account {name}; `windback accounts list` shows them")
-    return found[0]
+    return accounts[0]
 
 
 def _check(chosen: dict[str, tuple[str, ...]]) -> None:
@@ -122,10 +122,18 @@ def _check(chosen: dict[str, tuple[str, ...]]) -> None:
         raise click.UsageError(f"{', '.join(sorted(both))} can't mean both churn and engagement")
 
 
-def _line(account: ListedAccount, setting: int | None) -> str:
+def _row(account: ListedAccount, setting: int | None) -> str:
     horizon = registry.resolve_rules(account, setting).horizon_days
-    origins = {"chosen": account.horizon_chosen, "set": setting, "learnt": account.horizon_learnt, "default": True}
-    origin = next(name for name, there in origins.items() if there)
     churn, engagement = (", ".join(names) or "-" for names in (account.meaning.churn, account.meaning.engagement))
     others = ", ".join(f"{name}={event}" for name, event in account.meaning.stands_for.items())
-    return f"{account.name:<20} {horizon:>4} {origin:<8} {churn:<20} {engagement}{f'  {others}' if others else ''}"
+    row = f"{account.name:<20} {horizon:>4} {_origin(account, setting):<8} {churn:<20} {engagement}"
+    return f"{row}  {others}" if others else row
+
+
+def _origin(account: ListedAccount, setting: int | None) -> str:
+    """Where an account's horizon comes from."""
+    if account.horizon_chosen:
+        return "chosen"
+    if setting:
+        return "set"
+    return "learnt" if account.horizon_learnt else "default"

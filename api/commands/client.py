@@ -1,4 +1,4 @@
-"""A running service as commands use it: through its API, patiently."""
+"""A client of a running service, for commands. It tries again, for minutes, what the service can't do now."""
 
 import http.client
 import json
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from api.commands.options import data_dir_option
 from api.up.preflight import running
 
 CONNECTIONS = 4
@@ -75,8 +76,8 @@ class Client:
             self.stopped.wait(min(pause or growing, left))
             attempt += 1
 
-    def done(self, method: str, path: str) -> Answer:
-        """What is answered to a request that has to succeed. Raises ServiceFailed with the service's own words."""
+    def require(self, method: str, path: str) -> Answer:
+        """Returns the answer to a request that must succeed. Raises ServiceFailed with the service's own message."""
         status, answer = self.ask(method, path)
         if status >= HTTPStatus.BAD_REQUEST:
             raise ServiceFailed(answer.get("message") or f"the service answered {status}")
@@ -110,13 +111,7 @@ class Client:
 def service_options(command: F) -> F:
     """`--url`, `--api-key` and `--data-dir`, for a command that talks to a running service."""
     for option in (
-        click.option(
-            "--data-dir",
-            type=click.Path(file_okay=False, path_type=Path),
-            envvar="WINDBACK_DATA_DIR",
-            default=".windback",
-            show_default=True,
-        ),
+        data_dir_option,
         click.option(
             "--api-key", envvar="WINDBACK_API_KEY", help="A secret key.  [default: the one in the data folder]"
         ),
@@ -126,8 +121,8 @@ def service_options(command: F) -> F:
     return command
 
 
-def found(url: str | None, api_key: str | None, data_dir: Path) -> tuple[str, str]:
-    """The URL and key that were given, or else those of the `windback up` that runs on the data folder."""
+def resolve_service(url: str | None, api_key: str | None, data_dir: Path) -> tuple[str, str]:
+    """Returns URL and key: those of the options, else those of the `windback up` that runs on the data folder."""
     url = url or running(data_dir)
     if not url:
         raise click.ClickException(f"no `windback up` runs on {data_dir}; start it, or name the service with --url")

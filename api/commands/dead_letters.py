@@ -1,4 +1,4 @@
-"""`windback dead-letters`: what could not be stored, by cause; try it again, or throw it away."""
+"""`windback dead-letters`: events that could not be stored, by cause. Replay them, or delete them."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ from uuid import UUID
 
 import click
 
-from api.commands.options import data_dir_option, found_servers
+from api.commands.options import data_dir_option, use_servers
 from workers import settings
 from workers.ingest import dead_letters
 from workers.ingest.dead_letters import Letter, LetterGroup, ReplayResult
@@ -25,26 +25,26 @@ def dead_letters_commands() -> None:
 @dead_letters_commands.command("list")
 @data_dir_option
 def list_letters(data_dir: Path) -> None:
-    """Show the causes, the commonest first, with the id of an example."""
-    with found_servers(data_dir) as found, connect(found.database_url) as connection:
+    """Show the causes, the most frequent first, each with the id of an example."""
+    with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
         groups = dead_letters.group(connection)
     if not groups:
         click.echo("there are no dead letters")
         return
     click.echo(f"{'COUNT':>7}  {'FIRST':<16}  {'LAST':<16}  {'SQLSTATE':<8}  {'EXAMPLE':<36}  REASON")
     for group in groups:
-        click.echo(_line(group))
+        click.echo(_row(group))
 
 
 @dead_letters_commands.command("show")
 @click.argument("id_", metavar="ID", type=click.UUID)
 @data_dir_option
 def show_letter(id_: UUID, data_dir: Path) -> None:
-    """Show one: its reason, and the event."""
-    with found_servers(data_dir) as found, connect(found.database_url) as connection:
+    """Show a dead letter: its reason and its event."""
+    with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
         letter = dead_letters.find(connection, str(id_))
     if letter is None:
-        raise click.ClickException(f"there is no dead letter {id_}; `windback dead-letters list` shows some")
+        raise click.ClickException(f"there is no dead letter {id_}; `windback dead-letters list` shows examples")
     click.echo(_whole(letter))
 
 
@@ -52,19 +52,19 @@ def show_letter(id_: UUID, data_dir: Path) -> None:
 @ids_argument
 @data_dir_option
 def replay_letters(ids: Sequence[UUID], data_dir: Path) -> None:
-    """Store these (all, where none is named) after the cause was mended. Safe to run twice; what fails again stays."""
+    """Store these dead letters (default: all) once the cause is fixed. Safe to run twice; failures stay."""
     total = ReplayResult()
-    with found_servers(data_dir) as found, connect(found.database_url) as connection:
-        there = dead_letters.list_ids(connection, [str(one) for one in ids])
-        with click.progressbar(length=len(there), file=sys.stderr, hidden=not sys.stderr.isatty()) as progress:
-            for step in dead_letters.replay(connection, there, settings.load().rescore_seconds):
+    with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
+        present = dead_letters.list_ids(connection, [str(id_) for id_ in ids])
+        with click.progressbar(length=len(present), file=sys.stderr, hidden=not sys.stderr.isatty()) as progress:
+            for step in dead_letters.replay(connection, present, settings.load().rescore_seconds):
                 total += step
                 progress.update(step.letters + step.failed)
     outcome = total.outcome
-    click.echo(f"{total.letters} replayed: {outcome.stored} events stored, {outcome.duplicate} were there already")
-    _tell_missing(len(ids) - len(there) if ids else 0)
+    click.echo(f"{total.letters} replayed: {outcome.stored} events stored, {outcome.duplicate} were stored before")
+    _report_missing(len(ids) - len(present) if ids else 0)
     if total.failed:
-        raise click.ClickException(f"{total.failed} failed again, and stay; `windback dead-letters show ID` says why")
+        raise click.ClickException(f"{total.failed} failed again and stay; see `windback dead-letters show ID`")
 
 
 @dead_letters_commands.command("purge")
@@ -72,22 +72,22 @@ def replay_letters(ids: Sequence[UUID], data_dir: Path) -> None:
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @data_dir_option
 def purge_letters(ids: Sequence[UUID], yes: bool, data_dir: Path) -> None:
-    """Delete these (all, where none is named) for good."""
-    with found_servers(data_dir) as found, connect(found.database_url) as connection:
-        there = dead_letters.list_ids(connection, [str(one) for one in ids])
-        if there and not yes:
-            click.confirm(f"Delete {len(there)} dead letters for good?", abort=True, err=True)
-        gone = dead_letters.purge(connection, there) if there else 0
+    """Delete these dead letters (default: all) for good."""
+    with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
+        present = dead_letters.list_ids(connection, [str(id_) for id_ in ids])
+        if present and not yes:
+            click.confirm(f"Delete {len(present)} dead letters for good?", abort=True, err=True)
+        gone = dead_letters.purge(connection, present) if present else 0
     click.echo(f"{gone} deleted")
-    _tell_missing(len(ids) - len(there) if ids else 0)
+    _report_missing(len(ids) - len(present) if ids else 0)
 
 
-def _tell_missing(missing: int) -> None:
+def _report_missing(missing: int) -> None:
     if missing:
-        click.echo(f"{missing} of these are not there, or no more", err=True)
+        click.echo(f"{missing} of these don't exist (any more)", err=True)
 
 
-def _line(group: LetterGroup) -> str:
+def _row(group: LetterGroup) -> str:
     times = f"{group.first:%Y-%m-%d %H:%M}  {group.last:%Y-%m-%d %H:%M}"
     return f"{group.letters:>7}  {times}  {group.sqlstate or '-':<8}  {group.example:<36}  {group.reason}"
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import click
 import msgspec
 
-from api.commands.client import CONNECTIONS, Client, ServiceFailed, found, service_options
+from api.commands.client import CONNECTIONS, Client, ServiceFailed, resolve_service, service_options
 from api.commands.event_files import Line, lines
 from scoring.events import MAX_BATCH
 
@@ -103,7 +103,7 @@ def import_command(files: tuple[Path, ...], url: str | None, api_key: str | None
     A CSV file names its columns in the first line: event, customer_email, timestamp, event_id, properties (JSON); any
     other column is a property.
     """
-    service = found(url, api_key, data_dir)
+    service = resolve_service(url, api_key, data_dir)
     failed = False
     for path in files:
         try:

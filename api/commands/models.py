@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from api.commands.options import data_dir_option, found_servers
+from api.commands.options import data_dir_option, use_servers
 from scoring.learning.metrics import Metrics
 from workers import settings
 from workers.accounts import models, registry
@@ -26,29 +26,29 @@ account_option = click.option("--account", help="The account's name; all account
 @account_option
 @data_dir_option
 def train(account: str | None, data_dir: Path) -> None:
-    """Learn from what became of customers; switch to what was learnt only if it does better on later ones."""
-    with found_servers(data_dir) as servers, connect(servers.database_url) as connection:
+    """Train on what became of customers. Switches to the new model only if it does better on later months."""
+    with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
         horizon_days = settings.load().horizon_days
-        for each in _find_accounts(connection, account):
+        for trained in _accounts(connection, account):
             try:
-                card = trainer.train(connection, each.account_id, horizon_days)
+                card = trainer.train(connection, trained.account_id, horizon_days)
             except trainer.Overtaken as error:
-                raise click.ClickException(f"account {each.name}: {error}") from None
-            click.echo("\n".join(_report(each.name, card)))
+                raise click.ClickException(f"account {trained.name}: {error}") from None
+            click.echo("\n".join(_report(trained.name, card)))
 
 
 @click.group("models")
 def models_group() -> None:
-    """What was learnt: list, roll back."""
+    """Models: list them, roll back."""
 
 
 @models_group.command("list")
 @account_option
 @data_dir_option
 def list_models(account: str | None, data_dir: Path) -> None:
-    """Show all models: over how many days they look, and how they ranked and were calibrated on the holdout."""
-    with found_servers(data_dir) as servers, connect(servers.database_url) as connection:
-        _find_accounts(connection, account)
+    """Show all models: horizon, churned customers in the training, AUC and calibration on the holdout."""
+    with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
+        _accounts(connection, account)
         listed = models.list_models(connection, account)
     figures = f"{'DAYS':>4} {'LAPSES':>7} {'LOG LOSS':>9} {'AUC':>6} {'ECE':>6}"
     click.echo(f"{'ACCOUNT':<20} {'MODEL':<18} {'CREATED':<10} {figures}  STATE")
@@ -61,8 +61,8 @@ def list_models(account: str | None, data_dir: Path) -> None:
 @data_dir_option
 def roll_back(account: str, data_dir: Path) -> None:
     """Go back to the model that was in use before this one, or to the day-one formula."""
-    with found_servers(data_dir) as servers, connect(servers.database_url) as connection:
-        (owner,) = _find_accounts(connection, account)
+    with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
+        (owner,) = _accounts(connection, account)
         try:
             model = models.roll_back(connection, owner.account_id)
         except models.NoEarlierModel as error:
@@ -70,7 +70,7 @@ def roll_back(account: str, data_dir: Path) -> None:
     click.echo(f"account {account}: {model.version} is in use")
 
 
-def _find_accounts(connection: Connection, name: str | None) -> list[ListedAccount]:
+def _accounts(connection: Connection, name: str | None) -> list[ListedAccount]:
     accounts = registry.list_accounts(connection, name)
     if name is not None and not accounts:
         raise click.ClickException(f"there is no account {name}; `windback accounts list` shows them")
@@ -89,7 +89,7 @@ def _report(account: str, card: Card) -> Iterator[str]:
             yield f"  {card.against if kind == trainer.IN_USE else kind:<14}{_figures(metrics)}"
     passed = [candidate.event for candidate in card.candidates if candidate.in_use]
     if card.candidates:
-        yield f"  custom events: {len(card.candidates)} looked at; they tell more: {', '.join(passed) or 'none'}"
+        yield f"  custom events: {len(card.candidates)} tested; predictive: {', '.join(passed) or 'none'}"
     verb = "switched to" if card.chosen != card.against else "kept"
     yield f"  {verb} {card.chosen}: {card.why}"
 

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 
 import click
 
-from api.commands.client import CONNECTIONS, Client, ServiceFailed, found, service_options
+from api.commands.client import CONNECTIONS, Client, ServiceFailed, resolve_service, service_options
 from api.commands.event_files import Line
 from api.commands.importing import results
 from api.demo.company import CUSTOMERS, SEED, Company, Customer, begun, customers, events, signed_up
@@ -52,7 +52,7 @@ def demo(url: str | None, api_key: str | None, data_dir: Path, remove: bool, siz
     Their addresses end in @demo.example. Safe to run again: on a later day that adds what has happened since.
     """
     try:
-        client = Client(*found(url, api_key, data_dir))
+        client = Client(*resolve_service(url, api_key, data_dir))
         if remove:
             _remove(client)
         else:
@@ -136,13 +136,15 @@ def _remove(client: Client) -> None:
     show = _progress("customers erased")
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         while known := _listed(client)[0]:
-            for answer in pool.map(lambda one: client.done("DELETE", f"/api/v1/customers/{quote(one.email)}"), known):
+            for answer in pool.map(
+                lambda one: client.require("DELETE", f"/api/v1/customers/{quote(one.email)}"), known
+            ):
                 gone += 1
                 rows.update(answer["erased"])
                 show(gone)
     if gone:
         _say(f"{gone:,} demo customers erased, and {rows['events']:,} events of theirs")
-        model = client.done("GET", "/api/v1/model")
+        model = client.require("GET", "/api/v1/model")
         if model["kind"] != "prior":
             _say(f"The model in use, {model['name']}, has learnt from them: `windback models rollback` goes back")
     else:
@@ -165,7 +167,7 @@ def _all(client: Client) -> Iterator[dict[str, Any]]:
     """All customers of the account, by address."""
     asked: dict[str, Any] = {"sort": "email", "limit": PAGE}
     while True:
-        page = client.done("GET", f"/api/v1/customers?{urlencode(asked)}")
+        page = client.require("GET", f"/api/v1/customers?{urlencode(asked)}")
         yield from page["customers"]
         if not page["next_cursor"]:
             return

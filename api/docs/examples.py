@@ -202,7 +202,7 @@ NOT_READY: Json = {
     "detail": {**PARTS, "redis": "Redis may evict the buffer: …"},
 }
 METRICS = """\
-# HELP windback_events_unaccounted Accepted events that are nowhere: 0, or a fault
+# HELP windback_events_unaccounted Accepted events missing from every count: 0, or a fault
 # TYPE windback_events_unaccounted gauge
 windback_events_unaccounted 0.0
 """

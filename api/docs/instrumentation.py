@@ -1,6 +1,6 @@
 """The routes that understand an existing instrumentation, as the document of the API describes them."""
 
-from api.docs.openapi import Answer, Body, Operation
+from api.docs.openapi import Body, Operation, Reply
 from api.reading import mappings
 
 KEY = ("missing_api_key", "invalid_api_key", "buffer_unavailable", "key_not_allowed")
@@ -24,7 +24,7 @@ OPERATIONS = (
         "Show what names stand for",
         "What each of the account's own names stands for: one of the recognised events, `engagement` (it counts as use "
         "of the product) or `churn` (the customer has left). `proposals` are names that probably mean something.",
-        {200: Answer("The mappings", mappings.Mappings, MAPPINGS)},
+        {200: Reply("The mappings", mappings.Mappings, MAPPINGS)},
         (*KEY, STORE),
     ),
     Operation(
@@ -35,7 +35,7 @@ OPERATIONS = (
         "Say what names stand for",
         "Replaces all mappings. They hold for the past as well: nothing that is stored changes, and every risk is "
         "computed anew within a minute. A name that was never sent is refused unless `force` is true.",
-        {200: Answer("The mappings that hold now", mappings.Mappings, MAPPINGS)},
+        {200: Reply("The mappings that hold now", mappings.Mappings, MAPPINGS)},
         (*KEY, *UNREADABLE, "invalid_mapping", STORE),
         body=Body((mappings.NewMappings,), {"Two names": NEW_MAPPINGS}),
     ),

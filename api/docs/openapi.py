@@ -41,15 +41,15 @@ class Parameter(NamedTuple):
 
 
 class Body(NamedTuple):
-    """What a request carries: one of these types. `examples` by what they show; `not_both` can't come together."""
+    """The body of a request: one of these types. `examples` are named; fields in `not_both` exclude each other."""
 
     types: Sequence[type[msgspec.Struct]]
     examples: Mapping[str, Any]
     not_both: Sequence[str] = ()
 
 
-class Answer(NamedTuple):
-    """What a route answers. `type` is a Struct, or str for a text of another media type."""
+class Reply(NamedTuple):
+    """An answer of a route. `type` is a Struct, or str for text of another media type."""
 
     description: str
     type: type[Any]
@@ -66,7 +66,7 @@ class Operation(NamedTuple):
     tag: str
     summary: str
     description: str
-    answers: Mapping[int, Answer]
+    answers: Mapping[int, Reply]
     codes: Sequence[str] = ()
     parameters: Sequence[Parameter] = ()
     body: Body | None = None
@@ -74,7 +74,7 @@ class Operation(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """Everything that is said of the API. `anywhere` are the errors of addresses and methods that don't exist."""
+    """The whole description. `anywhere` are the errors of addresses and methods that don't exist."""
 
     description: str
     tags: Mapping[str, str]
@@ -169,7 +169,7 @@ class _Builder:
         assert not responses.keys() & errors.keys(), operation.name
         return responses | errors
 
-    def _answer(self, answer: Answer) -> Json:
+    def _answer(self, answer: Reply) -> Json:
         content: Json = {"schema": self._refs[answer.type]}
         if answer.example is not None:
             content["examples"] = {"example": {"value": answer.example}}

@@ -1,11 +1,12 @@
 """What the API is: one entry a route. The document at /openapi.json and the page at /docs come from this table."""
 
 from api.docs import examples, instrumentation, schemas
-from api.docs.openapi import Answer, Body, Operation, Parameter, Reference
+from api.docs.openapi import Body, Operation, Parameter, Reference, Reply
 from api.health import health
 from api.reading import analytics, customer, customers, erasing, levels, model, series
 from api.reading.intervals import INTERVALS, MOST
 from api.reading.query import DEFAULT_LIMIT, HIGHEST_LIMIT
+from api.track import answers
 from scoring.levels import NAMES
 from workers import warnings
 
@@ -72,8 +73,8 @@ OPERATIONS = (
         "timestamp was sent, the same customer, name, instant and properties. Bodies may be gzip (`Content-Encoding`); "
         "any `Content-Type` is read as JSON. Browsers may call from any origin.",
         {
-            200: Answer("Everything is in the buffer", schemas.Tracked, {"status": "ok"}),
-            207: Answer("Some events are invalid; the others are in the buffer", schemas.Partial, examples.PARTIAL),
+            200: Reply("Everything is in the buffer", schemas.Tracked, {"status": "ok"}),
+            207: Reply("Some events are invalid; the others are in the buffer", answers.Partial, examples.PARTIAL),
         },
         (
             "malformed_json",
@@ -101,7 +102,7 @@ OPERATIONS = (
         "List warnings",
         "What this account's producers should mend: how many events were refused and fields ignored within 7 days, by "
         "code, and the latest 100. Needs a secret key.",
-        {200: Answer("The warnings", warnings.AccountWarnings, examples.WARNINGS)},
+        {200: Reply("The warnings", warnings.AccountWarnings, examples.WARNINGS)},
         SECRET_KEY,
     ),
     *instrumentation.OPERATIONS,
@@ -112,7 +113,7 @@ OPERATIONS = (
         "Customers",
         "List customers",
         "Customers with their risk, page by page.",
-        {200: Answer("A page of customers", customers.Customers, examples.CUSTOMERS)},
+        {200: Reply("A page of customers", customers.Customers, examples.CUSTOMERS)},
         (*SECRET_KEY, PARAMETER, STORE),
         (
             Parameter(
@@ -134,7 +135,7 @@ OPERATIONS = (
         "Show a customer",
         "Everything that is known of a customer: the risk and its reasons, counts by event, open matters, advice. "
         "`risk` and `advice` are `null` until the first score, a moment after the first event.",
-        {200: Answer("The customer", customer.Customer, examples.CUSTOMER)},
+        {200: Reply("The customer", customer.Customer, examples.CUSTOMER)},
         (*SECRET_KEY, *STRANGER, STORE),
         (EMAIL,),
     ),
@@ -147,7 +148,7 @@ OPERATIONS = (
         "Everything that was received of this customer until now goes: events, scores, dead letters, also what still "
         "waits to be stored. The address is kept nowhere; a receipt stays. Safe to repeat, and for an unknown address "
         "as well. Events that are sent afterwards begin a new history.",
-        {202: Answer("It is erased; what waits in the buffer is dropped on its way", erasing.Erased, examples.ERASED)},
+        {202: Reply("It is erased; what waits in the buffer is dropped on its way", erasing.Erased, examples.ERASED)},
         (*SECRET_KEY, *STRANGER, STORE),
         (EMAIL,),
     ),
@@ -158,7 +159,7 @@ OPERATIONS = (
         "Customers",
         "List a customer's events",
         "What the customer did, newest first.",
-        {200: Answer("A page of events", customer.Timeline, examples.TIMELINE)},
+        {200: Reply("A page of events", customer.Timeline, examples.TIMELINE)},
         (*SECRET_KEY, *STRANGER, PARAMETER, STORE),
         (EMAIL, _limit(100), CURSOR),
     ),
@@ -169,7 +170,7 @@ OPERATIONS = (
         "Customers",
         "Show how a risk moved",
         "The customer's risk over time, oldest first.",
-        {200: Answer("The risk over time", customer.RiskHistory, examples.RISK_HISTORY)},
+        {200: Reply("The risk over time", customer.RiskHistory, examples.RISK_HISTORY)},
         (*SECRET_KEY, *STRANGER, PARAMETER, STORE),
         (EMAIL, _moment("from", "Not before this time."), _moment("to", "Not after this time.")),
     ),
@@ -183,7 +184,7 @@ OPERATIONS = (
         "risk. Of a custom event `model` says where it stands: it is tested once 50 customers have sent it, 10 of "
         "whom left, and enters the model if it tells more than is known without it. Of all times, or of the whole "
         "days, weeks (from Monday) or months, in UTC, from the one that holds `from` to the one that holds `to`.",
-        {200: Answer("The events", analytics.CountedEvents, examples.COUNTED_EVENTS)},
+        {200: Reply("The events", analytics.CountedEvents, examples.COUNTED_EVENTS)},
         (*SECRET_KEY, PARAMETER, STORE),
         (*_range("interval"), _interval("What `from` and `to` are widened to; hours count as days.")),
     ),
@@ -197,7 +198,7 @@ OPERATIONS = (
         "UTC, from the one that holds `from` to the one that holds `to`; 0 where it did not. The last 48 hours, 30 "
         f"days, 13 weeks or 12 months unless told otherwise; at most {MOST}. And the commonest values of its "
         "properties, of the latest 1,000 events. The name is escaped in the path (`/` may stand as it is).",
-        {200: Answer("The event over time", series.Series, examples.SERIES)},
+        {200: Reply("The event over time", series.Series, examples.SERIES)},
         (*SECRET_KEY, "event_not_found", "not_found", PARAMETER, STORE),
         (
             Parameter("name", {"type": "string", "minLength": 1}, "The event's name.", "feature_used", "path"),
@@ -213,7 +214,7 @@ OPERATIONS = (
         "Count customers by level",
         "How many customers were at each level of risk at the end of each day, in UTC, and are now; the last 30 days "
         "unless told otherwise. Who has lapsed counts as that only. Days before the first risk aren't there.",
-        {200: Answer("The customers by level", levels.Levels, examples.LEVELS)},
+        {200: Reply("The customers by level", levels.Levels, examples.LEVELS)},
         (*SECRET_KEY, PARAMETER, STORE),
         _range("day"),
     ),
@@ -226,7 +227,7 @@ OPERATIONS = (
         "Its weights, what it was learnt from, how it did on customers' later months that it had not seen "
         "(`holdout`, beside the model before it), and how the scores of a horizon ago turned out (`matured`). Until "
         "enough customers have left, it is the day-one formula.",
-        {200: Answer("The model", model.ModelInUse, examples.MODEL)},
+        {200: Reply("The model", model.ModelInUse, examples.MODEL)},
         (*SECRET_KEY, STORE),
     ),
     Operation(
@@ -236,7 +237,7 @@ OPERATIONS = (
         "Operating",
         "Is the process alive?",
         "200 while the process runs.",
-        {200: Answer("It runs", health.Health, {"status": "ok"})},
+        {200: Reply("It runs", health.Health, {"status": "ok"})},
         key=False,
     ),
     Operation(
@@ -249,8 +250,8 @@ OPERATIONS = (
         "Postgres, a buffer that nobody empties, a missing clock and an account whose tracking is out are only "
         "reported.",
         {
-            200: Answer("Events can be taken", health.Ready, examples.READY),
-            503: Answer("Events can't be taken", health.NotReady, examples.NOT_READY),
+            200: Reply("Events can be taken", health.Ready, examples.READY),
+            503: Reply("Events can't be taken", health.NotReady, examples.NOT_READY),
         },
         key=False,
     ),
@@ -261,7 +262,7 @@ OPERATIONS = (
         "Operating",
         "Metrics",
         "What Prometheus reads. The sums are those of all processes.",
-        {200: Answer("The metrics", str, examples.METRICS, "text/plain")},
+        {200: Reply("The metrics", str, examples.METRICS, "text/plain")},
         key=False,
     ),
     Operation(
@@ -271,7 +272,7 @@ OPERATIONS = (
         "Operating",
         "This description",
         "The API in OpenAPI 3.1.",
-        {200: Answer("The document", dict, None)},
+        {200: Reply("The document", dict, None)},
         key=False,
     ),
 )

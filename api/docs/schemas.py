@@ -1,24 +1,16 @@
-"""What goes in and out of the routes, where no code decodes it: the document of the API alone needs these types."""
+"""Types of requests and answers that no code decodes: only the API's description needs them."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+from api.track.answers import Rejected
 from api.track.rules import CONTROL, EMAIL, EVENT_ID
 from scoring.events import MAX_BATCH, MAX_EMAIL, MAX_EVENT_ID, MAX_EVENT_NAME, MAX_PROPERTIES_KEYS
 
 _CONTROL = CONTROL.pattern.strip("[]")
 NAME = rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$"
-
-EventCode = Literal[
-    "event_invalid",
-    "customer_email_invalid",
-    "properties_invalid",
-    "timestamp_invalid",
-    "event_id_invalid",
-    "events_invalid",
-]
 
 
 class Event(Struct):
@@ -81,23 +73,6 @@ class Tracked(Struct):
     """Everything in the request is in the buffer."""
 
     status: Literal["ok"]
-
-
-class Rejected(Struct):
-    """Why an event of a request was not taken."""
-
-    index: Annotated[int, Meta(ge=0, description="Which event of the request, from 0.")]
-    field: Annotated[str, Meta(description="The field that is wrong.")]
-    code: EventCode
-    message: Annotated[str, Meta(description="What is wrong, the limit, and what to do.")]
-
-
-class Partial(Struct):
-    """Some events of a batch are invalid; the others are in the buffer."""
-
-    status: Literal["partial"]
-    accepted: Annotated[int, Meta(ge=1)]
-    rejected: Annotated[list[Rejected], Meta(min_length=1)]
 
 
 class Error(Struct):

@@ -1,10 +1,8 @@
-"""Erasing a customer: `DELETE /api/v1/customers/{email}`, and `windback customers erase`."""
+"""Erasing a customer: `DELETE /api/v1/customers/{email}`."""
 
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated
 
-import click
 import msgspec
 import psycopg
 from msgspec import Meta, Struct
@@ -12,7 +10,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.commands.options import data_dir_option, found_servers
 from api.errors import Refused
 from api.reading.common import account_of
 from api.reading.customer import show_customer
@@ -55,13 +52,13 @@ async def erase_customer(request: Request) -> Response:
 
 async def erase(request: Request, account_id: int, email: str) -> Erased:
     """Erase a customer, known or not. Raises Refused."""
-    if not valid_email(email):  # …/events is no address either
+    if not valid_email(email):  # …/events is not an address either
         raise Refused("customer_not_found")
     try:
         receipt = await run_in_threadpool(_erase, request.app.state.settings.database_url, account_id, email)
     except psycopg.OperationalError:
         raise Refused("store_unavailable") from None
-    return _told(receipt)
+    return describe(receipt)
 
 
 def _erase(database_url: str, account_id: int, email: str) -> Receipt:
@@ -69,27 +66,7 @@ def _erase(database_url: str, account_id: int, email: str) -> Receipt:
         return erasure.erase(connection, account_id, email)
 
 
-def _told(receipt: Receipt) -> Erased:
+def describe(receipt: Receipt) -> Erased:
+    """A receipt as it is shown."""
     erasure_id, erased_at, *counts = receipt
     return Erased(erasure_id, erased_at, ErasedCounts(*counts))
-
-
-@click.group("customers")
-def customers() -> None:
-    """Customers: erase."""
-
-
-@customers.command("erase")
-@click.argument("email")
-@click.option("--account", help="The account's name; needed where there are several.")
-@data_dir_option
-def erase_command(email: str, account: str | None, data_dir: Path) -> None:
-    """Erase a customer: events, scores, dead letters, and what still waits to be stored. Safe to run twice."""
-    if not valid_email(email):
-        raise click.BadParameter("it is no address like local@domain.tld", param_hint="EMAIL")
-    with found_servers(data_dir) as found, connect(found.database_url) as connection:
-        try:
-            receipt = erasure.erase(connection, erasure.account_named(connection, account), email)
-        except erasure.NoSuchAccount as error:
-            raise click.ClickException(str(error)) from None
-    click.echo(msgspec.json.encode(_told(receipt)).decode())

@@ -22,11 +22,11 @@ LAST_MOMENT_SECONDS = 1.0
 TICK_SECONDS = 0.02
 CLOSE = (b"connection", b"close")
 
-draining = threading.Event()  # set once this process was told to end
+draining = threading.Event()  # set once this process is shutting down
 
 
-class Server(uvicorn.Server):
-    """uvicorn's server, with a grace."""
+class GracefulServer(uvicorn.Server):
+    """uvicorn's server. It goes on serving for a grace period after SIGTERM."""
 
     def __init__(self, config: uvicorn.Config, grace_seconds: float) -> None:
         super().__init__(config)
@@ -60,18 +60,18 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-class Process(multiprocess.Process):
+class WebProcess(multiprocess.Process):
     """One of several web processes."""
 
     @property
-    def server(self) -> Server:
+    def server(self) -> GracefulServer:
         """The server that runs in the process, with the settings of its environment."""
-        if not isinstance(self._server, Server):
-            self._server = Server(self.config, settings.load().grace_seconds)
+        if not isinstance(self._server, GracefulServer):
+            self._server = GracefulServer(self.config, settings.load().grace_seconds)
         return self._server
 
 
-class Parent(multiprocess.Multiprocess):
+class WebParent(multiprocess.Multiprocess):
     """The parent of several web processes. It gives its own hold of the port back when they drain, so that the last of
     them that closes it ends it, and nobody waits for an answer there."""
 
@@ -85,9 +85,9 @@ class Parent(multiprocess.Multiprocess):
 def serve(config: uvicorn.Config, grace_seconds: float) -> bool:
     """Run the web process, or several that share the port. Returns whether it ever served."""
     if config.workers > 1:
-        multiprocess.Process = Process  # type: ignore[misc]  # the class that Multiprocess starts and restarts
-        Parent(config, sockets=[config.bind_socket()]).run()
+        multiprocess.Process = WebProcess  # type: ignore[misc]  # the class that Multiprocess starts and restarts
+        WebParent(config, sockets=[config.bind_socket()]).run()
         return True
-    server = Server(config, grace_seconds)
+    server = GracefulServer(config, grace_seconds)
     server.run()
     return server.started

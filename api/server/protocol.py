@@ -1,5 +1,5 @@
-"""uvicorn's HTTP, with five things mended: heads end in size and in time, it refuses in our shape, it reads the bodies
-of clients that offer an upgrade (as Java's HttpClient does unless told otherwise), and an answer is one write."""
+"""uvicorn's HTTP protocol, with changes: request heads are limited in size and in time, refusals have our format, the
+bodies of clients that offer an upgrade are read (Java's HttpClient offers one by default), an answer is one write."""
 
 import asyncio
 from typing import Any
@@ -18,11 +18,11 @@ FRAMING = (b"content-length", b"transfer-encoding")
 class Protocol(HttpToolsProtocol):
     """The protocol of one connection."""
 
-    _head_bytes = 0  # received since something came of what was received
+    _head_bytes = 0  # received since the last head, body part or end of a request
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        """A client is there."""
+        """A client has connected."""
         super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]
         self._expect_head()
 
@@ -32,7 +32,7 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the client's."""
+        """Bytes have arrived from the client."""
         self._unset_keepalive_if_required()
         self._head_bytes += len(data)
         try:
@@ -60,7 +60,7 @@ class Protocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """What can't be parsed is told as every other error is, and hung up on."""
+        """Refuses, in our format, what can't be parsed, and closes the connection."""
         self._refuse(Refused("malformed_http"), b"400 Bad Request")
 
     def _resume(self, rest: bytes) -> None:
@@ -98,7 +98,7 @@ class Protocol(HttpToolsProtocol):
 
 
 class Resumed:
-    """What a parser tells a protocol, but for the first head, which the protocol has had."""
+    """Passes a parser's calls on to the protocol, except those of the first head: the protocol has it already."""
 
     def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol

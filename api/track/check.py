@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from api.errors import Refused
+from api.track.answers import Rejected
 from api.track.rules import (
     AHEAD_SECONDS,
     EARLIEST,
@@ -46,15 +47,6 @@ class QuickBatch(Struct, forbid_unknown_fields=True, gc=False):
     """1 to 100 events."""
 
     events: list[QuickEvent]
-
-
-class Rejected(Struct):
-    """An event of a request that was refused, and why."""
-
-    index: int
-    field: str
-    code: str
-    message: str
 
 
 class Ignored(NamedTuple):

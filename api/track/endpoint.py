@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import lru_cache
 from http import HTTPStatus
@@ -18,7 +18,8 @@ from api.auth import Keys, header
 from api.errors import Refused
 from api.headers import SECURITY, Headers
 from api.request_id import HEADER, id_of
-from api.track.check import FIELDS, Checked, Rejected, check
+from api.track.answers import Partial
+from api.track.check import FIELDS, Checked, check
 from scoring.events import MAX_BODY_BYTES
 from workers import counters
 from workers.accounts.keys import PUBLISHABLE_RATE_LIMIT, Key
@@ -63,14 +64,6 @@ def make_answer(status: int, body: bytes, headers: Headers = ANY_ORIGIN) -> Trac
 
 
 OK = make_answer(HTTPStatus.OK, b'{"status":"ok"}')
-
-
-class Partial(msgspec.Struct):
-    """The answer when some events of a batch are invalid: the others are in the buffer."""
-
-    status: str
-    accepted: int
-    rejected: Sequence[Rejected]
 
 
 class Track:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from api.track.answers import EventCode
 from scoring.events import (
     MAX_EMAIL,
     MAX_EVENT_ID,
@@ -32,7 +33,7 @@ class Fault(NamedTuple):
     """A fault of an event: the field, the code, the message."""
 
     field: str
-    code: str
+    code: EventCode
     message: str
 
 
@@ -72,7 +73,7 @@ def _check_name(name: object) -> Iterator[Fault]:
 
 
 def _check_email(email: object) -> Iterator[Fault]:
-    code = "customer_email_invalid"
+    code: EventCode = "customer_email_invalid"
     if email is None:
         yield Fault("customer_email", code, "`customer_email` is required.")
     elif not isinstance(email, str):
@@ -125,7 +126,7 @@ def _parts(value: dict[str, Any] | list[Any]) -> Iterator[Any]:
 
 
 def _check_timestamp(timestamp: object, now: float) -> Iterator[Fault]:
-    code = "timestamp_invalid"
+    code: EventCode = "timestamp_invalid"
     if timestamp is None:
         return
     if not isinstance(timestamp, str):

@@ -15,6 +15,7 @@ import click
 import psycopg
 import redis
 
+from api.commands.options import data_dir_option
 from api.up import embedded, packaged_servers, preflight, procfile
 from api.up.fsync import sync_every_second
 from api.up.packaged_servers import EmbeddedError, Server
@@ -35,13 +36,9 @@ STOP_SECONDS = 3.0  # for the web process, then the workers and the clock, then 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, envvar="WINDBACK_HOST", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: PORT, else 8000]")
-@click.option(
-    "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where everything is kept.  [default: WINDBACK_DATA_DIR, else .windback]",
-)
+@data_dir_option
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Workers of each kind.")
-def up(host: str, port: int | None, data_dir: Path | None, workers: int) -> None:
+def up(host: str, port: int | None, data_dir: Path, workers: int) -> None:
     """Run everything on this machine, until Ctrl-C: PostgreSQL, Redis, the API, the workers and the clock.
 
     The servers come from the installed wheels, or from DATABASE_URL and REDIS_URL where these are set. The API key is
@@ -49,7 +46,7 @@ def up(host: str, port: int | None, data_dir: Path | None, workers: int) -> None
     """
     try:
         configured = settings.load()
-        where = (data_dir or configured.data_dir).absolute()
+        where = data_dir.absolute()
         run(Plan(host, port or configured.port, where, workers, configured.database_url, configured.redis_url))
     except (SettingsError, UpError, EmbeddedError) as error:
         raise click.ClickException(str(error)) from None
@@ -66,7 +63,7 @@ def run(plan: Plan) -> None:
 
 @contextmanager
 def _servers(plan: Plan) -> Iterator[tuple[list[Server], Callable[[], None]]]:
-    """The servers to start, of which nothing runs any more, and what to call when others may use them."""
+    """Yields the servers to start, after stopping leftovers, and a function that lets other commands use them."""
     makes = [
         make
         for make, url in ((packaged_servers.postgres, plan.database_url), (packaged_servers.valkey, plan.redis_url))
@@ -92,7 +89,7 @@ async def _run(plan: Plan, servers: list[Server], share: Callable[[], None]) -> 
             share()
             secret = await asyncio.to_thread(_set_up, plan)
             await _start_processes(plan, children)
-            with suppress(OSError):  # nobody reads it
+            with suppress(OSError):  # standard output is closed
                 click.echo(_welcome(plan, secret))
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -106,13 +103,19 @@ async def _run(plan: Plan, servers: list[Server], share: Callable[[], None]) -> 
 
 
 def _stop_on_signals(hurry: asyncio.Event) -> None:
-    """The first signal cancels the current task, any other hurries."""
+    """The first signal cancels the current task; any later one sets `hurry`."""
     task = asyncio.current_task()
     assert task
-    signals = iter([task.cancel])
+
+    def stop() -> None:
+        if task.cancelling():
+            hurry.set()
+        else:
+            task.cancel()
+
     hangup = [] if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [signal.SIGHUP]  # as nohup sets it
     for signum in (signal.SIGINT, signal.SIGTERM, *hangup):
-        asyncio.get_running_loop().add_signal_handler(signum, lambda: next(signals, hurry.set)())
+        asyncio.get_running_loop().add_signal_handler(signum, stop)
 
 
 def _server_child(server: Server) -> Child:
@@ -142,7 +145,7 @@ async def _start_processes(plan: Plan, children: list[Child]) -> None:
 
 
 async def _wait_while(reason: Callable[[], str | None], seconds: float) -> str | None:
-    """Wait until there is no reason left; the last one, if that takes too long."""
+    """Waits until `reason` returns None. Returns the last reason after that many seconds."""
     deadline = time.monotonic() + seconds
     while True:
         why = await asyncio.to_thread(reason)
@@ -183,7 +186,7 @@ def _environment(plan: Plan) -> dict[str, str]:
 
 
 def _set_up(plan: Plan) -> str:
-    """Bring the database to the current schema; returns the key of the first account."""
+    """Brings the database to the current schema. Returns the first account's key."""
     database_url, redis_url = _urls(plan)
     try:
         migrate.migrate(database_url)
@@ -194,7 +197,7 @@ def _set_up(plan: Plan) -> str:
 
 
 def _first_key(path: Path, connection: store.Connection, client: redis.Redis) -> str:
-    """The key in the file, if it still works, or else a new one."""
+    """Returns the key in the file if it still works, else a new one."""
     if path.exists() and keys.known(connection, secret := path.read_text().strip()):
         return secret
     secret = keys.create(connection, client, ACCOUNT).secret

@@ -10,7 +10,7 @@ from pathlib import Path
 from api.up.supervisor import Child
 from workers import parent_watch
 
-SEVERAL = ("ingest", "import", "score")  # of which there may be more than one
+SEVERAL = ("ingest", "import", "score")  # any number of each may run
 
 
 def children(environment: Mapping[str, str], workers: int, lifeline_fd: int) -> list[Child]:
@@ -21,7 +21,7 @@ def children(environment: Mapping[str, str], workers: int, lifeline_fd: int) -> 
 
 @contextmanager
 def lifeline_pipe() -> Iterator[int]:
-    """The end to read of a pipe that nobody writes to: it ends with this process, however it dies."""
+    """Yields the reading end of a pipe that is never written to. It reaches its end when this process dies, however."""
     read, write = os.pipe()
     try:
         yield read
@@ -30,14 +30,14 @@ def lifeline_pipe() -> Iterator[int]:
         os.close(write)
 
 
-def environment(given: Mapping[str, str], **settings: object) -> dict[str, str]:
+def environment(inherited: Mapping[str, str], **settings: object) -> dict[str, str]:
     """This environment with these settings set, and with our interpreter and our modules, not those of whatever
     folder we were started in."""
     replaced = {f"{name}_FILE" for name in settings}
     return {
-        **{name: value for name, value in given.items() if name not in replaced},
+        **{name: value for name, value in inherited.items() if name not in replaced},
         **{name: str(value) for name, value in settings.items()},
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), given.get("PATH", os.defpath)]),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", os.defpath)]),
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",

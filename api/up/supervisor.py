@@ -1,4 +1,4 @@
-"""Child processes that are kept running, speak one line at a time, and leave nothing behind."""
+"""Child processes that are kept running. Their output is passed on line by line; none outlives the supervisor."""
 
 import asyncio
 import itertools
@@ -20,7 +20,7 @@ COLOURS = itertools.cycle(["cyan", "yellow", "green", "magenta", "blue", "bright
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 10.0
-HEALTHY_SECONDS = 30.0  # who lived this long starts again with the first pause
+HEALTHY_SECONDS = 30.0  # a child that ran this long resets the back-off
 LAST_LINES_SECONDS = 1.0
 
 
@@ -29,14 +29,14 @@ def voice(name: str) -> Say:
     prefix = click.style(f"{name:<{NAME_WIDTH}} |", fg=next(COLOURS))
 
     def say(line: str) -> None:
-        with suppress(OSError):  # nobody reads any more: the work goes on
+        with suppress(OSError):  # standard error is closed: the work goes on
             click.echo(f"{prefix} {line}", err=True)
 
     return say
 
 
 class Lines(asyncio.Protocol):
-    """Says what arrives, in whole lines."""
+    """Passes output on in whole lines."""
 
     def __init__(self, say: Say) -> None:
         self.say = say
@@ -85,7 +85,7 @@ class Child:
         self._task = asyncio.create_task(self._keep(), name=self.name)
 
     async def stop(self, deadline: float, hurry: asyncio.Event) -> None:
-        """Ask it to end; kill it and its own children at the deadline (of time.monotonic), or when told to hurry."""
+        """Ask it to end. Kill it, and its own children, at the deadline (time.monotonic) or once `hurry` is set."""
         if self._task is None:
             return
         self._stopping.set()
@@ -112,7 +112,7 @@ class Child:
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     async def _once(self) -> str:
-        """Run it to its end, and say what that was."""
+        """Runs the process to its end. Returns how it ended."""
         read, write = os.pipe()
         loop = asyncio.get_running_loop()
         transport, lines = await loop.connect_read_pipe(lambda: Lines(self.say), os.fdopen(read, "rb", 0))

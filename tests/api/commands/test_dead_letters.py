@@ -52,7 +52,7 @@ def test_what_is_mended_is_stored_by_a_replay_and_the_rest_stays(
     assert (count(connection, "dead_letters"), count(connection, "events")) == (3, 0)
     mend(connection)
     replayed = run("dead-letters replay")
-    assert replayed.stdout == "2 replayed: 2 events stored, 0 were there already\n"
+    assert replayed.stdout == "2 replayed: 2 events stored, 0 were stored before\n"
     assert (replayed.exit_code, "1 failed again" in replayed.stderr) == (1, True)
     assert connection.execute("SELECT DISTINCT event, properties FROM events").fetchall() == [("poison", {"a": ""})]
     assert connection.execute("SELECT count(*) FROM customers WHERE rescore_at <= now()").fetchone() == (2,)
@@ -67,9 +67,9 @@ def test_a_replay_done_twice_or_of_what_is_there_changes_nothing(
     assert run("dead-letters replay", *letters[:2]).exit_code == 0
     again = run("dead-letters replay", *letters[:2])
     assert (again.exit_code, again.stdout[:10]) == (0, "0 replayed")
-    assert "2 of these are not there" in again.stderr
+    assert "2 of these don't exist" in again.stderr
     connection.execute("INSERT INTO dead_letters SELECT * FROM kept ON CONFLICT DO NOTHING")
-    assert run("dead-letters replay", *letters[:2]).stdout == "2 replayed: 0 events stored, 2 were there already\n"
+    assert run("dead-letters replay", *letters[:2]).stdout == "2 replayed: 0 events stored, 2 were stored before\n"
     assert connection.execute("SELECT sum(n) FROM customer_days").fetchone() == (2,)
 
 

@@ -68,12 +68,12 @@ def test_a_service_at_work(run: Run, redis: Redis, connection: Connection, work:
     found = rows(run("status"))
     assert found["buffer, live"] == "empty"
     assert found["buffer, history"].startswith("2 events wait, the first for 0.")
-    assert found["workers, ingest"] == "2, 1 busy, last done 12.3 s ago"
-    assert (found["workers, import"], found["workers, score"]) == ("none", "1, 1 busy, last done 0:05:00 ago")
+    assert found["workers, ingest"] == "2, 1 busy, last progress 12.3 s ago"
+    assert (found["workers, import"], found["workers, score"]) == ("none", "1, 1 busy, last progress 5 min ago")
     assert found["stuck"].startswith("score three has got nothing done for 300 seconds (Postgres can't")
     assert found["clock"] == "runs"
     assert found["last stored"].endswith(" s ago")
-    assert found["rescores"].startswith("1 due, the first for 0:02:0")
+    assert found["rescores"].startswith("1 due, the first for 2 min")
     assert found["ledger"] == "7 accepted = 1 stored + 1 duplicate + 3 dead + 0 erased + 2 in the buffer"
     assert found["tracking"] == "account 7 out since 2026-01-02 03:00"
     assert found["last training"] == "2026-01-02 00:00, acme: additive-3"

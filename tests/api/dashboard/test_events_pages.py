@@ -12,8 +12,8 @@ from starlette.testclient import TestClient
 
 from api.dashboard.labels import RECOGNISED_WORDS
 from api.dashboard.remedies import REMEDIES
-from api.docs.schemas import EventCode
 from api.errors import CODES
+from api.track.answers import EventCode
 from scoring.events import RECOGNISED
 from scoring.model import PRIOR, Term
 from tests.sending import ago

@@ -1,0 +1,33 @@
+"""`windback customers`: erase one."""
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from api.commands.options import data_dir_option, use_servers
+from api.reading.erasing import describe
+from api.track.rules import valid_email
+from workers.store import connect
+from workers.upkeep import erasure
+
+
+@click.group("customers")
+def customers_group() -> None:
+    """Customers: erase."""
+
+
+@customers_group.command("erase")
+@click.argument("email")
+@click.option("--account", help="The account's name; needed where there are several.")
+@data_dir_option
+def erase_customer(email: str, account: str | None, data_dir: Path) -> None:
+    """Erase a customer: events, scores, dead letters, and what still waits to be stored. Safe to run twice."""
+    if not valid_email(email):
+        raise click.BadParameter("this is not an address like local@domain.tld", param_hint="EMAIL")
+    with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
+        try:
+            receipt = erasure.erase(connection, erasure.account_named(connection, account), email)
+        except erasure.NoSuchAccount as error:
+            raise click.ClickException(str(error)) from None
+    click.echo(msgspec.json.encode(describe(receipt)).decode())
