@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from api.app import create_app
 from api.headers import SECURITY
 from api.server.graceful import draining
+from tests.waiting import SOON
 from tests.workers.events import event, push_events
 from workers import heartbeat, lease
 from workers.buffer import ledger
@@ -75,17 +76,17 @@ def test_a_redis_that_may_evict_the_buffer_is_not_ready(client: TestClient, redi
 
 
 def test_a_redis_that_does_not_take_writes_is_not_ready(client: TestClient, redis: Redis) -> None:
-    redis.client_pause(1500, all=False)
+    redis.client_pause(60_000, all=False)
     assert client.get("/readyz").status_code == 503
     redis.client_unpause()
     assert client.get("/readyz").status_code == 200
 
 
 def test_a_redis_that_hangs_is_not_ready_within_a_second(client: TestClient, redis: Redis) -> None:
-    redis.client_pause(3000, all=True)
+    redis.client_pause(4_000, all=True)
     began = time.monotonic()
     assert client.get("/readyz").status_code == 503
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < SOON
     assert client.get("/metrics").status_code == 200
     redis.client_unpause()
 
@@ -95,7 +96,7 @@ def test_postgres_is_reported_and_not_required(settings: Settings) -> None:
     with TestClient(create_app(Settings(database_url=url, redis_url=settings.redis_url))) as client:
         began = time.monotonic()
         assert detail(client)["postgres"].startswith("Postgres doesn't answer: ")
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < SOON
 
 
 def test_a_postgres_that_hangs_is_reported_within_a_second(client: TestClient, connection: Connection) -> None:
@@ -107,9 +108,9 @@ def test_a_postgres_that_hangs_is_reported_within_a_second(client: TestClient, c
         stack.enter_context(stopped(postmaster.children()))
         began = time.monotonic()
         assert "no answer within" in detail(client)["postgres"]
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < SOON
         assert "windback_rescore_due" not in client.get("/metrics").text
-        assert time.monotonic() - began < 3.0
+        assert time.monotonic() - began < SOON
     assert detail(client)["postgres"] == "ok"
 
 

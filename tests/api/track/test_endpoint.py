@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from api.app import create_app
 from api.errors import CODES
 from api.track import endpoint
-from tests.waiting import wait_until
+from tests.waiting import SOON, wait_until
 from tests.workers.events import count, event
 from workers import tickets
 from workers.accounts import keys
@@ -206,10 +206,10 @@ def test_history_takes_a_lane_of_its_own(acme: TestClient, redis: Redis, timesta
 def test_redis_away_is_503_and_over_by_itself(acme: TestClient, redis: Redis) -> None:
     """Never ok for what is not buffered, never a hang."""
     assert post(acme, event()).status_code == 200
-    redis.client_pause(1500)
+    redis.client_pause(4_000)
     began = time.monotonic()
     response = post(acme, event())
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < SOON
     assert refusal(response) == (503, "buffer_unavailable")
     assert int(response.headers["retry-after"]) >= 1
     redis.client_unpause()

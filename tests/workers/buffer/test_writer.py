@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from tests.waiting import SOON
 from tests.workers.events import event, request
 from workers.buffer.capacity import Capacity
 from workers.buffer.entries import Entry, decode_entry
@@ -76,14 +77,14 @@ def test_a_redis_that_is_away_is_said_within_a_second_to_all_that_wait(redis: Re
             assert all(isinstance(result, BufferUnavailable) for result in results)
             return time.monotonic() - began
 
-    assert asyncio.run(run()) < 1
+    assert asyncio.run(run()) < SOON
 
 
 def test_a_redis_that_hangs_is_said_within_a_second(redis_url: str, redis: Redis) -> None:
     async def run() -> float:
         async with writing(redis_url) as writer:
             await writer.write(request(event()), 1)
-            redis.client_pause(3000)
+            redis.client_pause(4_000)
             began = time.monotonic()
             with pytest.raises(BufferUnavailable):
                 await writer.write(request(event()), 1)
@@ -92,7 +93,7 @@ def test_a_redis_that_hangs_is_said_within_a_second(redis_url: str, redis: Redis
             await writer.write(request(event()), 1)  # and it goes on by itself
             return took
 
-    assert asyncio.run(run()) < 1
+    assert asyncio.run(run()) < SOON
 
 
 def test_a_rate_is_counted_in_the_write_itself(redis_url: str, redis: Redis) -> None:
