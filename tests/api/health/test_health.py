@@ -173,7 +173,7 @@ def test_every_answer_has_the_security_headers(
     client: TestClient, method: str, path: str, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if status == 500:
-        monkeypatch.delattr("api.health.probes.stalled")
+        monkeypatch.delattr("api.health.probes.describe_stalls")
     response = client.request(method, path)
     assert response.status_code == status
     for answer in [*response.history, response]:
