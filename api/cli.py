@@ -18,11 +18,12 @@ from api.commands.dead_letters import dead_letters_commands
 from api.commands.importing import import_command
 from api.commands.keys import keys_group
 from api.commands.models import models_group, train
-from api.commands.options import data_dir_option, one_line_errors
+from api.commands.options import one_line_errors
 from api.commands.status import status
 from api.demo.command import demo
 from api.up import embedded
 from api.up.command import up
+from api.up.options import data_dir_option
 from workers import settings
 from workers.store.migrate import migrate
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from api.commands.options import data_dir_option, use_servers
+from api.commands.options import use_servers
+from api.up.options import data_dir_option
 from scoring.event_roles import CHURN_ROLE, ENGAGEMENT_ROLE, ROLES, explain_bad_mapping
 from workers import settings
 from workers.accounts import mappings, registry

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from api.commands.options import data_dir_option
+from api.up.options import data_dir_option
 from api.up.preflight import running
 
 CONNECTIONS = 4

@@ -5,9 +5,10 @@ from pathlib import Path
 import click
 import msgspec
 
-from api.commands.options import data_dir_option, use_servers
+from api.commands.options import use_servers
 from api.reading.erasing import describe
 from api.track.rules import valid_email
+from api.up.options import data_dir_option
 from workers.store import connect
 from workers.upkeep import erasure
 

@@ -8,7 +8,8 @@ from uuid import UUID
 
 import click
 
-from api.commands.options import data_dir_option, use_servers
+from api.commands.options import use_servers
+from api.up.options import data_dir_option
 from workers import settings
 from workers.ingest import dead_letters
 from workers.ingest.dead_letters import Letter, LetterGroup, ReplayResult

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 from redis import Redis
 
-from api.commands.options import data_dir_option, use_servers
+from api.commands.options import use_servers
+from api.up.options import data_dir_option
 from workers.accounts import keys
 from workers.redis import command_client
 from workers.store import Connection, connect

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from api.commands.options import data_dir_option, use_servers
+from api.commands.options import use_servers
+from api.up.options import data_dir_option
 from scoring.learning.metrics import Metrics
 from workers import settings
 from workers.accounts import models, registry

@@ -17,15 +17,6 @@ from workers.store import migrate
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-data_dir_option = click.option(
-    "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    envvar="WINDBACK_DATA_DIR",
-    default=".windback",
-    show_default=True,
-    help="Folder of `windback up`: its servers, where DATABASE_URL or REDIS_URL is unset, and its key.",
-)
-
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:

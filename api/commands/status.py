@@ -15,8 +15,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from api.commands.options import data_dir_option, one_line_errors
+from api.commands.options import one_line_errors
 from api.up import packaged_servers
+from api.up.options import data_dir_option
 from workers import heartbeat, settings
 from workers.buffer import ledger
 from workers.buffer.lanes import LANES

@@ -15,9 +15,9 @@ import click
 import psycopg
 import redis
 
-from api.commands.options import data_dir_option
 from api.up import embedded, packaged_servers, preflight, procfile
 from api.up.fsync import sync_every_second
+from api.up.options import data_dir_option
 from api.up.packaged_servers import EmbeddedError, Server
 from api.up.preflight import Plan, UpError
 from api.up.supervisor import Child, stop_all, voice

@@ -1,0 +1,14 @@
+"""The option that names the folder of `windback up`."""
+
+from pathlib import Path
+
+import click
+
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="WINDBACK_DATA_DIR",
+    default=".windback",
+    show_default=True,
+    help="Folder of `windback up`: its servers, where DATABASE_URL or REDIS_URL is unset, and its key.",
+)
