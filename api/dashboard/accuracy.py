@@ -6,37 +6,39 @@ from api.dashboard.filters import count, number, percent
 from api.reading.model import ModelInUse, Quality
 
 
-class Said(NamedTuple):
-    """The line: its beginning, and what it rests on."""
+class AccuracyLine(NamedTuple):
+    """The line: its title, and the figures behind it."""
 
     title: str
     text: str
 
 
-def honesty(model: ModelInUse) -> Said:
-    """What became of the scores of a horizon ago; or else how the model did on what it had not seen; or else what it
-    takes to know."""
+def describe_accuracy(model: ModelInUse) -> AccuracyLine:
+    """The outcome of the scores of a horizon ago; else the result on the holdout; else when it will be known."""
     days = model.horizon_days
     if model.matured:
         matured = model.matured
-        text = f"Of {count(matured.snapshots, 'customer')} scored on {matured.day:%-d %b}, {_calibrated(matured)}"
-        return Said(_ranked(matured), text)
+        customers = count(matured.snapshots, "customer")
+        text = f"Of {customers} scored on {matured.day:%-d %b}, {_describe_calibration(matured)}"
+        return AccuracyLine(_describe_ranking(matured), text)
     if model.holdout:
-        text = f"Tried on {count(model.holdout.snapshots, 'case')} of later months that it had not seen: "
-        return Said(_ranked(model.holdout), text + _calibrated(model.holdout))
-    wait = f"A score is a statement about the next {days} days: how good it was is known {days} days later. "
-    return Said(
-        "Too early to say how good the scores are", wait + "Until then, read them as an order, not as a promise."
+        text = f"Tested on {count(model.holdout.snapshots, 'past situation')} kept out of the training: "
+        return AccuracyLine(_describe_ranking(model.holdout), text + _describe_calibration(model.holdout))
+    return AccuracyLine(
+        "Scores are not checked yet",
+        f"We can only check a score after {days} days. Until then use it to rank customers, not as exact odds.",
     )
 
 
-def _ranked(quality: Quality) -> str:
+def _describe_ranking(quality: Quality) -> str:
     if quality.lift is None or quality.auc is None:
-        return "Nobody left, or everybody did: nothing to rank yet"
-    worth = "well" if quality.auc >= 0.8 else "fairly" if quality.auc >= 0.7 else "poorly"
-    return f"Scores ranked {worth}: the riskiest tenth left {quality.lift:.1f} times as often as the average"
+        return "Nothing to rank yet: either nobody left, or everybody did"
+    grade = "well" if quality.auc >= 0.8 else "fairly well" if quality.auc >= 0.7 else "poorly"
+    return f"Scores ranked customers {grade}: the riskiest tenth left {quality.lift:.1f} times as often as the average"
 
 
-def _calibrated(quality: Quality) -> str:
-    said = sum(one.customers * one.said for one in quality.calibration) / quality.snapshots
-    return f"{percent(said)} were expected to leave and {percent(quality.base_rate)} did ({number(quality.lapses)})."
+def _describe_calibration(quality: Quality) -> str:
+    expected = sum(group.customers * group.said for group in quality.calibration) / quality.snapshots
+    return (
+        f"{percent(expected)} were expected to leave and {percent(quality.base_rate)} did ({number(quality.lapses)})."
+    )

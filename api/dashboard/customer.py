@@ -1,4 +1,4 @@
-"""The page of a customer: the risk and why, what to do, what happened; and erasing it."""
+"""The page of a customer: the risk and its reasons, what to do, the timeline, and erasing."""
 
 from datetime import UTC, datetime
 
@@ -7,12 +7,12 @@ from starlette.responses import Response
 
 from api.dashboard import forms
 from api.dashboard.charts import bar
-from api.dashboard.contributions import shares
-from api.dashboard.history import risk_chart
+from api.dashboard.contributions import explain_risk
+from api.dashboard.history import draw_risk
 from api.dashboard.labels import FACTS, SPANS, STATES, STRATEGIES
 from api.dashboard.page import page, redirect, render
 from api.dashboard.session import Session
-from api.dashboard.timeline import by_day
+from api.dashboard.timeline import group_by_day
 from api.errors import Refused
 from api.reading import customer, query
 from api.reading.common import fetch
@@ -21,10 +21,11 @@ from scoring.advice import Advice
 from workers.buffer.entries import normalise_email
 from workers.store import sql
 
-SPAN = "90"  # days of the chart, unless told otherwise
-EVENTS = 30  # of the timeline on a page
-NAMES = 12  # of events that are counted before the fold
+SPAN = "90"  # days of the chart by default
+EVENTS = 30  # on a page of the timeline
+NAMES = 12  # event names above the fold
 MOST_NAMES = 60
+WRONG_ADDRESS = "This is not the customer's address. Nothing was erased. Type the address exactly as in the title."
 
 
 @page
@@ -35,7 +36,7 @@ async def show_or_erase(request: Request, session: Session) -> Response:
 
 @page
 async def receipt(request: Request, session: Session) -> Response:
-    """`GET /erasures/{erasure_id}`: that a customer is erased, and when."""
+    """`GET /erasures/{erasure_id}`: the receipt of an erasure."""
     parameters = {"erasure_id": request.path_params["erasure_id"], "account_id": session.account_id}
     rows = await fetch(request, sql("find_erasure"), parameters)
     if not rows:
@@ -45,51 +46,51 @@ async def receipt(request: Request, session: Session) -> Response:
 
 async def _show(request: Request, session: Session, fault: str | None = None) -> Response:
     row = await customer.find(request, session.account_id, request.path_params["email"])
-    known = await customer.told(request, row)
+    shown = await customer.describe(request, row)
     span = query.choice(request, "span", list(SPANS), SPAN) or SPAN
     timeline = await customer.read_events(request, row["customer_id"], EVENTS)
-    counts = list(known.events.items())
+    counts = list(shown.events.items())
     return render(
         request,
         "customer.html",
         session,
         status=422 if fault else 200,
-        customer=known,
-        chart=await risk_chart(request, row, span, datetime.now(UTC)),
-        shares=await shares(request, row, known.risk) if known.risk else None,
+        customer=shown,
+        chart=await draw_risk(request, row, span, datetime.now(UTC)),
+        contributions=await explain_risk(request, row, shown.risk) if shown.risk else None,
         bar=bar,
         span=span,
         spans=SPANS,
         states=STATES,
         strategies=STRATEGIES,
-        facts=_facts(known.advice),
-        mail=_mail(known),
+        facts=_label_facts(shown.advice),
+        mail=_list_mail_facts(shown),
         first_counts=counts[:NAMES],
         more_counts=counts[NAMES:MOST_NAMES],
         left_out=max(len(counts) - MOST_NAMES, 0),
-        days=by_day(timeline.events),
+        days=group_by_day(timeline.events),
         next_cursor=timeline.next_cursor,
         fault=fault,
     )
 
 
 async def _erase(request: Request, session: Session) -> Response:
-    """Only for who types the address."""
+    """Erases the customer if the address was typed correctly."""
     fields = await forms.read(request, session.token)
     row = await customer.find(request, session.account_id, request.path_params["email"])
     if normalise_email(fields.get("email", "")) != row["email"]:
-        return await _show(request, session, "That is not this customer's address. Nothing was erased.")
+        return await _show(request, session, WRONG_ADDRESS)
     erased = await erase(request, session.account_id, row["email"])
     return redirect(f"/erasures/{erased.erasure_id}")
 
 
-def _facts(advice: Advice | None) -> list[tuple[str, str]]:
+def _label_facts(advice: Advice | None) -> list[tuple[str, str]]:
     return [(FACTS.get(name, name), str(value)) for name, value in (advice.facts if advice else {}).items()]
 
 
-def _mail(known: customer.Customer) -> str:
-    """What to have at hand while writing to the customer, as text."""
-    if known.advice is None:
+def _list_mail_facts(shown: customer.Customer) -> str:
+    """Facts for an e-mail to the customer, as text."""
+    if shown.advice is None:
         return ""
-    lines = [("To", known.email), ("Why", known.advice.why), *_facts(known.advice)]
+    lines = [("To", shown.email), ("Why", shown.advice.why), *_label_facts(shown.advice)]
     return "\n".join(f"{name}: {value}" for name, value in lines)

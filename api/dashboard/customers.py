@@ -7,27 +7,27 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from api.dashboard.export import lines
+from api.dashboard.export import write_lines
 from api.dashboard.labels import STRATEGIES
 from api.dashboard.levels import GROUPS, count_groups
 from api.dashboard.page import address, page, render
 from api.dashboard.session import Session
 from api.reading import query
-from api.reading.customers import Wanted, list_query, read_page, wanted
+from api.reading.customers import CustomerFilter, list_query, parse_filter, read_page
 from workers.store import connect
 
 SIZE = 50
 STATES = ("here", "new", "active", "lapsed")
 COLUMNS = (("email", "E-mail"), ("risk", "Risk"), (None, "Why"), ("last_seen", "Last seen"), (None, "What to do"))
-FIRST = {"email": "email", "risk": "-risk", "last_seen": "-last_seen"}  # how a column is sorted at first
-FLIPPED = {"email": "-email", "-risk": "risk", "-last_seen": "last_seen"}
+FIRST_SORTS = {"email": "email", "risk": "-risk", "last_seen": "-last_seen"}  # on the first click
+FLIPPED_SORTS = {"email": "-email", "-risk": "risk", "-last_seen": "last_seen"}
 
 
 @page
 async def list_customers(request: Request, session: Session) -> Response:
-    """`GET /customers`: 50 a page, by risk unless told otherwise."""
-    asked = _asked(request)
-    rows, cursor = await read_page(request, session.account_id, asked, SIZE)
+    """`GET /customers`: SIZE a page, the highest risk first by default."""
+    chosen = _parse_filter(request)
+    rows, cursor = await read_page(request, session.account_id, chosen, SIZE)
     counts = await count_groups(request, session.account_id)
     return render(
         request,
@@ -35,42 +35,44 @@ async def list_customers(request: Request, session: Session) -> Response:
         session,
         customers=rows,
         next_cursor=cursor,
-        asked=asked,
-        columns=[(title, _sort_link(name, asked.sort)) for name, title in COLUMNS],
+        filters=chosen,
+        columns=[(title, _sort_link(name, chosen.sort)) for name, title in COLUMNS],
         groups=GROUPS,
         counts=counts,
         strategies=STRATEGIES,
-        query=_query(asked),
+        query=_query_of(chosen),
         address=address(request),
     )
 
 
 @page
 async def export_customers(request: Request, session: Session) -> Response:
-    """`GET /customers.csv`: all customers that the list would show, in its order, as they are at this moment."""
-    asked = _asked(request)
-    statement, parameters = list_query(session.account_id, asked)
+    """`GET /customers.csv`: all customers of the list, in its order, as of now."""
+    chosen = _parse_filter(request)
+    statement, parameters = list_query(session.account_id, chosen)
     url = request.app.state.settings.database_url
-    words = ["windback-customers", *filter(None, (asked.level, asked.state)), f"{datetime.now(UTC):%Y-%m-%d}"]
+    words = ["windback-customers", *filter(None, (chosen.level, chosen.state)), f"{datetime.now(UTC):%Y-%m-%d}"]
     headers = {"Content-Disposition": f'attachment; filename="{"-".join(words)}.csv"', "Cache-Control": "no-store"}
-    return StreamingResponse(lines(lambda: connect(url), statement, parameters), headers=headers, media_type="text/csv")
+    return StreamingResponse(
+        write_lines(lambda: connect(url), statement, parameters), headers=headers, media_type="text/csv"
+    )
 
 
-def _asked(request: Request) -> Wanted:
-    asked = wanted(request)
-    return asked._replace(state=query.choice(request, "state", STATES), prefix=(asked.prefix or "").strip() or None)
+def _parse_filter(request: Request) -> CustomerFilter:
+    chosen = parse_filter(request)
+    return chosen._replace(state=query.choice(request, "state", STATES), prefix=(chosen.prefix or "").strip() or None)
 
 
-def _query(asked: Wanted) -> Mapping[str, Any]:
-    """The query that asks for the same list."""
-    return {"email": asked.prefix, "level": asked.level, "state": asked.state, "sort": asked.sort}
+def _query_of(chosen: CustomerFilter) -> Mapping[str, Any]:
+    """The query string of this list."""
+    return {"email": chosen.prefix, "level": chosen.level, "state": chosen.state, "sort": chosen.sort}
 
 
 def _sort_link(name: str | None, sort: str) -> tuple[str, str] | None:
-    """How a column would be sorted if one clicked it, and how it is now, as aria-sort says it."""
+    """The sort that a click on a column gives, and the current one as aria-sort puts it."""
     if name is None:
         return None
     if sort.removeprefix("-") != name:
-        return FIRST[name], ""
-    flipped = FLIPPED.get(sort) or FIRST[name]
+        return FIRST_SORTS[name], ""
+    flipped = FLIPPED_SORTS.get(sort) or FIRST_SORTS[name]
     return flipped, "descending" if sort.startswith("-") else "ascending"

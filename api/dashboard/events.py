@@ -1,4 +1,4 @@
-"""The pages of events: all names that an account sends, what producers should mend, and one name in detail."""
+"""The pages of events: all names an account sends, problems to fix, and one name in detail."""
 
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -8,10 +8,10 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.dashboard.charts import Series, bar, spark, stacked
+from api.dashboard.charts import Layer, bar, spark, stacked
 from api.dashboard.labels import RECOGNISED_WORDS, SPANS
 from api.dashboard.page import page, render
-from api.dashboard.remedies import troubles
+from api.dashboard.remedies import find_problems
 from api.dashboard.session import Session
 from api.dashboard.setup.mappings import ROLE_WORDS
 from api.dashboard.timeline import text_of
@@ -26,18 +26,18 @@ from workers.store import sql
 
 DAYS = 30
 NAMES = 50  # on a page
-KINDS = {"": "All", "recognised": "Recognised", "custom": "Your own"}
+KINDS = {"": "All", "recognised": "Standard", "custom": "Your own"}
 LONGEST_VALUE = 200  # characters
 
 
-class Named(NamedTuple):
-    """An event's name, with a line of its last days."""
+class EventRow(NamedTuple):
+    """A row of the list: an event, and a sparkline of its last days."""
 
     event: CountedEvent
-    drawn: Markup
+    spark: Markup
 
 
-class Valued(NamedTuple):
+class ValueCount(NamedTuple):
     """A property's value as text, and how often it came."""
 
     text: str
@@ -47,28 +47,28 @@ class Valued(NamedTuple):
 @page
 async def list_events(request: Request, session: Session) -> Response:
     """`GET /events`: the most frequent names first, NAMES on a page."""
-    everything = await read_events(request, session.account_id)
-    sent = {one.event for one in everything}
-    wanted = request.query_params.get("q", "").strip().lower()
+    events = await read_events(request, session.account_id)
+    sent = {event.event for event in events}
+    search = request.query_params.get("q", "").strip().lower()
     kind = query.choice(request, "kind", list(KINDS), "") or ""
-    chosen = [one for one in everything if wanted in one.event.lower() and kind in ("", one.kind)]
-    first = (_number(request) - 1) * NAMES
-    shown = chosen[first : first + NAMES]
+    matching = [event for event in events if search in event.event.lower() and kind in ("", event.kind)]
+    first = (_page_number(request) - 1) * NAMES
+    shown = matching[first : first + NAMES]
     return render(
         request,
         "events.html",
         session,
-        names=await _with_lines(request, session.account_id, shown),
-        chosen=len(chosen),
+        rows=await _draw_rows(request, session.account_id, shown),
+        matching=len(matching),
         first=first,
-        following=str(first // NAMES + 2) if first + NAMES < len(chosen) else None,
-        all_names=len(everything),
+        following=str(first // NAMES + 2) if first + NAMES < len(matching) else None,
+        all_names=len(events),
         counted=await fetch(request, sql("counted_at"), {}),
         missing=[name for name in RECOGNISED if name not in sent],
-        wanted=wanted,
+        search=search,
         kind=kind,
         kinds=KINDS,
-        troubles=await troubles(request, session.account_id),
+        problems=await find_problems(request, session.account_id),
     )
 
 
@@ -77,8 +77,9 @@ async def show_event(request: Request, session: Session) -> Response:
     """`GET /events/{name}`."""
     name = request.path_params["name"]
     span = query.choice(request, "span", list(SPANS), "30") or "30"
-    found = await read_event(request, session.account_id, name, last(int(span), "day", datetime.now(UTC)))
-    counted = next((one for one in await read_events(request, session.account_id) if one.event == name), None)
+    series = await read_event(request, session.account_id, name, last(int(span), "day", datetime.now(UTC)))
+    events = await read_events(request, session.account_id)
+    counted = next((event for event in events if event.event == name), None)
     if counted is None:
         raise Refused("event_not_found")
     return render(
@@ -86,44 +87,49 @@ async def show_event(request: Request, session: Session) -> Response:
         "event.html",
         session,
         event=counted,
-        chart=_columns(name, found.series),
-        series=found.series[::-1],
-        total=sum(point.count for point in found.series),
+        chart=_draw_days(name, series.series),
+        series=series.series[::-1],
+        total=sum(point.count for point in series.series),
         recognised=RECOGNISED_WORDS,
         roles=ROLE_WORDS,
-        properties=[(one.name, _values(one)) for one in found.properties],
+        properties=[(prop.name, _count_values(prop)) for prop in series.properties],
         bar=bar,
         span=span,
         spans=SPANS,
     )
 
 
-def _number(request: Request) -> int:
-    given = request.query_params.get("page", "1")
-    if not (given.isascii() and given.isdigit() and 1 <= int(given[:6]) <= 10_000):
-        raise Refused("invalid_parameter", "`page` must be a whole number from 1 on.")
-    return int(given[:6])
+def _page_number(request: Request) -> int:
+    text = request.query_params.get("page", "1")
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 10_000):
+        raise Refused("invalid_parameter", "`page` must be a whole number from 1 to 10,000.")
+    return int(text[:6])
 
 
-async def _with_lines(request: Request, account_id: int, events: list[CountedEvent]) -> list[Named]:
+async def _draw_rows(request: Request, account_id: int, events: list[CountedEvent]) -> list[EventRow]:
     today = datetime.now(UTC).date()
     days = [today - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
-    parameters = {"account_id": account_id, "since": days[0], "until": today, "events": [one.event for one in events]}
+    parameters = {
+        "account_id": account_id,
+        "since": days[0],
+        "until": today,
+        "events": [event.event for event in events],
+    }
     rows = await fetch(request, sql("daily_counts"), parameters)
     counts = {(row["event"], row["day"]): row["n"] for row in rows}
-    named = []
-    for one in events:
-        values = [counts.get((one.event, day), 0) for day in days]
+    event_rows = []
+    for event in events:
+        values = [counts.get((event.event, day), 0) for day in days]
         words = f"{sum(values):,} in {DAYS} days, {values[-1]:,} of them today"
-        named.append(Named(one, spark(words, values)))
-    return named
+        event_rows.append(EventRow(event, spark(words, values)))
+    return event_rows
 
 
-def _columns(name: str, points: list[Point]) -> Markup:
+def _draw_days(name: str, points: list[Point]) -> Markup:
     days = [point.at.date() for point in points]
-    return stacked(f"{name} by day", days, [Series("Events", "fill-accent", [point.count for point in points])])
+    return stacked(f"{name} by day", days, [Layer("Events", "fill-accent", [point.count for point in points])])
 
 
-def _values(one: Property) -> list[Valued]:
-    decoded = [(msgspec.json.decode(value.value), value.count) for value in one.values]
-    return [Valued(text_of(value)[:LONGEST_VALUE], count) for value, count in decoded]
+def _count_values(prop: Property) -> list[ValueCount]:
+    decoded = [(msgspec.json.decode(value.value), value.count) for value in prop.values]
+    return [ValueCount(text_of(value)[:LONGEST_VALUE], count) for value, count in decoded]

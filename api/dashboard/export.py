@@ -10,7 +10,7 @@ from api.reading.common import score_of
 from workers.store import Connection
 
 ROWS = 500  # a piece
-HEAD = (
+COLUMNS = (
     "email",
     "score",
     "level",
@@ -26,22 +26,24 @@ HEAD = (
     "urgency",
     "advice",
 )
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the beginning of one
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet starts a formula with one of these
 
 
-def lines(connected: Callable[[], Connection], query: LiteralString, parameters: Mapping[str, Any]) -> Iterator[bytes]:
-    """The file in pieces; all of it as of one moment. It holds a connection until it ends."""
+def write_lines(
+    connected: Callable[[], Connection], query: LiteralString, parameters: Mapping[str, Any]
+) -> Iterator[bytes]:
+    """Yields the file in pieces, as of one moment. Holds a connection until the end."""
     with connected() as connection, connection.transaction(), connection.cursor(name="export") as cursor:
         cursor.itersize = ROWS
         cursor.execute(query, parameters)
         names = [column.name for column in cursor.description or ()]
-        yield _piece([HEAD])
+        yield _piece([COLUMNS])
         while rows := cursor.fetchmany(ROWS):
             yield _piece([_cells(dict(zip(names, row, strict=True))) for row in rows])
 
 
-def guarded(cell: str) -> str:
-    """Text that no spreadsheet takes for a formula: an apostrophe goes before what could be one."""
+def guard(cell: str) -> str:
+    """Puts an apostrophe before text that a spreadsheet would run as a formula."""
     return f"'{cell}" if cell.startswith(FORMULA) else cell
 
 
@@ -59,10 +61,10 @@ def _cells(row: Mapping[str, Any]) -> list[Any]:
         "last_seen": row["last_event"],
         "advice": row["why"],
     }
-    return [_cell(cells[name]) for name in HEAD]
+    return [_cell(cells[name]) for name in COLUMNS]
 
 
 def _cell(value: Any) -> Any:
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    return guarded(value) if isinstance(value, str) else value
+    return guard(value) if isinstance(value, str) else value

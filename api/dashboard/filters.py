@@ -1,21 +1,21 @@
-"""What templates say things with. Filters and functions:
+"""Filters and functions of templates:
 
 | in a template | gives |
 |---|---|
 | `{{ moment \\| ago }}` | `<time>`: "2 hours ago", the exact time on hover; "never" for none |
 | `{{ moment \\| day }}` | `<time>`: "12 Nov 2026" |
 | `{{ 12345 \\| number }}` | 12,345 |
-| `{{ 0.634 \\| percent }}`, `{{ 0.634 \\| percent(1) }}` | 63 %, 63.4 % |
+| `{{ 0.634 \\| percent }}`, `{{ 0.634 \\| percent(1) }}` | 63%, 63.4% |
 | `{{ -1.25 \\| signed }}` | -1.2, with a real minus |
 | `{{ seconds \\| span }}` | 0.4 s, 12 s, 3 min, 5 h, 2 days |
 | `{{ 3 \\| count("customer") }}` | 3 customers |
-| `{{ text \\| said }}` | text of strangers: apart from the direction of what is around it, cut at 200 characters |
-| `{{ email \\| mail }}` | the same for an address, which breaks at its `@` where it has to |
-| `{{ text \\| code }}` | our own text, its `quoted` words as code |
+| `{{ text \\| isolate }}` | text from outside: its direction can't affect other text; cut at 200 characters |
+| `{{ email \\| mail }}` | the same for an address, which may break at its `@` |
+| `{{ text \\| code }}` | our own text, with its `quoted` words as code |
 | `{{ email \\| path }}` | escaped for a path: `href="/customers/{{ email \\| path }}"` |
 | `{{ asset("dashboard.css") }}` | the address of a file of `api/static` |
-| `{{ with_query(sort="email", cursor=none) }}` | this page's address, with its query changed so |
-| `{{ link("/customers", {"level": "high"}) }}` | an address with a query; what is empty or none is left out |
+| `{{ with_query(sort="email", cursor=none) }}` | this page's address with this change of its query |
+| `{{ link("/customers", {"level": "high"}) }}` | an address with a query; empty values are left out |
 | `{{ first_event(address) }}` | the command that sends a first event |
 
 `parts.html` has macros: a badge, an empty box, a pager, text to copy and others.
@@ -41,7 +41,7 @@ _TIME = Markup('<time datetime="{}" title="{}">{}</time>')
 
 
 def ago(moment: datetime | None, now: datetime | None = None) -> Markup | str:
-    """How long ago (or in how long) a time is, with the exact one on hover."""
+    """The time relative to now, with the exact one on hover."""
     if moment is None:
         return "never"
     seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
@@ -63,11 +63,11 @@ def number(value: float) -> str:
 
 def percent(share: float, digits: int = 0) -> str:
     """A share, 0 to 1, in percent."""
-    return f"{share * 100:.{digits}f}{NO_BREAK}%"
+    return f"{share * 100:.{digits}f}%"
 
 
 def signed(value: float, digits: int = 1) -> str:
-    """A number with its sign: +3.2, and a real minus before others."""
+    """A number with its sign: +3.2, or a real minus sign."""
     return f"{value:+.{digits}f}".replace("-", "\u2212")
 
 
@@ -86,8 +86,8 @@ def count(n: int, noun: str) -> str:
     return f"{n:,}{NO_BREAK}{noun}" if n == 1 else f"{n:,}{NO_BREAK}{noun}s"
 
 
-def said(text: object, longest: int = LONGEST) -> Markup:
-    """Text of strangers. The whole of it (or the first of it, where it is enormous) on hover, if it was cut."""
+def isolate(text: object, longest: int = LONGEST) -> Markup:
+    """Text from outside, isolated from the direction of the text around it. If it was cut, more of it on hover."""
     whole = str(text)
     if len(whole) <= longest:
         return Markup("<bdi>{}</bdi>").format(whole)
@@ -95,8 +95,8 @@ def said(text: object, longest: int = LONGEST) -> Markup:
 
 
 def mail(email: str) -> Markup:
-    """An address, as `said` says it, which breaks before its `@` rather than anywhere."""
-    return said(email).replace("@", Markup("<wbr>@")) if len(email) <= LONGEST else said(email)
+    """An address as `isolate` writes it, which may break before its `@`."""
+    return isolate(email).replace("@", Markup("<wbr>@")) if len(email) <= LONGEST else isolate(email)
 
 
 def code(text: str) -> Markup:
@@ -110,14 +110,14 @@ def path(text: str) -> str:
 
 
 def environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
-    """Templates that know all of this."""
-    made = jinja2.Environment(
+    """Templates with all of these filters and functions."""
+    templates = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    filters = (ago, day, number, percent, signed, span, count, said, path, code, mail)
-    made.filters.update({one.__name__: one for one in filters})
-    made.globals.update(asset=asset, first_event=first_event, link=link, with_query=with_query)
-    return made
+    filters = (ago, day, number, percent, signed, span, count, isolate, path, code, mail)
+    templates.filters.update({function.__name__: function for function in filters})
+    templates.globals.update(asset=asset, first_event=first_event, link=link, with_query=with_query)
+    return templates
 
 
 @jinja2.pass_context
@@ -128,7 +128,7 @@ def with_query(context: jinja2.runtime.Context, **changes: str | None) -> str:
 
 
 def here(request: Request) -> str:
-    """The path of a request, escaped as it came: what a slash in a name is, the decoded one doesn't tell."""
+    """The path of a request, still escaped: a slash inside a name stays apart from the others."""
     raw: bytes = request.scope["raw_path"]
     return raw.decode("latin-1")
 

@@ -1,4 +1,4 @@
-"""What a form sends, and whether it was one of our pages that sent it."""
+"""Fields of a submitted form, and the proof that one of our pages sent it."""
 
 import asyncio
 import hmac
@@ -9,23 +9,25 @@ from starlette.requests import Request
 
 MAX_FORM_BYTES = 16 * 1024
 MAX_FIELDS = 100
-SECONDS = 20.0  # in which it has to arrive
+SECONDS = 20.0  # for the form to arrive
 TOKEN = "token"  # noqa: S105 - the field's name
 
 
 class FormRefused(Exception):
-    """A form that no page of ours sent, or that can't be read. Says what to do."""
+    """The form can't be read, or another site sent it. The message tells the user what to do."""
 
 
 FOREIGN = (
-    "This form was not sent by this page, or the page is old: go back, reload it and try again. A proxy in front of "
-    "Windback has to pass on the header Host."
+    "This form is out of date, or another site sent it. Go back, reload the page and try again. If that doesn't help, "
+    "a proxy in front of Windback drops the Host header: it must pass it on."
 )
-UNREADABLE = "This form can't be read: it is too long, too slow, or no form at all."
+UNREADABLE = (
+    "This form can't be read. It must be under 16 KiB and arrive within 20 seconds; reload the page and try again."
+)
 
 
 async def read(request: Request, token: str | None) -> Mapping[str, str]:
-    """The fields of a form that a page of ours sent: by its origin and, within a session, by the session's token.
+    """Returns the fields of a form that one of our pages sent: its origin and, in a session, its token prove it.
 
     Raises FormRefused.
     """
@@ -42,7 +44,7 @@ async def read(request: Request, token: str | None) -> Mapping[str, str]:
 
 
 async def _body(request: Request) -> bytes:
-    """The body. Raises ValueError where it is too long."""
+    """Raises ValueError if the body is too long."""
     body = b""
     async for part in request.stream():
         body += part
@@ -52,8 +54,8 @@ async def _body(request: Request) -> bytes:
 
 
 def _is_ours(request: Request) -> bool:
-    """Whether the browser says that the form comes from this site. A browser that says nothing sends no cookie of
-    ours from elsewhere either: SameSite=Strict."""
+    """True unless the browser says that another site sent the form. Our cookie is SameSite=Strict, so a browser that
+    says nothing didn't send the cookie from elsewhere."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False
     origin = request.headers.get("origin")
@@ -61,5 +63,5 @@ def _is_ours(request: Request) -> bool:
     return origin is None or urlsplit(origin).netloc in hosts
 
 
-def _equal(given: str, token: str) -> bool:
-    return hmac.compare_digest(given.encode(), token.encode())
+def _equal(sent: str, token: str) -> bool:
+    return hmac.compare_digest(sent.encode(), token.encode())

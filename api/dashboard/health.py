@@ -1,4 +1,4 @@
-"""Whether the data can be trusted: what arrives, what waits, what is missing, in words."""
+"""Is everything working? Events arriving, waiting and missing, and scores, in words."""
 
 import time
 from collections.abc import Iterator
@@ -16,36 +16,36 @@ from workers.redis import REDIS_AWAY
 from workers.store import sql
 from workers.tracking import volume
 
-LATE_SECONDS = 300.0  # that scores may lag behind before it is worth a word
-MOST_DEAD = 1000  # that are counted
+LATE_SECONDS = 300.0  # scores may lag behind this long before a warning
+MOST_DEAD = 1000  # dead letters counted at most
 
 Mark = Literal["good", "none", "warn", "bad"]
 
 
 class Check(NamedTuple):
-    """Something that was looked at: whether it is well (`none`: who knows), what it is about, what was found."""
+    """One check: its mark (`none`: can't tell), its title, and the finding."""
 
     mark: Mark
     title: str
     text: str
 
 
-class Stored(NamedTuple):
-    """What Postgres knows: since when tracking is out, dead letters, for how long rescores have been due."""
+class StoreHealth(NamedTuple):
+    """From Postgres: the start of an open outage of tracking, dead letters, and the lag of the scores."""
 
     out_since: datetime | None
     dead_letters: int
     due_seconds: float
 
 
-async def checks(request: Request, account_id: int) -> list[Check]:
-    """Everything that was looked at, the same in every order. Raises Refused, store_unavailable."""
+async def run_checks(request: Request, account_id: int) -> list[Check]:
+    """All checks, in the order of the page. Raises Refused, store_unavailable."""
     redis = request.app.state.door.redis
     line = await probes.read_pipeline(redis)
     ((row),) = await fetch(request, sql("account_health"), {"account_id": account_id, "limit": MOST_DEAD + 1})
-    stored = Stored(**row)
+    stored = StoreHealth(**row)
     if line is None:
-        text = "Redis doesn't answer: events are refused until it does, and producers have to send them again."
+        text = "Redis doesn't answer. Events are refused until it does; your product has to send them again."
         return [Check("bad", "Events are refused", text)]
     return [
         _arriving(await _a_minute(request, account_id), stored),
@@ -56,13 +56,13 @@ async def checks(request: Request, account_id: int) -> list[Check]:
     ]
 
 
-def _arriving(a_minute: float | None, stored: Stored) -> Check:
+def _arriving(a_minute: float | None, stored: StoreHealth) -> Check:
     if stored.out_since:
         since = f"{stored.out_since:%-d %b, %H:%M} UTC"
-        text = f"Next to no events since {since}. Risks stand still until they come again: look at what sends them."
-        return Check("bad", "Tracking seems to be out", text)
+        text = f"Almost no events since {since}. Risks are frozen until events arrive again. Check your product."
+        return Check("bad", "Tracking seems to be down", text)
     if not a_minute:
-        return Check("none", "No live events in the last hour", "Nothing says that this is unusual at this hour.")
+        return Check("none", "No live events in the last hour", "That may be normal for this hour.")
     rate = number(a_minute) if a_minute >= 10 else f"{a_minute:.1f}"
     return Check("good", "Events arrive", f"{rate} a minute, over the last hour.")
 
@@ -70,10 +70,12 @@ def _arriving(a_minute: float | None, stored: Stored) -> Check:
 def _waiting(line: PipelineState) -> Check:
     if stalled := probes.describe_stalls(line.ledgers):
         return Check("bad", "Events are not stored", f"{stalled[0].upper()}{stalled[1:]}.")
-    waiting = sum(one.buffered for one in line.ledgers.values())
+    waiting = sum(ledger.buffered for ledger in line.ledgers.values())
     if waiting:
-        oldest = max(one.oldest_seconds for one in line.ledgers.values())
-        return Check("good", "Being stored", f"{count(waiting, 'event')} in the buffer, the first for {span(oldest)}.")
+        oldest = max(ledger.oldest_seconds for ledger in line.ledgers.values())
+        return Check(
+            "good", "Being stored", f"{count(waiting, 'event')} in the buffer; the oldest has waited {span(oldest)}."
+        )
     last = min((one.settled_seconds for one in line.ledgers.values() if one.settled_seconds is not None), default=None)
     return Check(
         "good", "Stored", "Nothing waits." if last is None else f"Nothing waits; the last was {span(last)} ago."
@@ -81,29 +83,30 @@ def _waiting(line: PipelineState) -> Check:
 
 
 def _accounted(line: PipelineState) -> Check:
-    missing = sum(one.unaccounted for one in line.ledgers.values())
-    accepted = sum(one.accepted for one in line.ledgers.values())
+    missing = sum(ledger.unaccounted for ledger in line.ledgers.values())
+    accepted = sum(ledger.accepted for ledger in line.ledgers.values())
     if missing:
         return Check(
-            "bad", "Events are unaccounted for", f"{number(missing)} of {number(accepted)} that were accepted."
+            "bad", "Events are missing", f"{number(missing)} of {number(accepted)} accepted events are unaccounted for."
         )
-    return Check("good", "Nothing is lost", f"All of {count(accepted, 'accepted event')} accounted for.")
+    return Check("good", "Nothing is lost", f"All {count(accepted, 'accepted event')} are accounted for.")
 
 
-def _dead(stored: Stored) -> Iterator[Check]:
+def _dead(stored: StoreHealth) -> Iterator[Check]:
     if stored.dead_letters:
-        some = f"over {MOST_DEAD:,}" if stored.dead_letters > MOST_DEAD else f"{stored.dead_letters:,}"
-        text = f"{some} could not be stored; `windback dead-letters list` tells why."
-        yield Check("warn", "Dead letters", text[0].upper() + text[1:])
+        events = (
+            f"Over {MOST_DEAD:,} events" if stored.dead_letters > MOST_DEAD else count(stored.dead_letters, "event")
+        )
+        yield Check("warn", "Some events could not be stored", f"{events}. `windback dead-letters list` shows why.")
 
 
-def _working(line: PipelineState, stored: Stored) -> Check:
+def _working(line: PipelineState, stored: StoreHealth) -> Check:
     fault = probes.describe_idle_workers(line.beats, stored.due_seconds) or (None if line.clock else NO_CLOCK)
     if fault:
-        return Check("bad", "Work stands still", f"{fault[0].upper()}{fault[1:]}.")
+        return Check("bad", "Processing has stopped", f"{fault[0].upper()}{fault[1:]}.")
     if stored.due_seconds > LATE_SECONDS:
-        return Check("warn", "Scores lag behind", f"By {span(stored.due_seconds)}; more score workers would help.")
-    return Check("good", "Scores are current", "Everybody whose risk was due is scored.")
+        return Check("warn", "Scores lag behind", f"By {span(stored.due_seconds)}. Start more `score` workers.")
+    return Check("good", "Scores are up to date", "No customer is waiting for a new score.")
 
 
 async def _a_minute(request: Request, account_id: int) -> float | None:
@@ -120,7 +123,7 @@ async def _a_minute(request: Request, account_id: int) -> float | None:
     return (found[0] + found[1] * (1 - into / HOUR)) / 60
 
 
-def worst(found: list[Check]) -> Mark:
-    """The worst of these marks."""
-    marks = {one.mark for one in found}
+def find_worst(checks: list[Check]) -> Mark:
+    """The worst mark of these checks."""
+    marks = {check.mark for check in checks}
     return "bad" if "bad" in marks else "warn" if "warn" in marks else "good"

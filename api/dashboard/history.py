@@ -1,4 +1,4 @@
-"""How a customer's risk moved, as a chart: what was said, and what happened meanwhile."""
+"""A customer's risk over time, as a chart, with the events that moved it."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -8,9 +8,9 @@ from uuid import UUID
 from markupsafe import Markup
 from starlette.requests import Request
 
-from api.dashboard.charts import Band, Mark, Point, line
+from api.dashboard.charts import Band, ChartPoint, Mark, line
 from api.dashboard.charts.scales import day_name
-from api.dashboard.labels import MOVES, move_of
+from api.dashboard.labels import MOVES, find_move
 from api.reading.common import fetch, score_of
 from api.reading.customer import read_risk
 from scoring.levels import Levels
@@ -22,24 +22,24 @@ COLOURS = ("fill-low", "fill-medium", "fill-high", "fill-critical")
 
 
 class RiskChart(NamedTuple):
-    """The chart, its figures (newest first), and what stands below it."""
+    """The chart, its points and marks (newest first), and if some were rebuilt."""
 
     drawn: Markup
-    points: list[Point]
+    points: list[ChartPoint]
     marks: list[Mark]
     rebuilt: bool
 
 
-async def risk_chart(request: Request, row: dict[str, Any], span: str, now: datetime) -> RiskChart:
-    """The risk of the customer of this row over so many days, or since the first event; of each hour the last that was
-    said, since an import moves it up and down until it is through."""
+async def draw_risk(request: Request, row: dict[str, Any], span: str, now: datetime) -> RiskChart:
+    """The risk of this row's customer over `span` days, or since the first event. Shows the last score of each hour:
+    during an import it goes up and down."""
     since = max(now - timedelta(days=int(span)), min(row["first_seen"], now - SHORTEST))
     history = await read_risk(request, row["customer_id"], since, None)
-    points = [Point(one.at, score_of(one.probability), one.rebuilt) for one in history]
+    points = [ChartPoint(risk.at, score_of(risk.probability), risk.rebuilt) for risk in history]
     if row["scored_at"] and (not points or points[-1].at < row["scored_at"]):
-        points.append(Point(row["scored_at"], score_of(row["probability"])))
-    points = list({_hour(point.at): point for point in points}.values())
-    marks = await _marks(request, row["customer_id"], since)
+        points.append(ChartPoint(row["scored_at"], score_of(row["probability"])))
+    points = list({_hour_of(point.at): point for point in points}.values())
+    marks = await _find_marks(request, row["customer_id"], since)
     levels: Levels = request.app.state.settings.levels
     bounds = [score_of(bound) for bound in levels]
     drawn = line(
@@ -53,18 +53,18 @@ async def risk_chart(request: Request, row: dict[str, Any], span: str, now: date
     return RiskChart(drawn, points[::-1], marks[::-1], any(point.rebuilt for point in points))
 
 
-def _hour(at: datetime) -> datetime:
+def _hour_of(at: datetime) -> datetime:
     return at.replace(minute=0, second=0, microsecond=0)
 
 
-async def _marks(request: Request, customer_id: UUID, since: datetime) -> list[Mark]:
+async def _find_marks(request: Request, customer_id: UUID, since: datetime) -> list[Mark]:
     parameters = {"customer_id": customer_id, "since": since, "events": list(MOVES)}
-    return list(_said(await fetch(request, sql("list_moves"), parameters)))
+    return list(_describe_marks(await fetch(request, sql("list_moves"), parameters)))
 
 
-def _said(rows: Iterable[dict[str, Any]]) -> Iterable[Mark]:
+def _describe_marks(rows: Iterable[dict[str, Any]]) -> Iterable[Mark]:
     """Oldest first."""
     for row in rows:
-        move, at = move_of(row["event"], row["detail"]), row["last_at"]
+        move, at = find_move(row["event"], row["detail"]), row["last_at"]
         times = f" ({row['n']} times)" if row["n"] > 1 else ""
         yield Mark(at, f"{day_name(at.date())}: {move.words}{times}", move.colour)

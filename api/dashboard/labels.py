@@ -1,4 +1,4 @@
-"""What the names of our own mean, in words for people: strategies, states, events, features of a model."""
+"""Our own names in words for people: strategies, states, facts and events."""
 
 from typing import Final, NamedTuple
 
@@ -7,12 +7,12 @@ SPANS: Final = {"30": "30 days", "90": "90 days", "365": "A year"}
 STRATEGIES: Final = {
     "payment_recovery": "Recover the payment",
     "refund_rescue": "Answer the refund request",
-    "support_follow_up": "Follow up on support",
-    "detractor_outreach": "Reach out to a detractor",
+    "support_follow_up": "Follow up on the support ticket",
+    "detractor_outreach": "Ask about the low NPS score",
     "downgrade_rescue": "Ask about the downgrade",
     "onboarding_help": "Help them get started",
-    "feature_win_back": "Win back to a favourite feature",
-    "re_engagement": "Re-engage",
+    "feature_win_back": "Bring back to a favourite feature",
+    "re_engagement": "Invite them back",
     "none": "Nothing to do",
 }
 
@@ -29,31 +29,31 @@ FACTS: Final = {
 }
 
 STATES: Final = {
-    "new": "New: nothing but the first events yet, no login and no feature used",
-    "active": "Active: seen within the usual rhythm",
-    "lapsed": "Lapsed: silent for over 14 days, and over twice as long as usual",
+    "new": "New: no login and no feature used yet",
+    "active": "Active: uses the product in the usual rhythm",
+    "lapsed": "Lapsed: no activity for over 14 days, and for over twice the usual pause",
 }
 
 
 RECOGNISED_WORDS: Final = {
-    "login": "Engagement: the days with a login tell the rhythm, and days without one raise the risk.",
-    "feature_used": "Engagement, like a login. Its `feature` tells the favourite, its `duration_seconds` how long.",
-    "subscription_renewed": "Lowers the risk; half of that is left after 30 days.",
-    "subscription_upgraded": "Lowers the risk; half of that is left after 90 days.",
-    "subscription_downgraded": "Raises the risk, for as long as the customer stays away and for months of activity.",
-    "support_ticket_opened": "Raises the risk while the ticket is open, and more once it has been for over 7 days.",
+    "login": "Counts as use of the product. Days with a login show the rhythm; days without one raise the risk.",
+    "feature_used": "Counts as use of the product, like a login. `feature` shows the favourite.",
+    "subscription_renewed": "Lowers the risk. Half of the effect is left after 30 days.",
+    "subscription_upgraded": "Lowers the risk. Half of the effect is left after 90 days.",
+    "subscription_downgraded": "Raises the risk while the customer stays away, and for some months of use after that.",
+    "support_ticket_opened": "Raises the risk while the ticket is open, and more after 7 days.",
     "support_ticket_resolved": "Clears an open ticket, and lowers the risk a little.",
-    "nps_response": "Counts by its `score`: 0 to 6 raises the risk, 9 and 10 lower it. Without one it says nothing.",
+    "nps_response": "Depends on its `score`: 0 to 6 raises the risk, 9 and 10 lower it. No effect without a score.",
     "invoice_paid": "Clears an overdue invoice, and lowers the risk a little.",
     "invoice_overdue": "Raises the risk until `invoice_paid` comes.",
-    "refund_requested": "Raises the risk, for as long as the customer stays away and for weeks of activity.",
-    "trial_started": "Says nothing by itself: the first event tells how long somebody has been a customer.",
-    "trial_ended": "Says nothing by itself. Without a payment, renewal or upgrade in 14 days it counts as leaving.",
+    "refund_requested": "Raises the risk while the customer stays away, and for some weeks of use after that.",
+    "trial_started": "No effect by itself. The first event shows since when somebody is a customer.",
+    "trial_ended": "No effect by itself. Without a payment, renewal or upgrade within 14 days it counts as churn.",
 }
 
 
 class Move(NamedTuple):
-    """An event that moves a risk: its words, and the class of its mark."""
+    """An event that moves a risk: its label, and the class of its mark."""
 
     words: str
     colour: str
@@ -75,8 +75,8 @@ MOVES: Final = {
 }
 
 
-def move_of(event: str, detail: str) -> Move:
-    """What an event of MOVES did; an NPS response by its score."""
+def find_move(event: str, detail: str) -> Move:
+    """The move of an event of MOVES; of an NPS response by its score."""
     if event == "nps_response" and detail.isdigit():
         score = int(detail)
         return Move(f"NPS score {score}", UP if score <= 6 else DOWN if score >= 9 else OTHER)

@@ -1,4 +1,4 @@
-"""The page of the model: what it weighs, what it was learnt from, and how far it can be believed."""
+"""The page of the model: its weights, its training data, and how good its scores were."""
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -8,10 +8,10 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.dashboard.charts import Group, Point, bar, calibration, line
+from api.dashboard.charts import CalibrationGroup, ChartPoint, bar, calibration, line
 from api.dashboard.page import page, render
 from api.dashboard.session import Session
-from api.dashboard.weights import effects_of
+from api.dashboard.weights import describe_effects
 from api.reading.common import fetch
 from api.reading.model import ModelInUse, Quality, read_model
 from scoring.learning.metrics import Metrics
@@ -20,32 +20,32 @@ from workers.accounts.models import Card, name_of
 from workers.store import sql
 
 KINDS = {
-    "prior": "The day-one formula. Nothing is learnt from your own customers yet.",
-    "recalibrated": "The day-one formula, its level and steepness learnt from your own customers.",
-    "map": "A regression learnt from your own customers, held close to the day-one formula.",
-    "additive": "A piecewise regression learnt from your own customers, held close to the day-one formula.",
+    "prior": "The formula that works from day one. It has not learnt from your own customers yet.",
+    "recalibrated": "The day-one formula, calibrated to the churn rate of your own customers.",
+    "map": "A regression learnt from your own customers. It starts from the day-one formula.",
+    "additive": "A regression with non-linear effects, learnt from your own customers. It starts from the formula.",
 }
 MATURED_DAYS = 365
 VERSIONS = 50
-MATTERS = 0.1  # log-odds: a tenth more or less
+MATTERS = 0.1  # log-odds: odds 10 % higher or lower
 
 
-class Stage(NamedTuple):
-    """What is learnt from so many customers who left."""
+class LearningStage(NamedTuple):
+    """A step of the learning, and the number of churned customers it needs."""
 
     lapses: int
     words: str
 
 
 STAGES = (
-    Stage(RECALIBRATE, "Level and steepness of the formula fit your customers"),
-    Stage(REGRESS, "Every signal gets a weight of your own, and custom events may enter"),
-    Stage(CHALLENGE, f"Weights may bend (with {CHALLENGE_CUSTOMERS:,} customers or more)"),
+    LearningStage(RECALIBRATE, "Calibrated to your churn rate"),
+    LearningStage(REGRESS, "Own weights for every signal, and custom events"),
+    LearningStage(CHALLENGE, f"Non-linear effects (also needs {CHALLENGE_CUSTOMERS:,} customers)"),
 )
 
 
 class Version(NamedTuple):
-    """A model of the past, and how it did on what came after its training."""
+    """A trained model, and its result on the holdout."""
 
     name: str
     kind: str
@@ -56,7 +56,7 @@ class Version(NamedTuple):
 
 
 class MaturedDay(NamedTuple):
-    """How the scores of a day turned out."""
+    """The outcome of the scores of a day."""
 
     day: datetime
     metrics: Metrics
@@ -66,57 +66,72 @@ class MaturedDay(NamedTuple):
 async def show_model(request: Request, session: Session) -> Response:
     """`GET /model`."""
     model = await read_model(request, session.account_id)
-    matured = await _matured(request, session.account_id)
-    effects = effects_of(model.weights, model.horizon_days)
+    matured = await _list_matured(request, session.account_id)
+    effects = describe_effects(model.weights, model.horizon_days)
     return render(
         request,
         "model.html",
         session,
         model=model,
         kind=KINDS.get(model.kind, model.kind),
+        decision=_describe_decision(model),
         stages=STAGES,
         lapses=model.last_training.lapses if model.last_training else 0,
-        large=[one for one in effects if abs(one.log_odds) >= MATTERS],
-        small=[one for one in effects if abs(one.log_odds) < MATTERS],
-        least=min((one.log_odds for one in effects), default=0.0),
-        most=max((one.log_odds for one in effects), default=0.0),
+        large=[effect for effect in effects if abs(effect.log_odds) >= MATTERS],
+        small=[effect for effect in effects if abs(effect.log_odds) < MATTERS],
+        least=min((effect.log_odds for effect in effects), default=0.0),
+        most=max((effect.log_odds for effect in effects), default=0.0),
         bar=bar,
-        judged=_judged(model),
-        over_time=_over_time(matured),
+        evaluation=_evaluate(model),
+        over_time=_draw_auc(matured),
         matured=matured[::-1],
-        versions=await _versions(request, session.account),
+        versions=await _list_versions(request, session.account),
     )
 
 
-class Judged(NamedTuple):
-    """The figures to believe: of scores that were really given, where there are any, else of the holdout."""
+class Evaluation(NamedTuple):
+    """The best evidence: matured scores of real customers if there are any, else the holdout."""
 
     quality: Quality
-    really_given: bool
+    matured: bool
     plot: Markup
 
 
-def _judged(model: ModelInUse) -> Judged | None:
+def _evaluate(model: ModelInUse) -> Evaluation | None:
     quality = model.matured or model.holdout
     if quality is None:
         return None
-    groups = [Group(one.customers, one.said, one.happened) for one in quality.calibration]
-    return Judged(quality, model.matured is not None, calibration("What was said, and what happened", groups, 380))
+    groups = [CalibrationGroup(tenth.customers, tenth.said, tenth.happened) for tenth in quality.calibration]
+    return Evaluation(quality, model.matured is not None, calibration("Predicted and actual churn", groups, 380))
 
 
-async def _matured(request: Request, account_id: int) -> list[MaturedDay]:
+def _describe_decision(model: ModelInUse) -> str:
+    """The result of the last training, for people."""
+    training = model.last_training
+    if training is None:
+        return ""
+    if training.at == model.created_at:
+        return "The new model predicted better on the holdout, so it is in use now."
+    if not training.snapshots:
+        return f"No customer was active {model.horizon_days} days before, so there was nothing to learn from."
+    if training.lapses < RECALIBRATE:
+        return "Too few customers have left to learn from them, so the model stays."
+    return "Its candidates were no better than the model in use, so the model stays."
+
+
+async def _list_matured(request: Request, account_id: int) -> list[MaturedDay]:
     parameters = {"account_id": account_id, "limit": MATURED_DAYS}
     rows = await fetch(request, sql("list_matured"), parameters)
     return [MaturedDay(row["day"], msgspec.json.decode(row["metrics"], type=Metrics)) for row in rows]
 
 
-def _over_time(matured: list[MaturedDay]) -> Markup | None:
-    points = [Point(one.day, one.metrics.auc) for one in matured if one.metrics.auc is not None]
+def _draw_auc(matured: list[MaturedDay]) -> Markup | None:
+    points = [ChartPoint(past.day, past.metrics.auc) for past in matured if past.metrics.auc is not None]
     if not points:
         return None
     since = min(points[0].at, points[-1].at - timedelta(days=30))
     return line(
-        "How well scores ranked who left (AUC), by the day they were given",
+        "How well scores ranked customers (AUC), by the day of the scores",
         points,
         between=(since, max(points[-1].at, since + timedelta(days=30))),
         values=(0.5, 1.0),
@@ -125,10 +140,10 @@ def _over_time(matured: list[MaturedDay]) -> Markup | None:
     )
 
 
-async def _versions(request: Request, account: str) -> list[Version]:
+async def _list_versions(request: Request, account: str) -> list[Version]:
     """The latest first."""
     rows = await fetch(request, sql("list_models"), {"name": account})
-    found = [(row, msgspec.json.decode(row["card"], type=Card)) for row in rows[: -VERSIONS - 1 : -1]]
+    cards = [(row, msgspec.json.decode(row["card"], type=Card)) for row in rows[: -VERSIONS - 1 : -1]]
     return [
         Version(
             name_of(row["kind"], row["version"]),
@@ -138,5 +153,5 @@ async def _versions(request: Request, account: str) -> list[Version]:
             card.lapses,
             card.holdout.get(row["kind"]),
         )
-        for row, card in found
+        for row, card in cards
     ]

@@ -1,4 +1,4 @@
-"""The overview: who is about to leave, why, what to do, and whether that can be trusted."""
+"""The overview: customers who may leave, why, what to do, and the state of the service."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,9 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.dashboard.accuracy import honesty
-from api.dashboard.charts import Series, legend, stacked
-from api.dashboard.health import checks, worst
+from api.dashboard.accuracy import describe_accuracy
+from api.dashboard.charts import Layer, legend, stacked
+from api.dashboard.health import find_worst, run_checks
 from api.dashboard.labels import STRATEGIES
 from api.dashboard.levels import GROUPS
 from api.dashboard.page import address, page, render
@@ -24,8 +24,8 @@ from workers.store import sql
 
 URGENT = 8  # customers
 RISEN = 5
-AMONG = 500  # the riskiest
-LEAST = 0.05  # that a risk has to rise to be worth a line
+AMONG = 500  # the riskiest customers
+LEAST_RISE = 0.05  # smaller rises are not listed
 TILES = ("critical", "high", "medium", "low", "lapsed")
 CHARTED = ("critical", "high", "medium")
 WEEK = 7
@@ -36,19 +36,19 @@ NOBODY = Day(at=datetime.min.replace(tzinfo=UTC), low=0, medium=0, high=0, criti
 async def overview(request: Request, session: Session) -> Response:
     """`GET /`."""
     account_id = session.account_id
-    found, known, urgent, risen, days, model = await asyncio.gather(
-        checks(request, account_id),
+    checks, customers, urgent, risen, days, model = await asyncio.gather(
+        run_checks(request, account_id),
         fetch(request, sql("any_customer"), {"account_id": account_id}),
         fetch(request, sql("urgent"), {"account_id": account_id, "limit": URGENT}),
-        fetch(request, sql("risen"), {"account_id": account_id, "among": AMONG, "least": LEAST, "limit": RISEN}),
+        fetch(request, sql("risen"), {"account_id": account_id, "among": AMONG, "least": LEAST_RISE, "limit": RISEN}),
         read_levels(request, account_id),
         read_model(request, account_id),
     )
     use = await ask_for_use(request, account_id)
     if use is not None:
-        found = [*found, NOT_UNDERSTOOD]
-    context: dict[str, Any] = {"checks": found, "worst": worst(found)}
-    if not known:
+        checks = [*checks, NOT_UNDERSTOOD]
+    context: dict[str, Any] = {"checks": checks, "worst": find_worst(checks)}
+    if not customers:
         return render(request, "welcome.html", session, **context, address=address(request))
     return render(
         request,
@@ -59,17 +59,17 @@ async def overview(request: Request, session: Session) -> Response:
         use=use,
         urgent=urgent,
         risen=risen,
-        tiles=_tiles(days),
+        tiles=_count_tiles(days),
         groups=GROUPS,
-        chart=_chart(days),
+        chart=_draw_levels(days),
         strategies=STRATEGIES,
         horizon_days=model.horizon_days,
-        honesty=honesty(model),
+        accuracy=describe_accuracy(model),
     )
 
 
-def _tiles(days: Sequence[Day]) -> list[tuple[str, int, int | None]]:
-    """For each level: its name, how many are there now, and how many more than a week ago, where that is known."""
+def _count_tiles(days: Sequence[Day]) -> list[tuple[str, int, int | None]]:
+    """For each level: its name, the customers now, and how many more than a week ago, if known."""
     now = days[-1] if days else NOBODY
     before = days[-1 - WEEK] if len(days) > WEEK else None
     return [
@@ -77,10 +77,10 @@ def _tiles(days: Sequence[Day]) -> list[tuple[str, int, int | None]]:
     ]
 
 
-def _chart(days: Sequence[Day]) -> Mapping[str, Markup] | None:
+def _draw_levels(days: Sequence[Day]) -> Mapping[str, Markup] | None:
     if len(days) < 2:
         return None
-    series = [Series(name.capitalize(), f"fill-{name}", [getattr(day, name) for day in days]) for name in CHARTED]
+    layers = [Layer(name.capitalize(), f"fill-{name}", [getattr(day, name) for day in days]) for name in CHARTED]
     title = "Customers at medium risk and above, by day"
-    drawn: dict[str, Any] = {"drawing": stacked(title, [day.at.date() for day in days], series)}
-    return {**drawn, "legend": legend(series)}
+    chart: dict[str, Any] = {"drawing": stacked(title, [day.at.date() for day in days], layers)}
+    return {**chart, "legend": legend(layers)}

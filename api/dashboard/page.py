@@ -1,7 +1,8 @@
-"""What every page has: a session, a policy that lets nothing in, and errors that are pages."""
+"""Every page: its session, its security headers, and error pages."""
 
 from collections.abc import Awaitable, Callable
 from functools import cache, wraps
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import quote
 
@@ -27,12 +28,12 @@ NAVIGATION = (
     ("/keys", "Keys"),
 )
 TITLES = {
-    401: "Sign in",
+    401: "Please sign in",
     403: "Not allowed",
-    404: "Not found",
-    405: "Not this way",
-    413: "Too much",
-    422: "That can't be used",
+    404: "Page not found",
+    405: "Method not allowed",
+    413: "Too large",
+    422: "Invalid filter",
     429: "Too many attempts",
     503: "Not available right now",
 }
@@ -42,68 +43,79 @@ Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 
 def page(endpoint: Page) -> Callable[[Request], Awaitable[Response]]:
-    """A route for those who are signed in; others are asked to."""
+    """A route for signed-in users. Others get the sign-in page."""
 
     @wraps(endpoint)
     async def route(request: Request) -> Response:
-        found = await session.current(request)
-        if found is not None:
-            request.state.session = found
-            return await endpoint(request, found)
-        return _again(request) if _came_from_elsewhere(request) else _sign_in_first(request)
+        current = await session.current(request)
+        if current is not None:
+            request.state.session = current
+            return await endpoint(request, current)
+        return _reload(request) if _came_from_elsewhere(request) else _sign_in_first(request)
 
     return route
 
 
 def render(
-    request: Request, template: str, found: Session | None = None, status: int = 200, **context: object
+    request: Request, template: str, current: Session | None = None, status: int = 200, **context: object
 ) -> Response:
-    """A page out of a template."""
+    """Returns a page from a template."""
     text = (
-        _environment().get_template(template).render(request=request, session=found, navigation=NAVIGATION, **context)
+        _environment().get_template(template).render(request=request, session=current, navigation=NAVIGATION, **context)
     )
     return HTMLResponse(text, status, headers=HEADERS)
 
 
 def redirect(address: str) -> Response:
-    """See there: after a form, so that reloading sends nothing twice."""
+    """303: after a form, so that a reload doesn't send it twice."""
     return RedirectResponse(address, 303, headers={"Cache-Control": "no-store"})
 
 
 def address(request: Request) -> str:
-    """Where this service is, as the browser knows it: https://windback.example.com."""
+    """This service's address as the browser sees it: https://windback.example.com."""
     return f"{'https' if session.over_https(request) else 'http'}://{request.url.netloc}"
 
 
 def or_page(handler: Handler) -> Handler:
-    """An exception handler whose answers are pages for browsers, outside the API."""
+    """Wraps an exception handler: browsers get a page, API clients get JSON."""
 
     @wraps(handler)
     async def handle(request: Request, error: Exception) -> Response:
         answer = await handler(request, error)
-        return _error_page(request, error, answer) if _wants_page(request) else answer
+        return await _error_page(request, error, answer) if _wants_page(request) else answer
 
     return handle
 
 
 async def on_form_refused(request: Request, error: Exception) -> Response:
     """The handler of FormRefused."""
-    found = getattr(request.state, "session", None)
-    return render(request, "error.html", found, status=403, title=TITLES[403], message=str(error))
+    current = getattr(request.state, "session", None)
+    return render(request, "error.html", current, status=403, title=TITLES[403], message=str(error))
 
 
 def _wants_page(request: Request) -> bool:
     return not request.url.path.startswith("/api/") and "text/html" in request.headers.get("accept", "")
 
 
-def _error_page(request: Request, error: Exception, answer: Response) -> Response:
+async def _error_page(request: Request, error: Exception, answer: Response) -> Response:
     title = TITLES.get(answer.status_code, "Something went wrong")
     message = error.message if isinstance(error, Refused) else Refused(_code(answer.status_code)).message
-    found = getattr(request.state, "session", None)
-    made = render(request, "error.html", found, status=answer.status_code, title=title, message=message)
+    current = await _find_session(request, answer.status_code)
+    rendered = render(request, "error.html", current, status=answer.status_code, title=title, message=message)
     kept = ("retry-after", "allow")
-    made.headers.update({name: value for name, value in answer.headers.items() if name in kept})
-    return made
+    rendered.headers.update({name: value for name, value in answer.headers.items() if name in kept})
+    return rendered
+
+
+async def _find_session(request: Request, status: int) -> Session | None:
+    """The session, so that error pages keep the navigation. A server that just failed isn't asked again."""
+    known: Session | None = getattr(request.state, "session", None)
+    if known or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return known
+    try:
+        return await session.current(request)
+    except Refused:
+        return None
 
 
 def _code(status: int) -> str:
@@ -111,12 +123,12 @@ def _code(status: int) -> str:
 
 
 def _came_from_elsewhere(request: Request) -> bool:
-    """Whether a link of another site led here: the browser then keeps back the cookie, which is SameSite=Strict."""
+    """True if a link of another site led here: the browser then withholds the cookie, which is SameSite=Strict."""
     return request.method == "GET" and request.headers.get("sec-fetch-site") == "cross-site"
 
 
-def _again(request: Request) -> Response:
-    """A page that asks for this address anew, by itself: this time from here, with the cookie."""
+def _reload(request: Request) -> Response:
+    """A page that loads this address again by itself, now from our own site and with the cookie."""
     return render(request, "moment.html")
 
 

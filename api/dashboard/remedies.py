@@ -1,4 +1,4 @@
-"""Warnings by what has to be mended: how often, an example, and what to do."""
+"""Problems to fix, from the warnings: how often, an example, and what to do."""
 
 from typing import Final, NamedTuple
 
@@ -12,7 +12,7 @@ EXAMPLES: Final = 3
 
 
 class Remedy(NamedTuple):
-    """What is wrong, and what a producer does about it."""
+    """The title of a problem, and how to fix it."""
 
     title: str
     advice: str
@@ -21,62 +21,63 @@ class Remedy(NamedTuple):
 REFUSED: Final = "Not stored: "
 REMEDIES: Final = {
     "event_invalid": Remedy(
-        REFUSED + "events without a usable name",
+        REFUSED + "events without a valid name",
         "Send `event` as text of 1 to 200 characters, without control characters.",
     ),
     "customer_email_invalid": Remedy(
-        REFUSED + "events without a usable address",
-        "Send the customer's address in `customer_email`; events of who isn't signed in belong elsewhere.",
+        REFUSED + "events without a valid e-mail address",
+        "Send the customer's address in `customer_email`. Don't send events of visitors who aren't signed in.",
     ),
     "properties_invalid": Remedy(
-        REFUSED + "events with unusable properties",
-        "Send `properties` as an object of at most 32 KiB, 255 keys and 10 levels; leave out what nobody reads.",
+        REFUSED + "events with invalid properties",
+        "Send `properties` as an object of at most 32 KiB, 255 keys and 10 levels. Leave out data that nobody reads.",
     ),
     "timestamp_invalid": Remedy(
-        REFUSED + "events with an unusable time",
-        "Send `timestamp` in ISO 8601, like 2026-01-31T09:00:00Z, no number; see whether the clock there is ahead.",
+        REFUSED + "events with an invalid time",
+        "Send `timestamp` as ISO 8601 text, like 2026-01-31T09:00:00Z, not as a number. "
+        "Check that the sender's clock isn't ahead.",
     ),
     "event_id_invalid": Remedy(
-        REFUSED + "events with an unusable id", "Send `event_id` as 1 to 64 of A-Z a-z 0-9 . _ : - or leave it out."
+        REFUSED + "events with an invalid id", "Send `event_id` as 1 to 64 of A-Z a-z 0-9 . _ : - or leave it out."
     ),
     "events_invalid": Remedy(
-        REFUSED + "unusable batches", "Send `events` as a list of 1 to 100 events, and no `event` beside it."
+        REFUSED + "invalid batches", "Send `events` as a list of 1 to 100 events, without an `event` beside it."
     ),
-    "malformed_json": Remedy(REFUSED + "bodies that are no JSON", "Write the body with a JSON library, in UTF-8."),
+    "malformed_json": Remedy(REFUSED + "bodies that are not JSON", "Write the body with a JSON library, in UTF-8."),
     "malformed_gzip": Remedy(
-        REFUSED + "bodies that can't be decompressed", "Send `Content-Encoding: gzip` only with gzip."
+        REFUSED + "bodies that can't be decompressed", "Send `Content-Encoding: gzip` only with a gzip body."
     ),
     "payload_too_large": Remedy(REFUSED + "requests over 4 MiB", "Send smaller batches."),
     "batch_too_large": Remedy(REFUSED + "batches of over 100 events", "Split them: at most 100 events a request."),
-    "unsupported_encoding": Remedy(REFUSED + "bodies of an unknown encoding", "Compress with gzip, or not at all."),
+    "unsupported_encoding": Remedy(REFUSED + "bodies in an unknown encoding", "Compress with gzip, or not at all."),
     "rate_limited": Remedy(
-        REFUSED + "more than a key may send", "Send batches and heed Retry-After, or give the key a higher limit."
+        REFUSED + "more events than the key's limit",
+        "Send batches and wait as Retry-After says, or give the key a higher limit.",
     ),
     "body_timeout": Remedy(
-        REFUSED + "bodies that did not arrive in time", "See how the producer reaches this service."
+        REFUSED + "bodies that did not arrive in time", "Check the network between the sender and this service."
     ),
     "buffer_full": Remedy(
-        REFUSED + "the buffer was full", "Producers should heed Retry-After; more ingest workers empty it faster."
+        REFUSED + "the buffer was full",
+        "Send again as Retry-After says. More `ingest` workers help.",
     ),
     "buffer_unavailable": Remedy(
-        REFUSED + "the buffer was away", "Producers should send it again; see whether Redis runs."
+        REFUSED + "the buffer was unavailable", "Send again as Retry-After says. Check that Redis runs."
     ),
-    "unknown_field": Remedy(
-        "Ignored: fields that nobody reads", "Mend the spelling, or put data of your own into `properties`."
-    ),
+    "unknown_field": Remedy("Unknown fields, ignored", "Correct the spelling, or put your own data into `properties`."),
     "near_duplicate_name": Remedy(
         "Two names for the same event?",
-        "Agree on one spelling: names are counted apart, and only the recognised spelling counts for the risk.",
+        "Use one spelling. Each spelling is counted apart, and only the standard one counts for the risk.",
     ),
     "personal_data": Remedy(
         "Properties that look like personal data",
-        "Leave out card numbers, passwords and addresses: nothing here needs them, and every secret key can read them.",
+        "Leave out card numbers, passwords and addresses. Every secret key can read them.",
     ),
 }
 
 
-class Trouble(NamedTuple):
-    """A kind of warning within 7 days; examples are the latest, each said once."""
+class Problem(NamedTuple):
+    """A kind of warning within 7 days, with its latest distinct examples."""
 
     code: str
     remedy: Remedy
@@ -84,18 +85,18 @@ class Trouble(NamedTuple):
     examples: list[ProducerWarning]
 
 
-async def troubles(request: Request, account_id: int) -> list[Trouble] | None:
-    """The most frequent first; None where they can't be read now."""
+async def find_problems(request: Request, account_id: int) -> list[Problem] | None:
+    """The most frequent first; None if they can't be read now."""
     try:
-        found = await read_warnings(request, account_id)
+        warnings = await read_warnings(request, account_id)
     except Refused:
         return None
     return [
-        Trouble(code, REMEDIES.get(code, Remedy(code, "")), count, _examples(found.warnings, code))
-        for code, count in found.counts.items()
+        Problem(code, REMEDIES.get(code, Remedy(code, "")), count, _find_examples(warnings.warnings, code))
+        for code, count in warnings.counts.items()
     ]
 
 
-def _examples(warnings: list[ProducerWarning], code: str) -> list[ProducerWarning]:
-    different = {(one.message, one.event): one for one in reversed(warnings) if one.code == code}
+def _find_examples(warnings: list[ProducerWarning], code: str) -> list[ProducerWarning]:
+    different = {(warning.message, warning.event): warning for warning in reversed(warnings) if warning.code == code}
     return list(different.values())[: -EXAMPLES - 1 : -1]

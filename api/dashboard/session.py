@@ -1,6 +1,6 @@
-"""Who is signed in: a signed cookie that names a key, good while the key is.
+"""Sessions: a signed cookie names a key, and is valid while the key is.
 
-The cookie holds no secret. What it is signed with is made once and kept in Postgres, for all web processes alike.
+The cookie holds no secret. The signing secret is made once and kept in Postgres, shared by all web processes.
 """
 
 import hashlib
@@ -23,8 +23,8 @@ SALT = "windback.dashboard.session"
 LONGEST_COOKIE = 1000
 
 
-class Signed(msgspec.Struct, array_like=True):
-    """What the cookie says. `token` is what the session's forms carry."""
+class SessionCookie(msgspec.Struct, array_like=True):
+    """The cookie's content. The session's forms carry `token`."""
 
     session_id: str
     token: str
@@ -32,7 +32,7 @@ class Signed(msgspec.Struct, array_like=True):
 
 
 class Session(NamedTuple):
-    """Somebody who is signed in, by which key (`hint` is what may be shown of it), to which account."""
+    """A signed-in user: the key, the part of it that may be shown (`hint`), and its account."""
 
     session_id: str
     token: str
@@ -45,28 +45,28 @@ class Session(NamedTuple):
 async def current(request: Request) -> Session | None:
     """The request's session. Raises Refused, store_unavailable."""
     cookie = request.cookies.get(COOKIE, "")
-    said = _read(await _signer(request), cookie) if 0 < len(cookie) <= LONGEST_COOKIE else None
-    if said is None:
+    content = _read(await _signer(request), cookie) if 0 < len(cookie) <= LONGEST_COOKIE else None
+    if content is None:
         return None
-    found = await fetch(request, sql("find_session"), {"key_id": said.key_id, "session_id": said.session_id})
-    return Session(said.session_id, said.token, said.key_id, **found[0]) if found else None
+    rows = await fetch(request, sql("find_session"), {"key_id": content.key_id, "session_id": content.session_id})
+    return Session(content.session_id, content.token, content.key_id, **rows[0]) if rows else None
 
 
-async def key_id_of(request: Request, secret: str) -> int | None:
-    """The secret key that this is, if it works. Raises Refused, store_unavailable."""
+async def find_key_id(request: Request, secret: str) -> int | None:
+    """Returns the id of a secret key that works, else None. Raises Refused, store_unavailable."""
     if not secret.startswith(SECRET_PREFIX):
         return None
-    found = await fetch(request, sql("find_secret_key"), {"hash": digest(secret.encode())})
-    return int(found[0]["key_id"]) if found else None
+    rows = await fetch(request, sql("find_secret_key"), {"hash": digest(secret.encode())})
+    return int(rows[0]["key_id"]) if rows else None
 
 
 async def begin(request: Request, response: Response, key_id: int) -> None:
-    """Sign in: the answer carries the cookie."""
-    said = Signed(secrets.token_urlsafe(16), secrets.token_urlsafe(16), key_id)
+    """Sign in: sets the cookie on the answer."""
+    content = SessionCookie(secrets.token_urlsafe(16), secrets.token_urlsafe(16), key_id)
     signer = await _signer(request)
     response.set_cookie(
         COOKIE,
-        signer.dumps(msgspec.to_builtins(said)),
+        signer.dumps(msgspec.to_builtins(content)),
         max_age=int(LASTS.total_seconds()),
         httponly=True,
         samesite="strict",
@@ -75,30 +75,30 @@ async def begin(request: Request, response: Response, key_id: int) -> None:
 
 
 async def end(request: Request, response: Response, session: Session) -> None:
-    """Sign out: the cookie goes, and is worth nothing where a copy of it is left."""
+    """Sign out: deletes the cookie, and ends the session for any copy of it."""
     parameters = {"session_id": session.session_id, "seconds": LASTS.total_seconds()}
     await fetch(request, sql("end_session"), parameters)
     response.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=over_https(request))
 
 
 def over_https(request: Request) -> bool:
-    """Whether the browser spoke TLS, to us or to a proxy before us."""
+    """True if the browser spoke TLS, to us or to a proxy in front."""
     return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
 
 
 async def _signer(request: Request) -> URLSafeTimedSerializer:
     state = request.app.state
     if not hasattr(state, "signer"):
-        made = {"name": "session", "secret": secrets.token_bytes(32)}
-        ((row),) = await fetch(request, sql("signing_secret"), made)
-        how = {"digest_method": hashlib.sha256}
-        state.signer = URLSafeTimedSerializer(bytes(row["secret"]), salt=SALT, signer_kwargs=how)
+        parameters = {"name": "session", "secret": secrets.token_bytes(32)}
+        ((row),) = await fetch(request, sql("signing_secret"), parameters)
+        options = {"digest_method": hashlib.sha256}
+        state.signer = URLSafeTimedSerializer(bytes(row["secret"]), salt=SALT, signer_kwargs=options)
     signer: URLSafeTimedSerializer = state.signer
     return signer
 
 
-def _read(signer: URLSafeTimedSerializer, cookie: str) -> Signed | None:
+def _read(signer: URLSafeTimedSerializer, cookie: str) -> SessionCookie | None:
     try:
-        return msgspec.convert(signer.loads(cookie, max_age=int(LASTS.total_seconds())), Signed)
+        return msgspec.convert(signer.loads(cookie, max_age=int(LASTS.total_seconds())), SessionCookie)
     except (BadData, msgspec.ValidationError):
         return None

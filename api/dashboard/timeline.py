@@ -1,4 +1,4 @@
-"""Properties of events, whatever they hold, in a line: the rest folds out."""
+"""Properties of events on one line; the rest folds out."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,12 +12,12 @@ from api.reading.customer import EventInTimeline
 PAIRS = 5  # shown in the line
 LONGEST_NAME, LONGEST_VALUE = 40, 80  # characters
 LONGEST_WHOLE = 1000
-TURNING = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # marks that turn the direction of text
+DIRECTION_MARKS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
-class Shown(NamedTuple):
-    """An event of a timeline. `whole` is the properties as JSON, its first LONGEST_WHOLE characters of `length`; it is
-    empty where the pairs say everything."""
+class TimelineEvent(NamedTuple):
+    """An event of a timeline. `whole` is the properties as JSON, its first LONGEST_WHOLE characters of `length`; empty
+    where the pairs show everything."""
 
     event: EventInTimeline
     pairs: list[tuple[str, str]]
@@ -25,19 +25,19 @@ class Shown(NamedTuple):
     length: int
 
 
-def by_day(events: Sequence[EventInTimeline]) -> list[list[Shown]]:
-    """Events in their order, those of a day (UTC) together."""
-    return [list(map(shown, some)) for _, some in groupby(events, lambda event: event.timestamp.date())]
+def group_by_day(events: Sequence[EventInTimeline]) -> list[list[TimelineEvent]]:
+    """Events in their order, grouped by day (UTC)."""
+    return [list(map(shorten, group)) for _, group in groupby(events, lambda event: event.timestamp.date())]
 
 
-def shown(event: EventInTimeline) -> Shown:
-    """An event with its properties made short."""
+def shorten(event: EventInTimeline) -> TimelineEvent:
+    """An event with its properties shortened."""
     properties = msgspec.json.decode(event.properties)
     pairs = list(_pairs(properties))
     if len(properties) == len(pairs) and all(_is_plain(name, value) for name, value in properties.items()):
-        return Shown(event, pairs, "", 0)
-    whole = TURNING.sub(_escaped, msgspec.json.format(bytes(event.properties), indent=2).decode())
-    return Shown(event, pairs, whole[:LONGEST_WHOLE], len(whole))
+        return TimelineEvent(event, pairs, "", 0)
+    whole = DIRECTION_MARKS.sub(_escape, msgspec.json.format(bytes(event.properties), indent=2).decode())
+    return TimelineEvent(event, pairs, whole[:LONGEST_WHOLE], len(whole))
 
 
 def _pairs(properties: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -46,18 +46,18 @@ def _pairs(properties: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _is_plain(name: str, value: Any) -> bool:
-    """Whether the pair shows all of it."""
+    """True if the pair shows the whole value."""
     nested = isinstance(value, dict | list)
     return not nested and len(name) <= LONGEST_NAME and len(text_of(value)) <= LONGEST_VALUE
 
 
-def _escaped(mark: re.Match[str]) -> str:
-    """As JSON may write it, too."""
+def _escape(mark: re.Match[str]) -> str:
+    """A direction mark as a JSON escape."""
     return f"\\u{ord(mark[0]):04x}"
 
 
 def text_of(value: object) -> str:
-    """A property's value: text as it is, all else as JSON."""
+    """A property's value: text as it is, other types as JSON."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 

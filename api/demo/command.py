@@ -18,7 +18,7 @@ import click
 from api.commands.client import CONNECTIONS, Client, ServiceFailed, resolve_service, service_options
 from api.commands.event_files import Line
 from api.commands.importing import results
-from api.demo.company import CUSTOMERS, SEED, Company, Customer, begun, customers, events, signed_up
+from api.demo.company import CUSTOMERS, SEED, Company, DemoCustomer, begun, customers, events, signed_up
 from api.demo.life import DAY
 from api.demo.words import DOMAIN, address
 
@@ -102,7 +102,7 @@ def continued(known: list[Listed], now: float, size: int = CUSTOMERS, seed: int 
     return company, last if last // DAY == now // DAY else now
 
 
-def _send(client: Client, company: Company, people: list[Customer]) -> int:
+def _send(client: Client, company: Company, people: list[DemoCustomer]) -> int:
     """Send what happened, oldest first. Returns how many events that were."""
     lines = (Line(number, event) for number, event in enumerate(events(company, people), 1))
     show, accepted = _progress("events"), 0
@@ -114,7 +114,7 @@ def _send(client: Client, company: Company, people: list[Customer]) -> int:
     return accepted
 
 
-def _wait_until_stored(client: Client, company: Company, people: list[Customer]) -> None:
+def _wait_until_stored(client: Client, company: Company, people: list[DemoCustomer]) -> None:
     """Until each of them has a risk that knows the last event; what takes too long is only told."""
     last = {person.email: company.begins + person.moments[-1].at for person in people}
     show, give_up = _progress("customers with a risk"), time.monotonic() + STORED_SECONDS

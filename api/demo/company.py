@@ -27,7 +27,7 @@ class Company(NamedTuple):
     seed: int = SEED
 
 
-class Customer(NamedTuple):
+class DemoCustomer(NamedTuple):
     """A customer and everything they did, oldest first."""
 
     email: str
@@ -53,7 +53,7 @@ def signed_up(company: Company, number: int) -> int | None:
     return joined(company, number) * DAY + _life(company, number).signs_up_at
 
 
-def customers(company: Company, until: float) -> Iterator[Customer]:
+def customers(company: Company, until: float) -> Iterator[DemoCustomer]:
     """All customers who have done anything by `until`, in epoch seconds."""
     last = int(until) - company.begins
     for number in count():
@@ -62,10 +62,10 @@ def customers(company: Company, until: float) -> Iterator[Customer]:
             return
         moments = [moment for moment in _lived(company, number, day, last // DAY) if moment.at <= last]
         if moments:
-            yield Customer(address(number), moments)
+            yield DemoCustomer(address(number), moments)
 
 
-def events(company: Company, known: list[Customer]) -> list[dict[str, Any]]:
+def events(company: Company, known: list[DemoCustomer]) -> list[dict[str, Any]]:
     """What these customers did as events for the API, oldest first."""
     every = sorted((moment.at, who.email, moment.event, moment.properties) for who in known for moment in who.moments)
     return [

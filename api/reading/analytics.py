@@ -1,4 +1,4 @@
-"""Analytics: what an account sends, and what its events are worth to the model."""
+"""Analytics: the events of an account, and their effect on the model."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from api.reading.common import Count, Time, account_of, answer, fetch
 from api.reading.etags import has, not_modified, tag_of_totals
-from api.reading.intervals import bounds, floor, following, interval_of, within
+from api.reading.intervals import bounds, clamp, floor, following, interval_of
 from scoring.event_roles import Meaning
 from scoring.events import CHURNED, RECOGNISED
 from scoring.history import EVENT
@@ -26,8 +26,8 @@ EventState = Literal["stored", "counting", "tested", "in_use"]
 
 
 class Standing(Struct):
-    """Where a custom event stands with the model: `stored` until a training has seen it (two weeks of it, at least),
-    `counting` until enough customers sent it, then `tested` without effect, or `in_use` with its weight in log-odds."""
+    """The state of a custom event in the model: `stored` until a training has seen at least two weeks of it, `counting`
+    until enough customers sent it, then `tested` without effect, or `in_use` with its weight in log-odds."""
 
     state: EventState
     customers: Count
@@ -36,8 +36,8 @@ class Standing(Struct):
 
 
 class CountedEvent(Struct):
-    """An event by name. `signal` and `model` are what it means for the risk; `first_seen` is exact to the day;
-    `stands_for` is what the account has mapped it to."""
+    """An event by name. `signal` and `model` show its effect on the risk; `first_seen` is exact to the day;
+    `stands_for` is the meaning that the account has mapped it to."""
 
     event: str
     count: Annotated[int, Meta(ge=1)]
@@ -57,14 +57,13 @@ class CountedEvents(Struct):
 
 
 async def count_events(request: Request) -> Response:
-    """`GET /api/v1/analytics/events`: what was sent, by name; of all times unless told otherwise, by whole intervals of
-    a day or longer."""
+    """`GET /api/v1/analytics/events`: events by name, of all time or of whole days, weeks or months."""
     account_id = await account_of(request)
     interval = interval_of(request)
     whole = "day" if interval == "hour" else interval
     since, until = bounds(request)
-    first = floor(within(since), whole) if since else None
-    end = following(floor(within(until), whole), whole) if until else None
+    first = floor(clamp(since), whole) if since else None
+    end = following(floor(clamp(until), whole), whole) if until else None
     tag = await tag_of_totals(request, account_id)
     if has(request, tag):
         return not_modified(tag)
@@ -74,29 +73,31 @@ async def count_events(request: Request) -> Response:
 async def read_events(
     request: Request, account_id: int, since: datetime | None = None, until: datetime | None = None
 ) -> list[CountedEvent]:
-    """What was sent, by name, on the days from the one that begins at `since` up to, not including, the one that begins
-    at `until`; the most frequent first. Raises Refused, store_unavailable."""
+    """Events by name, the most frequent first, from the day that begins at `since` up to, not including, `until`.
+
+    Raises Refused, store_unavailable.
+    """
     parameters = {"account_id": account_id, "since": since or EVER[0], "until": until or EVER[1]}
     rows = await fetch(request, sql("count_account_events"), parameters)
     (learnt,) = await fetch(request, sql("show_model"), {"account_id": account_id}) or [{}]
-    weights, candidates = _weights(learnt["weights"]), _candidates(learnt["training"])
+    weights, candidates = _list_weights(learnt["weights"]), _list_candidates(learnt["training"])
     meaning = Meaning.of_mappings(learnt["mappings"] or {})
-    return [_counted(row, weights, candidates, meaning) for row in rows]
+    return [_describe_event(row, weights, candidates, meaning) for row in rows]
 
 
-def _weights(model: str | None) -> dict[str, float]:
+def _list_weights(model: str | None) -> dict[str, float]:
     if model is None:
         return {}
     terms = msgspec.json.decode(model, type=Model).terms
     return {term.feature.removeprefix(EVENT): term.weights[0] for term in terms if term.feature.startswith(EVENT)}
 
 
-def _candidates(training: str | None) -> dict[str, Candidate]:
-    found = msgspec.json.decode(training, type=Card).candidates if training else []
-    return {candidate.event: candidate for candidate in found}
+def _list_candidates(training: str | None) -> dict[str, Candidate]:
+    candidates = msgspec.json.decode(training, type=Card).candidates if training else []
+    return {candidate.event: candidate for candidate in candidates}
 
 
-def _counted(
+def _describe_event(
     row: dict[str, Any], weights: dict[str, float], candidates: dict[str, Candidate], meaning: Meaning
 ) -> CountedEvent:
     name = row["event"]
@@ -105,20 +106,24 @@ def _counted(
     if meaning.of(name) != name:
         standing = Standing("in_use", row["customers"], ELIGIBLE, None)
         return CountedEvent(
-            **row, kind="custom", signal=_signal_of(meaning.of(name)), model=standing, stands_for=meaning.mappings[name]
+            **row,
+            kind="custom",
+            signal=_find_signal(meaning.of(name)),
+            model=standing,
+            stands_for=meaning.mappings[name],
         )
-    model = _standing(row["customers"], weights.get(name), candidates.get(name))
-    signal: Signal | None = None
+    model = _find_standing(row["customers"], weights.get(name), candidates.get(name))
+    learnt: Signal | None = None
     if model.weight:
-        signal = "negative" if model.weight > 0 else "positive"
-    return CountedEvent(**row, kind="custom", signal=signal, model=model)
+        learnt = "negative" if model.weight > 0 else "positive"
+    return CountedEvent(**row, kind="custom", signal=learnt, model=model)
 
 
-def _signal_of(understood: str) -> Signal:
-    return "negative" if understood == CHURNED else RECOGNISED[understood]
+def _find_signal(recognised: str) -> Signal:
+    return "negative" if recognised == CHURNED else RECOGNISED[recognised]
 
 
-def _standing(customers: int, weight: float | None, candidate: Candidate | None) -> Standing:
+def _find_standing(customers: int, weight: float | None, candidate: Candidate | None) -> Standing:
     state: EventState = "stored"
     if weight is not None:
         state = "in_use"

@@ -1,4 +1,4 @@
-"""What the reading routes share: types, the key's account, rows, answers."""
+"""Shared by the reading routes: types, the key's account, rows, answers."""
 
 import logging
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from workers.logs import first_line
 
 log = logging.getLogger(__name__)
 
-READ_SECONDS = 30.0  # in which a reading route answers, also where Postgres hangs
+READ_SECONDS = 30.0  # a reading route answers within this, even if Postgres hangs
 
 Time = Annotated[datetime, Meta(tz=True)]
 Score = Annotated[float, Meta(ge=0, le=100)]
@@ -38,7 +38,7 @@ async def fetch(request: Request, query: Any, parameters: dict[str, Any]) -> lis
     """The rows of a query, by column. Raises Refused, store_unavailable."""
     try:
         return await with_timeout(READ_SECONDS, _rows(request.app.state.pool, query, parameters))
-    except psycopg.DataError:  # a cursor that nobody here made
+    except psycopg.DataError:  # a cursor that isn't ours
         raise Refused("invalid_parameter") from None
     except (psycopg.OperationalError, PoolTimeout, TimeoutError) as error:
         log.warning("Postgres can't do it now: %s", first_line(error))

@@ -1,4 +1,4 @@
-"""Reading one customer: who it is, what it did, how its risk moved."""
+"""Reading one customer: the risk, the events, and the risk over time."""
 
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple
@@ -59,7 +59,7 @@ class EventInTimeline(Struct):
 
 
 class Timeline(Struct):
-    """A page of what a customer did, newest first. `next_cursor` is null on the last one."""
+    """A page of a customer's events, newest first. `next_cursor` is null on the last page."""
 
     events: list[EventInTimeline]
     next_cursor: str | None
@@ -74,13 +74,13 @@ class RiskThen(Struct):
 
 
 class RiskHistory(Struct):
-    """How a risk moved, oldest first."""
+    """A risk over time, oldest first."""
 
     risk: list[RiskThen]
 
 
 class RiskAt(NamedTuple):
-    """A row of a risk's history. What is `rebuilt` was computed later, when history arrived."""
+    """A point of a risk's history. `rebuilt`: estimated afterwards from imported history."""
 
     at: datetime
     probability: float
@@ -89,26 +89,26 @@ class RiskAt(NamedTuple):
 
 
 async def show_customer(request: Request) -> Response:
-    """`GET /api/v1/customers/{email}`: everything that is known of a customer."""
-    return answer(await told(request, await _asked(request)))
+    """`GET /api/v1/customers/{email}`: one customer."""
+    return answer(await describe(request, await _find_requested(request)))
 
 
 async def list_events(request: Request) -> Response:
-    """`GET /api/v1/customers/{email}/events`: what the customer did, newest first."""
-    row = await _asked(request)
+    """`GET /api/v1/customers/{email}/events`: the customer's events, newest first."""
+    row = await _find_requested(request)
     return answer(await read_events(request, row["customer_id"], query.limit(request, 100)))
 
 
 async def list_risk(request: Request) -> Response:
-    """`GET /api/v1/customers/{email}/risk`: how the risk moved, oldest first."""
-    row = await _asked(request)
+    """`GET /api/v1/customers/{email}/risk`: the risk over time, oldest first."""
+    row = await _find_requested(request)
     since, until = bounds(request)
     history = await read_risk(request, row["customer_id"], since, until)
-    return answer(RiskHistory([RiskThen(one.at, score_of(one.probability), one.level) for one in history]))
+    return answer(RiskHistory([RiskThen(risk.at, score_of(risk.probability), risk.level) for risk in history]))
 
 
 async def find(request: Request, account_id: int, email: str) -> dict[str, Any]:
-    """A customer's row. Raises Refused, customer_not_found: another account's is not found either."""
+    """A customer's row in this account. Raises Refused, customer_not_found."""
     email, rows = normalise_email(email), []
     if "\0" not in email:
         rows = await fetch(request, sql("find_customer"), {"customer_id": hash_customer(account_id, email)})
@@ -117,15 +117,15 @@ async def find(request: Request, account_id: int, email: str) -> dict[str, Any]:
     return rows[0]
 
 
-async def told(request: Request, row: dict[str, Any]) -> Customer:
-    """Everything that is known of the customer of this row."""
+async def describe(request: Request, row: dict[str, Any]) -> Customer:
+    """The customer of this row, with the risk, counts of events and advice."""
     counts = await fetch(request, sql("count_events"), {"customer_id": row["customer_id"]})
     return Customer(
         email=row["email"],
         first_seen=row["first_seen"],
         last_seen=row["last_event"],
         events={count["event"]: count["n"] for count in counts},
-        risk=_risk(row),
+        risk=_describe_risk(row),
         plan=row["plan"],
         open_tickets=row["open_tickets"],
         overdue_since=row["overdue_since"],
@@ -135,7 +135,7 @@ async def told(request: Request, row: dict[str, Any]) -> Customer:
 
 
 async def read_events(request: Request, customer_id: UUID, size: int) -> Timeline:
-    """A page of what a customer did, from the request's cursor on. Raises Refused."""
+    """A page of a customer's events, from the request's cursor on. Raises Refused."""
     after = query.position(request, tuple[datetime, int])
     parameters = {
         "customer_id": customer_id,
@@ -154,24 +154,24 @@ async def read_events(request: Request, customer_id: UUID, size: int) -> Timelin
             )
             for row in page
         ],
-        query.cursor(page[-1]["occurred_at"], page[-1]["event_key"]) if more else None,
+        query.encode_cursor(page[-1]["occurred_at"], page[-1]["event_key"]) if more else None,
     )
 
 
 async def read_risk(
     request: Request, customer_id: UUID, since: datetime | None, until: datetime | None
 ) -> list[RiskAt]:
-    """How a customer's risk moved, oldest first."""
+    """A customer's risk over time, oldest first."""
     parameters = {"customer_id": customer_id, "from": since, "to": until}
     return [RiskAt(**row) for row in await fetch(request, sql("list_risk"), parameters)]
 
 
-async def _asked(request: Request) -> dict[str, Any]:
-    """The row of the customer that the path names, in the key's account. Raises Refused."""
+async def _find_requested(request: Request) -> dict[str, Any]:
+    """The row of the customer in the path, in the key's account. Raises Refused."""
     return await find(request, await account_of(request), request.path_params["email"])
 
 
-def _risk(row: dict[str, Any]) -> Risk | None:
+def _describe_risk(row: dict[str, Any]) -> Risk | None:
     if row["level"] is None:
         return None
     return Risk(

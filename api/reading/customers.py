@@ -29,7 +29,7 @@ DIRECTIONS: dict[str, tuple[LiteralString, LiteralString]] = {"": ("ASC", ">"), 
 
 
 class RiskInList(Struct):
-    """A risk, as a list shows it."""
+    """A risk in a list."""
 
     score: Score
     level: Level
@@ -38,7 +38,7 @@ class RiskInList(Struct):
 
 
 class CustomerInList(Struct):
-    """A customer, as a list shows it. `risk` is null until the first score, a moment after the first event."""
+    """A customer in a list. `risk` is null until the first score, seconds after the first event."""
 
     email: str
     first_seen: Time
@@ -53,9 +53,9 @@ class Customers(Struct):
     next_cursor: str | None
 
 
-class Wanted(NamedTuple):
-    """Which customers, in which order (one of SORTS; `-` for descending). `state` may also be `here`: not lapsed;
-    `prefix` is how an address begins."""
+class CustomerFilter(NamedTuple):
+    """The customers and their order (one of SORTS; `-` for descending). `state` may also be `here`: not lapsed.
+    `prefix` is the beginning of an address."""
 
     sort: str = "-risk"
     level: str | None = None
@@ -64,47 +64,47 @@ class Wanted(NamedTuple):
 
 
 async def list_customers(request: Request) -> Response:
-    """`GET /api/v1/customers`: a page of customers, by risk unless told otherwise."""
+    """`GET /api/v1/customers`: a page of customers, the highest risk first by default."""
     account_id = await account_of(request)
-    rows, cursor = await read_page(request, account_id, wanted(request), query.limit(request))
-    return answer(Customers([_in_list(row) for row in rows], cursor))
+    rows, cursor = await read_page(request, account_id, parse_filter(request), query.limit(request))
+    return answer(Customers([_describe_row(row) for row in rows], cursor))
 
 
-def wanted(request: Request) -> Wanted:
-    """What the query of a list asks for. Raises Refused."""
+def parse_filter(request: Request) -> CustomerFilter:
+    """The filter in a request's query. Raises Refused."""
     sort = query.choice(request, "sort", [sign + name for name in SORTS for sign in ("", "-")], "-risk") or ""
-    return Wanted(sort, query.choice(request, "level", NAMES), prefix=request.query_params.get("email"))
+    return CustomerFilter(sort, query.choice(request, "level", NAMES), prefix=request.query_params.get("email"))
 
 
 async def read_page(
-    request: Request, account_id: int, wanted: Wanted, size: int
+    request: Request, account_id: int, chosen: CustomerFilter, size: int
 ) -> tuple[list[dict[str, Any]], str | None]:
     """The customers after the request's `cursor`, and the cursor of the next page. Raises Refused."""
-    column, _ = SORTS[wanted.sort.removeprefix("-")]
-    after = query.position(request, CURSORS[wanted.sort.removeprefix("-")])
-    if after is not None and after[0] != wanted.sort:
+    column, _ = SORTS[chosen.sort.removeprefix("-")]
+    after = query.position(request, CURSORS[chosen.sort.removeprefix("-")])
+    if after is not None and after[0] != chosen.sort:
         raise Refused("invalid_parameter", f"`cursor` belongs to a list sorted by {after[0]}.")
-    statement, parameters = list_query(account_id, wanted, after, size + 1)
+    statement, parameters = list_query(account_id, chosen, after, size + 1)
     rows = await fetch(request, statement, parameters)
     page = rows[:size]
     more = len(rows) > size
-    return page, query.cursor(wanted.sort, page[-1][column], page[-1]["customer_id"]) if more else None
+    return page, query.encode_cursor(chosen.sort, page[-1][column], page[-1]["customer_id"]) if more else None
 
 
 def list_query(
-    account_id: int, wanted: Wanted, after: Any = None, limit: int | None = None
+    account_id: int, chosen: CustomerFilter, after: Any = None, limit: int | None = None
 ) -> tuple[LiteralString, dict[str, Any]]:
-    """The query for a list and its parameters: all that is left `after` a position, up to a limit."""
-    column, kind = SORTS[wanted.sort.removeprefix("-")]
-    order, compare = DIRECTIONS["-" if wanted.sort.startswith("-") else ""]
+    """The query of a list and its parameters: the rows `after` a position, up to a limit."""
+    column, kind = SORTS[chosen.sort.removeprefix("-")]
+    order, compare = DIRECTIONS["-" if chosen.sort.startswith("-") else ""]
     statement = sql("list_customers")
     for mark, word in {"{column}": column, "{type}": kind, "{order}": order, "{compare}": compare}.items():
         statement = statement.replace(mark, word)
     return statement, {
         "account_id": account_id,
-        "level": wanted.level,
-        "state": wanted.state,
-        "prefix": _like_prefix(wanted.prefix),
+        "level": chosen.level,
+        "state": chosen.state,
+        "prefix": _like_prefix(chosen.prefix),
         "first": after is None,
         "value": after[1] if after else None,
         "customer_id": after[2] if after else None,
@@ -112,7 +112,7 @@ def list_query(
     }
 
 
-def _in_list(row: dict[str, Any]) -> CustomerInList:
+def _describe_row(row: dict[str, Any]) -> CustomerInList:
     risk = None
     if row["level"] is not None:
         risk = RiskInList(score_of(row["probability"]), row["level"], row["state"], row["reason"])

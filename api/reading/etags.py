@@ -1,4 +1,4 @@
-"""`ETag` and `If-None-Match`: who has an answer already is told so, where possible before it is worked out again."""
+"""`ETag` and `If-None-Match`: 304 if the client's copy is current, if possible before the query runs."""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -19,10 +19,10 @@ CACHING = {"Cache-Control": "private, no-cache", "Vary": "X-API-Key"}
 
 
 def validated(endpoint: Endpoint) -> Endpoint:
-    """A reading route whose answers carry an `ETag`, that of their content unless they have one; 304 to who has it."""
+    """Adds an `ETag` to a route's answers (of the content, unless the route set one), and answers 304 to that tag."""
 
     @wraps(endpoint)
-    async def answered(request: Request) -> Response:
+    async def validate(request: Request) -> Response:
         response = await endpoint(request)
         if response.status_code != HTTPStatus.OK or request.method not in ("GET", "HEAD"):
             return response
@@ -30,22 +30,22 @@ def validated(endpoint: Endpoint) -> Endpoint:
         tag = response.headers.setdefault("ETag", tag_of(bytes(response.body)))
         return not_modified(tag) if has(request, tag) else response
 
-    return answered
+    return validate
 
 
 def not_modified(tag: str) -> Response:
-    """304: what the asker has is right."""
+    """304: the client's copy is current."""
     return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={**CACHING, "ETag": tag})
 
 
 def has(request: Request, tag: str) -> bool:
-    """Whether the request says that it has the answer with this tag."""
-    given = request.headers.get("If-None-Match", "").split(",")
-    return tag.removeprefix("W/") in [one.strip().removeprefix("W/") for one in given]
+    """True if the request's `If-None-Match` names this tag."""
+    tags = request.headers.get("If-None-Match", "").split(",")
+    return tag.removeprefix("W/") in [known.strip().removeprefix("W/") for known in tags]
 
 
 def tag_of(content: bytes) -> str:
-    """A weak tag for what this says."""
+    """A weak tag of this content."""
     return f'W/"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
 
 

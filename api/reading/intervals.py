@@ -11,7 +11,7 @@ from api.reading import query
 Interval = Literal["hour", "day", "week", "month"]
 
 INTERVALS: tuple[Interval, ...] = ("hour", "day", "week", "month")
-USUAL: dict[Interval, int] = {"hour": 48, "day": 30, "week": 13, "month": 12}  # how many, unless told otherwise
+USUAL: dict[Interval, int] = {"hour": 48, "day": 30, "week": 13, "month": 12}  # how many, by default
 MOST = 2_000
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)  # no event is older
 STEP: dict[Interval, timedelta] = {
@@ -23,7 +23,7 @@ STEP: dict[Interval, timedelta] = {
 
 
 class Range(NamedTuple):
-    """From the start of an interval up to, not including, the end of one."""
+    """From the start of an interval up to, not including, the end of another."""
 
     since: datetime
     until: datetime
@@ -31,16 +31,16 @@ class Range(NamedTuple):
 
     @property
     def starts(self) -> list[datetime]:
-        """When each of its intervals begins."""
-        found, at = [], self.since
+        """The start of each interval."""
+        starts, at = [], self.since
         while at < self.until:
-            found.append(at)
+            starts.append(at)
             at = following(at, self.interval)
-        return found
+        return starts
 
 
 def floor(moment: datetime, interval: Interval) -> datetime:
-    """When the interval that holds a moment began."""
+    """The start of the interval that contains a moment."""
     hour = moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     if interval == "hour":
         return hour
@@ -51,12 +51,12 @@ def floor(moment: datetime, interval: Interval) -> datetime:
 
 
 def following(start: datetime, interval: Interval) -> datetime:
-    """When the next interval begins; `start` is when one does."""
+    """The start of the interval after the one that begins at `start`."""
     return floor(start + STEP[interval], interval)
 
 
 def last(count: int, interval: Interval, moment: datetime) -> Range:
-    """So many intervals, the last of which holds the moment."""
+    """`count` intervals; the last one contains the moment."""
     until = following(floor(moment, interval), interval)
     since = until
     for _ in range(count):
@@ -73,27 +73,27 @@ def bounds(request: Request) -> tuple[datetime | None, datetime | None]:
 
 
 def interval_of(request: Request) -> Interval:
-    """`interval`; days unless told otherwise. Raises Refused."""
+    """`interval`, by default days. Raises Refused."""
     chosen = query.choice(request, "interval", INTERVALS, "day")
-    return next(one for one in INTERVALS if one == chosen)
+    return next(interval for interval in INTERVALS if interval == chosen)
 
 
 def range_of(request: Request) -> Range:
-    """The intervals from the one that holds `from` to the one that holds `to`: up to now unless told otherwise, and no
-    further back than events go. Raises Refused."""
+    """The intervals from the one of `from` to the one of `to`: by default up to now, and no further back than events
+    go. Raises Refused."""
     interval = interval_of(request)
     since, until = bounds(request)
-    end = within(until or datetime.now(UTC))
-    found = last(USUAL[interval], interval, end)
+    end = clamp(until or datetime.now(UTC))
+    wanted = last(USUAL[interval], interval, end)
     if since:
-        found = found._replace(since=floor(within(since), interval))
-    if (found.until - found.since) / STEP[interval] > MOST:
+        wanted = wanted._replace(since=floor(clamp(since), interval))
+    if (wanted.until - wanted.since) / STEP[interval] > MOST:
         raise Refused(
-            "invalid_parameter", f"`from` and `to` are over {MOST} {interval}s apart; take a longer `interval`."
+            "invalid_parameter", f"`from` and `to` are over {MOST} {interval}s apart; use a longer `interval`."
         )
-    return found
+    return wanted
 
 
-def within(moment: datetime) -> datetime:
-    """The moment, or the nearest one at which there may be events."""
+def clamp(moment: datetime) -> datetime:
+    """The moment, or the nearest one that may have events."""
     return min(max(moment, EARLIEST), datetime.now(UTC) + timedelta(hours=1))

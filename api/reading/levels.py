@@ -1,4 +1,4 @@
-"""How many customers were at each level of risk, by day."""
+"""The number of customers at each level of risk, by day."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,14 +7,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.reading.common import Count, Time, account_of, answer, fetch
-from api.reading.intervals import bounds, within
+from api.reading.intervals import bounds, clamp
 from workers.store import sql
 
 USUAL_DAYS = 30
 
 
 class Day(Struct):
-    """The customers by level at the end of a day, in UTC, or by now. Those who have lapsed are at no level."""
+    """The customers by level at the end of a day in UTC, or now. Lapsed customers are counted as lapsed only."""
 
     at: Time
     low: Count
@@ -31,7 +31,7 @@ class Levels(Struct):
 
 
 async def show_levels(request: Request) -> Response:
-    """`GET /api/v1/analytics/risk`: how many customers were at each level, by day."""
+    """`GET /api/v1/analytics/risk`: the number of customers at each level, by day."""
     account_id = await account_of(request)
     since, until = bounds(request)
     return answer(Levels(await read_levels(request, account_id, since, until)))
@@ -40,9 +40,9 @@ async def show_levels(request: Request) -> Response:
 async def read_levels(
     request: Request, account_id: int, since: datetime | None = None, until: datetime | None = None
 ) -> list[Day]:
-    """The customers by level at the end of each day from the one that holds `since` to the one that holds `until`; the
-    last 30 days unless told otherwise. Days before the first risk aren't there, nor are those to come."""
-    last = within(until or datetime.now(UTC))
-    first = within(since) if since else last - timedelta(days=USUAL_DAYS - 1)
+    """The customers by level at the end of each day from `since` to `until`, by default the last 30 days. Days before
+    the first risk and in the future are left out."""
+    last = clamp(until or datetime.now(UTC))
+    first = clamp(since) if since else last - timedelta(days=USUAL_DAYS - 1)
     rows = await fetch(request, sql("risk_levels"), {"account_id": account_id, "since": first, "until": last})
     return [Day(**row) for row in rows]

@@ -1,4 +1,4 @@
-"""The model in use: what it weighs, what it was learnt from, and how good it was."""
+"""The model in use: its weights, its training data, and its quality."""
 
 from datetime import date, datetime
 from typing import Annotated, Any
@@ -20,7 +20,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Weight(Struct):
-    """What a feature adds to the log-odds: weights[0] · x + Σ weights[k] · max(0, x - knots[k - 1]) - offset."""
+    """The log-odds that a feature adds: weights[0] · x + Σ weights[k] · max(0, x - knots[k - 1]) - offset."""
 
     feature: str
     signal: str
@@ -30,7 +30,7 @@ class Weight(Struct):
 
 
 class TrainedOn(Struct):
-    """What a model was learnt from: snapshots of customers who were active, and what became of them."""
+    """The training data of a model: past situations (snapshots) of active customers, and the outcome of each."""
 
     horizon_days: int
     since: Time | None
@@ -41,8 +41,8 @@ class TrainedOn(Struct):
 
 
 class Quality(Struct):
-    """How good probabilities were. Ranking is `null` where all or none lapsed; `brier_of_base_rate` is what saying the
-    base rate of everybody gets; `calibration` is tenths of the customers, by risk."""
+    """The quality of probabilities. Ranking is `null` where all or none lapsed. `brier_of_base_rate` is the Brier score
+    of giving everybody the base rate; `calibration` has tenths of the customers, by risk."""
 
     snapshots: Count
     lapses: Count
@@ -58,14 +58,14 @@ class Quality(Struct):
 
 
 class Matured(Quality):
-    """How good the scores of a day were, now that its horizon is over: what was said beside what happened."""
+    """The quality of the scores of a day, now that its horizon is over: predicted and actual churn."""
 
     day: date
     horizon_days: int
 
 
 class LastTraining(Struct):
-    """The last training, whatever it led to."""
+    """The last training and its decision."""
 
     at: Time
     decision: str
@@ -75,7 +75,7 @@ class LastTraining(Struct):
 
 
 class ModelInUse(Struct):
-    """The model in use. Of the day-one formula, `version` and everything about training is `null`."""
+    """The model in use. For the day-one formula, `version` and everything about training is `null`."""
 
     name: str
     version: int | None
@@ -92,12 +92,12 @@ class ModelInUse(Struct):
 
 
 async def show_model(request: Request) -> Response:
-    """`GET /api/v1/model`: the model in use, and what is known of its worth."""
+    """`GET /api/v1/model`: the model in use, and its quality."""
     return answer(await read_model(request, await account_of(request)))
 
 
 async def read_model(request: Request, account_id: int) -> ModelInUse:
-    """The model that an account uses."""
+    """An account's model in use."""
     (row,) = await fetch(request, sql("show_model"), {"account_id": account_id}) or [{}]
     model, card = PRIOR, None
     if row["weights"] is not None:
@@ -111,16 +111,16 @@ async def read_model(request: Request, account_id: int) -> ModelInUse:
         ),
         created_at=row["created_at"],
         baseline=model.baseline,
-        weights=weights_of(model),
-        trained_on=_trained_on(card) if card else None,
-        holdout=_quality(card.holdout.get(model.kind)) if card else None,
-        holdout_before=_quality(card.holdout.get("in use")) if card else None,
-        last_training=_last_training(row["trained_at"], row["training"]),
-        matured=_matured(row),
+        weights=list_weights(model),
+        trained_on=_describe_training_data(card) if card else None,
+        holdout=_describe_quality(card.holdout.get(model.kind)) if card else None,
+        holdout_before=_describe_quality(card.holdout.get("in use")) if card else None,
+        last_training=_describe_last_training(row["trained_at"], row["training"]),
+        matured=_describe_matured(row),
     )
 
 
-def weights_of(model: Model) -> list[Weight]:
+def list_weights(model: Model) -> list[Weight]:
     """The terms of a model."""
     return [
         Weight(term.feature, signal_of(term.feature), list(term.weights), list(term.knots), term.offset)
@@ -128,29 +128,29 @@ def weights_of(model: Model) -> list[Weight]:
     ]
 
 
-def _trained_on(card: Card) -> TrainedOn:
+def _describe_training_data(card: Card) -> TrainedOn:
     return TrainedOn(card.horizon_days, card.since, card.until, card.customers, card.snapshots, card.lapses)
 
 
-def _last_training(at: datetime | None, training: str | None) -> LastTraining | None:
+def _describe_last_training(at: datetime | None, training: str | None) -> LastTraining | None:
     if at is None or training is None:
         return None
     card = msgspec.json.decode(training, type=Card)
     return LastTraining(at, card.why, card.customers, card.snapshots, card.lapses)
 
 
-def _quality(metrics: Metrics | None) -> Quality | None:
-    return Quality(**_figures(metrics)) if metrics else None
+def _describe_quality(metrics: Metrics | None) -> Quality | None:
+    return Quality(**_list_figures(metrics)) if metrics else None
 
 
-def _matured(row: dict[str, Any]) -> Matured | None:
+def _describe_matured(row: dict[str, Any]) -> Matured | None:
     if row["matured"] is None:
         return None
-    figures = _figures(msgspec.json.decode(row["matured"], type=Metrics))
+    figures = _list_figures(msgspec.json.decode(row["matured"], type=Metrics))
     return Matured(**figures, day=row["day"], horizon_days=row["matured_horizon_days"])
 
 
-def _figures(metrics: Metrics) -> dict[str, Any]:
+def _list_figures(metrics: Metrics) -> dict[str, Any]:
     figures = msgspec.structs.asdict(metrics)
     return {
         **{name: figure for name, figure in figures.items() if name != "bins"},

@@ -19,7 +19,7 @@ SCALARS = ("string", "number", "boolean")
 
 
 class Point(Struct):
-    """An interval, by when it begins: how often the event came, and from how many customers."""
+    """An interval, by its start: the number of events, and of customers who sent them."""
 
     at: Time
     count: Count
@@ -29,7 +29,7 @@ class Point(Struct):
 class Value(Struct):
     """How often a property had a value."""
 
-    value: Annotated[Raw, Meta(extra_json_schema={"anyOf": [{"type": one} for one in SCALARS]})]
+    value: Annotated[Raw, Meta(extra_json_schema={"anyOf": [{"type": scalar} for scalar in SCALARS]})]
     count: Annotated[int, Meta(ge=1)]
 
 
@@ -41,7 +41,7 @@ class Property(Struct):
 
 
 class Series(Struct):
-    """An event over time, oldest first and without gaps, and the properties it came with lately."""
+    """An event over time, oldest first and without gaps, and its recent properties."""
 
     event: str
     series: list[Point]
@@ -51,33 +51,33 @@ class Series(Struct):
 async def show_event(request: Request) -> Response:
     """`GET /api/v1/analytics/events/{name}`: an event over time."""
     account_id = await account_of(request)
-    asked = range_of(request)
+    period = range_of(request)
     tag = await tag_of_totals(request, account_id)
     if has(request, tag):
         return not_modified(tag)
-    return answer(await read_event(request, account_id, request.path_params["name"], asked), {"ETag": tag})
+    return answer(await read_event(request, account_id, request.path_params["name"], period), {"ETag": tag})
 
 
-async def read_event(request: Request, account_id: int, event: str, asked: Range) -> Series:
+async def read_event(request: Request, account_id: int, event: str, period: Range) -> Series:
     """An event over time. Raises Refused: event_not_found, store_unavailable."""
     parameters = {"account_id": account_id, "event": event}
     if "\0" in event or not (await fetch(request, sql("knows_event"), parameters))[0]["known"]:
         raise Refused("event_not_found")
     return Series(
-        event, await read_series(request, account_id, event, asked), await read_values(request, account_id, event)
+        event, await read_series(request, account_id, event, period), await read_values(request, account_id, event)
     )
 
 
-async def read_series(request: Request, account_id: int, event: str, asked: Range) -> list[Point]:
-    """An event's points, one for each interval of the range, whether it came or not."""
-    query = "event_series_by_hour" if asked.interval == "hour" else "event_series"
-    rows = await fetch(request, sql(query), {"account_id": account_id, "event": event, **asked._asdict()})
-    found: dict[datetime, Point] = {row["at"]: Point(**row) for row in rows}
-    return [found.get(at) or Point(at, 0, 0) for at in asked.starts]
+async def read_series(request: Request, account_id: int, event: str, period: Range) -> list[Point]:
+    """An event's points, one for each interval of the range; 0 without events."""
+    query = "event_series_by_hour" if period.interval == "hour" else "event_series"
+    rows = await fetch(request, sql(query), {"account_id": account_id, "event": event, **period._asdict()})
+    points: dict[datetime, Point] = {row["at"]: Point(**row) for row in rows}
+    return [points.get(at) or Point(at, 0, 0) for at in period.starts]
 
 
 async def read_values(request: Request, account_id: int, event: str) -> list[Property]:
-    """The properties of the latest events of a name, and their commonest values."""
+    """The properties of recent events of a name, and their most common values."""
     rows = await fetch(request, sql("event_values"), {"account_id": account_id, "event": event})
     return [
         Property(name, [Value(Raw(row["value"].encode()), row["count"]) for row in values])

@@ -1,4 +1,4 @@
-"""What producers should mend, for whoever looks after them."""
+"""Reading the warnings: refused events and other problems of the senders."""
 
 from datetime import UTC, datetime
 
@@ -21,7 +21,7 @@ async def read_warnings(request: Request, account_id: int) -> AccountWarnings:
     """The warnings of an account. Raises Refused."""
     door = request.app.state.door
     try:
-        await door.warnings.flush(door.redis)  # this process's at once; those of others within a second
+        await door.warnings.flush(door.redis)  # those of this process; other processes flush within a second
         return await warnings.read_warnings(door.redis, account_id, datetime.now(UTC))
     except REDIS_AWAY:
         raise Refused("buffer_unavailable") from None

@@ -192,7 +192,7 @@ def test_the_timeline_has_pages(service: Door, page: Page) -> None:
 def test_a_fold_opens_by_keyboard(service: Door, page: Page) -> None:
     with watched(page, service.line.url):
         page.goto(service.line.url + JANE)
-        summary = page.get_by_text("The same as a table")
+        summary = page.get_by_text("Show as a table")
         for _ in range(30):
             page.keyboard.press("Tab")
             if summary.evaluate("one => one === document.activeElement"):
@@ -206,11 +206,11 @@ def test_erasing_asks_for_the_address_and_leaves_a_receipt(service: Door, page: 
     with watched(page, service.line.url) as watch:
         page.goto(f"{service.line.url}/customers/gone@example.com")
         page.get_by_text("Erase this customer").click()
-        page.get_by_label("Type the address to confirm").fill("jane@example.com")
+        page.get_by_label("Type the e-mail address to confirm").fill("jane@example.com")
         page.get_by_role("button", name="Erase").click()
         expect(page.get_by_role("alert")).to_contain_text("Nothing was erased")
         watch.faults.clear()  # Chromium reports the 422 as an error
-        page.get_by_label("Type the address to confirm").fill("gone@example.com")
+        page.get_by_label("Type the e-mail address to confirm").fill("gone@example.com")
         page.get_by_role("button", name="Erase").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("The customer is erased")
         expect(page.locator("dd").nth(2)).to_have_text("52")
@@ -222,7 +222,7 @@ def test_names_are_found_and_mended(service: Door, page: Page) -> None:
     with watched(page, service.line.url):
         page.goto(f"{service.line.url}/events")
         expect(page.get_by_text("Two names for the same event?")).to_be_visible()
-        expect(page.get_by_text("Not stored: events without a usable address")).to_be_visible()
+        expect(page.get_by_text("Not stored: events without a valid e-mail address")).to_be_visible()
         page.get_by_label("Name contains").fill("OVERDUE")
         page.get_by_role("button", name="Show").click()
         expect(page.locator(".names tbody th")).to_have_text(["invoice_overdue"])
@@ -233,7 +233,7 @@ def test_names_are_found_and_mended(service: Door, page: Page) -> None:
 def test_the_model_tells_what_it_learnt(service: Door, page: Page) -> None:
     with watched(page, service.line.url):
         page.goto(f"{service.line.url}/model")
-        expect(page.get_by_role("img", name="What was said, and what happened")).to_be_visible()
+        expect(page.get_by_role("img", name="Predicted and actual churn")).to_be_visible()
         expect(page.get_by_role("img", name="How well scores ranked")).to_be_visible()
         expect(page.locator("#calibration-title ~ svg circle")).to_have_count(10)
         expect(page.get_by_text("windback models rollback --account acme")).to_be_visible()

@@ -10,8 +10,8 @@ HEIGHT = 14
 
 
 def bar(value: float, least: float, most: float, *, up: str = "fill-up", down: str = "fill-down") -> Markup:
-    """`value` between the `least` (0 or below) and the `most` (0 or above) of the bars beside it. The number stands in
-    the next cell, so that the bar itself says nothing to who can't see it."""
+    """`value` between the `least` (0 or below) and the `most` (0 or above) of the bars beside it. Hidden from screen
+    readers; the number is in the next cell."""
     least, most = min(least, 0.0), max(most, 0.0)
     span = most - least if math.isfinite(most - least) and most > least else 1.0
     zero, end = -least / span, (value - least) / span

@@ -28,8 +28,8 @@ MARKS = 18  # pixels of the row of marks
 SLOTS = 120  # of the time shown; each keeps at most three points
 
 
-class Point(NamedTuple):
-    """A value at an instant. What is `rebuilt` was computed later, and is drawn with dashes."""
+class ChartPoint(NamedTuple):
+    """A value at an instant. `rebuilt` ones were computed later from imported history, and are dashed."""
 
     at: datetime
     value: float
@@ -37,7 +37,7 @@ class Point(NamedTuple):
 
 
 class Band(NamedTuple):
-    """A stretch of values with a name: from where the one before it ended up to `until`."""
+    """A named range of values: from the end of the band before it up to `until`."""
 
     until: float
     name: str
@@ -45,7 +45,7 @@ class Band(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """Something that happened, drawn below the line; `colour` is a class (mark-up, mark-down, mark-other)."""
+    """An event, drawn below the line; `colour` is a class (mark-up, mark-down, mark-other)."""
 
     at: datetime
     text: str
@@ -53,7 +53,7 @@ class Mark(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """What is shown: the time from left to right, the values from bottom to top, the plot's height in pixels."""
+    """The time from left to right, the values from bottom to top, the plot's height in pixels."""
 
     since: datetime
     until: datetime
@@ -73,7 +73,7 @@ class Frame(NamedTuple):
 
 def line(
     title: str,
-    points: Sequence[Point],
+    points: Sequence[ChartPoint],
     *,
     between: tuple[datetime, datetime],
     values: tuple[float, float] = (0.0, 100.0),
@@ -83,34 +83,35 @@ def line(
     say: Callable[[float], str] = compact,
     height: int = 240,
 ) -> Markup:
-    """Points in the order of time; those outside `between` are left out, as are marks."""
+    """Points in the order of time. Points and marks outside `between` are left out."""
     frame = Frame(*between, *values, height - TOP - FOOT - (MARKS if marks else 0))
-    shown = list(_thinned([one for one in points if between[0] <= one.at <= between[1] and isfinite(one.value)], frame))
+    inside = [point for point in points if between[0] <= point.at <= between[1] and isfinite(point.value)]
+    shown = list(_thin_out(inside, frame))
     return drawing(
         "line",
         title,
-        _told(shown, marks, say),
+        _describe(shown, marks, say),
         height,
-        *_bands(bands, frame),
+        *_draw_bands(bands, frame),
         *(across(TOP + frame.y(value), say(value), "grid" if value > frame.low else "axis") for value in grid),
-        stretched(frame.plot, *_paths(shown, frame)) if len(shown) > 1 else "",
+        stretched(frame.plot, *_draw_paths(shown, frame)) if len(shown) > 1 else "",
         *(label(name, x, height - 5) for x, name in day_ticks(*between)),
-        *_hovers(shown, say, frame),
-        _last(shown[-1], frame) if shown else label(NOTHING, 0.5, TOP + frame.plot / 2),
-        *(_mark(mark, frame) for mark in marks if between[0] <= mark.at <= between[1]),
+        *_draw_hovers(shown, say, frame),
+        _draw_last(shown[-1], frame) if shown else label(NOTHING, 0.5, TOP + frame.plot / 2),
+        *(_draw_mark(mark, frame) for mark in marks if between[0] <= mark.at <= between[1]),
     )
 
 
-def _thinned(points: Sequence[Point], frame: Frame) -> Iterator[Point]:
-    """Of each slot the lowest, the highest and the last point: the outline stays the same."""
+def _thin_out(points: Sequence[ChartPoint], frame: Frame) -> Iterator[ChartPoint]:
+    """Keeps the lowest, the highest and the last point of each slot: the outline stays the same."""
     for _, slot in groupby(points, lambda point: int(frame.x(point.at) * SLOTS)):
-        some = list(slot)
-        kept = {min(some, key=lambda point: point.value), max(some, key=lambda point: point.value), some[-1]}
+        inside = list(slot)
+        kept = {min(inside, key=lambda point: point.value), max(inside, key=lambda point: point.value), inside[-1]}
         yield from sorted(kept)
 
 
-def _paths(points: Sequence[Point], frame: Frame) -> Iterator[Markup]:
-    """The area below the line, then the line: each stretch that is rebuilt or not is a path of its own."""
+def _draw_paths(points: Sequence[ChartPoint], frame: Frame) -> Iterator[Markup]:
+    """The area below the line, then the line: solid and rebuilt stretches are separate paths."""
     places = [f"{short(frame.x(point.at) * WIDE)} {short(frame.y(point.value))}" for point in points]
     first, last = (short(frame.x(point.at) * WIDE) for point in (points[0], points[-1]))
     yield tag("path", d=f"M{'L'.join(places)}L{last} {short(frame.plot)}L{first} {short(frame.plot)}z", class_="area")
@@ -123,7 +124,7 @@ def _paths(points: Sequence[Point], frame: Frame) -> Iterator[Markup]:
         start = end
 
 
-def _bands(bands: Sequence[Band], frame: Frame) -> Iterator[Markup]:
+def _draw_bands(bands: Sequence[Band], frame: Frame) -> Iterator[Markup]:
     bottom = frame.plot
     for band in bands:
         top = frame.y(band.until)
@@ -132,19 +133,19 @@ def _bands(bands: Sequence[Band], frame: Frame) -> Iterator[Markup]:
         bottom = top
 
 
-def _hovers(points: Sequence[Point], say: Callable[[float], str], frame: Frame) -> Iterator[Markup]:
-    """Each point's own stretch: from halfway to the one before to halfway to the next."""
+def _draw_hovers(points: Sequence[ChartPoint], say: Callable[[float], str], frame: Frame) -> Iterator[Markup]:
+    """Each point's hover area: from halfway to the point before to halfway to the next."""
     places = [frame.x(point.at) for point in points]
     edges = [0.0, *((a + b) / 2 for a, b in pairwise(places)), 1.0]
     for point, (left, right) in zip(points, pairwise(edges), strict=False):
-        yield hover(_point(point, say), left, right - left, frame.plot)
+        yield hover(_describe_point(point, say), left, right - left, frame.plot)
 
 
-def _last(point: Point, frame: Frame) -> Markup:
+def _draw_last(point: ChartPoint, frame: Frame) -> Markup:
     return tag("circle", cx=percent(frame.x(point.at)), cy=TOP + frame.y(point.value), r=4, class_="dot")
 
 
-def _mark(mark: Mark, frame: Frame) -> Markup:
+def _draw_mark(mark: Mark, frame: Frame) -> Markup:
     """A dot in the row below the plot, and a thin line up."""
     x, y = percent(frame.x(mark.at)), TOP + frame.plot + MARKS / 2 + 1
     return tag(
@@ -156,16 +157,20 @@ def _mark(mark: Mark, frame: Frame) -> Markup:
     )
 
 
-def _point(point: Point, say: Callable[[float], str]) -> str:
-    return f"{day_name(point.at.date())}: {say(point.value)}{', computed later' if point.rebuilt else ''}"
+def _describe_point(point: ChartPoint, say: Callable[[float], str]) -> str:
+    return f"{day_name(point.at.date())}: {say(point.value)}{', estimated afterwards' if point.rebuilt else ''}"
 
 
-def _told(points: Sequence[Point], marks: Sequence[Mark], say: Callable[[float], str]) -> str:
+def _describe(points: Sequence[ChartPoint], marks: Sequence[Mark], say: Callable[[float], str]) -> str:
     if not points:
         return f"{NOTHING}."
     first, last = points[0], points[-1]
     low, high = (choose(points, key=lambda point: point.value) for choose in (min, max))
-    told = f"{_point(last, say)}." if len(points) == 1 else f"From {_point(first, say)} to {_point(last, say)}."
+    text = (
+        f"{_describe_point(last, say)}."
+        if len(points) == 1
+        else f"From {_describe_point(first, say)} to {_describe_point(last, say)}."
+    )
     if len(points) > 2:
-        told += f" Lowest on {_point(low, say)}; highest on {_point(high, say)}."
-    return told + "".join(f" {mark.text}." for mark in marks[-20:])
+        text += f" Lowest on {_describe_point(low, say)}; highest on {_describe_point(high, say)}."
+    return text + "".join(f" {mark.text}." for mark in marks[-20:])

@@ -7,7 +7,7 @@ from markupsafe import Markup, escape
 
 WIDE = 1000  # units of the inner drawing from left to right
 TOP = 14  # pixels above the plot
-NOTHING = "Nothing in this time"
+NOTHING = "No data in this period"
 FOOT = 22  # … and below it, for the labels of the x axis
 
 _NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -15,17 +15,17 @@ _NO_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 def tag(element: str, *inner: object, **attributes: object) -> Markup:
     """An element. `class_` becomes class and `text_anchor` text-anchor; numbers are written short; None is left out."""
-    written = "".join(
+    names = "".join(
         f' {name.rstrip("_").replace("_", "-")}="{_value(value)}"'
         for name, value in attributes.items()
         if value is not None
     )
-    body = "".join(_text(one) for one in inner)
-    return Markup(f"<{element}{written}>{body}</{element}>" if inner else f"<{element}{written}/>")  # noqa: S704 - escaped
+    body = "".join(_text(part) for part in inner)
+    return Markup(f"<{element}{names}>{body}</{element}>" if inner else f"<{element}{names}/>")  # noqa: S704 - escaped
 
 
 def drawing(kind: str, title: str, description: str, height: int, *marks: object) -> Markup:
-    """A chart of this height in pixels, as wide as its place, that tells what it shows."""
+    """A chart of this height in pixels, as wide as its place, with a title and a description."""
     return tag(
         "svg",
         tag("title", title),
@@ -39,7 +39,7 @@ def drawing(kind: str, title: str, description: str, height: int, *marks: object
 
 
 def stretched(height: float, *marks: object, top: float = TOP) -> Markup:
-    """What is drawn in WIDE units from left to right, and in pixels from top to bottom."""
+    """An inner drawing: WIDE units from left to right, pixels from top to bottom."""
     return tag(
         "svg",
         *marks,
@@ -60,23 +60,23 @@ def label(text: str, x: float, y: float, class_: str = "label") -> Markup:
 
 def across(y: float, name: str, class_: str = "grid") -> Markup:
     """A line from left to right, and its name before it: charts have a padding there."""
-    drawn = tag("line", x1="0", x2="100%", y1=y, y2=y, class_=class_)
-    return drawn + (tag("text", name, x="-6", y=y + 4, text_anchor="end", class_="label") if name else Markup())
+    grid_line = tag("line", x1="0", x2="100%", y1=y, y2=y, class_=class_)
+    return grid_line + (tag("text", name, x="-6", y=y + 4, text_anchor="end", class_="label") if name else Markup())
 
 
 def hover(text: str, x: float, width: float, height: float, top: float = TOP) -> Markup:
-    """A column that can't be seen and says something under the mouse; x and width are shares."""
+    """An invisible column with a tooltip; x and width are shares."""
     place = {"x": percent(x), "y": top, "width": percent(width), "height": height}
     return tag("rect", tag("title", text), class_="hover", **place)
 
 
 def percent(share: float) -> str:
-    """0.5 → 50%, held between none and all."""
+    """0.5 → 50%, kept between 0% and 100%."""
     return f"{short(100 * min(max(share, 0.0), 1.0)) if math.isfinite(share) else 0}%"
 
 
 def short(value: float) -> str:
-    """A number with at most two places; 0 for what is none."""
+    """A number with at most two places; 0 for infinities and NaN."""
     text = f"{value:.2f}".rstrip("0").rstrip(".") if math.isfinite(value) else "0"
     return "0" if text == "-0" else text
 

@@ -1,4 +1,4 @@
-"""Scales: where the lines of a grid lie, and what stands beside them."""
+"""Scales: the positions of grid lines, and their labels."""
 
 import math
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def compact(value: float) -> str:
 
 
 def share_of(at: datetime, since: datetime, until: datetime) -> float:
-    """Where an instant lies between two others: 0 to 1."""
+    """The position of an instant between two others: 0 to 1."""
     span = (until - since).total_seconds()
     return min(max((at - since).total_seconds() / span, 0.0), 1.0) if span > 0 else 1.0
 

@@ -11,7 +11,7 @@ STEP, WIDTH = 4, 3  # of a column
 
 
 def spark(title: str, values: Sequence[float], colour: str = "fill-accent") -> Markup:
-    """A column for each value, the greatest as high as there is room; what is above 0 is never nothing."""
+    """A column for each value, scaled to the greatest; a value above 0 is always visible."""
     most = max((value for value in values if value > 0), default=1)
     columns = "".join(
         f"M{k * STEP} {HEIGHT}v-{short(max(value / most * HEIGHT, 1.0))}h{WIDTH}V{HEIGHT}z"

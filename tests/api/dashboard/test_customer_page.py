@@ -56,7 +56,7 @@ def test_all_parts_add_up_to_the_risk_of_the_api(jane: TestClient) -> None:
     assert total == pytest.approx(risk["score"], abs=1e-9)
     assert sum(parts) == pytest.approx(total, abs=1e-9)
     assert all(f"{reason['points']:+.1f}".replace("-", "\u2212") in page for reason in risk["reasons"])
-    assert "Everybody starts at" in page
+    assert "Every customer starts at" in page
 
 
 def test_parts_add_up_where_the_score_is_older_than_what_is_known(jane: TestClient, connection: Connection) -> None:

@@ -49,7 +49,7 @@ def some(signed_in: TestClient, work: Callable[[], None]) -> TestClient:
 
 def test_an_empty_account_reads_how_to_begin(signed_in: TestClient) -> None:
     page = signed_in.get("/events").text
-    assert "No event yet" in page
+    assert "No events yet" in page
     assert "curl -X POST http://testserver/api/v1/track" in page
 
 
@@ -59,13 +59,13 @@ def test_names_are_told_with_their_days_and_what_they_mean(some: TestClient) -> 
     assert "5 in 30 days" in page
     assert "Lowers the risk" in page
     assert re.search(r"Stored.*2 of 50 customers", page)
-    assert "12\u00a0recognised names never sent" in page
+    assert "12\u00a0standard events never sent" in page
 
 
 def test_names_are_searched_and_filtered(some: TestClient) -> None:
     assert names(some.get("/events?q=LOG").text) == ["login"]
     assert names(some.get("/events?kind=custom").text) == ["shared"]
-    assert "No name fits" in some.get("/events?q=nothing").text
+    assert "No events found" in some.get("/events?q=nothing").text
     assert some.get("/events?kind=other").status_code == 422
 
 
@@ -94,8 +94,8 @@ def test_what_is_wrong_is_told_with_what_to_do(signed_in: TestClient, work: Call
     work()
     page = signed_in.get("/events").text
     for text in (
-        "without a usable address",
-        "fields that nobody reads",
+        "without a valid e-mail address",
+        "Unknown fields, ignored",
         "did you mean <code>timestamp</code>",
         "Two names",
     ):
@@ -109,13 +109,13 @@ def test_warnings_that_cannot_be_read_cost_only_themselves(some: TestClient, mon
     monkeypatch.setattr("workers.warnings.read_warnings", away)
     page = some.get("/events")
     assert page.status_code == 200
-    assert "be read right now: Redis is away" in page.text
+    assert "be shown now, because Redis is unavailable" in page.text
     assert names(page.text) == ["login", "shared"]
 
 
 def test_an_event_is_told_by_day_and_by_its_values(some: TestClient) -> None:
     page = some.get("/events/shared").text
-    assert "2\u00a0events in this time" in page
+    assert "2\u00a0events in this period" in page
     assert re.search(r"<h3><bdi>to</bdi></h3>.*?<bdi>all</bdi>.*?>2<", page, re.DOTALL)
     assert len(re.findall(r'class="hover"', page)) == 30
     assert len(re.findall(r'class="hover"', some.get("/events/shared?span=90").text)) == 90

@@ -36,8 +36,8 @@ def test_durations(seconds: float, said: str) -> None:
 
 
 def test_text_of_strangers_stays_text_and_stays_short() -> None:
-    assert filters.said("<b>\u202e") == "<bdi>&lt;b&gt;\u202e</bdi>"
-    long = filters.said("x" * 1_000_000)
+    assert filters.isolate("<b>\u202e") == "<bdi>&lt;b&gt;\u202e</bdi>"
+    long = filters.isolate("x" * 1_000_000)
     assert len(long) < 2000
     assert long.endswith("…</bdi>")
 

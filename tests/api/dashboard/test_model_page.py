@@ -4,8 +4,8 @@ import re
 
 from starlette.testclient import TestClient
 
-from api.dashboard.weights import effects_of
-from api.reading.model import Weight, weights_of
+from api.dashboard.weights import describe_effects
+from api.reading.model import Weight, list_weights
 from scoring.model import PRIOR
 from tests.workers.worlds import fill, world
 from workers.learning.evaluation import mature
@@ -23,12 +23,12 @@ def test_an_untrained_account_reads_what_is_needed(signed_in: TestClient) -> Non
     page = signed_in.get("/model").text
     for text in (
         "prior-1",
-        "No training has run yet",
+        "The first training runs by itself",
         "0 of 20",
         "0 of 50",
         "0 of 250",
-        "None yet",
-        "No model has been",
+        "No scores to check yet",
+        "No trained model yet",
     ):
         assert text in page
     assert "<details open>" in page
@@ -37,8 +37,8 @@ def test_an_untrained_account_reads_what_is_needed(signed_in: TestClient) -> Non
 def test_a_training_that_changed_nothing_tells_how_far_it_is(signed_in: TestClient, connection: Connection) -> None:
     card = train(connection, fill(connection, world(20, 60)), 30)
     page = signed_in.get("/model").text
-    assert f"{card.lapses} departures are known so far" in page
-    assert card.why in page
+    assert f"{card.lapses}\u00a0churned customer" in page
+    assert "so the model stays" in page
 
 
 def test_a_trained_account_reads_what_it_learnt_and_how_good_it_is(
@@ -63,7 +63,7 @@ def test_scores_that_proved_themselves_are_drawn(signed_in: TestClient, connecti
     known = mature(connection, account_id, 30)
     assert known is not None
     page = signed_in.get("/model").text
-    assert "AUC), by the day they were given" in page
+    assert "AUC), by the day of the scores" in page
     assert f"{known.metrics.auc:.3f}" in page
     assert page.count('class="group"') == len(known.metrics.bins)
 
@@ -74,7 +74,7 @@ def test_the_model_is_for_those_who_are_signed_in(acme: TestClient) -> None:
 
 def test_a_weight_is_told_as_the_odds_of_one_case() -> None:
     """An invoice that is overdue multiplies the odds by e to the weight; a promoter's answer divides."""
-    effects = {effect.feature: effect for effect in effects_of(weights_of(PRIOR), 30)}
+    effects = {effect.feature: effect for effect in describe_effects(list_weights(PRIOR), 30)}
     assert round(effects["invoice_overdue"].odds, 2) == 3.32
     assert round(effects["promoter"].odds, 2) == 0.45
     assert effects["silence"].odds > 2
@@ -84,15 +84,15 @@ def test_a_weight_is_told_as_the_odds_of_one_case() -> None:
 
 def test_a_bent_weight_is_followed_along_its_bend() -> None:
     bent = Weight("tenure", "tenure", [0.5, -0.5], [4.0], 0.0)
-    (effect,) = effects_of([bent], 30)
+    (effect,) = describe_effects([bent], 30)
     assert round(effect.log_odds, 3) == round(0.5 * (4.0 - 3.43399), 3)
 
 
 def test_features_named_after_what_is_sent_keep_their_names() -> None:
     names = ["uses:exports", "plan:pro", "event:report_shared"]
-    effects = effects_of([Weight(name, "", [0.1], [], 0.0) for name in names], 30)
+    effects = describe_effects([Weight(name, "", [0.1], [], 0.0) for name in names], 30)
     assert {effect.words for effect in effects} == {
-        "Used exports lately",
+        "Used exports recently",
         "Is on the plan pro",
-        "Sent report_shared lately",
+        "Sent report_shared recently",
     }

@@ -11,7 +11,7 @@ from redis import Redis
 from starlette.testclient import TestClient
 
 from api.app import create_app
-from api.dashboard.accuracy import honesty
+from api.dashboard.accuracy import describe_accuracy
 from api.reading.model import Matured, ModelInUse, Quality
 from scoring.learning.metrics import Bin
 from tests.sending import ago
@@ -41,7 +41,7 @@ def silent(signed_in: TestClient, work: Callable[[], None]) -> TestClient:
 
 def test_an_empty_account_is_shown_the_first_step(signed_in: TestClient) -> None:
     page = words(signed_in)
-    assert "waits for the first event" in page
+    assert "Send your first event" in page
     assert "curl http://testserver/api/v1/track" in page
     assert "windback demo" in page
 
@@ -49,26 +49,26 @@ def test_an_empty_account_is_shown_the_first_step(signed_in: TestClient) -> None
 def test_who_is_likely_to_leave_why_and_what_to_do(silent: TestClient) -> None:
     page = words(silent)
     assert "1 customer is likely to leave" in page
-    assert "Of 2 who have not lapsed" in page
-    assert re.search(r"ben@acme\.com (Critical|High) \d\d % .*(No login for 12 days|Invoice overdue)", page)
+    assert "out of 2 customers" in page
+    assert re.search(r"ben@acme\.com (Critical|High) \d\d% .*(No login for 12 days|Invoice overdue)", page)
     assert "Recover the payment" in page
     assert "anna@acme.com" not in page
 
 
 def test_whose_risk_rose_is_told(silent: TestClient, connection: Connection) -> None:
-    assert "No risk has risen" in words(silent)
+    assert "No risk rose by 5 points" in words(silent)
     connection.execute("""
         INSERT INTO risk_history (customer_id, at, probability, level, state, model)
         SELECT customer_id, now() - interval '8 days', 0.05, 'low', 'active', 'prior-1' FROM customers
     """)
-    assert re.search(r"ben@acme\.com 5 % → \d\d %", words(silent))
+    assert re.search(r"ben@acme\.com 5% → \d\d%", words(silent))
 
 
 def test_all_is_well(silent: TestClient, connection: Connection, redis: Redis) -> None:
     page = words(silent)
-    assert "All of 79 accepted events accounted for" in page
+    assert "All 79 accepted events are accounted for" in page
     assert "Nothing waits" in page
-    assert "Too early to say how good the scores are" in page
+    assert "Scores are not checked yet" in page
 
 
 def test_events_a_minute_are_those_of_the_last_hour(signed_in: TestClient, work: Callable[[], None]) -> None:
@@ -84,18 +84,18 @@ def test_what_could_not_be_stored_is_told(silent: TestClient, connection: Connec
         INSERT INTO dead_letters (customer_id, dead_letter_id, account_id, reason, fingerprint, received_at, lane, body)
         SELECT gen_random_uuid(), gen_random_uuid(), account_id, 'data', '', now(), 'live', '' FROM accounts
     """)
-    assert "1 could not be stored; windback dead-letters list tells why" in words(silent)
+    assert "1 event. windback dead-letters list shows why" in words(silent)
 
 
 def test_an_outage_of_tracking_is_told(silent: TestClient, connection: Connection) -> None:
     connection.execute("INSERT INTO outages SELECT account_id, now() - interval '9 hours' FROM accounts")
-    assert "Tracking seems to be out. Next to no events since" in words(silent)
+    assert "Tracking seems to be down. Almost no events since" in words(silent)
 
 
 def test_events_that_are_missing_are_told(silent: TestClient, redis: Redis) -> None:
     redis.hincrby(LIVE.ledger, "accepted", 5)
     redis.hincrby(LIVE.ledger, "settled", 5)
-    assert "Events are unaccounted for. 5 of 84 that were accepted." in words(silent)
+    assert "Events are missing. 5 of 84 accepted events are unaccounted for." in words(silent)
 
 
 def test_the_overview_does_without_redis(silent: TestClient, settings: Settings, key: NewKey) -> None:
@@ -126,20 +126,22 @@ def model(**known: Any) -> ModelInUse:
 
 
 def test_matured_scores_speak_for_themselves() -> None:
-    said = honesty(model(matured=quality(Matured, day=date(2026, 10, 20), horizon_days=30), holdout=quality(lift=9.0)))
-    assert said.title == "Scores ranked well: the riskiest tenth left 3.1 times as often as the average"
+    said = describe_accuracy(
+        model(matured=quality(Matured, day=date(2026, 10, 20), horizon_days=30), holdout=quality(lift=9.0))
+    )
+    assert said.title == "Scores ranked customers well: the riskiest tenth left 3.1 times as often as the average"
     assert said.text.replace("\u00a0", " ") == (
-        "Of 100 customers scored on 20 Oct, 20 % were expected to leave and 25 % did (25)."
+        "Of 100 customers scored on 20 Oct, 20% were expected to leave and 25% did (25)."
     )
 
 
 def test_poor_scores_are_called_poor() -> None:
-    assert "ranked poorly" in honesty(model(holdout=quality(auc=0.55))).title
-    assert "nothing to rank" in honesty(model(holdout=quality(auc=None, lift=None, lapses=0))).title
+    assert "ranked customers poorly" in describe_accuracy(model(holdout=quality(auc=0.55))).title
+    assert "Nothing to rank" in describe_accuracy(model(holdout=quality(auc=None, lift=None, lapses=0))).title
 
 
 def test_where_nothing_is_known_yet_it_is_said_what_is_needed() -> None:
-    assert "30 days later" in honesty(model()).text
+    assert "after 30 days" in describe_accuracy(model()).text
 
 
 def test_where_everybody_has_lapsed_it_is_said(signed_in: TestClient, work: Callable[[], None]) -> None:
@@ -147,5 +149,5 @@ def test_where_everybody_has_lapsed_it_is_said(signed_in: TestClient, work: Call
     assert signed_in.post("/api/v1/track", json={"events": sent}).status_code == 200
     work()
     page = words(signed_in)
-    assert "Everybody has lapsed" in page
+    assert "All customers have lapsed" in page
     assert "No live events in the last hour" in page

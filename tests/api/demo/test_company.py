@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from api.demo.company import CUSTOMERS, DAYS, Company, Customer, begun, customers, events
+from api.demo.company import CUSTOMERS, DAYS, Company, DemoCustomer, begun, customers, events
 from api.demo.life import DAY
 from api.demo.words import DOMAIN, address
 from scoring.events import RECOGNISED, detail_of, plan_of, value_of
@@ -23,12 +23,12 @@ NOW = datetime(2026, 11, 23, 14, 2, 30, tzinfo=UTC).timestamp()
 DATES = [NOW, NOW + 40.6 * DAY, NOW + 213.8 * DAY]
 
 
-def told(now: float) -> tuple[Company, list[Customer]]:
+def told(now: float) -> tuple[Company, list[DemoCustomer]]:
     company = Company(begun(now))
     return company, list(customers(company, now))
 
 
-def rollup(company: Company, people: list[Customer]) -> Rollup:
+def rollup(company: Company, people: list[DemoCustomer]) -> Rollup:
     """What ingest would make of it."""
 
     def row(number: int, at: int, event: str, said: dict[str, object]) -> Row:

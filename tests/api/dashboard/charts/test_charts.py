@@ -10,7 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as some
 from markupsafe import Markup
 
-from api.dashboard.charts import Band, Group, Mark, Point, Series, bar, calibration, legend, line, spark, stacked
+from api.dashboard.charts import (
+    Band,
+    CalibrationGroup,
+    ChartPoint,
+    Layer,
+    Mark,
+    bar,
+    calibration,
+    legend,
+    line,
+    spark,
+    stacked,
+)
 from api.dashboard.charts.scales import compact, day_ticks, ticks
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -41,7 +53,7 @@ def days(number: int) -> list[date]:
 
 @given(texts, some.lists(some.tuples(counts, counts), max_size=40))
 def test_columns_are_well_formed_for_any_counts(name: str, values: list[tuple[int, int]]) -> None:
-    series = [Series(name, "fill-low", [a for a, _ in values]), Series("B", "fill-high", [b for _, b in values])]
+    series = [Layer(name, "fill-low", [a for a, _ in values]), Layer("B", "fill-high", [b for _, b in values])]
     drawn = stacked(name, days(len(values)), series)
     assert parsed(drawn).attrib["role"] == "img"
     parsed(legend(series))
@@ -50,8 +62,8 @@ def test_columns_are_well_formed_for_any_counts(name: str, values: list[tuple[in
         assert all(-200 <= top < 0 for top in tops)
 
 
-@given(texts, some.lists(some.builds(Point, instants, numbers, some.booleans()), max_size=60), texts)
-def test_a_line_is_well_formed_for_any_points(title: str, points: list[Point], text: str) -> None:
+@given(texts, some.lists(some.builds(ChartPoint, instants, numbers, some.booleans()), max_size=60), texts)
+def test_a_line_is_well_formed_for_any_points(title: str, points: list[ChartPoint], text: str) -> None:
     between = (START - timedelta(days=3000), START + timedelta(days=400))
     marks = [Mark(point.at, text) for point in points[:5]]
     drawn = line(title, sorted(points), between=between, marks=marks, bands=[Band(50, text, "fill-low")])
@@ -69,8 +81,8 @@ def test_a_bar_is_well_formed_for_any_values(value: float, least: float, most: f
     parsed(bar(value, least, most))
 
 
-@given(texts, some.lists(some.builds(Group, some.integers(1, 10**9), shares, shares), max_size=12))
-def test_calibration_is_well_formed_for_any_groups(title: str, groups: list[Group]) -> None:
+@given(texts, some.lists(some.builds(CalibrationGroup, some.integers(1, 10**9), shares, shares), max_size=12))
+def test_calibration_is_well_formed_for_any_groups(title: str, groups: list[CalibrationGroup]) -> None:
     drawn = calibration(title, groups)
     assert len(list(parsed(drawn).iter("circle"))) == len(groups)
 
@@ -78,8 +90,8 @@ def test_calibration_is_well_formed_for_any_groups(title: str, groups: list[Grou
 @pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "</title></svg>"])
 def test_words_are_never_markup(hostile: str) -> None:
     drawn = [
-        stacked(hostile, days(1), [Series(hostile, "fill-low", [1])]),
-        legend([Series(hostile, "fill-low", [1])]),
+        stacked(hostile, days(1), [Layer(hostile, "fill-low", [1])]),
+        legend([Layer(hostile, "fill-low", [1])]),
         spark(hostile, [1]),
         line(hostile, [], between=(START, START), marks=[Mark(START, hostile)], bands=[Band(1, hostile, "fill-low")]),
         calibration(hostile, []),
@@ -90,7 +102,7 @@ def test_words_are_never_markup(hostile: str) -> None:
 
 
 def test_columns_stand_on_each_other() -> None:
-    drawn = stacked("Levels", days(2), [Series("Low", "fill-low", [3, 0]), Series("High", "fill-high", [1, 4])])
+    drawn = stacked("Levels", days(2), [Layer("Low", "fill-low", [3, 0]), Layer("High", "fill-high", [1, 4])])
     (low,), (high,) = paths(drawn, "fill-low"), paths(drawn, "fill-high")
     assert low == "M50 164v-123h400V164z"
     assert high == "M50 41v-41h400V41zM550 164v-164h400V164z"
@@ -100,32 +112,32 @@ def test_columns_stand_on_each_other() -> None:
 def test_nothing_is_said_to_be_nothing() -> None:
     between = (START, START + timedelta(days=30))
     assert {told(stacked("t", [], [])), told(line("t", [], between=between)), told(calibration("t", []))} == {
-        "Nothing in this time."
+        "No data in this period."
     }
 
 
 def test_days_without_anything_say_so() -> None:
-    drawn = stacked("t", days(3), [Series("Low", "fill-low", [0, 0, 0])])
-    assert [one.text for one in parsed(drawn).iter("text")][-1] == "Nothing in this time"
-    assert "Nothing" not in str(stacked("t", days(3), [Series("Low", "fill-low", [0, 0, 1])]))
+    drawn = stacked("t", days(3), [Layer("Low", "fill-low", [0, 0, 0])])
+    assert [one.text for one in parsed(drawn).iter("text")][-1] == "No data in this period"
+    assert "Nothing" not in str(stacked("t", days(3), [Layer("Low", "fill-low", [0, 0, 1])]))
 
 
 def test_one_point_is_a_dot_and_no_line() -> None:
-    drawn = line("Risk", [Point(START, 40)], between=(START - timedelta(days=1), START))
+    drawn = line("Risk", [ChartPoint(START, 40)], between=(START - timedelta(days=1), START))
     assert told(drawn) == "1 Mar: 40."
     assert [dict(dot.attrib)["cx"] for dot in parsed(drawn).iter("circle")] == ["100%"]
     assert not paths(drawn, "stroke")
 
 
 def test_what_was_computed_later_is_dashed_up_to_what_was_said() -> None:
-    points = [Point(START + timedelta(days=k), 10.0 * k, rebuilt=k < 2) for k in range(4)]
+    points = [ChartPoint(START + timedelta(days=k), 10.0 * k, rebuilt=k < 2) for k in range(4)]
     drawn = line("Risk", points, between=(START, START + timedelta(days=4)))
     assert paths(drawn, "stroke rebuilt") == ["M0 204L250 183.6L500 163.2"]
     assert paths(drawn, "stroke") == ["M500 163.2L750 142.8"]
 
 
 def test_many_points_keep_their_peaks_and_their_weight() -> None:
-    points = [Point(START + timedelta(hours=k), 90.0 if k == 4321 else k % 7) for k in range(10_000)]
+    points = [ChartPoint(START + timedelta(hours=k), 90.0 if k == 4321 else k % 7) for k in range(10_000)]
     drawn = line("Risk", points, between=(START, START + timedelta(hours=10_000)))
     assert "highest on 28 Aug: 90" in told(drawn)
     assert len(drawn) < 60_000
@@ -145,7 +157,7 @@ def test_bars_go_to_both_sides_of_zero() -> None:
 
 
 def test_a_perfect_group_lies_on_the_diagonal() -> None:
-    drawn = parsed(calibration("Calibration", [Group(100, 0.5, 0.5), Group(25, 1.0, 1.0)]))
+    drawn = parsed(calibration("Calibration", [CalibrationGroup(100, 0.5, 0.5), CalibrationGroup(25, 1.0, 1.0)]))
     dots = [(dot.attrib["cx"], dot.attrib["cy"], dot.attrib["r"]) for dot in drawn.iter("circle")]
     assert dots == [("50%", "128", "9"), ("100%", "14", "4.5")]
 
