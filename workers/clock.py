@@ -20,9 +20,9 @@ from workers.learning import nightly
 from workers.logs import first_line
 from workers.process import Process
 from workers.risk import rebuild
-from workers.store import sql
+from workers.store import one, sql
 from workers.tracking import outages
-from workers.upkeep import retention, totals
+from workers.upkeep import level_moves, retention, totals
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +49,8 @@ def issue_score_ticket(process: Process) -> None:
     """Issue a ticket if customers are due, or events aren't in the totals, and none waits."""
     if tickets.count_waiting(process.redis, "score"):
         return
-    row = process.connection().execute(sql("any_due")).fetchone()
-    if (row and row[0]) or totals.due(process):
+    (any_due,) = one(process.connection().execute(sql("any_due")))
+    if any_due or totals.is_due(process):
         tickets.reissue(process.redis, "score")
 
 
@@ -80,7 +80,7 @@ DUTIES = (
     Duty("prune receipts", 60, prune_receipts),
     Duty("call rebuild", 5, rebuild.issue_job),
     Duty("watch tracking", 60, outages.watch),
-    Duty("settle levels", 3600, totals.settle),
+    Duty("repair levels", 3600, level_moves.repair_levels),
     Duty("call nightly", 600, nightly.issue_job),
 )
 

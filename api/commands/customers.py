@@ -9,6 +9,7 @@ from api.commands.options import use_servers
 from api.reading.erasing import describe
 from api.track.rules import valid_email
 from api.up.options import data_dir_option
+from workers.accounts import registry
 from workers.store import connect
 from workers.upkeep import erasure
 
@@ -28,7 +29,7 @@ def erase_customer(email: str, account: str | None, data_dir: Path) -> None:
         raise click.BadParameter("this is not an address like local@domain.tld", param_hint="EMAIL")
     with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
         try:
-            receipt = erasure.erase(connection, erasure.account_named(connection, account), email)
-        except erasure.NoSuchAccount as error:
+            receipt = erasure.erase(connection, registry.resolve_account(connection, account), email)
+        except registry.NoSuchAccount as error:
             raise click.ClickException(str(error)) from None
     click.echo(msgspec.json.encode(describe(receipt)).decode())

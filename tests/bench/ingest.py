@@ -19,7 +19,7 @@ from workers.buffer.rows import EPOCH, MICROSECOND, make_rows
 from workers.buffer.stream import ENTRY_EVENTS
 from workers.ingest import ingest
 from workers.store import Connection, connect
-from workers.upkeep import totals
+from workers.upkeep.snapshots import read_last
 
 EVENTS = 200_000
 COPY_EVENTS = 5_000
@@ -60,7 +60,7 @@ def _totals(world: World, url: str) -> Iterator[None]:
     child = subprocess.Popen([sys.executable, "-m", "tests.bench.totals", url, world.servers.redis_url])
     try:
         with connect(url) as connection:
-            if not poll(lambda: totals.last_of(connection) is not None, START_SECONDS):
+            if not poll(lambda: read_last(connection) is not None, START_SECONDS):
                 raise click.ClickException("nobody keeps totals")
         yield
     finally:

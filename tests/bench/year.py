@@ -37,7 +37,7 @@ def fill(connection: Connection, size: Size) -> None:
         connection.execute(statement, parameters)
     connection.execute(RISKS, {"days": RISK_DAYS})
     connection.execute("VACUUM ANALYZE")
-    totals.recount(connection)
+    totals.tally(connection)
     connection.execute("VACUUM ANALYZE")
 
 

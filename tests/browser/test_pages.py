@@ -12,11 +12,11 @@ from tests.acceptance.door import Door, door, own_database
 from tests.browser.watch import check, watched
 from tests.sending import ago, track
 from tests.waiting import wait_until
+from tests.workers.upkeep.counting import count_anew
 from tests.workers.worlds import fill, world
 from workers.learning.evaluation import mature
 from workers.learning.trainer import train
 from workers.store import Connection
-from workers.upkeep.totals import recount
 
 JANE = "/customers/jane@example.com"
 HOSTILE_NAME = "</script><img src=x onerror=alert(1)>\u202e\u2067'\""
@@ -62,7 +62,7 @@ def service(all_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> I
             track(client, refused, {"event": "featureUsed", "customer_email": "a@b.cd"}, expected={207})
         made.settle()
         wait_until(lambda: made.count("customers WHERE scored_at IS NULL OR rescore_at <= now()") == 0, timeout=60)
-        recount(made.connection)
+        count_anew(made.connection)
         yield made
 
 

@@ -8,9 +8,9 @@ from psycopg.types.numeric import Int4
 
 from scoring.rollup import DAY
 from tests.scoring.simulator import Kind, World, simulate
+from tests.workers.upkeep.counting import count_anew
 from workers.buffer.entries import hash_customer
 from workers.store import Connection, sql
-from workers.upkeep.totals import recount
 
 
 @cache
@@ -49,5 +49,5 @@ def fill(connection: Connection, made: World, name: str = "acme") -> int:
             """,
             [{"id": one, "account": account_id, "email": email} for one, email in zip(ids, emails, strict=True)],
         )
-    recount(connection)
+    count_anew(connection)
     return account_id

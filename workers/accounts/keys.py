@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Struct
 from redis import Redis
 
-from workers.store import Connection, sql
+from workers.store import Connection, locks, one, sql
+from workers.store.locks import Lock
 
 MIRROR = "windback:keys"  # a hash: the key's SHA-256 in hexadecimal → Key as JSON
 MIRRORED = "mirrored"  # a field that is always there: its absence tells a lost mirror from an unknown key
@@ -19,7 +20,6 @@ USED = "windback:keys:used"  # a hash: key_id → when it was last used, in seco
 SECRET_PREFIX = "sk_live_"  # noqa: S105
 PUBLISHABLE_PREFIX = "pk_live_"
 PUBLISHABLE_RATE_LIMIT = 100  # events a second, unless the key has a limit of its own
-LOCK = 0x77696E646B657973  # "windkeys": the advisory lock under which keys change
 
 
 class Key(Struct, frozen=True):
@@ -74,19 +74,16 @@ def create(
     hashed = digest(secret.encode())
     with _alone(connection):
         connection.execute(sql("create_account"), {"account": account})
-        row = connection.execute(
-            sql("create_key"),
-            {
-                "account": account,
-                "hash": hashed,
-                "hint": f"{secret[:12]}…{secret[-4:]}",
-                "publishable": publishable,
-                "rate_limit": rate_limit,
-            },
-        ).fetchone()
-        assert row
+        parameters = {
+            "account": account,
+            "hash": hashed,
+            "hint": f"{secret[:12]}…{secret[-4:]}",
+            "publishable": publishable,
+            "rate_limit": rate_limit,
+        }
+        key_id, _ = one(connection.execute(sql("create_key"), parameters))
         _write_mirror(connection, redis)
-    return NewKey(row[0], account, secret)
+    return NewKey(key_id, account, secret)
 
 
 def revoke(connection: Connection, redis: Redis, key_id: int, account_id: int | None = None) -> None:
@@ -120,7 +117,7 @@ def mirror(connection: Connection, redis: Redis) -> int:
 def _alone(connection: Connection) -> Iterator[None]:
     """A transaction in which nobody else changes keys or their mirror, so that both move together."""
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        locks.lock(connection, Lock.KEYS)
         yield
 
 

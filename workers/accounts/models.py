@@ -9,9 +9,9 @@ import msgspec
 from scoring.learning.metrics import Metrics
 from scoring.learning.training import Candidate
 from scoring.model import PRIOR, Model
-from workers.store import Connection, sql
+from workers.store import Connection, locks, one, sql
+from workers.store.locks import Lock
 
-LOCK_CLASS = 0x6C726E  # "lrn": with the account's number, the advisory lock under which its models change
 CACHE_SECONDS = 10.0
 SPREAD_SECONDS = 300.0  # over which the customers of an account become due when its model changes
 SPREAD_CUSTOMERS = 2000  # at a time
@@ -86,7 +86,7 @@ def list_models(connection: Connection, account: str | None = None) -> list[List
 
 def lock_account(connection: Connection, account_id: int) -> None:
     """Keep other transactions from changing this account's models until this one ends."""
-    connection.execute(sql("lock_account"), {"class": LOCK_CLASS, "account_id": account_id})
+    locks.lock(connection, Lock.MODELS, account_id)
 
 
 def save_models(connection: Connection, account_id: int, models: Iterable[Model], card: Card) -> None:
@@ -109,9 +109,8 @@ def version_of(model: Model) -> int:
 
 def next_version(connection: Connection, account_id: int) -> int:
     """Returns the version of the account's next model."""
-    row = connection.execute(sql("next_version"), {"account_id": account_id}).fetchone()
-    assert row
-    return int(row[0])
+    (version,) = one(connection.execute(sql("next_version"), {"account_id": account_id}))
+    return int(version)
 
 
 def use_model(connection: Connection, account_id: int, version: int) -> None:

@@ -39,13 +39,23 @@ class ListedAccount(NamedTuple):
 
 
 class NoSuchAccount(Exception):
-    """No account has this name. `windback accounts list` shows them all."""
+    """No account has this name, or there are several and none was named. `windback accounts list` shows them all."""
 
 
 def list_accounts(connection: Connection, name: str | None = None) -> list[ListedAccount]:
     """Returns the account of this name, or all accounts."""
     rows = connection.execute(sql("list_account_rules"), {"name": name, "account_id": None}).fetchall()
     return [ListedAccount(*row) for row in rows]
+
+
+def resolve_account(connection: Connection, name: str | None) -> int:
+    """Returns the id of the account of this name, or of the only one. Raises NoSuchAccount."""
+    accounts = {listed: account_id for account_id, listed in connection.execute(sql("list_account_names"))}
+    if name is None and len(accounts) == 1:
+        return int(next(iter(accounts.values())))
+    if name not in accounts:
+        raise NoSuchAccount(f"name an account with --account; there are: {', '.join(accounts) or 'none'}")
+    return int(accounts[name])
 
 
 def find_rules(connection: Connection, account_id: int, horizon_days: int | None) -> Rules:

@@ -19,7 +19,7 @@ from workers.buffer.stream import EventCounts, StreamEntry
 from workers.ingest import receipts
 from workers.ingest.batches import Batch, DecodedEntry
 from workers.retry import BAD_DATA
-from workers.store import Connection, sql
+from workers.store import Connection, one, sql
 from workers.upkeep import erasure, retention
 
 log = logging.getLogger(__name__)
@@ -137,10 +137,9 @@ def store_rows(
         with connection.pipeline():
             cursor.execute(sql("store_incoming"), {"rescore_seconds": rescore_seconds})
             read_ahead()
-        row = cursor.fetchone()
-    assert row
+        (stored,) = one(cursor)
     events = len(kept.rows)
-    return Outcome(stored=row[0], duplicate=events - row[0], erased=len(staged.rows) - events)
+    return Outcome(stored=stored, duplicate=events - stored, erased=len(staged.rows) - events)
 
 
 def _count_outcome(outcome: Outcome) -> Counter[str]:

@@ -11,7 +11,7 @@ from scoring.learning.metrics import Metrics, metrics_of
 from scoring.learning.outcomes import INVOICE, SETTLED, lapsed_within
 from scoring.rollup import DAY
 from workers.risk.rollups import day_of, read_account
-from workers.store import Connection, sql
+from workers.store import Connection, one, sql
 from workers.tracking.outages import outages_of, pauses_of
 
 LOOK_BACK = timedelta(seconds=INVOICE)  # before the scores: bills that fell due then tell of a lapse later
@@ -34,8 +34,8 @@ def mature(
     """
     moment = time.time() if now is None else now
     day = day_of(moment - SETTLED - horizon_days * DAY)
-    row = connection.execute(sql("any_matured"), {"account_id": account_id, "day": day}).fetchone()
-    if row and row[0]:
+    (done,) = one(connection.execute(sql("any_matured"), {"account_id": account_id, "day": day}))
+    if done:
         return None
     matured = _compare(connection, account_id, day, horizon_days, meaning)
     if matured:

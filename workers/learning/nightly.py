@@ -21,14 +21,14 @@ from workers.learning import trainer
 from workers.learning.evaluation import mature
 from workers.process import Process
 from workers.risk import rebuild
-from workers.store import Connection, sql
+from workers.store import Connection, one, sql
+from workers.store.locks import Lock, holding
 
 log = logging.getLogger(__name__)
 
 NIGHT = 3 * 3600  # seconds after midnight, UTC
 TURN = "windback:nightly:{night}:{account_id}"  # set when an account's turn begins
 TURN_SECONDS = 2 * 86400
-LOCK = 0x77696E646E696768  # "windnigh": the advisory lock of the one process that learns
 LEAST_SNAPSHOTS = 50  # new ones, before a training is worth its while …
 LEAST_SHARE = 0.01  # … and of those that the last one had
 COMMAND = [sys.executable, "-m", "workers", "train"]
@@ -56,8 +56,9 @@ def list_waiting(connection: Connection, redis: Redis, horizon_days: int | None)
 
 def _is_ripe(connection: Connection, account: ListedAccount, horizon_days: int | None) -> bool:
     horizon = resolve_rules(account, horizon_days).horizon_days
-    row = connection.execute(sql("is_ripe"), {"account_id": account.account_id, "horizon_days": horizon}).fetchone()
-    return bool(row and row[0])
+    parameters = {"account_id": account.account_id, "horizon_days": horizon}
+    (ripe,) = one(connection.execute(sql("is_ripe"), parameters))
+    return bool(ripe)
 
 
 def turn_key(account_id: int) -> str:
@@ -90,17 +91,14 @@ def _watch_child(child: subprocess.Popen[bytes], process: Process) -> None:
 def run(process: Process) -> None:
     """Give every waiting account its turn, unless another process is at it."""
     connection, redis = process.connection(), process.redis
-    (mine,) = connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone() or (False,)
-    if not mine:
-        return
-    for account in list_waiting(connection, redis, process.settings.horizon_days):
-        if process.stopping.is_set() or not redis.set(turn_key(account.account_id), 1, nx=True, ex=TURN_SECONDS):
-            continue
-        try:
-            _take_turn(connection, account, process.settings.horizon_days)
-        except Exception:  # whatever it is, the other accounts are not to suffer from it
-            log.exception("the nightly training of an account failed", extra={"account": account.name})
-    connection.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+    with holding(connection, Lock.LEARNING) as ours:
+        for account in list_waiting(connection, redis, process.settings.horizon_days) if ours else []:
+            if process.stopping.is_set() or not redis.set(turn_key(account.account_id), 1, nx=True, ex=TURN_SECONDS):
+                continue
+            try:
+                _take_turn(connection, account, process.settings.horizon_days)
+            except Exception:  # whatever it is, the other accounts are not to suffer from it
+                log.exception("the nightly training of an account failed", extra={"account": account.name})
 
 
 def _take_turn(connection: Connection, account: ListedAccount, horizon_days: int | None) -> None:
@@ -116,5 +114,5 @@ def _take_turn(connection: Connection, account: ListedAccount, horizon_days: int
 def is_worthwhile(connection: Connection, account_id: int, horizon_days: int) -> bool:
     """Returns True if enough outcomes have come since the last training."""
     parameters = {"account_id": account_id, "horizon_days": horizon_days}
-    new, before = connection.execute(sql("new_snapshots"), parameters).fetchone() or (0.0, 0)
+    new, before = one(connection.execute(sql("new_snapshots"), parameters))
     return bool(new >= max(LEAST_SNAPSHOTS, LEAST_SHARE * before))

@@ -24,9 +24,9 @@ from workers.buffer.lanes import HISTORY
 from workers.process import Process
 from workers.retry import retry_while_unavailable
 from workers.risk.days import read_rollup
-from workers.store import Connection, sql
+from workers.store import Connection, one, sql
 from workers.tracking.outages import outages_of, pauses_of
-from workers.upkeep import totals
+from workers.upkeep import level_moves
 
 BATCH_CUSTOMERS = 50
 BUDGET_SECONDS = 5.0
@@ -57,8 +57,8 @@ def issue_job(process: Process) -> None:
 
 def is_pending(connection: Connection) -> bool:
     """Returns True while history has come in whose past is not rebuilt yet."""
-    row = connection.execute(sql("any_rebuild")).fetchone()
-    return bool(row and row[0])
+    (pending,) = one(connection.execute(sql("any_rebuild")))
+    return bool(pending)
 
 
 def drain(process: Process) -> None:
@@ -81,12 +81,12 @@ def rebuild_some(process: Process) -> int:
         )
         accounts = [(account_id, list(group)) for account_id, group in groupby(present, attrgetter("account_id"))]
         for account_id, customers in accounts:
-            totals.move_risks(connection, account_id, [customer.customer_id for customer in customers], -1)
+            level_moves.take_back_moves(connection, account_id, [customer.customer_id for customer in customers])
         connection.execute(sql("forget_rebuilt"), ids)
         for account_id, customers in accounts:
             pauses = pauses_of(outages_of(connection, account_id), time.time())
             _rebuild(connection, customers, process.serving.find(connection, account_id), pauses, levels)
-            totals.move_risks(connection, account_id, [customer.customer_id for customer in customers], 1)
+            level_moves.count_moves(connection, account_id, [customer.customer_id for customer in customers])
         connection.execute(sql("end_rebuilds"), ids)
     return len(rebuilds)
 

@@ -45,12 +45,24 @@ class QueryMissing(KeyError):
     """No query of this name stands in queries/*.sql."""
 
 
+class RowMissing(LookupError):
+    """A query that always returns a row returned none: it is a fault of ours."""
+
+
 def connect(database_url: str) -> Connection:
     """A connection in autocommit: what belongs together stands in `with connection.transaction()`.
 
     Raises psycopg.OperationalError where Postgres can't be reached.
     """
     return psycopg.connect(database_url, **CONNECT)
+
+
+def one(result: psycopg.Cursor[TupleRow]) -> TupleRow:
+    """Returns the row of a result that has exactly one. Raises RowMissing."""
+    row = result.fetchone()
+    if row is None:
+        raise RowMissing
+    return row
 
 
 def sql(name: str) -> LiteralString:

@@ -17,10 +17,10 @@ from psycopg import errors
 
 from workers.logs import first_line
 from workers.store import Connection, connect
+from workers.store.locks import Lock, try_hold
 
 T = TypeVar("T")
 
-LOCK = 0x77696E646261636B  # "windback": the advisory lock under which schema changes happen
 FOLDER = Path(__file__).with_name("migrations")
 NO_TRANSACTION = "-- no transaction\n"
 LOCK_WAIT_SECONDS = 1  # for a table, during which all others wait for it too
@@ -91,8 +91,7 @@ def _patiently(step: Callable[[], T], give_up: float) -> T:
 def _alone(connection: Connection) -> None:
     """Be the only one who migrates, until the connection ends. Waiting for the lock within Postgres would hold up an
     index that is built concurrently."""
-    (mine,) = connection.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone() or (False,)
-    if not mine:
+    if not try_hold(connection, Lock.SCHEMA):
         raise errors.LockNotAvailable("another one migrates")
 
 

@@ -243,6 +243,16 @@ CREATE TABLE tallied (
     worked_seconds double precision NOT NULL
 );
 
+-- A recount of the totals under way: the moment as of which it counts, the last customer that it has counted. Events of
+-- another server's transactions still have their numbers from `foreign_from` on.
+CREATE TABLE recounts (
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    snapshot pg_snapshot NOT NULL,
+    began_at timestamptz NOT NULL DEFAULT now(),
+    after uuid NOT NULL,
+    foreign_from bigint NOT NULL
+);
+
 -- How often an event came on a day.
 CREATE TABLE event_days (
     account_id integer NOT NULL,
@@ -317,6 +327,10 @@ CREATE TABLE risk_moves (
 );
 
 CREATE INDEX risk_moves_day ON risk_moves (account_id, day);
+
+-- Where a customer stands among the levels: the level of the risk, or `lapsed`.
+CREATE FUNCTION standing(state text, level text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN state = 'lapsed' THEN state ELSE level END;
 
 -- Who has applied what.
 CREATE TABLE schema_migrations (

@@ -20,7 +20,8 @@ from redis import Redis
 from workers.buffer.staging import StagedRows
 from workers.process import Process
 from workers.settings import Settings
-from workers.store import Connection, sql
+from workers.store import Connection, one, sql
+from workers.store.locks import Lock, lock, share
 from workers.upkeep import erasure, totals
 
 STATE = "windback:prune"  # a hash: the customer `after` whom the pass goes on, the milliseconds that it `worked`
@@ -103,13 +104,14 @@ def step(connection: Connection, after: str, moments: Before) -> str | None:
 def prune_events(connection: Connection, ids: Ids, moment: datetime) -> bool:
     """Prune events of these customers; whether there may be more."""
     parameters = {"customer_ids": ids, "before": moment, "limit": ROWS}
-    if connection.execute(sql("any_old_events"), parameters).fetchone() != (True,):
+    (any_old,) = one(connection.execute(sql("any_old_events"), parameters))
+    if not any_old:
         return False
     try:
         with connection.transaction():
             connection.execute(sql("limit_wait"), {"wait": f"{WAIT_SECONDS}s"})
             erasure.join_storing(connection)
-            connection.execute(sql("halt_storing_old"))
+            lock(connection, Lock.PRUNING)
             gone = connection.execute(sql("prune_events"), parameters).fetchone()
     except psycopg.errors.LockNotAvailable:  # whoever stores or erases goes first
         return True
@@ -138,5 +140,5 @@ def _prune_some(connection: Connection, query: str, ids: Ids, moment: datetime) 
 def drop_pruned(cursor: Cursor[Any], some: StagedRows) -> None:
     """Within a transaction that stores, once `incoming` is filled: leave out what was stored once and then pruned."""
     if some.rows and some.occurred_us < (time.time() - RECENT_SECONDS) * 1_000_000:
-        cursor.execute(sql("join_pruning"))
+        share(cursor.connection, Lock.PRUNING)
         cursor.execute(sql("drop_pruned"))

@@ -13,12 +13,12 @@ from scoring.learning.training import Candidate
 from scoring.model import PRIOR, Term
 from tests.sending import track
 from tests.workers.events import event
+from tests.workers.upkeep.counting import count_anew
 from tests.workers.worlds import fill, world
 from workers.accounts import keys, models
 from workers.accounts.registry import choose_rules
 from workers.learning.trainer import train
 from workers.store import Connection
-from workers.upkeep import totals
 
 EVENTS = "/api/v1/analytics/events"
 
@@ -115,7 +115,7 @@ def share(connection: Connection, customers: int, days: int = 60) -> None:
         """,
         {"customers": customers, "days": days},
     )
-    totals.recount(connection)
+    count_anew(connection)
 
 
 def test_a_custom_event_counts_until_enough_customers_have_sent_it(acme: TestClient, connection: Connection) -> None:

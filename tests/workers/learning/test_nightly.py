@@ -9,6 +9,7 @@ from tests.workers.worlds import account, fill, world
 from workers.learning import nightly
 from workers.process import Process
 from workers.store import Connection
+from workers.store.locks import Lock, try_hold
 
 
 def test_each_account_has_one_turn_a_night(process: Process, connection: Connection, acme: int) -> None:
@@ -28,7 +29,7 @@ def test_each_account_has_one_turn_a_night(process: Process, connection: Connect
 
 
 def test_one_process_learns_at_a_time(process: Process, connection: Connection, acme: int) -> None:
-    connection.execute("SELECT pg_advisory_lock(%s)", [nightly.LOCK])
+    assert try_hold(connection, Lock.LEARNING)
     nightly.run(process)
     assert count(connection, "trainings") == 0
 

@@ -9,7 +9,8 @@ import pytest
 
 from workers import store
 from workers.store import connect
-from workers.store.migrate import LOCK, NO_TRANSACTION, Blocked, Migration, applied, migrate, migrations, pending
+from workers.store.locks import Lock, try_hold
+from workers.store.migrate import NO_TRANSACTION, Blocked, Migration, applied, migrate, migrations, pending
 
 CHANGED = ((0, "customers"), (1, "events"))
 
@@ -99,7 +100,7 @@ def test_only_one_migrates_at_a_time(database_url: str, monkeypatch: pytest.Monk
     monkeypatch.setattr("workers.store.migrate.migrations", lambda: [Migration(999, "m", "SELECT 1")])
     monkeypatch.setattr("workers.store.migrate.GIVE_UP_SECONDS", 0.1)
     with connect(database_url) as other:
-        other.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        assert try_hold(other, Lock.SCHEMA)
         with pytest.raises(Blocked, match="another one migrates"):
             migrate(database_url)
     assert migrate(database_url) == ["0999 m"]

@@ -20,7 +20,8 @@ from workers.process import Process
 from workers.risk import rescore
 from workers.risk.rescore import rescore_due
 from workers.settings import Settings, SettingsError, load
-from workers.store import Connection, connect, sql
+from workers.store import Connection, connect
+from workers.store.locks import Lock, share
 from workers.upkeep import retention
 
 JOE = "joe@example.com"
@@ -222,7 +223,7 @@ def test_pruning_gets_its_turn_while_an_import_runs(
         with connect(database_url) as mine:
             while not ending.is_set():
                 with mine.transaction():
-                    mine.execute(sql("join_pruning"))
+                    share(mine, Lock.PRUNING)
                     mine.execute("SELECT pg_sleep(0.3)")  # as long as a large batch takes
 
     threads = [threading.Thread(target=store) for _ in range(3)]
@@ -246,7 +247,7 @@ def test_pruning_waits_for_who_stores_old_events_and_for_nobody_else(
     ingested(process, event(timestamp=ago(days=31)))
     pruner = threading.Thread(target=a_pass, args=(process,))
     with connect(database_url) as storing, storing.transaction():
-        storing.execute(sql("join_pruning"))
+        share(storing, Lock.PRUNING)
         pruner.start()
         wait_until(lambda: _somebody_waits(connection))
         live = Process(process.settings, process.redis)
@@ -264,7 +265,7 @@ def test_who_stores_old_events_for_long_is_not_waited_for(
     monkeypatch.setattr(retention, "WAIT_SECONDS", 0.1)
     ingested(process, event(timestamp=ago(days=31)))
     with connect(database_url) as storing, storing.transaction():
-        storing.execute(sql("join_pruning"))
+        share(storing, Lock.PRUNING)
         for _ in range(3):
             retention.prune(process)
         assert not process.redis.exists(retention.RESTING)

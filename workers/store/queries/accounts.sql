@@ -26,3 +26,6 @@ WHERE EXISTS (SELECT FROM event_days WHERE account_id = %(account_id)s AND event
 -- name: learn_horizon
 UPDATE accounts SET horizon_learnt = %(horizon_days)s
 WHERE account_id = %(account_id)s AND horizon_learnt IS DISTINCT FROM %(horizon_days)s
+
+-- name: list_account_names
+SELECT account_id, name FROM accounts ORDER BY account_id

@@ -36,7 +36,8 @@ UNION ALL
 SELECT %(customer_id)s, %(account_id)s, event, day, NULL, 0, n, last_at, last_at FROM pruned
 
 -- name: anybody_leaving
-SELECT EXISTS (SELECT FROM leaving)
+-- While everything is counted anew, customers after `after` are in no total.
+SELECT EXISTS (SELECT FROM leaving WHERE customer_id <= coalesce((SELECT after FROM recounts), 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
 
 -- name: create_parting
 CREATE TEMPORARY TABLE IF NOT EXISTS parting (
@@ -53,7 +54,9 @@ CREATE TEMPORARY TABLE IF NOT EXISTS parting (
 -- name: fill_parting
 -- What the last tally has seen of those who leave; the rest is in no total.
 WITH gone AS (
-    DELETE FROM leaving RETURNING *
+    DELETE FROM leaving
+    WHERE customer_id <= coalesce((SELECT after FROM recounts), 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+    RETURNING *
 )
 INSERT INTO parting (customer_id, account_id, event, day, hour, n, first_at, last_at)
 SELECT customer_id, account_id, event, day, hour, sum(n), min(first_at), max(last_at)

@@ -1,12 +1,5 @@
--- Erasing a customer. Whoever stores events holds the lock together with others, whoever erases holds it alone: a
--- transaction that stores has either ended before the erasure, or sees it. The lock is a statement of its own, so that
--- the next one sees what was there when it was granted.
-
--- name: join_storing
-SELECT pg_advisory_xact_lock_shared(hashtextextended('windback erasures', 0))
-
--- name: halt_storing
-SELECT pg_advisory_xact_lock(hashtextextended('windback erasures', 0))
+-- Erasing a customer. Whoever stores events shares the lock STORING with others, an erasure has it alone: a transaction
+-- that stores has either ended before the erasure, or sees it.
 
 -- name: recent_erasures
 -- Whom there are erasures of that rows received at %(oldest_us)s or later may have to heed.
@@ -66,9 +59,6 @@ SELECT %(customer_id)s, clock_timestamp(), %(account_id)s, %(events)s + (SELECT 
        %(event_ids)s + (SELECT count(*) FROM gone_event_ids), (SELECT count(*) FROM gone_days),
        (SELECT count(*) FROM gone_risks) + (SELECT count(*) FROM gone_rebuilt), (SELECT count(*) FROM gone_dead_letters)
 RETURNING erasure_id::text, erased_at, events, event_ids, days, risks, dead_letters
-
--- name: accounts_by_name
-SELECT account_id, name FROM accounts ORDER BY account_id
 
 -- name: find_erasure
 SELECT erasure_id::text, erased_at, events, event_ids, days, risks, dead_letters

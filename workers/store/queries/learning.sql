@@ -51,9 +51,6 @@ CROSS JOIN LATERAL (  -- OFFSET keeps it a look-up for each customer, however la
 ) AS days
 WHERE packed IS NOT NULL
 
--- name: lock_account
-SELECT pg_advisory_xact_lock(%(class)s, %(account_id)s)
-
 -- name: model_in_use
 SELECT version, weights::text FROM models WHERE account_id = %(account_id)s AND in_use
 

@@ -7,10 +7,10 @@ WITH steps AS (
     SELECT customer_id, (at AT TIME ZONE 'UTC')::date AS day, level,
            lag(level) OVER (PARTITION BY customer_id ORDER BY at) AS before
     FROM (
-        SELECT customer_id, at, CASE WHEN state = 'lapsed' THEN state ELSE level END AS level
+        SELECT customer_id, at, standing(state, level) AS level
         FROM risk_history WHERE customer_id = ANY (%(customer_ids)s::uuid[])
         UNION ALL
-        SELECT customer_id, at, CASE WHEN state = 'lapsed' THEN state ELSE level END
+        SELECT customer_id, at, standing(state, level)
         FROM risk_rebuilt WHERE customer_id = ANY (%(customer_ids)s::uuid[])
     ) AS risks
 ), moved AS (
@@ -32,10 +32,10 @@ WITH many AS (
 INSERT INTO risk_moves (account_id, day, level, customers)
 SELECT account_id, day, level, sum(customers) FROM gone GROUP BY 1, 2, 3 HAVING sum(customers) <> 0
 
--- name: settle_moves
+-- name: repair_levels
 -- What the moves don't tell right of now, because two wrote of the same customer at once, is moved today.
 WITH said AS (
-    SELECT account_id, CASE WHEN state = 'lapsed' THEN state ELSE level END AS level, count(*) AS customers
+    SELECT account_id, standing(state, level) AS level, count(*) AS customers
     FROM customers WHERE level IS NOT NULL
     GROUP BY 1, 2
 ), told AS (

@@ -3,14 +3,6 @@
 -- name: next_customers
 SELECT customer_id::text FROM customers WHERE customer_id > %(after)s::uuid ORDER BY customer_id LIMIT %(limit)s
 
--- name: join_pruning
--- Whoever stores old events holds this lock together with others, whoever prunes events holds it alone, for a moment:
--- an event is either still there when it comes again, or among the pruned.
-SELECT pg_advisory_xact_lock_shared(hashtextextended('windback pruning', 0))
-
--- name: halt_storing_old
-SELECT pg_advisory_xact_lock(hashtextextended('windback pruning', 0))
-
 -- name: limit_wait
 -- Nobody is to queue up for long behind one who waits for the lock; a batch takes a second at most, as a rule.
 SELECT set_config('lock_timeout', %(wait)s, true)

@@ -98,12 +98,12 @@ WITH scored AS (
     ON CONFLICT DO NOTHING
     RETURNING customer_id, at
 ), levels AS (
-    SELECT before.account_id, CASE WHEN scored.state = 'lapsed' THEN scored.state ELSE scored.level END AS level,
+    SELECT before.account_id, standing(scored.state, scored.level) AS level,
            CASE WHEN before.recorded_at IS NULL THEN (
-                    SELECT CASE WHEN state = 'lapsed' THEN state ELSE level END FROM risk_rebuilt
+                    SELECT standing(state, level) FROM risk_rebuilt
                     WHERE risk_rebuilt.customer_id = before.customer_id ORDER BY at DESC LIMIT 1
                 )
-                WHEN before.state = 'lapsed' THEN before.state ELSE before.level END AS level_before
+                ELSE standing(before.state, before.level) END AS level_before
     FROM noted JOIN scored USING (customer_id) JOIN customers AS before USING (customer_id)
 ), moved AS (  -- see level_moves.sql
     INSERT INTO risk_moves (account_id, day, level, customers)

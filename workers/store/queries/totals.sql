@@ -1,16 +1,6 @@
 -- The totals that analytics reads, see workers/upkeep/totals.py. Counted is what the snapshot in `tallied` sees; all of
 -- it happens in transactions that see one moment.
 
--- name: try_tallying
--- One at a time.
-SELECT pg_try_advisory_lock(hashtextextended('windback tally', 0))
-
--- name: halt_tallying
-SELECT pg_advisory_lock(hashtextextended('windback tally', 0))
-
--- name: end_tallying
-SELECT pg_advisory_unlock(hashtextextended('windback tally', 0))
-
 -- name: last_tally
 -- `ahead`: the database is a restored one, whose transactions are numbered anew.
 SELECT snapshot::text, pg_snapshot_xmin(snapshot)::text::bigint AS xmin, pg_snapshot_xmax(snapshot)::text::bigint AS xmax,

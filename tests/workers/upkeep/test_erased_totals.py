@@ -1,0 +1,59 @@
+"""Erased customers leave the totals, whatever else happens meanwhile."""
+
+import pytest
+
+from tests.workers.events import event
+from tests.workers.upkeep.counting import assert_right, rows, store
+from workers.ingest import ingest
+from workers.process import Process
+from workers.risk import rescore
+from workers.store import Connection, connect
+from workers.store.locks import Lock, holding
+from workers.upkeep import erased_totals, erasure, totals
+from workers.upkeep.snapshots import one_moment, read_last
+
+
+@pytest.fixture(autouse=True)
+def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
+    monkeypatch.setattr(rescore, "LINGER_SECONDS", 0.001)
+
+
+@pytest.mark.parametrize("chunk", [1, 10_000])
+def test_nobody_who_erases_waits_for_a_tally(
+    process: Process, connection: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    """However long it takes; the totals follow, whatever the tally under way has seen of the customer."""
+    monkeypatch.setattr(erasure, "CHUNK", chunk)
+    days = [event(timestamp=f"2025-12-0{day}T10:00:00Z") for day in range(1, 8)]
+    store(process, *days[:3], event(customer_email="joe@example.com", timestamp="2025-12-02"))
+    totals.tally(connection)
+    store(process, *days[3:5])
+    with connect(database_url) as other, holding(other, Lock.TOTALS):
+        with one_moment(other):
+            read_last(other)  # what it sees is settled
+            store(process, *days[5:])
+            assert erasure.erase(connection, 1, "jane@example.com").events == 7
+            totals.add_new(other)
+        store(process, *days[:2])  # a new history
+        assert erasure.erase(connection, 1, "jane@example.com").events == 2
+        store(process, days[0])
+        assert erased_totals.is_due(connection)
+        assert totals.is_due(process)
+    totals.tally(connection)
+    assert_right(connection)
+    assert not erased_totals.is_due(connection)
+
+
+def test_who_is_erased_is_left_out_at_once_even_if_it_is_time_to_rest(process: Process, connection: Connection) -> None:
+    store(process, event(timestamp="2025-12-01"), event(customer_email="joe@example.com"))
+    totals.tally(connection)
+    connection.execute("UPDATE tallied SET worked_seconds = 100")
+    erasure.erase(connection, 1, "jane@example.com")
+    assert_right(connection)
+    with connect(process.settings.database_url or "") as other, holding(other, Lock.TOTALS):
+        erasure.erase(connection, 1, "joe@example.com")
+    assert totals.is_due(process)
+    totals.drain(process)
+    assert_right(connection)
+    assert rows(connection, "SELECT * FROM event_days") == rows(connection, "SELECT * FROM recent_events") == []

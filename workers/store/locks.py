@@ -1,0 +1,64 @@
+"""Advisory locks: all that Windback takes, in one place.
+
+A lock's number is a hash of its name and of the schema, so that two installations in one database don't wait for each
+other. Each lock is a statement of its own: the next statement sees what there was when the lock was granted.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+
+from workers.store import Connection, one, sql
+
+
+class Lock(StrEnum):
+    """What a lock is for."""
+
+    SCHEMA = "schema"  # changes of the schema
+    KEYS = "keys"  # changes of keys, and of their mirror in Redis
+    MODELS = "models"  # changes of an account's models
+    LEARNING = "learning"  # the one process that learns by night
+    TOTALS = "totals"  # changes of the totals that analytics reads
+    STORING = "storing"  # shared by all who store events, alone for an erasure
+    PRUNING = "pruning"  # shared by all who store old events, alone for pruning
+
+
+def lock(connection: Connection, name: Lock, part: int = 0) -> None:
+    """Wait until nobody else has the lock, and hold it until the transaction ends. `part`: an account's id, if the lock
+    is for one account."""
+    connection.execute(sql("lock_alone"), _names(name, part))
+
+
+def share(connection: Connection, name: Lock) -> None:
+    """Wait until nobody has the lock alone, and hold it together with others until the transaction ends."""
+    connection.execute(sql("lock_shared"), _names(name))
+
+
+def try_hold(connection: Connection, name: Lock) -> bool:
+    """Hold the lock until the connection ends, or `let_go`. Returns False if somebody else has it."""
+    (ours,) = one(connection.execute(sql("try_lock_session"), _names(name)))
+    return bool(ours)
+
+
+def let_go(connection: Connection, name: Lock) -> None:
+    """Give back a lock of `try_hold`; a connection that is lost has given it back."""
+    if not connection.closed:
+        connection.execute(sql("unlock_session"), _names(name))
+
+
+@contextmanager
+def holding(connection: Connection, name: Lock, *, patient: bool = False) -> Iterator[bool]:
+    """Hold the lock during the block, outside any transaction. Yields False if somebody else has it; a patient caller
+    waits for it instead."""
+    if patient:
+        connection.execute(sql("lock_session"), _names(name))
+    ours = patient or try_hold(connection, name)
+    try:
+        yield ours
+    finally:
+        if ours:
+            let_go(connection, name)
+
+
+def _names(name: Lock, part: int = 0) -> dict[str, str]:
+    return {"name": f"windback {name} {part}" if part else f"windback {name}"}
