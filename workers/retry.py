@@ -34,8 +34,8 @@ def retry_while_unavailable(process: Process, work: Callable[[], T]) -> T | None
     """Do the work, again and again while Postgres is unavailable. Returns its result, or None when Postgres stayed
     away for RETRY_SECONDS or the process is to stop.
 
-    The work must be safe to do twice: a connection may be lost after its COMMIT was carried out. Raises
-    BaseTimeoutException when the time of the job is up.
+    The work must be safe to do twice: a connection may be lost after its COMMIT was carried out. Raises QueryCanceled
+    if a statement takes longer than it may, and BaseTimeoutException when the time of the job is up.
     """
     give_up = time.monotonic() + RETRY_SECONDS
     attempt = 0
@@ -51,6 +51,8 @@ def retry_while_unavailable(process: Process, work: Callable[[], T]) -> T | None
             log.warning(reason, extra={"sqlstate": error.sqlstate, "attempt": attempt})
             process.heartbeat.trouble(reason)
             process.disconnect()
+            if isinstance(error, psycopg.errors.QueryCanceled) and time.monotonic() > give_up:
+                raise  # the work is too much for one statement: less of it may do
         if process.stopping.is_set() or time.monotonic() > give_up:
             return None
         process.pause(attempt)

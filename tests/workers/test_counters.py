@@ -43,7 +43,7 @@ def read_ledger(redis: Redis, lane: Lane = LIVE) -> Ledger:
 
 def read_batch(redis: Redis, name: str = "reader") -> list[StreamEntry]:
     reader = Reader(redis, LIVE, name)
-    reader.read_left_over(60)
+    reader.read_left_over(60, 1000)
     return reader.read(10_000, 0.01)
 
 

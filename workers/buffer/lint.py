@@ -1,7 +1,8 @@
 """Hints about valid events: names that are nearly another name, and properties that look like personal data."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -11,22 +12,43 @@ from scoring.events import RECOGNISED
 from workers.warnings import Warnings
 
 NAMES = "windback:names:{}"  # by account: a hash, the name without its spelling → the name that was seen first
-MOST_NAMES = 10_000
+MOST_NAMES = 10_000  # of an account
+REMEMBERED_NAMES = 100_000  # of all accounts, by one worker
 DEEPEST = 10
-LOOKED_AT = 1_000  # characters of a value
+MOST_PATHS = 3
+# What is looked at of one event: whatever a producer sends, it must cost little.
+MOST_VALUES = 200
+MOST_CHARACTERS = 2_000
+VALUE_CHARACTERS = 1_000
+MOST_SIGNS = 5  # @ of a value
 
-EMAIL = re.compile(r"[^\s@]{1,64}@[^\s@]{1,255}\.[^\s@]")
+DOMAIN = re.compile(r"[^\s@.]{1,63}(?:\.[^\s@.]{1,63})*\.[^\s@]")
 CARD = re.compile(r"(?<!\d)(?:\d[ -]?){12,18}\d(?!\d)")
 SECRET_KEY = re.compile(r"passw|secret|cvv|cvc|card_?number|\bssn\b|iban|api_?key|access_?token", re.IGNORECASE)
-HINT = re.compile(rb"@|(?:\d[ -]?){12}\d|passw|secret|cvv|cvc|card_?number|ssn|iban|api_?key|token", re.IGNORECASE)
+DIGITS = re.compile(rb"(?:\d[ -]?){12}\d")
+HINTS = (b"@", b"passw", b"secret", b"cvv", b"cvc", b"card", b"ssn", b"iban", b"api", b"token")  # lower case
+HINT_BYTES = 8_192  # of the properties, in which hints are looked for
 
 
 def find_personal_data(raw: bytes, properties: dict[str, Any]) -> tuple[str, ...]:
-    """Returns the paths of properties that look like personal data: cards, secrets, addresses. At most three."""
-    if not properties or not HINT.search(raw):
+    """Returns the paths of properties that look like personal data: cards, secrets, addresses. At most three, and of
+    the first values only."""
+    if not properties or not _may_hold_personal_data(raw[:HINT_BYTES].lower()):
         return ()
-    paths = (path for path, key, value in _walk_leaves(properties, "properties", DEEPEST) if _is_personal(key, value))
-    return tuple(islice(paths, 3))
+    paths: list[str] = []
+    characters = MOST_CHARACTERS
+    for path, key, value in islice(_walk_leaves(properties, "properties", DEEPEST), MOST_VALUES):
+        text = _as_text(value)[: min(VALUE_CHARACTERS, characters)]
+        if _is_personal(key, text):
+            paths.append(path)
+        characters -= len(text)
+        if characters <= 0 or len(paths) == MOST_PATHS:
+            break
+    return tuple(paths)
+
+
+def _may_hold_personal_data(raw: bytes) -> bool:
+    return any(hint in raw for hint in HINTS) or DIGITS.search(raw) is not None
 
 
 def _walk_leaves(value: Any, path: str, depth: int, key: str = "") -> Iterator[tuple[str, str, Any]]:
@@ -40,13 +62,28 @@ def _walk_leaves(value: Any, path: str, depth: int, key: str = "") -> Iterator[t
         yield path, key, value
 
 
-def _is_personal(key: str, value: Any) -> bool:
-    if isinstance(value, bool) or value is None or not isinstance(value, str | int):
+def _as_text(value: Any) -> str:
+    """Returns a value that may be personal as text, "" for any other."""
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+
+
+def _is_personal(key: str, text: str) -> bool:
+    if not text:
         return False
-    text = str(value)[:LOOKED_AT]
-    if SECRET_KEY.search(key) and text:
+    if SECRET_KEY.search(key[:VALUE_CHARACTERS]):
         return True
-    return bool("@" in text and EMAIL.search(text)) or any(_is_card(match[0]) for match in CARD.finditer(text))
+    return _holds_address(text) or any(_is_card(match[0]) for match in CARD.finditer(text))
+
+
+def _holds_address(text: str) -> bool:
+    at = 0
+    for _ in range(MOST_SIGNS):
+        at = text.find("@", at) + 1
+        if not at:
+            return False
+        if at > 1 and not text[at - 2].isspace() and text[at - 2] != "@" and DOMAIN.match(text, at):
+            return True
+    return False
 
 
 def _is_card(text: str) -> bool:
@@ -58,7 +95,7 @@ def _is_card(text: str) -> bool:
 
 
 def strip_spelling(name: str) -> str:
-    """A name without its spelling: `featureUsed`, `feature-used` and `feature_used` are the same."""
+    """Returns a name without its spelling: `featureUsed`, `feature-used` and `feature_used` give the same."""
     return re.sub(r"[\W_]+", "", name).lower()
 
 
@@ -73,22 +110,37 @@ class SeenNames:
 
     def warn_of_near_names(self, redis: Redis, events: Iterable[tuple[int, str]], warnings: Warnings) -> None:
         """Warn of names that are nearly others of the same account. `events`: account and name."""
+        names: defaultdict[int, list[str]] = defaultdict(list)
         for account_id, name in set(events) - self._seen:
-            if other := _find_other(redis, account_id, name):
+            names[account_id].append(name)
+        for account_id, new in names.items():
+            for name, other in _find_others(redis, account_id, sorted(new)).items():
                 message = f"`{name}` is nearly `{other}`; the two are counted as different events."
                 warnings.add(account_id, "near_duplicate_name", "event", message, name)
-            if len(self._seen) < MOST_NAMES:
-                self._seen.add((account_id, name))
+            if len(self._seen) + len(new) > REMEMBERED_NAMES:
+                self._seen.clear()
+            self._seen.update((account_id, name) for name in new)
 
 
-def _find_other(redis: Redis, account_id: int, name: str) -> str | None:
-    """The name that was there first and is spelt differently."""
-    key, bare = NAMES.format(account_id), strip_spelling(name)
-    if recognised := RECOGNISED_PLAIN.get(bare):
-        return recognised if recognised != name else None
-    first: Any = redis.hget(key, bare)
-    if first is None:
-        if bare and redis.hlen(key) < MOST_NAMES:
-            redis.hset(key, bare, name)
-        return None
-    return str(first.decode()) if first.decode() != name else None
+def _find_others(redis: Redis, account_id: int, names: Sequence[str]) -> dict[str, str]:
+    """Returns, for each of these names that has one, the name that was there first and is spelt differently."""
+    bare = {name: strip_spelling(name) for name in names}
+    first = {spelt: RECOGNISED_PLAIN[spelt] for spelt in bare.values() if spelt in RECOGNISED_PLAIN}
+    unknown = sorted({spelt for spelt in bare.values() if spelt and spelt not in first})
+    first |= _find_firsts(redis, NAMES.format(account_id), unknown) if unknown else {}
+    new: dict[str, str] = {}
+    for name, spelt in bare.items():
+        if spelt and spelt not in first:
+            first[spelt] = new[spelt] = name
+    _save_firsts(redis, NAMES.format(account_id), new)
+    return {name: first[spelt] for name, spelt in bare.items() if first.get(spelt, name) != name}
+
+
+def _find_firsts(redis: Redis, key: str, spelt: Sequence[str]) -> dict[str, str]:
+    names: Any = redis.hmget(key, spelt)
+    return {bare: name.decode() for bare, name in zip(spelt, names, strict=True) if name is not None}
+
+
+def _save_firsts(redis: Redis, key: str, new: Mapping[str, str]) -> None:
+    if new and (room := MOST_NAMES - int(redis.hlen(key))) > 0:
+        redis.hset(key, mapping=dict(islice(new.items(), room)))

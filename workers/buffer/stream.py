@@ -6,7 +6,7 @@ is claimed by the next one after a while. The counts of events move with the ent
 `accepted - settled` is what the buffer holds, whatever crashes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,8 +17,9 @@ from workers.buffer.lanes import GROUP, Lane
 
 ENTRY_EVENTS = 100  # an entry holds more only when a single request does
 ENTRY_BYTES = 1 << 20
-READ_ENTRIES = 50
-READ_BYTES = 16 << 20
+READ_ENTRIES = 100  # by one call of the script: others wait for it
+READ_BYTES = 4 << 20  # of a batch, and of what is read of it at once: an entry may hold as much alone
+CLAIM_ENTRIES = 100
 
 # KEYS: stream, ledger, ticket mark, the other lane's ledger, then the rates of keys that have a limit.
 # ARGV: seconds of the mark, then for each entry: how many events, the place of its rate in KEYS (0: no limit), the
@@ -88,6 +89,26 @@ end
 return settled
 """
 
+# Reads entries one by one, until they hold enough. KEYS: stream. ARGV: group, consumer, the id to read after (`>`: what
+# is new), how many events and bytes are enough, how many entries at most.
+READ = """
+local entries, after, events, bytes = {}, ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+for _ = 1, tonumber(ARGV[6]) do
+  local reply = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', 1, 'STREAMS', KEYS[1], after)
+  local entry = reply and reply[1][2][1]
+  if not entry then break end
+  entries[#entries + 1] = entry
+  if after ~= '>' then after = entry[1] end
+  if entry[2] then
+    for i = 1, #entry[2], 2 do
+      if entry[2][i] == 'n' then events = events - tonumber(entry[2][i + 1]) else bytes = bytes - #entry[2][i + 1] end
+    end
+  end
+  if events <= 0 or bytes <= 0 then break end
+end
+return entries
+"""
+
 
 EventCounts = Mapping[str, int]  # of an entry's events, how many were `stored`, `duplicate`, `erased`, `dead:REASON`
 
@@ -111,28 +132,25 @@ class Reader:
 
     def __init__(self, redis: Redis, lane: Lane, consumer: str) -> None:
         self._redis, self._lane, self._consumer = redis, lane, consumer
-        self._acknowledge = redis.register_script(ACKNOWLEDGE)
+        self._acknowledge, self._read = redis.register_script(ACKNOWLEDGE), redis.register_script(READ)
 
-    def read_left_over(self, idle_seconds: float) -> list[StreamEntry]:
-        """Returns entries that this worker read and did not acknowledge, or that others left for `idle_seconds`."""
+    def read_left_over(self, idle_seconds: float, events: int) -> list[StreamEntry]:
+        """Returns entries that this worker read and did not acknowledge, or that others left for `idle_seconds`; of
+        about this many events and of READ_BYTES at most."""
         self._ensure_group()
-        own = self._read("0", None)
         idle_ms = int(idle_seconds * 1000)
-        reply: Any = self._redis.xautoclaim(
-            self._lane.stream, GROUP, self._consumer, idle_ms, "0-0", count=READ_ENTRIES
+        self._redis.xautoclaim(
+            self._lane.stream, GROUP, self._consumer, idle_ms, "0-0", count=CLAIM_ENTRIES, justid=True
         )
-        own_ids = {entry.id for entry in own}
-        return own + [entry for entry in _parse_entries(reply[1]) if entry.id not in own_ids]
+        return self._read_enough([], events, after="0")
 
     def read(self, events: int, wait_seconds: float) -> list[StreamEntry]:
-        """Returns new entries, of about this many events at most; waits for the first one, unless that is 0."""
-        batch = self._read(">", max(1, int(wait_seconds * 1000)) if wait_seconds else None)
-        while batch and _wants_more(batch, events):
-            more = self._read(">", None)
-            if not more:
-                break
-            batch += more
-        return batch
+        """Returns new entries, of about this many events and of READ_BYTES at most; waits for the first one, unless
+        that is 0."""
+        if not wait_seconds:
+            return self._read_enough([], events, after=">")
+        first = self._wait(max(1, int(wait_seconds * 1000)))
+        return self._read_enough(first, events, after=">") if first else []
 
     def acknowledge(self, outcomes: Mapping[bytes, EventCounts]) -> int:
         """Remove entries whose events are in Postgres from the stream, and count what became of the events.
@@ -145,16 +163,34 @@ class Reader:
         )
         return int(settled)
 
-    def _read(self, after: str, block_ms: int | None) -> list[StreamEntry]:
-        streams: Any = {self._lane.stream: after}
+    def _wait(self, milliseconds: int) -> list[StreamEntry]:
+        streams: Any = {self._lane.stream: ">"}
         try:
-            reply: Any = self._redis.xreadgroup(GROUP, self._consumer, streams, count=READ_ENTRIES, block=block_ms)
+            reply: Any = self._redis.xreadgroup(GROUP, self._consumer, streams, count=1, block=milliseconds)
         except ResponseError as error:
-            if not str(error).startswith("NOGROUP"):
-                raise
-            self._ensure_group()  # Redis was emptied under us
+            self._restore_group(error)
             return []
         return [entry for _, messages in reply or [] for entry in _parse_entries(messages)]
+
+    def _read_enough(self, batch: list[StreamEntry], events: int, after: str | bytes) -> list[StreamEntry]:
+        while (room := _find_room(batch, events)) is not None:
+            arguments = [GROUP, self._consumer, after, *room, READ_ENTRIES]
+            try:
+                reply: Any = self._read([self._lane.stream], arguments)
+            except ResponseError as error:
+                self._restore_group(error)
+                return batch
+            batch += _parse_entries((id_, dict(zip(f[::2], f[1::2], strict=True)) if f else None) for id_, f in reply)
+            if len(reply) < READ_ENTRIES:
+                break
+            after = after if after == ">" else reply[-1][0]
+        return batch
+
+    def _restore_group(self, error: ResponseError) -> None:
+        """Make the group again if that is what is missing: Redis was emptied under us."""
+        if "NOGROUP" not in str(error):
+            raise error
+        self._ensure_group()
 
     def _ensure_group(self) -> None:
         try:
@@ -164,9 +200,13 @@ class Reader:
                 raise
 
 
-def _wants_more(batch: list[StreamEntry], events: int) -> bool:
+def _find_room(batch: Sequence[StreamEntry], events: int) -> tuple[int, int] | None:
+    """Returns how many events and bytes a batch may hold besides these entries; None if it holds enough."""
     room = events - sum(entry.events for entry in batch)
-    return room >= ENTRY_EVENTS and sum(len(entry.data) for entry in batch) < READ_BYTES
+    room_bytes = READ_BYTES - sum(len(entry.data) for entry in batch)
+    if batch and (room < ENTRY_EVENTS or room_bytes <= 0):
+        return None
+    return max(1, room - ENTRY_EVENTS + 1), room_bytes
 
 
 def _parse_entries(messages: Iterable[tuple[bytes, dict[bytes, bytes] | None]]) -> Iterator[StreamEntry]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from redis.exceptions import RedisError
 
+from workers.buffer.attempts import Attempts
 from workers.buffer.rows import Row, Unreadable, read_entry
 from workers.buffer.staging import StagedRows, stage
 from workers.buffer.stream import Reader, StreamEntry
@@ -23,12 +24,19 @@ class DecodedEntry(NamedTuple):
     unreadable: list[Unreadable]
 
 
+class FailsAlone(Exception):
+    """An entry could not be read in time, or ended the process that read it, again and again. It is set aside; look at
+    it with `windback dead-letters show`, and replay it when the fault is mended."""
+
+
 class Batch(NamedTuple):
-    """Entries that are stored together, their rows ready for COPY, and how many there are by account and hour."""
+    """Entries that are stored together, their rows ready for COPY, and how many there are by account and hour. If they
+    are left over, an attempt at them was counted."""
 
     entries: Sequence[DecodedEntry]
     staged: StagedRows
     volumes: Volumes
+    is_left_over: bool = False
 
     @property
     def sources(self) -> list[StreamEntry]:
@@ -42,14 +50,14 @@ class Batch(NamedTuple):
 
     def without(self, ids: Collection[bytes]) -> "Batch":
         """Returns the batch without the entries of these ids."""
-        return _make_batch([entry for entry in self.entries if entry.source.id not in ids]) if ids else self
+        return make_batch([entry for entry in self.entries if entry.source.id not in ids]) if ids else self
 
 
 class Batches:
     """What is left over of a lane, then what is new. `read_ahead` reads the next batch while this one is stored."""
 
-    def __init__(self, reader: Reader, settings: Settings) -> None:
-        self._reader, self._settings = reader, settings
+    def __init__(self, reader: Reader, attempts: Attempts, settings: Settings) -> None:
+        self._reader, self._attempts, self._settings = reader, attempts, settings
         self._left_over = True
         self._ahead: Batch | None = None
         self._last = False
@@ -62,8 +70,8 @@ class Batches:
         if self._last:
             return None
         if self._left_over:
-            if entries := self._reader.read_left_over(self._settings.claim_seconds):
-                return decode_batch(entries)
+            if entries := self._reader.read_left_over(self._settings.claim_seconds, self._settings.batch_events):
+                return self._try_again(entries)
             self._left_over = False
         return self._read_new(wait_seconds)
 
@@ -79,17 +87,28 @@ class Batches:
         """Read no further: what was read ahead is the last."""
         self._last = True
 
+    def _try_again(self, entries: Sequence[StreamEntry]) -> Batch:
+        chosen, is_hopeless = self._attempts.choose(entries)
+        if is_hopeless:
+            unreadable = Unreadable(None, None, None, chosen[0].data, FailsAlone())
+            return make_batch([DecodedEntry(chosen[0], [], [unreadable])])._replace(is_left_over=True)
+        self._attempts.begin(chosen)
+        batch = decode_batch(chosen)
+        self._attempts.forgive(chosen)
+        return batch._replace(is_left_over=True)
+
     def _read_new(self, wait_seconds: float) -> Batch | None:
         entries = self._reader.read(self._settings.batch_events, wait_seconds)
         return decode_batch(entries) if entries else None
 
 
 def decode_batch(entries: Sequence[StreamEntry]) -> Batch:
+    """Returns a batch of these entries, decoded."""
+    return make_batch([DecodedEntry(entry, *read_entry(entry.data)) for entry in entries])
+
+
+def make_batch(entries: Sequence[DecodedEntry]) -> Batch:
     """Returns a batch of these entries."""
-    return _make_batch([DecodedEntry(entry, *read_entry(entry.data)) for entry in entries])
-
-
-def _make_batch(entries: Sequence[DecodedEntry]) -> Batch:
     volumes = Volumes()
     for entry in entries:
         volumes.update(volumes_of(entry.source.id, entry.rows))

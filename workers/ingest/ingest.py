@@ -4,8 +4,12 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from redis.exceptions import RedisError
 
 from workers import counters, logs, tickets
+from workers.buffer.attempts import Attempts
 from workers.buffer.lanes import LIVE, Lane
 from workers.buffer.rows import Row
 from workers.buffer.stream import EventCounts, Reader
@@ -25,12 +29,13 @@ def drain(process: Process, lane: Lane) -> Outcome:
     """Empty a lane's buffer into Postgres until it is empty or the budget is spent."""
     tickets.clear_mark(process.redis, lane.queue)
     reader = Reader(process.redis, lane, process.name)
-    batches = Batches(reader, process.settings)
+    attempts = Attempts(process.redis, lane)
+    batches = Batches(reader, attempts, process.settings)
     until = time.monotonic() + BUDGET_SECONDS
     total, more = Outcome(), False
     while batch := batches.next(LINGER_SECONDS):
         with logs.about(**_ids(lane, batch)):
-            outcome = _ingest(process, lane, reader, batches, batch)
+            outcome = _try(process, lane, reader, attempts, batches, batch)
         if outcome is None:
             more = True
             break
@@ -47,6 +52,22 @@ def _ids(lane: Lane, batch: Batch) -> dict[str, object]:
     """Returns the fields by which log records name a batch."""
     first, last = (batch.sources[end].id.decode() for end in (0, -1))
     return {"lane": lane.name, "first_entry": first, "last_entry": last}
+
+
+def _try(
+    process: Process, lane: Lane, reader: Reader, attempts: Attempts, batches: Batches, batch: Batch
+) -> Outcome | None:
+    """Store a batch, and count an attempt that fails. Returns what became of it, or None if Postgres stayed away."""
+    try:
+        outcome = _ingest(process, lane, reader, batches, batch)
+    except BaseException:
+        if not batch.is_left_over:  # else this attempt is counted already
+            with suppress(RedisError):
+                attempts.begin(batch.sources)
+        raise
+    if batch.is_left_over:
+        attempts.end(batch.sources)
+    return outcome
 
 
 def _ingest(process: Process, lane: Lane, reader: Reader, batches: Batches, batch: Batch) -> Outcome | None:

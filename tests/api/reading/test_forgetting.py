@@ -116,7 +116,7 @@ def test_an_erased_address_is_kept_nowhere(
     push(redis, _unreadable(account_id))
     work()
     a_life(acme)  # this waits in the buffer
-    Reader(redis, LIVE, "dead").read_left_over(60)
+    Reader(redis, LIVE, "dead").read_left_over(60, 1000)
     Reader(redis, LIVE, "dead").read(events=10, wait_seconds=0.01)  # and this was read by a worker that died
     _fail(process)
     tables = {one.partition(":")[0] for one in traces(connection, redis)}

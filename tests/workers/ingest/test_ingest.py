@@ -1,4 +1,5 @@
 import threading
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -6,17 +7,19 @@ import msgspec
 import psycopg
 import pytest
 from redis import Redis
+from rq.timeouts import JobTimeoutException
 
 from tests.workers.events import T0, count, entry, event, push, push_events, request
-from workers import tickets
+from workers import retry, tickets
 from workers.buffer import rows, stream
+from workers.buffer.attempts import Attempts
 from workers.buffer.entries import Request, hash_customer
-from workers.buffer.lanes import HISTORY, LIVE
+from workers.buffer.lanes import HISTORY, LIVE, Lane
 from workers.buffer.stream import Reader
-from workers.ingest import dead_letters, ingest
-from workers.ingest.batches import Batches
+from workers.ingest import batches, dead_letters, ingest
+from workers.ingest.batches import Batch, Batches
 from workers.ingest.ingest import drain
-from workers.ingest.transaction import Outcome
+from workers.ingest.transaction import Outcome, store_batch
 from workers.process import Process
 from workers.risk import rescore
 from workers.store import Connection
@@ -164,10 +167,10 @@ def test_an_outage_keeps_everything_in_the_buffer(process: Process, redis: Redis
 def test_what_a_dead_worker_had_read_is_claimed(process: Process, redis: Redis, connection: Connection) -> None:
     push_events(redis, event())
     dead = Reader(redis, LIVE, "dead worker")
-    dead.read_left_over(60)
+    dead.read_left_over(60, 1000)
     assert dead.read(10, 0.1)
-    assert Reader(redis, LIVE, "next").read_left_over(idle_seconds=60) == []
-    (claimed,) = Reader(redis, LIVE, "next").read_left_over(idle_seconds=0)
+    assert Reader(redis, LIVE, "next").read_left_over(60, 1000) == []
+    (claimed,) = Reader(redis, LIVE, "next").read_left_over(0, 1000)
     assert claimed.events == 1
 
 
@@ -202,7 +205,7 @@ def test_a_batch_is_read_up_to_its_size(process: Process, redis: Redis) -> None:
     for _ in range(stream.READ_ENTRIES + 10):
         push_events(redis, *[event() for _ in range(10)])
     reader = Reader(redis, LIVE, "reader")
-    reader.read_left_over(60)
+    reader.read_left_over(60, 1000)
     batch = reader.read(events=5000, wait_seconds=0.01)
     assert sum(waiting.events for waiting in batch) == (stream.READ_ENTRIES + 10) * 10
 
@@ -225,7 +228,7 @@ def test_a_large_left_over_is_taken_up_whole(process: Process, redis: Redis, con
         push_events(redis, event())
     process.name = "it"
     mine = Reader(redis, LIVE, "it")
-    mine.read_left_over(60)
+    mine.read_left_over(60, 1000)
     mine.read(events=5000, wait_seconds=0.01)
     assert drain(process, LIVE).stored == stream.READ_ENTRIES * 2 + 10
 
@@ -277,22 +280,22 @@ def _out_of_order(timestamp: str) -> datetime:
 
 def test_a_batch_is_read_while_another_is_stored(process: Process, redis: Redis, connection: Connection) -> None:
     """And what was read ahead is stored before a ticket ends, also when its time is over."""
-    small = _with_batch(process, 1)
-    for _ in range(3 * stream.READ_ENTRIES):
+    small = _with_batch(process, 150)
+    for _ in range(200):
         push_events(redis, event())
     reader = Reader(redis, LIVE, process.name)
-    batches = Batches(reader, small)
-    first = batches.next(0.01)
+    reading = Batches(reader, Attempts(redis, LIVE), small)
+    first = reading.next(0.01)
     assert first
-    batches.read_ahead()
-    batches.read_ahead()
+    reading.read_ahead()
+    reading.read_ahead()
     pending: Any = redis.xpending(LIVE.stream, "ingest")
-    assert pending["pending"] == 2 * stream.READ_ENTRIES
-    batches.no_more()
-    second = batches.next(0.01)
+    assert pending["pending"] == 102
+    reading.no_more()
+    second = reading.next(0.01)
     assert second
-    assert first.events + second.events == 2 * stream.READ_ENTRIES
-    assert batches.next(0.01) is None
+    assert first.events + second.events == 102
+    assert reading.next(0.01) is None
 
 
 def test_a_ticket_whose_time_is_over_leaves_nothing_pending(
@@ -300,9 +303,71 @@ def test_a_ticket_whose_time_is_over_leaves_nothing_pending(
 ) -> None:
     monkeypatch.setattr(ingest, "BUDGET_SECONDS", -1)
     process.settings = _with_batch(process, 1)
-    for _ in range(3 * stream.READ_ENTRIES):
+    for _ in range(3):
         push_events(redis, event())
-    assert drain(process, LIVE).stored == 2 * stream.READ_ENTRIES
+    assert drain(process, LIVE).stored == 2
     pending: Any = redis.xpending(LIVE.stream, "ingest")
     assert pending["pending"] == 0
     assert tickets.count_waiting(redis, LIVE.queue) == 1
+
+
+@pytest.fixture
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """An entry's data that no process can read in the time of a job."""
+    read = rows.read_entry
+
+    def poison(data: bytes) -> object:
+        if data == b"poison":
+            raise JobTimeoutException
+        return read(data)
+
+    monkeypatch.setattr(batches, "read_entry", poison)
+    return b"poison"
+
+
+def test_an_entry_that_is_never_read_in_time_is_set_aside_and_the_others_stored(
+    process: Process, redis: Redis, connection: Connection, poisoned: bytes
+) -> None:
+    """Each job is ended by RQ; the next one tries fewer entries, and the last one none but the bad one."""
+    for number in range(30):
+        push(redis, poisoned) if number == 20 else push_events(redis, event())
+    ended = 0
+    while redis.xlen(LIVE.stream):
+        try:
+            drain(process, LIVE)
+        except JobTimeoutException:
+            ended += 1
+        assert ended < 20
+    assert count(connection, "events") == 29
+    assert connection.execute("SELECT reason, fingerprint, body FROM dead_letters").fetchall() == [
+        ("undecodable", "undecodable: FailsAlone", b"poison")
+    ]
+    assert not redis.hgetall("windback:attempts:live")
+
+
+def test_a_statement_that_takes_too_long_is_tried_with_fewer_events(
+    process: Process, redis: Redis, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(20):
+        push_events(redis, event())
+    monkeypatch.setattr(retry, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(ingest, "store_batch", slow_for_more_than(2))
+    ended = 0
+    while redis.xlen(LIVE.stream):
+        try:
+            drain(process, LIVE)
+        except psycopg.errors.QueryCanceled:
+            ended += 1
+        assert ended < 20
+    assert (count(connection, "events"), count(connection, "dead_letters")) == (20, 0)
+
+
+def slow_for_more_than(entries: int) -> Callable[..., Any]:
+    """`store_batch` on a Postgres that can't store more entries than these in time."""
+
+    def store(connection: Connection, lane: Lane, batch: Batch, *rest: Any) -> Any:
+        if len(batch.entries) > entries:
+            raise psycopg.errors.QueryCanceled
+        return store_batch(connection, lane, batch, *rest)
+
+    return store

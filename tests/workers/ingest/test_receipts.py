@@ -26,7 +26,7 @@ def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def read(redis: Redis, consumer: str) -> Batch:
     reader = Reader(redis, LIVE, consumer)
-    reader.read_left_over(60)
+    reader.read_left_over(60, 1000)
     return decode_batch(reader.read(events=10_000, wait_seconds=0.01))
 
 

@@ -146,7 +146,7 @@ def test_an_erasure_waits_for_who_is_storing_and_who_stores_later_sees_it(
     """Neither the transaction before nor the one after slips through."""
     push_events(redis, event(timestamp="2025-12-01"))
     reader = Reader(redis, LIVE, "reader")
-    reader.read_left_over(60)
+    reader.read_left_over(60, 1000)
     batch = reader.read(events=10, wait_seconds=0.01)
     push_events(redis, event(timestamp="2025-12-02"), lane=HISTORY)
     erasing = threading.Thread(target=_erase, args=(database_url,))
