@@ -19,7 +19,7 @@ from workers.ingest import receipts
 from workers.learning import nightly
 from workers.logs import first_line
 from workers.process import Process
-from workers.risk import rebuild
+from workers.risk import rebuild, rescore
 from workers.store import one, sql
 from workers.tracking import outages
 from workers.upkeep import level_moves, retention, totals
@@ -73,6 +73,7 @@ def prune_receipts(process: Process) -> None:
 
 DUTIES = (
     Duty("ingest tickets", 1, issue_ingest_tickets),
+    Duty("release provisional risks", 1, rescore.release_provisional),
     Duty("score ticket", 1, issue_score_ticket),
     Duty("mirror keys", 10, mirror_keys),
     Duty("prune consumers", 600, prune_consumers),

@@ -11,12 +11,14 @@ from redis import Redis
 from workers.accounts.serving import Serving
 from workers.buffer.lint import SeenNames
 from workers.heartbeat import Heartbeat
+from workers.pace import Pace
 from workers.settings import Settings
 from workers.store import Connection, connect
 from workers.warnings import Warnings
 
 FIRST_WAIT_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 5.0
+SCORED_AT_ONCE = 500  # customers in a transaction
 
 
 class Process:
@@ -30,6 +32,8 @@ class Process:
         self.warnings = Warnings()
         self.names = SeenNames()
         self.serving = Serving(settings.horizon_days)
+        self.scoring_pace = Pace(SCORED_AT_ONCE)
+        self.scored_account = -1  # whose customers had the last turn to be scored
         self.heartbeat = Heartbeat()
         self._connection: Connection | None = None
 

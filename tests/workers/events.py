@@ -1,13 +1,15 @@
 """Small worlds for the tests of the line: requests, entries, and what is in the tables afterwards."""
 
 import time
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
 from redis import Redis
 
+from workers.buffer.arrivals import QUIET_SECONDS
 from workers.buffer.entries import Entry, Request, encode_entry
-from workers.buffer.lanes import LIVE, Lane
+from workers.buffer.lanes import ARRIVALS, LIVE, Lane
 from workers.buffer.stream import PUSH
 from workers.ingest.ingest import drain
 from workers.ingest.transaction import Outcome
@@ -34,12 +36,15 @@ def entry(*requests: Request, batch_id: bytes = b"batch") -> Entry:
     return Entry(batch_id, list(requests))
 
 
-def push(redis: Redis, *entries: Entry | bytes, lane: Lane = LIVE, events: int = 1) -> None:
-    """Write entries to the buffer, each said to hold so many events."""
-    arguments: list[Any] = [60]
+def push(
+    redis: Redis, *entries: Entry | bytes, lane: Lane = LIVE, events: int = 1, arriving: Collection[int] = ()
+) -> None:
+    """Write entries to the buffer, each said to hold so many events; `arriving` are accounts whose history this is."""
+    arguments: list[Any] = [60, " ".join(map(str, arriving)), int(QUIET_SECONDS * 1000)]
     for one in entries:
         arguments += [events, 0, 0, one if isinstance(one, bytes) else encode_entry(one)]
-    redis.eval(PUSH, 4, lane.stream, lane.ledger, mark_key(lane.queue), lane.other.ledger, *arguments)
+    keys = (lane.stream, lane.ledger, mark_key(lane.queue), lane.other.ledger, ARRIVALS)
+    redis.eval(PUSH, len(keys), *keys, *arguments)
 
 
 def push_events(redis: Redis, *events: dict[str, Any], lane: Lane = LIVE) -> None:

@@ -119,6 +119,7 @@ def use_model(connection: Connection, account_id: int, version: int) -> None:
     parameters = {"account_id": account_id, "version": version}
     connection.execute(sql("use_model"), parameters)
     connection.execute(sql("note_replaced"), parameters | {"replaced": row[0] if row else None})
+    connection.execute(sql("raise_generation"), {"account_id": account_id})
 
 
 def roll_back(connection: Connection, account_id: int) -> Model:
@@ -130,6 +131,7 @@ def roll_back(connection: Connection, account_id: int) -> Model:
             raise NoEarlierModel("the day-one formula is in use: there is nothing to go back to")
         connection.execute(sql("retire_model"), {"account_id": account_id})
         connection.execute(sql("use_model"), {"account_id": account_id, "version": row[0]})
+        connection.execute(sql("raise_generation"), {"account_id": account_id})
         model = find_in_use(connection, account_id).model
     spread(connection, account_id)
     return model

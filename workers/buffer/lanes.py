@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+ARRIVALS = "windback:arrivals"  # a hash: account → its latest entry in the history lane, see arrivals.py
 GROUP = "ingest"  # the consumer group of both streams
 
 

@@ -21,9 +21,10 @@ READ_ENTRIES = 100  # by one call of the script: others wait for it
 READ_BYTES = 4 << 20  # of a batch, and of what is read of it at once: an entry may hold as much alone
 CLAIM_ENTRIES = 100
 
-# KEYS: stream, ledger, ticket mark, the other lane's ledger, then the rates of keys that have a limit.
-# ARGV: seconds of the mark, then for each entry: how many events, the place of its rate in KEYS (0: no limit), the
-# limit in events a second, the entry.
+# KEYS: stream, ledger, ticket mark, the other lane's ledger, arrivals, then the rates of keys that have a limit.
+# ARGV: seconds of the mark, the accounts whose history this is (blanks between; none of live events), milliseconds
+# after which an account's arrivals begin anew, then for each entry: how many events, the place of its rate in KEYS (0:
+# no limit), the limit in events a second, the entry.
 # Returns 1 where a ticket has to be issued (the caller's task), how many events both lanes hold, and for each entry how
 # many microseconds are to be waited: 0 says that it is in the buffer.
 # The rate is the generic cell rate algorithm of ITU-T I.371 with a burst of one second: what is kept is the time at
@@ -43,12 +44,13 @@ end
 
 local accepted = 0
 local waits = {}
-for i = 2, #ARGV, 4 do
+local last
+for i = 4, #ARGV, 4 do
   local events, slot = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
   local wait = 0
   if slot > 0 then wait = to_wait(KEYS[slot], events, tonumber(ARGV[i + 2])) end
   if wait == 0 then
-    redis.call('XADD', KEYS[1], '*', 'n', events, 'entry', ARGV[i + 3])
+    last = redis.call('XADD', KEYS[1], '*', 'n', events, 'entry', ARGV[i + 3])
     accepted = accepted + events
   end
   waits[#waits + 1] = wait
@@ -58,6 +60,13 @@ local ticket = 0
 if accepted > 0 then
   redis.call('HINCRBY', KEYS[2], 'accepted', accepted)
   if redis.call('SET', KEYS[3], '1', 'NX', 'EX', ARGV[1]) then ticket = 1 end
+  local ms = math.floor(now / 1000)
+  for account in string.gmatch(ARGV[2], '%S+') do
+    local since, before = string.match(redis.call('HGET', KEYS[5], account) or '', '^(%d+) (%d+)')
+    if not since or ms - tonumber(before) > tonumber(ARGV[3]) then since = string.format('%.0f', ms) end
+    redis.call('HSET', KEYS[5], account, since .. ' ' .. last)
+    redis.call('EXPIRE', KEYS[5], 86400)
+  end
 end
 local held = 0
 for _, ledger in ipairs({KEYS[2], KEYS[4]}) do

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import OutOfMemoryError, RedisError
 
+from workers.buffer.arrivals import QUIET_SECONDS
 from workers.buffer.capacity import Capacity
 from workers.buffer.connection import ScriptConnection
 from workers.buffer.entries import Entry, Request, encode_entry
-from workers.buffer.lanes import Lane
+from workers.buffer.lanes import ARRIVALS, HISTORY, Lane
 from workers.buffer.stream import ENTRY_BYTES, ENTRY_EVENTS, PUSH
 from workers.tickets import MARK_SECONDS, mark_key
 
@@ -83,7 +84,7 @@ class Writer:
         self._lane, self._capacity = lane, capacity
         self._issue_ticket = issue_ticket
         self._push = ScriptConnection(redis_url, PUSH)
-        self._keys = [lane.stream, lane.ledger, mark_key(lane.queue), lane.other.ledger]
+        self._keys = [lane.stream, lane.ledger, mark_key(lane.queue), lane.other.ledger, ARRIVALS]
         self._pending: list[PendingWrite] = []
         self._writing: asyncio.Task[None] | None = None
         self._tickets: set[asyncio.Task[None]] = set()
@@ -123,7 +124,7 @@ class Writer:
             self._writing = None
 
     async def _write(self, parcels: list[Parcel]) -> None:
-        keys, arguments = _make_arguments(self._keys, parcels)
+        keys, arguments = _make_arguments(self._keys, parcels, self._lane == HISTORY)
         ticket_needed, self._capacity.events, *waits = await self._push.run(keys, arguments, WRITE_SECONDS)
         for parcel, wait_us in zip(parcels, waits, strict=True):
             for write in parcel.writes:
@@ -152,10 +153,11 @@ def _resolve(written: asyncio.Future[None], error: Exception | None) -> None:
         written.set_exception(error)
 
 
-def _make_arguments(keys: list[str], parcels: list[Parcel]) -> tuple[list[str], list[Any]]:
+def _make_arguments(keys: list[str], parcels: list[Parcel], historical: bool) -> tuple[list[str], list[Any]]:
     """Returns the keys and arguments of PUSH."""
     keys = list(keys)
-    arguments: list[Any] = [MARK_SECONDS]
+    accounts = {write.request.account_id for parcel in parcels for write in parcel.writes} if historical else ()
+    arguments: list[Any] = [MARK_SECONDS, " ".join(map(str, accounts)), int(QUIET_SECONDS * 1000)]
     for parcel in parcels:
         slot = limit = 0
         if rate := parcel.writes[0].rate:

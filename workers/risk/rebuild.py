@@ -101,7 +101,7 @@ def _rebuild(
     connection: Connection, customers: Sequence[Rebuild], served: Served, pauses: Sequence[Pause], levels: Levels
 ) -> None:
     """Customers of one account."""
-    model, horizon_days, meaning = served
+    model, horizon_days, meaning, _ = served
     rollup = read_rollup(connection, [customer.customer_id for customer in customers], meaning)
     rows = np.bincount(rollup.customer, minlength=len(customers))
     for number, customer in enumerate(customers):

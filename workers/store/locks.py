@@ -17,6 +17,7 @@ class Lock(StrEnum):
     SCHEMA = "schema"  # changes of the schema
     KEYS = "keys"  # changes of keys, and of their mirror in Redis
     MODELS = "models"  # changes of an account's models
+    SCORING = "scoring"  # shared by all who score an account, alone for its switch to another model
     LEARNING = "learning"  # the one process that learns by night
     TOTALS = "totals"  # changes of the totals that analytics reads
     STORING = "storing"  # shared by all who store events, alone for an erasure
@@ -29,9 +30,10 @@ def lock(connection: Connection, name: Lock, part: int = 0) -> None:
     connection.execute(sql("lock_alone"), _names(name, part))
 
 
-def share(connection: Connection, name: Lock) -> None:
-    """Wait until nobody has the lock alone, and hold it together with others until the transaction ends."""
-    connection.execute(sql("lock_shared"), _names(name))
+def share(connection: Connection, name: Lock, part: int = 0) -> None:
+    """Wait until nobody has the lock alone, and hold it together with others until the transaction ends. `part` as
+    above."""
+    connection.execute(sql("lock_shared"), _names(name, part))
 
 
 def try_hold(connection: Connection, name: Lock) -> bool:

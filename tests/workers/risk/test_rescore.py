@@ -75,7 +75,7 @@ def test_the_history_gets_a_row_when_the_level_changes_or_a_day_has_passed(
     connection.execute(again)
     rescore_due(process)
     assert count(connection, "risk_history") == 1
-    connection.execute(f"{again}, level = 'critical'")
+    connection.execute(f"{again}, recorded_level = 'critical'")
     rescore_due(process)
     assert count(connection, "risk_history") == 2
     connection.execute(f"{again}, recorded_at = recorded_at - interval '1 day'")

@@ -7,12 +7,12 @@ ORDER BY account_id
 
 -- name: choose_account_rules
 UPDATE accounts
-SET mappings = %(mappings)s::jsonb, horizon_chosen = %(horizon_chosen)s
+SET mappings = %(mappings)s::jsonb, horizon_chosen = %(horizon_chosen)s, generation = generation + 1
 WHERE name = %(name)s
 RETURNING account_id
 
 -- name: map_events
-UPDATE accounts SET mappings = %(mappings)s::jsonb
+UPDATE accounts SET mappings = %(mappings)s::jsonb, generation = generation + 1
 WHERE account_id = %(account_id)s AND mappings <> %(mappings)s::jsonb
 RETURNING account_id
 
@@ -23,8 +23,14 @@ SELECT mappings FROM accounts WHERE account_id = %(account_id)s FOR UPDATE
 SELECT name FROM unnest(%(names)s::text[]) AS name
 WHERE EXISTS (SELECT FROM event_days WHERE account_id = %(account_id)s AND event = name)
 
+-- name: find_generation
+SELECT generation FROM accounts WHERE account_id = %(account_id)s
+
+-- name: raise_generation
+UPDATE accounts SET generation = generation + 1 WHERE account_id = %(account_id)s
+
 -- name: learn_horizon
-UPDATE accounts SET horizon_learnt = %(horizon_days)s
+UPDATE accounts SET horizon_learnt = %(horizon_days)s, generation = generation + 1
 WHERE account_id = %(account_id)s AND horizon_learnt IS DISTINCT FROM %(horizon_days)s
 
 -- name: list_account_names

@@ -75,7 +75,8 @@ WITH given AS MATERIALIZED (
                     ELSE coalesce(kept.plan, excluded.plan) END
 ), met AS MATERIALIZED (
     SELECT customer_id, min(account_id) AS account_id, min(email) AS email,
-           min(seen_at) AS first_seen, max(seen_at) AS last_seen, min(occurred_at) AS since
+           min(seen_at) AS first_seen, max(seen_at) AS last_seen, min(occurred_at) AS since,
+           CASE WHEN max(seen_at) < now() - interval '1 day' THEN 'import' ELSE 'event' END AS because
     FROM fresh
     GROUP BY customer_id
     ORDER BY customer_id
@@ -83,6 +84,7 @@ WITH given AS MATERIALIZED (
     SELECT *, coalesce(
         (SELECT CASE WHEN met.first_seen < kept.first_seen OR kept.rescore_at > greatest(
                      now(), kept.scored_at + %(rescore_seconds)s * '1 second'::interval)
+                     OR kept.due_because IS NULL OR kept.due_because <> 'event' AND because = 'event'
                      THEN 'changes' ELSE 'stands' END
          FROM customers AS kept WHERE kept.customer_id = met.customer_id FOR UPDATE SKIP LOCKED),
         (SELECT 'held' FROM customers WHERE customers.customer_id = met.customer_id),
@@ -95,13 +97,14 @@ WITH given AS MATERIALIZED (
     WHERE since < now() - interval '1 day'
     ON CONFLICT (customer_id) DO UPDATE SET since = excluded.since WHERE excluded.since < kept.since
 ), seen AS (
-    INSERT INTO customers AS kept (customer_id, account_id, email, first_seen, last_seen, rescore_at)
-    SELECT customer_id, account_id, email, first_seen, last_seen, now()
+    INSERT INTO customers AS kept (customer_id, account_id, email, first_seen, last_seen, rescore_at, due_because)
+    SELECT customer_id, account_id, email, first_seen, last_seen, now(), because
     FROM people
     WHERE known IN ('new', 'changes')  -- who is due anyway stands: the score brings last_seen up to date
     ON CONFLICT (customer_id) DO UPDATE
     SET first_seen = least(kept.first_seen, excluded.first_seen),
         last_seen = greatest(kept.last_seen, excluded.last_seen),
+        due_because = CASE WHEN kept.due_because = 'event' THEN kept.due_because ELSE excluded.due_because END,
         rescore_at = least(kept.rescore_at,
                            greatest(now(), kept.scored_at + %(rescore_seconds)s * '1 second'::interval))
 ), left_word AS (

@@ -35,8 +35,15 @@ SELECT account_id, day, level, sum(customers) FROM gone GROUP BY 1, 2, 3 HAVING 
 -- name: repair_levels
 -- What the moves don't tell right of now, because two wrote of the same customer at once, is moved today.
 WITH said AS (
-    SELECT account_id, standing(state, level) AS level, count(*) AS customers
-    FROM customers WHERE level IS NOT NULL
+    SELECT account_id, level, count(*) AS customers
+    FROM (
+        SELECT account_id, CASE WHEN recorded_at IS NULL THEN (
+            SELECT standing(state, level) FROM risk_rebuilt
+            WHERE risk_rebuilt.customer_id = customers.customer_id ORDER BY at DESC LIMIT 1
+        ) ELSE standing(recorded_state, recorded_level) END AS level
+        FROM customers
+    ) AS recorded
+    WHERE level IS NOT NULL
     GROUP BY 1, 2
 ), told AS (
     SELECT account_id, level, sum(customers) AS customers FROM risk_moves GROUP BY 1, 2

@@ -16,6 +16,7 @@ WITH told AS (
 UPDATE customers
 SET first_seen = least(customers.first_seen, new.first_seen),
     last_seen = greatest(customers.last_seen, new.last_seen),
+    due_because = 'event',
     rescore_at = least(rescore_at, greatest(now(), scored_at + %(rescore_seconds)s * '1 second'::interval))
 FROM (
     SELECT customer_id, min(first_seen) AS first_seen, max(last_seen) AS last_seen FROM taken GROUP BY customer_id
@@ -23,12 +24,59 @@ FROM (
 WHERE customers.customer_id = new.customer_id
 
 -- name: take_due
-SELECT customer_id::text, account_id, extract(epoch FROM now())::float8, extract(epoch FROM first_seen)::float8
-FROM customers
-WHERE rescore_at <= now()
-ORDER BY rescore_at
-LIMIT %(limit)s
-FOR UPDATE SKIP LOCKED
+-- Customers who are due by an event come first, of some accounts in turn (those after the one given, in equal parts);
+-- then all others, those who have been due for longest first. The last column is the account after which the next turns
+-- begin; null: at the first one.
+WITH RECURSIVE turns AS (
+    (SELECT account_id, 1 AS place FROM customers
+     WHERE due_because = 'event' AND account_id > %(after)s ORDER BY account_id LIMIT 1)
+    UNION ALL
+    SELECT following.account_id, place + 1
+    FROM turns
+    CROSS JOIN LATERAL (
+        SELECT account_id FROM customers
+        WHERE due_because = 'event' AND customers.account_id > turns.account_id ORDER BY account_id LIMIT 1
+    ) AS following
+    WHERE place < %(accounts)s
+), urgent AS MATERIALIZED (
+    SELECT theirs.*
+    FROM turns
+    CROSS JOIN LATERAL (
+        SELECT * FROM customers
+        WHERE due_because = 'event' AND customers.account_id = turns.account_id AND rescore_at <= now()
+        ORDER BY rescore_at
+        LIMIT 1 + (%(limit)s - 1) / (SELECT count(*) FROM turns)
+        FOR UPDATE SKIP LOCKED
+    ) AS theirs
+    LIMIT %(limit)s
+), others AS MATERIALIZED (
+    SELECT * FROM customers
+    WHERE rescore_at <= now() AND customer_id NOT IN (SELECT customer_id FROM urgent)
+    ORDER BY rescore_at
+    LIMIT %(limit)s - (SELECT count(*) FROM urgent)
+    FOR UPDATE SKIP LOCKED
+)
+SELECT customer_id::text, account_id, extract(epoch FROM now())::float8, extract(epoch FROM first_seen)::float8,
+       due_because, extract(epoch FROM scored_at)::float8, extract(epoch FROM recorded_at)::float8, recorded_level,
+       recorded_state, model, horizon_days, generation, stale_input, provisional,
+       (SELECT max(account_id) FROM turns HAVING count(*) = %(accounts)s)
+FROM (SELECT * FROM urgent UNION ALL SELECT * FROM others) AS due
+
+-- name: limit_scoring
+SELECT set_config('statement_timeout', %(timeout)s, true)
+
+-- name: postpone_score
+UPDATE customers SET rescore_at = now() + interval '1 day', due_because = NULL WHERE customer_id = %(customer_id)s
+
+-- name: release_provisional
+-- History is in: what was provisional is scored again, and recorded.
+UPDATE customers SET rescore_at = now(), due_because = 'import'
+WHERE customer_id IN (
+    SELECT customer_id FROM customers
+    WHERE provisional AND account_id <> ALL (%(arriving)s::integer[]) AND rescore_at > now()
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+)
 
 -- name: any_due
 SELECT EXISTS (SELECT FROM customers WHERE rescore_at <= now()) OR EXISTS (SELECT FROM news)
@@ -81,19 +129,14 @@ WITH scored AS (
     SELECT * FROM unnest(
         %(customer_id)s::uuid[], %(rescore_at)b::timestamptz[], %(probability)b::real[], %(level)b::text[],
         %(state)b::text[], %(low_confidence)b::boolean[], %(plan)b::text[], %(open_tickets)b::integer[],
-        %(overdue_since)b::timestamptz[], %(nps)b::integer[], %(reasons)b::text[]::jsonb[], %(advice)b::text[]::jsonb[]
+        %(overdue_since)b::timestamptz[], %(nps)b::integer[], %(reasons)b::text[]::jsonb[],
+        %(advice)b::text[]::jsonb[], %(because)b::text[], %(recorded)b::boolean[]
     ) AS scored (customer_id, rescore_at, probability, level, state, low_confidence, plan, open_tickets,
-                 overdue_since, nps, reasons, advice)
+                 overdue_since, nps, reasons, advice, because, recorded)
 ), noted AS (
-    INSERT INTO risk_history (customer_id, at, probability, level, state, model, horizon_days)
-    SELECT customer_id, %(scored_at)s, scored.probability, scored.level, scored.state, %(model)s,
-           %(horizon_days)s::integer
-    FROM scored JOIN customers AS before USING (customer_id)
-    WHERE before.recorded_at IS NULL
-       OR before.recorded_at <= %(scored_at)s::timestamptz - interval '1 day'
-       OR before.level IS DISTINCT FROM scored.level
-       OR before.state IS DISTINCT FROM scored.state
-       OR before.horizon_days <> %(horizon_days)s::integer
+    INSERT INTO risk_history (customer_id, at, probability, level, state, model, horizon_days, because)
+    SELECT customer_id, %(scored_at)s, probability, level, state, %(model)s, %(horizon_days)s::integer, because
+    FROM scored WHERE recorded
     ORDER BY customer_id
     ON CONFLICT DO NOTHING
     RETURNING customer_id, at
@@ -103,7 +146,7 @@ WITH scored AS (
                     SELECT standing(state, level) FROM risk_rebuilt
                     WHERE risk_rebuilt.customer_id = before.customer_id ORDER BY at DESC LIMIT 1
                 )
-                ELSE standing(before.state, before.level) END AS level_before
+                ELSE standing(before.recorded_state, before.recorded_level) END AS level_before
     FROM noted JOIN scored USING (customer_id) JOIN customers AS before USING (customer_id)
 ), moved AS (  -- see level_moves.sql
     INSERT INTO risk_moves (account_id, day, level, customers)
@@ -117,6 +160,9 @@ WITH scored AS (
 )
 UPDATE customers
 SET scored_at = %(scored_at)s, recorded_at = coalesce(noted.at, customers.recorded_at),
+    recorded_level = CASE WHEN noted.at IS NULL THEN customers.recorded_level ELSE scored.level END,
+    recorded_state = CASE WHEN noted.at IS NULL THEN customers.recorded_state ELSE scored.state END,
+    provisional = %(provisional)s, generation = %(generation)s, due_because = NULL,
     rescore_at = scored.rescore_at, probability = scored.probability, level = scored.level, state = scored.state,
     model = %(model)s, horizon_days = %(horizon_days)s::integer, low_confidence = scored.low_confidence, plan = scored.plan,
     stale_input = %(stale_input)s, open_tickets = scored.open_tickets, overdue_since = scored.overdue_since,

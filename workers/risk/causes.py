@@ -1,0 +1,108 @@
+"""Why a score was written, and whether it is recorded.
+
+A score is always shown. It is recorded (in risk_history, counted in the levels, compared later) when it is the first
+one, a day after the last recorded one, or when level, state, model or horizon changed; and never while the account's
+history is arriving. What acts on a change of risk looks at the cause: only `event` and `silence` are the customer's
+own doing.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from scoring.advice import Advice
+from scoring.levels import Levels
+from scoring.reasons import Reason
+from scoring.rollup import DAY
+from scoring.score import STATES, Scores
+
+Cause = Literal["first", "event", "silence", "import", "model", "settings", "stale"]
+OWN_DOING: tuple[Cause, ...] = ("event", "silence")
+
+
+class DueCustomer(NamedTuple):
+    """A customer whose risk is due, as its row stands before the score; locked until the transaction ends.
+
+    Times are in epoch seconds. `recorded_…` is what risk_history last got, None before that; the rest is of the last
+    score, recorded or not.
+    """
+
+    customer_id: str
+    account_id: int
+    now: float
+    first_seen: float
+    due_because: str | None  # event, import, stale, settings; None is silence
+    scored_at: float | None
+    recorded_at: float | None
+    recorded_level: str | None
+    recorded_state: str | None
+    model: str | None
+    horizon_days: int
+    generation: int
+    stale_input: bool
+    provisional: bool
+    turns_end: int | None  # the account after which the next turns begin
+
+
+class Terms(NamedTuple):
+    """On which terms a batch is scored: what its scores carry, beside the risk."""
+
+    model: str
+    horizon_days: int
+    generation: int
+    stale_input: bool
+    provisional: bool  # history is arriving
+
+
+class Change(NamedTuple):
+    """A customer's new score, beside how the row stood before."""
+
+    before: DueCustomer
+    because: Cause
+    recorded: bool
+    probability: float
+    level: str
+    state: str
+    reasons: list[Reason]
+    advice: Advice
+
+
+def changes_of(due: Sequence[DueCustomer], terms: Terms, scores: Scores, levels: Levels) -> list[Change]:
+    """Returns what the scores of these customers changed, in their order."""
+    risks = zip(scores.probability.tolist(), scores.state.tolist(), scores.reasons, scores.advice, strict=True)
+    changes = []
+    for before, (probability, code, reasons, advice) in zip(due, risks, strict=True):
+        level, state = levels.name(probability), STATES[code]
+        recorded = is_recorded(before, terms, level, state)
+        cause = find_cause(before, terms)
+        changes.append(Change(before, cause, recorded, probability, level, state, reasons, advice))
+    return changes
+
+
+def find_cause(before: DueCustomer, terms: Terms) -> Cause:
+    """Returns why this score differs from the one before."""
+    if before.scored_at is None or (before.recorded_at is None and not before.provisional):
+        return "first"
+    if terms.provisional or before.provisional:
+        return "import"
+    if (before.model, before.horizon_days) != (terms.model, terms.horizon_days):
+        return "model"
+    if before.generation != terms.generation:
+        return "settings"
+    if terms.stale_input or before.stale_input:
+        return "stale"
+    return _due_cause(before.due_because)
+
+
+def is_recorded(before: DueCustomer, terms: Terms, level: str, state: str) -> bool:
+    """Returns True if a score goes into risk_history."""
+    if terms.provisional:
+        return False
+    if before.recorded_at is None or before.recorded_at <= before.now - DAY:
+        return True
+    changed = (level, state) != (before.recorded_level, before.recorded_state)
+    return changed or (before.model, before.horizon_days) != (terms.model, terms.horizon_days)
+
+
+def _due_cause(due_because: str | None) -> Cause:
+    causes: dict[str | None, Cause] = {"event": "event", "import": "import", "stale": "stale", "settings": "settings"}
+    return causes.get(due_because, "silence")
