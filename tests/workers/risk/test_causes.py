@@ -16,7 +16,7 @@ from workers.risk import rescore
 from workers.risk.days import read_rollup
 from workers.risk.rescore import release_provisional, rescore_due
 from workers.store import Connection
-from workers.upkeep import totals
+from workers.upkeep.level_moves import repair_levels
 
 DUE = "UPDATE customers SET rescore_at = now() - interval '1 second'"
 
@@ -80,7 +80,7 @@ def test_while_history_arrives_a_risk_is_shown_and_nothing_is_recorded(
     rescore_due(process)
     assert first_row(connection, "provisional, level IS NULL, recorded_at IS NULL") == (True, False, True)
     assert [count(connection, table) for table in ("risk_history", "risk_moves")] == [0, 0]
-    totals.settle(process)
+    repair_levels(process)
     assert count(connection, "risk_moves") == 0
     release_provisional(process)
     assert rescore_due(process) == 0, "history waits"
