@@ -1,5 +1,6 @@
 """Everything the service is: its routes, and what they share while it runs."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,7 +24,8 @@ from api.reading.etags import validated
 from api.request_id import identified
 from api.track.door import Door
 from api.track.endpoint import Track
-from workers import counters
+from workers import counters, logs
+from workers import settings as configuration
 from workers.settings import Settings
 from workers.store import CONNECT, OPTIONS
 
@@ -31,6 +33,17 @@ TRACK = "/api/v1/track"
 POOL_SIZE = 8
 POOL_WAIT_SECONDS = 2.0
 STATEMENT_TIMEOUT_SECONDS = 25  # somebody waits for the answer
+
+
+def create_configured_app() -> Starlette:
+    """The service of one web process, as the environment says."""
+    configured = configuration.load()
+    logs.configure(configured)
+    app = create_app(configured)
+    gc.collect()
+    gc.freeze()  # what is there now stays: nothing of it has to be looked at again
+    gc.set_threshold(20_000, 50, 100)  # a request leaves few cycles behind, and each look costs those that wait
+    return app
 
 
 def create_app(settings: Settings) -> Starlette:

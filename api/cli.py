@@ -24,7 +24,9 @@ from api.demo.command import demo
 from api.up import embedded
 from api.up.command import up
 from api.up.options import data_dir_option
+from api.web import web
 from workers import settings
+from workers.__main__ import clock_command, worker
 from workers.store.migrate import migrate
 
 
@@ -60,7 +62,7 @@ def _one_line() -> Iterator[None]:
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="windback", prog_name="windback")
+@click.version_option(package_name="windback-server", prog_name="windback")
 def main() -> None:
     """Windback: customers' events in, a churn risk for every customer out."""
 
@@ -76,6 +78,9 @@ main.add_command(dead_letters_commands)
 main.add_command(customers_group)
 main.add_command(keys_group)
 main.add_command(status)
+main.add_command(web)
+main.add_command(worker)
+main.add_command(clock_command)
 
 
 @main.command("migrate")

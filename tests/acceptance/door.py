@@ -146,7 +146,7 @@ class Hurried(Line):
     def __init__(self, settings: Settings, log: Path) -> None:
         super().__init__(settings, log)
         hurry = "api.track.endpoint.BODY_SECONDS, api.auth.REMEMBER_SECONDS = 0.5, 0.2"
-        code = f"import api.__main__, api.auth, api.track; {hurry}; api.__main__.main()"
+        code = f"import api.app, api.auth, api.track.endpoint, api.web; {hurry}; api.web.web()"
         self._commands["web"] = f"{sys.executable} -c '{code}'"
 
 

@@ -5,6 +5,7 @@ its lane. Nights begin at 3 in the morning, UTC; each account has one turn a nig
 """
 
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -67,8 +68,12 @@ def turn_key(account_id: int) -> str:
 
 
 def start(process: Process) -> threading.Thread:
-    """Start the process that learns; it ends with this one. Returns the thread that watches it."""
-    child = subprocess.Popen(COMMAND)
+    """Start the process that learns; it ends with this one. Returns the thread that watches it.
+
+    It gets our modules, not those of a folder with a `workers` of its own.
+    """
+    modules = os.pathsep.join(path for path in sys.path if path)
+    child = subprocess.Popen(COMMAND, env={**os.environ, "PYTHONPATH": modules, "PYTHONSAFEPATH": "1"})
     thread = threading.Thread(target=_watch_child, args=(child, process), name="nightly")
     thread.start()
     return thread
