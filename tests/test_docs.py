@@ -69,6 +69,18 @@ def test_every_process_is_in_the_readme(process: str) -> None:
     assert f"| `{process}` |" in README
 
 
+@pytest.mark.parametrize(
+    "room",
+    [
+        f"{package}/{path.parent.name}"
+        for package in ("api", "workers")
+        for path in sorted((ROOT / package).glob("*/__init__.py"))
+    ],
+)
+def test_every_room_is_on_the_readmes_map(room: str) -> None:
+    assert f"`{room}`" in README
+
+
 @pytest.mark.parametrize("path", sorted(p for p in ROOT.iterdir() if not p.name.startswith(".")))
 def test_the_top_level_holds_what_was_asked_for(path: Path) -> None:
     known = {"pyproject.toml", "api", "workers", "scoring", "tests", "Procfile", "README.md"}

@@ -49,7 +49,7 @@ class WorkerCount(Struct):
     progress_seconds: float | None
 
 
-class LastTraining(Struct):
+class TrainingSummary(Struct):
     """The last training of any account."""
 
     trained_at: datetime
@@ -90,7 +90,7 @@ class Status(Struct):
     due: DueRescores | None = None
     dead_letters: dict[str, int] | None = None
     outages: dict[int, datetime] | None = None
-    training: LastTraining | None = None
+    training: TrainingSummary | None = None
 
 
 @click.command()
@@ -162,7 +162,7 @@ def _read_postgres(url: str, report: Status) -> None:
             report.dead_letters = dict(connection.execute(sql("count_dead_letters")).fetchall())
             report.outages = dict(connection.execute(sql("open_outages")).fetchall())
             trained = connection.execute(sql("latest_training")).fetchone()
-            report.training = LastTraining(*trained) if trained else None
+            report.training = TrainingSummary(*trained) if trained else None
             report.due = DueRescores(*due)
     except psycopg.Error as error:
         report.postgres = f"doesn't answer: {first_line(error).rstrip('.')}"
