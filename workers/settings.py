@@ -2,23 +2,24 @@
 
 import os
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
+import msgspec.inspect
 from msgspec import Meta, Struct
 
 from scoring.levels import Levels
+from workers import urls
+from workers.urls import SettingsError as SettingsError
 
 PREFIX = "WINDBACK_"
 USUAL_NAMES = ("database_url", "redis_url", "port")
+LOWER_CASE = ("log_level", "log_format")
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Percent = Annotated[float, Meta(gt=0, lt=100)]
-
-
-class SettingsError(Exception):
-    """A setting in the environment is wrong. The message names it; correct it and start again."""
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -27,12 +28,14 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     database_url: str | None = None
     redis_url: str | None = None
+    url: str | None = None
+    api_key: str | None = None
     port: Port = 8000
     host: str = "0.0.0.0"  # noqa: S104  a service in a container is reached from outside; `windback up` binds loopback
     web_processes: Annotated[int, Meta(ge=1, le=64)] = 1
     grace_seconds: Annotated[float, Meta(ge=0, le=300)] = 5.0
     data_dir: Path = Path(".windback")
-    log_level: Annotated[str, Meta(pattern="^(?i:debug|info|warning|error)$")] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "text", "json"] = "auto"
     horizon_days: Annotated[int, Meta(ge=1, le=365)] | None = None
     level_medium: Percent = 20.0
@@ -65,19 +68,63 @@ def variable(field: str) -> str:
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Settings from the environment; an empty value counts as unset. Raises SettingsError."""
-    given = {field: value for field in Settings.__struct_fields__ if (value := _read(environ, variable(field)))}
+    values = {field: value for field in Settings.__struct_fields__ if (value := _read(environ, variable(field)))}
+    values |= {field: values[field].lower() for field in LOWER_CASE if field in values}
     try:
-        settings = msgspec.convert(given, Settings, strict=False, dec_hook=_path)
+        settings = msgspec.convert(values, Settings, strict=False, dec_hook=_path)
     except msgspec.ValidationError as error:
-        message, _, where = str(error).partition(" - at `$.")
-        raise SettingsError(f"{variable(where.rstrip('`'))} is wrong: {message}") from None
+        field = str(error).partition(" - at `$.")[2].rstrip("`")
+        raise SettingsError(
+            f"{variable(field)} is wrong: it must be {_describe(field)}, not {values[field]!r}"
+        ) from None
     if not settings.level_medium < settings.level_high < settings.level_critical:
         names = "WINDBACK_LEVEL_MEDIUM, WINDBACK_LEVEL_HIGH and WINDBACK_LEVEL_CRITICAL"
         raise SettingsError(f"{names} must rise in this order")
     _check_retention(settings)
-    _check_url(settings.database_url, "DATABASE_URL", ("postgresql://", "postgres://"))
-    _check_url(settings.redis_url, "REDIS_URL", ("redis://", "rediss://", "unix://"))
+    urls.check_postgres(settings.database_url)
+    urls.check_redis(settings.redis_url)
     return settings
+
+
+def explain_unknown(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Variables that begin like a setting of ours and are none, each with a sentence that says so."""
+    names = [variable(field) for field in Settings.__struct_fields__]
+    known = {*names, *(f"{name}_FILE" for name in names)}
+    return {
+        name: f"{name} is not a setting and is ignored{_suggest(name, names)}"
+        for name in environ
+        if name.startswith(PREFIX) and name not in known
+    }
+
+
+def _suggest(name: str, names: list[str]) -> str:
+    near = get_close_matches(name, names, n=1, cutoff=0.8)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _describe(field: str) -> str:
+    """What a field may hold, in words."""
+    (found,) = (candidate for candidate in _FIELDS if candidate.name == field)
+    kind = found.type
+    if isinstance(kind, msgspec.inspect.UnionType):
+        kind = next(part for part in kind.types if not isinstance(part, msgspec.inspect.NoneType))
+    if isinstance(kind, msgspec.inspect.LiteralType):
+        *most, last = map(str, kind.values)
+        return f"{', '.join(most)} or {last}"
+    if isinstance(kind, msgspec.inspect.BoolType):
+        return "true or false"
+    if isinstance(kind, msgspec.inspect.IntType | msgspec.inspect.FloatType):
+        noun = "a whole number" if isinstance(kind, msgspec.inspect.IntType) else "a number"
+        return noun + _describe_range(kind)
+    return "text of another form"
+
+
+def _describe_range(kind: msgspec.inspect.IntType | msgspec.inspect.FloatType) -> str:
+    if kind.gt is not None and kind.lt is not None:
+        return f" between {kind.gt:g} and {kind.lt:g}"
+    if kind.ge is not None and kind.le is not None:
+        return f" from {kind.ge} to {kind.le}"
+    return f" of at least {kind.ge:g}" if kind.ge is not None else ""
 
 
 def _check_retention(settings: Settings) -> None:
@@ -99,6 +146,4 @@ def _read(environ: Mapping[str, str], name: str) -> str | None:
     return environ.get(name) or None
 
 
-def _check_url(url: str | None, name: str, schemes: tuple[str, ...]) -> None:
-    if url is not None and not url.startswith(schemes):
-        raise SettingsError(f"{name} is wrong: it must begin with {' or '.join(schemes)}")
+_FIELDS = msgspec.inspect.type_info(Settings).fields  # type: ignore[attr-defined]

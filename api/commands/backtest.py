@@ -1,4 +1,4 @@
-"""`windback backtest`: score a file of events as of past moments, and say how good that would have been."""
+"""`windback backtest`: scores a file of events as of past moments, and reports how good that would have been."""
 
 import csv
 import sys
@@ -11,13 +11,18 @@ from typing import Any
 import click
 import msgspec
 
-from api.commands.event_files import lines, opened
+from api.commands.event_files import FileLine, read_events
+from api.commands.records import Columns, Record, read_records
+from api.commands.text_files import FileFault, TextFile
+from api.commands.words import count_of
+from api.track.rules import valid_email
 from scoring.event_roles import Meaning
 from scoring.learning.backtest import Event, Report, Scored, Snapshot
 from scoring.learning.backtest import backtest as compare
 from scoring.learning.metrics import Metrics
+from workers.buffer.entries import normalise_email, parse_instant
 
-_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
+SNAPSHOT_COLUMNS = Columns(("customer_email", "as_of", "lapsed"), ("customer_email", "as_of", "lapsed"))
 _MEASURES = ("auc", "pr_auc", "lift", "brier", "ece")
 _HEADINGS = ("AUC", "PR-AUC", "lift", "Brier", "ECE")
 
@@ -29,7 +34,7 @@ _HEADINGS = ("AUC", "PR-AUC", "lift", "Brier", "ECE")
 @click.option("--cutoff", "cutoffs", multiple=True, metavar="DATE",
               help="A moment to score everybody at, with outcomes from the events. May be repeated.")  # fmt: skip
 @click.option("--horizon", default=30, show_default=True, type=click.IntRange(1, 365), help="Days ahead.")
-@click.option("--churn-event", help="An event of the file that means that a customer has left.")
+@click.option("--churn-event", help="An event of the file that means a customer has churned.")
 @click.option("--engagement-event", "engagement_events", multiple=True,
               help="An event of the file that counts as use of the product. May be repeated.")  # fmt: skip
 @click.option("--folds", default=5, show_default=True, type=click.IntRange(2, 50), help="Folds, by customer.")
@@ -56,12 +61,14 @@ def backtest(
     if snapshots and cutoffs:
         raise click.UsageError("--snapshots and --cutoff exclude each other: snapshots bring their own moments")
     moments = [_moment(text) for text in cutoffs]
-    skipped: list[str] = []
+    log = FileLog()
+    reading = snapshots or events
     try:
-        wanted = None if snapshots is None else list(_snapshots(snapshots))
-        with _progress() as progress:
+        wanted = None if snapshots is None else list(_read_snapshots(snapshots))
+        reading = events
+        with _progress() as progress, TextFile(events) as file:
             report, scored = compare(
-                _events(events, skipped),
+                log.read(file),
                 wanted,
                 cutoffs=moments,
                 horizon_days=horizon,
@@ -71,23 +78,45 @@ def backtest(
             )
         if scores:
             _write(scores, scored)
-    except (ValueError, OSError, EOFError) as error:
-        raise click.ClickException(" ".join(str(error).split())) from None
-    if skipped:
-        click.echo(f"{len(skipped)} lines of {events} were skipped; the first: {skipped[0]}", err=True)
+    except FileFault as error:
+        where = reading if error.number is None else f"{reading}:{error.number}"
+        raise click.ClickException(f"{where}: {error}") from None
+    except (ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise click.ClickException(f"{log.describe_skipped()}. {reason}" if log.skipped else reason) from None
+    if log.skipped:
+        click.echo(log.describe_skipped(), err=True)
     click.echo(msgspec.json.encode(report).decode() if as_json else _table(report))
+
+
+class FileLog:
+    """Reads events, and keeps the lines that hold none."""
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.skipped: list[FileLine] = []
+
+    def read(self, file: TextFile) -> Iterator[Event]:
+        """The events of a file. Raises FileFault."""
+        for line in read_events(file):
+            self.lines += 1
+            if line.event is None:
+                self.skipped.append(line)
+            else:
+                yield _to_event(line.event)
+
+    def describe_skipped(self) -> str:
+        """One sentence: how many lines were skipped, and why the first was."""
+        first = self.skipped[0]
+        count = f"{len(self.skipped):,} of {count_of(self.lines, 'line')} skipped"
+        return f"{count}; the first: line {first.number}: {first.fault.rstrip('.')}"
 
 
 def _moment(text: str) -> float:
     try:
-        return _epoch(text)
+        return parse_instant(text.strip()).timestamp()
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no ISO 8601 date or time", param_hint="--cutoff") from None
-
-
-def _epoch(text: str) -> float:
-    at = datetime.fromisoformat(text.strip())
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+        raise click.BadParameter(f"{text!r} is not an ISO 8601 date or time", param_hint="--cutoff") from None
 
 
 @contextmanager
@@ -100,39 +129,29 @@ def _progress() -> Iterator[Callable[[int], None] | None]:
     click.echo(err=True)
 
 
-def _events(path: Path, skipped: list[str]) -> Iterator[Event]:
-    """The events of a file; lines that are none are noted in `skipped`."""
-    for line in lines(path):
-        try:
-            if line.event is None:
-                raise ValueError(line.fault)
-            yield _event(line.event)
-        except KeyError as missing:
-            skipped.append(f"line {line.number}: {missing.args[0]} is missing")
-        except (ValueError, TypeError, AttributeError) as error:
-            skipped.append(f"line {line.number}: {error}")
+def _to_event(event: dict[str, Any]) -> Event:
+    at = parse_instant(event["timestamp"]).timestamp()
+    return Event(normalise_email(event["customer_email"]), event["event"], at, event.get("properties") or {})
 
 
-def _event(raw: dict[str, Any]) -> Event:
-    name, email, properties = raw["event"], raw["customer_email"].strip().lower(), raw.get("properties") or {}
-    if not isinstance(name, str) or not name or not email or not isinstance(properties, dict):
-        raise ValueError("event, customer_email or properties is not what it should be")
-    at = _epoch(raw["timestamp"])
-    if at < _EARLIEST:
-        raise ValueError("timestamp is before 2000-01-01")
-    return Event(email, name, at, properties)
+def _read_snapshots(path: Path) -> Iterator[Snapshot]:
+    with TextFile(path) as file:
+        for record in read_records(file, SNAPSHOT_COLUMNS):
+            yield _to_snapshot(record)
 
 
-def _snapshots(path: Path) -> Iterator[Snapshot]:
-    with opened(path) as file:
-        reader = csv.DictReader(file)
-        missing = {"customer_email", "as_of", "lapsed"} - set(reader.fieldnames or ())
-        if missing:
-            raise ValueError(f"{path}: the CSV header lacks {', '.join(sorted(missing))}")
-        for row in reader:
-            if row["lapsed"] not in ("0", "1"):
-                raise ValueError(f"{path} line {reader.line_num}: lapsed must be 0 or 1, not {row['lapsed']!r}")
-            yield Snapshot(row["customer_email"].strip().lower(), _epoch(row["as_of"]), int(row["lapsed"]))
+def _to_snapshot(record: Record) -> Snapshot:
+    if record.fields is None:
+        raise FileFault(record.fault, record.number)
+    email, as_of, lapsed = (str(record.fields.get(name) or "").strip() for name in SNAPSHOT_COLUMNS.required)
+    if lapsed not in ("0", "1"):
+        raise FileFault(f"lapsed must be 0 or 1, not {lapsed!r}", record.number)
+    if not valid_email(email):
+        raise FileFault("customer_email must be an address like local@domain.tld", record.number)
+    try:
+        return Snapshot(normalise_email(email), parse_instant(as_of).timestamp(), int(lapsed))
+    except ValueError:
+        raise FileFault("as_of must be ISO 8601, like 2025-12-01T10:00:00Z", record.number) from None
 
 
 def _write(path: Path, scored: list[Scored]) -> None:

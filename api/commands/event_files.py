@@ -1,20 +1,26 @@
-"""Files of events: CSV and NDJSON, plain or .gz, line by line."""
+"""Files of events for `import` and `backtest`: the same reader, and the rules of the track route, for both."""
 
-import csv
-import gzip
 import re
-from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, Any, NamedTuple
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import msgspec
 
-FIELDS = ("event", "customer_email", "timestamp", "properties", "event_id")
+from api.commands.records import Columns, Record, read_records
+from api.commands.text_files import FileFault, TextFile
+from api.track.check import FIELDS
+from api.track.rules import find_faults
+
+COLUMNS = Columns(("event", "customer_email"), FIELDS)
+NAMES = ("feature", "plan", "page")  # properties that are names: a plan 2.0 is text
+TIME_NAMES = re.compile(r"(?i)(.*[_ ])?(time|date|timestamp|ts|at|when|day|datetime)|occurredat|createdat|senttime")
+NO_TIME = "it has no timestamp; give it one, or date such events to now with --now"
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class Line(NamedTuple):
+class FileLine(NamedTuple):
     """A line of a file: its number, and the event on it, or why there is none."""
 
     number: int
@@ -22,64 +28,77 @@ class Line(NamedTuple):
     fault: str = ""
 
 
-def is_csv(path: Path) -> bool:
-    """Whether a file is CSV by its name; everything else is NDJSON."""
-    return ".csv" in (suffix.lower() for suffix in path.suffixes)
+Convert = Callable[[Record], dict[str, Any]]  # raises ValueError with a reason
 
 
-def lines(path: Path) -> Iterator[Line]:
-    """The lines of a file that are not blank. Raises OSError, EOFError, ValueError where it can't be read at all."""
-    with opened(path) as file:
-        yield from (_csv_lines if is_csv(path) else _json_lines)(file)
+def read_events(
+    file: TextFile, *, now: bool = False, columns: Columns = COLUMNS, convert: Convert | None = None
+) -> Iterator[FileLine]:
+    """The events of a file, and the lines that hold none. With `now`, an event without a timestamp happens now.
+
+    Raises FileFault where the file can't be read any further, OSError.
+    """
+    convert = convert or to_event
+    for record in read_records(file, columns):
+        if convert is to_event and not now and record.is_row:
+            _check_time_column(record)
+        yield read_event(record, convert, now=now)
 
 
-def opened(path: Path) -> IO[str]:
-    """A text file, plain or .gz, with or without a byte order mark."""
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
+def read_event(record: Record, convert: Convert, *, now: bool) -> FileLine:
+    """The event of a record, if it keeps the rules of the track route."""
+    if record.fields is None:
+        return FileLine(record.number, None, record.fault)
+    try:
+        event = convert(record)
+    except ValueError as error:
+        return FileLine(record.number, None, str(error))
+    fault = next(find_faults(event, time.time()), None)
+    if fault is not None:
+        return FileLine(record.number, None, fault.message)
+    if event.get("timestamp") is None and not now:
+        return FileLine(record.number, None, NO_TIME)
+    return FileLine(record.number, event)
 
 
-def _json_lines(file: IO[str]) -> Iterator[Line]:
-    for number, text in enumerate(file, 1):
-        if not text.strip():
-            continue
-        try:
-            yield Line(number, _decode(text))
-        except (ValueError, RecursionError) as error:
-            yield Line(number, None, f"not a JSON object: {error}")
+def to_event(record: Record) -> dict[str, Any]:
+    """A record with our own field names as an event. Raises ValueError.
+
+    In a row a column `properties` holds JSON, and any other column that is no field is a property.
+    """
+    assert record.fields is not None
+    if not record.is_row:
+        return record.fields
+    cells = {name: cell for name, cell in record.fields.items() if name and cell}
+    event = {name: cells[name] for name in FIELDS if name != "properties" and name in cells}
+    properties = _read_properties(cells.get("properties", "{}"))
+    properties |= {name: to_value(name, cell) for name, cell in cells.items() if name not in FIELDS}
+    return event | ({"properties": properties} if properties else {})
 
 
-def _csv_lines(file: IO[str]) -> Iterator[Line]:
-    rows = csv.DictReader(file)
-    if missing := [name for name in FIELDS[:2] if name not in (rows.fieldnames or ())]:
-        raise ValueError(f"the first line of the CSV file must name the columns {' and '.join(missing)}")
-    for row in rows:
-        try:
-            yield Line(rows.line_num, csv_event(row))
-        except ValueError as error:
-            yield Line(rows.line_num, None, str(error))
-
-
-def csv_event(row: dict[str | None, Any]) -> dict[str, Any]:
-    """A row as an event: a column `properties` holds JSON, any other column that is no field is a property."""
-    if None in row:
-        raise ValueError("more cells than columns")
-    event = {name: row[name] for name in FIELDS if name != "properties" and row.get(name)}
-    properties: dict[str, Any] = {}
-    if given := row.get("properties"):
-        try:
-            properties = _decode(given)
-        except (ValueError, RecursionError):
-            raise ValueError("the column properties is not a JSON object") from None
-    others = {str(name): _number(cell) for name, cell in row.items() if name not in FIELDS and cell}
-    return event | ({"properties": properties | others} if properties or others else {})
-
-
-def _number(cell: str) -> Any:
-    """A cell as the number that it spells, or else as text: 007 and 1e5 are."""
-    if re.fullmatch(r"-?(0|[1-9]\d{0,14})", cell):
+def to_value(name: str, cell: str) -> Any:
+    """A cell as the number that is written exactly so, or else as text: 007, 1.10, 2.0, -0 and 1e5 are text."""
+    if name.casefold() in NAMES:
+        return cell
+    if re.fullmatch(r"0|-?[1-9]\d{0,14}", cell):
         return int(cell)
-    if re.fullmatch(r"-?(0|[1-9]\d{0,14})\.\d{1,15}", cell):
+    if re.fullmatch(r"-?(0|[1-9]\d{0,14})\.\d{0,14}[1-9]", cell) and repr(float(cell)) == cell:
         return float(cell)
     return cell
+
+
+def _read_properties(cell: str) -> dict[str, Any]:
+    try:
+        return _decode(cell)
+    except (ValueError, RecursionError):
+        raise ValueError("the column properties is not a JSON object") from None
+
+
+def _check_time_column(record: Record) -> None:
+    """Raises FileFault if a CSV file has no column `timestamp` at all."""
+    assert record.fields is not None
+    if "timestamp" in record.fields:
+        return
+    likely = next((name for name in record.fields if TIME_NAMES.fullmatch(name)), None)
+    hint = f"rename the column {likely}" if likely else "add it"
+    raise FileFault(f"the header names no column timestamp: {hint}, or date all events to now with --now", 1)

@@ -1,6 +1,6 @@
 """`windback import`: files of events into a running service, through its API, in batches of 100.
 
-Safe to run again: an event with a timestamp or an event_id is stored once. What can't be taken now (503, 429, no
+Safe to run again: an event with a timestamp or an event_id is stored once. What can't be taken now (5xx, 429, no
 connection) is sent again with growing pauses; what is refused is reported with its line.
 """
 
@@ -8,80 +8,141 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from http import HTTPStatus
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import click
 import msgspec
+from msgspec import Meta
 
-from api.commands.client import CONNECTIONS, Client, ServiceFailed, resolve_service, service_options
-from api.commands.event_files import Line, lines
+from api.commands.client import CONNECTIONS, Client, ServiceFailed, ServiceReply, open_service, service_options
+from api.commands.event_files import FileLine, read_events
+from api.commands.text_files import FileFault, TextFile
+from api.commands.words import count_of
 from scoring.events import MAX_BATCH
 
-SHOWN = 20  # refused lines that are told one by one
+SHOWN = 20  # refused lines that are shown one by one
+TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+OWN_LIMITS = ("payload_too_large", "batch_too_large")
 
 
-class Refused(NamedTuple):
+class RefusedEvent(msgspec.Struct):
+    """An event that the service refused."""
+
+    index: Annotated[int, Meta(ge=0)]
+    message: str
+
+
+class PartlyTaken(msgspec.Struct):
+    """The answer where some events of a batch are refused."""
+
+    status: Literal["partial"]
+    accepted: Annotated[int, Meta(ge=1)]
+    rejected: Annotated[list[RefusedEvent], Meta(min_length=1)]
+
+
+class NothingTaken(msgspec.Struct):
+    """The answer where all events of a batch are refused."""
+
+    code: Literal["invalid_event"]
+    rejected: Annotated[list[RefusedEvent], Meta(min_length=1)]
+
+
+class RefusedLine(NamedTuple):
     """A line that is not imported, and why."""
 
     number: int
     reason: str
 
 
-class Result(NamedTuple):
-    """What became of a batch."""
+class BatchResult(NamedTuple):
+    """What became of a batch, or of a file."""
 
     accepted: int
-    refused: list[Refused]
+    refused: list[RefusedLine]
 
 
-def send(client: Client, batch: list[Line]) -> Result:
-    """Send a batch until it is answered for good. Raises ServiceFailed."""
+def send(client: Client, batch: list[FileLine]) -> BatchResult:
+    """Send a batch until the answer is final. Raises ServiceFailed."""
     body = msgspec.json.encode({"events": [line.event for line in batch]})
-    status, answer = client.ask("POST", "/api/v1/track", body)
-    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and len(batch) > 1:
+    reply = client.ask("POST", "/api/v1/track", body)
+    if reply.status == TOO_LARGE and len(batch) > 1:
         first, second = send(client, batch[: len(batch) // 2]), send(client, batch[len(batch) // 2 :])
-        return Result(first.accepted + second.accepted, first.refused + second.refused)
-    return _result(batch, status, answer)
+        return BatchResult(first.accepted + second.accepted, first.refused + second.refused)
+    if reply.status == TOO_LARGE and reply.body.get("code") in OWN_LIMITS:
+        return BatchResult(0, [RefusedLine(batch[0].number, reply.fault)])
+    if reply.status == TOO_LARGE:
+        raise ServiceFailed(
+            f"a proxy before {client.url} refuses {len(body):,} bytes; raise its limit (nginx: client_max_body_size)"
+        )
+    return _read_result(client, batch, reply)
 
 
-def _result(batch: list[Line], status: int, answer: dict[str, Any]) -> Result:
-    message = answer.get("message") or f"the service answered {status}"
-    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and len(batch) == 1:
-        return Result(0, [Refused(batch[0].number, message)])
-    if status not in (HTTPStatus.OK, HTTPStatus.MULTI_STATUS, HTTPStatus.UNPROCESSABLE_ENTITY):
-        raise ServiceFailed(message)
-    refused = [Refused(batch[one["index"]].number, one["message"]) for one in answer.get("rejected", [])]
-    return Result(len(batch) - len(refused), refused)
+def _read_result(client: Client, batch: list[FileLine], reply: ServiceReply) -> BatchResult:
+    """What an answer says of a batch. Only Windback's own answers count. Raises ServiceFailed."""
+    if reply.status == HTTPStatus.OK and reply.body == {"status": "ok"}:
+        return BatchResult(len(batch), [])
+    rejected = _read_rejected(reply, len(batch))
+    if rejected is not None:
+        refused = [RefusedLine(batch[event.index].number, event.message) for event in rejected]
+        return BatchResult(len(batch) - len(refused), refused)
+    if reply.status >= HTTPStatus.BAD_REQUEST and reply.body.get("status") == "error":
+        raise ServiceFailed(reply.fault)
+    raise client.stranger(reply)
 
 
-def import_file(path: Path, client: Client, progress: Callable[[int], None]) -> Result:
-    """Send a file. Returns how many events were taken, and the lines that were not. Raises ServiceFailed, OSError."""
-    unreadable: list[Refused] = []
-    accepted, refused = 0, []
-    for result in results(_events(path, unreadable), client):
-        accepted += result.accepted
-        refused += result.refused
-        progress(accepted)
-    return Result(accepted, sorted(refused + unreadable))
-
-
-def _events(path: Path, unreadable: list[Refused]) -> Iterator[Line]:
-    for line in lines(path):
-        if line.event is None:
-            unreadable.append(Refused(line.number, line.fault))
+def _read_rejected(reply: ServiceReply, size: int) -> list[RefusedEvent] | None:
+    """The refused events, if this is an answer to a batch of this size."""
+    try:
+        if reply.status == HTTPStatus.MULTI_STATUS:
+            partly = msgspec.convert(reply.body, PartlyTaken)
+            rejected, accepted = partly.rejected, partly.accepted
+        elif reply.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+            rejected, accepted = msgspec.convert(reply.body, NothingTaken).rejected, 0
         else:
-            yield line
+            return None
+    except msgspec.ValidationError:
+        return None
+    indices = {event.index for event in rejected}
+    return (
+        rejected if accepted + len(indices) == size and max(indices) < size and len(indices) == len(rejected) else None
+    )
 
 
-def results(events: Iterator[Line], client: Client) -> Iterator[Result]:
-    """What became of each batch, in order; a few are under way at a time. Raises ServiceFailed."""
-    pending: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(CONNECTIONS) as pool:
+class Import:
+    """One file on its way into a service. Whatever ends it, what was done until then is known."""
+
+    def __init__(self, file: TextFile, client: Client, progress: Callable[[int, float], None]) -> None:
+        self.accepted = 0
+        self.refused: list[RefusedLine] = []
+        self._file, self._client, self._progress = file, client, progress
+
+    def run(self, events: Iterator[FileLine]) -> None:
+        """Send all events. Raises ServiceFailed, FileFault, OSError."""
+        for result in send_all(self._keep_faults(events), self._client):
+            self.accepted += result.accepted
+            self.refused += result.refused
+            self._progress(self.accepted, self._file.share)
+
+    def _keep_faults(self, lines: Iterator[FileLine]) -> Iterator[FileLine]:
+        for line in lines:
+            if line.event is None:
+                self.refused.append(RefusedLine(line.number, line.fault))
+            else:
+                yield line
+
+
+def send_all(events: Iterator[FileLine], client: Client) -> Iterator[BatchResult]:
+    """What became of each batch, in order; a few are under way at a time. Where the events end with an error, what was
+    read before is sent first. Raises ServiceFailed, and what `events` raises."""
+    pending: deque[Future[BatchResult]] = deque()
+    batches = _Batches(events)
+    with closing(client), ThreadPoolExecutor(CONNECTIONS) as pool:
         try:
-            while batch := list(islice(events, MAX_BATCH)):
+            for batch in batches:
                 pending.append(pool.submit(send, client, batch))
                 if len(pending) > 2 * CONNECTIONS:
                     yield pending.popleft().result()
@@ -90,43 +151,90 @@ def results(events: Iterator[Line], client: Client) -> Iterator[Result]:
         except BaseException:
             client.stopped.set()
             raise
-        finally:
-            client.close()
+    if batches.error is not None:
+        raise batches.error
+
+
+class _Batches:
+    """Events in batches; an error of theirs ends these, and is kept."""
+
+    def __init__(self, events: Iterator[FileLine]) -> None:
+        self._events = events
+        self.error: Exception | None = None
+
+    def __iter__(self) -> Iterator[list[FileLine]]:
+        events = self._until_error()
+        while batch := list(islice(events, MAX_BATCH)):
+            yield batch
+
+    def _until_error(self) -> Iterator[FileLine]:
+        try:
+            yield from self._events
+        except (FileFault, OSError) as error:
+            self.error = error
 
 
 @click.command("import")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--now", is_flag=True, help="Date events without a timestamp to now; else they are refused.")
 @service_options
-def import_command(files: tuple[Path, ...], url: str | None, api_key: str | None, data_dir: Path) -> None:
-    """Send FILES of events (CSV or NDJSON, plain or .gz) through the API. Safe to run again.
+def import_command(files: tuple[Path, ...], now: bool, url: str | None, api_key: str | None, data_dir: Path) -> None:
+    """Send FILES of events through the API. Safe to run again.
 
-    A CSV file names its columns in the first line: event, customer_email, timestamp, event_id, properties (JSON); any
-    other column is a property.
+    CSV (with commas, semicolons or tabs), NDJSON or a JSON array; UTF-8 or UTF-16, plain or .gz. A CSV file names its
+    columns in the first line: event, customer_email, timestamp, event_id, properties (JSON); any other column is a
+    property.
     """
-    service = resolve_service(url, api_key, data_dir)
     failed = False
     for path in files:
-        try:
-            result = import_file(path, Client(*service), _progress(path))
-        except (ServiceFailed, OSError, EOFError, ValueError) as error:
-            raise click.ClickException(f"{path}: {' '.join(str(error).split())}") from None
-        _report(path, result)
-        failed = failed or bool(result.refused)
+        failed = not _import_file(path, now, url, api_key, data_dir) or failed
     sys.exit(1 if failed else 0)
 
 
-def _progress(path: Path) -> Callable[[int], None]:
+def _import_file(path: Path, now: bool, url: str | None, api_key: str | None, data_dir: Path) -> bool:
+    """Import a file and report. Returns whether all of it was taken."""
+    with TextFile(path) as file:
+        try:
+            client = open_service(url, api_key, data_dir)
+        except ServiceFailed as error:
+            raise click.ClickException(str(error)) from None
+        importing = Import(file, client, _progress(path))
+        try:
+            importing.run(read_events(file, now=now))
+        except FileFault as error:
+            where = path if error.number is None else f"{path}:{error.number}"
+            _report(path, importing, client)
+            raise click.ClickException(f"{where}: {error}") from None
+        except (ServiceFailed, OSError) as error:
+            if importing.accepted:
+                _report(path, importing, client)
+            raise click.ClickException(f"{path}: {' '.join(str(error).split())}") from None
+    _report(path, importing, client)
+    return not importing.refused
+
+
+def _progress(path: Path) -> Callable[[int, float], None]:
     """A counter on a terminal, nothing in a pipe."""
     if not sys.stderr.isatty():
-        return lambda count: None
-    return lambda count: click.echo(f"\r{path}: {count:,} events", nl=False, err=True)
+        return lambda count, share: None
+    shown = ""
+
+    def show(count: int, share: float) -> None:
+        nonlocal shown
+        line = f"\r\033[K{path}: {share:.0%}, {count_of(count, 'event')}"
+        if line != shown:
+            shown = line
+            click.echo(line, nl=False, err=True)
+
+    return show
 
 
-def _report(path: Path, result: Result) -> None:
+def _report(path: Path, importing: Import, client: Client) -> None:
     if sys.stderr.isatty():
-        click.echo(err=True)
-    click.echo(f"{path}: {result.accepted:,} events taken, {len(result.refused):,} lines refused")
-    for line in result.refused[:SHOWN]:
+        click.echo("\r\033[K", nl=False, err=True)
+    accepted, refused = count_of(importing.accepted, "event"), count_of(len(importing.refused), "line")
+    click.echo(f"{path}: {accepted} taken, {refused} refused, by {client.url}")
+    for line in sorted(importing.refused)[:SHOWN]:
         click.echo(f"{path}:{line.number}: {line.reason}", err=True)
-    if len(result.refused) > SHOWN:
-        click.echo(f"… and {len(result.refused) - SHOWN:,} more", err=True)
+    if len(importing.refused) > SHOWN:
+        click.echo(f"… and {len(importing.refused) - SHOWN:,} more", err=True)

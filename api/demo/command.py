@@ -15,9 +15,9 @@ from urllib.parse import quote, urlencode
 
 import click
 
-from api.commands.client import CONNECTIONS, Client, ServiceFailed, resolve_service, service_options
-from api.commands.event_files import Line
-from api.commands.importing import results
+from api.commands.client import CONNECTIONS, Client, ServiceFailed, open_service, service_options
+from api.commands.event_files import FileLine
+from api.commands.importing import send_all
 from api.demo.company import CUSTOMERS, SEED, Company, DemoCustomer, begun, customers, events, signed_up
 from api.demo.life import DAY
 from api.demo.words import DOMAIN, address
@@ -52,7 +52,7 @@ def demo(url: str | None, api_key: str | None, data_dir: Path, remove: bool, siz
     Their addresses end in @demo.example. Safe to run again: on a later day that adds what has happened since.
     """
     try:
-        client = Client(*resolve_service(url, api_key, data_dir))
+        client = open_service(url, api_key, data_dir)
         if remove:
             _remove(client)
         else:
@@ -104,9 +104,9 @@ def continued(known: list[Listed], now: float, size: int = CUSTOMERS, seed: int 
 
 def _send(client: Client, company: Company, people: list[DemoCustomer]) -> int:
     """Send what happened, oldest first. Returns how many events that were."""
-    lines = (Line(number, event) for number, event in enumerate(events(company, people), 1))
+    lines = (FileLine(number, event) for number, event in enumerate(events(company, people), 1))
     show, accepted = _progress("events"), 0
-    for result in results(lines, client):
+    for result in send_all(lines, client):
         accepted += result.accepted
         show(accepted)
         if result.refused:
@@ -136,15 +136,14 @@ def _remove(client: Client) -> None:
     show = _progress("customers erased")
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         while known := _listed(client)[0]:
-            for answer in pool.map(
-                lambda one: client.require("DELETE", f"/api/v1/customers/{quote(one.email)}"), known
-            ):
+            paths = [f"/api/v1/customers/{quote(customer.email)}" for customer in known]
+            for answer in pool.map(lambda path: client.require("DELETE", path, "erased"), paths):
                 gone += 1
                 rows.update(answer["erased"])
                 show(gone)
     if gone:
         _say(f"{gone:,} demo customers erased, and {rows['events']:,} events of theirs")
-        model = client.require("GET", "/api/v1/model")
+        model = client.require("GET", "/api/v1/model", "kind", "name")
         if model["kind"] != "prior":
             _say(f"The model in use, {model['name']}, has learnt from them: `windback models rollback` goes back")
     else:
@@ -167,7 +166,7 @@ def _all(client: Client) -> Iterator[dict[str, Any]]:
     """All customers of the account, by address."""
     asked: dict[str, Any] = {"sort": "email", "limit": PAGE}
     while True:
-        page = client.require("GET", f"/api/v1/customers?{urlencode(asked)}")
+        page = client.require("GET", f"/api/v1/customers?{urlencode(asked)}", "customers", "next_cursor")
         yield from page["customers"]
         if not page["next_cursor"]:
             return

@@ -239,7 +239,7 @@ def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path) -> None:
     ("name", "value", "said"),
     [
         ("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none", r"DATABASE_URL: .*refused"),
-        ("DATABASE_URL", "postgresql://host:port/none", r"DATABASE_URL: .*port"),
+        ("DATABASE_URL", "postgresql://host:port/none", r"DATABASE_URL is wrong: .*port"),
         ("DATABASE_URL", "mysql://there", r"DATABASE_URL is wrong: .*postgresql://"),
         ("REDIS_URL", "redis://127.0.0.1:1", r"REDIS_URL: .*refused"),
         ("REDIS_URL", "there", r"REDIS_URL is wrong: .*redis://"),

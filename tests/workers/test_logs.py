@@ -40,7 +40,7 @@ def test_people_get_text(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_level_is_a_setting(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure(Settings(log_level="WARNING"))
+    logs.configure(Settings(log_level="warning"))
     logging.getLogger("here").info("quiet")
     assert capsys.readouterr().err == ""
 

@@ -96,7 +96,7 @@ def test_lines_that_are_no_events_are_skipped_and_said(tmp_path: Path) -> None:
     path.write_text("\n".join([*bad, *(json.dumps(line) for line in lines())]))
     result = run(path, "--cutoff", "2026-02-20", "--json")
     assert result.exit_code == 0
-    assert "4 lines" in result.stderr
+    assert "4 of 2,475 lines skipped" in result.stderr
     assert "line 1:" in result.stderr
     assert result.stderr.count("\n") == 1
     json.loads(result.stdout)

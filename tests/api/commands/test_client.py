@@ -31,6 +31,6 @@ def test_a_connection_that_was_closed_while_idle_is_opened_again_in_silence(
     forgetful: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     client = Client(forgetful, "sk_live_x")
-    assert [client.ask("GET", "/") for _ in range(2)] == [(200, {})] * 2
+    assert [(reply.status, reply.body) for reply in (client.ask("GET", "/"), client.ask("GET", "/"))] == [(200, {})] * 2
     client.close()
     assert capsys.readouterr().err == ""

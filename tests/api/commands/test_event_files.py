@@ -1,62 +1,228 @@
 import gzip
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from api.commands.event_files import Line, lines
+from api.commands.event_files import FileLine, read_events
+from api.commands.text_files import FileFault, TextFile
+
+HEAD = "event,customer_email,timestamp"
+ROW = "login,ann@example.com,2026-01-05"
+EVENT = {"event": "login", "customer_email": "ann@example.com", "timestamp": "2026-01-05"}
+JSON = '{"event":"login","customer_email":"ann@example.com","timestamp":"2026-01-05"}'
+
+Read = Callable[..., list[FileLine]]
 
 
-def written(tmp_path: Path, name: str, text: str) -> Path:
-    path = tmp_path / name
-    data = text.encode()
-    path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
-    return path
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    """Write a file, and read its events."""
+
+    def reading(name: str, content: str | bytes, *, now: bool = False) -> list[FileLine]:
+        path = tmp_path / name
+        data = content.encode() if isinstance(content, str) else content
+        path.write_bytes(gzip.compress(data) if name.lower().endswith(".gz") else data)
+        with TextFile(path) as file:
+            return list(read_events(file, now=now))
+
+    return reading
 
 
-@pytest.mark.parametrize("name", ["events.jsonl", "events.ndjson.gz"])
-def test_ndjson_is_read_line_by_line(tmp_path: Path, name: str) -> None:
-    path = written(tmp_path, name, '\ufeff{"event":"a"}\n\n{"event":"b"}\n[1]\n{')
-    found = list(lines(path))
-    assert [(line.number, line.event) for line in found] == [
-        (1, {"event": "a"}),
-        (3, {"event": "b"}),
-        (4, None),
-        (5, None),
+def events(lines: list[FileLine]) -> list[Any]:
+    return [line.event for line in lines]
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", "events.ndjson.gz", "events", "events.txt", "EVENTS.JSON"])
+def test_ndjson_is_read_line_by_line(read: Read, name: str) -> None:
+    lines = read(name, f"\ufeff\n{JSON}\n\n{JSON}\n[1]\n{{")
+    assert [(line.number, line.event) for line in lines] == [(2, EVENT), (4, EVENT), (5, None), (6, None)]
+    assert all(line.fault for line in lines[2:])
+
+
+def test_a_json_array_is_read_item_by_item(read: Read) -> None:
+    lines = read("export.json", f"\n[\n  {JSON},\n  7,\n{JSON}]\n")
+    assert [(line.number, line.event) for line in lines] == [(1, EVENT), (2, None), (3, EVENT)]
+    with pytest.raises(FileFault, match="JSON array"):
+        read("export.json", f"[{JSON},")
+
+
+@pytest.mark.parametrize("name", ["events.csv", "events.csv.gz", "EXPORT.CSV.GZ", "events.txt", "events"])
+def test_csv_columns_that_are_no_field_are_properties(read: Read, name: str) -> None:
+    text = f'{HEAD},properties,feature,n\n{ROW},,,\nx,a@b.cd,2025-12-01,"{{""p"":[1]}}",exports,7\n'
+    assert events(read(name, text)) == [
+        EVENT,
+        {
+            "event": "x",
+            "customer_email": "a@b.cd",
+            "timestamp": "2025-12-01",
+            "properties": {"p": [1], "feature": "exports", "n": 7},
+        },
     ]
-    assert all(line.fault for line in found[2:])
 
 
-@pytest.mark.parametrize("name", ["events.csv", "events.csv.gz"])
-def test_csv_columns_that_are_no_field_are_properties(tmp_path: Path, name: str) -> None:
-    head = "event,customer_email,timestamp,properties,feature,n\n"
-    text = head + 'login,a@b.cd,,,,\nx,a@b.cd,2025-12-01,"{""p"":[1]}",exports,7\n'
-    assert list(lines(written(tmp_path, name, text))) == [
-        Line(2, {"event": "login", "customer_email": "a@b.cd"}),
-        Line(
-            3,
-            {
-                "event": "x",
-                "customer_email": "a@b.cd",
-                "timestamp": "2025-12-01",
-                "properties": {"p": [1], "feature": "exports", "n": 7},
-            },
-        ),
-    ]
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{HEAD}\n{ROW}\n".replace(",", ";"),
+        f"{HEAD}\n{ROW}\n".replace(",", "\t"),
+        f"{HEAD}\n{ROW}\n".replace(",", "|"),
+        f"sep=;\n{HEAD}\n{ROW}\n".replace(",", ";"),
+        f"sep=,\r\n{HEAD}\r\n{ROW}\r\n",
+        '"event";"customer_email";"timestamp"\n"login";"ann@example.com";"2026-01-05"\n',
+        f"Event, Customer_Email, Timestamp\n{ROW.replace(',', ', ')}\n",
+        f"EVENT,Customer Email,TimeStamp\n{ROW}\n",
+        f"\n# exported yesterday; by ann, with love\n{HEAD}\n\n{ROW}\n,,\n",
+        f"{HEAD}\r{ROW}\r",
+    ],
+)
+@pytest.mark.parametrize("name", ["x.csv", "x.tsv", "x.txt", "x"])
+def test_a_table_is_read_however_it_is_written(read: Read, name: str, text: str) -> None:
+    assert events(read(name, text)) == [EVENT]
 
 
-@pytest.mark.parametrize(("cell", "value"), [("7", 7), ("0.5", 0.5), ("007", "007"), ("1e5", "1e5"), ("nan", "nan")])
-def test_a_cell_is_a_number_where_it_is_written_as_one(tmp_path: Path, cell: str, value: object) -> None:
-    (line,) = lines(written(tmp_path, "x.csv", f"event,customer_email,n\nx,a@b.cd,{cell}\n"))
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+@pytest.mark.parametrize(
+    ("name", "text"), [("x.csv", f"{HEAD}\n{ROW}"), ("x.jsonl", JSON), ("x.txt", f"{HEAD}\n{ROW}")]
+)
+def test_unicode_is_read_in_any_encoding(read: Read, name: str, text: str, encoding: str) -> None:
+    assert events(read(name, text.encode(encoding))) == [EVENT]
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.csv.gz"])
+def test_bytes_that_cannot_be_read_cost_their_line(read: Read, name: str) -> None:
+    rows = [HEAD.encode() + b",feature", ROW.encode() + b",a", ROW.encode() + b",caf\xe9", ROW.encode() + b",b"]
+    lines = read(name, b"\n".join(rows))
+    assert [(line.number, line.event is None) for line in lines] == [(2, False), (3, True), (4, False)]
+    assert "UTF-8" in lines[1].fault
+
+
+def test_bytes_that_cannot_be_read_cost_their_line_of_ndjson(read: Read) -> None:
+    lines = read("x.jsonl", JSON.encode() + b'\n{"event":"caf\xe9"}\n' + JSON.encode())
+    assert [(line.number, line.event is None) for line in lines] == [(1, False), (2, True), (3, False)]
+    assert "UTF-8" in lines[1].fault
+
+
+def test_a_header_that_cannot_be_read_is_named(read: Read) -> None:
+    with pytest.raises(FileFault, match="UTF-8") as caught:
+        read("x.csv", HEAD.encode() + b",caf\xe9\n" + ROW.encode() + b",1\n")
+    assert caught.value.number == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        (f'{HEAD},feature\n{ROW},exports\n{ROW},"27 inch preview\n{ROW},exports\n{ROW},exports\n', 3),
+        (f'{HEAD},feature\n{ROW},"27 inch\n' + f"{ROW},exports\n" * 200_000, 2),
+        (f'{HEAD},feature\n{ROW},"27 inch\n{ROW},exports\n{ROW},"a ""b"""\n', 2),
+        (f'{HEAD},feature\n{ROW},"27 inch\n{ROW},exports\n{ROW},27"\n{ROW},exports\n', 2),
+        (f'{HEAD},"feature\n{ROW},exports\n', 1),
+        (f'"{HEAD}\n{ROW}\n{ROW}\n', 1),
+        (f'{HEAD}\nlogin,"ann@example.com,2026-01-05\n{ROW}\n', 2),
+    ],
+)
+def test_a_quote_that_is_never_closed_names_its_line(read: Read, text: str, number: int) -> None:
+    """And nobody's row is inside another's."""
+    with pytest.raises(FileFault, match="a quoted cell") as caught:
+        read("q.csv", text)
+    assert caught.value.number == number
+
+
+def test_a_cell_may_hold_lines_and_quotes(read: Read) -> None:
+    lines = read("x.csv", f'{HEAD},note\n{ROW},"two, lines\nand ""quotes"""\n{ROW},27" screen\n')
+    assert [event["properties"]["note"] for event in events(lines)] == ['two, lines\nand "quotes"', '27" screen']
+
+
+def test_a_cell_that_is_too_large_costs_its_line(read: Read) -> None:
+    lines = read("x.csv", f'{HEAD},note\n{ROW},"{"x" * 140_000}"\n{ROW},b\n')
+    assert [line.event is None for line in lines] == [True, False]
+    assert "32 KiB" in lines[0].fault
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [("7", 7), ("-2.5", -2.5), ("0.5", 0.5), ("0", 0)]
+    + [(text, text) for text in ("007", "1e5", "nan", "1.10", "2.0", "10.50", "-0", "-0.0", "+7", "1_000", "0x1f")]
+    + [("9" * 20, "9" * 20), ("0.1234567890123456789", "0.1234567890123456789")],
+)
+def test_a_cell_is_a_number_where_it_is_written_as_one(read: Read, cell: str, value: object) -> None:
+    (line,) = read("x.csv", f"{HEAD},n\n{ROW},{cell}\n")
     assert line.event
     assert line.event["properties"] == {"n": value}
 
 
-def test_a_bad_row_is_a_line_of_its_own(tmp_path: Path) -> None:
-    text = "event,customer_email,properties\nx,a@b.cd,{\nx,a@b.cd,{},y\nx,a@b.cd,\n"
-    found = list(lines(written(tmp_path, "x.csv", text)))
-    assert [(line.number, line.event is None) for line in found] == [(2, True), (3, True), (4, False)]
+@pytest.mark.parametrize("name", ["plan", "feature", "page", "Plan"])
+def test_a_name_is_never_a_number(read: Read, name: str) -> None:
+    (line,) = read("x.csv", f"{HEAD},{name}\n{ROW},2\n")
+    assert line.event
+    assert line.event["properties"] == {name: "2"}
 
 
-def test_a_csv_without_the_columns_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="customer_email"):
-        list(lines(written(tmp_path, "x.csv", "event,email\nx,a@b.cd\n")))
+def test_a_bad_row_is_a_line_of_its_own(read: Read) -> None:
+    lines = read("x.csv", f'{HEAD},properties\n{ROW},{{\n{ROW},{{}},y\n{ROW},"a"b\n{ROW},\n')
+    assert [(line.number, line.event is None) for line in lines] == [(2, True), (3, True), (4, True), (5, False)]
+
+
+def test_a_csv_without_the_columns_names_those_that_it_has(read: Read) -> None:
+    with pytest.raises(FileFault, match="customer_email; the columns found are event, email, at") as caught:
+        read("x.csv", "\nevent,email,at\nx,a@b.cd,2026-01-05\n")
+    assert caught.value.number == 2
+
+
+@pytest.mark.parametrize("column", ["occurred_at", "time", "date", "created_at", "Event Time", "sent at"])
+def test_history_without_a_timestamp_is_refused_and_the_column_meant_is_named(read: Read, column: str) -> None:
+    text = f"event,customer_email,{column}\n{ROW}\n"
+    with pytest.raises(FileFault, match=f"rename the column {column}, or .*--now"):
+        read("h.csv", text)
+    (line,) = read("h.csv", text, now=True)
+    assert line.event
+    assert "timestamp" not in line.event
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("x.csv", f"{HEAD}\n{ROW}\nlogin,bob@example.com,\n"),
+        ("x.csv", f"{HEAD}\n{ROW}\nlogin,bob@example.com"),
+        ("x.jsonl", JSON + '\n{"event":"login","customer_email":"b@c.de","time":"2026-01-05"}'),
+        ("x.jsonl", JSON + '\n{"event":"login","customer_email":"b@c.de","properties":{"time":1767225600}}'),
+        ("x.jsonl", JSON + '\n{"event":"login","customer_email":"b@c.de","timestamp":null,"event_id":"1"}'),
+    ],
+)
+def test_an_event_without_a_time_is_not_dated_to_today(read: Read, name: str, text: str) -> None:
+    lines = read(name, text)
+    assert events(lines) == [EVENT, None]
+    assert "--now" in lines[1].fault
+
+
+@pytest.mark.parametrize(
+    ("json", "words"),
+    [
+        ('{"event":"x","customer_email":"a@b.cd","timestamp":1767225600}', "ISO 8601"),
+        ('{"event":"x","customer_email":7,"timestamp":"2026-01-05"}', "`customer_email` must be a string"),
+        ('{"event":"x","customer_email":"a@b.cd","timestamp":" 2026-01-05T10:00:00Z "}', "ISO 8601"),
+        ('{"event":"x","customer_email":"a@b.cd","timestamp":"9999-12-31"}', "1 hour ahead"),
+        ('{"event":"x","customer_email":"a@b.cd","timestamp":"1999-12-31"}', "before the year 2000"),
+        ('{"event":"x","customer_email":"a@b.cd","timestamp":"01/05/2026"}', "ISO 8601"),
+        ('{"event":"x \\ud83d","customer_email":"a@b.cd","timestamp":"2026-01-05"}', "half of a character"),
+        ('{"event":"x"', "ends too early"),
+    ],
+)
+def test_the_rules_are_those_of_the_track_route(read: Read, json: str, words: str) -> None:
+    (line,) = read("x.jsonl", json)
+    assert line.event is None
+    assert words in line.fault
+
+
+def test_damaged_gzip_is_told_after_what_could_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl.gz"
+    path.write_bytes(gzip.compress(f"{JSON}\n".encode() * 5000)[:-20])
+    with TextFile(path) as file, pytest.raises(FileFault, match="damaged or cut off"):
+        list(read_events(file))
+
+
+def test_an_empty_file_is_told(read: Read) -> None:
+    assert read("x.jsonl", "\n\n") == []
+    with pytest.raises(FileFault, match="empty"):
+        read("x.csv", "")

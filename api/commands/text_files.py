@@ -1,0 +1,90 @@
+"""Text files in any Unicode encoding, plain or gzip, line by line.
+
+Bytes that the encoding doesn't know cost their line alone: they become UNREADABLE, a character that no text holds.
+"""
+
+import codecs
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+UNREADABLE = "\udcff"
+GZIP = b"\x1f\x8b"
+MARKS = {  # the longer ones first: the mark of UTF-32 begins with that of UTF-16
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+NOT_TEXT = "the line holds bytes that are not {}; save the file as UTF-8"
+
+
+class FileFault(ValueError):
+    """A file can't be read, or not from a line on. The message says why, and what to do."""
+
+    def __init__(self, reason: str, number: int | None = None) -> None:
+        super().__init__(reason)
+        self.number = number
+
+
+class TextFile:
+    """An open file. `share` is the part of its bytes that was read so far, from 0 to 1."""
+
+    def __init__(self, path: Path) -> None:
+        self._bytes = path.open("rb")
+        self._size = path.stat().st_size
+        self.encoding = "utf-8"
+        packed = self._bytes.peek(2)[:2] == GZIP
+        self._plain = io.BufferedReader(gzip.GzipFile(fileobj=self._bytes)) if packed else self._bytes
+        self.name = path.name
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._plain.close()
+        self._bytes.close()
+
+    @property
+    def share(self) -> float:
+        return min(1.0, self._bytes.tell() / self._size) if self._size and not self._bytes.closed else 1.0
+
+    def lines(self) -> Iterator[str]:
+        """The lines, each with its end. Raises FileFault where a gzip file is damaged."""
+        try:
+            self.encoding = _find_encoding(self._plain.peek(4)[:4])
+            with io.TextIOWrapper(self._plain, self.encoding, errors="windback-unreadable", newline="") as text:
+                yield from text
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            raise FileFault("the gzip file is damaged or cut off; unpack it, or make it anew") from None
+
+    def explain_unreadable(self) -> str:
+        """Why a line with UNREADABLE in it is refused."""
+        return NOT_TEXT.format(self.encoding.removesuffix("-sig").upper())
+
+
+def _find_encoding(head: bytes) -> str:
+    """The encoding by the byte order mark, or by where its first characters have zero bytes."""
+    for mark, encoding in MARKS.items():
+        if head.startswith(mark):
+            return encoding
+    if head[1:2] == b"\0" and head[:1] != b"\0":
+        return "utf-32-le" if head[2:4] == b"\0\0" else "utf-16-le"
+    if head[:1] == b"\0":
+        return "utf-32-be" if head[:3] == b"\0\0\0" else "utf-16-be"
+    return "utf-8"
+
+
+def _replace(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return UNREADABLE, error.end
+
+
+codecs.register_error("windback-unreadable", _replace)

@@ -1,0 +1,65 @@
+"""The URLs of the servers, checked before anything uses them: a library's own error would show the password."""
+
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+ENCODE = "percent-encode special characters of user and password (@ is %40, : is %3A, / is %2F, % is %25)"
+
+
+class SettingsError(Exception):
+    """A setting in the environment is wrong. The message names it; correct it and start again."""
+
+
+def check_postgres(url: str | None) -> None:
+    """Raises SettingsError unless this can be the URL of a Postgres, or None."""
+    if url is None:
+        return
+    _check_scheme("DATABASE_URL", url, ("postgresql://", "postgres://"))
+    _check_authority("DATABASE_URL", url)
+    hosts = url.partition("://")[2].partition("/")[0].partition("?")[0].rpartition("@")[2]
+    if any(port and not port.isdecimal() for port in map(_port_of, hosts.split(","))):
+        raise SettingsError(f"DATABASE_URL is wrong: its port is not a number; {ENCODE}")
+    try:
+        conninfo_to_dict(url)
+    except psycopg.Error as error:
+        reason = str(error).partition('"')[0].partition("\n")[0].strip(" :")
+        raise SettingsError(f"DATABASE_URL is wrong: {reason}; {ENCODE}") from None
+    except UnicodeError:
+        raise SettingsError(f"DATABASE_URL is wrong: a percent-encoded character is not UTF-8; {ENCODE}") from None
+
+
+def check_redis(url: str | None) -> None:
+    """Raises SettingsError unless this can be the URL of a Redis, or None."""
+    if url is None:
+        return
+    _check_scheme("REDIS_URL", url, ("redis://", "rediss://", "unix://"))
+    if url.startswith("unix://"):
+        return
+    _check_authority("REDIS_URL", url)
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise SettingsError(f"REDIS_URL is wrong: its port is not a number; {ENCODE}") from None
+
+
+def _port_of(host: str) -> str:
+    return host.rpartition("]")[2].partition(":")[2]
+
+
+def _check_scheme(name: str, url: str, schemes: tuple[str, ...]) -> None:
+    if not url.startswith(schemes):
+        raise SettingsError(f"{name} is wrong: it must begin with {' or '.join(schemes)}")
+
+
+def _check_authority(name: str, url: str) -> None:
+    """Raises SettingsError where it isn't clear at which @ or / the password ends: it would be taken for the host."""
+    before_query = url.partition("://")[2].partition("?")[0]
+    authority = before_query.partition("/")[0]
+    if before_query.count("@") > 1 or "#" in before_query or ("@" in before_query and "@" not in authority):
+        raise SettingsError(f"{name} is wrong: it isn't clear where user and password end; {ENCODE}")
+    try:
+        urlsplit(url)
+    except ValueError:
+        raise SettingsError(f"{name} is wrong: host and port can't be read; {ENCODE}") from None
