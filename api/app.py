@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from psycopg_pool import AsyncConnectionPool
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -19,6 +18,7 @@ from api.docs import page
 from api.errors import Refused, on_error, on_http_exception, on_refused
 from api.headers import SecurityHeaders
 from api.health import health, metrics
+from api.pool import Pool
 from api.reading import analytics, customer, customers, erasing, levels, mappings, model, series, warnings
 from api.reading.etags import validated
 from api.request_id import identified
@@ -27,12 +27,8 @@ from api.track.endpoint import Track
 from workers import counters, logs
 from workers import settings as configuration
 from workers.settings import Settings
-from workers.store import CONNECT, OPTIONS
 
 TRACK = "/api/v1/track"
-POOL_SIZE = 8
-POOL_WAIT_SECONDS = 2.0
-STATEMENT_TIMEOUT_SECONDS = 25  # somebody waits for the answer
 
 
 def create_configured_app() -> Starlette:
@@ -54,7 +50,7 @@ def create_app(settings: Settings) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         door.open()
-        pool = _pool(settings.database_url or "")
+        pool = Pool(settings.database_url or "")
         await pool.open()  # does not wait: Postgres may be away
         app.state.pool, app.state.door, app.state.settings = pool, door, settings
         async with counters.flush_regularly(door.redis):
@@ -109,18 +105,3 @@ class Service(Starlette):
             await identified(super().__call__, scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
-
-
-def _pool(database_url: str) -> AsyncConnectionPool:
-    """Connections are looked at before they are used: after a restart of Postgres they are all dead. Who finds none
-    opens one at once, instead of waiting for an attempt that was put off during an outage."""
-    return AsyncConnectionPool(
-        database_url,
-        min_size=1,
-        max_size=POOL_SIZE,
-        timeout=POOL_WAIT_SECONDS,
-        reconnect_timeout=POOL_WAIT_SECONDS,
-        check=AsyncConnectionPool.check_connection,
-        kwargs={**CONNECT, "options": f"{OPTIONS} -c statement_timeout={STATEMENT_TIMEOUT_SECONDS}s"},
-        open=False,
-    )

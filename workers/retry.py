@@ -10,24 +10,13 @@ from rq.timeouts import BaseTimeoutException
 
 from workers.logs import first_line
 from workers.process import Process
+from workers.store.faults import is_unavailable
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 20.0  # how long a ticket tries to reach Postgres before it hands over to the next
 
-BAD_DATA = (
-    psycopg.DataError,
-    psycopg.IntegrityError,
-    psycopg.errors.ProgramLimitExceeded,
-    psycopg.errors.StatementTooComplex,
-)
-
 T = TypeVar("T")
-
-
-def is_unavailable(error: psycopg.Error) -> bool:
-    """Returns whether Postgres, and not the data, is the trouble."""
-    return not isinstance(error, BAD_DATA)
 
 
 def retry_while_unavailable(process: Process, work: Callable[[], T]) -> T | None:

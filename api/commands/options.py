@@ -14,6 +14,8 @@ from api.up.embedded import EmbeddedError, Servers
 from workers import settings
 from workers.logs import first_line
 from workers.store import migrate
+from workers.store.faults import is_unavailable
+from workers.store.sessions import TransactionPooling
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,10 +25,13 @@ def one_line_errors() -> Iterator[None]:
     """Ends a command with one line when a setting is wrong or a server can't be reached."""
     try:
         yield
-    except (settings.SettingsError, EmbeddedError, migrate.Blocked) as error:
+    except (settings.SettingsError, EmbeddedError, migrate.MigrationError, TransactionPooling) as error:
         raise click.ClickException(str(error)) from None
-    except psycopg.OperationalError as error:
-        raise click.ClickException(f"DATABASE_URL: Postgres doesn't answer: {first_line(error)}") from None
+    except psycopg.Error as error:
+        if not is_unavailable(error):
+            raise
+        what = "doesn't answer" if isinstance(error, psycopg.OperationalError) else "can't do it now"
+        raise click.ClickException(f"DATABASE_URL: Postgres {what}: {first_line(error)}") from None
     except RedisError as error:
         raise click.ClickException(f"REDIS_URL: Redis doesn't answer: {first_line(error)}") from None
 

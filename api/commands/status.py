@@ -1,7 +1,6 @@
 """`windback status`: the state of the whole pipeline, on one screen."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,8 @@ from workers.buffer.ledger import Ledger
 from workers.heartbeat import Beats
 from workers.lease import LEASE
 from workers.logs import first_line
-from workers.store import CONNECT, sql
+from workers.store import connect, sql
+from workers.store.faults import find_write_fault
 from workers.tickets import JOBS
 
 ANSWER_SECONDS = 3
@@ -157,7 +157,8 @@ def _sums(ledgers: list[Ledger]) -> LedgerSums:
 
 def _read_postgres(url: str, report: Status) -> None:
     try:
-        with closing(psycopg.connect(url, **{**CONNECT, "connect_timeout": ANSWER_SECONDS})) as connection:
+        with connect(url) as connection:
+            report.postgres = find_write_fault(connection) or report.postgres
             due: Any = connection.execute(sql("due"), {"limit": DUE_COUNTED}).fetchone()
             report.dead_letters = dict(connection.execute(sql("count_dead_letters")).fetchall())
             report.outages = dict(connection.execute(sql("open_outages")).fetchall())

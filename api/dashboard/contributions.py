@@ -37,7 +37,7 @@ async def explain_risk(request: Request, row: dict[str, Any], risk: Risk) -> Con
     settings = request.app.state.settings
     try:
         explanation = await run_in_threadpool(_explain, settings.database_url, scored, risk.horizon_days)
-    except psycopg.OperationalError:
+    except psycopg.Error:
         explanation = None
     return add_up(risk, explanation)
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
-import psycopg
 from redis import Redis
 from redis.exceptions import RedisError
 from starlette.concurrency import run_in_threadpool
@@ -17,6 +16,7 @@ from api.dashboard import forms
 from api.dashboard.filters import first_event
 from api.dashboard.page import address, page, redirect, render
 from api.dashboard.session import Session
+from api.database import refusing
 from api.errors import Refused
 from api.reading.common import fetch
 from workers.accounts import keys
@@ -135,9 +135,8 @@ async def _run_with_servers(request: Request, work: Callable[[Connection, Redis]
             return work(connection, redis)
 
     try:
-        return await run_in_threadpool(run)
-    except psycopg.OperationalError:
-        raise Refused("store_unavailable") from None
+        with refusing():
+            return await run_in_threadpool(run)
     except (RedisError, OSError):
         raise _buffer_unavailable() from None
     except NoSuchKey:

@@ -90,7 +90,8 @@ async def _signer(request: Request) -> URLSafeTimedSerializer:
     state = request.app.state
     if not hasattr(state, "signer"):
         parameters = {"name": "session", "secret": secrets.token_bytes(32)}
-        ((row),) = await fetch(request, sql("signing_secret"), parameters)
+        rows = await fetch(request, sql("find_signing_secret"), parameters)  # first: a Postgres that only reads has it
+        ((row),) = rows or await fetch(request, sql("make_signing_secret"), parameters)
         options = {"digest_method": hashlib.sha256}
         state.signer = URLSafeTimedSerializer(bytes(row["secret"]), salt=SALT, signer_kwargs=options)
     signer: URLSafeTimedSerializer = state.signer

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from psycopg_pool import AsyncConnectionPool
 from redis.asyncio import Redis
 
+from api.pool import Pool
 from api.timeouts import with_timeout
 from workers import heartbeat
 from workers.buffer import ledger
@@ -16,6 +17,7 @@ from workers.lease import LEASE
 from workers.logs import first_line
 from workers.redis import REDIS_AWAY
 from workers.store import sql
+from workers.store.faults import describe_write_fault
 from workers.tickets import JOBS
 
 PROBE = "windback:probe"
@@ -53,13 +55,12 @@ async def find_redis_fault(redis: Redis) -> str | None:
     return None
 
 
-async def find_postgres_fault(pool: AsyncConnectionPool) -> str | None:
+async def find_postgres_fault(pool: Pool) -> str | None:
     """Returns why nothing can be stored now, or None."""
     try:
-        await with_timeout(PROBE_SECONDS, _select(pool))
+        return await with_timeout(PROBE_SECONDS, _find_write_fault(pool))
     except Exception as error:  # whatever it is, it is only reported
-        return f"Postgres doesn't answer: {first_line(error)}"
-    return None
+        return pool.refusal or f"Postgres doesn't answer: {first_line(error)}"
 
 
 async def read_store_state(pool: AsyncConnectionPool) -> StoreState:
@@ -114,6 +115,7 @@ async def _read_store(pool: AsyncConnectionPool) -> StoreState:
     return StoreState(tracking, due[1] if due else 0.0)
 
 
-async def _select(pool: AsyncConnectionPool) -> None:
+async def _find_write_fault(pool: Pool) -> str | None:
     async with pool.connection() as connection:
-        await connection.execute("SELECT 1")
+        row = await (await connection.execute(sql("find_write_fault"))).fetchone()
+    return describe_write_fault(*row) if row else None

@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 import psycopg
 from msgspec import Meta
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.errors import Refused
 from api.timeouts import with_timeout
 from workers.logs import first_line
+from workers.store.faults import is_unavailable
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,9 @@ async def fetch(request: Request, query: Any, parameters: dict[str, Any]) -> lis
         return await with_timeout(READ_SECONDS, _rows(request.app.state.pool, query, parameters))
     except psycopg.DataError:  # a cursor that isn't ours
         raise Refused("invalid_parameter") from None
-    except (psycopg.OperationalError, PoolTimeout, TimeoutError) as error:
+    except (psycopg.Error, TimeoutError) as error:
+        if isinstance(error, psycopg.Error) and not is_unavailable(error):
+            raise
         log.warning("Postgres can't do it now: %s", first_line(error))
         raise Refused("store_unavailable") from None
 

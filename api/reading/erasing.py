@@ -4,17 +4,15 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
-import psycopg
 from msgspec import Meta, Struct
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.database import in_database
 from api.errors import Refused
 from api.reading.common import account_of
 from api.reading.customer import show_customer
 from api.track.rules import valid_email
-from workers.store import connect
 from workers.upkeep import erasure
 from workers.upkeep.erasure import Receipt
 
@@ -54,16 +52,7 @@ async def erase(request: Request, account_id: int, email: str) -> Erased:
     """Erase a customer, known or not. Raises Refused."""
     if not valid_email(email):  # …/events is not an address either
         raise Refused("customer_not_found")
-    try:
-        receipt = await run_in_threadpool(_erase, request.app.state.settings.database_url, account_id, email)
-    except psycopg.OperationalError:
-        raise Refused("store_unavailable") from None
-    return describe(receipt)
-
-
-def _erase(database_url: str, account_id: int, email: str) -> Receipt:
-    with connect(database_url) as connection:
-        return erasure.erase(connection, account_id, email)
+    return describe(await in_database(request, lambda connection: erasure.erase(connection, account_id, email)))
 
 
 def describe(receipt: Receipt) -> Erased:

@@ -192,7 +192,7 @@ def _set_up(plan: Plan) -> str:
         migrate.migrate(database_url)
         with store.connect(database_url) as connection, redis.Redis.from_url(redis_url) as client:
             return _first_key(plan.data_dir / "api-key", connection, client)
-    except (psycopg.Error, redis.RedisError, migrate.Blocked) as error:
+    except (psycopg.Error, redis.RedisError, migrate.MigrationError) as error:
         raise UpError(f"The database can't be set up: {first_line(error)}") from error
 
 

@@ -23,6 +23,7 @@ from api.up import packaged_servers
 from api.up.packaged_servers import EmbeddedError as EmbeddedError
 from api.up.packaged_servers import Server
 from workers.logs import first_line
+from workers.store import connect
 
 T = TypeVar("T")
 
@@ -105,8 +106,7 @@ def trouble(url: str) -> str | None:
     """Why the server at this URL does not answer, in one line; None if it does."""
     try:
         if url.startswith("postgres"):
-            with psycopg.connect(url, connect_timeout=3) as connection:
-                connection.execute("SELECT 1")
+            connect(url).close()
         else:
             once = Retry(NoBackoff(), 0)
             with redis.Redis.from_url(url, socket_timeout=3, socket_connect_timeout=3, retry=once) as client:

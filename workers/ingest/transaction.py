@@ -18,8 +18,8 @@ from workers.buffer.staging import StagedRows, stage
 from workers.buffer.stream import EventCounts, StreamEntry
 from workers.ingest import receipts
 from workers.ingest.batches import Batch, DecodedEntry
-from workers.retry import BAD_DATA
 from workers.store import Connection, one, sql
+from workers.store.faults import BAD_DATA
 from workers.upkeep import erasure, retention
 
 log = logging.getLogger(__name__)

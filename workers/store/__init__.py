@@ -5,79 +5,30 @@ then rows of event_ids, events, customer_days, rebuilds, customers, landed, and 
 keep to it (scores, rebuilds, pruning) takes what nobody holds, and leaves the rest for the next time.
 """
 
-import re
-from functools import cache
-from pathlib import Path
-from typing import Any, LiteralString, cast
-
 import psycopg
 from psycopg.rows import TupleRow
 
+from workers.store import sessions
+from workers.store.statements import QueryMissing as QueryMissing
+from workers.store.statements import RowMissing as RowMissing
+from workers.store.statements import one as one
+from workers.store.statements import sql as sql
+
 Connection = psycopg.Connection[TupleRow]
 
-STATEMENT_TIMEOUT_SECONDS = 50  # under the time an RQ job may take, so that Postgres gives up first
-LOCK_TIMEOUT_SECONDS = 20
-OPTIONS = " ".join(
-    f"-c {name}={value}"
-    for name, value in {
-        "timezone": "UTC",
-        "random_page_cost": "1.1",  # for disks without heads
-        "jit": "off",  # its compilation costs more than our short statements
-        "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
-        "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
-        "idle_in_transaction_session_timeout": "60s",
-    }.items()
-)
-CONNECT: dict[str, Any] = {
-    "options": OPTIONS,
-    "application_name": "windback",
-    "connect_timeout": 5,
-    "keepalives_idle": 30,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-    "gssencmode": "disable",
-    "autocommit": True,
-}
 
+def connect(database_url: str, **settings: str) -> Connection:
+    """Returns a connection in autocommit: what belongs together stands in `with connection.transaction()`. `settings`
+    take the place of sessions.PREFERRED.
 
-class QueryMissing(KeyError):
-    """No query of this name stands in queries/*.sql."""
-
-
-class RowMissing(LookupError):
-    """A query that always returns a row returned none: it is a fault of ours."""
-
-
-def connect(database_url: str) -> Connection:
-    """A connection in autocommit: what belongs together stands in `with connection.transaction()`.
-
-    Raises psycopg.OperationalError where Postgres can't be reached.
+    Raises psycopg.OperationalError if Postgres can't be reached, TransactionPooling among them.
     """
-    return psycopg.connect(database_url, **CONNECT)
-
-
-def one(result: psycopg.Cursor[TupleRow]) -> TupleRow:
-    """Returns the row of a result that has exactly one. Raises RowMissing."""
-    row = result.fetchone()
-    if row is None:
-        raise RowMissing
-    return row
-
-
-def sql(name: str) -> LiteralString:
-    """Returns the query that stands under `-- name: NAME`, with its comment, in one of queries/*.sql."""
+    connection = psycopg.connect(database_url, autocommit=True, **sessions.client_options(database_url))
     try:
-        return _queries()[name]
-    except KeyError:
-        raise QueryMissing(name) from None
-
-
-@cache
-def _queries() -> dict[str, LiteralString]:
-    queries: dict[str, LiteralString] = {}
-    for path in sorted(Path(__file__).with_name("queries").glob("*.sql")):
-        parts = re.split(r"^-- name: (\w+)\n", path.read_text(), flags=re.MULTILINE)
-        texts = cast(list[LiteralString], [text.strip() for text in parts[2::2]])
-        queries.update(zip(parts[1::2], texts, strict=True))
-    return queries
+        backend, _ = one(connection.execute(*sessions.settings_query(settings)))
+        if backend != connection.info.backend_pid:
+            sessions.refuse_transaction_pooling(database_url)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import psycopg
 from psycopg import errors
 
 from workers.logs import first_line
@@ -21,6 +22,14 @@ from workers.store.locks import Lock, try_hold
 
 T = TypeVar("T")
 
+TAKEN = (
+    errors.DuplicateTable,
+    errors.DuplicateObject,
+    errors.DuplicateFunction,
+    errors.InsufficientPrivilege,
+    errors.InvalidSchemaName,
+)
+
 FOLDER = Path(__file__).with_name("migrations")
 NO_TRANSACTION = "-- no transaction\n"
 LOCK_WAIT_SECONDS = 1  # for a table, during which all others wait for it too
@@ -28,7 +37,22 @@ PAUSE_SECONDS = 1.0  # in which they catch up
 GIVE_UP_SECONDS = 600.0
 
 
-class Blocked(Exception):
+class MigrationError(Exception):
+    """The schema can't be changed. The message says why, and what to do."""
+
+
+class NotOurs(MigrationError):
+    """The schema holds tables of somebody else by our names, or the role may create none. Give Windback a schema of its
+    own, and a role that owns it."""
+
+    def __init__(self, error: psycopg.Error) -> None:
+        super().__init__(
+            f"the tables can't be made: {first_line(error)}; give Windback a schema of its own: CREATE SCHEMA windback"
+            " AUTHORIZATION its role, and ?options=-csearch_path%3Dwindback at the end of DATABASE_URL"
+        )
+
+
+class Blocked(MigrationError):
     """Another transaction, or another `windback migrate`, was in the way all the time. What was applied until then
     stays; find out who it is (pg_stat_activity), and migrate again."""
 
@@ -53,7 +77,7 @@ def _migration(path: Path) -> Migration:
 def migrate(database_url: str) -> list[str]:
     """Apply what is missing and return the names of what was applied. Safe to run twice, and from two places at once.
 
-    Raises Blocked, and psycopg.OperationalError where Postgres can't be reached.
+    Raises Blocked, NotOurs, and psycopg.OperationalError where Postgres can't be reached.
     """
     give_up = time.monotonic() + GIVE_UP_SECONDS
     with connect(database_url) as connection:
@@ -73,15 +97,19 @@ def applied(connection: Connection) -> set[int]:
     """The versions that this database has seen."""
     try:
         with connection.transaction():
-            return {version for (version,) in connection.execute("SELECT version FROM schema_migrations")}
+            return {version for version, _ in connection.execute("SELECT version, name FROM schema_migrations")}
     except errors.UndefinedTable:
         return set()
+    except (errors.UndefinedColumn, errors.InsufficientPrivilege) as error:  # other tools have a table of this name
+        raise NotOurs(error) from None
 
 
 def _patiently(step: Callable[[], T], give_up: float) -> T:
     while True:
         try:
             return step()
+        except TAKEN as error:
+            raise NotOurs(error) from None
         except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
             if time.monotonic() > give_up:
                 raise Blocked(f"the schema can't be changed now: {first_line(error)}") from None

@@ -14,7 +14,7 @@ from tests.proxy import Proxy, proxy
 from tests.waiting import wait_until
 from tests.workers.events import count, event, push_events
 from workers import __main__ as workers_main
-from workers import jobs, lease, process, retry, store, tickets
+from workers import jobs, lease, process, retry, tickets
 from workers.buffer import ledger
 from workers.buffer.lanes import LANES, LIVE
 from workers.ingest import ingest
@@ -24,7 +24,7 @@ from workers.process import Process
 from workers.risk import rescore
 from workers.risk.rescore import rescore_due
 from workers.settings import Settings
-from workers.store import Connection, connect
+from workers.store import Connection, connect, sessions
 from workers.tickets import JOB_TIMEOUT_SECONDS
 
 
@@ -198,9 +198,9 @@ def test_a_job_that_takes_too_long_is_ended_and_its_events_are_stored_by_the_nex
 
 def test_postgres_gives_up_before_the_job_does() -> None:
     """A statement, and a lock before it; an attempt to connect lasts no longer than the clock's lease."""
-    assert store.LOCK_TIMEOUT_SECONDS < store.STATEMENT_TIMEOUT_SECONDS < JOB_TIMEOUT_SECONDS
-    assert retry.RETRY_SECONDS + store.CONNECT["connect_timeout"] < JOB_TIMEOUT_SECONDS
-    assert store.CONNECT["connect_timeout"] < lease.LEASE_SECONDS
+    assert sessions.LOCK_TIMEOUT_SECONDS < sessions.STATEMENT_TIMEOUT_SECONDS < JOB_TIMEOUT_SECONDS
+    assert retry.RETRY_SECONDS + sessions.CLIENT["connect_timeout"] < JOB_TIMEOUT_SECONDS
+    assert sessions.CLIENT["connect_timeout"] < lease.LEASE_SECONDS
 
 
 def test_a_connection_has_limits(connection: Connection) -> None:
@@ -214,5 +214,5 @@ def test_a_connection_has_limits(connection: Connection) -> None:
         "lock_timeout": ("20s",),
         "idle_in_transaction_session_timeout": ("1min",),
     }
-    assert store.CONNECT["tcp_user_timeout"] == 30_000
-    assert store.CONNECT["keepalives_idle"] <= 30
+    assert sessions.CLIENT["tcp_user_timeout"] == 30_000
+    assert sessions.CLIENT["keepalives_idle"] <= 30

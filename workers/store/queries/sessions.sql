@@ -1,6 +1,9 @@
 -- The dashboard's sessions.
 
--- name: signing_secret
+-- name: find_signing_secret
+SELECT secret FROM signing_secrets WHERE name = %(name)s
+
+-- name: make_signing_secret
 -- What they are signed with: made by whoever asks first, the same for all.
 INSERT INTO signing_secrets AS kept (name, secret) VALUES (%(name)s, %(secret)s)
 ON CONFLICT (name) DO UPDATE SET secret = kept.secret

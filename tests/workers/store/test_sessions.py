@@ -1,0 +1,164 @@
+"""A session with Postgres is what our queries need, whatever stands between, and whoever else uses the server."""
+
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import psycopg
+import pytest
+from redis import Redis
+
+from tests.pooler import pooler
+from tests.workers.events import count, event, push_events
+from workers.buffer.lanes import LIVE
+from workers.ingest import ingest
+from workers.ingest.ingest import drain
+from workers.process import Process
+from workers.settings import Settings
+from workers.store import Connection, connect, one
+from workers.store.faults import find_write_fault
+from workers.store.migrate import NotOurs, migrate
+from workers.store.sessions import TransactionPooling
+from workers.upkeep import totals
+
+
+@pytest.fixture(autouse=True)
+def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
+
+
+@pytest.fixture
+def empty_url(database_url: str) -> str:
+    """A database with nothing in it."""
+    with connect(database_url) as connection:
+        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    return database_url
+
+
+def show(connection: Connection, *names: str) -> list[str]:
+    return [str(one(connection.execute(f"SHOW {name}"))[0]) for name in names]
+
+
+def with_options(url: str, options: str) -> str:
+    return f"{url}&options={quote(options)}"
+
+
+def test_a_pooler_in_session_mode_changes_nothing(empty_url: str, redis: Redis, settings: Settings) -> None:
+    """The schema is made, events are stored and counted, and each session has its limits and its time zone."""
+    with pooler(empty_url, "session") as url:
+        migrate(url)
+        process = Process(Settings(database_url=url, redis_url=settings.redis_url), redis)
+        push_events(redis, event(), event(customer_email="joe@example.com"))
+        drain(process, LIVE)
+        connection = process.connection()
+        assert totals.tally(connection)
+        assert one(connection.execute("SELECT sum(n) FROM event_days")) == (2,)
+        assert show(connection, "timezone", "statement_timeout", "lock_timeout") == ["UTC", "50s", "20s"]
+        process.disconnect()
+
+
+@pytest.mark.parametrize(
+    "more", ["", "ignore_startup_parameters = extra_float_digits,options", "default_pool_size = 1"]
+)
+def test_a_pooler_in_transaction_mode_is_refused_in_words(empty_url: str, more: str) -> None:
+    with pooler(empty_url, "transaction", more) as url:
+        for _ in range(2):
+            with pytest.raises(TransactionPooling, match="pool_mode = session"):
+                connect(url)
+        with pytest.raises(TransactionPooling):
+            migrate(url)
+
+
+def test_a_pooler_in_session_mode_with_few_connections_is_not_refused(empty_url: str) -> None:
+    """Nobody can say which mode it is while its only connection is in use: it is taken as it is."""
+    with (
+        pooler(empty_url, "session", "default_pool_size = 2") as url,
+        connect(url) as connection,
+    ):
+        assert show(connection, "timezone") == ["UTC"]
+
+
+@pytest.mark.parametrize("way", ["url", "environment"])
+def test_a_search_path_is_kept(empty_url: str, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    with connect(empty_url) as connection:
+        connection.execute("CREATE SCHEMA wb; CREATE TABLE public.customers (shop text)")
+    url = with_options(empty_url, "-csearch_path=wb") if way == "url" else empty_url
+    if way == "environment":
+        monkeypatch.setenv("PGOPTIONS", "-c search_path=wb")
+    migrate(url)
+    assert migrate(url) == []
+    with connect(url) as connection:
+        tables = "SELECT schemaname, count(*) FROM pg_tables WHERE schemaname IN ('wb', 'public') GROUP BY 1"
+        counted: dict[str, int] = dict(connection.execute(tables).fetchall())
+        assert counted["public"] == 1
+        assert counted["wb"] > 20
+        assert show(connection, "timezone", "statement_timeout") == ["UTC", "50s"]
+
+
+def test_limits_of_the_url_are_kept_and_our_time_zone_is_not_asked(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGTZ", "America/New_York")
+    monkeypatch.setenv("PGDATESTYLE", "German")
+    monkeypatch.setenv("PGCLIENTENCODING", "latin1")
+    url = with_options(database_url, "-c statement_timeout=7s -c timezone=Asia/Tokyo") + "&application_name=shop"
+    with connect(url) as connection:
+        shown = show(connection, "statement_timeout", "timezone", "datestyle", "client_encoding", "application_name")
+        assert shown == ["7s", "UTC", "ISO, MDY", "UTF8", "shop"]
+        assert one(connection.execute("SELECT '2026-01-02 23:30+00'::timestamptz::date::text, '☃'")) == (
+            "2026-01-02",
+            "☃",
+        )
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])
+def test_times_never_depend_on_the_servers_zone(database_url: str, zone: str) -> None:
+    with connect(database_url) as connection:
+        connection.execute(f"ALTER DATABASE {connection.info.dbname} SET timezone = '{zone}'")
+    with connect(database_url) as connection:
+        assert one(connection.execute("SELECT '2026-01-01 22:00+00'::timestamptz::date::text")) == ("2026-01-01",)
+
+
+@pytest.mark.parametrize("table", ["customers (id integer)", "schema_migrations (version varchar)"])
+def test_tables_of_somebody_else_are_told_in_one_line(empty_url: str, table: str) -> None:
+    with connect(empty_url) as connection:
+        connection.execute(f"CREATE TABLE {table}")
+    with pytest.raises(NotOurs, match="search_path") as told:
+        migrate(empty_url)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("missing", ["rights", "schema"])
+def test_missing_rights_are_told_in_one_line(empty_url: str, missing: str) -> None:
+    role = "stranger_of_" + empty_url.rpartition("/")[2].partition("?")[0]
+    with connect(empty_url) as connection:
+        connection.execute(f"DROP ROLE IF EXISTS {role}")
+        connection.execute(f"CREATE ROLE {role} LOGIN")
+        if missing == "schema":
+            connection.execute("DROP SCHEMA public")
+    try:
+        with pytest.raises(NotOurs, match="its role"):
+            migrate(empty_url.replace("postgres@", f"{role}@"))
+    finally:
+        with connect(empty_url) as connection:
+            connection.execute(f"DROP ROLE {role}")
+
+
+@pytest.fixture
+def read_only(database_url: str) -> Iterator[str]:
+    """As a failover leaves it: it answers, and only reads."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {connection.info.dbname} SET default_transaction_read_only = on")
+    yield database_url
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("SET default_transaction_read_only = off")
+        connection.execute(f"ALTER DATABASE {connection.info.dbname} RESET default_transaction_read_only")
+
+
+def test_a_postgres_that_only_reads_is_named(read_only: str) -> None:
+    with connect(read_only) as connection:
+        assert "only reads" in (find_write_fault(connection) or "")
+
+
+def test_a_postgres_that_writes_has_no_fault(connection: Connection) -> None:
+    assert find_write_fault(connection) is None
+    assert count(connection, "events") == 0

@@ -1,0 +1,33 @@
+"""What is wrong with Postgres, and not with the data."""
+
+from typing import Any
+
+import psycopg
+
+from workers.store.statements import one, sql
+
+BAD_DATA = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.errors.ProgramLimitExceeded,
+    psycopg.errors.StatementTooComplex,
+)
+STANDBY = "this Postgres is a standby and only reads; nothing is stored until DATABASE_URL leads to one that writes"
+READ_ONLY = "Postgres only reads (default_transaction_read_only is on); nothing is stored until it writes again"
+
+
+def is_unavailable(error: psycopg.Error) -> bool:
+    """Returns whether Postgres, and not the data, is the trouble."""
+    return not isinstance(error, BAD_DATA)
+
+
+def find_write_fault(connection: psycopg.Connection[Any]) -> str | None:
+    """Returns why nothing can be stored though Postgres answers, or None."""
+    return describe_write_fault(*one(connection.execute(sql("find_write_fault"))))
+
+
+def describe_write_fault(is_standby: bool, is_read_only: bool) -> str | None:
+    """Returns what the row of `find_write_fault` means, in words, or None."""
+    if is_standby:
+        return STANDBY
+    return READ_ONLY if is_read_only else None

@@ -1,0 +1,16 @@
+-- What a session needs, see workers/store/sessions.py.
+
+-- name: set_up_session
+-- The preferred settings give way to those of DATABASE_URL and PGOPTIONS, which are the client's.
+WITH wanted AS (
+    SELECT name, value FROM unnest(%(required)s::text[], %(required_values)s::text[]) AS required (name, value)
+    UNION ALL
+    SELECT name, value FROM unnest(%(preferred)s::text[], %(preferred_values)s::text[]) AS preferred (name, value)
+    WHERE NOT EXISTS (
+        SELECT FROM pg_settings WHERE lower(pg_settings.name) = preferred.name AND source = 'client'
+    )
+)
+SELECT pg_backend_pid(), count(set_config(name, value, false)) FROM wanted
+
+-- name: find_write_fault
+SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean
