@@ -11,6 +11,8 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from api.alerts.routes import OF_A_CUSTOMER
+from api.alerts.routes import ROUTES as ACTING
 from api.dashboard.forms import FormRefused
 from api.dashboard.page import on_form_refused, or_page
 from api.dashboard.routes import ROUTES as PAGES
@@ -66,12 +68,14 @@ def create_app(settings: Settings) -> Starlette:
             Route("/api/v1/customers", validated(customers.list_customers), methods=["GET"]),
             Route("/api/v1/customers/{email:path}/events", validated(customer.list_events), methods=["GET"]),
             Route("/api/v1/customers/{email:path}/risk", validated(customer.list_risk), methods=["GET"]),
+            *OF_A_CUSTOMER,
             Route("/api/v1/customers/{email:path}", validated(erasing.show_or_erase), methods=["GET", "DELETE"]),
             Route("/api/v1/analytics/events", validated(analytics.count_events), methods=["GET"]),
             Route("/api/v1/analytics/events/{name:path}", validated(series.show_event), methods=["GET"]),
             Route("/api/v1/analytics/risk", validated(levels.show_levels), methods=["GET"]),
             Route("/api/v1/model", validated(model.show_model), methods=["GET"]),
             Route("/api/v1/mappings", validated(mappings.show_or_put_mappings), methods=["GET", "PUT"]),
+            *ACTING,
             Route("/api/v1/warnings", validated(warnings.list_warnings), methods=["GET"]),
             Route("/healthz", health.healthz, methods=["GET"]),
             Route("/readyz", health.readyz, methods=["GET"]),

@@ -20,6 +20,7 @@ from api.commands.keys import keys_group
 from api.commands.models import models_group, train
 from api.commands.options import one_line_errors
 from api.commands.status import status
+from api.commands.webhooks import webhooks_group
 from api.demo.command import demo
 from api.up import embedded
 from api.up.command import up
@@ -76,6 +77,7 @@ main.add_command(models_group)
 main.add_command(accounts_group)
 main.add_command(dead_letters_commands)
 main.add_command(customers_group)
+main.add_command(webhooks_group)
 main.add_command(keys_group)
 main.add_command(status)
 main.add_command(web)

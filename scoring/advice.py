@@ -16,23 +16,40 @@
 after those who can still be kept, so theirs is the floor alone.
 """
 
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
 from scoring.facts import Facts, count, date, duration
+from scoring.rollup import DAY
 
 URGENCIES: Final = ("none", "low", "medium", "high", "critical")
 SOON: Final = 7.0  # days
 
 
+TACTICS: Final = {  # what the hosted product calls such a message
+    "payment_recovery": "pause_option",
+    "refund_rescue": "founder_email",
+    "support_follow_up": "pain_point_fix",
+    "detractor_outreach": "feedback_request",
+    "downgrade_rescue": "downgrade_offer",
+    "onboarding_help": "social_proof",
+    "trial_conversion": "discount",
+    "feature_win_back": "unused_feature",
+    "re_engagement": "value_recap",
+    "none": None,
+}
+
+
 class Advice(msgspec.Struct, frozen=True):
-    """A strategy, how soon, why, and the facts to write the message with."""
+    """A strategy, how soon, why, and the facts to write the message with. `tactic` is the hosted product's word."""
 
     strategy: str
     urgency: str
     why: str
     facts: dict[str, Any]
+    tactic: str | None = None
 
 
 def advice_of(facts: Facts, level: str) -> Advice:
@@ -42,7 +59,7 @@ def advice_of(facts: Facts, level: str) -> Advice:
         found = rule(facts, at_risk)
         if found:
             strategy, floor, why = found
-            return Advice(strategy, _urgency(facts, level, floor), why, _known(facts))
+            return Advice(strategy, _urgency(facts, level, floor), why, _known(facts), TACTICS[strategy])
     return Advice("none", "none", "Nothing to do: no signal asks for it", _known(facts))
 
 
@@ -142,22 +159,29 @@ def _ago(facts: Facts, event: str) -> str:
 
 
 def _known(facts: Facts) -> dict[str, Any]:
-    """What a message may mention; only what is known."""
-    known: dict[str, Any] = {}
-    if facts.plan is not None:
-        known["plan"] = facts.plan
-    if facts.favourite is not None:
-        known["favourite_feature"] = facts.favourite
-    if facts.last_active is not None:
-        known["last_seen"] = date(facts.last_active, facts.now)
-        known["days_silent"] = int(facts.days_since(facts.last_active))
-    if facts.last_login is not None:
-        known["days_since_last_login"] = int(facts.days_since(facts.last_login))
-    if facts.open_tickets:
-        known["open_tickets"] = facts.open_tickets
-    if facts.overdue_since is not None:
-        known["overdue_since"] = date(facts.overdue_since, facts.now)
-        known["days_overdue"] = int(facts.days_since(facts.overdue_since))
-    if facts.nps is not None:
-        known["nps"] = facts.nps
-    return known
+    """What a message may mention; only what is known. Times are ISO 8601."""
+    times = {
+        "last_active": facts.last_active,
+        "last_login": facts.last_login if _is_older(facts.last_login, facts.last_active) else None,
+        "favourite_last_used": facts.favourite_at if facts.favourite else None,
+        "overdue_since": facts.overdue_since,
+        "refund_requested_at": facts.last.get("refund_requested"),
+        "downgraded_at": facts.last.get("subscription_downgraded"),
+    }
+    known = {
+        "plan": facts.plan,
+        "favourite_feature": facts.favourite,
+        **{name: None if at is None else _iso(at) for name, at in times.items()},
+        "open_tickets": facts.open_tickets or None,
+        "nps": facts.nps,
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _is_older(at: float | None, other: float | None) -> bool:
+    """Of two times, that the first lies on an earlier day: else it says nothing more."""
+    return at is not None and other is not None and at // DAY < other // DAY
+
+
+def _iso(at: float) -> str:
+    return f"{datetime.fromtimestamp(int(at), UTC):%Y-%m-%dT%H:%M:%SZ}"

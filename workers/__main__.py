@@ -1,4 +1,4 @@
-"""`python -m workers ingest|import|score|clock|train`: start one process of the line."""
+"""`python -m workers ingest|import|score|deliver|clock|train`: start one process of the line."""
 
 import logging
 import os
@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from rq import SimpleWorker
 
 from workers import clock, heartbeat, jobs, logs, parent_watch, settings
+from workers.alerts import deliver
 from workers.buffer.lanes import HISTORY
 from workers.learning import nightly
 from workers.process import Process
@@ -107,6 +108,7 @@ def run(process: Process, kind: str) -> None:
     own = redis_client(process.settings.redis_url or "")  # one that RQ's long wait for work doesn't share
     with own, heartbeat.keep_beating(process.heartbeat, own, process.name, kind):
         clock.run(process) if kind == "clock" else work(process, kind)
+        deliver.close(process)
 
 
 def _stop_on_signals(process: Process) -> None:

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from workers import heartbeat, lease, tickets
 from workers.accounts import keys
+from workers.alerts import admission, outbox
 from workers.buffer.lanes import LANES
 from workers.buffer.stream import forget_consumers
 from workers.ingest import receipts
@@ -54,6 +55,22 @@ def issue_score_ticket(process: Process) -> None:
         tickets.reissue(process.redis, "score")
 
 
+def issue_deliver_ticket(process: Process) -> None:
+    """Issue a ticket if alerts wait to be sent, and none waits."""
+    if not tickets.count_waiting(process.redis, "deliver") and admission.is_any_due(process):
+        tickets.reissue(process.redis, "deliver")
+
+
+def note_alerting(process: Process) -> None:
+    """Note that this database is in use, so that a restored copy of it is known as one."""
+    outbox.note_alerting(process.connection())
+
+
+def give_up_deliveries(process: Process) -> None:
+    """Give up what disabled webhooks have kept for days."""
+    process.connection().execute(sql("give_up_deliveries"), {"limit": 10_000})
+
+
 def mirror_keys(process: Process) -> None:
     """Write the keys to Redis as they stand in Postgres."""
     keys.mirror(process.connection(), process.redis)
@@ -75,6 +92,9 @@ DUTIES = (
     Duty("ingest tickets", 1, issue_ingest_tickets),
     Duty("release provisional risks", 1, rescore.release_provisional),
     Duty("score ticket", 1, issue_score_ticket),
+    Duty("deliver ticket", 1, issue_deliver_ticket),
+    Duty("note alerting", 10, note_alerting),
+    Duty("give up deliveries", 3600, give_up_deliveries),
     Duty("mirror keys", 10, mirror_keys),
     Duty("prune consumers", 600, prune_consumers),
     Duty("prune", 1, retention.prune),

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 
+from workers.alerts import deliver as delivering
 from workers.buffer.lanes import HISTORY, LIVE
 from workers.ingest import ingest
 from workers.learning import nightly as nights
@@ -36,6 +37,11 @@ def score() -> None:
 def rebuild() -> None:
     """Compute risks as of past dates, where history has arrived."""
     _run(rebuilding.drain)
+
+
+def deliver() -> None:
+    """Send the alerts that wait."""
+    _run(delivering.drain)
 
 
 def nightly() -> None:

@@ -49,6 +49,14 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     event_id_days: Annotated[int, Meta(ge=1)] = 35
     retention_days: Annotated[int, Meta(ge=1)] | None = None
     rollup_retention_days: Annotated[int, Meta(ge=400)] | None = None  # training and rescoring look back a year
+    alerts_per_hour: Annotated[int, Meta(ge=1)] = 100
+    webhook_private_addresses: bool = False
+    public_url: str | None = None
+
+    @property
+    def address(self) -> str:
+        """Where people reach the dashboard, as far as is known: for links in messages."""
+        return (self.public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
 
     @property
     def levels(self) -> Levels:
@@ -83,6 +91,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     _check_retention(settings)
     urls.check_postgres(settings.database_url)
     urls.check_redis(settings.redis_url)
+    urls.check_public(settings.public_url)
     return settings
 
 

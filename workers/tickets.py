@@ -11,6 +11,7 @@ JOBS = {
     "ingest": "workers.jobs.ingest_live",
     "import": "workers.jobs.ingest_history",
     "score": "workers.jobs.score",
+    "deliver": "workers.jobs.deliver",
 }
 MARK_SECONDS = 60  # how long a ticket may be under way before another is asked for
 JOB_TIMEOUT_SECONDS = 60

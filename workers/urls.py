@@ -44,6 +44,12 @@ def check_redis(url: str | None) -> None:
         raise SettingsError(f"REDIS_URL is wrong: its port is not a number; {ENCODE}") from None
 
 
+def check_public(url: str | None) -> None:
+    """Raises SettingsError unless people can follow this URL, or None."""
+    if url is not None:
+        _check_scheme("WINDBACK_PUBLIC_URL", url, ("http://", "https://"))
+
+
 def _port_of(host: str) -> str:
     return host.rpartition("]")[2].partition(":")[2]
 

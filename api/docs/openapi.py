@@ -49,10 +49,10 @@ class Body(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """An answer of a route. `type` is a Struct, or str for text of another media type."""
+    """An answer of a route. `type` is a Struct, or str for text of another media type, or None for no body."""
 
     description: str
-    type: type[Any]
+    type: type[Any] | None
     example: Any
     media: str = JSON
 
@@ -115,7 +115,7 @@ def _types(reference: Reference) -> Iterator[Any]:
     yield from (Error, *ERROR_TYPES.values())
     for operation in reference.operations:
         yield from operation.body.types if operation.body else ()
-        yield from (answer.type for answer in operation.answers.values())
+        yield from (answer.type for answer in operation.answers.values() if answer.type)
 
 
 class _Builder:
@@ -170,6 +170,8 @@ class _Builder:
         return responses | errors
 
     def _answer(self, answer: Reply) -> Json:
+        if answer.type is None:
+            return {"description": answer.description}
         content: Json = {"schema": self._refs[answer.type]}
         if answer.example is not None:
             content["examples"] = {"example": {"value": answer.example}}

@@ -1,6 +1,6 @@
 """What the API is: one entry a route. The document at /openapi.json and the page at /docs come from this table."""
 
-from api.docs import examples, instrumentation, schemas
+from api.docs import acting, examples, instrumentation, schemas
 from api.docs.openapi import Body, Operation, Parameter, Reference, Reply
 from api.health import health
 from api.reading import analytics, customer, customers, erasing, levels, model, series
@@ -21,6 +21,7 @@ TAGS = {
     "Events": "Tell Windback what your customers do, and see what it could not use.",
     "Customers": "Who is likely to leave, why, and what to do about it. These routes need a secret key.",
     "Analytics": "What is sent, what it tells of the risk, and how good the risk is. These routes need a secret key.",
+    "Acting": "Alerts that leave the building, e-mails drafted, and whether it helped. These routes need a secret key.",
     "Operating": "Is it alive, and how is it? These routes need no key.",
 }
 ANYWHERE = ("not_found", "method_not_allowed", "malformed_http", "headers_too_large")
@@ -106,6 +107,7 @@ OPERATIONS = (
         SECRET_KEY,
     ),
     *instrumentation.OPERATIONS,
+    *acting.OPERATIONS,
     Operation(
         "list_customers",
         "GET",

@@ -173,9 +173,11 @@ def _urls(plan: Plan) -> tuple[str, str]:
 
 def _environment(plan: Plan) -> dict[str, str]:
     database_url, redis_url = _urls(plan)
-    watched = {"WINDBACK_LOG_FORMAT": "text"} if sys.stderr.isatty() else {}
+    unless_set = {"WINDBACK_WEBHOOK_PRIVATE_ADDRESSES": "true", "WINDBACK_PUBLIC_URL": plan.url}
+    if sys.stderr.isatty():
+        unless_set["WINDBACK_LOG_FORMAT"] = "text"
     return procfile.environment(
-        {**watched, **os.environ},
+        {**unless_set, **os.environ},
         DATABASE_URL=database_url,
         REDIS_URL=redis_url,
         PORT=plan.port,

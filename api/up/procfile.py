@@ -10,7 +10,7 @@ from pathlib import Path
 from api.up.supervisor import Child
 from workers import parent_watch
 
-SEVERAL = ("ingest", "import", "score")  # any number of each may run
+SEVERAL = ("ingest", "import", "score", "deliver")  # any number of each may run
 
 
 def children(environment: Mapping[str, str], workers: int, lifeline_fd: int) -> list[Child]:

@@ -51,6 +51,12 @@ WITH gone_events AS (
     DELETE FROM risk_history WHERE customer_id = %(customer_id)s RETURNING 1
 ), gone_rebuilt AS (
     DELETE FROM risk_rebuilt WHERE customer_id = %(customer_id)s RETURNING 1
+), gone_alerts AS (
+    DELETE FROM alerts WHERE customer_id = %(customer_id)s
+), gone_deliveries AS (
+    DELETE FROM deliveries WHERE customer_id = %(customer_id)s
+), gone_handlings AS (
+    DELETE FROM handlings WHERE customer_id = %(customer_id)s
 ), gone_dead_letters AS (
     DELETE FROM dead_letters WHERE customer_id = %(customer_id)s RETURNING 1
 )

@@ -1,0 +1,149 @@
+"""Drafts: `GET /api/v1/customers/{email}/draft`, and the templates that they are made from."""
+
+import time
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.bodies import read_json
+from api.errors import Refused
+from api.reading import query
+from api.reading.common import account_of, answer, fetch
+from api.reading.customer import find
+from scoring.advice import TACTICS, Advice
+from scoring.drafts.draft import Draft, Template, template_of, write_draft
+from scoring.drafts.language import MOST_CHARACTERS, TemplateError, compiled
+from scoring.drafts.letters import LETTERS
+from workers.alerts.words import failed_parameters, said_parameters, with_words
+from workers.store import sql
+
+INVALID = "invalid_template"
+NO_ADVICE = Advice("none", "none", "", {})
+
+Source = Annotated[str, Meta(max_length=MOST_CHARACTERS, pattern="^[^\0]*$")]
+
+
+class DraftTemplate(Struct):
+    """What drafts of a strategy are made from. `own`: it is the account's, in place of ours."""
+
+    strategy: str
+    tactic: str | None
+    subject: str
+    body_text: str
+    own: bool
+
+
+class DraftTemplates(Struct):
+    """The templates of all strategies."""
+
+    templates: list[DraftTemplate]
+
+
+class NewTemplate(Struct, forbid_unknown_fields=True):
+    """The account's own template. Both parts null: ours holds again."""
+
+    subject: Source | None
+    body_text: Source | None
+
+
+async def show_draft(request: Request) -> Response:
+    """`GET /api/v1/customers/{email}/draft`: an e-mail for this customer, which nobody has sent."""
+    account_id = await account_of(request)
+    row = await find(request, account_id, request.path_params["email"])
+    strategy = query.choice(request, "strategy", list(LETTERS))
+    return answer(await draft_for(request, account_id, row, strategy))
+
+
+async def list_templates(request: Request) -> Response:
+    """`GET /api/v1/drafts/templates`: those of all strategies."""
+    return answer(DraftTemplates(await read_templates(request, await account_of(request))))
+
+
+async def show_or_put_template(request: Request) -> Response:
+    """`GET` and `PUT /api/v1/drafts/templates/{strategy}`."""
+    account_id, strategy = await account_of(request), strategy_of(request)
+    if request.method == "PUT":
+        wanted = await read_json(request, NewTemplate, INVALID)
+        await save_template(request, account_id, strategy, wanted.subject, wanted.body_text)
+    return answer(next(each for each in await read_templates(request, account_id) if each.strategy == strategy))
+
+
+def strategy_of(request: Request) -> str:
+    """The strategy that the path names. Raises Refused."""
+    strategy: str = request.path_params["strategy"]
+    if strategy not in LETTERS:
+        raise Refused("not_found", f"There is no strategy of this name; there are {', '.join(LETTERS)}.")
+    return strategy
+
+
+async def read_templates(request: Request, account_id: int) -> list[DraftTemplate]:
+    """The templates of an account: its own, or ours. Raises Refused."""
+    rows = await fetch(request, sql("list_templates"), {"account_id": account_id})
+    own = {row["strategy"]: Template(row["subject"], row["body_text"]) for row in rows}
+    return [
+        DraftTemplate(strategy, TACTICS.get(strategy), *own.get(strategy, template_of(strategy)), strategy in own)
+        for strategy in LETTERS
+    ]
+
+
+async def save_template(
+    request: Request, account_id: int, strategy: str, subject: str | None, body_text: str | None
+) -> None:
+    """Make this the account's template of a strategy; without either part, ours is. Raises Refused, invalid_template."""
+    parameters: dict[str, Any] = {"account_id": account_id, "strategy": strategy}
+    if subject is None and body_text is None:
+        await fetch(request, sql("drop_template"), parameters)
+        return
+    ours = template_of(strategy)
+    wanted = Template(ours.subject if subject is None else subject, ours.body_text if body_text is None else body_text)
+    for name, source in wanted._asdict().items():
+        check_template(name, source)
+    await fetch(request, sql("save_template"), {**parameters, **wanted._asdict()})
+
+
+def check_template(name: str, source: str) -> None:
+    """Raises Refused, invalid_template, where this can't be a part of a template."""
+    if not source.strip():
+        raise Refused(INVALID, f"`{name}` is empty; send null for both parts to use Windback's own template.")
+    try:
+        compiled(source)
+    except TemplateError as error:
+        raise Refused(INVALID, f"`{name}`, {error}.") from None
+
+
+async def draft_for(
+    request: Request,
+    account_id: int,
+    row: dict[str, Any],
+    strategy: str | None = None,
+    template: Template | None = None,
+) -> Draft:
+    """A draft for the customer of this row: by the advised strategy unless another one is named, by the account's
+    template unless one is given. Raises Refused, invalid_template."""
+    advice = await advice_with_words(request, row) or NO_ADVICE
+    chosen = strategy or (advice.strategy if advice.strategy in LETTERS else "none")
+    if template is None:
+        own = await fetch(request, sql("list_templates"), {"account_id": account_id})
+        template = next(
+            (Template(each["subject"], each["body_text"]) for each in own if each["strategy"] == chosen), None
+        )
+    try:
+        return write_draft(chosen, advice.facts, time.time(), template)
+    except TemplateError as error:
+        raise Refused(INVALID, f"The template of {chosen}, {error}.") from None
+
+
+async def advice_with_words(request: Request, row: dict[str, Any]) -> Advice | None:
+    """The advice of a customer's row, with what the customer said among its facts. Raises Refused."""
+    if row["advice"] is None:
+        return None
+    ids = [str(row["customer_id"])]
+    said = await fetch(request, sql("find_words"), said_parameters(ids))
+    failed = await fetch(request, sql("find_failures"), failed_parameters(ids))
+    advice = msgspec.convert(row["advice"], Advice)
+    return with_words(
+        advice, ids[0], [tuple(each.values()) for each in said], [tuple(each.values()) for each in failed]
+    )

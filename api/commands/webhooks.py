@@ -1,0 +1,118 @@
+"""`windback webhooks`: where an account's alerts go."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID
+
+import click
+
+from api.alerts.webhooks import post_example
+from api.commands.options import use_servers
+from api.up.options import data_dir_option
+from workers import settings
+from workers.alerts import webhooks
+from workers.alerts.webhooks import DEFAULT_LEVEL, FORMATS, MIN_LEVELS, BadWebhook, NoSuchWebhook, Webhook
+from workers.store import Connection, connect
+from workers.upkeep import erasure
+
+account_option = click.option("--account", help="The account's name; needed where there are several.")
+
+
+class WebhookId(click.ParamType):
+    """An id, as `windback webhooks list` shows it."""
+
+    name = "id"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """As click asks for it."""
+        try:
+            return str(UUID(str(value)))
+        except ValueError:
+            self.fail(f"{value!r} is not an id; `windback webhooks list` shows them", param, ctx)
+
+
+@click.group("webhooks")
+def webhooks_group() -> None:
+    """Webhooks: add, list, remove, test."""
+
+
+@webhooks_group.command("add")
+@click.argument("url")
+@click.option("--format", "kind", type=click.Choice(FORMATS), default="json", show_default=True,
+              help="What is sent: JSON, or a message for Slack.")  # fmt: skip
+@click.option("--min-level", type=click.Choice(MIN_LEVELS), default=DEFAULT_LEVEL, show_default=True,
+              help="The level of risk from which on a rise is an alert.")  # fmt: skip
+@click.option("--description", help="What it is for.")
+@account_option
+@data_dir_option
+def add_webhook(
+    url: str, kind: str, min_level: str, description: str | None, account: str | None, data_dir: Path
+) -> None:
+    """Send alerts to URL from now on. Shows the webhook's id and its secret, which is not shown again."""
+    with _account(data_dir, account) as (connection, account_id):
+        try:
+            made, secret = webhooks.create(connection, account_id, url, kind, min_level, description)
+        except BadWebhook as error:
+            raise click.UsageError(str(error)) from None
+    click.echo(f"{made.webhook_id}\n{secret}")
+
+
+@webhooks_group.command("list")
+@account_option
+@data_dir_option
+def list_webhooks(account: str | None, data_dir: Path) -> None:
+    """Show webhooks: where alerts go, from which level on, and how the latest attempt went."""
+    with _account(data_dir, account) as (connection, account_id):
+        listed = webhooks.list_webhooks(connection, account_id)
+    click.echo(f"{'ID':<36}  {'FORMAT':<6} {'LEVEL':<8} {'STATE':<8} {'LAST':<22} URL")
+    for webhook in listed:
+        click.echo(_row(webhook))
+
+
+@webhooks_group.command("remove")
+@click.argument("webhook_id", metavar="ID", type=WebhookId())
+@account_option
+@data_dir_option
+def remove_webhook(webhook_id: str, account: str | None, data_dir: Path) -> None:
+    """Remove a webhook, and what waits to be delivered to it."""
+    with _account(data_dir, account) as (connection, account_id):
+        try:
+            webhooks.remove(connection, account_id, webhook_id)
+        except NoSuchWebhook as error:
+            raise click.ClickException(str(error)) from None
+    click.echo(f"webhook {webhook_id} is removed")
+
+
+@webhooks_group.command("test")
+@click.argument("webhook_id", metavar="ID", type=WebhookId())
+@account_option
+@data_dir_option
+def try_webhook(webhook_id: str, account: str | None, data_dir: Path) -> None:
+    """Send an example to a webhook now. Exit 1 where it isn't answered by a 2xx."""
+    with _account(data_dir, account) as (connection, account_id):
+        try:
+            receiver = webhooks.find_receiver(connection, account_id, webhook_id)
+        except NoSuchWebhook as error:
+            raise click.ClickException(str(error)) from None
+    outcome = asyncio.run(post_example(settings.load(), receiver))
+    if not outcome.delivered:
+        raise click.ClickException(f"not delivered: {outcome.error}")
+    click.echo(f"delivered: answered {outcome.status}")
+
+
+@contextmanager
+def _account(data_dir: Path, name: str | None) -> Iterator[tuple[Connection, int]]:
+    with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
+        try:
+            account_id = erasure.account_named(connection, name)
+        except erasure.NoSuchAccount as error:
+            raise click.ClickException(str(error)) from None
+        yield connection, account_id
+
+
+def _row(webhook: Webhook) -> str:
+    state = "enabled" if webhook.enabled else "disabled"
+    last = f"{webhook.last_at:%Y-%m-%d %H:%M} {webhook.last_status or 'none'}" if webhook.last_at else "never"
+    return f"{webhook.webhook_id}  {webhook.format:<6} {webhook.min_level:<8} {state:<8} {last:<22} {webhook.url}"

@@ -1,0 +1,137 @@
+"""What of Jinja2 a template may use, and the filters that are ours."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Any, Final, NamedTuple
+
+import jinja2
+from jinja2 import nodes
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from scoring.drafts.facts import Fact, Text, Unknown, Whole, show, text_fact
+from scoring.facts import date, duration
+from scoring.rollup import DAY
+
+NODES: Final = (
+    nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const, nodes.If, nodes.CondExpr, nodes.Filter,
+    nodes.Test, nodes.Compare, nodes.Operand, nodes.And, nodes.Or, nodes.Not,
+)  # fmt: skip
+BUILTIN: Final = ("capitalize", "lower", "title", "trim", "upper")
+QUOTES: Final = '“”" '
+TESTS: Final = ("defined", "undefined")
+
+
+class Fault(NamedTuple):
+    """What a template may not do, and where it does."""
+
+    problem: str
+    line: int
+
+
+def check(tree: nodes.Template) -> Fault | None:
+    """The first thing in a template that the language doesn't have."""
+    for node in tree.find_all(nodes.Node):
+        if not isinstance(node, NODES):
+            return Fault(
+                f"a template can't use {_word(node)}; it has {{{{ facts }}}}, filters and {{% if %}}", node.lineno
+            )
+        if isinstance(node, nodes.Filter) and node.name not in ENVIRONMENT.filters:
+            return Fault(
+                f"there is no filter `{node.name}`; there are {', '.join(sorted(ENVIRONMENT.filters))}", node.lineno
+            )
+        if isinstance(node, nodes.Test) and node.name not in ENVIRONMENT.tests:
+            return Fault(f"there is no test `{node.name}`; there are {', '.join(TESTS)}", node.lineno)
+    return None
+
+
+def _word(node: nodes.Node) -> str:
+    return f"`{type(node).__name__.lower()}`"
+
+
+def _named(filter: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter whose result keeps the name of the fact that it was made from; of the unknown it makes nothing."""
+
+    @wraps(filter)
+    def keep(value: object, *arguments: Any) -> object:
+        if isinstance(value, jinja2.Undefined):
+            return value
+        result = filter(value, *arguments)
+        return text_fact(value.name, str(result)) if isinstance(value, Text | Whole) else result
+
+    return keep
+
+
+@jinja2.pass_context
+def day(context: Context, value: object) -> object:
+    """A time as its day: "3 May"."""
+    return _of_time(context, value, lambda at, now: date(at, now))
+
+
+@jinja2.pass_context
+def ago(context: Context, value: object) -> object:
+    """A time as what has passed since: "12 days"; of the last hour "less than an hour"."""
+    return _of_time(context, value, lambda at, now: duration(max(now - at, 0.0) / DAY))
+
+
+@jinja2.pass_context
+def days(context: Context, value: object) -> object:
+    """Whole days since a time, to compare with."""
+    found = _of_time(context, value, lambda at, now: str(int(max(now - at, 0.0) // DAY)))
+    if not isinstance(found, Text):
+        return found
+    number = Whole(found)
+    number.name = found.name
+    return number
+
+
+def words(value: object) -> str:
+    """A name that programs use, as people write it: "export failed" of `export_failed`."""
+    return " ".join(str(value).replace("_", " ").replace("-", " ").split())
+
+
+def quoted(value: object) -> str:
+    """Somebody's words, between quotation marks."""
+    words = str(value).strip(QUOTES).rstrip(".")
+    return f"“{words}”"
+
+
+def first(value: object) -> str:
+    """The first word: of a name, how somebody is called."""
+    return str(value).split()[0] if str(value).split() else ""
+
+
+def _of_time(context: Context, value: object, told: Callable[[float, float], str]) -> object:
+    if isinstance(value, jinja2.Undefined):
+        return value
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError(f"{str(value)!r} is no time") from None
+    at = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
+    text = told(at, context["_now"])
+    return text_fact(value.name, text) if isinstance(value, Text) else text
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    made = ImmutableSandboxedEnvironment(
+        undefined=Unknown, finalize=show, trim_blocks=True, lstrip_blocks=True, autoescape=False, cache_size=0
+    )
+    made.globals.clear()
+    made.filters = {name: _named(made.filters[name]) for name in BUILTIN}
+    made.filters |= {
+        "words": _named(words),
+        "first": _named(first),
+        "quoted": _named(quoted),
+        "day": day,
+        "ago": ago,
+        "days": days,
+    }
+    made.tests = {name: made.tests[name] for name in TESTS}
+    return made
+
+
+ENVIRONMENT: Final = _environment()
+
+__all__ = ["ENVIRONMENT", "Fact", "Fault", "check"]

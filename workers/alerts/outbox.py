@@ -1,0 +1,131 @@
+"""The outbox: alerts are rows, written in the transaction that writes the scores they follow from.
+
+What must not alert is decided before, where it is known why a score was written (see workers/risk); here it is decided
+to whom an alert matters, and whether it was given already. An alert's id follows from the customer and the risk before,
+so whoever comes to the same rise a second time gives the same alert.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from scoring.advice import Advice
+from scoring.levels import NAMES
+from scoring.reasons import Reason
+from workers.alerts.holdout import is_held_out
+from workers.alerts.words import add_words
+from workers.store import Connection, sql
+
+log = logging.getLogger(__name__)
+
+DEMO = "@demo.example"  # whose customers `windback demo` makes up; nobody wants to be woken for them
+
+
+class Rise(NamedTuple):
+    """A customer whose level rose. `before_at` is when the risk before was recorded (epoch seconds)."""
+
+    customer_id: str
+    email: str
+    level_before: str
+    before_at: float
+    level: str
+    probability: float
+    reasons: list[Reason]
+    advice: Advice
+
+    @property
+    def alert_id(self) -> str:
+        """The same for the same rise, whoever comes to it and how often."""
+        seed = f"{UUID(self.customer_id).hex} {self.before_at:.6f} {self.level}"
+        return str(UUID(bytes=hashlib.blake2b(seed.encode(), digest_size=16, person=b"windback alert").digest()))
+
+    def crosses(self, rank: int) -> bool:
+        """Whether the level before was below this one, and the level now isn't."""
+        return NAMES.index(self.level_before) < rank <= NAMES.index(self.level)
+
+
+class Wanted(NamedTuple):
+    """An alert, and the webhook that it goes to."""
+
+    rise: Rise
+    webhook_id: str
+
+
+def write(connection: Connection, account_id: int, rises: Sequence[Rise], at: float, horizon_days: int) -> int:
+    """Write the alerts that these rises ask for, in the caller's transaction. Returns how many deliveries wait."""
+    rises = [rise for rise in rises if not rise.email.endswith(DEMO)]
+    if not rises:
+        return 0
+    levels: dict[str, str] = dict(connection.execute(sql("list_min_levels"), {"account_id": account_id}).fetchall())
+    ranks = {webhook_id: NAMES.index(level) for webhook_id, level in levels.items()}
+    moment = datetime.fromtimestamp(at, UTC)
+    wanted = list(_wanted(connection, rises, ranks, moment))
+    if not wanted:
+        return 0
+    return _write(connection, account_id, wanted, moment, horizon_days)
+
+
+def note_alerting(connection: Connection) -> None:
+    """Note that this database is in use: a duty of the clock, and of every scorer as it begins."""
+    connection.execute(sql("note_alerting"))
+
+
+def alerting_since(connection: Connection) -> float:
+    """From when on (epoch seconds) scores may alert: only a customer who was scored since can rise."""
+    row = connection.execute(sql("alerting_since")).fetchone()
+    return float(row[0]) if row else float("inf")
+
+
+def _wanted(connection: Connection, rises: Sequence[Rise], ranks: dict[str, int], at: datetime) -> Iterator[Wanted]:
+    crossing = [rise for rise in rises if any(map(rise.crosses, ranks.values()))]
+    if not crossing:
+        return
+    parameters = {
+        "customer_ids": [rise.customer_id for rise in crossing],
+        "ranks": sorted(set(ranks.values())),
+        "names": list(NAMES),
+        "at": at,
+    }
+    disarmed = set(connection.execute(sql("find_disarmed"), parameters).fetchall())
+    for rise in crossing:
+        for webhook_id, rank in ranks.items():
+            if rise.crosses(rank) and (str(UUID(rise.customer_id)), rank) not in disarmed:
+                yield Wanted(rise, webhook_id)
+
+
+def _write(connection: Connection, account_id: int, wanted: Sequence[Wanted], at: datetime, horizon_days: int) -> int:
+    risen = list({one.rise.customer_id: one.rise for one in wanted}.values())
+    row = connection.execute(sql("account_holdout"), {"account_id": account_id}).fetchone()
+    percent = float(row[0]) if row else 0.0
+    held_out = {rise.customer_id for rise in risen if is_held_out(rise.customer_id, percent)}
+    advice = add_words(connection, {str(UUID(rise.customer_id)): rise.advice for rise in risen})
+    columns = {
+        "customer_id": [rise.customer_id for rise in risen],
+        "alert_id": [rise.alert_id for rise in risen],
+        "level_before": [rise.level_before for rise in risen],
+        "level": [rise.level for rise in risen],
+        "probability": [rise.probability for rise in risen],
+        "reasons": [msgspec.json.encode(rise.reasons).decode() for rise in risen],
+        "advice": [msgspec.json.encode(advice[str(UUID(rise.customer_id))]).decode() for rise in risen],
+        "held_out": [rise.customer_id in held_out for rise in risen],
+    }
+    connection.execute(
+        sql("write_alerts"), {**columns, "account_id": account_id, "at": at, "horizon_days": horizon_days}
+    )
+    going = [one for one in wanted if one.rise.customer_id not in held_out]
+    connection.execute(
+        sql("write_deliveries"),
+        {
+            "customer_id": [one.rise.customer_id for one in going],
+            "alert_id": [one.rise.alert_id for one in going],
+            "webhook_id": [one.webhook_id for one in going],
+            "at": at,
+        },
+    )
+    log.info("alerted", extra={"account_id": account_id, "alerts": len(risen), "held_out": len(held_out)})
+    return len(going)
