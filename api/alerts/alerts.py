@@ -79,7 +79,7 @@ async def read_alerts(request: Request, account_id: int, size: int) -> Alerts:
     }
     rows = await fetch(request, sql("list_alerts"), parameters)
     page = rows[:size]
-    cursor = query.cursor(page[-1]["at"], page[-1]["alert_id"]) if len(rows) > size else None
+    cursor = query.encode_cursor(page[-1]["at"], page[-1]["alert_id"]) if len(rows) > size else None
     return Alerts([_listed(row) for row in page], cursor)
 
 

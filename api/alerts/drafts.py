@@ -22,6 +22,26 @@ from workers.store import sql
 
 INVALID = "invalid_template"
 NO_ADVICE = Advice("none", "none", "", {})
+EXAMPLE_FACTS = {
+    "name": "Jane Doe",
+    "company": "Example Ltd",
+    "plan": "pro",
+    "favourite_feature": "exports",
+    "favourite_last_used": "2025-11-29T09:00:00Z",
+    "last_active": "2025-12-01T10:00:00Z",
+    "last_login": "2025-11-30T10:00:00Z",
+    "open_tickets": 2,
+    "ticket_subjects": ["Cannot export data", "Lost a report"],
+    "overdue_since": "2025-11-20T00:00:00Z",
+    "refund_requested_at": "2025-12-01T10:00:00Z",
+    "refund_reason": "Exports keep failing",
+    "downgraded_at": "2025-11-25T00:00:00Z",
+    "trial_started_at": "2025-11-20T00:00:00Z",
+    "nps": 4,
+    "nps_comment": "It is slow",
+    "last_failure": "export_failed",
+    "last_failure_at": "2025-12-01T09:00:00Z",
+}
 
 Source = Annotated[str, Meta(max_length=MOST_CHARACTERS, pattern="^[^\0]*$")]
 
@@ -43,10 +63,10 @@ class DraftTemplates(Struct):
 
 
 class NewTemplate(Struct, forbid_unknown_fields=True):
-    """The account's own template. Both parts null: ours holds again."""
+    """The account's own template. A part that is null is ours; with both, ours holds again."""
 
-    subject: Source | None
-    body_text: Source | None
+    subject: Source | None = None
+    body_text: Source | None = None
 
 
 async def show_draft(request: Request) -> Response:
@@ -92,48 +112,47 @@ async def read_templates(request: Request, account_id: int) -> list[DraftTemplat
 async def save_template(
     request: Request, account_id: int, strategy: str, subject: str | None, body_text: str | None
 ) -> None:
-    """Make this the account's template of a strategy; without either part, ours is. Raises Refused, invalid_template."""
+    """Make this the account's template of a strategy; without either part, ours holds. Raises Refused."""
     parameters: dict[str, Any] = {"account_id": account_id, "strategy": strategy}
     if subject is None and body_text is None:
         await fetch(request, sql("drop_template"), parameters)
         return
     ours = template_of(strategy)
     wanted = Template(ours.subject if subject is None else subject, ours.body_text if body_text is None else body_text)
-    for name, source in wanted._asdict().items():
-        check_template(name, source)
+    check_template(strategy, wanted)
     await fetch(request, sql("save_template"), {**parameters, **wanted._asdict()})
 
 
-def check_template(name: str, source: str) -> None:
-    """Raises Refused, invalid_template, where this can't be a part of a template."""
-    if not source.strip():
-        raise Refused(INVALID, f"`{name}` is empty; send null for both parts to use Windback's own template.")
-    try:
-        compiled(source)
-    except TemplateError as error:
-        raise Refused(INVALID, f"`{name}`, {error}.") from None
+def check_template(strategy: str, template: Template) -> None:
+    """Try a template on all facts and on none. Raises Refused, invalid_template."""
+    for name, source in template._asdict().items():
+        if not source.strip():
+            raise Refused(INVALID, f"`{name}` is empty; send null for both parts to use Windback's own template.")
+        try:
+            compiled(source)
+        except TemplateError as error:
+            raise Refused(INVALID, f"`{name}`, {error}.") from None
+    for facts in (EXAMPLE_FACTS, {}):
+        try:
+            write_draft(strategy, facts, time.time(), template)
+        except TemplateError as error:
+            raise Refused(INVALID, f"{str(error).capitalize()}.") from None
 
 
-async def draft_for(
-    request: Request,
-    account_id: int,
-    row: dict[str, Any],
-    strategy: str | None = None,
-    template: Template | None = None,
-) -> Draft:
+async def draft_for(request: Request, account_id: int, row: dict[str, Any], strategy: str | None = None) -> Draft:
     """A draft for the customer of this row: by the advised strategy unless another one is named, by the account's
-    template unless one is given. Raises Refused, invalid_template."""
+    template, or by ours where that one can't be used for this customer. Raises Refused, store_unavailable."""
     advice = await advice_with_words(request, row) or NO_ADVICE
     chosen = strategy or (advice.strategy if advice.strategy in LETTERS else "none")
-    if template is None:
-        own = await fetch(request, sql("list_templates"), {"account_id": account_id})
-        template = next(
-            (Template(each["subject"], each["body_text"]) for each in own if each["strategy"] == chosen), None
-        )
     try:
-        return write_draft(chosen, advice.facts, time.time(), template)
-    except TemplateError as error:
-        raise Refused(INVALID, f"The template of {chosen}, {error}.") from None
+        return write_draft(chosen, advice.facts, time.time(), await _own_template(request, account_id, chosen))
+    except TemplateError:
+        return write_draft(chosen, advice.facts, time.time())
+
+
+async def _own_template(request: Request, account_id: int, strategy: str) -> Template | None:
+    rows = await fetch(request, sql("list_templates"), {"account_id": account_id})
+    return next((Template(row["subject"], row["body_text"]) for row in rows if row["strategy"] == strategy), None)
 
 
 async def advice_with_words(request: Request, row: dict[str, Any]) -> Advice | None:

@@ -12,15 +12,15 @@ from api.alerts.webhooks import post_example
 from api.commands.options import use_servers
 from api.up.options import data_dir_option
 from workers import settings
+from workers.accounts import registry
 from workers.alerts import webhooks
 from workers.alerts.webhooks import DEFAULT_LEVEL, FORMATS, MIN_LEVELS, BadWebhook, NoSuchWebhook, Webhook
 from workers.store import Connection, connect
-from workers.upkeep import erasure
 
 account_option = click.option("--account", help="The account's name; needed where there are several.")
 
 
-class WebhookId(click.ParamType):
+class WebhookId(click.ParamType[str]):
     """An id, as `windback webhooks list` shows it."""
 
     name = "id"
@@ -106,8 +106,8 @@ def try_webhook(webhook_id: str, account: str | None, data_dir: Path) -> None:
 def _account(data_dir: Path, name: str | None) -> Iterator[tuple[Connection, int]]:
     with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
         try:
-            account_id = erasure.account_named(connection, name)
-        except erasure.NoSuchAccount as error:
+            account_id = registry.resolve_account(connection, name)
+        except registry.NoSuchAccount as error:
             raise click.ClickException(str(error)) from None
         yield connection, account_id
 
