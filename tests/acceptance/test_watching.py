@@ -113,7 +113,7 @@ def test_the_metrics_are_what_happened_in_all_processes(
     secret = keys.create(connection, redis, "acme").secret
     with line(settings, tmp_path / "line.log") as running:
         running.environment["WINDBACK_WEB_PROCESSES"] = "2"
-        running.start("web", "ingest", "ingest.2", "import", "score", "clock")
+        running.start("web", "ingest", "ingest.2", "import", "score", "deliver", "clock")
         send(running.url, secret)
         with suppress(AssertionError):  # what is told in the end says more than that time is up
             wait_until(lambda: told(running.url) == WANTED, timeout=60, interval=0.2)

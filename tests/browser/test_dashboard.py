@@ -42,7 +42,7 @@ def events() -> Iterator[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def service(all_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     """The whole line, with an account of customers of all kinds."""
-    processes = ("web", "ingest", "import", "score", "clock")
+    processes = ("web", "ingest", "import", "score", "deliver", "clock")
     with (
         own_database(all_servers.database_url, "dashboard") as url,
         door(url, tmp_path_factory.mktemp("dashboard"), *processes) as made,

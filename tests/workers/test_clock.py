@@ -88,7 +88,7 @@ def test_a_tick_waits_for_an_absent_postgres_once(process: Process, redis: Redis
     push_events(redis, event())
     process.settings = msgspec.structs.replace(process.settings, database_url="postgresql://127.0.0.1:1/x")
     a_tick(process)
-    assert tried == ["ingest tickets", "score ticket"]
+    assert tried == ["ingest tickets", "release provisional risks"]
     assert tickets.count_waiting(redis, LIVE.queue) == 1
 
 

@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from scoring.advice import Advice
-from scoring.levels import NAMES
+from scoring.levels import NAMES, Levels
 from scoring.reasons import Reason
 from workers.alerts.holdout import is_held_out
 from workers.alerts.words import add_words
@@ -26,11 +26,13 @@ log = logging.getLogger(__name__)
 DEMO = "@demo.example"  # whose customers `windback demo` makes up; nobody wants to be woken for them
 
 
+ROUNDED = 1e-6  # of a probability that was stored as a real
+
+
 class Rise(NamedTuple):
     """A customer whose level rose. `before_at` is when the risk before was recorded (epoch seconds)."""
 
     customer_id: str
-    email: str
     level_before: str
     before_at: float
     level: str
@@ -56,18 +58,35 @@ class Wanted(NamedTuple):
     webhook_id: str
 
 
-def write(connection: Connection, account_id: int, rises: Sequence[Rise], at: float, horizon_days: int) -> int:
+def write(
+    connection: Connection, account_id: int, rises: Sequence[Rise], at: float, horizon_days: int, levels: Levels
+) -> int:
     """Write the alerts that these rises ask for, in the caller's transaction. Returns how many deliveries wait."""
-    rises = [rise for rise in rises if not rise.email.endswith(DEMO)]
     if not rises:
         return 0
-    levels: dict[str, str] = dict(connection.execute(sql("list_min_levels"), {"account_id": account_id}).fetchall())
-    ranks = {webhook_id: NAMES.index(level) for webhook_id, level in levels.items()}
+    wishes: dict[str, str] = dict(connection.execute(sql("list_min_levels"), {"account_id": account_id}).fetchall())
+    ranks = {webhook_id: NAMES.index(level) for webhook_id, level in wishes.items()}
     moment = datetime.fromtimestamp(at, UTC)
-    wanted = list(_wanted(connection, rises, ranks, moment))
-    if not wanted:
-        return 0
-    return _write(connection, account_id, wanted, moment, horizon_days)
+    crossing = [rise for rise in rises if any(map(rise.crosses, ranks.values()))]
+    wanted = list(_wanted(connection, _true_rises(connection, crossing, moment, levels), ranks, moment))
+    return _write(connection, account_id, wanted, moment, horizon_days) if wanted else 0
+
+
+def _true_rises(connection: Connection, rises: Sequence[Rise], at: datetime, levels: Levels) -> list[Rise]:
+    """Those that are the customer's doing: not where the levels were set anew, and not in the simulated company."""
+    if not rises:
+        return []
+    parameters = {"customer_ids": [rise.customer_id for rise in rises], "at": at}
+    rows = connection.execute(sql("find_before"), parameters).fetchall()
+    before = {customer_id: (email, probability) for customer_id, email, probability in rows}
+    risen = []
+    for rise in rises:
+        email, probability = before.get(_dashed(rise.customer_id), ("", None))
+        by_levels_now = levels.name(probability - ROUNDED) if probability is not None else rise.level_before
+        highest = max(rise.level_before, by_levels_now, key=NAMES.index)
+        if email and not email.endswith(DEMO):
+            risen.append(rise._replace(level_before=highest))
+    return risen
 
 
 def note_alerting(connection: Connection) -> None:
@@ -82,19 +101,18 @@ def alerting_since(connection: Connection) -> float:
 
 
 def _wanted(connection: Connection, rises: Sequence[Rise], ranks: dict[str, int], at: datetime) -> Iterator[Wanted]:
-    crossing = [rise for rise in rises if any(map(rise.crosses, ranks.values()))]
-    if not crossing:
+    if not rises:
         return
     parameters = {
-        "customer_ids": [rise.customer_id for rise in crossing],
+        "customer_ids": [rise.customer_id for rise in rises],
         "ranks": sorted(set(ranks.values())),
         "names": list(NAMES),
         "at": at,
     }
     disarmed = set(connection.execute(sql("find_disarmed"), parameters).fetchall())
-    for rise in crossing:
+    for rise in rises:
         for webhook_id, rank in ranks.items():
-            if rise.crosses(rank) and (str(UUID(rise.customer_id)), rank) not in disarmed:
+            if rise.crosses(rank) and (_dashed(rise.customer_id), rank) not in disarmed:
                 yield Wanted(rise, webhook_id)
 
 
@@ -103,7 +121,7 @@ def _write(connection: Connection, account_id: int, wanted: Sequence[Wanted], at
     row = connection.execute(sql("account_holdout"), {"account_id": account_id}).fetchone()
     percent = float(row[0]) if row else 0.0
     held_out = {rise.customer_id for rise in risen if is_held_out(rise.customer_id, percent)}
-    advice = add_words(connection, {str(UUID(rise.customer_id)): rise.advice for rise in risen})
+    advice = add_words(connection, {_dashed(rise.customer_id): rise.advice for rise in risen})
     columns = {
         "customer_id": [rise.customer_id for rise in risen],
         "alert_id": [rise.alert_id for rise in risen],
@@ -111,7 +129,7 @@ def _write(connection: Connection, account_id: int, wanted: Sequence[Wanted], at
         "level": [rise.level for rise in risen],
         "probability": [rise.probability for rise in risen],
         "reasons": [msgspec.json.encode(rise.reasons).decode() for rise in risen],
-        "advice": [msgspec.json.encode(advice[str(UUID(rise.customer_id))]).decode() for rise in risen],
+        "advice": [msgspec.json.encode(advice[_dashed(rise.customer_id)]).decode() for rise in risen],
         "held_out": [rise.customer_id in held_out for rise in risen],
     }
     connection.execute(
@@ -129,3 +147,8 @@ def _write(connection: Connection, account_id: int, wanted: Sequence[Wanted], at
     )
     log.info("alerted", extra={"account_id": account_id, "alerts": len(risen), "held_out": len(held_out)})
     return len(going)
+
+
+def _dashed(customer_id: str) -> str:
+    """An id as Postgres writes it."""
+    return str(UUID(customer_id))

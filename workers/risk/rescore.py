@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -20,13 +21,15 @@ from scoring.pauses import Pause, bridge
 from scoring.rollup import DAY
 from scoring.score import Scores, score
 from workers.accounts.serving import Served
+from workers.alerts import outbox
 from workers.buffer.arrivals import find_arrivals
 from workers.process import SCORED_AT_ONCE, Process
 from workers.retry import retry_while_unavailable
 from workers.risk.causes import Change, DueCustomer, Terms, changes_of
 from workers.risk.days import Reach, read_rollup
+from workers.risk.rises import write_alerts
 from workers.store import Connection, sql
-from workers.tickets import clear_mark
+from workers.tickets import ask, clear_mark
 from workers.tracking.outages import outages_of, pauses_of
 from workers.upkeep import totals
 
@@ -48,7 +51,8 @@ def drain(process: Process) -> int:
     until = time.monotonic() + BUDGET_SECONDS
     total, lingered = 0, False
     while not process.stopping.is_set() and time.monotonic() < until:
-        scored = retry_while_unavailable(process, lambda: rescore_due(process))
+        rescore = rescore_due if total else _begin
+        scored = retry_while_unavailable(process, partial(rescore, process))
         if scored is None:
             break
         process.heartbeat.progress()
@@ -61,6 +65,12 @@ def drain(process: Process) -> int:
             process.stopping.wait(LINGER_SECONDS)
     totals.drain(process)
     return total
+
+
+def _begin(process: Process) -> int:
+    """The first batch of a job."""
+    outbox.note_alerting(process.connection())
+    return rescore_due(process)
 
 
 def release_provisional(process: Process) -> None:
@@ -80,7 +90,7 @@ def rescore_due(process: Process) -> int:
         due: list[DueCustomer] = []
         try:
             with process.connection().transaction():
-                _rescore_batch(process, due)
+                waiting = _rescore_batch(process, due)
         except BaseTimeoutException:
             process.scoring_pace.slower()
             raise
@@ -90,11 +100,14 @@ def rescore_due(process: Process) -> int:
                 _postpone(process.connection(), due[0])
         else:
             process.scoring_pace.faster()
+            if waiting:
+                ask(process.redis, "deliver")
             return len(due)
 
 
-def _rescore_batch(process: Process, due: list[DueCustomer]) -> None:
-    """Take the customers that are due into `due`, and score them; within a transaction."""
+def _rescore_batch(process: Process, due: list[DueCustomer]) -> int:
+    """Take the customers that are due into `due`, and score them; within a transaction. Returns how many deliveries of
+    alerts wait."""
     connection = process.connection()
     connection.execute(sql("limit_scoring"), {"timeout": STATEMENT_TIMEOUT})
     connection.execute(sql("take_news"), {"limit": MOST_NEWS, "rescore_seconds": process.settings.rescore_seconds})
@@ -103,10 +116,13 @@ def _rescore_batch(process: Process, due: list[DueCustomer]) -> None:
     accounts = sorted({customer.account_id for customer in due})
     process.scored_account = due[0].turns_end or -1 if due else -1
     arrivals = find_arrivals(process.redis, accounts) if due else None
+    levels, waiting = process.settings.levels, 0
     for account_id in accounts:
         customers = [customer for customer in due if customer.account_id == account_id]
         served = process.serving.hold(connection, account_id)
-        _rescore(connection, customers, served, process.settings.levels, bool(arrivals and arrivals.hold(account_id)))
+        provisional = bool(arrivals and arrivals.hold(account_id))
+        waiting += write_alerts(connection, _rescore(connection, customers, served, levels, provisional), levels)
+    return waiting
 
 
 def _rescore(

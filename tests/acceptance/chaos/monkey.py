@@ -18,7 +18,7 @@ from workers.redis import command_client
 
 log = logging.getLogger(__name__)
 
-WORKERS = ("web", "ingest", "import", "score", "clock")
+WORKERS = ("web", "ingest", "import", "score", "deliver", "clock")
 SERVERS = ("redis", "postgres")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from scoring.advice import Advice
+from scoring.levels import Levels
 from scoring.reasons import Reason
 from workers.alerts import outbox
 from workers.alerts.outbox import Rise
@@ -35,13 +36,13 @@ def rise(
 ) -> Rise:  # fmt: skip
     """That this customer's level rose."""
     customer_id = add_customer(connection, account_id, email)
-    return Rise(customer_id, email, before, before_at, level, probability, REASONS, ADVICE)
+    return Rise(customer_id, before, before_at, level, probability, REASONS, ADVICE)
 
 
 def alert(connection: Connection, account_id: int, rises: Sequence[Rise], at: float | None = None) -> int:
     """Write the alerts of these rises; returns how many deliveries wait."""
     with connection.transaction():
-        return outbox.write(connection, account_id, rises, at or time.time(), 30)
+        return outbox.write(connection, account_id, rises, at or time.time(), 30, Levels())
 
 
 def note_risk(connection: Connection, customer_id: str, at: float, level: str, probability: float = 0.5) -> None:

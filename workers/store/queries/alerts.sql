@@ -13,12 +13,23 @@ SET since = CASE
         ELSE alerting.since
     END,
     identity = excluded.identity, last_xid = excluded.last_xid, seen_at = now()
+WHERE alerting.identity <> excluded.identity OR alerting.last_xid > excluded.last_xid
+   OR alerting.seen_at < now() - interval '5 seconds'
 
 -- name: alerting_since
 -- Null where it is not known: then no alert is given. It is noted every few seconds.
-SELECT extract(epoch FROM greatest(since, '2000-01-01'))::float8 FROM alerting
+SELECT extract(epoch FROM greatest(since, '2000-01-01'::timestamptz))::float8 FROM alerting
 WHERE identity = (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'customers'::regclass::oid
   AND last_xid <= pg_current_xact_id()::text::bigint AND seen_at >= now() - interval '1 hour'
+
+-- name: find_before
+-- The addresses of these customers, and their risks as they were last recorded before this moment.
+SELECT customer_id::text, email, (
+    SELECT probability FROM risk_history
+    WHERE risk_history.customer_id = customers.customer_id AND at < %(at)s
+    ORDER BY at DESC LIMIT 1
+)
+FROM customers WHERE customer_id = ANY (%(customer_ids)s::uuid[])
 
 -- name: find_disarmed
 -- Of these customers and levels, those about which an alert was given already, unless the risk has since been below the
