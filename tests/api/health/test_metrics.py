@@ -130,7 +130,13 @@ def test_workers_are_counted_by_kind(client: TestClient, redis: Redis) -> None:
     for name, beat in {"one": well, "two": stuck, "three": msgspec.structs.replace(well, kind="clock")}.items():
         redis.eval(heartbeat.BEAT, 1, heartbeat.WORKERS, name, msgspec.json.encode(beat))
     found = samples(client)
-    assert [found[f"windback_workers {kind}"] for kind in ("ingest", "import", "score", "deliver", "clock")] == [0, 0, 2, 0, 1]
+    assert [found[f"windback_workers {kind}"] for kind in ("ingest", "import", "score", "deliver", "clock")] == [
+        0,
+        0,
+        2,
+        0,
+        1,
+    ]
     assert [found[f"windback_workers_stuck {kind}"] for kind in ("score", "clock")] == [1, 0]
 
 

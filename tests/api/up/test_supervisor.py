@@ -208,8 +208,9 @@ def test_lines_are_whole_however_they_arrive() -> None:
 
 def test_the_procfile_gives_one_process_a_line_and_several_workers() -> None:
     names = [child.name for child in procfile.children({}, 2, 9)]
-    assert names == ["web", "ingest.1", "ingest.2", "import.1", "import.2", "score.1", "score.2", "deliver.1", "deliver.2", "clock"]
-    assert [child.name for child in procfile.children({}, 1, 9)] == ["web", "ingest", "import", "score", "deliver", "clock"]
+    workers = ["ingest", "import", "score", "deliver"]
+    assert names == ["web", *(f"{kind}.{number}" for kind in workers for number in (1, 2)), "clock"]
+    assert [child.name for child in procfile.children({}, 1, 9)] == ["web", *workers, "clock"]
     assert procfile.procfile()["clock"] == ["python", "-m", "workers", "clock"]
 
 
