@@ -10,8 +10,10 @@ import pytest
 from redis import Redis
 
 from api.up.embedded import Servers, servers
+from workers.ingest import ingest
 from workers.process import Process
 from workers.redis import redis_client
+from workers.risk import rescore
 from workers.settings import Settings
 from workers.store import Connection, connect
 from workers.store.migrate import migrate
@@ -21,6 +23,13 @@ _numbers = itertools.count()
 # A machine that is busy with other things is no fault of an example.
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("patient")
+
+
+@pytest.fixture(autouse=True)
+def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs that run in this process don't wait for more work."""
+    for module in (ingest, rescore):
+        monkeypatch.setattr(module, "LINGER_SECONDS", 0.001)
 
 
 @pytest.fixture(scope="session")

@@ -47,10 +47,8 @@ def acme(client: TestClient, key: NewKey) -> TestClient:
 
 
 @pytest.fixture
-def work(process: Process, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+def work(process: Process) -> Callable[[], None]:
     """Do what the workers would: store what is in the buffer, score who is due."""
-    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
-    monkeypatch.setattr(rescore, "LINGER_SECONDS", 0.001)
 
     def run() -> None:
         for lane in LANES.values():

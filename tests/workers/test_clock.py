@@ -11,7 +11,6 @@ from workers import clock, lease, tickets
 from workers.accounts.keys import MIRROR
 from workers.buffer.lanes import HISTORY, LIVE
 from workers.clock import Duty
-from workers.ingest import ingest
 from workers.ingest.ingest import drain
 from workers.process import Process
 from workers.store import Connection
@@ -46,10 +45,7 @@ def test_a_waiting_buffer_without_a_ticket_gets_one(process: Process, redis: Red
     assert tickets.count_waiting(redis, LIVE.queue) == 0
 
 
-def test_a_due_customer_gets_a_ticket(
-    process: Process, redis: Redis, connection: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
+def test_a_due_customer_gets_a_ticket(process: Process, redis: Redis, connection: Connection) -> None:
     clock.issue_score_ticket(process)
     assert tickets.count_waiting(redis, "score") == 0
     push_events(redis, event())

@@ -122,8 +122,7 @@ def test_what_others_settled_is_not_counted_again(redis: Redis) -> None:
     assert found.unaccounted == 0
 
 
-def test_the_line_counts_every_event_once(process: Process, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
+def test_the_line_counts_every_event_once(process: Process, redis: Redis) -> None:
     same = event(timestamp="2025-12-01T10:00:00Z")
     push_events(redis, same, same, event(properties={"a": "\0"}))
     push(redis, b"\xc1garbage", events=4)

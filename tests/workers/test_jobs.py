@@ -16,7 +16,6 @@ from workers.store import Connection
 def _running(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "current", process)
     monkeypatch.setattr(jobs, "FAULT_SECONDS", 0.001)
-    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
 
 
 @pytest.mark.parametrize("lane", [LIVE, HISTORY], ids=["live", "history"])

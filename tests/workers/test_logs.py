@@ -10,7 +10,6 @@ from redis import Redis
 from tests.workers.events import event, push_events
 from workers import logs
 from workers.buffer.lanes import LIVE
-from workers.ingest import ingest
 from workers.ingest.ingest import drain
 from workers.process import Process
 from workers.settings import Settings
@@ -82,7 +81,6 @@ def test_all_records_of_a_batch_name_its_entries(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also those of a dead letter and of an outage: who reads them finds what they were about."""
-    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
     logs.configure(Settings())
     connection.execute("ALTER TABLE events ADD CONSTRAINT no_poison CHECK (event <> 'poison')")
     push_events(redis, event(event="poison"))

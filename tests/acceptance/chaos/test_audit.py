@@ -16,9 +16,8 @@ from workers.store import Connection
 
 
 @pytest.fixture
-def sent(process: Process, redis: Redis, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> dict[str, Sent]:
+def sent(process: Process, redis: Redis, connection: Connection) -> dict[str, Sent]:
     """Some events of two customers, acknowledged, stored and scored."""
-    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
     connection.execute("INSERT INTO accounts (name) VALUES ('acme')")
     made = {str(number): Sent(_event(number), acknowledged=True) for number in range(10)}
     push_events(redis, *(one.event for one in made.values()))

@@ -27,11 +27,6 @@ from workers.store import Connection
 JANE = hash_customer(1, "jane@example.com")
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
-
-
 def ingested(process: Process, *events: dict[str, Any]) -> Outcome:
     push_events(process.redis, *events)
     return drain(process, LIVE)

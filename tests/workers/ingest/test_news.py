@@ -5,21 +5,13 @@ from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
-import pytest
-
 from tests.workers.events import count, event, ingested
 from workers import clock, tickets
 from workers.buffer.lanes import HISTORY
-from workers.ingest import ingest
 from workers.ingest.transaction import Outcome
 from workers.process import Process
 from workers.risk.rescore import rescore_due
 from workers.store import Connection, connect, sql
-
-
-@pytest.fixture(autouse=True)
-def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
 
 
 @contextmanager

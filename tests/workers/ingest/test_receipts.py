@@ -11,17 +11,12 @@ from tests.workers.events import count, entry, event, push, push_events, request
 from workers.buffer import ledger
 from workers.buffer.lanes import LIVE
 from workers.buffer.stream import Reader, StreamEntry
-from workers.ingest import ingest, receipts
+from workers.ingest import receipts
 from workers.ingest.batches import Batch, decode_batch
 from workers.ingest.ingest import drain
 from workers.ingest.transaction import Outcome, store_batch
 from workers.process import Process
 from workers.store import Connection, connect
-
-
-@pytest.fixture(autouse=True)
-def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
 
 
 def read(redis: Redis, consumer: str) -> Batch:

@@ -21,12 +21,6 @@ from workers.upkeep.level_moves import repair_levels
 DUE = "UPDATE customers SET rescore_at = now() - interval '1 second'"
 
 
-@pytest.fixture(autouse=True)
-def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
-    monkeypatch.setattr(rescore, "LINGER_SECONDS", 0.001)
-
-
 def causes(connection: Connection) -> list[str]:
     return [because for (because,) in connection.execute("SELECT because FROM risk_history ORDER BY at")]
 
@@ -106,9 +100,7 @@ def test_a_level_that_stood_before_an_import_is_what_later_ones_are_compared_wit
     assert count(connection, "risk_history") == 1
 
 
-def test_customers_due_by_an_event_come_before_all_others(
-    process: Process, connection: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_customers_due_by_an_event_come_before_all_others(process: Process, connection: Connection) -> None:
     ingested(process, *[event(customer_email=f"c{n}@example.com") for n in range(20)])
     while rescore_due(process):
         pass

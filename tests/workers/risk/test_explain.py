@@ -6,18 +6,11 @@ from tests.sending import ago
 from tests.workers.events import event, ingested
 from tests.workers.worlds import account
 from workers.accounts import models
-from workers.ingest import ingest
 from workers.learning.trainer import train
 from workers.process import Process
 from workers.risk import rescore
 from workers.risk.explain import Scored, explain_score
 from workers.store import Connection
-
-
-@pytest.fixture(autouse=True)
-def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
-    monkeypatch.setattr(rescore, "LINGER_SECONDS", 0.001)
 
 
 @pytest.fixture

@@ -12,18 +12,11 @@ from tests.scoring.world import NOW, logins, rollup, row
 from tests.workers.events import count, event, push_events
 from workers import tickets
 from workers.buffer.lanes import HISTORY, LIVE
-from workers.ingest import ingest
 from workers.ingest.ingest import drain
 from workers.process import Process
 from workers.risk import rebuild, rescore
 from workers.risk.rebuild import MONDAY, WEEK, list_mondays, rebuild_some
 from workers.store import Connection
-
-
-@pytest.fixture(autouse=True)
-def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
-    monkeypatch.setattr(rescore, "LINGER_SECONDS", 0.001)
 
 
 def history() -> list[dict[str, Any]]:

@@ -3,23 +3,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-import pytest
 
 from tests.sending import ago
 from tests.workers.events import count, event, ingested, push_events
 from workers.buffer.lanes import LIVE
-from workers.ingest import ingest
 from workers.ingest.ingest import drain
 from workers.process import Process
 from workers.risk import rescore
 from workers.risk.rescore import rescore_due
 from workers.store import Connection
-
-
-@pytest.fixture(autouse=True)
-def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
-    monkeypatch.setattr(rescore, "LINGER_SECONDS", 0.001)
 
 
 def customer(connection: Connection, *columns: str) -> tuple[Any, ...]:

@@ -17,11 +17,9 @@ from workers import __main__ as workers_main
 from workers import jobs, lease, process, retry, tickets
 from workers.buffer import ledger
 from workers.buffer.lanes import LANES, LIVE
-from workers.ingest import ingest
 from workers.ingest.ingest import drain
 from workers.ingest.transaction import Outcome
 from workers.process import Process
-from workers.risk import rescore
 from workers.risk.rescore import rescore_due
 from workers.settings import Settings
 from workers.store import Connection, connect, sessions
@@ -29,9 +27,7 @@ from workers.tickets import JOB_TIMEOUT_SECONDS
 
 
 @pytest.fixture(autouse=True)
-def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
-    monkeypatch.setattr(rescore, "LINGER_SECONDS", 0.001)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "FIRST_WAIT_SECONDS", 0.01)
 
 

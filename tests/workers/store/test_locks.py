@@ -14,10 +14,8 @@ from tests.waiting import wait_until
 from tests.workers.events import event, push_events
 from workers.accounts import models
 from workers.buffer.lanes import HISTORY, LIVE
-from workers.ingest import ingest
 from workers.ingest.ingest import drain
 from workers.process import Process
-from workers.risk import rescore
 from workers.risk.rebuild import rebuild_some
 from workers.risk.rescore import rescore_due
 from workers.store import Connection
@@ -29,8 +27,6 @@ TURNS = 60
 
 @pytest.fixture(autouse=True)
 def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
-    monkeypatch.setattr(rescore, "LINGER_SECONDS", 0.001)
     monkeypatch.setattr(retention, "CUSTOMERS", 7)
     monkeypatch.setattr(retention, "LEAST_REST_SECONDS", 0.001)
     monkeypatch.setattr(retention, "REST", 0)

@@ -7,7 +7,6 @@ from redis import Redis
 
 from tests.workers.events import event, push, push_events
 from workers.buffer.lanes import HISTORY, LIVE
-from workers.ingest import ingest
 from workers.ingest.ingest import drain
 from workers.process import Process
 from workers.risk import rescore
@@ -20,12 +19,6 @@ from workers.tracking.volume import Volumes
 THIS_HOUR = int(time.time() // 3600)
 OUT_HOURS = 120
 CUSTOMERS = 20
-
-
-@pytest.fixture(autouse=True)
-def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
-    monkeypatch.setattr(rescore, "LINGER_SECONDS", 0.001)
 
 
 @pytest.fixture

@@ -4,19 +4,11 @@ import pytest
 
 from tests.workers.events import event
 from tests.workers.upkeep.counting import assert_right, rows, store
-from workers.ingest import ingest
 from workers.process import Process
-from workers.risk import rescore
 from workers.store import Connection, connect
 from workers.store.locks import Lock, holding
 from workers.upkeep import erased_totals, erasure, totals
 from workers.upkeep.snapshots import one_moment, read_last
-
-
-@pytest.fixture(autouse=True)
-def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
-    monkeypatch.setattr(rescore, "LINGER_SECONDS", 0.001)
 
 
 @pytest.mark.parametrize("chunk", [1, 10_000])

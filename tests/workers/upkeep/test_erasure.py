@@ -12,12 +12,11 @@ from workers.buffer import ledger
 from workers.buffer.entries import encode_entry, hash_customer
 from workers.buffer.lanes import HISTORY, LANES, LIVE
 from workers.buffer.stream import Reader
-from workers.ingest import dead_letters, ingest
+from workers.ingest import dead_letters
 from workers.ingest.batches import decode_batch
 from workers.ingest.ingest import drain
 from workers.ingest.transaction import Outcome, store_batch
 from workers.process import Process
-from workers.risk import rescore
 from workers.risk.rebuild import list_mondays, rebuild_some
 from workers.risk.rescore import rescore_due
 from workers.store import Connection, connect
@@ -28,12 +27,6 @@ from workers.upkeep.totals import tally
 
 JANE = "jane@example.com"
 POISON = event(event="poison", properties={"a": "\0"})
-
-
-@pytest.fixture(autouse=True)
-def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
-    monkeypatch.setattr(rescore, "LINGER_SECONDS", 0.001)
 
 
 def tables_of_customers(connection: Connection) -> list[str]:

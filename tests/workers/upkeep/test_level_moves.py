@@ -4,17 +4,10 @@ import pytest
 
 from tests.workers.events import event
 from tests.workers.upkeep.counting import levels, levels_by_risks, rows, store
-from workers.ingest import ingest
 from workers.process import Process
 from workers.risk import rescore
 from workers.store import Connection
 from workers.upkeep import level_moves, totals
-
-
-@pytest.fixture(autouse=True)
-def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
-    monkeypatch.setattr(rescore, "LINGER_SECONDS", 0.001)
 
 
 def test_moves_are_merged(process: Process, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,19 +7,12 @@ import pytest
 
 from tests.workers.events import event
 from tests.workers.upkeep.counting import assert_right, count_anew, levels, levels_by_risks, some_events, store
-from workers.ingest import ingest
 from workers.process import Process
 from workers.risk import rescore
 from workers.risk.rebuild import rebuild_some
 from workers.store import Connection, connect, one
 from workers.store.locks import Lock, holding
 from workers.upkeep import erased_totals, erasure, recount, totals
-
-
-@pytest.fixture(autouse=True)
-def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
-    monkeypatch.setattr(rescore, "LINGER_SECONDS", 0.001)
 
 
 def test_a_recount_gives_the_same(process: Process, connection: Connection) -> None:

@@ -13,11 +13,10 @@ from tests.waiting import wait_until
 from tests.workers.events import count, event, push_events
 from workers import clock
 from workers.buffer.lanes import HISTORY, LIVE
-from workers.ingest import dead_letters, ingest
+from workers.ingest import dead_letters
 from workers.ingest.ingest import drain
 from workers.ingest.transaction import Outcome
 from workers.process import Process
-from workers.risk import rescore
 from workers.risk.rescore import rescore_due
 from workers.settings import Settings, SettingsError, load
 from workers.store import Connection, connect
@@ -26,12 +25,6 @@ from workers.upkeep import retention
 
 JOE = "joe@example.com"
 ROLLUP = "SELECT customer_id, day, event, detail, n, value, last_at, plan FROM customer_days ORDER BY 1, 2, 3, 4"
-
-
-@pytest.fixture(autouse=True)
-def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
-    monkeypatch.setattr(rescore, "LINGER_SECONDS", 0.001)
 
 
 @pytest.fixture

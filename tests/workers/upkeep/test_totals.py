@@ -11,7 +11,6 @@ from tests.waiting import wait_until
 from tests.workers.events import event, push_events
 from tests.workers.upkeep.counting import assert_right, levels, levels_by_risks, rows, some_events, store
 from workers.buffer.lanes import HISTORY
-from workers.ingest import ingest
 from workers.ingest.ingest import drain
 from workers.process import Process
 from workers.risk import rescore
@@ -19,12 +18,6 @@ from workers.risk.rebuild import rebuild_some
 from workers.store import Connection, connect, sql
 from workers.store.locks import Lock, holding
 from workers.upkeep import erasure, totals
-
-
-@pytest.fixture(autouse=True)
-def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest, "LINGER_SECONDS", 0.001)
-    monkeypatch.setattr(rescore, "LINGER_SECONDS", 0.001)
 
 
 @pytest.mark.parametrize("seed", range(6))
