@@ -60,7 +60,7 @@ def create_app(settings: Settings) -> Starlette:
         await door.close()
         await pool.close(timeout=2)
 
-    track = Track(door.keys, door.writers, door.warnings)
+    track = Track(door.keys, door.writers, door.charges, door.warnings)
     return Service(
         track,
         routes=[

@@ -47,9 +47,16 @@ CODES: Mapping[str, Code] = {
     "internal_error": Code(500, "The service failed, and logged why. Try again."),
     "buffer_unavailable": Code(503, "The buffer (Redis) is not available; send it again."),
     "buffer_full": Code(503, "The buffer is full; send it again after the seconds in Retry-After."),
+    "overloaded": Code(503, "Too many large bodies are being received; send it again."),
     "store_unavailable": Code(503, "The database is not available; try again. Tracking goes on."),
 }
-RETRY_AFTER_SECONDS = {"rate_limited": 1, "buffer_unavailable": 1, "buffer_full": 5, "store_unavailable": 5}
+RETRY_AFTER_SECONDS = {
+    "rate_limited": 1,
+    "buffer_unavailable": 1,
+    "buffer_full": 5,
+    "overloaded": 1,
+    "store_unavailable": 5,
+}
 BY_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "payload_too_large"}
 
 

@@ -61,6 +61,9 @@ REMEDIES: Final = {
         REFUSED + "the buffer was full",
         "Send again as Retry-After says. More `ingest` workers help.",
     ),
+    "overloaded": Remedy(
+        REFUSED + "too many large bodies at once", "Send again as Retry-After says, and smaller batches."
+    ),
     "buffer_unavailable": Remedy(
         REFUSED + "the buffer was unavailable", "Send again as Retry-After says. Check that Redis runs."
     ),

@@ -88,6 +88,7 @@ OPERATIONS = (
             "invalid_event",
             "rate_limited",
             "buffer_full",
+            "overloaded",
         ),
         body=Body(
             (schemas.Event, schemas.Batch),

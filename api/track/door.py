@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from api.auth import Keys
 from workers import tickets
 from workers.buffer.capacity import Capacity
+from workers.buffer.charges import Charges
 from workers.buffer.lanes import LANES
 from workers.buffer.writer import WRITE_SECONDS, Writer
 from workers.redis import REDIS_AWAY, redis_client
@@ -32,6 +33,7 @@ class Door:
         self.redis = door_redis(settings.redis_url)
         self.capacity = Capacity(settings.buffer_events, settings.buffer_bytes)
         self.keys = Keys(self.redis)
+        self.charges = Charges(settings.redis_url)
         self.warnings = Warnings()
         self.writers = {
             name: Writer(settings.redis_url, lane, self.capacity, self._issue) for name, lane in LANES.items()
@@ -51,6 +53,7 @@ class Door:
         await asyncio.gather(*self._tasks)
         for writer in self.writers.values():
             await writer.close()
+        await self.charges.close()
         await self._save()
         await self.redis.aclose()
         self._tickets_redis.close()

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from functools import lru_cache
 from http import HTTPStatus
@@ -14,15 +14,19 @@ import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from api.auth import Keys, header
+from api.auth import Keys
 from api.errors import Refused
 from api.headers import SECURITY, Headers
 from api.request_id import HEADER, id_of
 from api.track.answers import Partial
-from api.track.check import FIELDS, Checked, check
-from scoring.events import MAX_BODY_BYTES
+from api.track.body import Hold, Receiving, receive_body
+from api.track.check import check, is_heavy
+from api.track.judge import Checked, judge
+from api.track.rules import FIELDS
+from scoring.events import MAX_BATCH, MAX_BODY_BYTES
 from workers import counters
 from workers.accounts.keys import PUBLISHABLE_RATE_LIMIT, Key
+from workers.buffer.charges import Charges
 from workers.buffer.entries import Request
 from workers.buffer.lanes import HISTORY, HISTORY_AFTER_SECONDS, LIVE
 from workers.buffer.writer import BufferFull, BufferUnavailable, Rate, RateLimited, Writer
@@ -31,8 +35,6 @@ from workers.warnings import LONGEST, Warnings
 
 log = logging.getLogger(__name__)
 
-BODY_SECONDS = 20.0  # in which a body has to arrive
-LATE = "the body is late"
 ANY_ORIGIN: Headers = (
     (b"access-control-allow-origin", b"*"),
     (b"access-control-expose-headers", b"retry-after"),
@@ -69,9 +71,11 @@ OK = make_answer(HTTPStatus.OK, b'{"status":"ok"}')
 class Track:
     """`POST /api/v1/track`, and its preflight."""
 
-    def __init__(self, keys: Keys, writers: Mapping[str, Writer], warnings: Warnings) -> None:
-        self._keys, self._warnings = keys, warnings
+    def __init__(self, keys: Keys, writers: Mapping[str, Writer], charges: Charges, warnings: Warnings) -> None:
+        self._keys, self._charges, self._warnings = keys, charges, warnings
         self._live, self._history = writers[LIVE.name], writers[HISTORY.name]
+        self._receiving = Receiving()
+        self._judges = ThreadPoolExecutor(1, "judge")  # several would share one core all the same
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
@@ -88,29 +92,60 @@ class Track:
         await send(body)
 
     async def _answer(self, scope: Scope, receive: Receive) -> TrackAnswer:
-        key = None
+        if scope["method"] != "POST":
+            return _answer_other_method(scope)
+        key, hold = None, Hold(self._receiving)
         try:
-            if scope["method"] != "POST":
-                return _answer_other_method(scope)
             key = await self._keys.authenticate(scope)
-            body = await _receive_body(scope, receive)
-            now = time.time()
-            checked = check(body, now)
-            if checked.rejected or checked.ignored:
-                self._warn(key, checked)
-            if refusal := checked.refusal:
-                raise refusal
-            await self._write(key, checked, now)
+            checked = await self._take(key, scope, receive, hold)
         except Refused as refused:
-            if refused.code != "invalid_event":  # whose events are counted one by one
-                counters.add("rejected", refused.code)
-                if key:
-                    self._warnings.add(key.account_id, refused.code, None, refused.message)
-            return _make_refusal(refused, scope)
+            return _make_refusal(self._note_refusal(key, refused), scope)
+        finally:
+            hold.release()
         if checked.rejected:
             partial = Partial("partial", checked.events, checked.rejected)
             return make_answer(HTTPStatus.MULTI_STATUS, msgspec.json.encode(partial))
         return OK
+
+    async def _take(self, key: Key, scope: Scope, receive: Receive, hold: Hold) -> Checked:
+        """Returns what a request holds, once its events are in the buffer. Raises Refused."""
+        rate = find_rate(key)
+        try:
+            if rate:
+                self._charges.check(rate)
+            try:
+                body = await receive_body(scope, receive, hold)
+                now = time.time()
+                checked = await self._check(body, now)
+                if checked.rejected or checked.ignored:
+                    self._warn(key, checked)
+                if refusal := checked.refusal:
+                    raise refusal
+            except Refused as refused:
+                if rate and refused.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                    await self._charges.charge(rate, _find_cost(refused, hold.bytes))
+                raise
+            await self._write(key, rate, checked, now)
+        except BufferUnavailable:
+            raise Refused("buffer_unavailable") from None
+        except BufferFull:
+            raise Refused("buffer_full") from None
+        except RateLimited as limited:
+            raise Refused("rate_limited", retry_after_seconds=limited.wait_seconds) from None
+        return checked
+
+    async def _check(self, body: bytes, now: float) -> Checked:
+        """Returns what a body holds. A heavy one is judged in a thread, so that others need not wait for it."""
+        if is_heavy(body):
+            return await asyncio.get_running_loop().run_in_executor(self._judges, judge, body, now)
+        return check(body, now)
+
+    def _note_refusal(self, key: Key | None, refused: Refused) -> Refused:
+        if refused.code != "invalid_event":  # whose events are counted one by one
+            counters.add("rejected", refused.code)
+            if key:
+                self._warnings.add(key.account_id, refused.code, None, refused.message)
+        return refused
 
     def _warn(self, key: Key, checked: Checked) -> None:
         for rejected, name in zip(checked.rejected, checked.names, strict=True):
@@ -120,17 +155,10 @@ class Track:
             field = ignored.field[:LONGEST]
             self._warnings.add(key.account_id, "unknown_field", field, describe_unread(field), ignored.event)
 
-    async def _write(self, key: Key, checked: Checked, now: float) -> None:
+    async def _write(self, key: Key, rate: Rate | None, checked: Checked, now: float) -> None:
         writer = self._live if checked.newest > now - HISTORY_AFTER_SECONDS else self._history
         request = Request(key.account_id, int(now * 1_000_000), checked.body)
-        try:
-            await writer.write(request, checked.events, _find_rate(key))
-        except BufferUnavailable:
-            raise Refused("buffer_unavailable") from None
-        except BufferFull:
-            raise Refused("buffer_full") from None
-        except RateLimited as limited:
-            raise Refused("rate_limited", retry_after_seconds=limited.wait_seconds) from None
+        await writer.write(request, checked.events, rate)
 
 
 @lru_cache(maxsize=1000)
@@ -141,10 +169,16 @@ def describe_unread(field: str) -> str:
     return f"`{field}` is not a field of an event and was ignored{hint}"
 
 
-def _find_rate(key: Key) -> Rate | None:
+def find_rate(key: Key) -> Rate | None:
     """Returns the key's limit: its own, or else the default of publishable keys, which anybody can read."""
     limit = key.rate_limit or (PUBLISHABLE_RATE_LIMIT if key.publishable else None)
     return Rate(key.key_id, limit) if limit else None
+
+
+def _find_cost(refused: Refused, received: int) -> int:
+    """Returns the events that a refused request counts as: those that were judged, or as many as its bytes could be."""
+    rejected = refused.more.get("rejected")
+    return max(len(rejected) if isinstance(rejected, Sequence) else 1, received * MAX_BATCH // MAX_BODY_BYTES)
 
 
 def _make_refusal(refused: Refused, scope: Scope) -> TrackAnswer:
@@ -160,77 +194,3 @@ def _answer_other_method(scope: Scope) -> TrackAnswer:
         refused = Refused("method_not_allowed", "Send events with POST.")
         return make_answer(refused.status, refused.body, [*ANY_ORIGIN, (b"allow", b"POST, OPTIONS")])
     return make_answer(HTTPStatus.NO_CONTENT, b"", PREFLIGHT)
-
-
-async def _receive_body(scope: Scope, receive: Receive) -> bytes:
-    """Returns the body, decompressed. Raises Refused, with the codes of bodies."""
-    encoding = header(scope, b"content-encoding").strip().lower()
-    if encoding not in (b"", b"identity", b"gzip"):
-        raise Refused("unsupported_encoding")
-    length = header(scope, b"content-length")
-    if length.isdigit() and int(length) > MAX_BODY_BYTES:
-        raise Refused("payload_too_large")
-    task = asyncio.current_task()
-    assert task
-    late = asyncio.get_running_loop().call_later(BODY_SECONDS, task.cancel, LATE)  # cheaper than asyncio.timeout
-    try:
-        return await (_receive_gzip(receive) if encoding == b"gzip" else _receive_plain(receive))
-    except asyncio.CancelledError as cancelled:
-        if cancelled.args != (LATE,):
-            raise
-        task.uncancel()
-        raise Refused("body_timeout") from None
-    finally:
-        late.cancel()
-
-
-async def _receive_part(receive: Receive) -> tuple[bytes, bool]:
-    """Returns the next part of the body, and whether there are more."""
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise ClientDisconnect
-    return message.get("body", b""), bool(message.get("more_body"))
-
-
-async def _receive_plain(receive: Receive) -> bytes:
-    part, more = await _receive_part(receive)
-    if not more and len(part) <= MAX_BODY_BYTES:  # nearly always
-        return part
-    parts, size = [part], len(part)
-    while more and size <= MAX_BODY_BYTES:
-        part, more = await _receive_part(receive)
-        parts.append(part)
-        size += len(part)
-    if size > MAX_BODY_BYTES:
-        raise Refused("payload_too_large")
-    return b"".join(parts)
-
-
-async def _receive_gzip(receive: Receive) -> bytes:
-    parts: list[bytes] = []
-    received, room = 0, MAX_BODY_BYTES
-    unzip = _start_member()
-    more = True
-    while more:
-        packed, more = await _receive_part(receive)
-        received += len(packed)
-        if received > MAX_BODY_BYTES:
-            raise Refused("payload_too_large")
-        while packed:
-            if unzip.eof:  # a file may be a series of members: RFC 1952
-                unzip = _start_member()
-            try:
-                parts.append(unzip.decompress(packed, room + 1))
-            except zlib.error:
-                raise Refused("malformed_gzip") from None
-            room -= len(parts[-1])
-            if room < 0 or unzip.unconsumed_tail:
-                raise Refused("payload_too_large")
-            packed = unzip.unused_data
-    if not unzip.eof:
-        raise Refused("malformed_gzip", "The gzip body ends too early.")
-    return b"".join(parts)
-
-
-def _start_member() -> "zlib._Decompress":
-    return zlib.decompressobj(wbits=31)

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import msgspec
+from msgspec import Meta
 
 from api.track.answers import EventCode
 from scoring.events import (
@@ -18,6 +19,7 @@ from scoring.events import (
 )
 from workers.buffer.entries import normalise_email, parse_instant
 
+FIELDS = ("event", "customer_email", "properties", "timestamp", "event_id")  # that are read of an event
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 AHEAD_SECONDS = 3600
 
@@ -26,6 +28,11 @@ INVISIBLE = r"\s\x00-\x1f\x7f-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u20
 LABEL = rf"[^{INVISIBLE}!-,./:-@\[-^`{{-~]+"  # of ASCII: letters, digits, - and _
 EMAIL = re.compile(rf"[^{INVISIBLE}@]+@{LABEL}(?:\.{LABEL})+")
 EVENT_ID = re.compile(r"[A-Za-z0-9._:-]+")
+NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+TOO_DEEP = f"`properties` may be nested at most {MAX_PROPERTIES_DEPTH} levels deep."
+TOO_MANY_KEYS = f"An object in `properties` may have at most {MAX_PROPERTIES_KEYS} keys."
+UNSTORABLE = "`properties` may hold neither the character NUL (\\u0000) nor half of a surrogate pair (\\ud800)."
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -90,39 +97,41 @@ def _check_properties_field(properties: object) -> Iterator[Fault]:
         yield Fault("properties", "properties_invalid", "`properties` must be an object.")
         return
     try:
-        check_properties(properties, ValueError)
+        check_properties(properties)
     except ValueError as error:
         yield Fault("properties", "properties_invalid", str(error))
 
 
-def check_properties(properties: dict[str, Any], kind: type[Exception]) -> None:
-    """Raise `kind` with a sentence where a limit is passed."""
-    too_deep = f"`properties` may be nested at most {MAX_PROPERTIES_DEPTH} levels deep."
+def check_properties(properties: dict[str, Any]) -> None:
+    """Raise ValueError with a sentence where a limit is passed."""
     try:
-        size = len(msgspec.json.encode(properties))
+        encoded = msgspec.json.encode(properties)
     except RecursionError:  # it needs a little more of the stack than reading it did
-        raise kind(too_deep) from None
-    if size > MAX_PROPERTIES_BYTES:
-        raise kind(f"`properties` may have at most {MAX_PROPERTIES_BYTES // 1024} KiB as JSON.")
-    layer: list[Any] = [properties]
-    for _ in range(MAX_PROPERTIES_DEPTH):
-        if any(len(value) > MAX_PROPERTIES_KEYS for value in layer if isinstance(value, dict)):
-            raise kind(f"An object in `properties` may have at most {MAX_PROPERTIES_KEYS} keys.")
-        inner = [part for value in layer for part in _parts(value)]
-        if any(isinstance(part, str) and "\0" in part for part in inner):
-            raise kind("`properties` may not hold the character NUL (\\u0000).")
-        layer = [part for part in inner if isinstance(part, dict | list)]
-        if not layer:
-            return
-    raise kind(too_deep)
+        raise ValueError(TOO_DEEP) from None
+    if len(encoded) > MAX_PROPERTIES_BYTES:
+        raise ValueError(f"`properties` may have at most {MAX_PROPERTIES_BYTES // 1024} KiB as JSON.")
+    if NUL.search(encoded):
+        raise ValueError(UNSTORABLE)
+    try:
+        _decode_properties(encoded)
+    except msgspec.ValidationError as error:
+        raise ValueError(TOO_MANY_KEYS if "length" in str(error) else TOO_DEEP) from None
 
 
-def _parts(value: dict[str, Any] | list[Any]) -> Iterator[Any]:
-    if isinstance(value, dict):
-        yield from value
-        yield from value.values()
-    else:
-        yield from value
+def _nest(levels: int) -> Any:
+    """Returns the type of JSON values that are nested at most so many levels deep."""
+    value: Any = str | int | float | bool | None
+    for _ in range(levels):
+        value = str | int | float | bool | None | list[value] | Annotated[dict[str, value], MOST_KEYS]
+    return value
+
+
+MOST_KEYS = Meta(max_length=MAX_PROPERTIES_KEYS)
+if TYPE_CHECKING:
+    Properties = dict[str, Any]
+else:
+    Properties = Annotated[dict[str, _nest(MAX_PROPERTIES_DEPTH - 1)], MOST_KEYS]
+_decode_properties = msgspec.json.Decoder(Properties).decode
 
 
 def _check_timestamp(timestamp: object, now: float) -> Iterator[Fault]:

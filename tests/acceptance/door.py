@@ -145,8 +145,8 @@ class Hurried(Line):
 
     def __init__(self, settings: Settings, log: Path) -> None:
         super().__init__(settings, log)
-        hurry = "api.track.endpoint.BODY_SECONDS, api.auth.REMEMBER_SECONDS = 0.5, 0.2"
-        code = f"import api.app, api.auth, api.track.endpoint, api.web; {hurry}; api.web.web()"
+        hurry = "api.track.body.BODY_SECONDS, api.auth.REMEMBER_SECONDS = 0.5, 0.2"
+        code = f"import api.app, api.auth, api.track.body, api.web; {hurry}; api.web.web()"
         self._commands["web"] = f"{sys.executable} -c '{code}'"
 
 

@@ -21,15 +21,10 @@ READ_ENTRIES = 100  # by one call of the script: others wait for it
 READ_BYTES = 4 << 20  # of a batch, and of what is read of it at once: an entry may hold as much alone
 CLAIM_ENTRIES = 100
 
-# KEYS: stream, ledger, ticket mark, the other lane's ledger, arrivals, then the rates of keys that have a limit.
-# ARGV: seconds of the mark, the accounts whose history this is (blanks between; none of live events), milliseconds
-# after which an account's arrivals begin anew, then for each entry: how many events, the place of its rate in KEYS (0:
-# no limit), the limit in events a second, the entry.
-# Returns 1 where a ticket has to be issued (the caller's task), how many events both lanes hold, and for each entry how
-# many microseconds are to be waited: 0 says that it is in the buffer.
-# The rate is the generic cell rate algorithm of ITU-T I.371 with a burst of one second: what is kept is the time at
-# which everything taken so far would have been due. A batch over a second's worth is taken when nothing is owed.
-PUSH = """
+# How many microseconds a key has to wait, by the generic cell rate algorithm of ITU-T I.371 with a burst of one second:
+# what is kept is the time at which everything taken so far would have been due. A batch over a second's worth is taken
+# when nothing is owed.
+TO_WAIT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 
@@ -41,7 +36,17 @@ local function to_wait(rate, events, limit)
   redis.call('SET', rate, string.format('%.0f', due + cost), 'PX', math.ceil((due + cost - now) / 1000) + 1000)
   return 0
 end
+"""
 
+# KEYS: stream, ledger, ticket mark, the other lane's ledger, arrivals, then the rates of keys that have a limit.
+# ARGV: seconds of the mark, the accounts whose history this is (blanks between; none of live events), milliseconds
+# after which an account's arrivals begin anew, then for each entry: how many events, the place of its rate in KEYS (0:
+# no limit), the limit in events a second, the entry.
+# Returns 1 where a ticket has to be issued (the caller's task), how many events both lanes hold, and for each entry how
+# many microseconds are to be waited: 0 says that it is in the buffer.
+PUSH = (
+    TO_WAIT
+    + """
 local accepted = 0
 local waits = {}
 local last
@@ -75,6 +80,11 @@ for _, ledger in ipairs({KEYS[2], KEYS[4]}) do
 end
 return {ticket, held, unpack(waits)}
 """
+)
+
+# KEYS: the rate of a key. ARGV: how many events, the limit. Returns how many microseconds are to be waited: 0 says that
+# they are charged.
+CHARGE = TO_WAIT + "return to_wait(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]))"
 
 # KEYS: stream, ledger, outcomes. ARGV: group, then for each entry: its id, and what became of its events as JSON, count
 # by outcome. Returns how many events this call settled; what others had settled is counted by them.

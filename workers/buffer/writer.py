@@ -53,6 +53,11 @@ class Rate(NamedTuple):
     limit: int
 
 
+def rate_key(rate: Rate) -> str:
+    """The key that holds when everything that a key was charged for would have been due."""
+    return f"windback:rate:{rate.key_id}"
+
+
 class PendingWrite(NamedTuple):
     """A request that waits for its write."""
 
@@ -161,7 +166,7 @@ def _make_arguments(keys: list[str], parcels: list[Parcel], historical: bool) ->
     for parcel in parcels:
         slot = limit = 0
         if rate := parcel.writes[0].rate:
-            keys.append(f"windback:rate:{rate.key_id}")
+            keys.append(rate_key(rate))
             slot, limit = len(keys), rate.limit
         arguments += (parcel.events, slot, limit, parcel.entry)
     return keys, arguments

@@ -27,7 +27,7 @@ from api.docs import schemas
 from api.docs.openapi import Operation, document
 from api.docs.reference import ANYWHERE, OPERATIONS, REFERENCE
 from api.errors import CODES
-from api.track import check
+from api.track import rules
 from tests.waiting import wait_until
 from tests.workers.events import event
 from workers.accounts.keys import NewKey
@@ -153,7 +153,7 @@ def test_the_examples_of_events_are_taken(acme: TestClient) -> None:
 
 
 def test_events_have_the_fields_that_are_described() -> None:
-    assert schemas.Event.__struct_fields__ == check.FIELDS
+    assert schemas.Event.__struct_fields__ == rules.FIELDS
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs"])

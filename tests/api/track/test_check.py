@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.errors import CODES, Refused
-from api.track.check import Checked, check
+from api.track.check import check
+from api.track.judge import Checked
 from workers.buffer.entries import Entry, Request
 from workers.buffer.rows import make_rows
 

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from api.app import create_app
 from api.errors import CODES
-from api.track import endpoint
+from api.track import body as bodies
 from tests.waiting import SOON, wait_until
 from tests.workers.events import count, event
 from workers import tickets
@@ -230,7 +230,7 @@ def test_a_body_that_does_not_arrive_is_given_up(acme: TestClient, monkeypatch: 
         yield b'{"event":'
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(endpoint, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.05)
     app, headers = acme.app, [(b"x-api-key", acme.headers["X-API-Key"].encode())]
     parts = slow()
     sent: list[Any] = []

@@ -7,7 +7,8 @@ import pytest
 
 from api.errors import Refused
 from api.track import check as door
-from api.track.check import Checked, check
+from api.track.check import check
+from api.track.judge import Checked
 from workers.buffer.entries import Entry, Request
 from workers.buffer.rows import Row, make_rows
 
