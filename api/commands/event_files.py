@@ -9,8 +9,7 @@ import msgspec
 
 from api.commands.records import Columns, Record, read_records
 from api.commands.text_files import FileFault, TextFile
-from api.track.check import FIELDS
-from api.track.rules import find_faults
+from api.track.rules import FIELDS, find_faults
 
 COLUMNS = Columns(("event", "customer_email"), FIELDS)
 NAMES = ("feature", "plan", "page")  # properties that are names: a plan 2.0 is text
