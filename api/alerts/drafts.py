@@ -3,7 +3,6 @@
 import time
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,11 +12,11 @@ from api.errors import Refused
 from api.reading import query
 from api.reading.common import account_of, answer, fetch
 from api.reading.customer import find
+from api.reading.words import advice_with_words
 from scoring.advice import TACTICS, Advice
 from scoring.drafts.draft import Draft, Template, template_of, write_draft
 from scoring.drafts.language import MOST_CHARACTERS, TemplateError, compiled
 from scoring.drafts.letters import LETTERS
-from workers.alerts.words import failed_parameters, said_parameters, with_words
 from workers.store import sql
 
 INVALID = "invalid_template"
@@ -153,16 +152,3 @@ async def draft_for(request: Request, account_id: int, row: dict[str, Any], stra
 async def _own_template(request: Request, account_id: int, strategy: str) -> Template | None:
     rows = await fetch(request, sql("list_templates"), {"account_id": account_id})
     return next((Template(row["subject"], row["body_text"]) for row in rows if row["strategy"] == strategy), None)
-
-
-async def advice_with_words(request: Request, row: dict[str, Any]) -> Advice | None:
-    """The advice of a customer's row, with what the customer said among its facts. Raises Refused."""
-    if row["advice"] is None:
-        return None
-    ids = [str(row["customer_id"])]
-    said = await fetch(request, sql("find_words"), said_parameters(ids))
-    failed = await fetch(request, sql("find_failures"), failed_parameters(ids))
-    advice = msgspec.convert(row["advice"], Advice)
-    return with_words(
-        advice, ids[0], [tuple(each.values()) for each in said], [tuple(each.values()) for each in failed]
-    )

@@ -7,12 +7,15 @@ import click
 from api.commands.options import use_servers
 from api.up.options import data_dir_option
 from scoring.event_roles import CHURN_ROLE, ENGAGEMENT_ROLE, ROLES, explain_bad_mapping
+from scoring.events import MAX_EVENT_NAME
 from workers import settings
 from workers.accounts import mappings, registry
 from workers.accounts.mappings import NeverSent, Unmappable
 from workers.accounts.registry import ListedAccount
 from workers.store import Connection, connect
 from workers.upkeep import totals
+
+SETTABLE = ("--churn-event", "--engagement-event", "--horizon-days", "--holdout-percent", "--contact-event")
 
 
 @click.group("accounts")
@@ -41,25 +44,33 @@ def list_accounts(account: str | None, data_dir: Path) -> None:
               help="An event of yours that counts as use of the product. May be repeated; '' for none.")  # fmt: skip
 @click.option("--horizon-days", type=click.IntRange(0, 365),
               help="The horizon of the risks, in days; 0: as learnt from your customers.")  # fmt: skip
+@click.option("--holdout-percent", type=click.FloatRange(0, 90),
+              help="The share of customers whom no alert reaches, so that it shows whether alerts help.")  # fmt: skip
+@click.option("--contact-event", help="An event that says a customer was written to; '' for none.")
 @data_dir_option
 def set_account(
     account: str,
     churn_events: tuple[str, ...],
     engagement_events: tuple[str, ...],
     horizon_days: int | None,
+    holdout_percent: float | None,
+    contact_event: str | None,
     data_dir: Path,
 ) -> None:
     """Change an account's settings. Options left out stay as they are. Customers are rescored within minutes."""
-    if not churn_events and not engagement_events and horizon_days is None:
-        raise click.UsageError("nothing to set: give --churn-event, --engagement-event or --horizon-days")
+    if not (churn_events or engagement_events) and (horizon_days, holdout_percent, contact_event) == (None,) * 3:
+        raise click.UsageError(f"nothing to set: give one of {', '.join(SETTABLE)}")
     chosen = {CHURN_ROLE: churn_events, ENGAGEMENT_ROLE: engagement_events}
     _check(chosen)
+    _check_contact(contact_event)
     with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
         before = _find(connection, account)
         kept = {name: role for name, role in before.mappings.items() if not chosen.get(role)}
         named = {name: role for role, names in chosen.items() for name in names if name}
         horizon = before.horizon_chosen if horizon_days is None else horizon_days or None
-        registry.choose_rules(connection, account, {**kept, **named}, horizon)
+        if churn_events or engagement_events or horizon_days is not None:
+            registry.choose_rules(connection, account, {**kept, **named}, horizon)
+        registry.choose_acting(connection, account, holdout_percent, contact_event)
         after = _find(connection, account)
     click.echo(_row(after, settings.load().horizon_days))
 
@@ -123,12 +134,19 @@ def _check(chosen: dict[str, tuple[str, ...]]) -> None:
         raise click.UsageError(f"{', '.join(sorted(both))} can't mean both churn and engagement")
 
 
+def _check_contact(event: str | None) -> None:
+    if event and (not event.strip() or not event.isprintable() or len(event) > MAX_EVENT_NAME):
+        raise click.UsageError(f"{event!r} can't be the name of an event: 1 to {MAX_EVENT_NAME} printable characters")
+
+
 def _row(account: ListedAccount, setting: int | None) -> str:
     horizon = registry.resolve_rules(account, setting).horizon_days
     churn, engagement = (", ".join(names) or "-" for names in (account.meaning.churn, account.meaning.engagement))
     others = ", ".join(f"{name}={event}" for name, event in account.meaning.stands_for.items())
     row = f"{account.name:<20} {horizon:>4} {_origin(account, setting):<8} {churn:<20} {engagement}"
-    return f"{row}  {others}" if others else row
+    acting = [f"{account.holdout_percent:g} % held out"] if account.holdout_percent else []
+    acting += [f"contacted by {account.contact_event}"] if account.contact_event else []
+    return "  ".join(filter(None, [row, others, *acting]))
 
 
 def _origin(account: ListedAccount, setting: int | None) -> str:

@@ -13,6 +13,7 @@ from api.errors import Refused
 from api.reading import query
 from api.reading.common import Count, Level, Score, State, Time, account_of, answer, fetch, score_of
 from api.reading.intervals import bounds
+from api.reading.words import advice_with_words
 from scoring.advice import Advice
 from scoring.reasons import Reason
 from workers.buffer.entries import hash_customer, normalise_email
@@ -130,7 +131,7 @@ async def describe(request: Request, row: dict[str, Any]) -> Customer:
         open_tickets=row["open_tickets"],
         overdue_since=row["overdue_since"],
         nps=row["nps"],
-        advice=msgspec.convert(row["advice"], Advice | None),
+        advice=await advice_with_words(request, row),
     )
 
 

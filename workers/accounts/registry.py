@@ -31,6 +31,8 @@ class ListedAccount(NamedTuple):
     mappings: dict[str, str]  # of its own events' names, each to one of scoring.event_roles.ROLES
     horizon_chosen: int | None
     horizon_learnt: int | None
+    holdout_percent: float = 0.0  # of its customers, whom no alert reaches
+    contact_event: str | None = None  # which says that a customer was written to
 
     @property
     def meaning(self) -> Meaning:
@@ -87,3 +89,11 @@ def choose_rules(connection: Connection, name: str, mappings: Mapping[str, str],
 def save_learnt_horizon(connection: Connection, account_id: int, horizon_days: int) -> None:
     """Keep the horizon that a training has found."""
     connection.execute(sql("learn_horizon"), {"account_id": account_id, "horizon_days": horizon_days})
+
+
+def choose_acting(
+    connection: Connection, name: str, holdout_percent: float | None = None, contact_event: str | None = None
+) -> None:
+    """Set how it is found out whether alerts help; None stays as it is, an empty name is none."""
+    parameters = {"name": name, "holdout_percent": holdout_percent, "contact_event": contact_event}
+    connection.execute(sql("choose_acting"), parameters)

@@ -1,5 +1,5 @@
 -- name: list_account_rules
-SELECT account_id, name, mappings, horizon_chosen, horizon_learnt
+SELECT account_id, name, mappings, horizon_chosen, horizon_learnt, holdout_percent, contact_event
 FROM accounts
 WHERE (%(name)s::text IS NULL OR name = %(name)s)
   AND (%(account_id)s::integer IS NULL OR account_id = %(account_id)s)
@@ -35,3 +35,9 @@ WHERE account_id = %(account_id)s AND horizon_learnt IS DISTINCT FROM %(horizon_
 
 -- name: list_account_names
 SELECT account_id, name FROM accounts ORDER BY account_id
+
+-- name: choose_acting
+UPDATE accounts
+SET holdout_percent = coalesce(%(holdout_percent)s, holdout_percent),
+    contact_event = nullif(coalesce(%(contact_event)s, contact_event), '')
+WHERE name = %(name)s

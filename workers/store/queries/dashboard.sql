@@ -17,10 +17,10 @@ SELECT (SELECT began_at FROM outages WHERE account_id = %(account_id)s AND ended
            AS due_seconds
 
 -- name: urgent
--- The riskiest who haven't lapsed: an index alone tells who they are.
+-- The riskiest who haven't lapsed, and whom nobody has put off.
 WITH riskiest AS (
     SELECT customer_id FROM customers
-    WHERE account_id = %(account_id)s AND state <> 'lapsed'
+    WHERE account_id = %(account_id)s AND state <> 'lapsed' AND (snoozed_until IS NULL OR snoozed_until <= now())
     ORDER BY probability DESC, customer_id DESC
     LIMIT %(limit)s
 )

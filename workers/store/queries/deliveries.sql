@@ -165,3 +165,4 @@ UPDATE deliveries
 SET state = 'waiting', attempts = 0, admitted_at = now(), summary_id = NULL, next_attempt_at = now(),
     give_up_at = now() + interval '3 days'
 WHERE customer_id = %(customer_id)s AND alert_id = %(alert_id)s::uuid
+RETURNING webhook_id::text

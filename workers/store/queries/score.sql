@@ -167,6 +167,8 @@ SET scored_at = %(scored_at)s, recorded_at = coalesce(noted.at, customers.record
     model = %(model)s, horizon_days = %(horizon_days)s::integer, low_confidence = scored.low_confidence, plan = scored.plan,
     stale_input = %(stale_input)s, open_tickets = scored.open_tickets, overdue_since = scored.overdue_since,
     nps = scored.nps, reasons = scored.reasons, advice = scored.advice,
+    snoozed_until = CASE WHEN scored.level = customers.level OR scored.probability <= customers.probability
+                         THEN customers.snoozed_until END,  -- a rise of the level ends it
     last_seen = greatest(customers.last_seen, (
         SELECT max(last_at) FROM customer_days AS days
         WHERE days.customer_id = customers.customer_id

@@ -44,3 +44,4 @@ UPDATE webhooks
 SET last_at = now(), last_status = attempts.status, enabled = webhooks.enabled AND NOT attempts.gone
 FROM unnest(%(webhook_id)s::uuid[], %(status)s::integer[], %(gone)s::boolean[]) AS attempts (webhook_id, status, gone)
 WHERE webhooks.webhook_id = attempts.webhook_id
+RETURNING webhooks.webhook_id::text
