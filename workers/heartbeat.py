@@ -56,17 +56,25 @@ class Heartbeat:
     def __init__(self) -> None:
         self._started = time.monotonic()
         self._busy: float | None = None
+        self._unfinished: float | None = None  # when work began that failed, and has got nothing done since
         self._progress: float | None = None
         self._trouble: str | None = None
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """Be busy until the end of the block."""
-        self._busy = time.monotonic()
+        """Be busy until the end of the block. If it fails before anything got done, the process stays busy until other
+        work ends well: a job that is ended and begun again for ever gets nothing done."""
+        began = self._busy = time.monotonic() if self._unfinished is None else self._unfinished
+        failed = True
         try:
             yield
+            failed = self._trouble is not None
         finally:
-            self._busy = self._trouble = None
+            is_done = self._progress is not None and self._progress >= began
+            self._unfinished = began if failed and not is_done else None
+            self._busy = None
+            if self._unfinished is None:
+                self._trouble = None
 
     def progress(self) -> None:
         """Note that something got done."""
@@ -83,7 +91,13 @@ class Heartbeat:
         def age(since: float | None) -> float | None:
             return None if since is None else round(now - since, 1)
 
-        return Beat(kind, round(now - self._started, 1), age(self._busy), age(self._progress), self._trouble)
+        return Beat(
+            kind,
+            round(now - self._started, 1),
+            age(self._unfinished if self._busy is None else self._busy),
+            age(self._progress),
+            self._trouble,
+        )
 
 
 @contextmanager

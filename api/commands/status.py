@@ -126,7 +126,7 @@ def _read_redis(url: str) -> Status:
     return Status(
         buffer={name: _lane_status(entry) for name, entry in ledgers.items()},
         workers={kind: _workers(heartbeat.select_kind(beats, kind)) for kind in JOBS},
-        stuck=list(heartbeat.find_faults(beats, {})),
+        stuck=[*heartbeat.find_faults(beats, {}), *ledger.describe_stalls(ledgers)],
         clock=bool(lease),
         last_stored_seconds=min(settled, default=None),
         ledger=_sums([*ledgers.values()]),

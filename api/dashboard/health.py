@@ -68,7 +68,7 @@ def _arriving(a_minute: float | None, stored: StoreHealth) -> Check:
 
 
 def _waiting(line: PipelineState) -> Check:
-    if stalled := probes.describe_stalls(line.ledgers):
+    if stalled := probes.describe_buffer(line.ledgers, None):
         return Check("bad", "Events are not stored", f"{stalled[0].upper()}{stalled[1:]}.")
     waiting = sum(ledger.buffered for ledger in line.ledgers.values())
     if waiting:

@@ -55,7 +55,8 @@ async def healthz(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """200 when track can be served: Redis takes writes and never evicts, and the process isn't about to end.
+    """200 when track can be served: Redis takes writes and never evicts, the buffer has room for live events, and the
+    process isn't about to end.
 
     Postgres, a buffer that nobody empties, processes that are missing or get nothing done, and an account whose
     tracking is out are reported, and not required.
@@ -67,18 +68,22 @@ async def readyz(request: Request) -> Response:
         probes.read_pipeline(state.door.redis),
         probes.read_store_state(state.pool),
     )
-    detail = Parts(*(fault or "ok" for fault in (redis, postgres, *_line_faults(line, stored), stored.tracking)))
-    if reason := DRAINING if draining.is_set() else redis:
+    full = state.door.capacity.describe_full()
+    detail = Parts(*(fault or "ok" for fault in (redis, postgres, *_line_faults(line, full, stored), stored.tracking)))
+    if reason := DRAINING if draining.is_set() else redis or (full if state.door.capacity.is_full else None):
         return _answer(NotReady("error", "not_ready", reason, detail), 503)
     return _answer(Ready("ok", detail))
 
 
-def _line_faults(line: PipelineState | None, stored: StoreState) -> tuple[str | None, str | None, str | None]:
+def _line_faults(
+    line: PipelineState | None, full: str | None, stored: StoreState
+) -> tuple[str | None, str | None, str | None]:
     """Returns the faults of the buffer, the clock and the workers."""
     if line is None:
         return UNKNOWN
     clock = None if line.clock else probes.NO_CLOCK
-    return probes.describe_stalls(line.ledgers), clock, probes.describe_idle_workers(line.beats, stored.due_seconds)
+    workers = probes.describe_idle_workers(line.beats, stored.due_seconds)
+    return probes.describe_buffer(line.ledgers, full), clock, workers
 
 
 def _answer(value: Struct, status: int = 200) -> Response:

@@ -113,10 +113,14 @@ def _ledger_families(ledgers: Mapping[str, Ledger]) -> Iterator[Metric]:
 def _buffer_families(ledgers: Mapping[str, Ledger]) -> Iterator[Metric]:
     events = GaugeMetricFamily("windback_buffer_events", "Events that wait to be stored", labels=["lane"])
     oldest = GaugeMetricFamily("windback_buffer_oldest_seconds", "How long the first of them waits", labels=["lane"])
+    stalled = GaugeMetricFamily(
+        "windback_buffer_stalled_seconds", "How long events have waited while none was stored", labels=["lane"]
+    )
     for lane, lane_ledger in ledgers.items():
         events.add_metric([lane], lane_ledger.buffered)
         oldest.add_metric([lane], lane_ledger.oldest_seconds)
-    yield from (events, oldest)
+        stalled.add_metric([lane], lane_ledger.stalled_seconds)
+    yield from (events, oldest, stalled)
 
 
 def _worker_families(beats: Beats) -> Iterator[Metric]:

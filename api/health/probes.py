@@ -1,6 +1,7 @@
 """Probes of the servers and the line. They answer within a second, in words, never by an exception."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from psycopg_pool import AsyncConnectionPool
@@ -96,14 +97,10 @@ def describe_idle_workers(beats: Beats, due_seconds: float) -> str | None:
     return "; ".join(faults) or None
 
 
-def describe_stalls(ledgers: dict[str, Ledger]) -> str | None:
-    """Returns the lanes in which events wait and none is stored, in words, or None."""
-    stalls = [
-        f"{lane_ledger.buffered} {name} events wait, and none was stored for {lane_ledger.stalled_seconds:.0f} seconds"
-        for name, lane_ledger in ledgers.items()
-        if lane_ledger.stalled_seconds
-    ]
-    return "; ".join(stalls) or None
+def describe_buffer(ledgers: Mapping[str, Ledger], full: str | None) -> str | None:
+    """Returns what is wrong with the buffer, in words, or None. `full`: why it takes no more."""
+    faults = [*ledger.describe_stalls(ledgers), *([full] if full else [])]
+    return "; ".join(faults) or None
 
 
 async def _read_store(pool: AsyncConnectionPool) -> StoreState:

@@ -1,6 +1,6 @@
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -79,6 +79,50 @@ def test_a_missing_kind_is_said_with_its_remedy() -> None:
     ]
     (stuck,) = find_faults({"one": beat(trouble="Postgres can't do it now: …")}, {"score": "x"})
     assert stuck == "score one has got nothing done for 500 seconds (Postgres can't do it now: …)"
+
+
+def fail(*_: object) -> None:
+    raise TimeoutError
+
+
+def test_jobs_that_are_ended_and_begun_again_for_ever_are_stuck(
+    process: Process, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is too short to count as stuck; what counts is that nothing gets done."""
+    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(heartbeat, "STUCK_SECONDS", 0.2)
+    monkeypatch.setattr(jobs, "FAULT_SECONDS", 0.01)
+    monkeypatch.setattr(jobs, "current", process)
+
+    def is_stuck() -> bool:
+        with pytest.raises(TimeoutError):
+            jobs._run(fail)
+        return bool(list(find_faults(read(redis), {})))
+
+    with keep_beating(process.heartbeat, redis, "one", "ingest"):
+        wait_until(is_stuck, timeout=60)
+        jobs._run(lambda _: None)  # there was nothing to do
+        wait_until(lambda: not list(find_faults(read(redis), {})), timeout=60)
+
+
+def test_a_job_that_failed_after_something_got_done_is_not_stuck() -> None:
+    own_heartbeat = Heartbeat()
+    with suppress(TimeoutError), own_heartbeat.busy():
+        own_heartbeat.progress()
+        raise TimeoutError
+    assert own_heartbeat.report("ingest").busy_seconds is None
+
+
+def test_a_job_that_gave_up_on_postgres_is_still_in_trouble() -> None:
+    own_heartbeat = Heartbeat()
+    with own_heartbeat.busy():
+        own_heartbeat.trouble("Postgres is away")
+    between = own_heartbeat.report("ingest")
+    assert (between.busy_seconds is not None, between.trouble) == (True, "Postgres is away")
+    with own_heartbeat.busy():
+        own_heartbeat.progress()
+    after = own_heartbeat.report("ingest")
+    assert (after.busy_seconds, after.trouble) == (None, None)
 
 
 def test_trouble_is_over_when_something_gets_done() -> None:

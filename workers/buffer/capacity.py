@@ -1,25 +1,32 @@
 """How full the buffer is, as a web process knows it, and whether a lane has room.
 
-The count of events comes back with every write, and once a second with the memory of Redis. A lane that is full opens
-again when it is under 80 % of its share.
+The count of events comes back with every write, and once a second with the memory of what waits. A lane that is full
+opens again when it is under 80 % of its share. Other data in the same Redis is not counted: it has its own owner, and
+where it fills Redis up to its `maxmemory`, Redis says so.
 """
 
 from typing import Any
 
 from redis.asyncio import Redis
 
-from workers.buffer.lanes import LANES, Lane
+from workers.buffer.lanes import LANES, LIVE, Lane
 
 RESUME = 0.8
+SAMPLES = 20  # of a stream's nodes, from which its memory is estimated
 
 
 class Capacity:
-    """The buffer against its cap: `events` in both lanes, `bytes` that Redis uses."""
+    """The buffer against its cap: `events` in both lanes, and `bytes` that they take in Redis."""
 
     def __init__(self, cap_events: int, cap_bytes: int) -> None:
         self._cap_events, self._cap_bytes = cap_events, cap_bytes
         self.events = self.bytes = 0
         self._refused: set[Lane] = set()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether live events are refused."""
+        return not self.has_room(LIVE)
 
     def has_room(self, lane: Lane) -> bool:
         """Returns whether this lane takes more events now."""
@@ -30,12 +37,23 @@ class Capacity:
             self._refused.discard(lane)
         return lane not in self._refused
 
+    def describe_full(self) -> str | None:
+        """Returns which events are refused, and why, or None."""
+        refused = [lane.name for lane in LANES.values() if not self.has_room(lane)]
+        if not refused:
+            return None
+        return (
+            f"the buffer is full for {' and '.join(refused)} events: it holds {self.events:,} events in {self.bytes:,} "
+            f"bytes of Redis's memory; WINDBACK_BUFFER_EVENTS is {self._cap_events:,}, WINDBACK_BUFFER_BYTES "
+            f"{self._cap_bytes:,}"
+        )
+
     async def refresh(self, redis: Redis) -> None:
         """Read both figures from Redis."""
         pipeline: Any = redis.pipeline(transaction=False)
         for lane in LANES.values():
             pipeline.hmget(lane.ledger, "accepted", "settled")
-        pipeline.info("memory")
-        *ledgers, memory = await pipeline.execute()
-        self.events = sum(int(accepted or 0) - int(settled or 0) for accepted, settled in ledgers)
-        self.bytes = int(memory["used_memory"])
+            pipeline.memory_usage(lane.stream, samples=SAMPLES)
+        replies = await pipeline.execute()
+        self.events = sum(int(accepted or 0) - int(settled or 0) for accepted, settled in replies[::2])
+        self.bytes = sum(int(size or 0) for size in replies[1::2])

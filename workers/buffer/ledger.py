@@ -4,7 +4,7 @@
 script reads it all, so that the sum is right at any moment.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from workers.buffer.lanes import Lane
@@ -86,6 +86,13 @@ def count_dead(ledgers: Iterable[Ledger]) -> dict[str, int]:
         for reason, events in ledger.dead.items():
             total[reason] = total.get(reason, 0) + events
     return total
+
+
+def describe_stalls(ledgers: Mapping[str, Ledger]) -> Iterator[str]:
+    """Yields the lanes in which events wait and none is stored, in words. `ledgers`: by the lane's name."""
+    for name, ledger in ledgers.items():
+        if seconds := ledger.stalled_seconds:
+            yield f"{ledger.buffered} {name} events wait, and none was stored for {seconds:.0f} seconds"
 
 
 def _parse_fields(flat: list[bytes]) -> dict[str, int]:

@@ -37,6 +37,7 @@ def test_a_service_that_has_done_nothing(run: Run) -> None:
         "workers, ingest": "none",
         "workers, import": "none",
         "workers, score": "none",
+        "workers, deliver": "none",
         "clock": "none runs",
         "last stored": "never",
         "rescores": "none due",

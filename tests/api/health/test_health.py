@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from api.app import create_app
 from api.headers import SECURITY
 from api.server.graceful import draining
-from tests.waiting import SOON
+from tests.waiting import SOON, wait_until
 from tests.workers.events import event, push_events
 from workers import heartbeat, lease
 from workers.buffer import ledger
@@ -155,6 +155,19 @@ def test_a_process_that_drains_is_not_ready_and_serves(client: TestClient) -> No
         draining.clear()
 
 
+def test_a_full_buffer_is_not_ready(settings: Settings, redis: Redis) -> None:
+    """Events are refused; live ones are still taken where only history is, so that is reported alone."""
+    small = msgspec.structs.replace(settings, buffer_events=4)
+    with TestClient(create_app(small)) as client:
+        push_events(redis, event(), event())
+        wait_until(lambda: "full for history events" in detail(client)["buffer"])
+        push_events(redis, event(), event())
+        wait_until(lambda: client.get("/readyz").status_code == 503)
+        assert "full for live and history events: it holds 4 events" in client.get("/readyz").json()["message"]
+        redis.flushall()
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -173,7 +186,7 @@ def test_every_answer_has_the_security_headers(
     client: TestClient, method: str, path: str, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if status == 500:
-        monkeypatch.delattr("api.health.probes.describe_stalls")
+        monkeypatch.delattr("api.health.probes.describe_buffer")
     response = client.request(method, path)
     assert response.status_code == status
     for answer in [*response.history, response]:

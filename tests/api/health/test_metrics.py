@@ -25,6 +25,7 @@ TYPES = {
     "windback_events_unaccounted": "gauge",
     "windback_buffer_events": "gauge",
     "windback_buffer_oldest_seconds": "gauge",
+    "windback_buffer_stalled_seconds": "gauge",
     "windback_track_seconds": "histogram",
     "windback_ingest_batch_events": "histogram",
     "windback_ingest_seconds": "histogram",
@@ -92,6 +93,7 @@ def test_the_age_of_the_buffer_is_that_of_its_first_entry(client: TestClient, re
     found = samples(client)
     assert 89 < found["windback_buffer_oldest_seconds live"] < 100
     assert found["windback_buffer_oldest_seconds history"] == 0
+    assert 89 < found["windback_buffer_stalled_seconds live"] < 100
 
 
 def test_counts_of_processes_are_told(client: TestClient, redis: Redis) -> None:

@@ -4,7 +4,7 @@ import pytest
 from redis import Redis
 
 from api.track.door import door_redis
-from tests.workers.events import event, push_events
+from tests.workers.events import event, push, push_events
 from workers.buffer.capacity import Capacity
 from workers.buffer.lanes import HISTORY, LIVE
 
@@ -17,7 +17,7 @@ def test_history_is_refused_at_half_and_live_events_at_all_of_the_cap(events: in
     assert (capacity.has_room(LIVE), capacity.has_room(HISTORY)) == (live, history)
 
 
-def test_the_memory_of_redis_counts_as_well() -> None:
+def test_memory_counts_as_well() -> None:
     capacity = Capacity(cap_events=100, cap_bytes=1000)
     capacity.bytes = 600
     assert (capacity.has_room(LIVE), capacity.has_room(HISTORY)) == (True, False)
@@ -32,16 +32,40 @@ def test_a_full_lane_is_taken_again_under_eighty_percent() -> None:
     assert taken == [False, False, False, True, True]
 
 
-def test_both_lanes_are_counted(redis: Redis, redis_url: str) -> None:
-    push_events(redis, event(), event())
-    push_events(redis, event(), lane=HISTORY)
+def refreshed(redis_url: str) -> Capacity:
     capacity = Capacity(cap_events=100, cap_bytes=10**9)
 
-    async def look() -> None:
+    async def refresh() -> None:
         client = door_redis(redis_url)
         await capacity.refresh(client)
         await client.aclose()
 
-    asyncio.run(look())
+    asyncio.run(refresh())
+    return capacity
+
+
+def test_both_lanes_are_counted(redis: Redis, redis_url: str) -> None:
+    push_events(redis, event(), event())
+    push_events(redis, event(), lane=HISTORY)
+    capacity = refreshed(redis_url)
     assert capacity.events == 3
-    assert capacity.bytes > 100_000
+    assert 100 < capacity.bytes < 100_000
+
+
+def test_what_waits_is_counted_and_not_the_data_of_others(redis: Redis, redis_url: str) -> None:
+    redis.set("of somebody else", b"x" * 20_000_000)
+    assert refreshed(redis_url).bytes == 0
+    for _ in range(200):
+        push(redis, b"x" * 10_000)
+    assert 2_000_000 < refreshed(redis_url).bytes < 4_000_000
+
+
+def test_a_full_buffer_is_described_with_its_figures() -> None:
+    capacity = Capacity(cap_events=100, cap_bytes=10**9)
+    assert capacity.describe_full() is None
+    capacity.events = 50
+    assert (capacity.describe_full() or "").startswith("the buffer is full for history events: it holds 50 events")
+    assert not capacity.is_full
+    capacity.bytes = 10**9
+    assert "full for live and history events" in (capacity.describe_full() or "")
+    assert capacity.is_full
