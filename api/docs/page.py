@@ -23,6 +23,7 @@ from api.docs.reference import REFERENCE
 from api.errors import CODES
 
 HERE = Path(__file__).parents[1]
+FROM_ANYWHERE = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
 
 
 async def openapi(request: Request) -> Response:
@@ -38,7 +39,7 @@ async def docs(request: Request) -> Response:
 
 async def helper(request: Request) -> Response:
     """`GET /windback.js`: the browser helper."""
-    return _cached(request, *_helper(), {"content-type": "text/javascript; charset=utf-8"})
+    return _cached(request, *_helper(), {"content-type": "text/javascript; charset=utf-8", **FROM_ANYWHERE})
 
 
 @cache

@@ -16,11 +16,12 @@ from starlette.types import Message, Receive, Scope, Send
 
 from api.auth import Keys
 from api.errors import Refused
-from api.headers import SECURITY, Headers
+from api.headers import Headers
 from api.request_id import HEADER, id_of
 from api.track.answers import Partial
 from api.track.body import Hold, Receiving, receive_body
 from api.track.check import check, is_heavy
+from api.track.cors import ANY_ORIGIN, allow_asked
 from api.track.judge import Checked, judge
 from api.track.rules import FIELDS
 from scoring.events import MAX_BATCH, MAX_BODY_BYTES
@@ -35,17 +36,6 @@ from workers.warnings import LONGEST, Warnings
 
 log = logging.getLogger(__name__)
 
-ANY_ORIGIN: Headers = (
-    (b"access-control-allow-origin", b"*"),
-    (b"access-control-expose-headers", b"retry-after"),
-    *SECURITY,
-)
-PREFLIGHT: Headers = (
-    *ANY_ORIGIN,
-    (b"access-control-allow-methods", b"POST"),
-    (b"access-control-allow-headers", b"content-type, x-api-key, content-encoding"),
-    (b"access-control-max-age", b"86400"),
-)
 WARNED_FIELDS = 20  # of those that are not read, in one request
 
 
@@ -193,4 +183,4 @@ def _answer_other_method(scope: Scope) -> TrackAnswer:
     if scope["method"] != "OPTIONS":
         refused = Refused("method_not_allowed", "Send events with POST.")
         return make_answer(refused.status, refused.body, [*ANY_ORIGIN, (b"allow", b"POST, OPTIONS")])
-    return make_answer(HTTPStatus.NO_CONTENT, b"", PREFLIGHT)
+    return make_answer(HTTPStatus.NO_CONTENT, b"", allow_asked(scope))

@@ -1,0 +1,30 @@
+"""Tracking from browsers, from any site (CORS)."""
+
+import re
+
+from starlette.types import Scope
+
+from api.auth import header
+from api.headers import SECURITY, Headers
+
+ANY_ORIGIN: Headers = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-expose-headers", b"retry-after"),
+    *SECURITY,
+)
+USUAL_HEADERS = b"content-type, x-api-key, content-encoding"
+NAMES = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:[ \t]*,[ \t]*[A-Za-z0-9!#$%&'*+.^_`|~-]+)*")
+LONGEST_NAMES = 4096
+
+
+def allow_asked(scope: Scope) -> Headers:
+    """Headers of a preflight's answer. They allow the headers that are asked for: tracing adds its own to any call."""
+    asked = header(scope, b"access-control-request-headers").strip()
+    known = len(asked) <= LONGEST_NAMES and NAMES.fullmatch(asked)
+    return (
+        *ANY_ORIGIN,
+        (b"access-control-allow-methods", b"POST"),
+        (b"access-control-allow-headers", b"%b, %b" % (USUAL_HEADERS, asked) if known else USUAL_HEADERS),
+        (b"access-control-max-age", b"86400"),
+        (b"vary", b"access-control-request-headers"),
+    )
