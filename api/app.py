@@ -20,6 +20,8 @@ from api.docs import page
 from api.errors import Refused, on_error, on_http_exception, on_refused
 from api.headers import SecurityHeaders
 from api.health import health, metrics
+from api.identities.identify import identify
+from api.identities.merging import merge_customer
 from api.pool import Pool
 from api.reading import analytics, customer, customers, erasing, levels, mappings, model, series, warnings
 from api.reading.etags import validated
@@ -69,11 +71,13 @@ def create_app(settings: Settings) -> Starlette:
             Route("/api/v1/customers/{email:path}/events", validated(customer.list_events), methods=["GET"]),
             Route("/api/v1/customers/{email:path}/risk", validated(customer.list_risk), methods=["GET"]),
             *OF_A_CUSTOMER,
+            Route("/api/v1/customers/{email:path}/merge", merge_customer, methods=["POST"]),
             Route("/api/v1/customers/{email:path}", validated(erasing.show_or_erase), methods=["GET", "DELETE"]),
             Route("/api/v1/analytics/events", validated(analytics.count_events), methods=["GET"]),
             Route("/api/v1/analytics/events/{name:path}", validated(series.show_event), methods=["GET"]),
             Route("/api/v1/analytics/risk", validated(levels.show_levels), methods=["GET"]),
             Route("/api/v1/model", validated(model.show_model), methods=["GET"]),
+            Route("/api/v1/identify", identify, methods=["POST"]),
             Route("/api/v1/mappings", validated(mappings.show_or_put_mappings), methods=["GET", "PUT"]),
             *ACTING,
             Route("/api/v1/warnings", validated(warnings.list_warnings), methods=["GET"]),

@@ -37,6 +37,8 @@ CODES: Mapping[str, Code] = {
     "batch_too_large": Code(413, "A batch takes at most 100 events; split it."),
     "unsupported_encoding": Code(415, "Content-Encoding must be gzip or identity."),
     "invalid_event": Code(422, "No event of the request is valid; `rejected` lists the reasons."),
+    "invalid_identity": Code(422, "No identity of the request is valid; `rejected` says why."),
+    "invalid_merge": Code(422, "These customers can't be merged; `message` says why."),
     "invalid_mapping": Code(422, "These mappings can't be used; `message` says which and why."),
     "invalid_webhook": Code(422, "A webhook can't be like this; the message names the field and the rule."),
     "invalid_template": Code(422, "This can't be a template; the message names the line and what is wrong."),

@@ -35,6 +35,7 @@ CHURNED: Final = "\x18churned"  # what the account's own event that means churn 
 MAX_EVENT_NAME: Final = 200  # characters
 MAX_EMAIL: Final = 254  # characters
 MAX_EVENT_ID: Final = 64  # characters
+MAX_USER_ID: Final = 200  # characters
 MAX_PROPERTIES_BYTES: Final = 32 * 1024  # encoded
 MAX_PROPERTIES_KEYS: Final = 255
 MAX_PROPERTIES_DEPTH: Final = 10  # levels

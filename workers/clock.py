@@ -16,7 +16,7 @@ from workers.accounts import keys
 from workers.alerts import admission, outbox
 from workers.buffer.lanes import LANES
 from workers.buffer.stream import forget_consumers
-from workers.ingest import receipts
+from workers.ingest import receipts, resolving
 from workers.learning import nightly
 from workers.logs import first_line
 from workers.process import Process
@@ -99,6 +99,8 @@ DUTIES = (
     Duty("prune consumers", 600, prune_consumers),
     Duty("prune", 1, retention.prune),
     Duty("prune receipts", 60, prune_receipts),
+    Duty("call resolve", 1, resolving.issue_job),
+    Duty("expire unresolved", 600, resolving.expire),
     Duty("call rebuild", 5, rebuild.issue_job),
     Duty("watch tracking", 60, outages.watch),
     Duty("repair levels", 3600, level_moves.repair_levels),

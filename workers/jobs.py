@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from workers.alerts import deliver as delivering
 from workers.buffer.lanes import HISTORY, LIVE
-from workers.ingest import ingest
+from workers.ingest import ingest, resolving
 from workers.learning import nightly as nights
 from workers.process import Process
 from workers.risk import rebuild as rebuilding
@@ -27,6 +27,11 @@ def ingest_live() -> None:
 def ingest_history() -> None:
     """Drain the history lane."""
     _run(lambda process: ingest.drain(process, HISTORY))
+
+
+def resolve() -> None:
+    """Store events whose user id has an address by now, and move customers whose address has changed."""
+    _run(resolving.drain)
 
 
 def score() -> None:

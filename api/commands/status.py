@@ -65,6 +65,7 @@ class LedgerSums(Struct):
     duplicate: int
     dead: int
     erased: int
+    unresolved: int
     buffered: int
     unaccounted: int
 
@@ -150,6 +151,7 @@ def _sums(ledgers: list[Ledger]) -> LedgerSums:
         duplicate=sum(entry.duplicate for entry in ledgers),
         dead=sum(ledger.count_dead(ledgers).values()),
         erased=sum(entry.erased for entry in ledgers),
+        unresolved=sum(entry.unresolved for entry in ledgers),
         buffered=sum(entry.buffered for entry in ledgers),
         unaccounted=sum(entry.unaccounted for entry in ledgers),
     )
@@ -227,6 +229,7 @@ def _due(due: DueRescores | None) -> str:
 
 def _equation(sums: LedgerSums) -> str:
     parts = f"{sums.stored} stored + {sums.duplicate} duplicate + {sums.dead} dead + {sums.erased} erased"
+    parts += f" + {sums.unresolved} unresolved" if sums.unresolved else ""
     return f"{sums.accepted} accepted = {parts} + {sums.buffered} in the buffer"
 
 

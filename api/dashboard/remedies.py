@@ -28,6 +28,18 @@ REMEDIES: Final = {
         REFUSED + "events without a valid e-mail address",
         "Send the customer's address in `customer_email`. Don't send events of visitors who aren't signed in.",
     ),
+    "user_id_invalid": Remedy(
+        REFUSED + "events without a usable user id",
+        "Send `user_id` as text of 1 to 200 characters, or the customer's address in `customer_email`.",
+    ),
+    "address_in_use": Remedy(
+        "An address that two customers have",
+        "If they are one person, merge them: `POST /api/v1/customers/{email}/merge`.",
+    ),
+    "traits_invalid": Remedy(
+        "Traits that can't be read",
+        "Send `mrr` as a whole number in minor units (cents), `currency` as three letters, the others as text.",
+    ),
     "properties_invalid": Remedy(
         REFUSED + "events with invalid properties",
         "Send `properties` as an object of at most 32 KiB, 255 keys and 10 levels. Leave out data that nobody reads.",

@@ -1,7 +1,10 @@
 """The routes that understand an existing instrumentation, as the document of the API describes them."""
 
-from api.docs.openapi import Body, Operation, Reply
+from api.docs import schemas
+from api.docs.openapi import Body, Operation, Parameter, Reply
+from api.identities import identify, merging
 from api.reading import mappings
+from api.track import answers
 
 KEY = ("missing_api_key", "invalid_api_key", "buffer_unavailable", "key_not_allowed")
 STORE = "store_unavailable"
@@ -15,7 +18,60 @@ MAPPINGS = {
 }
 NEW_MAPPINGS = {"mappings": {"Signed In": "login", "document.created": "engagement"}, "force": True}
 
+IDENTITY = {
+    "user_id": "user-1042",
+    "customer_email": "jane@example.com",
+    "traits": {"name": "Jane", "plan": "pro", "mrr": 4900, "currency": "EUR", "company": "Example Ltd"},
+}
+REJECTED = {
+    "index": 1,
+    "field": "customer_email",
+    "code": "customer_email_invalid",
+    "message": "`customer_email` must be an address like local@domain.tld of at most 254 characters.",
+}
+EMAIL = Parameter(
+    "email", {"type": "string", "minLength": 1}, "The customer's e-mail address.", "jane@example.com", "path"
+)
+
 OPERATIONS = (
+    Operation(
+        "identify",
+        "POST",
+        "/api/v1/identify",
+        "Events",
+        "Say who is who",
+        "Says which address a user id of yours has, and traits of a customer; one identity, or 1 to 100 as "
+        "`identities`. Events of a user id wait for its address for 35 days, in whatever order the two come. Another "
+        "address than before moves the customer with all history; if both have events, nothing is moved until they "
+        "are merged.",
+        {
+            200: Reply("All of it is in the buffer", schemas.Tracked, {"status": "ok"}),
+            207: Reply(
+                "Some identities are invalid; the others are in the buffer",
+                answers.Partial,
+                {"status": "partial", "accepted": 2, "rejected": [REJECTED]},
+            ),
+        },
+        (*KEY, *UNREADABLE, "batch_too_large", "invalid_identity", "rate_limited", "buffer_full"),
+        body=Body(
+            (identify.NewIdentity, identify.NewIdentities),
+            {"One identity": IDENTITY, "A batch": {"identities": [IDENTITY, {"user_id": "user-7", "traits": {}}]}},
+            not_both=("user_id", "identities"),
+        ),
+    ),
+    Operation(
+        "merge_customer",
+        "POST",
+        "/api/v1/customers/{email}/merge",
+        "Customers",
+        "Merge two customers",
+        "All of this customer becomes that of `into`: events (each once), traits, user ids. Events that come under the "
+        "old address later are stored under the new one. It may be repeated.",
+        {200: Reply("They are one", merging.MergedCustomer, {"email": "jane@example.com", "events": 1042})},
+        (*KEY, "customer_not_found", "not_found", *UNREADABLE, "invalid_merge", STORE),
+        (EMAIL,),
+        body=Body((merging.MergeInto,), {"Into another": {"into": "jane@example.org"}}),
+    ),
     Operation(
         "show_mappings",
         "GET",

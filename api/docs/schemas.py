@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 
 from api.track.answers import Rejected
 from api.track.rules import CONTROL, EMAIL, EVENT_ID
-from scoring.events import MAX_BATCH, MAX_EMAIL, MAX_EVENT_ID, MAX_EVENT_NAME, MAX_PROPERTIES_KEYS
+from scoring.events import MAX_BATCH, MAX_EMAIL, MAX_EVENT_ID, MAX_EVENT_NAME, MAX_PROPERTIES_KEYS, MAX_USER_ID
 
 _CONTROL = CONTROL.pattern.strip("[]")
 NAME = rf"^[^{_CONTROL}]*[^\s{_CONTROL}][^{_CONTROL}]*$"
@@ -28,15 +28,21 @@ class Event(Struct):
         ),
     ]
     customer_email: Annotated[
-        str,
+        Annotated[str, Meta(min_length=5, max_length=MAX_EMAIL, pattern=rf"^\s*{EMAIL.pattern}\s*$")] | None,
         Meta(
-            min_length=5,
-            max_length=MAX_EMAIL,
-            pattern=rf"^\s*{EMAIL.pattern}\s*$",
-            description="Whose event it is. Trimmed and lower-cased; internationalised domains are allowed.",
+            description="Whose event it is. Trimmed and lower-cased; internationalised domains are allowed. Required "
+            "unless there is a `user_id`.",
             examples=["jane@example.com"],
         ),
-    ]
+    ] = None
+    user_id: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=MAX_USER_ID, pattern=NAME)] | None,
+        Meta(
+            description="Your own id of the customer, in place of the address. An event of a user id whose address is "
+            "not known yet waits for 35 days, and is stored when `identify` says it.",
+            examples=["user-1042"],
+        ),
+    ] = None
     properties: Annotated[
         dict[str, Any] | None,
         Meta(

@@ -105,6 +105,10 @@ def _ledger_families(ledgers: Mapping[str, Ledger]) -> Iterator[Metric]:
     yield CounterMetricFamily("windback_events_stored", "Events that were stored", stored)
     yield CounterMetricFamily("windback_events_duplicate", "Events that were there already", duplicate)
     yield _counter("events_dead", "Events that could not be stored", "reason", ledger.count_dead(ledgers.values()))
+    unresolved = sum(lane_ledger.unresolved for lane_ledger in ledgers.values())
+    yield GaugeMetricFamily(
+        "windback_events_unresolved", "Events that wait for the address of their user id", unresolved
+    )
     yield GaugeMetricFamily(
         "windback_events_unaccounted", "Accepted events that are missing from every count: 0, or a fault", unaccounted
     )

@@ -8,10 +8,12 @@ from msgspec import Meta, Struct
 EventCode = Literal[
     "event_invalid",
     "customer_email_invalid",
+    "user_id_invalid",
     "properties_invalid",
     "timestamp_invalid",
     "event_id_invalid",
     "events_invalid",
+    "traits_invalid",
 ]
 
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from api.track.judge import Checked, judge
-from api.track.rules import AHEAD_SECONDS, EARLIEST, Properties, valid_email, valid_event_id, valid_name
+from api.track.rules import AHEAD_SECONDS, EARLIEST, Properties, valid_email, valid_event_id, valid_name, valid_user_id
 from scoring.events import MAX_BATCH, MAX_PROPERTIES_BYTES
 
 REMEMBER_STRINGS = 50_000
@@ -28,7 +28,8 @@ class QuickEvent(Struct, forbid_unknown_fields=True, gc=False):
     """An event. Its timestamp is in the form of RFC 3339; other forms of ISO 8601 take the slow way."""
 
     event: str
-    customer_email: str
+    customer_email: str | None = None
+    user_id: str | None = None
     properties: Properties | None = None
     timestamp: datetime | None = None
     event_id: str | None = None
@@ -63,7 +64,7 @@ class ValidStrings:
         return True
 
 
-_names, _emails = ValidStrings(valid_name), ValidStrings(valid_email)
+_names, _emails, _users = ValidStrings(valid_name), ValidStrings(valid_email), ValidStrings(valid_user_id)
 _decode_event = msgspec.json.Decoder(QuickEvent).decode
 _decode_batch = msgspec.json.Decoder(QuickBatch).decode
 _encode = msgspec.json.Encoder().encode
@@ -89,13 +90,22 @@ def _quick(body: bytes, now: float) -> Checked:
         1 <= len(events) <= MAX_BATCH
         and not (b"\\" in body and NUL_ESCAPE in body)
         and _names.are_valid([event.event for event in events])
-        and _emails.are_valid([event.customer_email for event in events])
+        and _have_customers(events)
         and all(valid_event_id(event.event_id) for event in events if event.event_id is not None)
     ):
         raise Unusual
     if len(body) > SHORT_BYTES:
         _check_sizes(events)
     return Checked(body, len(events), _find_newest(events, now))
+
+
+def _have_customers(events: list[QuickEvent]) -> bool:
+    """Returns whether each event has a valid address, or a valid user id in place of it."""
+    emails = [event.customer_email for event in events if event.customer_email is not None]
+    users = (
+        [event.user_id or "" for event in events if event.customer_email is None] if len(emails) < len(events) else []
+    )
+    return _emails.are_valid(emails) and _users.are_valid(users)
 
 
 def _find_newest(events: list[QuickEvent], now: float) -> float:

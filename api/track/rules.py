@@ -16,10 +16,11 @@ from scoring.events import (
     MAX_PROPERTIES_BYTES,
     MAX_PROPERTIES_DEPTH,
     MAX_PROPERTIES_KEYS,
+    MAX_USER_ID,
 )
 from workers.buffer.entries import normalise_email, parse_instant
 
-FIELDS = ("event", "customer_email", "properties", "timestamp", "event_id")  # that are read of an event
+FIELDS = ("event", "customer_email", "user_id", "properties", "timestamp", "event_id")  # that are read of an event
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 AHEAD_SECONDS = 3600
 
@@ -63,9 +64,12 @@ def valid_event_id(event_id: str) -> bool:
 def find_faults(event: dict[str, Any], now: float) -> Iterator[Fault]:
     """Yields what is wrong with an event, as of `now` (epoch seconds)."""
     yield from _check_name(event.get("event"))
-    yield from _check_email(event.get("customer_email"))
+    if event.get("customer_email") is None and event.get("user_id") is not None:
+        yield from check_user_id(event.get("user_id"))
+    else:
+        yield from check_email(event.get("customer_email"))
     yield from _check_properties_field(event.get("properties"))
-    yield from _check_timestamp(event.get("timestamp"), now)
+    yield from check_timestamp(event.get("timestamp"), now)
     yield from _check_event_id(event.get("event_id"))
 
 
@@ -79,10 +83,25 @@ def _check_name(name: object) -> Iterator[Fault]:
         yield Fault("event", "event_invalid", message)
 
 
-def _check_email(email: object) -> Iterator[Fault]:
+def valid_user_id(user_id: str) -> bool:
+    """Returns whether this can be a user id."""
+    return len(user_id) <= MAX_USER_ID and bool(user_id.strip()) and not CONTROL.search(user_id)
+
+
+def check_user_id(user_id: object) -> Iterator[Fault]:
+    """Yields what is wrong with a user id."""
+    code: EventCode = "user_id_invalid"
+    if not isinstance(user_id, str):
+        yield Fault("user_id", code, "`user_id` must be a string.")
+    elif not valid_user_id(user_id):
+        message = f"`user_id` must have 1 to {MAX_USER_ID} characters, not blank, no control characters."
+        yield Fault("user_id", code, message)
+
+
+def check_email(email: object) -> Iterator[Fault]:
     code: EventCode = "customer_email_invalid"
     if email is None:
-        yield Fault("customer_email", code, "`customer_email` is required.")
+        yield Fault("customer_email", code, "`customer_email` is required, or `user_id` in place of it.")
     elif not isinstance(email, str):
         yield Fault("customer_email", code, "`customer_email` must be a string.")
     elif not valid_email(email):
@@ -134,7 +153,7 @@ else:
 _decode_properties = msgspec.json.Decoder(Properties).decode
 
 
-def _check_timestamp(timestamp: object, now: float) -> Iterator[Fault]:
+def check_timestamp(timestamp: object, now: float) -> Iterator[Fault]:
     code: EventCode = "timestamp_invalid"
     if timestamp is None:
         return

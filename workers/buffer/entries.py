@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 import msgspec
 from msgspec import Raw, Struct
 
+from workers.buffer.addresses import normalise_email as normalise_email
+
 
 class Request(Struct, array_like=True, frozen=True):
     """An accepted request: the raw JSON of an event, or of `{"events": […]}`."""
@@ -28,30 +30,37 @@ class Entry(Struct, array_like=True, frozen=True):
 
 
 class Event(Struct):
-    """An event as it was sent. Other fields were counted at the door and are left out."""
+    """An event as it was sent, with an address or a user id. Other fields were counted at the door and are left out."""
 
     event: str
-    customer_email: str
+    customer_email: str | None = None
+    user_id: str | None = None
     properties: Raw = Raw(b"null")
     timestamp: str | None = None
     event_id: str | None = None
 
 
+class Identity(Struct):
+    """What was said of a person: an address for a user id, traits, or both. `trusted`: by a secret key."""
+
+    user_id: str | None = None
+    customer_email: str | None = None
+    traits: Raw = Raw(b"null")
+    timestamp: str | None = None
+    trusted: bool = True
+
+
 class Body(Struct):
-    """The body of a request: one event, or `events`."""
+    """The body of a request: one event, or `events`, `identities` or both."""
 
     events: list[Event] | None = None
+    identities: list[Identity] | None = None
 
 
 encode_entry = msgspec.msgpack.Encoder().encode
 decode_entry = msgspec.msgpack.Decoder(Entry).decode
 _decode_event = msgspec.json.Decoder(Event).decode
 _decode_body = msgspec.json.Decoder(Body).decode
-
-
-def normalise_email(email: str) -> str:
-    """Returns the form in which an address is stored and compared."""
-    return email.strip().lower()
 
 
 def parse_instant(timestamp: str) -> datetime:
@@ -65,10 +74,23 @@ def hash_customer(account_id: int, email: str) -> str:
     return hashlib.blake2b(f"{account_id}\0{email}".encode(), digest_size=16).hexdigest()
 
 
+def hash_user(account_id: int, user_id: str) -> str:
+    """Returns the id under which events of a user id stand until its address is known; no address has the same."""
+    return hashlib.blake2b(f"{account_id}\0user\0{user_id}".encode(), digest_size=16).hexdigest()
+
+
 def decode_events(request: Request) -> list[Event]:
     """Returns the events of a request. Raises ValueError if the body can't be read."""
+    return decode_request(request)[0]
+
+
+def decode_request(request: Request) -> tuple[list[Event], list[Identity]]:
+    """Returns the events and the identities of a request. Raises ValueError if the body can't be read."""
     try:
-        events = _decode_body(request.body).events if b'"events"' in request.body else None
-        return [_decode_event(request.body)] if events is None else events
+        if b'"events"' in request.body or b'"identities"' in request.body:
+            body = _decode_body(request.body)
+            if body.events is not None or body.identities is not None:
+                return body.events or [], body.identities or []
+        return [_decode_event(request.body)], []
     except RecursionError:
         raise ValueError("the body is nested too deeply") from None

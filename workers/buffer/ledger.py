@@ -1,4 +1,4 @@
-"""The ledger of a lane: accepted = stored + duplicate + dead + erased + in the buffer.
+"""The ledger of a lane: accepted = stored + duplicate + dead + erased + unresolved + in the buffer.
 
 `accepted` and `settled` move in the same scripts as the entries do, and what became of the events with `settled`; one
 script reads it all, so that the sum is right at any moment.
@@ -31,6 +31,7 @@ class Ledger(NamedTuple):
     duplicate: int
     dead: dict[str, int]  # by reason
     erased: int
+    unresolved: int  # they wait in a table for the address of their user id
     entries: int
     oldest_seconds: float  # how long the first entry waits
     settled_seconds: float | None  # since events last left the buffer; None: never
@@ -43,7 +44,7 @@ class Ledger(NamedTuple):
     @property
     def unaccounted(self) -> int:
         """How many events are missing (or, below 0, were counted twice). Anything but 0 is a fault."""
-        became = self.stored + self.duplicate + sum(self.dead.values()) + self.erased
+        became = self.stored + self.duplicate + sum(self.dead.values()) + self.erased + self.unresolved
         return self.accepted - became - self.buffered
 
     @property
@@ -73,6 +74,7 @@ def parse(reply: Any) -> Ledger:
         duplicate=became.get("duplicate", 0),
         dead={field.removeprefix("dead:"): n for field, n in became.items() if field.startswith("dead:")},
         erased=became.get("erased", 0),
+        unresolved=became.get("unresolved", 0),
         entries=entries,
         oldest_seconds=max(0.0, now - int(first.split(b"-")[0]) / 1000) if first else 0.0,
         settled_seconds=None if settled_at is None else max(0.0, now - settled_at),

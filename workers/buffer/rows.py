@@ -12,11 +12,14 @@ from scoring.events import MAX_EMAIL, detail_of, plan_of, value_of
 from workers.buffer.entries import (
     Entry,
     Event,
+    Identity,
     Request,
     decode_entry,
     decode_events,
+    decode_request,
     encode_entry,
     hash_customer,
+    hash_user,
     normalise_email,
     parse_instant,
 )
@@ -36,6 +39,18 @@ class Row(NamedTuple):
     identified: bool  # by an event_id
     customer: "KnownCustomer"
     content: "Content"
+
+
+class Identification(NamedTuple):
+    """What was said of a person, at a time (microseconds since 1970): an address, traits, or both."""
+
+    account_id: int
+    user_id: str | None
+    email: str | None  # normalised
+    traits: dict[str, Any]
+    said_us: int
+    received_us: int
+    trusted: bool
 
 
 class Unreadable(NamedTuple):
@@ -69,44 +84,60 @@ def make_rows(entry: Entry) -> list[Row]:
 UNREADABLE = (ValueError, ArithmeticError, LookupError, TypeError)
 
 
-def read_entry(entry: bytes) -> tuple[list[Row], list[Unreadable]]:
-    """Returns the rows of an entry's bytes, and its unreadable parts: all of it, a request, or an event."""
+class ReadEntry(NamedTuple):
+    """What an entry holds: rows of events, identities, and parts that can't be read."""
+
+    rows: list[Row]
+    unreadable: list[Unreadable]
+    identities: list[Identification]
+
+
+def read_entry(data: bytes) -> ReadEntry:
+    """Returns what an entry's bytes hold. What can't be read may be all of it, a request, an event or an identity."""
+    read = ReadEntry([], [], [])
     try:
-        decoded = decode_entry(entry)
+        entry = decode_entry(data)
     except ValueError as error:
-        return [], [Unreadable(None, None, None, entry, error)]
-    try:
-        return make_rows(decoded), []
-    except UNREADABLE:
-        return _read_parts(decoded)
-
-
-def _read_parts(entry: Entry) -> tuple[list[Row], list[Unreadable]]:
-    rows: list[Row] = []
-    unreadable: list[Unreadable] = []
+        read.unreadable.append(Unreadable(None, None, None, data, error))
+        return read
     for position, request in enumerate(entry.requests):
         try:
-            events = decode_events(request)
+            events, identities = decode_request(request)
         except UNREADABLE as error:
             alone = encode_entry(Entry(entry.batch_id + b"%d/" % position, [request]))
-            unreadable.append(Unreadable(request.account_id, None, request.received_us, alone, error))
+            read.unreadable.append(Unreadable(request.account_id, None, request.received_us, alone, error))
             continue
-        for index, event in enumerate(events):
-            nonce = entry.batch_id + b"%d.%d" % (position, index)
-            try:
-                rows.append(make_row(request, event, nonce))
-            except UNREADABLE as error:
-                single = Request(request.account_id, request.received_us, msgspec.json.encode(event))
-                customer = find_customer(request.account_id, normalise_email(event.customer_email)).customer_id
-                alone = encode_entry(Entry(nonce + b"/", [single]))
-                unreadable.append(Unreadable(request.account_id, customer, request.received_us, alone, error))
-    return rows, unreadable
+        _read_request(read, request, events, identities, entry.batch_id + b"%d" % position)
+    return read
+
+
+def _read_request(
+    read: ReadEntry, request: Request, events: list[Event], identities: list[Identity], nonce: bytes
+) -> None:
+    for index, event in enumerate(events):
+        try:
+            read.rows.append(make_row(request, event, nonce + b".%d" % index))
+        except UNREADABLE as error:
+            read.unreadable.append(_make_unreadable(request, event, nonce + b".%d" % index, error))
+    for identity in identities:
+        try:
+            read.identities.append(make_identification(request, identity))
+        except UNREADABLE as error:
+            whole = Request(request.account_id, request.received_us, msgspec.json.encode({"identities": [identity]}))
+            alone = encode_entry(Entry(nonce + b"/", [whole]))
+            read.unreadable.append(Unreadable(request.account_id, None, request.received_us, alone, error))
+
+
+def _make_unreadable(request: Request, event: Event, nonce: bytes, error: Exception) -> Unreadable:
+    single = Request(request.account_id, request.received_us, msgspec.json.encode(event))
+    alone = encode_entry(Entry(nonce + b"/", [single]))
+    customer_id = _find_customer_of(request.account_id, event).customer_id
+    return Unreadable(request.account_id, customer_id, request.received_us, alone, error)
 
 
 def make_row(request: Request, event: Event, nonce: bytes) -> Row:
     """Returns an event's row. `nonce` identifies an event that has neither an event_id nor a timestamp."""
-    email = event.customer_email
-    customer = find_customer(request.account_id, email if len(email) <= MAX_EMAIL else normalise_email(email))
+    customer = _find_customer_of(request.account_id, event)
     properties = bytes(event.properties)
     content = (_content if len(properties) <= REMEMBERED_BYTES else read_content)(event.event, properties)
     occurred_us, key = request.received_us, content.key
@@ -121,6 +152,28 @@ def make_row(request: Request, event: Event, nonce: bytes) -> Row:
     )
 
 
+def _find_customer_of(account_id: int, event: Event) -> "KnownCustomer":
+    email = event.customer_email
+    if email is None:
+        return find_user(account_id, event.user_id or "")
+    return find_customer(account_id, email if len(email) <= MAX_EMAIL else normalise_email(email))
+
+
+def make_identification(request: Request, identity: Identity) -> Identification:
+    """Returns what a request says of a person. Raises one of UNREADABLE."""
+    traits = bytes(identity.traits)
+    said = identity.timestamp and microseconds(parse_instant(identity.timestamp))
+    return Identification(
+        request.account_id,
+        identity.user_id,
+        None if identity.customer_email is None else normalise_email(identity.customer_email),
+        {} if traits in EMPTY else _decode_properties(traits),
+        min(said or request.received_us, request.received_us),
+        request.received_us,
+        identity.trusted,
+    )
+
+
 class KnownCustomer(NamedTuple):
     """The customer of an address. `copy` is its columns for COPY: customer_id, account_id and email."""
 
@@ -128,6 +181,13 @@ class KnownCustomer(NamedTuple):
     account_id: int
     email: str
     copy: str
+    user_id: str | None = None  # of a person whose address isn't known yet; then `email` and `copy` are empty
+
+
+@lru_cache(maxsize=100_000)
+def find_user(account_id: int, user_id: str) -> KnownCustomer:
+    """Returns a user id as the customer that it stands for until its address is known."""
+    return KnownCustomer(hash_user(account_id, user_id), account_id, "", "", user_id)
 
 
 @lru_cache(maxsize=100_000)

@@ -30,7 +30,7 @@ local now = time[1] * 1000000 + time[2]
 
 local function to_wait(rate, events, limit)
   local due = math.max(tonumber(redis.call('GET', rate) or now) or now, now)
-  local cost = events * 1000000 / limit
+  local cost = math.max(events, 1) * 1000000 / limit
   local wait = due + math.min(cost, 1000000) - 1000000 - now
   if wait > 0 then return math.ceil(wait) end
   redis.call('SET', rate, string.format('%.0f', due + cost), 'PX', math.ceil((due + cost - now) / 1000) + 1000)
@@ -47,7 +47,7 @@ end
 PUSH = (
     TO_WAIT
     + """
-local accepted = 0
+local accepted, pushed = 0, false
 local waits = {}
 local last
 for i = 4, #ARGV, 4 do
@@ -56,14 +56,14 @@ for i = 4, #ARGV, 4 do
   if slot > 0 then wait = to_wait(KEYS[slot], events, tonumber(ARGV[i + 2])) end
   if wait == 0 then
     last = redis.call('XADD', KEYS[1], '*', 'n', events, 'entry', ARGV[i + 3])
-    accepted = accepted + events
+    accepted, pushed = accepted + events, true
   end
   waits[#waits + 1] = wait
 end
 
 local ticket = 0
-if accepted > 0 then
-  redis.call('HINCRBY', KEYS[2], 'accepted', accepted)
+if pushed then
+  if accepted > 0 then redis.call('HINCRBY', KEYS[2], 'accepted', accepted) end
   if redis.call('SET', KEYS[3], '1', 'NX', 'EX', ARGV[1]) then ticket = 1 end
   local ms = math.floor(now / 1000)
   for account in string.gmatch(ARGV[2], '%S+') do
@@ -134,7 +134,8 @@ EventCounts = Mapping[str, int]  # of an entry's events, how many were `stored`,
 
 def outcomes_key(lane: Lane) -> str:
     """The key of a hash that counts what became of the events that left a lane's stream: `stored`, `duplicate`,
-    `erased`, `dead:REASON`; they add up to the ledger's `settled`. `settled_at` is the last time (epoch seconds)."""
+    `erased`, `unresolved`, `dead:REASON`; they add up to the ledger's `settled`. `settled_at` is the last time (epoch
+    seconds)."""
     return f"windback:outcomes:{lane.name}"
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from redis.exceptions import RedisError
 
 from workers.buffer.attempts import Attempts
-from workers.buffer.rows import Row, Unreadable, read_entry
+from workers.buffer.rows import Identification, Row, Unreadable, read_entry
 from workers.buffer.staging import StagedRows, stage
 from workers.buffer.stream import Reader, StreamEntry
 from workers.settings import Settings
@@ -22,6 +22,7 @@ class DecodedEntry(NamedTuple):
     source: StreamEntry
     rows: list[Row]
     unreadable: list[Unreadable]
+    identities: list[Identification]
 
 
 class FailsAlone(Exception):
@@ -47,6 +48,11 @@ class Batch(NamedTuple):
     def events(self) -> int:
         """How many events the entries hold."""
         return sum(entry.source.events for entry in self.entries)
+
+    @property
+    def identities(self) -> list[Identification]:
+        """What the entries say of persons."""
+        return [identity for entry in self.entries for identity in entry.identities]
 
     def without(self, ids: Collection[bytes]) -> "Batch":
         """Returns the batch without the entries of these ids."""

@@ -10,10 +10,19 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from workers.buffer.entries import decode_entry
-from workers.buffer.rows import Row, find_customer, make_rows, read_content
+from workers.buffer.entries import decode_entry, decode_request
+from workers.buffer.rows import (
+    Identification,
+    Row,
+    find_customer,
+    find_user,
+    make_identification,
+    make_rows,
+    read_content,
+)
 from workers.buffer.staging import stage
-from workers.ingest.transaction import REFUSALS, UNDECODABLE, Outcome, store_rows
+from workers.ingest.letters import UNDECODABLE
+from workers.ingest.transaction import REFUSALS, Outcome, save_identities, store_rows
 from workers.store import Connection, sql
 from workers.upkeep import erasure
 
@@ -102,6 +111,7 @@ def _replay_together(connection: Connection, dead_letter_ids: Sequence[str], res
         connection.execute(sql("create_incoming"))
         rows = connection.execute(sql("take_dead_letters"), {"dead_letter_ids": list(dead_letter_ids)}).fetchall()
         letters = [Letter(*row) for row in rows]
+        save_identities(connection, [identity for letter in letters for identity in read_identities(letter)])
         outcome = store_rows(
             connection, stage([row for letter in letters for row in read_rows(letter)]), rescore_seconds
         )
@@ -115,10 +125,19 @@ def read_rows(letter: Letter) -> list[Row]:
     if letter.reason == UNDECODABLE:
         return make_rows(decode_entry(letter.body))
     fields = json.loads(letter.body)
-    customer = find_customer(fields["account_id"], fields["email"])
+    user_id, account_id = fields.get("user_id"), fields["account_id"]
+    customer = find_user(account_id, user_id) if user_id else find_customer(account_id, fields["email"])
     content = read_content(fields["event"], (fields["properties"] or "").encode())
     key = fields["occurred_us"], fields["event_key"]  # kept: it may come from an event_id
     return [Row(customer.customer_id, *key, fields["received_us"], fields["identified"], customer, content)]
+
+
+def read_identities(letter: Letter) -> list[Identification]:
+    """Returns what a letter says of persons. Raises ValueError."""
+    if letter.reason != UNDECODABLE:
+        return []
+    requests = decode_entry(letter.body).requests
+    return [make_identification(request, each) for request in requests for each in decode_request(request)[1]]
 
 
 def describe(letter: Letter) -> Any:

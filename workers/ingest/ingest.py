@@ -13,6 +13,7 @@ from workers.buffer.attempts import Attempts
 from workers.buffer.lanes import LIVE, Lane
 from workers.buffer.rows import Row
 from workers.buffer.stream import EventCounts, Reader
+from workers.ingest import resolving
 from workers.ingest.batches import Batch, Batches
 from workers.ingest.transaction import Outcome, store_batch
 from workers.process import Process
@@ -32,7 +33,7 @@ def drain(process: Process, lane: Lane) -> Outcome:
     attempts = Attempts(process.redis, lane)
     batches = Batches(reader, attempts, process.settings)
     until = time.monotonic() + BUDGET_SECONDS
-    total, more = Outcome(), False
+    total, more, identified = Outcome(), False, False
     while batch := batches.next(LINGER_SECONDS):
         with logs.about(**_ids(lane, batch)):
             outcome = _try(process, lane, reader, attempts, batches, batch)
@@ -40,9 +41,12 @@ def drain(process: Process, lane: Lane) -> Outcome:
             more = True
             break
         total += outcome
+        identified = identified or bool(batch.identities)
         if process.stopping.is_set() or time.monotonic() > until:
             batches.no_more()
             more = True
+    if identified:
+        resolving.drain(process)
     if more:
         tickets.ask(process.redis, lane.queue)  # the next ticket goes on
     return total

@@ -21,6 +21,7 @@ class Lock(StrEnum):
     LEARNING = "learning"  # the one process that learns by night
     TOTALS = "totals"  # changes of the totals that analytics reads
     STORING = "storing"  # shared by all who store events, alone for an erasure
+    IDENTITIES = "identities"  # shared by all who put events of unknown user ids aside, alone for new identities
     PRUNING = "pruning"  # shared by all who store old events, alone for pruning
 
 

@@ -34,11 +34,12 @@ class Receipt(NamedTuple):
 
 def erase(connection: Connection, account_id: int, email: str) -> Receipt:
     """Erase a customer, known or not; safe to do again. Raises psycopg.Error, and then it has to be done again."""
-    erased = hash_customer(account_id, normalise_email(email))
+    erased = _follow_address(connection, account_id, normalise_email(email))
     customer = {"account_id": account_id, "customer_id": erased}
     swept = _sweep_long(connection, customer)
     with connection.transaction():
         lock(connection, Lock.STORING)
+        swept["events"] += _erase_identities(connection, customer)
         erased_totals.note_erased(connection, customer)
         connection.execute(sql("erase_customer"), customer)
         connection.execute(sql("erase_rebuild"), customer)
@@ -47,6 +48,19 @@ def erase(connection: Connection, account_id: int, email: str) -> Receipt:
         erased_totals.end_erasing(connection, customer)
     erased_totals.leave_out(connection)
     return receipt
+
+
+def _follow_address(connection: Connection, account_id: int, email: str) -> str:
+    """Returns the id of the customer who has this address, or gave it up for another."""
+    given_up = hash_customer(account_id, email)
+    row = connection.execute(sql("find_owners"), {"customer_ids": [given_up]}).fetchone()
+    return hash_customer(account_id, row[1]) if row else given_up
+
+
+def _erase_identities(connection: Connection, customer: dict[str, Any]) -> int:
+    """Erase the customer's user ids, given-up addresses, traits, and events that wait. Returns how many waited."""
+    (waited,) = one(connection.execute(sql("erase_identities"), customer))
+    return int(waited)
 
 
 def _sweep_long(connection: Connection, customer: dict[str, Any]) -> dict[str, int]:
@@ -76,10 +90,14 @@ def join_storing(connection: Connection) -> None:
     share(connection, Lock.STORING)
 
 
+def find_erased(connection: Connection, oldest_us: int) -> dict[str, int]:
+    """Returns who was erased at this time (microseconds since 1970) or later, and when at last."""
+    return dict(connection.execute(sql("recent_erasures"), {"oldest_us": oldest_us}).fetchall())
+
+
 def not_erased(connection: Connection, some: StagedRows) -> StagedRows:
     """What may be stored: what was received after the erasure of its customer, if there was one."""
-    found = connection.execute(sql("recent_erasures"), {"oldest_us": some.received_us}).fetchall()
-    erased: dict[str, int] = dict(found)
+    erased = find_erased(connection, some.received_us)
     if not erased:
         return some
     return stage([row for row in some.rows if row.received_us > erased.get(row.customer_id, 0)])

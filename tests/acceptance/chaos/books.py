@@ -36,6 +36,7 @@ KINDS = (
     Kind(r"windback:names:\d+", None),
     Kind(r"windback:(clock|probe)", MINUTE),
     Kind(r"windback:ticket:(ingest|import|score)", MINUTE),
+    Kind(r"windback:move:[\w-]+", 7 * DAY),
     Kind(r"windback:rate:\d+", 2 * MINUTE),
     Kind(r"windback:volume:\d+:\d+", 60 * DAY),
     Kind(r"windback:warnings:\d+(:\d{8})?", 8 * DAY),

@@ -23,6 +23,7 @@ TYPES = {
     "windback_events_duplicate": "counter",
     "windback_events_dead": "counter",
     "windback_events_unaccounted": "gauge",
+    "windback_events_unresolved": "gauge",
     "windback_buffer_events": "gauge",
     "windback_buffer_oldest_seconds": "gauge",
     "windback_buffer_stalled_seconds": "gauge",

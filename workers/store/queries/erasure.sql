@@ -28,6 +28,28 @@ WHERE (customer_id, event_key) IN (
     LIMIT %(limit)s
 )
 
+-- name: erase_identities
+-- User ids and given-up addresses have receipts of their own: events that come under them later are not stored either.
+WITH gone AS (
+    DELETE FROM identities WHERE owner = %(customer_id)s::uuid OR customer_id = %(customer_id)s::uuid
+    RETURNING customer_id
+), profiles AS (
+    DELETE FROM profiles WHERE customer_id = %(customer_id)s::uuid OR customer_id IN (SELECT customer_id FROM gone)
+), letters AS (
+    DELETE FROM dead_letters WHERE customer_id IN (SELECT customer_id FROM gone)
+), waited AS (
+    DELETE FROM unresolved_events WHERE customer_id IN (SELECT customer_id FROM gone) RETURNING lane
+), moved AS (
+    INSERT INTO ledger_moves (lane, counts)
+    SELECT lane, jsonb_build_object('unresolved', -count(*), 'erased', count(*))
+    FROM waited WHERE lane IS NOT NULL GROUP BY lane
+), receipts AS (
+    INSERT INTO erasures (customer_id, erased_at, account_id, events, event_ids, days, risks, dead_letters)
+    SELECT customer_id, clock_timestamp(), %(account_id)s, 0, 0, 0, 0, 0 FROM gone
+    WHERE customer_id <> %(customer_id)s::uuid
+)
+SELECT count(*) FROM waited
+
 -- name: erase_customer
 -- A score that is being written holds the customer's row: this waits for it.
 DELETE FROM customers WHERE customer_id = %(customer_id)s

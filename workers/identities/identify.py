@@ -1,0 +1,158 @@
+"""Storing what producers say of persons: which address a user id has, and traits.
+
+A new user id gets its address at once, and events that wait for it are marked. Another address for a known user id is
+only announced here: moving a customer needs a lock that nobody who stores may hold (see moving.py).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from workers.buffer.entries import hash_customer, hash_user
+from workers.buffer.rows import Identification
+from workers.identities import profiles
+from workers.identities.profiles import Statement
+from workers.store import Connection, sql
+from workers.store.locks import Lock, lock
+
+CONFIRMED_US = 3600 * 1_000_000  # an address that is said again this much later is written down as confirmed
+
+
+class KnownIdentity(NamedTuple):
+    """The address of a user id, when it was said (microseconds since 1970), and the one that is to follow."""
+
+    email: str
+    said_us: int
+    next_email: str | None
+    next_said_us: int | None
+
+
+class Naming(NamedTuple):
+    """The latest address that was said of a user id."""
+
+    customer_id: str  # the user id's
+    account_id: int
+    user_id: str
+    email: str
+    said_us: int
+    trusted: bool
+
+
+def save_identifications(
+    connection: Connection, identifications: Sequence[Identification], erased: Mapping[str, int]
+) -> None:
+    """Store what was said of persons, in the caller's transaction, which holds the shared erasure lock. `erased` are
+    customers who were erased lately, and when: what was received before that is dropped."""
+    kept = [each for each in identifications if not _is_erased(each, erased)]
+    if not kept:
+        return
+    users = sorted({hash_user(each.account_id, each.user_id) for each in kept if each.user_id is not None})
+    known = _save_addresses(connection, list(_list_namings(kept)), users)
+    statements = [_make_statement(each, known) for each in kept if each.traits]
+    profiles.save_statements(connection, _follow_all(connection, statements))
+
+
+def _is_erased(identification: Identification, erased: Mapping[str, int]) -> bool:
+    return any(identification.received_us <= erased.get(customer_id, -1) for customer_id in _ids_of(identification))
+
+
+def _ids_of(identification: Identification) -> Iterable[str]:
+    if identification.user_id is not None:
+        yield hash_user(identification.account_id, identification.user_id)
+    if identification.email is not None:
+        yield hash_customer(identification.account_id, identification.email)
+
+
+def _list_namings(identifications: Iterable[Identification]) -> Iterable[Naming]:
+    latest: dict[str, Naming] = {}
+    for each in identifications:
+        if each.user_id is None or each.email is None:
+            continue
+        customer_id = hash_user(each.account_id, each.user_id)
+        before = latest.get(customer_id)
+        if before is None or (each.trusted, each.said_us) >= (before.trusted, before.said_us):
+            latest[customer_id] = Naming(
+                customer_id, each.account_id, each.user_id, each.email, each.said_us, each.trusted
+            )
+    return [latest[customer_id] for customer_id in sorted(latest)]
+
+
+def _save_addresses(
+    connection: Connection, namings: Sequence[Naming], users: Sequence[str]
+) -> dict[str, KnownIdentity]:
+    """Returns the identities of these users, as they are then."""
+    known = _find_identities(connection, users)
+    if any(_is_news(naming, known.get(naming.customer_id)) for naming in namings):
+        lock(connection, Lock.IDENTITIES)
+        known = _find_identities(connection, users)
+        for naming in namings:
+            _save_address(connection, naming, known.get(naming.customer_id))
+        known = _find_identities(connection, users)
+    return known
+
+
+def _is_news(naming: Naming, known: KnownIdentity | None) -> bool:
+    if known is None:
+        return True
+    if naming.email == known.email and known.next_email is None:
+        return naming.said_us > known.said_us + CONFIRMED_US
+    latest = max(known.said_us, known.next_said_us or 0)
+    return naming.trusted and naming.said_us > latest
+
+
+def _save_address(connection: Connection, naming: Naming, known: KnownIdentity | None) -> None:
+    if not _is_news(naming, known):
+        return
+    parameters = naming._asdict()
+    if known is None:
+        email = _follow(connection, naming)
+        owner = hash_customer(naming.account_id, email)
+        connection.execute(sql("add_identity"), {**parameters, "email": email, "owner": owner})
+        profiles.hand_over(connection, naming.account_id, [naming.customer_id], owner)
+    elif naming.email == known.email:
+        connection.execute(sql("confirm_identity"), parameters)
+    else:
+        connection.execute(sql("announce_address"), parameters)
+
+
+def _follow(connection: Connection, naming: Naming) -> str:
+    """Returns the address, or the one after it where it was given up."""
+    given_up = {"customer_ids": [hash_customer(naming.account_id, naming.email)]}
+    row = connection.execute(sql("find_owners"), given_up).fetchone()
+    return str(row[1]) if row else naming.email
+
+
+def _find_identities(connection: Connection, users: Sequence[str]) -> dict[str, KnownIdentity]:
+    if not users:
+        return {}
+    rows = connection.execute(sql("find_identities"), {"customer_ids": list(users)})
+    return {customer_id: KnownIdentity(*columns) for customer_id, *columns in rows}
+
+
+def _follow_all(connection: Connection, statements: Sequence[Statement]) -> list[Statement]:
+    """Returns the statements about the customers who follow given-up addresses."""
+    if not statements or connection.execute(sql("any_given_up")).fetchone() != (True,):
+        return list(statements)
+    asked = {"customer_ids": [statement.customer_id for statement in statements]}
+    owners: dict[str, str] = dict(connection.execute(sql("find_owners"), asked).fetchall())
+    return [
+        statement._replace(customer_id=hash_customer(statement.account_id, owners[statement.customer_id]))
+        if statement.customer_id in owners
+        else statement
+        for statement in statements
+    ]
+
+
+def find_subject(identification: Identification) -> str:
+    """Returns the id of the user id that was named, else of the address."""
+    if identification.user_id is not None:
+        return hash_user(identification.account_id, identification.user_id)
+    return hash_customer(identification.account_id, identification.email or "")
+
+
+def _make_statement(identification: Identification, known: Mapping[str, KnownIdentity]) -> Statement:
+    """Traits belong to the customer; to the user id while its address isn't known."""
+    account_id, user_id = identification[:2]
+    subject = find_subject(identification)
+    if user_id is not None and subject in known:
+        subject = hash_customer(account_id, known[subject].email)
+    return Statement(subject, account_id, identification.traits, identification.said_us)

@@ -1,0 +1,152 @@
+"""Moving a customer to another address, with everything that is stored: history, risks, profile.
+
+The transaction holds the lock of erasures alone: nobody stores events meanwhile, so none is left behind, and none comes
+under the old address afterwards, because the address that was given up leads to the new one. A customer's tables are
+whatever tables have a customer_id.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from psycopg import sql as pieces
+from psycopg.errors import UniqueViolation
+
+from workers.buffer.entries import hash_customer, hash_user
+from workers.identities import profiles
+from workers.store import Connection, one, sql
+from workers.store.locks import Lock, lock
+from workers.upkeep import erased_totals, level_moves
+
+APART = frozenset({"identities", "erasures", "profiles", "erasing", "leaving"})  # not simply renamed
+CHANGES_TOGETHER = 100
+
+
+class Change(NamedTuple):
+    """An address that is to follow another one for a user id."""
+
+    customer_id: str  # the user id's
+    account_id: int
+    user_id: str
+    email: str
+    next_email: str
+    said_us: int
+
+
+class Merged(NamedTuple):
+    """What a merge did: the customer that is left, and how many events came to it."""
+
+    email: str
+    events: int
+
+
+def apply_changes(connection: Connection) -> list[Change]:
+    """Carry out the changes of addresses that were announced. Returns those that met another customer: their user ids
+    have the new address, and the history before stays where it is."""
+    conflicts = []
+    rows = connection.execute(sql("list_changes"), {"limit": CHANGES_TOGETHER}).fetchall()
+    for change in [Change(*row) for row in rows]:
+        with connection.transaction():
+            lock(connection, Lock.STORING)
+            if connection.execute(sql("end_change"), change._asdict()).fetchone() is None:
+                continue  # somebody else did it, or it was taken back
+            if not _move(connection, change):
+                conflicts.append(change)
+    erased_totals.leave_out(connection)
+    return conflicts
+
+
+def merge_known(connection: Connection, account_id: int, email: str, into: str) -> Merged | None:
+    """Merge a customer into another one: what either did is then one history, stored once. Both are normalised. Returns
+    None where there is no such customer; a merge that was done before is done again, and moves nothing."""
+    with connection.transaction():
+        lock(connection, Lock.STORING)
+        source = hash_customer(account_id, email)
+        if not _has_history(connection, source):
+            row = connection.execute(sql("find_owners"), {"customer_ids": [source]}).fetchone()
+            return Merged(into, 0) if row and row[1] == into else None
+        _drop_given_up(connection, account_id, into)
+        events = _merge_rows(connection, account_id, email, into)
+        _give_up(connection, account_id, email, into)
+    erased_totals.leave_out(connection)
+    return Merged(into, events)
+
+
+def _move(connection: Connection, change: Change) -> bool:
+    """Move the customer unless the new address has a history of its own. Returns whether it was moved."""
+    old, new = (hash_customer(change.account_id, email) for email in (change.email, change.next_email))
+    _drop_given_up(connection, change.account_id, change.next_email)
+    if _has_history(connection, new):
+        own = {"customer_id": change.customer_id, "email": change.next_email, "owner": new}
+        connection.execute(sql("own_identity"), own)
+        profiles.hand_over(connection, change.account_id, [hash_user(change.account_id, change.user_id)], new)
+        return not _has_history(connection, old)
+    for table in _tables(connection):
+        _rename(connection, table, old, new)
+    connection.execute(sql("readdress_customer"), {"customer_id": new, "email": change.next_email})
+    profiles.hand_over(connection, change.account_id, [old], new)
+    _give_up(connection, change.account_id, change.email, change.next_email)
+    return True
+
+
+def _has_history(connection: Connection, customer_id: str) -> bool:
+    (found,) = one(connection.execute(sql("has_history"), {"customer_id": customer_id}))
+    return bool(found)
+
+
+def _drop_given_up(connection: Connection, account_id: int, email: str) -> None:
+    """An address that is in use again leads nowhere else."""
+    connection.execute(sql("drop_given_up"), {"customer_id": hash_customer(account_id, email)})
+
+
+def _give_up(connection: Connection, account_id: int, email: str, into: str) -> None:
+    """From now on everything of one address is another one's."""
+    parameters = {
+        "account_id": account_id,
+        "customer_id": hash_customer(account_id, email),
+        "owner": hash_customer(account_id, into),
+        "email": into,
+    }
+    connection.execute(sql("own_all_identities"), parameters)
+    connection.execute(sql("give_up_address"), parameters)
+
+
+def _merge_rows(connection: Connection, account_id: int, email: str, into: str) -> int:
+    """Returns how many events were moved."""
+    source, target = hash_customer(account_id, email), hash_customer(account_id, into)
+    whom = {"account_id": account_id, "customer_id": source}
+    both = {"source": source, "target": target, "email": into, "account_id": account_id}
+    erased_totals.note_erased(connection, whom)
+    connection.execute(sql("lock_merged"), both)
+    level_moves.take_back_moves(connection, account_id, [source])
+    events = connection.execute(sql("merge_events"), both).rowcount
+    for query in ("merge_event_ids", "merge_days", "merge_pruned", "merge_customer", "merge_rebuild"):
+        connection.execute(sql(query), both)
+    for table in ("events", "event_ids", "customer_days", "pruned", "customers", "rebuilds", "risk_history",
+                  "risk_rebuilt"):  # fmt: skip
+        connection.execute(_delete(table), {"customer_id": source})
+    for table in _tables(connection):
+        _rename(connection, table, source, target)
+    profiles.hand_over(connection, account_id, [source], target)
+    erased_totals.end_erasing(connection, whom)
+    return events
+
+
+def _tables(connection: Connection) -> Sequence[str]:
+    """Returns the tables of customers that are simply renamed."""
+    names = [name for (name,) in connection.execute(sql("list_customer_tables"))]
+    return [name for name in names if name not in APART]
+
+
+def _rename(connection: Connection, table: str, source: str, target: str) -> None:
+    """Give rows to another customer; those for which it has the same already go."""
+    parameters = {"customer_id": source, "target": target}
+    query = pieces.SQL("UPDATE {} SET customer_id = %(target)s WHERE customer_id = %(customer_id)s")
+    try:
+        with connection.transaction():
+            connection.execute(query.format(pieces.Identifier(table)), parameters)
+    except UniqueViolation:
+        connection.execute(_delete(table), parameters)
+
+
+def _delete(table: str) -> pieces.Composed:
+    return pieces.SQL("DELETE FROM {} WHERE customer_id = %(customer_id)s").format(pieces.Identifier(table))

@@ -1,0 +1,78 @@
+"""What was said of a customer: traits, of which the latest wins, in whatever order they come."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from workers.store import Connection, sql
+
+READ = ("name", "plan", "mrr", "currency", "company")  # traits that mean something here; all are kept
+
+
+class Statement(NamedTuple):
+    """Traits that were said of a customer (or of a user id) at a time, in microseconds since 1970."""
+
+    customer_id: str
+    account_id: int
+    traits: Mapping[str, Any]
+    said_us: int
+
+
+class Profile(NamedTuple):
+    """All traits, and when each was said."""
+
+    traits: dict[str, Any]
+    said_us: dict[str, int]
+
+    def add(self, traits: Mapping[str, Any], said_us: Mapping[str, int]) -> None:
+        """Take in what is not older than what is there."""
+        for name, value in traits.items():
+            if said_us[name] >= self.said_us.get(name, -1):
+                self.traits[name], self.said_us[name] = value, said_us[name]
+
+
+def save_statements(connection: Connection, statements: Sequence[Statement]) -> None:
+    """Merge what was said into the profiles, in the caller's transaction; their customers' next scores take it in."""
+    accounts = {statement.customer_id: statement.account_id for statement in statements if statement.traits}
+    profiles = _find_profiles(connection, sorted(accounts))
+    for statement in statements:
+        if statement.traits:
+            said_us = dict.fromkeys(statement.traits, statement.said_us)
+            profiles.setdefault(statement.customer_id, Profile({}, {})).add(statement.traits, said_us)
+    _save(connection, accounts, profiles)
+
+
+def hand_over(connection: Connection, account_id: int, sources: Sequence[str], owner: str) -> None:
+    """Merge the profiles of user ids, or of an address that is given up, into their owner's."""
+    profiles = _find_profiles(connection, sorted({*sources, owner}))
+    merged = profiles.pop(owner, Profile({}, {}))
+    if not profiles:
+        return
+    for profile in profiles.values():
+        merged.add(profile.traits, profile.said_us)
+    connection.execute(sql("delete_profiles"), {"customer_ids": list(profiles)})
+    _save(connection, {owner: account_id}, {owner: merged})
+
+
+def _find_profiles(connection: Connection, customer_ids: Sequence[str]) -> dict[str, Profile]:
+    if not customer_ids:
+        return {}
+    rows = connection.execute(sql("find_profiles"), {"customer_ids": list(customer_ids)})
+    return {customer_id: Profile(traits, said_us) for customer_id, traits, said_us in rows}
+
+
+def _save(connection: Connection, accounts: Mapping[str, int], profiles: Mapping[str, Profile]) -> None:
+    if not profiles:
+        return
+    rows = [
+        {
+            "customer_id": customer_id,
+            "account_id": accounts[customer_id],
+            "traits": json.dumps(profile.traits),
+            "said_us": json.dumps(profile.said_us),
+        }
+        for customer_id, profile in sorted(profiles.items())
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(sql("save_profile"), rows)
+    connection.execute(sql("tell_profile"), {"customer_ids": list(profiles)})

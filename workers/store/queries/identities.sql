@@ -1,0 +1,200 @@
+-- Whose a user id is, and what became of an address that was given up. Two locks keep the order: a transaction that
+-- stores holds that of storing together with others, one that moves a customer holds it alone. A
+-- transaction that puts events of an unknown user id aside holds the one of identities together with others, one that
+-- stores new identities holds it alone: either the events find the identity, or it finds the events.
+
+-- name: any_given_up
+SELECT EXISTS (SELECT FROM identities WHERE user_id IS NULL)
+
+-- name: find_owners
+SELECT replace(customer_id::text, '-', ''), email FROM identities WHERE customer_id = ANY (%(customer_ids)s::uuid[])
+
+-- name: put_aside
+INSERT INTO unresolved_events (customer_id, occurred_at, event_key, account_id, user_id, event, properties, received_at,
+                               identified, lane)
+SELECT customer_id, 'epoch'::timestamptz + occurred_us * '1 microsecond'::interval, event_key, account_id, user_id, event,
+       properties, 'epoch'::timestamptz + received_us * '1 microsecond'::interval, identified, %(lane)s
+FROM unnest(%(customer_id)s::uuid[], %(occurred_us)s::bigint[], %(event_key)s::bigint[], %(account_id)s::integer[],
+            %(user_id)s::text[], %(event)s::text[], %(properties)s::text[], %(received_us)s::bigint[],
+            %(identified)s::boolean[])
+    AS sent (customer_id, occurred_us, event_key, account_id, user_id, event, properties, received_us, identified)
+ORDER BY customer_id, occurred_us, event_key
+ON CONFLICT DO NOTHING
+
+-- name: find_identities
+SELECT replace(customer_id::text, '-', ''), email, (extract(epoch FROM said_at) * 1000000)::bigint, next_email,
+       (extract(epoch FROM next_said_at) * 1000000)::bigint
+FROM identities WHERE customer_id = ANY (%(customer_ids)s::uuid[])
+
+-- name: add_identity
+INSERT INTO identities (customer_id, account_id, user_id, owner, email, said_at, has_waiting)
+SELECT %(customer_id)s::uuid, %(account_id)s, %(user_id)s, %(owner)s::uuid, %(email)s,
+       'epoch'::timestamptz + %(said_us)s * '1 microsecond'::interval,
+       EXISTS (SELECT FROM unresolved_events WHERE customer_id = %(customer_id)s::uuid)
+ON CONFLICT (customer_id) DO NOTHING
+
+-- name: confirm_identity
+-- The same address was said again: what was said before that, and comes later, is old.
+UPDATE identities
+SET said_at = 'epoch'::timestamptz + %(said_us)s * '1 microsecond'::interval, next_email = NULL, next_said_at = NULL
+WHERE customer_id = %(customer_id)s::uuid
+
+-- name: announce_address
+UPDATE identities
+SET next_email = %(email)s, next_said_at = 'epoch'::timestamptz + %(said_us)s * '1 microsecond'::interval
+WHERE customer_id = %(customer_id)s::uuid
+
+-- name: take_waiting
+-- User ids whose address is known and whose events wait.
+SELECT replace(customer_id::text, '-', '') FROM identities
+WHERE has_waiting
+ORDER BY customer_id
+LIMIT %(limit)s
+FOR UPDATE SKIP LOCKED
+
+-- name: take_unresolved
+WITH these AS (
+    SELECT customer_id, occurred_at, event_key FROM unresolved_events
+    WHERE customer_id = ANY (%(customer_ids)s::uuid[])
+    ORDER BY customer_id, occurred_at, event_key
+    LIMIT %(limit)s
+)
+DELETE FROM unresolved_events AS gone USING these
+WHERE gone.customer_id = these.customer_id AND gone.occurred_at = these.occurred_at AND gone.event_key = these.event_key
+RETURNING gone.account_id, gone.user_id, (extract(epoch FROM gone.occurred_at) * 1000000)::bigint, gone.event_key,
+          gone.event, gone.properties, (extract(epoch FROM gone.received_at) * 1000000)::bigint, gone.identified, gone.lane
+
+-- name: end_waiting
+UPDATE identities SET has_waiting = false WHERE customer_id = ANY (%(customer_ids)s::uuid[])
+
+-- name: any_waiting
+SELECT EXISTS (SELECT FROM identities WHERE has_waiting) OR EXISTS (SELECT FROM identities WHERE next_email IS NOT NULL)
+
+-- name: expire_unresolved
+WITH these AS (
+    SELECT customer_id, occurred_at, event_key FROM unresolved_events
+    WHERE received_at < now() - %(days)s * interval '1 day'
+    LIMIT %(limit)s
+), gone AS (
+    DELETE FROM unresolved_events USING these
+    WHERE unresolved_events.customer_id = these.customer_id AND unresolved_events.occurred_at = these.occurred_at
+      AND unresolved_events.event_key = these.event_key
+    RETURNING lane
+), noted AS (
+    INSERT INTO ledger_moves (lane, counts)
+    SELECT lane, jsonb_build_object('unresolved', -count(*), 'dead:' || %(reason)s::text, count(*))
+    FROM gone WHERE lane IS NOT NULL GROUP BY lane
+)
+SELECT count(*) FROM gone
+
+-- name: note_ledger_move
+INSERT INTO ledger_moves (lane, counts) VALUES (%(lane)s, %(counts)s::jsonb)
+
+-- name: list_ledger_moves
+SELECT move_id::text, lane, counts FROM ledger_moves LIMIT %(limit)s
+
+-- name: delete_ledger_moves
+DELETE FROM ledger_moves WHERE move_id = ANY (%(move_ids)s::uuid[])
+
+-- name: count_unresolved
+SELECT count(*) AS events, count(DISTINCT customer_id) AS users, min(received_at) AS since
+FROM unresolved_events WHERE account_id = %(account_id)s
+
+-- name: find_profiles
+SELECT replace(customer_id::text, '-', ''), traits, said_us
+FROM profiles WHERE customer_id = ANY (%(customer_ids)s::uuid[]) ORDER BY customer_id FOR UPDATE
+
+-- name: save_profile
+INSERT INTO profiles (customer_id, account_id, traits, said_us)
+VALUES (%(customer_id)s, %(account_id)s, %(traits)s::jsonb, %(said_us)s::jsonb)
+ON CONFLICT (customer_id) DO UPDATE SET traits = excluded.traits, said_us = excluded.said_us
+
+-- name: delete_profiles
+DELETE FROM profiles WHERE customer_id = ANY (%(customer_ids)s::uuid[])
+
+-- name: tell_profile
+-- Their next score takes the traits in; of customers without events, with their first one.
+INSERT INTO news (customer_id, first_seen, last_seen)
+SELECT customer_id, 'infinity', '-infinity' FROM customers WHERE customer_id = ANY (%(customer_ids)s::uuid[])
+
+-- name: list_changes
+SELECT replace(customer_id::text, '-', ''), account_id, user_id, email, next_email,
+       (extract(epoch FROM next_said_at) * 1000000)::bigint
+FROM identities WHERE next_email IS NOT NULL
+ORDER BY next_said_at
+LIMIT %(limit)s
+
+-- name: end_change
+UPDATE identities SET said_at = next_said_at, next_email = NULL, next_said_at = NULL
+WHERE customer_id = %(customer_id)s::uuid AND email = %(email)s AND next_email = %(next_email)s
+RETURNING 1
+
+-- name: own_identity
+UPDATE identities SET email = %(email)s, owner = %(owner)s::uuid WHERE customer_id = %(customer_id)s::uuid
+
+-- name: own_all_identities
+UPDATE identities SET email = %(email)s, owner = %(owner)s::uuid WHERE owner = %(customer_id)s::uuid
+
+-- name: give_up_address
+INSERT INTO identities (customer_id, account_id, user_id, owner, email, said_at)
+VALUES (%(customer_id)s, %(account_id)s, NULL, %(owner)s, %(email)s, now())
+ON CONFLICT (customer_id) DO UPDATE SET owner = excluded.owner, email = excluded.email, said_at = excluded.said_at
+
+-- name: drop_given_up
+DELETE FROM identities WHERE customer_id = %(customer_id)s::uuid AND user_id IS NULL
+
+-- name: has_history
+SELECT EXISTS (SELECT FROM customers WHERE customer_id = %(customer_id)s)
+    OR EXISTS (SELECT FROM customer_days WHERE customer_id = %(customer_id)s)
+
+-- name: readdress_customer
+UPDATE customers SET email = %(email)s, rescore_at = now() WHERE customer_id = %(customer_id)s
+
+-- name: list_customer_tables
+SELECT columns.table_name
+FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name)
+WHERE column_name = 'customer_id' AND table_schema = current_schema() AND table_type = 'BASE TABLE'
+ORDER BY table_name
+
+-- name: lock_merged
+SELECT FROM customers WHERE customer_id IN (%(source)s, %(target)s) ORDER BY customer_id FOR UPDATE
+
+-- name: merge_events
+-- Stored anew, by this transaction: so the totals count them under the customer that is left.
+INSERT INTO events (customer_id, occurred_at, event_key, event, properties, received_at)
+SELECT %(target)s, occurred_at, event_key, event, properties, received_at FROM events WHERE customer_id = %(source)s
+ON CONFLICT DO NOTHING
+
+-- name: merge_event_ids
+INSERT INTO event_ids (customer_id, event_key, occurred_at, received_at)
+SELECT %(target)s, event_key, occurred_at, received_at FROM event_ids WHERE customer_id = %(source)s
+ON CONFLICT DO NOTHING
+
+-- name: merge_days
+INSERT INTO customer_days AS kept (customer_id, day, event, detail, n, value, last_at, plan)
+SELECT %(target)s, day, event, detail, n, value, last_at, plan FROM customer_days WHERE customer_id = %(source)s
+ON CONFLICT (customer_id, day, event, detail) DO UPDATE
+SET n = kept.n + excluded.n,
+    value = kept.value + excluded.value,
+    last_at = greatest(kept.last_at, excluded.last_at),
+    plan = CASE WHEN excluded.last_at >= kept.last_at THEN coalesce(excluded.plan, kept.plan)
+                ELSE coalesce(kept.plan, excluded.plan) END
+
+-- name: merge_pruned
+INSERT INTO pruned AS kept (customer_id, month, keys)
+SELECT %(target)s, month, keys FROM pruned WHERE customer_id = %(source)s
+ON CONFLICT (customer_id, month) DO UPDATE SET keys = kept.keys || excluded.keys
+
+-- name: merge_customer
+INSERT INTO customers AS kept (customer_id, account_id, email, first_seen, last_seen, rescore_at)
+SELECT %(target)s, account_id, %(email)s, first_seen, last_seen, now() FROM customers WHERE customer_id = %(source)s
+ON CONFLICT (customer_id) DO UPDATE
+SET first_seen = least(kept.first_seen, excluded.first_seen),
+    last_seen = greatest(kept.last_seen, excluded.last_seen),
+    rescore_at = now()
+
+-- name: merge_rebuild
+-- The past of both is computed anew.
+INSERT INTO rebuilds AS kept (customer_id, since)
+SELECT %(target)s, min(first_seen) FROM customers WHERE customer_id IN (%(source)s, %(target)s) HAVING count(*) > 0
+ON CONFLICT (customer_id) DO UPDATE SET since = least(kept.since, excluded.since)
