@@ -16,6 +16,7 @@ from api.dashboard.labels import STRATEGIES
 from api.dashboard.levels import GROUPS
 from api.dashboard.page import address, page, render
 from api.dashboard.session import Session
+from api.dashboard.setup.unresolved import check_unresolved
 from api.dashboard.setup.use import NOT_UNDERSTOOD, ask_for_use
 from api.reading.common import fetch
 from api.reading.levels import Day, read_levels
@@ -47,6 +48,7 @@ async def overview(request: Request, session: Session) -> Response:
     use = await ask_for_use(request, account_id)
     if use is not None:
         checks = [*checks, NOT_UNDERSTOOD]
+    checks = [*checks, *await check_unresolved(request, account_id)]
     context: dict[str, Any] = {"checks": checks, "worst": find_worst(checks)}
     if not customers:
         return render(request, "welcome.html", session, **context, address=address(request))

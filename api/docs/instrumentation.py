@@ -1,5 +1,9 @@
 """The routes that understand an existing instrumentation, as the document of the API describes them."""
 
+from typing import Annotated, Any
+
+from msgspec import Meta
+
 from api.docs import schemas
 from api.docs.openapi import Body, Operation, Parameter, Reply
 from api.identities import identify, merging
@@ -33,6 +37,9 @@ EMAIL = Parameter(
     "email", {"type": "string", "minLength": 1}, "The customer's e-mail address.", "jane@example.com", "path"
 )
 
+EITHER = {"anyOf": [{"required": ["user_id"]}, {"required": ["customer_email"]}]}
+ONE_IDENTITY: Any = Annotated[identify.NewIdentity, Meta(extra_json_schema=EITHER)]
+
 OPERATIONS = (
     Operation(
         "identify",
@@ -54,7 +61,7 @@ OPERATIONS = (
         },
         (*KEY, *UNREADABLE, "batch_too_large", "invalid_identity", "rate_limited", "buffer_full"),
         body=Body(
-            (identify.NewIdentity, identify.NewIdentities),
+            (ONE_IDENTITY, identify.NewIdentities),
             {"One identity": IDENTITY, "A batch": {"identities": [IDENTITY, {"user_id": "user-7", "traits": {}}]}},
             not_both=("user_id", "identities"),
         ),

@@ -100,12 +100,13 @@ def _quick(body: bytes, now: float) -> Checked:
 
 
 def _have_customers(events: list[QuickEvent]) -> bool:
-    """Returns whether each event has a valid address, or a valid user id in place of it."""
+    """Returns whether each event has a valid address, a valid user id, or both."""
     emails = [event.customer_email for event in events if event.customer_email is not None]
-    users = (
-        [event.user_id or "" for event in events if event.customer_email is None] if len(emails) < len(events) else []
-    )
-    return _emails.are_valid(emails) and _users.are_valid(users)
+    users = [event.user_id for event in events if event.user_id is not None]
+    if not users:
+        return len(emails) == len(events) and _emails.are_valid(emails)
+    named = all(event.customer_email is not None or event.user_id is not None for event in events)
+    return named and _emails.are_valid(emails) and _users.are_valid(users)
 
 
 def _find_newest(events: list[QuickEvent], now: float) -> float:

@@ -52,8 +52,10 @@ def valid_name(name: str) -> bool:
 
 def valid_email(email: str) -> bool:
     """Returns whether this can be an address, once trimmed and lower-cased."""
-    normal = normalise_email(email)
-    return len(normal) <= MAX_EMAIL and EMAIL.fullmatch(normal) is not None
+    plain, normal = email.strip().lower(), normalise_email(email)
+    if len(normal) > MAX_EMAIL or EMAIL.fullmatch(normal) is None:
+        return False
+    return plain == normal or EMAIL.fullmatch(plain) is not None  # IDNA leaves out characters that can't be seen
 
 
 def valid_event_id(event_id: str) -> bool:
@@ -64,10 +66,7 @@ def valid_event_id(event_id: str) -> bool:
 def find_faults(event: dict[str, Any], now: float) -> Iterator[Fault]:
     """Yields what is wrong with an event, as of `now` (epoch seconds)."""
     yield from _check_name(event.get("event"))
-    if event.get("customer_email") is None and event.get("user_id") is not None:
-        yield from check_user_id(event.get("user_id"))
-    else:
-        yield from check_email(event.get("customer_email"))
+    yield from _check_customer(event.get("customer_email"), event.get("user_id"))
     yield from _check_properties_field(event.get("properties"))
     yield from check_timestamp(event.get("timestamp"), now)
     yield from _check_event_id(event.get("event_id"))
@@ -81,6 +80,13 @@ def _check_name(name: object) -> Iterator[Fault]:
     elif not valid_name(name):
         message = f"`event` must have 1 to {MAX_EVENT_NAME} characters, not blank, no control characters."
         yield Fault("event", "event_invalid", message)
+
+
+def _check_customer(email: object, user_id: object) -> Iterator[Fault]:
+    if email is not None or user_id is None:
+        yield from check_email(email)
+    if user_id is not None:
+        yield from check_user_id(user_id)
 
 
 def valid_user_id(user_id: str) -> bool:

@@ -131,7 +131,8 @@ def _read_request(
 def _make_unreadable(request: Request, event: Event, nonce: bytes, error: Exception) -> Unreadable:
     single = Request(request.account_id, request.received_us, msgspec.json.encode(event))
     alone = encode_entry(Entry(nonce + b"/", [single]))
-    customer_id = _find_customer_of(request.account_id, event).customer_id
+    nobody = event.customer_email is None and event.user_id is None
+    customer_id = None if nobody else _find_customer_of(request.account_id, event).customer_id
     return Unreadable(request.account_id, customer_id, request.received_us, alone, error)
 
 
@@ -155,7 +156,9 @@ def make_row(request: Request, event: Event, nonce: bytes) -> Row:
 def _find_customer_of(account_id: int, event: Event) -> "KnownCustomer":
     email = event.customer_email
     if email is None:
-        return find_user(account_id, event.user_id or "")
+        if event.user_id is None:
+            raise ValueError("the event has neither an address nor a user id")
+        return find_user(account_id, event.user_id)
     return find_customer(account_id, email if len(email) <= MAX_EMAIL else normalise_email(email))
 
 

@@ -6,11 +6,12 @@ whatever tables have a customer_id.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from psycopg import sql as pieces
 from psycopg.errors import UniqueViolation
 
+from scoring.events import detail_of, value_of
 from workers.buffer.entries import hash_customer, hash_user
 from workers.identities import profiles
 from workers.store import Connection, one, sql
@@ -118,6 +119,7 @@ def _merge_rows(connection: Connection, account_id: int, email: str, into: str) 
     erased_totals.note_erased(connection, whom)
     connection.execute(sql("lock_merged"), both)
     level_moves.take_back_moves(connection, account_id, [source])
+    _drop_repeated_days(connection, both)
     events = connection.execute(sql("merge_events"), both).rowcount
     for query in ("merge_event_ids", "merge_days", "merge_pruned", "merge_customer", "merge_rebuild"):
         connection.execute(sql(query), both)
@@ -129,6 +131,22 @@ def _merge_rows(connection: Connection, account_id: int, email: str, into: str) 
     profiles.hand_over(connection, account_id, [source], target)
     erased_totals.end_erasing(connection, whom)
     return events
+
+
+def _drop_repeated_days(connection: Connection, both: dict[str, Any]) -> None:
+    """Take out of the days what both customers did in the very same events, which are stored once."""
+    repeated: dict[tuple[object, str, str], list[float]] = {}
+    for event, properties, day in connection.execute(sql("list_repeated"), both):
+        counted = repeated.setdefault((day, event, detail_of(event, properties or {})), [0, 0.0])
+        counted[0] += 1
+        counted[1] += value_of(event, properties or {})
+    rows = [
+        {**both, "day": day, "event": event, "detail": detail, "n": int(n), "value": value}
+        for (day, event, detail), (n, value) in sorted(repeated.items(), key=repr)
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(sql("drop_repeated_days"), rows)
+    connection.execute(sql("drop_empty_days"), both)
 
 
 def _tables(connection: Connection) -> Sequence[str]:

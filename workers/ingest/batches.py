@@ -97,7 +97,7 @@ class Batches:
         chosen, is_hopeless = self._attempts.choose(entries)
         if is_hopeless:
             unreadable = Unreadable(None, None, None, chosen[0].data, FailsAlone())
-            return make_batch([DecodedEntry(chosen[0], [], [unreadable])])._replace(is_left_over=True)
+            return make_batch([DecodedEntry(chosen[0], [], [unreadable], [])])._replace(is_left_over=True)
         self._attempts.begin(chosen)
         batch = decode_batch(chosen)
         self._attempts.forgive(chosen)

@@ -9,7 +9,7 @@ from redis import Redis
 from tests.waiting import wait_until
 from tests.workers.events import count, entry, event, ingested, push, push_events, request
 from workers.buffer import ledger
-from workers.buffer.entries import encode_entry, hash_customer
+from workers.buffer.entries import encode_entry, hash_customer, hash_user
 from workers.buffer.lanes import HISTORY, LANES, LIVE
 from workers.buffer.stream import Reader
 from workers.ingest import dead_letters
@@ -45,6 +45,23 @@ def unaccounted(redis: Redis) -> int:
     return sum(ledger.parse(reply).unaccounted for reply in pipeline.execute())
 
 
+def identify(connection: Connection) -> None:
+    """Jane has a user id, traits, and an event that waits to be stored."""
+    user, jane = hash_user(1, "user-jane"), hash_customer(1, JANE)
+    connection.execute(
+        """INSERT INTO identities (customer_id, account_id, user_id, owner, email, said_at)
+        VALUES (%s, 1, 'user-jane', %s, %s, now())""",
+        [user, jane, JANE],
+    )
+    connection.execute(
+        """INSERT INTO unresolved_events (customer_id, occurred_at, event_key, account_id, user_id, event, received_at,
+                                          identified)
+        VALUES (%s, now(), 1, 1, 'user-jane', 'login', now(), false)""",
+        [user],
+    )
+    connection.execute("INSERT INTO profiles VALUES (%s, 1, '{}', '{}')", [jane])
+
+
 def test_nothing_of_the_customer_stays_but_a_receipt(process: Process, connection: Connection) -> None:
     """In no table, whatever they are; and nothing of anybody else goes."""
     ingested(process, event(), event(event_id="a"), POISON)
@@ -56,13 +73,14 @@ def test_nothing_of_the_customer_stays_but_a_receipt(process: Process, connectio
     with connect(process.settings.database_url or "") as other, other.transaction():
         other.execute("SELECT FROM customers FOR UPDATE")
         ingested(process, event(timestamp="2025-12-01"), event(timestamp="2025-12-02"))
+    identify(connection)
     noted = {"erasing", "leaving"}  # while it goes on
     assert all(count(connection, table) for table in tables_of_customers(connection) if table not in noted)
     ingested(process, event(customer_email="joe@example.com"))
     receipt = erase(connection, 1, " Jane@Example.com ")
     tally(connection)
     assert receipt[2:] == (
-        3,
+        4,
         1,
         3,
         1 + len(list_mondays(datetime(2025, 12, 1, tzinfo=UTC).timestamp(), time.time())),
@@ -71,8 +89,9 @@ def test_nothing_of_the_customer_stays_but_a_receipt(process: Process, connectio
     left = {table: count(connection, table) for table in tables_of_customers(connection)}
     assert {table for table, rows in left.items() if rows} == {"customers", "events", "customer_days", "recent_events"}
     assert connection.execute("SELECT email FROM customers").fetchall() == [("joe@example.com",)]
-    ((row,),) = connection.execute("SELECT erasures::text FROM erasures").fetchall()
-    assert "jane" not in row
+    receipts = connection.execute("SELECT erasures::text FROM erasures").fetchall()
+    assert len(receipts) == 2  # of the address and of the user id
+    assert "jane" not in str(receipts)
 
 
 def test_what_is_in_the_buffer_is_dropped_and_what_comes_afterwards_is_a_new_history(

@@ -159,6 +159,19 @@ ORDER BY table_name
 -- name: lock_merged
 SELECT FROM customers WHERE customer_id IN (%(source)s, %(target)s) ORDER BY customer_id FOR UPDATE
 
+-- name: list_repeated
+SELECT source.event, source.properties,
+       (least(source.occurred_at, source.received_at) AT TIME ZONE 'UTC')::date AS day
+FROM events AS source JOIN events AS target USING (occurred_at, event_key)
+WHERE source.customer_id = %(source)s AND target.customer_id = %(target)s
+
+-- name: drop_repeated_days
+UPDATE customer_days SET n = n - %(n)s, value = value - %(value)s
+WHERE customer_id = %(source)s AND day = %(day)s AND event = %(event)s AND detail = %(detail)s
+
+-- name: drop_empty_days
+DELETE FROM customer_days WHERE customer_id = %(source)s AND n <= 0
+
 -- name: merge_events
 -- Stored anew, by this transaction: so the totals count them under the customer that is left.
 INSERT INTO events (customer_id, occurred_at, event_key, event, properties, received_at)
