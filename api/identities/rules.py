@@ -36,7 +36,7 @@ def _check_traits(traits: object) -> Iterator[Fault]:
         yield Fault("traits", "traits_invalid", "`traits` must be an object.")
         return
     try:
-        check_properties(traits, ValueError)
+        check_properties(traits)
     except ValueError as error:
         yield Fault("traits", "traits_invalid", str(error).replace("properties", "traits"))
 
