@@ -6,10 +6,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.dashboard import forms
+from api.dashboard.acting.box import acting_box, label_facts, with_handlings
 from api.dashboard.charts import bar
 from api.dashboard.contributions import explain_risk
 from api.dashboard.history import draw_risk
-from api.dashboard.labels import FACTS, SPANS, STATES, STRATEGIES
+from api.dashboard.labels import SPANS, STATES, STRATEGIES
 from api.dashboard.page import page, redirect, render
 from api.dashboard.session import Session
 from api.dashboard.timeline import group_by_day
@@ -17,7 +18,6 @@ from api.errors import Refused
 from api.reading import customer, query
 from api.reading.common import fetch
 from api.reading.erasing import erase
-from scoring.advice import Advice
 from workers.buffer.entries import normalise_email
 from workers.store import sql
 
@@ -50,6 +50,9 @@ async def _show(request: Request, session: Session, fault: str | None = None) ->
     span = query.choice(request, "span", list(SPANS), SPAN) or SPAN
     timeline = await customer.read_events(request, row["customer_id"], EVENTS)
     counts = list(shown.events.items())
+    acting = await acting_box(request, session.account_id, row)
+    first_page = "cursor" not in request.query_params
+    events = with_handlings(timeline.events, acting["handlings"] if first_page else [], not timeline.next_cursor)
     return render(
         request,
         "customer.html",
@@ -63,14 +66,14 @@ async def _show(request: Request, session: Session, fault: str | None = None) ->
         spans=SPANS,
         states=STATES,
         strategies=STRATEGIES,
-        facts=_label_facts(shown.advice),
         mail=_list_mail_facts(shown),
         first_counts=counts[:NAMES],
         more_counts=counts[NAMES:MOST_NAMES],
         left_out=max(len(counts) - MOST_NAMES, 0),
-        days=group_by_day(timeline.events),
+        days=group_by_day(events),
         next_cursor=timeline.next_cursor,
         fault=fault,
+        **acting,
     )
 
 
@@ -84,13 +87,9 @@ async def _erase(request: Request, session: Session) -> Response:
     return redirect(f"/erasures/{erased.erasure_id}")
 
 
-def _label_facts(advice: Advice | None) -> list[tuple[str, str]]:
-    return [(FACTS.get(name, name), str(value)) for name, value in (advice.facts if advice else {}).items()]
-
-
 def _list_mail_facts(shown: customer.Customer) -> str:
     """Facts for an e-mail to the customer, as text."""
     if shown.advice is None:
         return ""
-    lines = [("To", shown.email), ("Why", shown.advice.why), *_label_facts(shown.advice)]
+    lines = [("To", shown.email), ("Why", shown.advice.why), *label_facts(shown.advice)]
     return "\n".join(f"{name}: {value}" for name, value in lines)

@@ -22,18 +22,18 @@ FOREIGN = (
     "a proxy in front of Windback drops the Host header: it must pass it on."
 )
 UNREADABLE = (
-    "This form can't be read. It must be under 16 KiB and arrive within 20 seconds; reload the page and try again."
+    "This form can't be read. It must be short and arrive within 20 seconds; reload the page and try again."
 )
 
 
-async def read(request: Request, token: str | None) -> Mapping[str, str]:
+async def read(request: Request, token: str | None, most_bytes: int = MAX_FORM_BYTES) -> Mapping[str, str]:
     """Returns the fields of a form that one of our pages sent: its origin and, in a session, its token prove it.
 
     Raises FormRefused.
     """
     try:
         async with asyncio.timeout(SECONDS):
-            body = await _body(request)
+            body = await _body(request, most_bytes)
         parsed = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
     except (ValueError, TimeoutError):
         raise FormRefused(UNREADABLE) from None
@@ -43,12 +43,12 @@ async def read(request: Request, token: str | None) -> Mapping[str, str]:
     return fields
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, most_bytes: int) -> bytes:
     """Raises ValueError if the body is too long."""
     body = b""
     async for part in request.stream():
         body += part
-        if len(body) > MAX_FORM_BYTES:
+        if len(body) > most_bytes:
             raise ValueError
     return body
 

@@ -11,21 +11,31 @@ STRATEGIES: Final = {
     "detractor_outreach": "Ask about the low NPS score",
     "downgrade_rescue": "Ask about the downgrade",
     "onboarding_help": "Help them get started",
+    "trial_conversion": "Help them decide on the trial",
     "feature_win_back": "Bring back to a favourite feature",
     "re_engagement": "Invite them back",
     "none": "Nothing to do",
 }
 
 FACTS: Final = {
+    "name": "Name",
+    "company": "Company",
     "plan": "Plan",
     "favourite_feature": "Favourite feature",
-    "last_seen": "Last active on",
-    "days_silent": "Days of silence",
-    "days_since_last_login": "Days since the last login",
+    "favourite_last_used": "Last used it on",
+    "last_active": "Last active on",
+    "last_login": "Last login on",
     "open_tickets": "Open support tickets",
-    "overdue_since": "Overdue since",
-    "days_overdue": "Days overdue",
+    "ticket_subjects": "About",
+    "overdue_since": "Invoice overdue since",
+    "refund_requested_at": "Refund requested on",
+    "refund_reason": "Because",
+    "downgraded_at": "Downgraded on",
+    "trial_started_at": "Trial started on",
     "nps": "NPS score",
+    "nps_comment": "And wrote",
+    "last_failure": "Last failure",
+    "last_failure_at": "Failed on",
 }
 
 STATES: Final = {

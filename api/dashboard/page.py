@@ -23,6 +23,7 @@ HEADERS = {
 NAVIGATION = (
     ("/", "Overview"),
     ("/customers", "Customers"),
+    ("/alerts", "Alerts"),
     ("/events", "Events"),
     ("/model", "Model"),
     ("/keys", "Keys"),
