@@ -21,9 +21,7 @@ FOREIGN = (
     "This form is out of date, or another site sent it. Go back, reload the page and try again. If that doesn't help, "
     "a proxy in front of Windback drops the Host header: it must pass it on."
 )
-UNREADABLE = (
-    "This form can't be read. It must be short and arrive within 20 seconds; reload the page and try again."
-)
+UNREADABLE = "This form can't be read. It must be short and arrive within 20 seconds; reload the page and try again."
 
 
 async def read(request: Request, token: str | None, most_bytes: int = MAX_FORM_BYTES) -> Mapping[str, str]:

@@ -75,7 +75,7 @@ async def _show(
         "draft.html",
         session,
         422 if fault else 200,
-        current=current,
+        kept=current,
         edited=edited,
         previews=previews,
         fault=fault or next((preview.fault for preview in previews if preview.fault), None),
