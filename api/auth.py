@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from redis.asyncio import Redis
@@ -34,8 +34,9 @@ class Keys:
     """The keys as one web process knows them. Memory holds their SHA-256 only."""
 
     def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+        self._redis, self._mirror = redis, Mirror(redis)
         self._remembered: dict[bytes, RememberedKey] = {}
+        self._unknown: dict[bytes, RememberedKey] = {}  # apart: a flood of them must not push the others out
         self._used: set[int] = set()
 
     async def authenticate(self, scope: Scope) -> Key:
@@ -46,7 +47,7 @@ class Keys:
         if len(secret) > LONGEST_KEY or not secret.startswith(PREFIXES):
             raise Refused("invalid_api_key")
         hashed = digest(secret)
-        remembered = self._remembered.get(hashed)
+        remembered = self._remembered.get(hashed) or self._unknown.get(hashed)
         if remembered is None or remembered.until < time.monotonic():
             remembered = await self._look_up(hashed, remembered)
         if remembered.key is None:
@@ -74,20 +75,68 @@ class Keys:
     async def _look_up(self, hashed: bytes, stale: RememberedKey | None) -> RememberedKey:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS if stale else None):
-                field, mirrored = await self._redis.hmget(MIRROR, [hashed.hex(), MIRRORED])
-        except REDIS_AWAY:
+                found = await self._mirror.find(hashed)
+        except TimeoutError:
+            found = None
+        if found is None:
             if stale is not None:
                 return stale  # better an answer of a minute ago than none: reading goes on without Redis
-            raise Refused("buffer_unavailable") from None
-        if field is None and mirrored is None:
+            raise Refused("buffer_unavailable")
+        if found.key is None and not found.is_mirrored:
             raise Refused("buffer_unavailable", "The keys are not in Redis yet; send it again.")
-        return self._remember(hashed, None if field is None else _decode(field))
+        return self._remember(hashed, None if found.key is None else _decode(found.key))
 
     def _remember(self, hashed: bytes, key: Key | None) -> RememberedKey:
-        if len(self._remembered) >= REMEMBER_KEYS:
-            self._remembered.clear()
-        remembered = self._remembered[hashed] = RememberedKey(key, time.monotonic() + REMEMBER_SECONDS)
+        memory = self._unknown if key is None else self._remembered
+        if len(memory) >= REMEMBER_KEYS:
+            memory.clear()
+        self._unknown.pop(hashed, None)
+        self._remembered.pop(hashed, None)
+        remembered = memory[hashed] = RememberedKey(key, time.monotonic() + REMEMBER_SECONDS)
         return remembered
+
+
+class MirroredKey(NamedTuple):
+    """What the mirror holds of a key: its JSON, or None; and whether there is a mirror at all."""
+
+    key: bytes | None
+    is_mirrored: bool
+
+
+class Mirror:
+    """Redis's mirror of the keys. Look-ups that come while one is under way share the next: so a flood of keys that
+    nobody knows takes one connection, and not all there are."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._waiting: dict[bytes, asyncio.Future[MirroredKey | None]] = {}
+        self._reading: asyncio.Task[None] | None = None
+
+    async def find(self, hashed: bytes) -> MirroredKey | None:
+        """Returns what the mirror holds of a key; None if Redis doesn't answer."""
+        found = self._waiting.get(hashed)
+        if found is None:
+            found = self._waiting[hashed] = asyncio.get_running_loop().create_future()
+            if self._reading is None:
+                self._reading = asyncio.get_running_loop().create_task(self._read_groups())
+        return await asyncio.shield(found)
+
+    async def _read_groups(self) -> None:
+        try:
+            while self._waiting:
+                group, self._waiting = self._waiting, {}
+                for found, key in zip(group.values(), await self._read(list(group)), strict=True):
+                    found.set_result(key)
+        finally:
+            self._reading = None
+
+    async def _read(self, hashes: Sequence[bytes]) -> Sequence[MirroredKey | None]:
+        try:
+            reply: Any = await self._redis.hmget(MIRROR, [MIRRORED, *(hashed.hex() for hashed in hashes)])
+        except REDIS_AWAY:
+            return [None] * len(hashes)
+        mirrored, *keys = reply
+        return [MirroredKey(key, mirrored is not None) for key in keys]
 
 
 async def save_last_used(redis: Redis, key_ids: Iterable[int]) -> None:

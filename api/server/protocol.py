@@ -1,5 +1,6 @@
-"""uvicorn's HTTP protocol, with changes: request heads are limited in size and in time, refusals have our format, the
-bodies of clients that offer an upgrade are read (Java's HttpClient offers one by default), an answer is one write."""
+"""uvicorn's HTTP protocol, with changes: each connection ends in time, whatever its client does or leaves out; request
+heads are limited in size; refusals have our format; the bodies of clients that offer an upgrade are read (Java's
+HttpClient offers one by default); an answer is one write."""
 
 import asyncio
 from typing import Any
@@ -9,9 +10,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.errors import Refused
 from api.headers import secured
+from api.server.corked import Corked
 
 HEAD_BYTES = 64 * 1024  # of a head, or of trailers, as they come: nobody needs a key to send them
 HEAD_SECONDS = 20.0  # in which a head has to be whole
+BODY_SECONDS = 25.0  # in which a body has to be whole; the track route refuses earlier, and in words
+REST_SECONDS = 5.0  # in which the rest of a body has to come whose request is answered
 FRAMING = (b"content-length", b"transfer-encoding")
 
 
@@ -20,6 +24,8 @@ class Protocol(HttpToolsProtocol):
 
     _head_bytes = 0  # received since the last head, body part or end of a request
     _head_timer: asyncio.TimerHandle | None = None
+    _in_body = False
+    _body_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """A client has connected."""
@@ -29,6 +35,7 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """A client has gone."""
         self._head_is_whole()
+        self._body_is_whole()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -43,10 +50,15 @@ class Protocol(HttpToolsProtocol):
             self.send_400_response("")
         if self._head_bytes:
             self._head_goes_on()
+        if self._in_body:
+            self._expect_body(BODY_SECONDS)
+        elif self.cycle is not None and self.cycle.response_complete and self._head_timer is None:
+            self._expect_next()
 
     def on_headers_complete(self) -> None:
         """A head is whole."""
         self._head_is_whole()
+        self._in_body = True
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -57,7 +69,21 @@ class Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """A request is whole."""
         self._head_bytes = 0
+        self._body_is_whole()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """A request is answered; the rest of its body may not have come yet."""
+        super().on_response_complete()
+        if self._in_body and self.cycle.response_complete and not self.transport.is_closing():
+            self._body_is_whole()
+            self._in_body = True
+            self._expect_body(REST_SECONDS)
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than it is answered."""
+        super().pause_writing()
+        self.transport.watch()  # type: ignore[attr-defined]
 
     def send_400_response(self, msg: str) -> None:
         """Refuses, in our format, what can't be parsed, and closes the connection."""
@@ -86,6 +112,23 @@ class Protocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _expect_body(self, seconds: float) -> None:
+        if self._body_timer is None and not self.transport.is_closing():
+            self._body_timer = self.loop.call_later(seconds, self.transport.close)
+
+    def _body_is_whole(self) -> None:
+        self._in_body = False
+        if self._body_timer is not None:
+            self._body_timer.cancel()
+            self._body_timer = None
+
+    def _expect_next(self) -> None:
+        """The rest of a body took the keep-alive timer back: set it again."""
+        if self.timeout_keep_alive_task is None and not self.transport.is_closing():
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def _refuse(self, refused: Refused, status: bytes) -> None:
         if self.transport.is_closing():
@@ -125,33 +168,3 @@ class Resumed:
         if not self._repeats:
             self._protocol.on_headers_complete()
         self._repeats = False
-
-
-class Corked:
-    """A transport that writes together what is written in one go of the loop: uvicorn writes an answer's head and body
-    apart, and each write costs a system call and wakes the client."""
-
-    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport, self._loop = transport, loop
-        self._pending: list[bytes] = []
-        self.is_closing, self.get_extra_info = transport.is_closing, transport.get_extra_info
-        self.pause_reading, self.resume_reading = transport.pause_reading, transport.resume_reading
-
-    def write(self, data: bytes) -> None:
-        """Write when the loop gets there."""
-        if not self._pending:
-            self._loop.call_soon(self._flush)
-        self._pending.append(data)
-
-    def close(self) -> None:
-        """Write what is left, and close."""
-        self._flush()
-        self._transport.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def _flush(self) -> None:
-        if self._pending:
-            data, self._pending = b"".join(self._pending), []
-            self._transport.write(data)

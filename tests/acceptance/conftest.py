@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from api.up.embedded import Servers
-from tests.acceptance.door import Door, Wire, door, own_database
+from tests.acceptance.door import Door, Hurried, Wire, door, own_database
 from tests.acceptance.line import Line, line
 from workers.settings import Settings
 
@@ -42,3 +42,13 @@ def wire(service: Door) -> Iterator[Wire]:
     made = service.wire()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def hurried(all_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """A web process that is patient for half a second."""
+    with (
+        own_database(all_servers.database_url, "hurried") as url,
+        door(url, tmp_path_factory.mktemp("hurried"), "web", kind=Hurried) as made,
+    ):
+        yield made

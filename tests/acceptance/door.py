@@ -141,12 +141,17 @@ class Door:
 
 
 class Hurried(Line):
-    """A line whose web process gives up a body after half a second, not twenty, and soon looks up a key again."""
+    """A line whose web process is patient for half a second where others are for many."""
 
     def __init__(self, settings: Settings, log: Path) -> None:
         super().__init__(settings, log)
-        hurry = "api.track.body.BODY_SECONDS, api.auth.REMEMBER_SECONDS = 0.5, 0.2"
-        code = f"import api.app, api.auth, api.track.body, api.web; {hurry}; api.web.web()"
+        hurry = (
+            "api.track.body.BODY_SECONDS = 0.5; api.auth.REMEMBER_SECONDS = 0.2; "
+            "api.server.protocol.BODY_SECONDS = 2.0; api.server.protocol.REST_SECONDS = 0.5; "
+            "api.server.corked.UNREAD_SECONDS = 0.5"
+        )
+        modules = "api.app, api.auth, api.server.corked, api.server.protocol, api.track.body, api.web"
+        code = f"import {modules}; {hurry}; api.web.web()"
         self._commands["web"] = f"{sys.executable} -c '{code}'"
 
 

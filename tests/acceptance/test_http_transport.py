@@ -5,13 +5,11 @@ import json
 import threading
 import time
 import zlib
-from collections.abc import Iterator
 
 import httpx2
 import pytest
 
-from api.up.embedded import Servers
-from tests.acceptance.door import OK, TRACK, Answer, Door, Hurried, Wire, door, own_database
+from tests.acceptance.door import OK, TRACK, Answer, Door, Wire
 from tests.waiting import SOON, wait_until
 from tests.workers.events import event
 
@@ -169,16 +167,6 @@ def test_half_a_request_is_no_event_and_no_error(service: Door) -> None:
     news = service.log.read_text()[logged:]
     assert "ERROR" not in news
     assert "WARNING" not in news
-
-
-@pytest.fixture(scope="module")
-def hurried(all_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    """A web process that waits half a second for a body."""
-    with (
-        own_database(all_servers.database_url, "hurried") as url,
-        door(url, tmp_path_factory.mktemp("hurried"), "web", kind=Hurried) as made,
-    ):
-        yield made
 
 
 def test_slow_bodies_are_given_up_and_hold_nobody_up(hurried: Door) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from api.auth import REMEMBER_KEYS, Keys
+from api.auth import REMEMBER_KEYS, Keys, Mirror, MirroredKey
 from api.errors import Refused
 from api.track.door import door_redis
 from workers.accounts import keys as all_keys
@@ -79,9 +79,9 @@ def test_memory_holds_no_key_and_stays_bounded(key: NewKey, redis_url: str) -> N
         await redis.aclose()
         return keys
 
-    remembered = asyncio.run(run())._remembered
-    assert len(remembered) <= REMEMBER_KEYS
-    assert all(len(digest) == 32 for digest in remembered)
+    keys = asyncio.run(run())
+    assert (len(keys._remembered), len(keys._unknown) <= REMEMBER_KEYS) == (1, True)
+    assert all(len(digest) == 32 for digest in (*keys._remembered, *keys._unknown))
 
 
 def test_looking_a_key_up_needs_little_of_the_house() -> None:
@@ -90,4 +90,29 @@ def test_looking_a_key_up_needs_little_of_the_house() -> None:
         "import sys, api.auth; print(*(name for name in sys.modules if name.startswith(('workers.', 'scoring.'))))"
     )
     listed = subprocess.run([sys.executable, "-c", listing], check=True, capture_output=True, text=True).stdout.split()
-    assert set(listed) == {"workers.accounts", "workers.accounts.keys", "workers.redis", "workers.store"}
+    rooms = {name for name in listed if not name.startswith("workers.store.")}
+    assert rooms == {"workers.accounts", "workers.accounts.keys", "workers.redis", "workers.store"}
+
+
+def test_look_ups_that_come_at_once_share_a_command(key: NewKey, redis: Redis, redis_url: str) -> None:
+    async def run() -> list[object]:
+        client = door_redis(redis_url)
+        mirror = Mirror(client)
+        found = await asyncio.gather(*(mirror.find(b"%d" % (number % 500)) for number in range(1000)))
+        await client.aclose()
+        return list(found)
+
+    redis.config_resetstat()
+    assert asyncio.run(run()) == [MirroredKey(None, True)] * 1000
+    assert redis.info("commandstats")["cmdstat_hmget"]["calls"] <= 2
+
+
+def test_unknown_keys_push_no_known_one_out_of_the_memory(
+    key: NewKey, redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.auth.REMEMBER_KEYS", 3)
+    unknown = [f"sk_live_{number}" for number in range(10)]
+    assert looked_up(redis_url, key.secret, *unknown)[0] == 1
+    redis.config_resetstat()
+    looked_up(redis_url, key.secret, *unknown, key.secret)
+    assert redis.info("commandstats")["cmdstat_hmget"]["calls"] == 1 + len(unknown)
