@@ -34,6 +34,11 @@ def web() -> None:
         server_header=False,
         log_config=None,
         timeout_graceful_shutdown=FINISH_SECONDS,
+        timeout_keep_alive=configured.keep_alive_seconds,
+        forwarded_allow_ips=configured.forwarded_allow_ips,
     )
-    if not serve(config, configured.grace_seconds):
-        sys.exit(STARTUP_FAILURE)
+    try:
+        if not serve(config, configured.grace_seconds):
+            sys.exit(STARTUP_FAILURE)
+    except OSError as error:
+        raise click.ClickException(f"Can't listen on {config.host} port {config.port}: {error.strerror}") from None

@@ -33,6 +33,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     port: Port = 8000
     host: str = "0.0.0.0"  # noqa: S104  a service in a container is reached from outside; `windback up` binds loopback
     web_processes: Annotated[int, Meta(ge=1, le=64)] = 1
+    keep_alive_seconds: Annotated[int, Meta(ge=1, le=3600)] = 75  # load balancers keep idle connections for 60
+    forwarded_allow_ips: str | None = None
     grace_seconds: Annotated[float, Meta(ge=0, le=300)] = 5.0
     data_dir: Path = Path(".windback")
     log_level: Literal["debug", "info", "warning", "error"] = "info"

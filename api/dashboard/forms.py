@@ -3,9 +3,11 @@
 import asyncio
 import hmac
 from collections.abc import Mapping
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from starlette.requests import Request
+
+from api.origins import is_same_origin
 
 MAX_FORM_BYTES = 16 * 1024
 MAX_FIELDS = 100
@@ -19,7 +21,7 @@ class FormRefused(Exception):
 
 FOREIGN = (
     "This form is out of date, or another site sent it. Go back, reload the page and try again. If that doesn't help, "
-    "a proxy in front of Windback drops the Host header: it must pass it on."
+    "the proxy in front of Windback must pass on the headers Host and X-Forwarded-Proto."
 )
 UNREADABLE = "This form can't be read. It must be short and arrive within 20 seconds; reload the page and try again."
 
@@ -36,7 +38,7 @@ async def read(request: Request, token: str | None, most_bytes: int = MAX_FORM_B
     except (ValueError, TimeoutError):
         raise FormRefused(UNREADABLE) from None
     fields = {name: values[-1].replace("\0", "") for name, values in parsed.items()}
-    if not _is_ours(request) or (token is not None and not _equal(fields.get(TOKEN, ""), token)):
+    if not is_same_origin(request) or (token is not None and not _equal(fields.get(TOKEN, ""), token)):
         raise FormRefused(FOREIGN)
     return fields
 
@@ -49,16 +51,6 @@ async def _body(request: Request, most_bytes: int) -> bytes:
         if len(body) > most_bytes:
             raise ValueError
     return body
-
-
-def _is_ours(request: Request) -> bool:
-    """True unless the browser says that another site sent the form. Our cookie is SameSite=Strict, so a browser that
-    says nothing didn't send the cookie from elsewhere."""
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        return False
-    origin = request.headers.get("origin")
-    hosts = (request.headers.get("host"), request.headers.get("x-forwarded-host"))
-    return origin is None or urlsplit(origin).netloc in hosts
 
 
 def _equal(sent: str, token: str) -> bool:

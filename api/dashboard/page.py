@@ -14,6 +14,7 @@ from api.assets import policy
 from api.dashboard import filters, session
 from api.dashboard.session import Session
 from api.errors import Refused
+from api.origins import find_public_url
 
 HEADERS = {
     "Content-Security-Policy": policy(img_src="'self' data:", form_action="'self'"),
@@ -74,7 +75,7 @@ def redirect(address: str) -> Response:
 
 def address(request: Request) -> str:
     """This service's address as the browser sees it: https://windback.example.com."""
-    return f"{'https' if session.over_https(request) else 'http'}://{request.url.netloc}"
+    return find_public_url(request)
 
 
 def or_page(handler: Handler) -> Handler:

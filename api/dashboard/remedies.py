@@ -79,6 +79,10 @@ REMEDIES: Final = {
     "buffer_unavailable": Remedy(
         REFUSED + "the buffer was unavailable", "Send again as Retry-After says. Check that Redis runs."
     ),
+    "secret_key_in_browser": Remedy(
+        "A secret key is used in a browser, where everybody can read it",
+        "Revoke it under Keys, and use a publishable key (pk_live_…) on that site.",
+    ),
     "unknown_field": Remedy("Unknown fields, ignored", "Correct the spelling, or put your own data into `properties`."),
     "near_duplicate_name": Remedy(
         "Two names for the same event?",

@@ -13,6 +13,7 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.origins import is_https
 from api.reading.common import fetch
 from workers.accounts.keys import SECRET_PREFIX, digest
 from workers.store import sql
@@ -70,7 +71,7 @@ async def begin(request: Request, response: Response, key_id: int) -> None:
         max_age=int(LASTS.total_seconds()),
         httponly=True,
         samesite="strict",
-        secure=over_https(request),
+        secure=is_https(request),
     )
 
 
@@ -78,12 +79,7 @@ async def end(request: Request, response: Response, session: Session) -> None:
     """Sign out: deletes the cookie, and ends the session for any copy of it."""
     parameters = {"session_id": session.session_id, "seconds": LASTS.total_seconds()}
     await fetch(request, sql("end_session"), parameters)
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=over_https(request))
-
-
-def over_https(request: Request) -> bool:
-    """True if the browser spoke TLS, to us or to a proxy in front."""
-    return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict", secure=is_https(request))
 
 
 async def _signer(request: Request) -> URLSafeTimedSerializer:

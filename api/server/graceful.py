@@ -16,6 +16,7 @@ from types import FrameType
 import uvicorn
 from uvicorn.supervisors import multiprocess
 
+from api.server.listening import listen
 from workers import settings
 
 LAST_MOMENT_SECONDS = 1.0
@@ -83,11 +84,13 @@ class WebParent(multiprocess.Multiprocess):
 
 
 def serve(config: uvicorn.Config, grace_seconds: float) -> bool:
-    """Run the web process, or several that share the port. Returns whether it ever served."""
+    """Run the web process, or several that share the port. Returns whether it ever served. Raises OSError where the
+    address can't be listened on."""
+    sockets = listen(config.host, config.port)
     if config.workers > 1:
         multiprocess.Process = WebProcess  # type: ignore[misc]  # the class that Multiprocess starts and restarts
-        WebParent(config, sockets=[config.bind_socket()]).run()
+        WebParent(config, sockets=sockets).run()
         return True
     server = GracefulServer(config, grace_seconds)
-    server.run()
+    server.run(sockets)
     return server.started

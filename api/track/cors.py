@@ -2,10 +2,12 @@
 
 import re
 
+from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
 from api.auth import header
 from api.headers import SECURITY, Headers
+from api.origins import is_same_origin
 
 ANY_ORIGIN: Headers = (
     (b"access-control-allow-origin", b"*"),
@@ -15,6 +17,8 @@ ANY_ORIGIN: Headers = (
 USUAL_HEADERS = b"content-type, x-api-key, content-encoding"
 NAMES = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:[ \t]*,[ \t]*[A-Za-z0-9!#$%&'*+.^_`|~-]+)*")
 LONGEST_NAMES = 4096
+LONGEST_SITE = 100
+IN_BROWSER = "A secret key was sent from a browser at {}: revoke it, and use a publishable key (pk_live_…) there."
 
 
 def allow_asked(scope: Scope) -> Headers:
@@ -28,3 +32,11 @@ def allow_asked(scope: Scope) -> Headers:
         (b"access-control-max-age", b"86400"),
         (b"vary", b"access-control-request-headers"),
     )
+
+
+def find_foreign_site(scope: Scope) -> str | None:
+    """The origin of another site's page, if one sent the request."""
+    origin = header(scope, b"origin")
+    if not origin or is_same_origin(HTTPConnection(scope)):
+        return None
+    return origin[:LONGEST_SITE].decode("latin-1")

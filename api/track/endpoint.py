@@ -21,7 +21,7 @@ from api.request_id import HEADER, id_of
 from api.track.answers import Partial
 from api.track.body import Hold, Receiving, receive_body
 from api.track.check import check, is_heavy
-from api.track.cors import ANY_ORIGIN, allow_asked
+from api.track.cors import ANY_ORIGIN, IN_BROWSER, allow_asked, find_foreign_site
 from api.track.judge import Checked, judge
 from api.track.rules import FIELDS
 from scoring.events import MAX_BATCH, MAX_BODY_BYTES
@@ -87,6 +87,8 @@ class Track:
         key, hold = None, Hold(self._receiving)
         try:
             key = await self._keys.authenticate(scope)
+            if not key.publishable and (site := find_foreign_site(scope)):
+                self._warnings.add(key.account_id, "secret_key_in_browser", None, IN_BROWSER.format(site))
             checked = await self._take(key, scope, receive, hold)
         except Refused as refused:
             return _make_refusal(self._note_refusal(key, refused), scope)

@@ -2,13 +2,13 @@
 
 import errno
 import fcntl
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from api.server import listening
 from api.up import embedded, packaged_servers
 
 
@@ -29,7 +29,7 @@ class Plan(NamedTuple):
     @property
     def reached(self) -> str:
         """The address to connect to, which a wildcard is not."""
-        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return "127.0.0.1" if self.host in ("0.0.0.0", *listening.ANY) else self.host  # noqa: S104
 
     @property
     def url(self) -> str:
@@ -87,10 +87,7 @@ def check_port(plan: Plan, patience_seconds: float) -> None:
 def _refusal(plan: Plan) -> OSError | None:
     """Why the address can't be listened on."""
     try:
-        family, kind, _, _, address = socket.getaddrinfo(plan.host, plan.port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+        listening.close(listening.listen(plan.host, plan.port))
     except OSError as error:
         return error
     return None

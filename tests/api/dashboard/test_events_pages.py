@@ -163,5 +163,12 @@ def test_every_recognised_event_is_explained() -> None:
 def test_every_warning_has_a_remedy() -> None:
     """Those of events, those of requests that a key sent, and what careful readers see."""
     of_requests = {code for code, (status, _) in CODES.items() if status in (400, 408, 413, 415, 429)}
-    seen = {"unknown_field", "near_duplicate_name", "personal_data", "buffer_full", "buffer_unavailable"}
+    seen = {
+        "unknown_field",
+        "near_duplicate_name",
+        "personal_data",
+        "secret_key_in_browser",
+        "buffer_full",
+        "buffer_unavailable",
+    }
     assert {*get_args(EventCode), *of_requests, *seen} - {"malformed_http"} <= set(REMEDIES)

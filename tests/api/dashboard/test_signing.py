@@ -176,6 +176,61 @@ def test_a_form_of_our_own_may_come_through_a_proxy(signed_in: TestClient) -> No
     )
 
 
+PROXIED = [
+    {"host": "app.example.com", "x-forwarded-proto": "https", "sec-fetch-site": "same-origin",
+     "origin": "https://app.example.com:8443"},
+    {"host": "windback:8000", "x-forwarded-host": "app.example.com, app.example.com",
+     "x-forwarded-proto": "https, http", "origin": "https://app.example.com"},
+    {"host": "windback:8000", "x-forwarded-host": "app.example.com, inner", "x-forwarded-proto": "HTTPS",
+     "origin": "https://app.example.com"},
+    {"host": "app.example.com:443", "x-forwarded-proto": "https", "origin": "https://app.example.com"},
+    {"host": "app.example.com", "x-forwarded-proto": "https", "origin": "https://app.example.com:443"},
+    {"host": "App.Example.com", "x-forwarded-proto": "https", "origin": "https://app.example.com"},
+    {"host": "windback:8000", "forwarded": 'for=1.2.3.4;host="app.example.com:8443";proto=https, for=10.0.0.1',
+     "origin": "https://app.example.com:8443"},
+    {"host": "windback:8000", "forwarded": "for=1.2.3.4; Proto=HTTPS; Host=app.example.com",
+     "origin": "https://app.example.com"},
+    {"host": "[::1]:8443", "x-forwarded-proto": "https", "origin": "https://[::1]:8443"},
+]  # fmt: skip
+PLAIN = [
+    {"host": "app.example.com:80", "origin": "http://app.example.com"},
+    {"host": "app.example.com", "origin": "http://app.example.com:80"},
+    {"host": "anything", "sec-fetch-site": "same-origin", "origin": "http://127.0.0.1:18813"},
+    {"host": "app.example.com", "origin": "https://app.example.com"},  # a proxy ends TLS, and doesn't say so
+]
+
+
+@pytest.mark.parametrize(("headers", "secure"), [*((one, True) for one in PROXIED), *((one, False) for one in PLAIN)])
+def test_a_person_signs_in_behind_proxies(
+    client: TestClient, key: NewKey, headers: dict[str, str], secure: bool
+) -> None:
+    answer = client.post("/sign-in", data={"key": key.secret}, headers=headers, follow_redirects=False)
+    assert answer.status_code == 303
+    assert ("Secure" in answer.headers["set-cookie"]) == secure
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "app.example.com", "origin": "https://evil.example"},
+        {"host": "app.example.com", "origin": "https://app.example.com.evil.example"},
+        {"host": "app.example.com", "origin": "https://app.example.com@evil.example"},
+        {"host": "app.example.com", "origin": "https://app.example.com:8443", "x-forwarded-proto": "https"},
+        {"host": "app.example.com", "origin": "http://app.example.com", "x-forwarded-proto": "https"},
+        {"host": "app.example.com", "origin": "null"},
+        {"host": "app.example.com", "origin": ""},
+        {"host": "app.example.com", "origin": "http://[broken"},
+        {"host": "app.example.com", "origin": "http://app.example.com", "sec-fetch-site": "cross-site"},
+        {"host": "app.example.com", "origin": "http://app.example.com", "sec-fetch-site": "same-site"},
+        {"host": "inner", "x-forwarded-host": "app.example.com, evil.example", "origin": "http://evil.example"},
+        {"host": "inner", "forwarded": "host=app.example.com, host=evil.example", "origin": "http://evil.example"},
+    ],
+)
+def test_behind_proxies_another_site_signs_nobody_in(client: TestClient, key: NewKey, headers: dict[str, str]) -> None:
+    answer = client.post("/sign-in", data={"key": key.secret}, headers=headers, follow_redirects=False)
+    assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
+
+
 def test_nobody_is_signed_in_by_another_site(client: TestClient, key: NewKey) -> None:
     answer = client.post("/sign-in", data={"key": key.secret}, headers={"origin": "https://evil.example"})
     assert answer.status_code == 403

@@ -195,6 +195,46 @@ def test_a_browser_may_ask_from_anywhere_without_a_key(client: TestClient) -> No
 
 
 @pytest.mark.parametrize(
+    "asked", ["traceparent,baggage,sentry-trace", "x-requested-with", "X-A, x-b", "content-type,x-api-key,x-datadog-id"]
+)
+def test_a_preflight_allows_what_is_asked_for(client: TestClient, asked: str) -> None:
+    response = client.options(
+        TRACK, headers={"Origin": "https://shop.example", "Access-Control-Request-Headers": asked}
+    )
+    allowed = {name.strip() for name in response.headers["access-control-allow-headers"].split(",")}
+    assert allowed >= {"content-type", "x-api-key", "content-encoding", *(name.strip() for name in asked.split(","))}
+
+
+@pytest.mark.parametrize("asked", ["a b", "a\tb", "é", '"', "x" * 5000, ","])
+def test_a_preflight_repeats_only_names(client: TestClient, asked: str) -> None:
+    headers = {"Origin": "https://shop.example", "Access-Control-Request-Headers": asked.encode()}
+    response = client.options(TRACK, headers=headers)  # type: ignore[arg-type]
+    assert response.headers["access-control-allow-headers"] == "content-type, x-api-key, content-encoding"
+
+
+def codes_of(client: TestClient) -> dict[str, int]:
+    wait_until(lambda: client.get("/api/v1/warnings").json()["counts"])
+    counts: dict[str, int] = client.get("/api/v1/warnings").json()["counts"]
+    return counts
+
+
+@pytest.mark.parametrize("origin", ["https://shop.example", "null", "http://testserver:81"])
+def test_a_secret_key_in_a_browser_is_a_warning_that_names_the_site(acme: TestClient, origin: str) -> None:
+    assert post(acme, event(), headers={"Origin": origin}).status_code == 200
+    assert codes_of(acme) == {"secret_key_in_browser": 1}
+    assert origin in acme.get("/api/v1/warnings").json()["warnings"][0]["message"]
+
+
+def test_keys_where_they_belong_are_no_warning(acme: TestClient, connection: Connection, redis: Redis) -> None:
+    publishable = keys.create(connection, redis, "acme", publishable=True).secret
+    shop = {"Origin": "https://shop.example"}
+    assert post(acme, event(), headers={**shop, "X-API-Key": publishable}).status_code == 200
+    assert post(acme, event(), headers={"Origin": "http://testserver"}).status_code == 200  # our own page
+    assert post(acme, {**event(), "unknown": 1}).status_code == 200
+    assert codes_of(acme) == {"unknown_field": 1}
+
+
+@pytest.mark.parametrize(
     ("timestamp", "lane"), [(None, LIVE), ("2025-12-01T10:00:00Z", HISTORY)], ids=["live", "history"]
 )
 def test_history_takes_a_lane_of_its_own(acme: TestClient, redis: Redis, timestamp: str | None, lane: Any) -> None:
