@@ -1,5 +1,6 @@
 """`windback train` and `windback models`: learn from what became of customers, look at models, go back."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,10 +10,14 @@ from api.commands.options import use_servers
 from api.up.options import data_dir_option
 from scoring.learning.metrics import Metrics
 from workers import settings
-from workers.accounts import models, registry
+from workers.accounts import models, registry, renewals
 from workers.accounts.models import Card, ListedModel
 from workers.accounts.registry import ListedAccount
+from workers.accounts.renewals import Progress
 from workers.learning import trainer
+from workers.redis import command_client
+from workers.risk import renewal
+from workers.risk.renewal import Means
 from workers.store import Connection, connect
 
 FIGURES = ("log_loss", "auc", "lift", "brier", "ece")
@@ -29,13 +34,33 @@ account_option = click.option("--account", help="The account's name; all account
 def train(account: str | None, data_dir: Path) -> None:
     """Train on what became of customers. Switches to the new model only if it does better on later months."""
     with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
-        horizon_days = settings.load().horizon_days
         for trained in _accounts(connection, account):
             try:
-                card = trainer.train(connection, trained.account_id, horizon_days)
+                card = _train(connection, servers.redis_url, trained)
             except trainer.Overtaken as error:
                 raise click.ClickException(f"account {trained.name}: {error}") from None
             click.echo("\n".join(_report(trained.name, card)))
+
+
+def _train(connection: Connection, redis_url: str, account: ListedAccount) -> Card:
+    configured = settings.load()
+    with command_client(redis_url) as redis:
+        return trainer.train(
+            connection,
+            account.account_id,
+            configured.horizon_days,
+            levels=configured.levels,
+            redis=redis,
+            progress=_show_progress,
+        )
+
+
+def _show_progress(progress: Progress) -> None:
+    """On a terminal, how many customers have their new score."""
+    if sys.stderr.isatty():
+        click.echo(f"\r  new scores: {progress.scored:,} of {progress.total:,} customers ", nl=False, err=True)
+        if progress.scored >= progress.total:
+            click.echo(err=True)
 
 
 @click.group("models")
@@ -65,9 +90,14 @@ def roll_back(account: str, data_dir: Path) -> None:
     with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
         (owner,) = _accounts(connection, account)
         try:
-            model = models.roll_back(connection, owner.account_id)
+            renewals.request_roll_back(connection, owner.account_id)
         except models.NoEarlierModel as error:
             raise click.ClickException(f"account {account}: {error}") from None
+        with command_client(servers.redis_url) as redis:
+            configured = settings.load()
+            means = Means(configured.levels, configured.horizon_days, redis)
+            renewal.run(connection, means, owner.account_id, _show_progress)
+        model = models.find_in_use(connection, owner.account_id).model
     click.echo(f"account {account}: {model.version} is in use")
 
 

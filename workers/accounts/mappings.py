@@ -4,10 +4,8 @@ import json
 from collections.abc import Collection, Mapping
 
 from scoring.event_roles import explain_bad_mapping
-from workers.accounts import models
+from workers.accounts import renewals
 from workers.store import Connection, sql
-
-SPREAD_SECONDS = 15.0  # over which an account's customers become due when a mapping changes
 
 
 class Unmappable(ValueError):
@@ -68,7 +66,7 @@ def _change(
         parameters = {"account_id": account_id, "mappings": json.dumps(after)}
         changed = connection.execute(sql("map_events"), parameters).fetchone()
     if changed:
-        models.spread(connection, account_id, SPREAD_SECONDS)
+        renewals.request_rescore(connection, account_id)
     return dict(sorted(after.items()))
 
 

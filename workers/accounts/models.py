@@ -12,10 +12,6 @@ from scoring.model import PRIOR, Model
 from workers.store import Connection, locks, one, sql
 from workers.store.locks import Lock
 
-CACHE_SECONDS = 10.0
-SPREAD_SECONDS = 300.0  # over which the customers of an account become due when its model changes
-SPREAD_CUSTOMERS = 2000  # at a time
-
 
 class NoEarlierModel(Exception):
     """There is nothing to go back to: the account uses the day-one formula. `windback train` learns a model."""
@@ -113,40 +109,35 @@ def next_version(connection: Connection, account_id: int) -> int:
     return int(version)
 
 
-def use_model(connection: Connection, account_id: int, version: int) -> None:
-    """Use this model from now on; in the caller's transaction, under the lock."""
+def use_model(connection: Connection, account_id: int, version: int | None) -> None:
+    """Use this model from now on, or the day-one formula (None); in the caller's transaction, under the lock.
+
+    A model remembers the one that it replaced, and a roll back leaves that as it is.
+    """
     row = connection.execute(sql("retire_model"), {"account_id": account_id}).fetchone()
-    parameters = {"account_id": account_id, "version": version}
-    connection.execute(sql("use_model"), parameters)
-    connection.execute(sql("note_replaced"), parameters | {"replaced": row[0] if row else None})
+    before = row[0] if row else None
+    if version is not None:
+        parameters = {"account_id": account_id, "version": version}
+        connection.execute(sql("use_model"), parameters)
+        if before is None or before < version:
+            connection.execute(sql("note_replaced"), parameters | {"replaced": before})
     connection.execute(sql("raise_generation"), {"account_id": account_id})
 
 
-def roll_back(connection: Connection, account_id: int) -> Model:
-    """Go back to the model that was in use before, or to the day-one formula. Raises NoEarlierModel."""
-    with connection.transaction():
-        lock_account(connection, account_id)
-        row = connection.execute(sql("find_replaced"), {"account_id": account_id}).fetchone()
-        if row is None:
-            raise NoEarlierModel("the day-one formula is in use: there is nothing to go back to")
-        connection.execute(sql("retire_model"), {"account_id": account_id})
-        connection.execute(sql("use_model"), {"account_id": account_id, "version": row[0]})
-        connection.execute(sql("raise_generation"), {"account_id": account_id})
-        model = find_in_use(connection, account_id).model
-    spread(connection, account_id)
-    return model
+def find_replaced(connection: Connection, account_id: int) -> int | None:
+    """Returns the version that was in use before, None if that was the day-one formula. Raises NoEarlierModel."""
+    row = connection.execute(sql("find_replaced"), {"account_id": account_id}).fetchone()
+    if row is None:
+        raise NoEarlierModel("the day-one formula is in use: there is nothing to go back to")
+    return None if row[0] is None else int(row[0])
 
 
-def spread(connection: Connection, account_id: int, seconds: float = SPREAD_SECONDS) -> None:
-    """Make every customer of an account due: not before the caches know the new model, and over so many seconds."""
-    after: str | None = "00000000-0000-0000-0000-000000000000"
-    while after is not None:
-        parameters = {
-            "account_id": account_id,
-            "after": after,
-            "limit": SPREAD_CUSTOMERS,
-            "wait": CACHE_SECONDS + 1,
-            "seconds": seconds,
-        }
-        row = connection.execute(sql("spread_due"), parameters).fetchone()
-        after = row[0] if row else None
+def find_version(connection: Connection, account_id: int, version: int) -> Model:
+    """Returns the account's model of this version."""
+    (weights,) = one(connection.execute(sql("find_version"), {"account_id": account_id, "version": version}))
+    return msgspec.json.decode(weights, type=Model)
+
+
+def set_generation(connection: Connection, account_id: int, generation: int) -> None:
+    """Give the account a new generation: scores of all others are out of date."""
+    connection.execute(sql("set_generation"), {"account_id": account_id, "generation": generation})

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from scoring.event_roles import Meaning
 from scoring.learning.outcomes import USUAL_HORIZON
-from workers.accounts import models
+from workers.accounts import renewals
 from workers.store import Connection, sql
 
 
@@ -83,7 +83,7 @@ def choose_rules(connection: Connection, name: str, mappings: Mapping[str, str],
     row = connection.execute(sql("choose_account_rules"), parameters).fetchone()
     if row is None:
         raise NoSuchAccount(f"there is no account {name}; `windback accounts list` shows them")
-    models.spread(connection, row[0])
+    renewals.request_rescore(connection, row[0])
 
 
 def save_learnt_horizon(connection: Connection, account_id: int, horizon_days: int) -> None:

@@ -22,6 +22,7 @@ from workers.learning import trainer
 from workers.learning.evaluation import mature
 from workers.process import Process
 from workers.risk import rebuild
+from workers.settings import Settings
 from workers.store import Connection, one, sql
 from workers.store.locks import Lock, holding
 
@@ -101,18 +102,19 @@ def run(process: Process) -> None:
             if process.stopping.is_set() or not redis.set(turn_key(account.account_id), 1, nx=True, ex=TURN_SECONDS):
                 continue
             try:
-                _take_turn(connection, account, process.settings.horizon_days)
+                _take_turn(connection, redis, account, process.settings)
             except Exception:  # whatever it is, the other accounts are not to suffer from it
                 log.exception("the nightly training of an account failed", extra={"account": account.name})
 
 
-def _take_turn(connection: Connection, account: ListedAccount, horizon_days: int | None) -> None:
+def _take_turn(connection: Connection, redis: Redis, account: ListedAccount, settings: Settings) -> None:
+    horizon_days = settings.horizon_days
     horizon, meaning, *_ = resolve_rules(account, horizon_days)
     for days in sorted({horizon, *HORIZONS}):  # scores of before may have looked over another horizon
         if matured := mature(connection, account.account_id, days, meaning):
             log.info("matured", extra={"account": account.name, "day": str(matured.day), "auc": matured.metrics.auc})
     if is_worthwhile(connection, account.account_id, horizon):
-        card = trainer.train(connection, account.account_id, horizon_days)
+        card = trainer.train(connection, account.account_id, horizon_days, levels=settings.levels, redis=redis)
         log.info("trained", extra={"account": account.name, "model": card.chosen, "why": card.why})
 
 

@@ -1,21 +1,28 @@
 """Training an account: its rollup in, the better model in use."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from redis import Redis
 
 from scoring.learning.training import RECALIBRATE, Learnt, Training, learn
-from scoring.model import Model
+from scoring.levels import Levels
+from scoring.model import PRIOR, Model
 from scoring.rollup import Rollup
-from workers.accounts import models, registry
+from workers.accounts import models, registry, renewals
 from workers.accounts.models import Card, InUse, name_of
+from workers.accounts.registry import Rules
+from workers.accounts.renewals import Progress
+from workers.risk import renewal
+from workers.risk.renewal import Means
 from workers.risk.rollups import day_of, read_account
 from workers.store import Connection, sql
 from workers.tracking.outages import outages_of, pauses_of
 
+DEFAULT_LEVELS = Levels()
 IN_USE = "in use"  # what a training calls the model that it found
 
 
@@ -29,8 +36,19 @@ def find_last_training(connection: Connection, account_id: int) -> tuple[datetim
     return (row[0], msgspec.json.decode(row[1], type=Card)) if row else None
 
 
-def train(connection: Connection, account_id: int, horizon_days: int | None = None, now: float | None = None) -> Card:
+def train(
+    connection: Connection,
+    account_id: int,
+    horizon_days: int | None = None,
+    now: float | None = None,
+    *,
+    levels: Levels = DEFAULT_LEVELS,
+    redis: Redis | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Card:
     """Learn from what became of an account's customers, keep all that was tried, switch if one is better.
+
+    Before a switch all customers are scored anew; `progress` is called with how far that is.
 
     `horizon_days` is the setting; where neither it nor the account fixes a horizon, that is learnt as well. `now` is in
     epoch seconds. Raises Overtaken.
@@ -50,9 +68,8 @@ def train(connection: Connection, account_id: int, horizon_days: int | None = No
         pauses=pauses_of(outages_of(connection, account_id), moment),
         doubts=doubts,
     )
-    card = _save(connection, account_id, before, learnt, _window(rollup))
-    if (card.chosen, card.horizon_days) != (card.against, rules.horizon_days):
-        models.spread(connection, account_id)
+    card = _save(connection, account_id, before, learnt, _window(rollup), rules)
+    renewal.run(connection, Means(levels, horizon_days, redis), account_id, progress)
     return card
 
 
@@ -69,6 +86,7 @@ def _save(
     before: InUse,
     learnt: Learnt,
     window: tuple[datetime | None, datetime | None],
+    rules: Rules,
 ) -> Card:
     training = learnt.training
     with connection.transaction():
@@ -83,10 +101,11 @@ def _save(
         chosen = named[training.model.kind] if training.replaced else before.model
         card = _card(before.model, chosen, learnt, window)
         models.save_models(connection, account_id, named.values(), card)
-        if training.replaced:
-            models.use_model(connection, account_id, models.version_of(chosen))
-        if learnt.horizon_found:
+        if rules.horizon_fixed and learnt.horizon_found:
             registry.save_learnt_horizon(connection, account_id, learnt.horizon_found)
+        if (card.chosen, card.horizon_days) != (card.against, rules.horizon_days):
+            version = None if chosen is PRIOR else models.version_of(chosen)
+            renewals.request_switch(connection, account_id, version, learnt.horizon_found)
         _save_card(connection, account_id, card)
     return card
 

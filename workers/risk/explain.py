@@ -8,8 +8,8 @@ import numpy as np
 from scoring.explain import Explanation, explain
 from scoring.pauses import bridge
 from workers.accounts import models, registry
+from workers.risk.compute import reach_of
 from workers.risk.days import read_rollup
-from workers.risk.rescore import reach_of
 from workers.store import Connection
 from workers.tracking.outages import outages_of, pauses_of
 

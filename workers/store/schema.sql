@@ -31,7 +31,8 @@ CREATE TABLE api_keys (
 -- customer_id is a hash of account and e-mail. rescore_at is when the risk is next due: at once after an event,
 -- else when silence alone would change it. recorded_at is when risk_history last got a row, with
 -- recorded_level and recorded_state. due_because: event, import, stale, settings; null is silence. A provisional score
--- was computed while history was arriving: it is shown, and never recorded. generation is the account's at the score.
+-- was computed while history was arriving: it is shown, and never recorded. generation is the account's at the score;
+-- comparable_since is when it last changed: risks of before are another model's.
 CREATE TABLE customers (
     customer_id uuid PRIMARY KEY,
     account_id integer NOT NULL,
@@ -59,6 +60,7 @@ CREATE TABLE customers (
     recorded_state text,
     provisional boolean NOT NULL DEFAULT false,
     generation integer NOT NULL DEFAULT 0,
+    comparable_since timestamptz,
     snoozed_until timestamptz
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_limit = 2000);
 
@@ -505,6 +507,93 @@ CREATE TABLE handlings (
     text text,
     who text,
     PRIMARY KEY (customer_id, handling_id)
+);
+
+-- Accounts that are to be scored anew, because their model or their rules changed, and how far that is.
+CREATE TABLE renewals (
+    account_id integer PRIMARY KEY REFERENCES accounts,
+    because text NOT NULL,
+    switches boolean NOT NULL,
+    version integer,
+    horizon_learnt integer,
+    generation integer NOT NULL,
+    requested_at timestamptz NOT NULL DEFAULT now(),
+    touched_at timestamptz NOT NULL DEFAULT now(),
+    after text COLLATE "C" NOT NULL DEFAULT '',
+    round integer NOT NULL DEFAULT 0,
+    found integer NOT NULL DEFAULT 0,
+    scored integer NOT NULL DEFAULT 0,
+    total integer NOT NULL DEFAULT 0,
+    switched boolean NOT NULL DEFAULT false
+);
+
+-- Scores that were computed for the model that an account is about to use. computed_at is when.
+CREATE TABLE scores_ahead (
+    customer_id uuid PRIMARY KEY,
+    generation integer NOT NULL,
+    computed_at timestamptz NOT NULL,
+    rescore_at timestamptz NOT NULL,
+    probability real NOT NULL,
+    level text NOT NULL,
+    state text NOT NULL,
+    low_confidence boolean NOT NULL,
+    plan text,
+    open_tickets integer NOT NULL,
+    overdue_since timestamptz,
+    nps integer,
+    reasons jsonb NOT NULL,
+    advice jsonb
+);
+
+-- The risks of the weeks before a change of model, as the new model has them.
+CREATE TABLE risk_restated (
+    customer_id uuid NOT NULL,
+    generation integer NOT NULL,
+    at timestamptz NOT NULL,
+    probability real NOT NULL,
+    level text NOT NULL,
+    state text NOT NULL,
+    PRIMARY KEY (customer_id, generation, at)
+);
+
+CREATE TABLE levels_restated (
+    account_id integer NOT NULL REFERENCES accounts,
+    at timestamptz NOT NULL,
+    level text NOT NULL,
+    customers bigint NOT NULL,
+    PRIMARY KEY (account_id, at, level)
+);
+
+-- When an account changed to another model, horizon or meaning of its events.
+CREATE TABLE model_changes (
+    account_id integer NOT NULL REFERENCES accounts,
+    at timestamptz NOT NULL,
+    because text NOT NULL,
+    model text NOT NULL,
+    model_before text NOT NULL,
+    horizon_days integer NOT NULL,
+    horizon_before integer NOT NULL,
+    PRIMARY KEY (account_id, at)
+);
+
+-- A customer's risk at a moment in the past, as the model in use has it; null where that is not known.
+CREATE FUNCTION risk_then(customer customers, moment timestamptz) RETURNS real LANGUAGE sql STABLE PARALLEL SAFE
+RETURN (
+    SELECT risks.probability
+    FROM (
+        SELECT history.at, history.probability FROM risk_history AS history
+        WHERE history.customer_id = (customer).customer_id
+          AND history.at >= coalesce((customer).comparable_since, '-infinity')
+        UNION ALL
+        SELECT rebuilt.at, rebuilt.probability FROM risk_rebuilt AS rebuilt
+        WHERE rebuilt.customer_id = (customer).customer_id AND rebuilt.model = (customer).model
+        UNION ALL
+        SELECT restated.at, restated.probability FROM risk_restated AS restated
+        WHERE restated.customer_id = (customer).customer_id AND restated.generation = (customer).generation
+    ) AS risks
+    WHERE risks.at <= moment
+    ORDER BY risks.at DESC
+    LIMIT 1
 );
 
 -- Who has applied what.

@@ -6,7 +6,7 @@ import pytest
 
 from tests.workers.events import store_names
 from tests.workers.worlds import account, fill, world
-from workers.accounts import mappings
+from workers.accounts import mappings, renewals
 from workers.accounts.mappings import NeverSent, Unmappable
 from workers.process import Process
 from workers.risk import rescore
@@ -58,15 +58,14 @@ def test_names_of_another_account_were_not_sent(connection: Connection, sent: in
         mappings.add_mappings(connection, account(connection, "other"), {"Signed In": "login"})
 
 
-def test_a_change_makes_customers_due_and_no_change_does_not(
+def test_a_change_scores_customers_anew_and_no_change_does_not(
     process: Process, connection: Connection, sent: int
 ) -> None:
-    soon = "SELECT count(*) FROM customers WHERE rescore_at < now() + interval '1 minute'"
-    for forced, due in (("login", 1), ("login", 0), ("feature_used", 1)):
-        rescored(process, connection)
-        connection.execute("UPDATE customers SET rescore_at = now() + interval '1 day'")
+    for forced, expected in (("login", True), ("login", False), ("feature_used", True)):
         mappings.add_mappings(connection, sent, {"Signed In": forced})
-        assert connection.execute(soon).fetchall() == [(due,)]
+        assert renewals.is_pending(connection) == expected
+        rescore.drain(process)
+        assert not renewals.is_pending(connection)
 
 
 def test_the_past_holds_under_other_names_too(process: Process, connection: Connection) -> None:

@@ -6,17 +6,26 @@ from typing import Any
 import pytest
 
 from scoring.learning import training
-from scoring.model import PRIOR
+from scoring.levels import Levels
+from scoring.model import PRIOR, Model
 from tests.workers.events import count
 from tests.workers.worlds import account, fill, world
 from workers.accounts import models
-from workers.accounts.models import find_in_use, list_models, roll_back
+from workers.accounts.models import find_in_use, list_models
+from workers.accounts.renewals import request_roll_back
 from workers.accounts.serving import Serving
 from workers.learning import trainer
 from workers.learning.trainer import train
 from workers.process import Process
-from workers.risk import rescore
+from workers.risk import renewal, rescore
+from workers.risk.renewal import Means
 from workers.store import Connection, connect
+
+
+def rolled_back(connection: Connection, account_id: int) -> Model:
+    request_roll_back(connection, account_id)
+    renewal.run(connection, Means(Levels()), account_id)
+    return find_in_use(connection, account_id).model
 
 
 def test_training_switches_to_a_better_model_and_keeps_all_that_was_tried(connection: Connection, acme: int) -> None:
@@ -57,10 +66,10 @@ def test_rolling_back_goes_to_what_was_in_use_before(connection: Connection, acm
     connection.execute("UPDATE models SET weights = jsonb_set(weights, '{baseline}', '3'), in_use = in_use")
     second = train(connection, acme, 30)
     assert second.against == first.model.version != second.chosen
-    assert roll_back(connection, acme).version == first.model.version
-    assert roll_back(connection, acme) is PRIOR
+    assert rolled_back(connection, acme).version == first.model.version
+    assert rolled_back(connection, acme) is PRIOR
     with pytest.raises(models.NoEarlierModel, match="nothing to go back to"):
-        roll_back(connection, acme)
+        rolled_back(connection, acme)
 
 
 def test_a_training_that_was_overtaken_keeps_nothing(
@@ -79,17 +88,6 @@ def test_a_training_that_was_overtaken_keeps_nothing(
     with pytest.raises(trainer.Overtaken, match="train again"):
         train(connection, acme, 30)
     assert count(connection, "trainings") == 1
-
-
-def test_after_a_switch_everybody_becomes_due_within_minutes(connection: Connection, acme: int) -> None:
-    """Not before the workers know the new model, and not all at once; other accounts are left alone."""
-    fill(connection, world(20, 60), "other")
-    train(connection, acme, 30)
-    due = "SELECT account_id, min(rescore_at) - now(), max(rescore_at) - now() FROM customers GROUP BY 1 ORDER BY 1"
-    (_, first, last), (_, others, _) = connection.execute(due).fetchall()
-    assert timedelta(seconds=models.CACHE_SECONDS - 5) < first < timedelta(minutes=1)
-    assert timedelta(minutes=3) < last < timedelta(seconds=models.SPREAD_SECONDS + 30)
-    assert others > timedelta(hours=23)
 
 
 def test_scores_say_which_model_made_them(process: Process, connection: Connection, acme: int) -> None:

@@ -12,7 +12,7 @@ from workers.buffer import arrivals
 from workers.buffer.lanes import HISTORY, LIVE
 from workers.ingest import ingest
 from workers.process import Process
-from workers.risk import rescore
+from workers.risk import compute, rescore
 from workers.risk.days import read_rollup
 from workers.risk.rescore import release_provisional, rescore_due
 from workers.store import Connection
@@ -139,7 +139,7 @@ def test_what_takes_too_much_is_halved_down_to_the_customer_at_fault(
             raise psycopg.errors.QueryCanceled("statement timeout")
         return read(connection, customer_ids, *rest)
 
-    monkeypatch.setattr(rescore, "read_rollup", too_much)
+    monkeypatch.setattr(compute, "read_rollup", too_much)
     rescore.drain(process)
     left = connection.execute("SELECT customer_id::text FROM customers WHERE scored_at IS NULL").fetchall()
     assert left == [(bad,)]

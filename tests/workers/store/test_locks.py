@@ -12,11 +12,13 @@ from redis import Redis
 
 from tests.waiting import wait_until
 from tests.workers.events import event, push_events
-from workers.accounts import models
+from workers.accounts import renewals
 from workers.buffer.lanes import HISTORY, LIVE
 from workers.ingest.ingest import drain
 from workers.process import Process
+from workers.risk import renewal
 from workers.risk.rebuild import rebuild_some
+from workers.risk.renewal import Means
 from workers.risk.rescore import rescore_due
 from workers.store import Connection
 from workers.upkeep import erasure, retention
@@ -71,6 +73,11 @@ def test_storing_scoring_rebuilding_pruning_erasing_and_switching_models_at_once
             failures.append(repr(error))
         mine.disconnect()
 
+    def renew(mine: Process) -> None:
+        renewals.request_rescore(mine.connection(), 1)
+        renewal.run(mine.connection(), Means(mine.settings.levels), 1)
+
+    connection.execute("INSERT INTO accounts (account_id, name) VALUES (1, 'acme') ON CONFLICT DO NOTHING")
     works: list[Callable[[Process], object]] = [
         *[lambda mine: drain(mine, LIVE)] * 2,
         *[lambda mine: drain(mine, HISTORY)] * 2,
@@ -78,7 +85,7 @@ def test_storing_scoring_rebuilding_pruning_erasing_and_switching_models_at_once
         rebuild_some,
         retention.prune,
         lambda mine: erase(mine.connection(), 1, "c3@example.com"),
-        lambda mine: models.spread(mine.connection(), 1),
+        renew,
     ]
     threads = [threading.Thread(target=repeat, args=(work,)) for work in works]
     for thread in threads:

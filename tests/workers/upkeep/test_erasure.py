@@ -6,8 +6,10 @@ import msgspec
 import pytest
 from redis import Redis
 
+from scoring.levels import Levels
 from tests.waiting import wait_until
 from tests.workers.events import count, entry, event, ingested, push, push_events, request
+from workers.accounts import renewals
 from workers.buffer import ledger
 from workers.buffer.entries import encode_entry, hash_customer, hash_user
 from workers.buffer.lanes import HISTORY, LANES, LIVE
@@ -17,7 +19,9 @@ from workers.ingest.batches import decode_batch
 from workers.ingest.ingest import drain
 from workers.ingest.transaction import Outcome, store_batch
 from workers.process import Process
+from workers.risk import renewal
 from workers.risk.rebuild import list_mondays, rebuild_some
+from workers.risk.renewal import Means
 from workers.risk.rescore import rescore_due
 from workers.store import Connection, connect
 from workers.upkeep import erasure
@@ -62,6 +66,14 @@ def identify(connection: Connection) -> None:
     connection.execute("INSERT INTO profiles VALUES (%s, 1, '{}', '{}')", [jane])
 
 
+def score_ahead(connection: Connection) -> None:
+    """The first slice of a change of rules."""
+    connection.execute("INSERT INTO accounts (account_id, name) VALUES (1, 'acme') ON CONFLICT DO NOTHING")
+    connection.execute("UPDATE accounts SET generation = generation + 1")
+    renewals.request_rescore(connection, 1)
+    assert renewal.step(connection, Means(Levels()))
+
+
 def test_nothing_of_the_customer_stays_but_a_receipt(process: Process, connection: Connection) -> None:
     """In no table, whatever they are; and nothing of anybody else goes."""
     ingested(process, event(), event(event_id="a"), POISON)
@@ -74,6 +86,7 @@ def test_nothing_of_the_customer_stays_but_a_receipt(process: Process, connectio
         other.execute("SELECT FROM customers FOR UPDATE")
         ingested(process, event(timestamp="2025-12-01"), event(timestamp="2025-12-02"))
     identify(connection)
+    score_ahead(connection)
     noted = {"erasing", "leaving"}  # while it goes on
     assert all(count(connection, table) for table in tables_of_customers(connection) if table not in noted)
     ingested(process, event(customer_email="joe@example.com"))

@@ -26,11 +26,14 @@ WHERE EXISTS (SELECT FROM event_days WHERE account_id = %(account_id)s AND event
 -- name: find_generation
 SELECT generation FROM accounts WHERE account_id = %(account_id)s
 
+-- name: set_generation
+UPDATE accounts SET generation = %(generation)s WHERE account_id = %(account_id)s
+
 -- name: raise_generation
 UPDATE accounts SET generation = generation + 1 WHERE account_id = %(account_id)s
 
 -- name: learn_horizon
-UPDATE accounts SET horizon_learnt = %(horizon_days)s, generation = generation + 1
+UPDATE accounts SET horizon_learnt = %(horizon_days)s
 WHERE account_id = %(account_id)s AND horizon_learnt IS DISTINCT FROM %(horizon_days)s
 
 -- name: list_account_names

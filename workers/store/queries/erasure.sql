@@ -71,6 +71,10 @@ WITH gone_events AS (
     DELETE FROM news WHERE customer_id = %(customer_id)s
 ), gone_risks AS (
     DELETE FROM risk_history WHERE customer_id = %(customer_id)s RETURNING 1
+), gone_ahead AS (
+    DELETE FROM scores_ahead WHERE customer_id = %(customer_id)s
+), gone_restated AS (
+    DELETE FROM risk_restated WHERE customer_id = %(customer_id)s
 ), gone_rebuilt AS (
     DELETE FROM risk_rebuilt WHERE customer_id = %(customer_id)s RETURNING 1
 ), gone_alerts AS (

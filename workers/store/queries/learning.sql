@@ -82,21 +82,8 @@ FROM models JOIN accounts USING (account_id)
 WHERE %(name)s::text IS NULL OR accounts.name = %(name)s
 ORDER BY accounts.account_id, version
 
--- name: spread_due
--- Some customers of an account, those after the one given, become due over the next while; returns the last of them.
-WITH these AS (
-    SELECT customer_id FROM customers
-    WHERE account_id = %(account_id)s AND customer_id > %(after)s::uuid
-    ORDER BY customer_id
-    LIMIT %(limit)s
-    FOR UPDATE
-), moved AS (
-    UPDATE customers
-    SET rescore_at = least(rescore_at, now() + (%(wait)s + random() * %(seconds)s) * interval '1 second')
-    FROM these
-    WHERE customers.customer_id = these.customer_id
-)
-SELECT customer_id::text FROM these ORDER BY customer_id DESC LIMIT 1
+-- name: find_version
+SELECT weights::text FROM models WHERE account_id = %(account_id)s AND version = %(version)s
 
 -- name: add_training
 INSERT INTO trainings (account_id, snapshots, card) VALUES (%(account_id)s, %(snapshots)s, %(card)s)

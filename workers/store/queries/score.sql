@@ -80,6 +80,7 @@ WHERE customer_id IN (
 
 -- name: any_due
 SELECT EXISTS (SELECT FROM customers WHERE rescore_at <= now()) OR EXISTS (SELECT FROM news)
+    OR EXISTS (SELECT FROM renewals)
 
 -- name: read_days
 -- Each column in one value. No name holds a control character, so they may separate words.
@@ -162,6 +163,9 @@ UPDATE customers
 SET scored_at = %(scored_at)s, recorded_at = coalesce(noted.at, customers.recorded_at),
     recorded_level = CASE WHEN noted.at IS NULL THEN customers.recorded_level ELSE scored.level END,
     recorded_state = CASE WHEN noted.at IS NULL THEN customers.recorded_state ELSE scored.state END,
+    comparable_since = CASE
+        WHEN customers.generation = %(generation)s OR customers.scored_at IS NULL THEN customers.comparable_since
+        ELSE %(scored_at)s::timestamptz END,
     provisional = %(provisional)s, generation = %(generation)s, due_because = NULL,
     rescore_at = scored.rescore_at, probability = scored.probability, level = scored.level, state = scored.state,
     model = %(model)s, horizon_days = %(horizon_days)s::integer, low_confidence = scored.low_confidence, plan = scored.plan,

@@ -1,0 +1,65 @@
+"""Renewals: an account whose customers are to be scored anew, because its model or its rules changed.
+
+Only the wish is noted here. The score workers compute all scores ahead, and switch when they are done; see
+workers/risk/renewal.py.
+"""
+
+from typing import Literal, NamedTuple
+
+from workers.accounts import models
+from workers.store import Connection, one, sql
+
+
+class Progress(NamedTuple):
+    """How far a renewal is, in customers."""
+
+    scored: int
+    total: int
+
+
+def request_switch(
+    connection: Connection, account_id: int, version: int | None, horizon_learnt: int | None = None
+) -> None:
+    """Ask for a switch to this model (None: the day-one formula), and to this learnt horizon (None: as it is)."""
+    _request(connection, account_id, "model", True, version, horizon_learnt)
+
+
+def request_rescore(connection: Connection, account_id: int) -> None:
+    """Ask for new scores of all customers, because the account's rules changed. A switch that waits stays asked for."""
+    _request(connection, account_id, "settings", False, None, None)
+
+
+def request_roll_back(connection: Connection, account_id: int) -> None:
+    """Ask for the model that was in use before, or the day-one formula. Raises NoEarlierModel."""
+    with connection.transaction():
+        models.lock_account(connection, account_id)
+        request_switch(connection, account_id, models.find_replaced(connection, account_id))
+
+
+def find_progress(connection: Connection, account_id: int) -> Progress | None:
+    """Returns how far the account's renewal is; None if none is under way."""
+    row = connection.execute(sql("renewal_progress"), {"account_id": account_id}).fetchone()
+    return Progress(*row) if row else None
+
+
+def is_pending(connection: Connection) -> bool:
+    """Returns True while an account's customers are to be scored anew."""
+    return bool(one(connection.execute(sql("any_renewal")))[0])
+
+
+def _request(
+    connection: Connection,
+    account_id: int,
+    because: Literal["model", "settings"],
+    switches: bool,
+    version: int | None,
+    horizon_learnt: int | None,
+) -> None:
+    parameters = {
+        "account_id": account_id,
+        "because": because,
+        "switches": switches,
+        "version": version,
+        "horizon_learnt": horizon_learnt,
+    }
+    connection.execute(sql("request_renewal"), parameters)

@@ -1,0 +1,103 @@
+"""Computes the scores of customers of one account, from their rollups."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from math import ceil
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from scoring.history import EVENT
+from scoring.levels import Levels
+from scoring.look_back import LOOK_BACK
+from scoring.model import Model
+from scoring.pauses import Pause, bridge
+from scoring.rollup import DAY, Rollup
+from scoring.score import Scores, score
+from workers.accounts.serving import Served
+from workers.risk.causes import Change, DueCustomer, Terms
+from workers.risk.days import Reach, read_rollup
+from workers.store import Connection, sql
+from workers.tracking.outages import outages_of, pauses_of
+
+
+class Part(NamedTuple):
+    """The scores of customers that share an instant; `shift` is by how many seconds their clock is behind."""
+
+    places: list[int]
+    scores: Scores
+    shift: float
+
+
+class Computed(NamedTuple):
+    """The scores of customers in parts, and what they were computed from. `stale`: the account's tracking is out."""
+
+    parts: list[Part]
+    rollup: Rollup
+    pauses: list[Pause]
+    stale: bool
+
+
+def compute_scores(
+    connection: Connection, due: Sequence[DueCustomer], served: Served, levels: Levels, extra_days: int = 0
+) -> Computed:
+    """Returns the scores of customers of one account as of now; `extra_days` more of their rollups are read."""
+    now, ids = due[0].now, [customer.customer_id for customer in due]
+    outages = outages_of(connection, due[0].account_id)
+    pauses = pauses_of(outages, now)
+    reach = reach_of(min(customer.first_seen for customer in due), now, served.model, pauses, extra_days)
+    rollup = read_rollup(connection, ids, served.meaning, reach)
+    bridged, instants = bridge(rollup, pauses, now)
+    parts = []
+    for instant in sorted(set(instants.tolist())):  # as a rule this is now, for all
+        chosen = np.flatnonzero(instants == instant)
+        known = bridged if len(chosen) == len(ids) else bridged.at(chosen, instants[chosen])
+        scores = score(known, instant, levels=levels, horizon_days=served.horizon_days, model=served.model)
+        parts.append(Part(chosen.tolist(), scores, now - instant))
+    return Computed(parts, rollup, pauses, any(outage.lasts for outage in outages))
+
+
+def reach_of(first_seen: float, now: float, model: Model, pauses: Sequence[Pause], extra_days: int = 0) -> Reach | None:
+    """Returns what is read of histories that are longer than a risk looks back; pauses move engagement later."""
+    days = LOOK_BACK + extra_days + sum(ceil((pause.ended - pause.began) / DAY) for pause in pauses)
+    if first_seen > now - days * DAY:
+        return None
+    return Reach(days, [name.removeprefix(EVENT) for name in model.features if name.startswith(EVENT)])
+
+
+def write_scores(connection: Connection, terms: Terms, changes: Sequence[Change], scores: Scores, shift: float) -> None:
+    """Write scores into the rows of their customers, and record those that are to be."""
+    columns = columns_of(changes, scores, shift)
+    connection.execute(sql("write_scores"), {**columns, **terms._asdict()})
+
+
+def columns_of(changes: Sequence[Change], scores: Scores, shift: float) -> dict[str, Any]:
+    """Returns the scores as columns of the tables that keep them."""
+    return {
+        "scored_at": moment(changes[0].before.now),
+        "customer_id": [change.before.customer_id for change in changes],
+        "because": [change.because for change in changes],
+        "recorded": [change.recorded for change in changes],
+        "rescore_at": [moment(due + shift) for due in scores.next_due.tolist()],
+        "probability": scores.probability.tolist(),
+        "level": [change.level for change in changes],
+        "state": [change.state for change in changes],
+        "low_confidence": scores.low_confidence.tolist(),
+        "plan": list(scores.plan),
+        "open_tickets": [int(count) for count in scores.open_tickets],
+        "overdue_since": [moment(since) for since in scores.overdue_since],
+        "nps": list(scores.nps),
+        "reasons": [encode(reasons) for reasons in scores.reasons],
+        "advice": [encode(advice) for advice in scores.advice],
+    }
+
+
+def moment(epoch: float | None) -> datetime | None:
+    """Returns the datetime of epoch seconds."""
+    return None if epoch is None else datetime.fromtimestamp(epoch, UTC)
+
+
+def encode(value: Any) -> str:
+    """Returns the JSON of a value."""
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,136 @@
+-- Scoring accounts anew: the wish and how far it is (by account), the scores computed ahead (by customer).
+
+-- name: request_renewal
+-- A wish that comes later begins anew; what a switch was asked for is kept by a change of rules.
+INSERT INTO renewals AS kept (account_id, because, switches, version, horizon_learnt, generation)
+SELECT account_id, %(because)s, %(switches)s, %(version)s, %(horizon_learnt)s, -1
+FROM accounts WHERE account_id = %(account_id)s
+ON CONFLICT (account_id) DO UPDATE
+SET because = CASE WHEN kept.switches AND NOT kept.switched THEN kept.because ELSE excluded.because END,
+    version = CASE WHEN excluded.switches THEN excluded.version ELSE kept.version END,
+    horizon_learnt = CASE WHEN excluded.switches THEN excluded.horizon_learnt ELSE kept.horizon_learnt END,
+    switches = excluded.switches OR kept.switches AND NOT kept.switched,
+    generation = -1, requested_at = now(), touched_at = now(), after = '', round = 0, found = 0, scored = 0, total = 0,
+    switched = false
+
+-- name: renewal_progress
+SELECT scored, total FROM renewals WHERE account_id = %(account_id)s
+
+-- name: any_renewal
+SELECT EXISTS (SELECT FROM renewals)
+
+-- name: take_renewal
+-- The account that has waited for longest since its last turn.
+SELECT account_id, because, switches, version, horizon_learnt, generation, extract(epoch FROM requested_at)::float8,
+       after, round, found, scored, total, switched, extract(epoch FROM now())::float8
+FROM renewals
+WHERE %(account_id)s::integer IS NULL OR account_id = %(account_id)s
+ORDER BY touched_at
+LIMIT 1
+FOR UPDATE SKIP LOCKED
+
+-- name: note_renewal
+UPDATE renewals
+SET generation = %(generation)s, after = %(after)s, round = %(round)s, found = %(found)s, scored = %(scored)s,
+    total = %(total)s, switched = %(switched)s, touched_at = clock_timestamp()
+WHERE account_id = %(account_id)s
+
+-- name: end_renewal
+DELETE FROM renewals WHERE account_id = %(account_id)s
+
+-- name: count_to_renew
+SELECT count(*) FROM customers WHERE account_id = %(account_id)s AND scored_at IS NOT NULL
+
+-- name: customers_to_renew
+-- Those with no score ahead, or one from before their last score.
+SELECT customer_id::text, account_id, extract(epoch FROM now())::float8, extract(epoch FROM first_seen)::float8,
+       due_because, extract(epoch FROM scored_at)::float8, extract(epoch FROM recorded_at)::float8, recorded_level,
+       recorded_state, model, horizon_days, customers.generation, stale_input, provisional, NULL, email
+FROM customers LEFT JOIN scores_ahead AS ahead USING (customer_id)
+WHERE account_id = %(account_id)s AND email > %(after)s AND scored_at IS NOT NULL
+  AND customers.generation <> %(generation)s
+  AND (ahead.customer_id IS NULL OR ahead.generation <> %(generation)s OR scored_at > ahead.computed_at)
+ORDER BY email
+LIMIT %(limit)s
+
+-- name: customers_left_over
+-- After the switch: those that no score ahead is good for.
+SELECT customer_id::text, account_id, extract(epoch FROM now())::float8, extract(epoch FROM first_seen)::float8,
+       due_because, extract(epoch FROM scored_at)::float8, extract(epoch FROM recorded_at)::float8, recorded_level,
+       recorded_state, model, horizon_days, generation, stale_input, provisional, NULL
+FROM customers
+WHERE account_id = %(account_id)s AND scored_at IS NOT NULL AND generation <> %(generation)s
+ORDER BY customer_id
+LIMIT %(limit)s
+FOR UPDATE
+
+-- name: make_left_over_due
+UPDATE customers SET rescore_at = least(rescore_at, now()), due_because = coalesce(due_because, 'settings')
+WHERE account_id = %(account_id)s AND scored_at IS NOT NULL AND generation <> %(generation)s
+
+-- name: write_ahead
+INSERT INTO scores_ahead AS kept
+SELECT customer_id, %(generation)s, %(scored_at)s, rescore_at, probability, level, state, low_confidence, plan,
+       open_tickets, overdue_since, nps, reasons, advice
+FROM unnest(
+    %(customer_id)s::uuid[], %(rescore_at)b::timestamptz[], %(probability)b::real[], %(level)b::text[],
+    %(state)b::text[], %(low_confidence)b::boolean[], %(plan)b::text[], %(open_tickets)b::integer[],
+    %(overdue_since)b::timestamptz[], %(nps)b::integer[], %(reasons)b::text[]::jsonb[], %(advice)b::text[]::jsonb[]
+) AS scored (customer_id, rescore_at, probability, level, state, low_confidence, plan, open_tickets, overdue_since,
+             nps, reasons, advice)
+ON CONFLICT (customer_id) DO UPDATE
+SET generation = excluded.generation, computed_at = excluded.computed_at, rescore_at = excluded.rescore_at,
+    probability = excluded.probability, level = excluded.level, state = excluded.state,
+    low_confidence = excluded.low_confidence, plan = excluded.plan, open_tickets = excluded.open_tickets,
+    overdue_since = excluded.overdue_since, nps = excluded.nps, reasons = excluded.reasons, advice = excluded.advice
+
+-- name: write_restated
+INSERT INTO risk_restated (customer_id, generation, at, probability, level, state)
+SELECT customer_id, %(generation)s, 'epoch'::timestamptz + at * interval '1 second', probability, level, state
+FROM unnest(%(customer_id)s::uuid[], %(at)s::float8[], %(probability)s::real[], %(level)s::text[], %(state)s::text[])
+     AS restated (customer_id, at, probability, level, state)
+ON CONFLICT (customer_id, generation, at) DO UPDATE
+SET probability = excluded.probability, level = excluded.level, state = excluded.state
+
+-- name: take_ahead
+-- Scores that are as good as new, with the rows that they are for.
+SELECT customer_id::text, account_id, extract(epoch FROM now())::float8, extract(epoch FROM first_seen)::float8,
+       due_because, extract(epoch FROM scored_at)::float8, extract(epoch FROM recorded_at)::float8, recorded_level,
+       recorded_state, customers.model, customers.horizon_days, customers.generation, stale_input, provisional, NULL,
+       ahead.rescore_at, ahead.probability, ahead.level, ahead.state, ahead.low_confidence, ahead.plan,
+       ahead.open_tickets, ahead.overdue_since, ahead.nps, ahead.reasons::text, ahead.advice::text
+FROM customers JOIN scores_ahead AS ahead USING (customer_id)
+WHERE account_id = %(account_id)s AND customers.generation <> %(generation)s
+  AND ahead.generation = %(generation)s AND scored_at <= ahead.computed_at
+  AND customers.rescore_at > now() AND due_because IS DISTINCT FROM 'event'
+ORDER BY customer_id
+LIMIT %(limit)s
+FOR UPDATE OF customers
+
+-- name: drop_ahead
+DELETE FROM scores_ahead WHERE customer_id = ANY (%(customer_ids)s::uuid[])
+
+-- name: drop_account_ahead
+DELETE FROM scores_ahead USING customers
+WHERE customers.customer_id = scores_ahead.customer_id AND customers.account_id = %(account_id)s
+
+-- name: drop_restated
+DELETE FROM risk_restated USING customers
+WHERE customers.customer_id = risk_restated.customer_id AND customers.account_id = %(account_id)s
+  AND risk_restated.generation <> %(generation)s
+
+-- name: forget_levels
+DELETE FROM levels_restated WHERE account_id = %(account_id)s
+
+-- name: restate_levels
+-- How many customers the new model has at each level, in the weeks before the switch.
+INSERT INTO levels_restated (account_id, at, level, customers)
+SELECT account_id, at, standing(restated.state, restated.level), count(*)
+FROM customers JOIN risk_restated AS restated USING (customer_id)
+WHERE account_id = %(account_id)s AND restated.generation = %(generation)s AND NOT customers.provisional
+GROUP BY 1, 2, 3
+
+-- name: note_model_change
+INSERT INTO model_changes (account_id, at, because, model, model_before, horizon_days, horizon_before)
+VALUES (%(account_id)s, now(), %(because)s, %(model)s, %(model_before)s, %(horizon_days)s, %(horizon_before)s)
+ON CONFLICT DO NOTHING
