@@ -10,6 +10,7 @@ import pytest
 from redis import Redis
 
 from api.up.embedded import Servers, servers
+from workers.buffer import arrivals
 from workers.ingest import ingest
 from workers.process import Process
 from workers.redis import redis_client
@@ -39,6 +40,12 @@ def all_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         _execute(found.database_url, "CREATE DATABASE template_windback")
         migrate(_database(found.database_url, "template_windback"))
         yield found
+
+
+@pytest.fixture(autouse=True)
+def _history_is_in_once_it_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test's import sends no next batch."""
+    monkeypatch.setattr(arrivals, "QUIET_SECONDS", 0.0)
 
 
 @pytest.fixture

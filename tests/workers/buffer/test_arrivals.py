@@ -11,11 +11,6 @@ from workers.buffer.lanes import ARRIVALS, HISTORY, LIVE
 ENTRY = entry(request(event()))
 
 
-@pytest.fixture
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrivals, "QUIET_SECONDS", 0.0)
-
-
 def test_history_arrives_while_an_accounts_latest_entry_waits_and_a_moment_longer(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -24,12 +19,12 @@ def test_history_arrives_while_an_accounts_latest_entry_waits_and_a_moment_longe
     held = find_arrivals(redis, [1, 2])
     assert (held.hold(1), held.hold(2)) == (True, False)
     redis.delete(HISTORY.stream)
+    monkeypatch.setattr(arrivals, "QUIET_SECONDS", 5.0)
     assert find_arrivals(redis).account_ids == {1}, "the next batch may be on its way"
     monkeypatch.setattr(arrivals, "QUIET_SECONDS", 0.0)
     assert not find_arrivals(redis).account_ids
 
 
-@pytest.mark.usefixtures("_impatient")
 def test_an_account_waits_for_its_own_entries_not_for_those_that_came_later(redis: Redis) -> None:
     push(redis, ENTRY, lane=HISTORY, arriving=[1])
     push(redis, ENTRY, lane=HISTORY, arriving=[2])
@@ -41,6 +36,8 @@ def test_an_account_waits_for_its_own_entries_not_for_those_that_came_later(redi
 def test_a_late_event_every_few_seconds_holds_nobody_for_ever(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     push(redis, ENTRY, lane=HISTORY, arriving=[1])
     redis.delete(HISTORY.stream)
+    monkeypatch.setattr(arrivals, "QUIET_SECONDS", 5.0)
+    assert find_arrivals(redis).account_ids == {1}
     monkeypatch.setattr(arrivals, "LONGEST_SECONDS", 0.0)
     assert not find_arrivals(redis).account_ids
 

@@ -8,7 +8,6 @@ import pytest
 
 from tests.sending import ago
 from tests.workers.events import count, entry, event, ingested, push, request
-from workers.buffer import arrivals
 from workers.buffer.lanes import HISTORY, LIVE
 from workers.ingest import ingest
 from workers.process import Process
@@ -66,7 +65,7 @@ def test_an_event_makes_its_customer_due_by_it_even_where_silence_had(process: P
 
 
 def test_while_history_arrives_a_risk_is_shown_and_nothing_is_recorded(
-    process: Process, connection: Connection, monkeypatch: pytest.MonkeyPatch
+    process: Process, connection: Connection
 ) -> None:
     """What is recorded first is the risk once all history is in; the clock sees to it."""
     push(process.redis, entry(request(event(timestamp=ago(days=3)))), lane=HISTORY, arriving=[1])
@@ -79,7 +78,6 @@ def test_while_history_arrives_a_risk_is_shown_and_nothing_is_recorded(
     release_provisional(process)
     assert rescore_due(process) == 0, "history waits"
     ingest.drain(process, HISTORY)
-    monkeypatch.setattr(arrivals, "QUIET_SECONDS", 0.0)
     release_provisional(process)
     rescore_due(process)
     assert first_row(connection, "provisional, recorded_level = level") == (False, True)

@@ -30,27 +30,18 @@ WHERE level <> 'low'
 ORDER BY probability DESC, customer_id DESC
 
 -- name: risen
--- Whose risk rose most within a week: of the riskiest, since who rose most is among them.
+-- Whose risk rose most within a week by the same model: of the riskiest, since those who rose most are among them.
 WITH riskiest AS (
     SELECT customer_id FROM customers
     WHERE account_id = %(account_id)s AND state <> 'lapsed'
     ORDER BY probability DESC, customer_id DESC
     LIMIT %(among)s
 )
-SELECT email, customers.probability, level, reasons -> 0 ->> 'text' AS reason, said.probability AS before
+SELECT email, customers.probability, level, reasons -> 0 ->> 'text' AS reason, week_ago.probability AS before
 FROM riskiest JOIN customers USING (customer_id)
-CROSS JOIN LATERAL (
-    SELECT probability
-    FROM (
-        SELECT customer_id, at, probability FROM risk_history
-        UNION ALL
-        SELECT customer_id, at, probability FROM risk_rebuilt
-    ) AS risks
-    WHERE risks.customer_id = riskiest.customer_id AND at <= now() - interval '7 days'
-    ORDER BY at DESC LIMIT 1
-) AS said
-WHERE customers.probability - said.probability >= %(least)s
-ORDER BY customers.probability - said.probability DESC, email
+CROSS JOIN LATERAL (SELECT risk_then(customers, now() - interval '7 days') AS probability) AS week_ago
+WHERE customers.probability - week_ago.probability >= %(least)s AND NOT provisional
+ORDER BY customers.probability - week_ago.probability DESC, email
 LIMIT %(limit)s
 
 -- name: daily_counts

@@ -134,3 +134,29 @@ GROUP BY 1, 2, 3
 INSERT INTO model_changes (account_id, at, because, model, model_before, horizon_days, horizon_before)
 VALUES (%(account_id)s, now(), %(because)s, %(model)s, %(model_before)s, %(horizon_days)s, %(horizon_before)s)
 ON CONFLICT DO NOTHING
+
+-- name: levels_then
+-- How many customers were at each level at a moment, as the model in use has it: as counted then, or restated where the
+-- model changed since. No row where the new model has no such past.
+WITH changed AS (
+    SELECT max(at) AS at FROM model_changes WHERE account_id = %(account_id)s
+), restated AS (
+    SELECT level, customers FROM levels_restated
+    WHERE account_id = %(account_id)s AND at = (
+        SELECT max(levels_restated.at) FROM levels_restated
+        WHERE levels_restated.account_id = %(account_id)s AND levels_restated.at <= %(at)s
+    )
+), counted AS (
+    SELECT level, sum(customers) AS customers FROM risk_moves
+    WHERE account_id = %(account_id)s AND day <= (%(at)s::timestamptz AT TIME ZONE 'UTC')::date
+    GROUP BY level
+)
+SELECT level, customers::bigint FROM restated, changed WHERE changed.at > %(at)s
+UNION ALL
+SELECT level, customers::bigint FROM counted, changed WHERE changed.at IS NULL OR changed.at <= %(at)s
+
+-- name: list_model_changes
+-- When the account changed to another model or horizon, or to another meaning of its events.
+SELECT at, because, model, model_before, horizon_days, horizon_before
+FROM model_changes WHERE account_id = %(account_id)s AND at >= %(since)s
+ORDER BY at
