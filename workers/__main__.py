@@ -16,7 +16,7 @@ from workers.buffer.lanes import HISTORY
 from workers.learning import nightly
 from workers.process import Process
 from workers.redis import redis_client
-from workers.tickets import JOB_TIMEOUT_SECONDS, JOBS
+from workers.tickets import JOB_TIMEOUT_SECONDS, JOBS, Ticket
 
 log = logging.getLogger("workers")
 
@@ -58,6 +58,7 @@ def _worker(process: Process, queue: str) -> Worker:
         [queue],
         connection=process.redis,
         serializer="json",
+        job_class=Ticket,
         worker_ttl=JOB_TIMEOUT_SECONDS,
         maintenance_interval=60,
         log_job_description=False,

@@ -88,6 +88,16 @@ def prune_receipts(process: Process) -> None:
     receipts.prune(process.connection(), process.redis)
 
 
+def warn_of_persistence(process: Process) -> None:
+    """Log that Redis keeps no append-only file."""
+    process.append_only_file.warn(process.redis)
+
+
+def rewrite_append_only_file(process: Process) -> None:
+    """Have Redis write its file anew after a time in which it could not."""
+    process.append_only_file.rewrite_after_failure(process.redis)
+
+
 DUTIES = (
     Duty("ingest tickets", 1, issue_ingest_tickets),
     Duty("release provisional risks", 1, rescore.release_provisional),
@@ -97,6 +107,8 @@ DUTIES = (
     Duty("give up deliveries", 3600, give_up_deliveries),
     Duty("mirror keys", 10, mirror_keys),
     Duty("prune consumers", 600, prune_consumers),
+    Duty("warn of persistence", 3600, warn_of_persistence),
+    Duty("rewrite the append-only file", 1, rewrite_append_only_file),
     Duty("prune", 1, retention.prune),
     Duty("prune receipts", 60, prune_receipts),
     Duty("call resolve", 1, resolving.issue_job),
@@ -113,7 +125,7 @@ def run(process: Process) -> None:
     last = {duty.name: float("-inf") for duty in DUTIES}
     while not process.stopping.is_set():
         try:
-            if lease.hold(process.redis, process.name):
+            if _may_work(process) and lease.hold(process.redis, process.name):
                 with process.heartbeat.busy():
                     _tick(process, last, time.monotonic())
         except RedisError as error:
@@ -123,6 +135,17 @@ def run(process: Process) -> None:
         lease.release(process.redis, process.name)
     except RedisError:
         log.info("the lease ends by itself")
+
+
+def _may_work(process: Process) -> bool:
+    """Returns False while Postgres can't say which installation this is. Raises RedisError, ForeignRedis."""
+    try:
+        process.check_installation()
+    except psycopg.Error as error:
+        log.warning("Postgres can't do it now: %s", first_line(error))
+        process.disconnect()
+        return False
+    return True
 
 
 def _tick(process: Process, last: dict[str, float], now: float) -> None:

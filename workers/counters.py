@@ -16,6 +16,8 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import RedisError
 
+from workers.redis import PREFIX
+
 FLUSH_SECONDS = 1.0
 SUM = "sum"
 
@@ -44,7 +46,7 @@ _counts: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: default
 
 def key(name: str) -> str:
     """The hash in Redis that adds up what all processes counted under a name."""
-    return f"windback:counters:{name}"
+    return f"{PREFIX}:counters:{name}"
 
 
 def add(name: str, field: str, number: int = 1) -> None:

@@ -17,9 +17,11 @@ from msgspec import Struct
 from redis import Redis
 from redis.exceptions import RedisError
 
+from workers.redis import PREFIX
+
 log = logging.getLogger(__name__)
 
-WORKERS = "windback:workers"  # a hash: the process's name → the time and the text of its last beat
+WORKERS = f"{PREFIX}:workers"  # a hash: the process's name → the time and the text of its last beat
 BEAT_SECONDS = 3.0
 GONE_SECONDS = 15.0
 FORGOTTEN_SECONDS = 3600.0

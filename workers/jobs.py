@@ -6,8 +6,10 @@ from collections.abc import Callable
 from workers.alerts import deliver as delivering
 from workers.buffer.lanes import HISTORY, LIVE
 from workers.ingest import ingest, resolving
+from workers.installation import ForeignRedis
 from workers.learning import nightly as nights
 from workers.process import Process
+from workers.retry import retry_while_unavailable
 from workers.risk import rebuild as rebuilding
 from workers.risk import rescore
 
@@ -54,11 +56,21 @@ def nightly() -> None:
     _run(nights.start)
 
 
+def _is_ours(process: Process) -> bool:
+    process.check_installation()
+    return True
+
+
 def _run(work: Callable[[Process], object]) -> None:
     assert current is not None, "jobs run under `python -m workers`"
     try:
         with current.heartbeat.busy():
-            work(current)
+            if retry_while_unavailable(current, lambda: _is_ours(current)):
+                work(current)
+    except ForeignRedis as error:
+        log.error(str(error))
+        current.stopping.wait(FAULT_SECONDS)
+        raise
     except Exception:
         log.exception("a job failed; what it was to do stays where it is, and is tried again")
         current.disconnect()  # it may have been interrupted anywhere, in the middle of a statement for one

@@ -2,11 +2,15 @@
 
 from redis import Redis
 
-LEASE = "windback:clock"
+from workers.redis import PREFIX
+
+LEASE = f"{PREFIX}:clock"
 LEASE_SECONDS = 10
 
-# Renews the lease if the holder has it, or takes it if it is free. KEYS: lease. ARGV: holder, milliseconds.
+# Renews the lease if the holder has it, or takes it if it is free. A lease that lasts longer than any should was taken
+# before Redis's clock went back: it is as good as free. KEYS: lease. ARGV: holder, milliseconds.
 HOLD = """
+if redis.call('PTTL', KEYS[1]) > tonumber(ARGV[2]) then redis.call('DEL', KEYS[1]) end
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0
 """

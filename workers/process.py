@@ -8,10 +8,12 @@ import threading
 
 from redis import Redis
 
+from workers import installation
 from workers.accounts.serving import Serving
 from workers.buffer.lint import SeenNames
 from workers.heartbeat import Heartbeat
 from workers.pace import Pace
+from workers.persistence import AppendOnlyFile
 from workers.settings import Settings
 from workers.store import Connection, connect
 from workers.warnings import Warnings
@@ -35,7 +37,9 @@ class Process:
         self.scoring_pace = Pace(SCORED_AT_ONCE)
         self.scored_account = -1  # whose customers had the last turn to be scored
         self.heartbeat = Heartbeat()
+        self.append_only_file = AppendOnlyFile()
         self._connection: Connection | None = None
+        self._installation_id: str | None = None
 
     def connection(self) -> Connection:
         """Returns the process's connection; opens it if there is none. Raises psycopg.OperationalError."""
@@ -43,6 +47,12 @@ class Process:
             assert self.settings.database_url
             self._connection = connect(self.settings.database_url)
         return self._connection
+
+    def check_installation(self) -> None:
+        """Raises ForeignRedis unless Redis and Postgres belong together; psycopg.Error, RedisError."""
+        if self._installation_id is None:
+            self._installation_id = installation.find_id(self.connection())
+        installation.tie(self.redis, self._installation_id)
 
     def disconnect(self) -> None:
         """Close the connection; the next use opens another."""

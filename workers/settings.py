@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from scoring.levels import Levels
 from workers import urls
+from workers.redis import PREFIX_PATTERN
 from workers.urls import SettingsError as SettingsError
 
 PREFIX = "WINDBACK_"
@@ -51,6 +52,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     event_id_days: Annotated[int, Meta(ge=1)] = 35
     retention_days: Annotated[int, Meta(ge=1)] | None = None
     rollup_retention_days: Annotated[int, Meta(ge=400)] | None = None  # training and rescoring look back a year
+    redis_prefix: Annotated[str, Meta(pattern=f"^{PREFIX_PATTERN}$")] = "windback"
     alerts_per_hour: Annotated[int, Meta(ge=1)] = 100
     webhook_private_addresses: bool = False
     public_url: str | None = None

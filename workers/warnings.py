@@ -17,6 +17,8 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import RedisError
 
+from workers.redis import PREFIX
+
 log = logging.getLogger(__name__)
 
 LATEST = 100
@@ -89,11 +91,11 @@ class Warnings:
 
 
 def _list(account_id: int) -> str:
-    return f"windback:warnings:{account_id}"
+    return f"{PREFIX}:warnings:{account_id}"
 
 
 def _counts(account_id: int, day: datetime) -> str:
-    return f"windback:warnings:{account_id}:{day:%Y%m%d}"
+    return f"{PREFIX}:warnings:{account_id}:{day:%Y%m%d}"
 
 
 def _write(pipeline: Any, accounts: dict[int, PendingWarnings]) -> None:

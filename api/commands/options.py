@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from api.up import embedded
 from api.up.embedded import EmbeddedError, Servers
 from workers import settings
+from workers.installation import ForeignRedis
 from workers.logs import first_line
 from workers.store import migrate
 from workers.store.faults import is_unavailable
@@ -32,6 +33,8 @@ def one_line_errors() -> Iterator[None]:
             raise
         what = "doesn't answer" if isinstance(error, psycopg.OperationalError) else "can't do it now"
         raise click.ClickException(f"DATABASE_URL: Postgres {what}: {first_line(error)}") from None
+    except ForeignRedis as error:
+        raise click.ClickException(str(error)) from None
     except RedisError as error:
         raise click.ClickException(f"REDIS_URL: Redis doesn't answer: {first_line(error)}") from None
 

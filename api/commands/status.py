@@ -24,6 +24,7 @@ from workers.buffer.ledger import Ledger
 from workers.heartbeat import Beats
 from workers.lease import LEASE
 from workers.logs import first_line
+from workers.persistence import describe_persistence
 from workers.store import connect, sql
 from workers.store.faults import find_write_fault
 from workers.tickets import JOBS
@@ -87,6 +88,7 @@ class Status(Struct):
     clock: bool
     last_stored_seconds: float | None
     ledger: LedgerSums
+    redis: str = "ok"
     postgres: str = "ok"
     due: DueRescores | None = None
     dead_letters: dict[str, int] | None = None
@@ -121,7 +123,8 @@ def _read_redis(url: str) -> Status:
             ledger.queue_read(pipeline, lane)
         heartbeat.queue_read(pipeline)
         pipeline.exists(LEASE)
-        *replies, beating, lease = pipeline.execute()
+        pipeline.info("persistence")
+        *replies, beating, lease, persistence = pipeline.execute()
     ledgers, beats = dict(zip(LANES, map(ledger.parse, replies), strict=True)), heartbeat.parse(beating)
     settled = [entry.settled_seconds for entry in ledgers.values() if entry.settled_seconds is not None]
     return Status(
@@ -131,6 +134,7 @@ def _read_redis(url: str) -> Status:
         clock=bool(lease),
         last_stored_seconds=min(settled, default=None),
         ledger=_sums([*ledgers.values()]),
+        redis=describe_persistence(persistence) or "ok",
     )
 
 
@@ -184,7 +188,7 @@ def _screen(report: Status) -> Iterator[str]:
     rows["dead letters"] = _letters(report.dead_letters)
     rows["tracking"] = _outages(report.outages)
     rows["last training"] = _trained(report)
-    rows["postgres"] = report.postgres
+    rows |= {"redis": report.redis, "postgres": report.postgres}
     return (f"{name:<{WIDTH + 2}}{text}" for name, text in rows.items())
 
 

@@ -21,7 +21,7 @@ from api.errors import Refused
 from api.reading.common import fetch
 from workers.accounts import keys
 from workers.accounts.keys import PUBLISHABLE_RATE_LIMIT, NewKey, NoSuchKey
-from workers.redis import REDIS_AWAY, command_client
+from workers.redis import PREFIX, REDIS_AWAY, command_client
 from workers.store import Connection, connect, sql
 
 HIGHEST_RATE_LIMIT = 1_000_000
@@ -121,7 +121,7 @@ async def _list_keys(request: Request, session: Session) -> list[KeyInList]:
 async def _is_first(request: Request, once: str) -> bool:
     """True the first time this form is sent. Raises Refused, buffer_unavailable."""
     try:
-        return bool(await request.app.state.door.redis.set(f"windback:form:{once[:64]}", 1, nx=True, ex=ONCE_SECONDS))
+        return bool(await request.app.state.door.redis.set(f"{PREFIX}:form:{once[:64]}", 1, nx=True, ex=ONCE_SECONDS))
     except REDIS_AWAY:
         raise _buffer_unavailable() from None
 

@@ -9,7 +9,7 @@ from api.dashboard import forms, session
 from api.dashboard.page import page, redirect, render
 from api.dashboard.session import Session
 from workers.accounts.keys import PUBLISHABLE_PREFIX
-from workers.redis import REDIS_AWAY
+from workers.redis import PREFIX, REDIS_AWAY
 
 ATTEMPTS = 10  # failed ones, of one address, within
 WINDOW_SECONDS = 60
@@ -69,7 +69,7 @@ def _local_path(wanted: str | None) -> str:
 
 
 def _failures_key(request: Request) -> str:
-    return f"windback:sign-in:{request.client.host if request.client else ''}"
+    return f"{PREFIX}:sign-in:{request.client.host if request.client else ''}"
 
 
 async def _count_failures(request: Request) -> int:

@@ -55,22 +55,26 @@ async def healthz(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """200 when track can be served: Redis takes writes and never evicts, the buffer has room for live events, and the
-    process isn't about to end.
+    """200 when track can be served: Redis takes writes, never evicts and is ours, the buffer has room for live events,
+    and the process isn't about to end.
 
     Postgres, a buffer that nobody empties, processes that are missing or get nothing done, and an account whose
     tracking is out are reported, and not required.
     """
     state = request.app.state
-    redis, postgres, line, stored = await asyncio.gather(
+    redis, foreign, warning, postgres, line, stored = await asyncio.gather(
         probes.find_redis_fault(state.door.redis),
+        probes.find_foreign_redis(state.door.redis, state.pool),
+        probes.find_redis_warning(state.door.redis),
         probes.find_postgres_fault(state.pool),
         probes.read_pipeline(state.door.redis),
         probes.read_store_state(state.pool),
     )
     full = state.door.capacity.describe_full()
-    detail = Parts(*(fault or "ok" for fault in (redis, postgres, *_line_faults(line, full, stored), stored.tracking)))
-    if reason := DRAINING if draining.is_set() else redis or (full if state.door.capacity.is_full else None):
+    fault = redis or foreign
+    faults = (fault or warning, postgres, *_line_faults(line, full, stored), stored.tracking)
+    detail = Parts(*(text or "ok" for text in faults))
+    if reason := DRAINING if draining.is_set() else fault or (full if state.door.capacity.is_full else None):
         return _answer(NotReady("error", "not_ready", reason, detail), 503)
     return _answer(Ready("ok", detail))
 

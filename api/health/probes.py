@@ -9,19 +9,20 @@ from redis.asyncio import Redis
 
 from api.pool import Pool
 from api.timeouts import with_timeout
-from workers import heartbeat
+from workers import heartbeat, installation
 from workers.buffer import ledger
 from workers.buffer.lanes import LANES
 from workers.buffer.ledger import Ledger
 from workers.heartbeat import STUCK_SECONDS, Beats
 from workers.lease import LEASE
 from workers.logs import first_line
-from workers.redis import REDIS_AWAY
+from workers.persistence import describe_persistence
+from workers.redis import PREFIX, REDIS_AWAY
 from workers.store import sql
 from workers.store.faults import describe_write_fault
 from workers.tickets import JOBS
 
-PROBE = "windback:probe"
+PROBE = f"{PREFIX}:probe"
 PROBE_SECONDS = 0.9
 NO_CLOCK = "no clock holds the lease; start `python -m workers clock`"
 
@@ -54,6 +55,26 @@ async def find_redis_fault(redis: Redis) -> str | None:
     if policy not in (None, "noeviction"):
         return f"Redis may evict the buffer: set its maxmemory-policy to noeviction, not {policy}"
     return None
+
+
+async def find_redis_warning(redis: Redis) -> str | None:
+    """Returns what should be mended in Redis though events can be taken, or None: it keeps no append-only file."""
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            return describe_persistence(await redis.info("persistence"))
+    except REDIS_AWAY:
+        return None
+
+
+async def find_foreign_redis(redis: Redis, pool: Pool) -> str | None:
+    """Returns that this Redis belongs to another installation, in words, or None."""
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            noted: Any = await redis.get(installation.KEY)
+        ours = await with_timeout(PROBE_SECONDS, _find_installation(pool)) if noted else None
+    except Exception:  # that is told of Redis and Postgres already
+        return None
+    return installation.FOREIGN if noted and noted.decode() != ours else None
 
 
 async def find_postgres_fault(pool: Pool) -> str | None:
@@ -110,6 +131,12 @@ async def _read_store(pool: AsyncConnectionPool) -> StoreState:
     outages = [f"account {account_id} since {began_at:%Y-%m-%dT%H:%MZ}" for account_id, began_at in out]
     tracking = f"next to no events of {', '.join(outages)}: the risks stand still" if outages else None
     return StoreState(tracking, due[1] if due else 0.0)
+
+
+async def _find_installation(pool: Pool) -> str:
+    async with pool.connection() as connection:
+        row = await (await connection.execute(sql("find_installation"))).fetchone()
+    return str(row[0]) if row else ""
 
 
 async def _find_write_fault(pool: Pool) -> str | None:

@@ -16,7 +16,7 @@ from workers.buffer.capacity import Capacity
 from workers.buffer.charges import Charges
 from workers.buffer.lanes import LANES
 from workers.buffer.writer import WRITE_SECONDS, Writer
-from workers.redis import REDIS_AWAY, redis_client
+from workers.redis import REDIS_AWAY, async_client, redis_client
 from workers.settings import Settings
 from workers.warnings import Warnings
 
@@ -84,7 +84,7 @@ class Door:
 
 def door_redis(url: str) -> Redis:
     """Returns a client that fails within a second: it neither waits nor tries again."""
-    return Redis.from_url(
+    return async_client(
         url,
         socket_timeout=WRITE_SECONDS,
         socket_connect_timeout=WRITE_SECONDS,

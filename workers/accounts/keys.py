@@ -11,12 +11,14 @@ import msgspec
 from msgspec import Struct
 from redis import Redis
 
+from workers import installation
+from workers.redis import PREFIX
 from workers.store import Connection, locks, one, sql
 from workers.store.locks import Lock
 
-MIRROR = "windback:keys"  # a hash: the key's SHA-256 in hexadecimal → Key as JSON
+MIRROR = f"{PREFIX}:keys"  # a hash: the key's SHA-256 in hexadecimal → Key as JSON
 MIRRORED = "mirrored"  # a field that is always there: its absence tells a lost mirror from an unknown key
-USED = "windback:keys:used"  # a hash: key_id → when it was last used, in seconds since 1970
+USED = f"{PREFIX}:keys:used"  # a hash: key_id → when it was last used, in seconds since 1970
 SECRET_PREFIX = "sk_live_"  # noqa: S105
 PUBLISHABLE_PREFIX = "pk_live_"
 PUBLISHABLE_RATE_LIMIT = 100  # events a second, unless the key has a limit of its own
@@ -122,6 +124,7 @@ def _alone(connection: Connection) -> Iterator[None]:
 
 
 def _write_mirror(connection: Connection, redis: Redis) -> int:
+    installation.tie(redis, installation.find_id(connection))  # another installation's keys are not ours to replace
     wanted: dict[Any, Any] = {
         bytes(hashed).hex(): msgspec.json.encode(Key(*key)) for hashed, *key in connection.execute(sql("mirror_keys"))
     }

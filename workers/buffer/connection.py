@@ -9,11 +9,13 @@ import hashlib
 import math
 from typing import Any
 
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from workers.redis import async_pool
 
 
 class ScriptConnection:
@@ -22,7 +24,7 @@ class ScriptConnection:
     def __init__(self, url: str, script: str) -> None:
         self._script = script.encode()
         self._sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
-        pool = ConnectionPool.from_url(url, socket_timeout=None, retry=Retry(NoBackoff(), 0))
+        pool = async_pool(url, socket_timeout=None, retry=Retry(NoBackoff(), 0))
         self._connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
 
     async def run(self, keys: list[str], arguments: list[Any], seconds: float) -> Any:

@@ -2,7 +2,9 @@
 
 from typing import NamedTuple
 
-ARRIVALS = "windback:arrivals"  # a hash: account → its latest entry in the history lane, see arrivals.py
+from workers.redis import PREFIX
+
+ARRIVALS = f"{PREFIX}:arrivals"  # a hash: account → its latest entry in the history lane, see arrivals.py
 GROUP = "ingest"  # the consumer group of both streams
 
 
@@ -16,7 +18,7 @@ class Lane(NamedTuple):
     @property
     def stream(self) -> str:
         """The stream of entries that wait to be stored."""
-        return f"windback:buffer:{self.name}"
+        return f"{PREFIX}:buffer:{self.name}"
 
     @property
     def other(self) -> "Lane":
@@ -26,7 +28,7 @@ class Lane(NamedTuple):
     @property
     def ledger(self) -> str:
         """A hash that counts events: `accepted` into the stream, `settled` out of it."""
-        return f"windback:ledger:{self.name}"
+        return f"{PREFIX}:ledger:{self.name}"
 
 
 LIVE = Lane("live", "ingest", 1.0)

@@ -9,9 +9,10 @@ from typing import Any
 from redis import Redis
 
 from scoring.events import RECOGNISED
+from workers.redis import PREFIX
 from workers.warnings import Warnings
 
-NAMES = "windback:names:{}"  # by account: a hash, the name without its spelling → the name that was seen first
+NAMES = f"{PREFIX}:names:{{}}"  # by account: a hash, the name without its spelling → the name that was seen first
 MOST_NAMES = 10_000  # of an account
 REMEMBERED_NAMES = 100_000  # of all accounts, by one worker
 DEEPEST = 10

@@ -14,6 +14,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from workers.buffer.lanes import GROUP, Lane
+from workers.redis import PREFIX
 
 ENTRY_EVENTS = 100  # an entry holds more only when a single request does
 ENTRY_BYTES = 1 << 20
@@ -136,7 +137,7 @@ def outcomes_key(lane: Lane) -> str:
     """The key of a hash that counts what became of the events that left a lane's stream: `stored`, `duplicate`,
     `erased`, `unresolved`, `dead:REASON`; they add up to the ledger's `settled`. `settled_at` is the last time (epoch
     seconds)."""
-    return f"windback:outcomes:{lane.name}"
+    return f"{PREFIX}:outcomes:{lane.name}"
 
 
 class StreamEntry(NamedTuple):

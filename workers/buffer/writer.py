@@ -20,6 +20,7 @@ from workers.buffer.connection import ScriptConnection
 from workers.buffer.entries import Entry, Request, encode_entry
 from workers.buffer.lanes import ARRIVALS, HISTORY, Lane
 from workers.buffer.stream import ENTRY_BYTES, ENTRY_EVENTS, PUSH
+from workers.redis import PREFIX
 from workers.tickets import MARK_SECONDS, mark_key
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class Rate(NamedTuple):
 
 def rate_key(rate: Rate) -> str:
     """The key that holds when everything that a key was charged for would have been due."""
-    return f"windback:rate:{rate.key_id}"
+    return f"{PREFIX}:rate:{rate.key_id}"
 
 
 class PendingWrite(NamedTuple):

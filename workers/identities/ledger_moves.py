@@ -11,6 +11,7 @@ from redis import Redis
 
 from workers.buffer.lanes import LANES
 from workers.buffer.stream import outcomes_key
+from workers.redis import PREFIX
 from workers.store import Connection, sql
 
 TOGETHER = 500
@@ -35,7 +36,7 @@ def apply_moves(connection: Connection, redis: Redis) -> None:
     while moves := connection.execute(sql("list_ledger_moves"), {"limit": TOGETHER}).fetchall():
         pipeline = redis.pipeline(transaction=False)
         for move_id, lane, counts in moves:
-            keys = f"windback:move:{move_id}", outcomes_key(LANES[lane])
+            keys = f"{PREFIX}:move:{move_id}", outcomes_key(LANES[lane])
             pipeline.eval(APPLY, 2, *keys, APPLIED_SECONDS, json.dumps(counts))
         pipeline.execute()
         connection.execute(sql("delete_ledger_moves"), {"move_ids": [move_id for move_id, _, _ in moves]})

@@ -15,7 +15,7 @@ from workers.ingest.transaction import store_parts
 from workers.process import Process
 from workers.retry import retry_while_unavailable
 from workers.store import Connection, sql
-from workers.tickets import count_waiting, enqueue
+from workers.tickets import RESOLVE, count_waiting, enqueue
 from workers.upkeep import erasure
 
 USERS_TOGETHER = 200
@@ -37,7 +37,7 @@ def issue_job(process: Process) -> None:
     ledger_moves.apply_moves(process.connection(), process.redis)
     row = process.connection().execute(sql("any_waiting")).fetchone()
     if row == (True,) and not count_waiting(process.redis, HISTORY.queue):
-        enqueue(process.redis, HISTORY.queue, "workers.jobs.resolve", "resolve")
+        enqueue(process.redis, HISTORY.queue, RESOLVE, "resolve")
 
 
 def drain(process: Process) -> int:

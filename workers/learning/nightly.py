@@ -21,6 +21,7 @@ from workers.accounts.registry import ListedAccount, resolve_rules
 from workers.learning import trainer
 from workers.learning.evaluation import mature
 from workers.process import Process
+from workers.redis import PREFIX
 from workers.risk import rebuild
 from workers.settings import Settings
 from workers.store import Connection, one, sql
@@ -29,7 +30,7 @@ from workers.store.locks import Lock, holding
 log = logging.getLogger(__name__)
 
 NIGHT = 3 * 3600  # seconds after midnight, UTC
-TURN = "windback:nightly:{night}:{account_id}"  # set when an account's turn begins
+TURN = f"{PREFIX}:nightly:{{night}}:{{account_id}}"  # set when an account's turn begins
 TURN_SECONDS = 2 * 86400
 LEAST_SNAPSHOTS = 50  # new ones, before a training is worth its while …
 LEAST_SHARE = 0.01  # … and of those that the last one had
@@ -44,7 +45,7 @@ def issue_job(process: Process) -> None:
     if rebuild.is_pending(process.connection()):
         return
     if list_waiting(process.connection(), process.redis, process.settings.horizon_days):
-        tickets.enqueue(process.redis, "score", "workers.jobs.nightly", "nightly")
+        tickets.enqueue(process.redis, "score", tickets.NIGHTLY, "nightly")
 
 
 def list_waiting(connection: Connection, redis: Redis, horizon_days: int | None) -> list[ListedAccount]:

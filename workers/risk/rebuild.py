@@ -52,7 +52,7 @@ def issue_job(process: Process) -> None:
         and not process.redis.xlen(HISTORY.stream)
         and not tickets.count_waiting(process.redis, HISTORY.queue)
     ):
-        tickets.enqueue(process.redis, HISTORY.queue, "workers.jobs.rebuild", "rebuild")
+        tickets.enqueue(process.redis, HISTORY.queue, tickets.REBUILD, "rebuild")
 
 
 def is_pending(connection: Connection) -> bool:

@@ -307,6 +307,12 @@ CREATE TABLE ended_sessions (
     expires_at timestamptz NOT NULL
 );
 
+-- Which installation this is; Redis holds the same id, see workers/installation.py.
+CREATE TABLE installation (
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
+    installation_id uuid NOT NULL DEFAULT gen_random_uuid()
+);
+
 -- What analytics reads, see workers/upkeep/totals.py. The last tally: what it saw, when, how long it took.
 CREATE TABLE tallied (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),

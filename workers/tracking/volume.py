@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from scoring.outages import WEEK_HOURS
 from scoring.rollup import Floats
 from workers.buffer.rows import Row
+from workers.redis import PREFIX
 
 KEPT_SECONDS = 60 * 86400
 HOURS = 8 * WEEK_HOURS  # as many as are read
@@ -24,7 +25,7 @@ Volumes = Counter[tuple[int, int]]  # by account and hour since 1970
 
 def key(account_id: int, week: int) -> str:
     """The hash of an account's week, from the hour of the week to how many events."""
-    return f"windback:volume:{account_id}:{week}"
+    return f"{PREFIX}:volume:{account_id}:{week}"
 
 
 def volumes_of(entry_id: bytes, rows: Iterable[Row]) -> Volumes:

@@ -19,13 +19,14 @@ from redis import Redis
 
 from workers.buffer.staging import StagedRows
 from workers.process import Process
+from workers.redis import PREFIX
 from workers.settings import Settings
 from workers.store import Connection, one, sql
 from workers.store.locks import Lock, lock, share
 from workers.upkeep import erasure, totals
 
-STATE = "windback:prune"  # a hash: the customer `after` whom the pass goes on, the milliseconds that it `worked`
-RESTING = "windback:prune:resting"
+STATE = f"{PREFIX}:prune"  # a hash: the customer `after` whom the pass goes on, the milliseconds that it `worked`
+RESTING = f"{PREFIX}:prune:resting"
 BUDGET_SECONDS = 0.25  # of a tick of the clock
 LEAST_REST_SECONDS = 10.0
 REST = 100  # times the time worked

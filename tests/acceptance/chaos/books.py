@@ -42,13 +42,13 @@ KINDS = (
     Kind(r"windback:warnings:\d+(:\d{8})?", 8 * DAY),
     Kind(r"windback:nightly:\d+:\d+", 2 * DAY),
     # RQ's own: queues, workers, and what a worker was at when it died, until that is found out and noted as failed.
-    Kind(r"rq:(queues|workers|workers:\w+|queue:\w+|queue:\w+:intermediate|(failed|wip|finished):\w+)", None),
-    Kind(r"rq:queue:\w+:intermediate:first_seen:[\w-]+", DAY),
-    Kind(r"rq:worker:\w+(:executions)?", 10 * MINUTE),
-    Kind(r"rq:(clean_registries:\w+|clean_groups)", 15 * MINUTE),
-    Kind(r"rq:executions?:[\w:-]+", 10 * MINUTE),
-    Kind(r"rq:results:[\w-]+", 7 * DAY),
-    Kind(r"rq:job:[\w-]+", None),
+    Kind(r"windback:rq:(queues|workers|workers:\w+|queue:\w+|queue:\w+:intermediate|(failed|wip|finished):\w+)", None),
+    Kind(r"windback:rq:queue:\w+:intermediate:first_seen:[\w-]+", DAY),
+    Kind(r"windback:rq:worker:\w+(:executions)?", 10 * MINUTE),
+    Kind(r"windback:rq:(clean_registries:\w+|clean_groups)", 15 * MINUTE),
+    Kind(r"windback:rq:executions?:[\w:-]+", 10 * MINUTE),
+    Kind(r"windback:rq:results:[\w-]+", 7 * DAY),
+    Kind(r"windback:rq:job:[\w-]+", None),
 )
 
 

@@ -46,6 +46,7 @@ def test_a_service_that_has_done_nothing(run: Run) -> None:
         "dead letters": "none",
         "tracking": "ok",
         "last training": "never",
+        "redis": "ok",
         "postgres": "ok",
     }
 

@@ -14,3 +14,6 @@ SELECT pg_backend_pid(), count(set_config(name, value, false)) FROM wanted
 
 -- name: find_write_fault
 SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean
+
+-- name: find_installation
+SELECT installation_id::text FROM installation

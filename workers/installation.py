@@ -1,0 +1,37 @@
+"""Which installation a Redis belongs to: an id in Postgres, noted in Redis, ties the two together.
+
+Two installations that share a Redis would store each other's events, and each would replace the other's keys. So no
+process works with a Redis that holds the id of another database. A restored database has brought its id; an empty Redis
+takes the first id it is given.
+"""
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from workers.redis import PREFIX
+from workers.store import Connection, one, sql
+
+KEY = f"{PREFIX}:installation"
+FOREIGN = (
+    "REDIS_URL leads to a Redis that belongs to another Windback; set WINDBACK_REDIS_PREFIX, or another database number"
+    f" in REDIS_URL (if the other one is gone for good, delete its keys: all that begin with {PREFIX}:)"
+)
+
+
+class ForeignRedis(RedisError):
+    """This Redis belongs to another installation. Give each one a Redis, a database number or a prefix of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(FOREIGN)
+
+
+def find_id(connection: Connection) -> str:
+    """Returns the installation's id."""
+    return str(one(connection.execute(sql("find_installation")))[0])
+
+
+def tie(redis: Redis, installation_id: str) -> None:
+    """Note in Redis which installation it belongs to. Raises ForeignRedis if that is another one."""
+    redis.set(KEY, installation_id, nx=True)
+    if redis.get(KEY) != installation_id.encode():
+        raise ForeignRedis
