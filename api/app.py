@@ -17,6 +17,7 @@ from api.dashboard.forms import FormRefused
 from api.dashboard.page import on_form_refused, or_page
 from api.dashboard.routes import ROUTES as PAGES
 from api.docs import page
+from api.doors.segment import ROUTES as SEGMENT
 from api.errors import Refused, on_error, on_http_exception, on_refused
 from api.headers import SecurityHeaders
 from api.health import health, metrics
@@ -80,6 +81,7 @@ def create_app(settings: Settings) -> Starlette:
             Route("/api/v1/identify", identify, methods=["POST"]),
             Route("/api/v1/mappings", validated(mappings.show_or_put_mappings), methods=["GET", "PUT"]),
             *ACTING,
+            *SEGMENT,
             Route("/api/v1/warnings", validated(warnings.list_warnings), methods=["GET"]),
             Route("/healthz", health.healthz, methods=["GET"]),
             Route("/readyz", health.readyz, methods=["GET"]),
