@@ -21,8 +21,8 @@ def is_posthog(body: Json) -> bool:
 
 def read_posthog(body: Json) -> Reading:
     """Returns what it says."""
-    event, person = body["event"], body.get("person") if isinstance(body.get("person"), dict) else {}
-    traits = person.get("properties") if isinstance(person.get("properties"), dict) else {}
+    event, person = body["event"], _as_object(body.get("person"))
+    traits = _as_object(person.get("properties"))
     email, user_id = traits.get("email"), event.get("distinct_id")
     if not (isinstance(email, str) and valid_email(email)):
         email = user_id if isinstance(user_id, str) and valid_email(user_id) else None
@@ -45,3 +45,7 @@ def _keep_own(properties: object) -> Json:
     own = {name: value for name, value in properties.items() if not name.startswith("$")}
     address = properties.get("$pathname") or urlsplit(str(properties.get("$current_url") or "")).path
     return {**own, "page": address} if address and "page" not in own else own
+
+
+def _as_object(value: object) -> Json:
+    return value if isinstance(value, dict) else {}

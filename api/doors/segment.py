@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from api.auth import Keys
 from api.doors.posthog_messages import is_posthog, read_posthog
 from api.doors.segment_messages import CALLS, Json, Reading, read_message
 from api.errors import Refused
@@ -111,7 +112,7 @@ def _list_messages(sent: Json) -> list[Json]:
 
 async def _authenticate(request: Request, sent: Json) -> Key:
     """The key is the user of Basic auth, the body's `writeKey`, or in our own header. Raises Refused."""
-    keys = request.app.state.door.keys
+    keys: Keys = request.app.state.door.keys
     secret = _read_basic(request) or sent.get("writeKey") or request.headers.get("x-api-key", "")
     scope = {"headers": [(b"x-api-key", str(secret).encode())]}
     return await keys.authenticate(scope)

@@ -103,9 +103,8 @@ def _read_alias(message: Json, timestamp: str | None) -> Reading:
     one, other = _text(message.get("previousId")), _text(message.get("userId"))
     for user_id, email in ((one, other), (other, one)):
         if user_id and email and valid_email(email) and not valid_email(user_id):
-            return Reading(
-                identity=_drop_nothing({"user_id": user_id, "customer_email": email, "timestamp": timestamp})
-            )
+            named = {"user_id": user_id, "customer_email": email, "timestamp": timestamp}
+            return Reading(identity=_drop_nothing(named))
     return Reading()
 
 
