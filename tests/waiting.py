@@ -10,7 +10,7 @@ T = TypeVar("T")
 SOON = 15.0  # seconds that "at once" may take on a machine that is busy with other things
 
 
-def wait_until(condition: Callable[[], T], timeout: float = 10.0, interval: float = 0.02) -> T:
+def wait_until(condition: Callable[[], T], timeout: float = 30.0, interval: float = 0.02) -> T:
     """The first true value of the condition. Fails the test if there is none within `timeout` seconds."""
     deadline = time.monotonic() + timeout
     pause = threading.Event()

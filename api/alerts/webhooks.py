@@ -15,7 +15,7 @@ from api.database import in_database
 from api.errors import Refused
 from api.reading.common import Time, account_of, answer, fetch
 from workers.alerts import webhooks
-from workers.alerts.client import Outcome, open_client, post
+from workers.alerts.client import PostResult, open_client, post
 from workers.alerts.messages import EXAMPLE_DRAFT, encode_alert, example
 from workers.alerts.signing import sign
 from workers.alerts.webhooks import (
@@ -182,7 +182,7 @@ async def remove_webhook(request: Request, account_id: int, webhook_id: str) -> 
         raise Refused("webhook_not_found") from None
 
 
-async def send_example(request: Request, account_id: int, webhook_id: str) -> Outcome:
+async def send_example(request: Request, account_id: int, webhook_id: str) -> PostResult:
     """Deliver an example to a webhook, enabled or not. Raises Refused, webhook_not_found."""
     parameters = {"account_id": account_id, "webhook_id": webhook_id}
     rows = await fetch(request, sql("find_receiver"), parameters)
@@ -194,7 +194,7 @@ async def send_example(request: Request, account_id: int, webhook_id: str) -> Ou
     return outcome
 
 
-async def post_example(settings: Settings, receiver: Receiver) -> Outcome:
+async def post_example(settings: Settings, receiver: Receiver) -> PostResult:
     """Send an example to a receiver, once."""
     message_id, now = str(uuid4()), time.time()
     alert = example(datetime.fromtimestamp(now, UTC))
@@ -203,7 +203,7 @@ async def post_example(settings: Settings, receiver: Receiver) -> Outcome:
         return await post(client, receiver.url, body, sign(receiver.secret, message_id, int(now), body))
 
 
-def tried(outcome: Outcome) -> Tried:
+def tried(outcome: PostResult) -> Tried:
     """What became of an example, as the API says it."""
     status = UNSET if outcome.status is None else outcome.status
     return Tried(outcome.delivered, status, outcome.error or UNSET)

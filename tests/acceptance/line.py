@@ -43,7 +43,7 @@ class Line:
         for name in names or self._commands:
             self.launch(name)
         if "web" in self.processes:
-            wait_until(self._is_up, timeout=30)
+            wait_until(self._is_up, timeout=90)
 
     def launch(self, name: str) -> subprocess.Popen[bytes]:
         """Start a process of the Procfile; another one of a kind under a name like `ingest.2`."""

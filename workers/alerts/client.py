@@ -20,7 +20,7 @@ KEEP_SECONDS = 30.0
 MOST_ANSWER_BYTES = 64 * 1024
 
 
-class Outcome(NamedTuple):
+class PostResult(NamedTuple):
     """What became of a message: the status of the answer, or why there was none."""
 
     status: int | None
@@ -110,18 +110,18 @@ def open_client(allow_private: bool) -> httpx2.AsyncClient:
     )
 
 
-async def post(client: httpx2.AsyncClient, url: str, body: bytes, headers: dict[str, str]) -> Outcome:
+async def post(client: httpx2.AsyncClient, url: str, body: bytes, headers: dict[str, str]) -> PostResult:
     """Send a message once. Never raises for what a receiver or the network does."""
     try:
         async with asyncio.timeout(SECONDS):
             status = await _status(client, url, body, headers)
     except (TimeoutError, httpx2.TimeoutException, httpcore2.TimeoutException):
-        return Outcome(None, f"no answer within {SECONDS:g} seconds")
+        return PostResult(None, f"no answer within {SECONDS:g} seconds")
     except PrivateAddress as error:
-        return Outcome(None, str(error))
+        return PostResult(None, str(error))
     except Exception as error:  # whatever a receiver, a name or a network comes up with
-        return Outcome(None, f"{type(error).__name__}: {error}".rstrip(": ")[:200])
-    return Outcome(status, None if 200 <= status < 300 else f"answered {status}")
+        return PostResult(None, f"{type(error).__name__}: {error}".rstrip(": ")[:200])
+    return PostResult(status, None if 200 <= status < 300 else f"answered {status}")
 
 
 async def _status(client: httpx2.AsyncClient, url: str, body: bytes, headers: dict[str, str]) -> int:

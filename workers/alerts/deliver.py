@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from workers.alerts.client import open_client, post
-from workers.alerts.deliveries import Attempt, Delivery, Summary, end, take
+from workers.alerts.deliveries import Delivery, DeliveryAttempt, Summary, end, take
 from workers.alerts.schedule import GONE
 from workers.alerts.signing import sign
 from workers.alerts.templates import Templates
@@ -49,7 +49,7 @@ class Deliverer:
         self._under_way: Counter[str] = Counter()
         self._failing: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._ended: list[Attempt] = []
+        self._ended: list[DeliveryAttempt] = []
         self._alone = asyncio.Lock()
         self._thread = threading.Thread(target=self._loop.run_forever, name="deliver", daemon=True)
         self._thread.start()
@@ -126,7 +126,7 @@ class Deliverer:
             (self._failing.discard if outcome.delivered else self._failing.add)(receiver.webhook_id)
             if outcome.status == GONE:
                 log.warning("a webhook answered 410 and is disabled", extra={"webhook_id": receiver.webhook_id})
-            self._ended.append(Attempt(delivery, outcome))
+            self._ended.append(DeliveryAttempt(delivery, outcome))
         finally:
             self._under_way[receiver.webhook_id] -= 1
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from scoring.drafts.draft import Draft, write_draft
 from scoring.drafts.language import TemplateError
 from workers.alerts import admission
-from workers.alerts.client import SECONDS, Outcome
+from workers.alerts.client import SECONDS, PostResult
 from workers.alerts.messages import HIGHEST, Alert, encode_alert, encode_summary
 from workers.alerts.schedule import GONE, pause_after
 from workers.alerts.templates import Templates
@@ -44,11 +44,11 @@ class Summary(NamedTuple):
     last: bool
 
 
-class Attempt(NamedTuple):
+class DeliveryAttempt(NamedTuple):
     """A message that was sent once, and what became of it."""
 
     message: Delivery | Summary
-    outcome: Outcome
+    outcome: PostResult
 
     @property
     def state(self) -> str:
@@ -81,7 +81,7 @@ def take(process: Process, room: Callable[[Receiver], int], templates: Templates
     ]
 
 
-def end(process: Process, attempts: Sequence[Attempt]) -> bool:
+def end(process: Process, attempts: Sequence[DeliveryAttempt]) -> bool:
     """Write down what became of these attempts."""
     connection = process.connection()
     singles = [attempt for attempt in attempts if isinstance(attempt.message, Delivery)]
@@ -149,14 +149,14 @@ def _summary_body(
     return encode_summary(receiver.format, summary_id, at, rows[0][-1], highest, address)
 
 
-def _end_summary(connection: Connection, attempt: Attempt) -> None:
+def _end_summary(connection: Connection, attempt: DeliveryAttempt) -> None:
     outcome = attempt.outcome
     parameters = {"summary_id": attempt.message.message_id, "state": attempt.state, "pause": attempt.pause_seconds}
     connection.execute(sql("end_summary"), parameters)
     connection.execute(sql("end_summarised"), {**parameters, "status": outcome.status, "error": outcome.error})
 
 
-def _columns(attempts: Sequence[Attempt]) -> dict[str, list[Any]]:
+def _columns(attempts: Sequence[DeliveryAttempt]) -> dict[str, list[Any]]:
     messages = [attempt.message for attempt in attempts]
     return {
         "customer_id": [message.customer_id for message in messages if isinstance(message, Delivery)],

@@ -22,7 +22,7 @@ APART = frozenset({"identities", "erasures", "profiles", "erasing", "leaving"}) 
 CHANGES_TOGETHER = 100
 
 
-class Change(NamedTuple):
+class AddressChange(NamedTuple):
     """An address that is to follow another one for a user id."""
 
     customer_id: str  # the user id's
@@ -40,12 +40,12 @@ class Merged(NamedTuple):
     events: int
 
 
-def apply_changes(connection: Connection) -> list[Change]:
+def apply_changes(connection: Connection) -> list[AddressChange]:
     """Carry out the changes of addresses that were announced. Returns those that met another customer: their user ids
     have the new address, and the history before stays where it is."""
     conflicts = []
     rows = connection.execute(sql("list_changes"), {"limit": CHANGES_TOGETHER}).fetchall()
-    for change in [Change(*row) for row in rows]:
+    for change in [AddressChange(*row) for row in rows]:
         with connection.transaction():
             lock(connection, Lock.STORING)
             if connection.execute(sql("end_change"), change._asdict()).fetchone() is None:
@@ -72,7 +72,7 @@ def merge_known(connection: Connection, account_id: int, email: str, into: str) 
     return Merged(into, events)
 
 
-def _move(connection: Connection, change: Change) -> bool:
+def _move(connection: Connection, change: AddressChange) -> bool:
     """Move the customer unless the new address has a history of its own. Returns whether it was moved."""
     old, new = (hash_customer(change.account_id, email) for email in (change.email, change.next_email))
     _drop_given_up(connection, change.account_id, change.next_email)

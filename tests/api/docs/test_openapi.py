@@ -66,8 +66,9 @@ def jane(acme: TestClient, work: Callable[[], None]) -> TestClient:
 
 
 @pytest.fixture
-def url(settings: Settings) -> Iterator[str]:
-    """The service behind a real web server."""
+def url(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The service behind a real web server; a busy machine is no outage."""
+    monkeypatch.setattr("api.pool.POOL_WAIT_SECONDS", 30.0)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="error"))
         thread = threading.Thread(target=server.run, args=([listener],))

