@@ -42,7 +42,7 @@ MAX_PROPERTIES_DEPTH: Final = 10  # levels
 MAX_BATCH: Final = 100  # events
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024  # after decompression
 MAX_DETAIL: Final = 100  # characters
-MAX_DURATION: Final = 1e9  # seconds; anything longer is a unit error
+MAX_VALUE: Final = 1e9  # seconds or money; anything more is a unit error
 MAX_DAILY_COUNT: Final = 50  # a name and day: what lies above says nothing more about a risk
 
 NPS_SCORES: Final = {str(score): score for score in range(11)}
@@ -68,13 +68,14 @@ def detail_of(event: str, properties: dict[str, Any]) -> str:
 
 
 def value_of(event: str, properties: dict[str, Any]) -> float:
-    """`duration_seconds` as a float of 0 to 1e9; 0 for anything that isn't such a number."""
+    """`duration_seconds`, of a paid invoice its `amount`, as a float of 0 to 1e9; 0 for anything that isn't such a
+    number."""
     if not properties:
         return 0.0
-    seconds = properties.get("duration_seconds")
-    if type(seconds) is not float and type(seconds) is not int:
+    value = properties.get("amount" if event == "invoice_paid" else "duration_seconds")
+    if type(value) is not float and type(value) is not int:
         return 0.0
-    return float(seconds) if 0 < seconds <= MAX_DURATION else 0.0
+    return float(value) if 0 < value <= MAX_VALUE else 0.0
 
 
 def plan_of(properties: dict[str, Any]) -> str | None:

@@ -15,7 +15,7 @@ from scoring.model import PRIOR, Model, points, sigmoid
 from scoring.pauses import Pause, bridge
 from scoring.reasons import Reason, reasons_of
 from scoring.rollup import DAY, Floats, Rollup
-from scoring.states import ACTIVE, LAPSED, NEW, STATES, state_of
+from scoring.states import ACTIVE, LAPSED, NEW, STATES, lapse_time, state_of
 
 CONFIDENT: Final = 3  # active days from which on a history speaks for itself
 _SECTIONS, _ROUNDS = 16, 5  # a day to a tenth of a second
@@ -42,6 +42,7 @@ class Scores:
     open_tickets: list[int]
     overdue_since: list[float | None]  # epoch seconds
     nps: list[int | None]
+    lapsed_at: list[float | None]  # epoch seconds; None unless lapsed
 
 
 def score(
@@ -82,6 +83,7 @@ def score(
         open_tickets=[about.open_tickets for about in facts],
         overdue_since=[about.overdue_since for about in facts],
         nps=[about.nps for about in facts],
+        lapsed_at=[at if lapsed else None for at, lapsed in zip(*_lapses(history, state, now), strict=True)],
     )
 
 
@@ -101,6 +103,10 @@ def risks_at(
     past, clock = bridge(rollup.at(customers, instants), pauses, instants)
     history = history_of(past, clock, model.features)
     return model.probability(history, clock, horizon_days), state_of(history, clock)
+
+
+def _lapses(history: History, state: NDArray[np.int8], now: float) -> tuple[list[float], list[bool]]:
+    return np.fmin(lapse_time(history), now).tolist(), (state == LAPSED).tolist()
 
 
 def _level(probability: Floats, levels: Levels) -> NDArray[np.intp]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scoring.events import CHURNED
 from scoring.history import History
 from scoring.prior import days
-from scoring.rollup import Floats
+from scoring.rollup import DAY, Floats
 
 STATES: Final = ("new", "active", "lapsed")
 NEW, ACTIVE, LAPSED = range(3)
@@ -20,6 +20,16 @@ CADENCES: Final = 2.0  # … nor does twice the own cadence
 def patience(cadence: Floats) -> Floats:
     """Days of silence after which a customer is lapsed, by the median days between active days (NaN: not known)."""
     return np.fmax(PATIENCE, CADENCES * cadence)
+
+
+def lapse_time(history: History) -> Floats:
+    """Epoch seconds at which each customer lapses, or lapsed, while nothing more happens."""
+    silent_from = np.where(np.isnan(history.last_active), history.first, history.last_active)
+    lapses = silent_from + np.fmax(PATIENCE, patience(history.cadence)) * DAY
+    if CHURNED in history.signals:
+        churned = history.signals[CHURNED].last
+        lapses = np.where(churned >= silent_from, np.fmin(churned, lapses), lapses)
+    return np.asarray(lapses)
 
 
 def state_of(history: History, at: float | Floats) -> NDArray[np.int8]:

@@ -13,12 +13,17 @@ ROWS = 500  # a piece
 COLUMNS = (
     "email",
     "score",
+    "score_14_days_ago",
     "level",
     "state",
     "reason",
     "plan",
+    "company",
+    "mrr",
+    "currency",
     "first_seen",
     "last_seen",
+    "last_active",
     "open_tickets",
     "overdue_since",
     "nps",
@@ -58,7 +63,9 @@ def _cells(row: Mapping[str, Any]) -> list[Any]:
     cells = {
         **row,
         "score": score_of(row["probability"]) if scored else None,
+        "score_14_days_ago": None if row["risk_before"] is None else score_of(row["risk_before"]),
         "last_seen": row["last_event"],
+        "urgency": row["advice_urgency"],
         "advice": row["why"],
     }
     return [_cell(cells[name]) for name in COLUMNS]

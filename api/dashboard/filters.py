@@ -6,6 +6,7 @@
 | `{{ moment \\| day }}` | `<time>`: "12 Nov 2026" |
 | `{{ 12345 \\| number }}` | 12,345 |
 | `{{ 0.634 \\| percent }}`, `{{ 0.634 \\| percent(1) }}` | 63%, 63.4% |
+| `{{ customer \\| money }}` | 199 USD a month |
 | `{{ -1.25 \\| signed }}` | -1.2, with a real minus |
 | `{{ seconds \\| span }}` | 0.4 s, 12 s, 3 min, 5 h, 2 days |
 | `{{ 3 \\| count("customer") }}` | 3 customers |
@@ -66,6 +67,13 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{share * 100:.{digits}f}%"
 
 
+def money(customer: Mapping[str, Any]) -> str:
+    """The value of a customer: 199 USD a month, else the amount of the last invoice; empty if unknown."""
+    if customer["mrr"] is not None:
+        return f"{customer['mrr'] / 100:,.0f} {customer['currency'] or ''}".rstrip() + " a month"
+    return f"invoice {customer['paid']:,.0f}" if customer["paid"] else ""
+
+
 def signed(value: float, digits: int = 1) -> str:
     """A number with its sign: +3.2, or a real minus sign."""
     return f"{value:+.{digits}f}".replace("-", "\u2212")
@@ -114,7 +122,7 @@ def environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
     templates = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    filters = (ago, day, number, percent, signed, span, count, isolate, path, code, mail)
+    filters = (ago, day, number, percent, signed, span, count, isolate, path, code, mail, money)
     templates.filters.update({function.__name__: function for function in filters})
     templates.globals.update(asset=asset, first_event=first_event, link=link, with_query=with_query)
     return templates

@@ -1,12 +1,13 @@
 """Groups of customers: by level of risk, lapsed, and new."""
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 from starlette.requests import Request
 
-from api.reading.levels import read_levels
+from api.dashboard.filters import link, number
+from api.reading.levels import Day, read_levels
 from scoring.levels import NAMES
 
 
@@ -18,7 +19,6 @@ class CustomerGroup(NamedTuple):
 
 
 GROUPS: Mapping[str, CustomerGroup] = {
-    "all": CustomerGroup("All", {"level": None, "state": None}),
     "here": CustomerGroup("Not lapsed", {"level": None, "state": "here"}),
     "critical": CustomerGroup("Critical", {"level": "critical", "state": "here"}),
     "high": CustomerGroup("High", {"level": "high", "state": "here"}),
@@ -26,7 +26,47 @@ GROUPS: Mapping[str, CustomerGroup] = {
     "low": CustomerGroup("Low", {"level": "low", "state": "here"}),
     "lapsed": CustomerGroup("Lapsed", {"level": None, "state": "lapsed"}),
     "new": CustomerGroup("New", {"level": None, "state": "new"}),
+    "all": CustomerGroup("All", {"level": None, "state": "all"}),
 }
+
+
+TILES = ("critical", "high", "medium", "low", "lapsed")
+WEEK = timedelta(days=7)
+
+
+class Tile(NamedTuple):
+    """A group on the overview: its customers now, and the change in a week, with the list of that if there is one."""
+
+    name: str
+    customers: int
+    change: str
+    address: str | None
+
+
+def count_tiles(days: Sequence[Day], newly_lapsed: int) -> list[Tile]:
+    """A tile for each level, and one for lapsed customers."""
+    now = days[-1] if days else None
+    before = days[-1 - WEEK.days] if len(days) > WEEK.days else None
+    tiles = []
+    for name in TILES[:-1]:
+        change = getattr(now, name) - getattr(before, name) if now and before else None
+        tiles.append(Tile(name, getattr(now, name, 0), _describe_change(change), None))
+    words = f"{number(newly_lapsed)} in the last week" if newly_lapsed else ""
+    address = link("/customers", {"state": "lapsed", "lapsed": WEEK.days})
+    return [*tiles, Tile("lapsed", now.lapsed if now else 0, words, address if newly_lapsed else None)]
+
+
+def link_then(level: str, day: date) -> str:
+    """The list of the customers who were at a level (or lapsed) at the end of a day."""
+    if day == datetime.now(UTC).date():
+        return link("/customers", GROUPS[level].query)
+    return link("/customers", {"state": "all", "then": level, "on": day.isoformat()})
+
+
+def _describe_change(change: int | None) -> str:
+    if change is None:
+        return ""
+    return f"{change:+,} in a week".replace("-", "\u2212") if change else "same as a week ago"
 
 
 async def count_groups(request: Request, account_id: int) -> Mapping[str, int]:

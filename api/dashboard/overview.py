@@ -2,10 +2,9 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
-from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,7 +12,7 @@ from api.dashboard.accuracy import describe_accuracy
 from api.dashboard.charts import Layer, legend, stacked
 from api.dashboard.health import find_worst, run_checks
 from api.dashboard.labels import STRATEGIES
-from api.dashboard.levels import GROUPS
+from api.dashboard.levels import GROUPS, TILES, WEEK, count_tiles, link_then
 from api.dashboard.page import address, page, render
 from api.dashboard.session import Session
 from api.dashboard.setup.unresolved import check_unresolved
@@ -25,11 +24,8 @@ from workers.store import sql
 
 URGENT = 8  # customers
 RISEN = 5
-AMONG = 500  # the riskiest customers
 LEAST_RISE = 0.05  # smaller rises are not listed
-TILES = ("critical", "high", "medium", "low", "lapsed")
 CHARTED = ("critical", "high", "medium")
-WEEK = 7
 NOBODY = Day(at=datetime.min.replace(tzinfo=UTC), low=0, medium=0, high=0, critical=0, lapsed=0)
 
 
@@ -37,13 +33,14 @@ NOBODY = Day(at=datetime.min.replace(tzinfo=UTC), low=0, medium=0, high=0, criti
 async def overview(request: Request, session: Session) -> Response:
     """`GET /`."""
     account_id = session.account_id
-    checks, customers, urgent, risen, days, model = await asyncio.gather(
-        run_checks(request, account_id),
+    lists = asyncio.gather(
         fetch(request, sql("any_customer"), {"account_id": account_id}),
         fetch(request, sql("urgent"), {"account_id": account_id, "limit": URGENT}),
-        fetch(request, sql("risen"), {"account_id": account_id, "among": AMONG, "least": LEAST_RISE, "limit": RISEN}),
-        read_levels(request, account_id),
-        read_model(request, account_id),
+        fetch(request, sql("risen"), {"account_id": account_id, "least": LEAST_RISE, "limit": RISEN}),
+        fetch(request, sql("count_lapsed"), {"account_id": account_id, "since": datetime.now(UTC) - WEEK}),
+    )
+    (customers, urgent, risen, lapsed), checks, days, model = await asyncio.gather(
+        lists, run_checks(request, account_id), read_levels(request, account_id), read_model(request, account_id)
     )
     use = await ask_for_use(request, account_id)
     if use is not None:
@@ -61,7 +58,7 @@ async def overview(request: Request, session: Session) -> Response:
         use=use,
         urgent=urgent,
         risen=risen,
-        tiles=_count_tiles(days),
+        tiles=count_tiles(days, lapsed[0]["customers"]),
         groups=GROUPS,
         chart=_draw_levels(days),
         strategies=STRATEGIES,
@@ -70,19 +67,15 @@ async def overview(request: Request, session: Session) -> Response:
     )
 
 
-def _count_tiles(days: Sequence[Day]) -> list[tuple[str, int, int | None]]:
-    """For each level: its name, the customers now, and how many more than a week ago, if known."""
-    now = days[-1] if days else NOBODY
-    before = days[-1 - WEEK] if len(days) > WEEK else None
-    return [
-        (name, getattr(now, name), getattr(now, name) - getattr(before, name) if before else None) for name in TILES
-    ]
-
-
-def _draw_levels(days: Sequence[Day]) -> Mapping[str, Markup] | None:
+def _draw_levels(days: Sequence[Day]) -> Mapping[str, Any] | None:
     if len(days) < 2:
         return None
     layers = [Layer(name.capitalize(), f"fill-{name}", [getattr(day, name) for day in days]) for name in CHARTED]
     title = "Customers at medium risk and above, by day"
-    chart: dict[str, Any] = {"drawing": stacked(title, [day.at.date() for day in days], layers)}
-    return {**chart, "legend": legend(layers)}
+    drawing = stacked(title, [day.at.date() for day in days], layers, address=_address_of)
+    rows = [(day, [(name, getattr(day, name), link_then(name, day.at.date())) for name in TILES]) for day in days[::-1]]
+    return {"drawing": drawing, "legend": legend(layers), "rows": rows}
+
+
+def _address_of(layer: Layer, day: date) -> str:
+    return link_then(layer.name.lower(), day)

@@ -54,7 +54,10 @@ CUSTOMERS: Json = {
             "email": "jane@example.com",
             "first_seen": "2025-12-01T09:00:00Z",
             "last_seen": "2025-12-01T10:00:00Z",
+            "last_active": "2025-12-01T09:30:00Z",
+            "plan": "pro",
             "risk": {"score": 63.2, "level": "high", "state": "active", "reason": "No login for 12 days"},
+            "risen": 40.6,
         }
     ],
     "next_cursor": None,
@@ -63,6 +66,7 @@ CUSTOMER: Json = {
     "email": "jane@example.com",
     "first_seen": "2025-12-01T09:00:00Z",
     "last_seen": "2025-12-01T10:00:00Z",
+    "last_active": "2025-12-01T09:30:00Z",
     "events": {"feature_used": 2, "login": 1, "support_ticket_opened": 1},
     "risk": {
         "score": 63.2,

@@ -1,9 +1,12 @@
 """What the API is: one entry a route. The document at /openapi.json and the page at /docs come from this table."""
 
+from collections.abc import Sequence
+
 from api.docs import acting, examples, instrumentation, schemas
 from api.docs.openapi import Body, Operation, Parameter, Reference, Reply
 from api.health import health
 from api.reading import analytics, customer, customers, erasing, levels, model, series
+from api.reading.customer_filter import ORDERS, STATES
 from api.reading.intervals import INTERVALS, MOST
 from api.reading.query import DEFAULT_LIMIT, HIGHEST_LIMIT
 from api.track import answers
@@ -49,6 +52,12 @@ def _range(what: str) -> tuple[Parameter, Parameter]:
     )
 
 
+def _several(name: str, values: Sequence[str], description: str) -> Parameter:
+    word = "|".join(values)
+    schema = {"type": "string", "pattern": f"^({word})(,({word}))*$"}
+    return Parameter(name, schema, f"{description} One or several of {', '.join(values)}, by commas.", values[-1])
+
+
 def _interval(description: str) -> Parameter:
     return Parameter("interval", {"enum": list(INTERVALS), "default": "day"}, description)
 
@@ -59,7 +68,7 @@ EMAIL = Parameter(
 CURSOR = Parameter(
     "cursor",
     {"type": "string", "format": "cursor", "pattern": "^[A-Za-z0-9_-]*$"},
-    "The `next_cursor` of the page before this one.",
+    "The `next_cursor` of the page before this one. Keep all other parameters as they were.",
 )
 
 OPERATIONS = (
@@ -115,17 +124,35 @@ OPERATIONS = (
         "/api/v1/customers",
         "Customers",
         "List customers",
-        "Customers with their risk, page by page.",
+        "Customers with their risk, page by page. To read all of them while events arrive, sort by `email`: in other "
+        "orders, a customer who moves between two pages is missed or comes twice.",
         {200: Reply("A page of customers", customers.Customers, examples.CUSTOMERS)},
         (*SECRET_KEY, PARAMETER, STORE),
         (
             Parameter(
                 "sort",
-                {"enum": [sign + name for name in customers.SORTS for sign in ("", "-")], "default": "-risk"},
-                "The order; `-` for descending.",
+                {"enum": list(ORDERS), "default": "-risk"},
+                "The order; `-` for descending. `urgency` is whom to talk to first: risk, times half plus its rise in "
+                "14 days, times log10(10 + monthly value); 0 for lapsed customers.",
             ),
-            Parameter("level", {"enum": list(NAMES)}, "Only customers at this level of risk."),
+            _several("level", NAMES, "Only customers at one of these levels of risk."),
+            _several("state", STATES, "Only customers in one of these states."),
+            Parameter("plan", {"type": "string"}, "Only customers on this plan.", "pro"),
             Parameter("email", {"type": "string"}, "Only customers whose e-mail address begins so.", "jane@"),
+            Parameter("search", {"type": "string"}, "Only customers whose e-mail address contains this.", "@acme.com"),
+            Parameter(
+                "risen",
+                {"type": "number", "minimum": 0, "maximum": 100, "multipleOf": 0.125},
+                "Only customers who haven't lapsed, and whose score rose by at least so many points since `since`.",
+                20,
+            ),
+            Parameter(
+                "since",
+                {"type": "string", "pattern": "^[1-9][0-9]{0,2}[hdw]$"},
+                "How long ago, like `24h`, `7d` or `2w`, or a time in ISO 8601. The default is 14 days ago.",
+                "7d",
+            ),
+            _several("include", customers.INCLUDES, "Also gives the advice for each customer."),
             _limit(DEFAULT_LIMIT),
             CURSOR,
         ),
@@ -175,7 +202,11 @@ OPERATIONS = (
         "The customer's risk over time, oldest first.",
         {200: Reply("The risk over time", customer.RiskHistory, examples.RISK_HISTORY)},
         (*SECRET_KEY, *STRANGER, PARAMETER, STORE),
-        (EMAIL, _moment("from", "Not before this time."), _moment("to", "Not after this time.")),
+        (
+            EMAIL,
+            _moment("from", "The first risk is the one in force at this time."),
+            _moment("to", "Not after this time."),
+        ),
     ),
     Operation(
         "count_events",

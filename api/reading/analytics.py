@@ -11,6 +11,7 @@ from starlette.responses import Response
 from api.reading.common import Count, Time, account_of, answer, fetch
 from api.reading.etags import has, not_modified, tag_of_totals
 from api.reading.intervals import bounds, clamp, floor, following, interval_of
+from api.reading.query import accepts
 from scoring.event_roles import Meaning
 from scoring.events import CHURNED, RECOGNISED
 from scoring.history import EVENT
@@ -56,6 +57,7 @@ class CountedEvents(Struct):
     events: list[CountedEvent]
 
 
+@accepts("from", "to", "interval")
 async def count_events(request: Request) -> Response:
     """`GET /api/v1/analytics/events`: events by name, of all time or of whole days, weeks or months."""
     account_id = await account_of(request)

@@ -13,6 +13,7 @@ from api.errors import Refused
 from api.reading import query
 from api.reading.common import Count, Level, Score, State, Time, account_of, answer, fetch, score_of
 from api.reading.intervals import bounds
+from api.reading.query import accepts
 from api.reading.words import advice_with_words
 from scoring.advice import Advice
 from scoring.reasons import Reason
@@ -41,6 +42,7 @@ class Customer(Struct):
     email: str
     first_seen: Time
     last_seen: Time
+    last_active: Time | None
     events: dict[str, Count]
     risk: Risk | None
     plan: str | None
@@ -67,7 +69,7 @@ class Timeline(Struct):
 
 
 class RiskThen(Struct):
-    """A risk at some time."""
+    """A risk, in force from `at` on."""
 
     at: Time
     score: Score
@@ -86,20 +88,24 @@ class RiskAt(NamedTuple):
     at: datetime
     probability: float
     level: Level
+    model: str
     rebuilt: bool
 
 
+@accepts()
 async def show_customer(request: Request) -> Response:
     """`GET /api/v1/customers/{email}`: one customer."""
     return answer(await describe(request, await _find_requested(request)))
 
 
+@accepts("limit", "cursor")
 async def list_events(request: Request) -> Response:
     """`GET /api/v1/customers/{email}/events`: the customer's events, newest first."""
     row = await _find_requested(request)
     return answer(await read_events(request, row["customer_id"], query.limit(request, 100)))
 
 
+@accepts("from", "to")
 async def list_risk(request: Request) -> Response:
     """`GET /api/v1/customers/{email}/risk`: the risk over time, oldest first."""
     row = await _find_requested(request)
@@ -125,6 +131,7 @@ async def describe(request: Request, row: dict[str, Any]) -> Customer:
         email=row["email"],
         first_seen=row["first_seen"],
         last_seen=row["last_event"],
+        last_active=row["last_active"],
         events={count["event"]: count["n"] for count in counts},
         risk=_describe_risk(row),
         plan=row["plan"],
@@ -162,7 +169,7 @@ async def read_events(request: Request, customer_id: UUID, size: int) -> Timelin
 async def read_risk(
     request: Request, customer_id: UUID, since: datetime | None, until: datetime | None
 ) -> list[RiskAt]:
-    """A customer's risk over time, oldest first."""
+    """A customer's risk over time, oldest first; the first point is the one in force at `since`."""
     parameters = {"customer_id": customer_id, "from": since, "to": until}
     return [RiskAt(**row) for row in await fetch(request, sql("list_risk"), parameters)]
 

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from api.reading.common import Count, Time, account_of, answer, fetch
 from api.reading.intervals import bounds, clamp
+from api.reading.query import accepts
 from workers.store import sql
 
 USUAL_DAYS = 30
@@ -30,6 +31,7 @@ class Levels(Struct):
     levels: list[Day]
 
 
+@accepts("from", "to")
 async def show_levels(request: Request) -> Response:
     """`GET /api/v1/analytics/risk`: the number of customers at each level, by day."""
     account_id = await account_of(request)

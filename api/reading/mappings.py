@@ -11,6 +11,7 @@ from api.bodies import read_json
 from api.database import in_database
 from api.errors import Refused
 from api.reading.common import Count, account_of, answer, fetch
+from api.reading.query import accepts
 from scoring.event_roles import ROLES
 from scoring.events import MAX_EVENT_NAME
 from scoring.proposals import Proposal, SentName, propose
@@ -66,6 +67,7 @@ class SentNames(NamedTuple):
         return propose(self.names, self.mappings)
 
 
+@accepts()
 async def show_or_put_mappings(request: Request) -> Response:
     """`GET /api/v1/mappings`, and `PUT`: replaces all mappings; what isn't named stands for itself again."""
     account_id = await account_of(request)

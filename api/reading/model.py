@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.reading.common import Count, Time, account_of, answer, fetch
+from api.reading.query import accepts
 from scoring.features import signal_of
 from scoring.learning.metrics import Bin, Metrics
 from scoring.model import PRIOR, Model
@@ -91,6 +92,7 @@ class ModelInUse(Struct):
     matured: Matured | None
 
 
+@accepts()
 async def show_model(request: Request) -> Response:
     """`GET /api/v1/model`: the model in use, and its quality."""
     return answer(await read_model(request, await account_of(request)))

@@ -13,6 +13,7 @@ from api.errors import Refused
 from api.reading.common import Count, Time, account_of, answer, fetch
 from api.reading.etags import has, not_modified, tag_of_totals
 from api.reading.intervals import Range, range_of
+from api.reading.query import accepts
 from workers.store import sql
 
 SCALARS = ("string", "number", "boolean")
@@ -48,6 +49,7 @@ class Series(Struct):
     properties: list[Property]
 
 
+@accepts("from", "to", "interval")
 async def show_event(request: Request) -> Response:
     """`GET /api/v1/analytics/events/{name}`: an event over time."""
     account_id = await account_of(request)

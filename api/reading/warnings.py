@@ -7,11 +7,13 @@ from starlette.responses import Response
 
 from api.errors import Refused
 from api.reading.common import account_of, answer
+from api.reading.query import accepts
 from workers import warnings
 from workers.redis import REDIS_AWAY
 from workers.warnings import AccountWarnings
 
 
+@accepts()
 async def list_warnings(request: Request) -> Response:
     """`GET /api/v1/warnings`: the latest 100 of an account, and their counts by code within 7 days."""
     return answer(await read_warnings(request, await account_of(request)))

@@ -11,6 +11,7 @@ from api.app import create_app
 from tests.api.command_line import Run, windback
 from workers.accounts import keys
 from workers.accounts.keys import NewKey
+from workers.buffer import arrivals
 from workers.buffer.lanes import LANES
 from workers.ingest import ingest
 from workers.process import Process
@@ -47,8 +48,9 @@ def acme(client: TestClient, key: NewKey) -> TestClient:
 
 
 @pytest.fixture
-def work(process: Process) -> Callable[[], None]:
-    """Do what the workers would: store what is in the buffer, score who is due."""
+def work(process: Process, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Do what the workers would: store what is in the buffer, score who is due. History that is stored has arrived."""
+    monkeypatch.setattr(arrivals, "QUIET_SECONDS", 0.0)
 
     def run() -> None:
         for lane in LANES.values():

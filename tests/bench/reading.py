@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 
 import click
 
-from api.reading.customers import SORTS
+from api.reading.customer_filter import SORTS
 from api.up.embedded import poll
 from tests.bench import stream
 from tests.bench.door import START_SECONDS, answers

@@ -9,25 +9,32 @@ import msgspec
 import numpy as np
 
 from scoring.history import EVENT
+from scoring.latest import find_last_active, find_last_amount
 from scoring.levels import Levels
 from scoring.look_back import LOOK_BACK
 from scoring.model import Model
 from scoring.pauses import Pause, bridge
-from scoring.rollup import DAY, Rollup
+from scoring.rollup import DAY, Floats, Rollup
 from scoring.score import Scores, score
 from workers.accounts.serving import Served
 from workers.risk.causes import Change, DueCustomer, Terms
 from workers.risk.days import Reach, read_rollup
+from workers.risk.two_weeks import find_risks_before
 from workers.store import Connection, sql
 from workers.tracking.outages import outages_of, pauses_of
 
 
 class Part(NamedTuple):
-    """The scores of customers that share an instant; `shift` is by how many seconds their clock is behind."""
+    """The scores of customers that share an instant; `shift` is by how many seconds their clock is behind. `rollup` is
+    bridged up to the instant; the last use and the last amount are as they were sent (NaN: none)."""
 
     places: list[int]
     scores: Scores
     shift: float
+    instant: float
+    rollup: Rollup
+    last_active: Floats
+    paid: Floats
 
 
 class Computed(NamedTuple):
@@ -48,13 +55,15 @@ def compute_scores(
     pauses = pauses_of(outages, now)
     reach = reach_of(min(customer.first_seen for customer in due), now, served.model, pauses, extra_days)
     rollup = read_rollup(connection, ids, served.meaning, reach)
+    last_active, paid = find_last_active(rollup.until(now)), find_last_amount(rollup)
     bridged, instants = bridge(rollup, pauses, now)
     parts = []
     for instant in sorted(set(instants.tolist())):  # as a rule this is now, for all
         chosen = np.flatnonzero(instants == instant)
         known = bridged if len(chosen) == len(ids) else bridged.at(chosen, instants[chosen])
         scores = score(known, instant, levels=levels, horizon_days=served.horizon_days, model=served.model)
-        parts.append(Part(chosen.tolist(), scores, now - instant))
+        facts = last_active[chosen], paid[chosen]
+        parts.append(Part(chosen.tolist(), scores, now - instant, instant, known, *facts))
     return Computed(parts, rollup, pauses, any(outage.lasts for outage in outages))
 
 
@@ -66,10 +75,27 @@ def reach_of(first_seen: float, now: float, model: Model, pauses: Sequence[Pause
     return Reach(days, [name.removeprefix(EVENT) for name in model.features if name.startswith(EVENT)])
 
 
-def write_scores(connection: Connection, terms: Terms, changes: Sequence[Change], scores: Scores, shift: float) -> None:
+def write_scores(connection: Connection, terms: Terms, changes: Sequence[Change], part: Part, model: Model) -> None:
     """Write scores into the rows of their customers, and record those that are to be."""
-    columns = columns_of(changes, scores, shift)
-    connection.execute(sql("write_scores"), {**columns, **terms._asdict()})
+    columns = columns_of(changes, part.scores, part.shift)
+    lists = {
+        "lists": True,
+        "last_active": [moment(at) for at in _known(part.last_active)],
+        "paid": _known(part.paid),
+        "lapsed_at": [moment(None if at is None else at + part.shift) for at in part.scores.lapsed_at],
+        "risk_before": find_risks_before(part.rollup, part.instant, changes, terms.horizon_days, model),
+    }
+    connection.execute(sql("write_scores"), {**columns, **lists, **terms._asdict()})
+
+
+def without_lists(customers: int) -> dict[str, Any]:
+    """Returns the columns of write_scores that lists show, for scores that leave them as they are."""
+    names = ("last_active", "paid", "lapsed_at", "risk_before")
+    return {"lists": False, **{name: [None] * customers for name in names}}
+
+
+def _known(values: Floats) -> list[float | None]:
+    return [None if value != value else value for value in values.tolist()]
 
 
 def columns_of(changes: Sequence[Change], scores: Scores, shift: float) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from workers.accounts.serving import Served
 from workers.buffer.arrivals import find_arrivals
 from workers.process import SCORED_AT_ONCE
 from workers.risk.causes import DueCustomer, Terms, changes_of, find_cause, is_recorded
-from workers.risk.compute import Computed, columns_of, compute_scores, moment, write_scores
+from workers.risk.compute import Computed, columns_of, compute_scores, moment, without_lists, write_scores
 from workers.store import Connection, locks, one, sql
 from workers.store.locks import Lock
 
@@ -153,7 +153,7 @@ def _compute_ahead(
     terms = Terms(target.model.version, target.horizon_days, target.generation, computed.stale, False)
     for part in computed.parts:
         changes = changes_of([customers[place] for place in part.places], terms, part.scores, means.levels)
-        columns = columns_of(changes, part.scores, part.shift)
+        columns = columns_of(changes, part, target.model)
         connection.execute(sql("write_ahead"), {**columns, "generation": target.generation})
     if renewal.round == 0:
         _restate(connection, means, renewal, target, customers, computed)
@@ -255,7 +255,8 @@ def _apply_slice(connection: Connection, means: Means, renewal: Renewal, target:
     ]
     columns["customer_id"] = [customer.customer_id for customer in customers]
     columns["scored_at"] = moment(customers[0].now)
-    connection.execute(sql("write_scores"), {**columns, **terms._asdict()})
+    connection.execute(sql("write_scores"), {**columns, **without_lists(len(rows)), **terms._asdict()})
+    connection.execute(sql("renew_risk_before"), {"customer_ids": columns["customer_id"]})
     connection.execute(sql("drop_ahead"), {"customer_ids": columns["customer_id"]})
     return True
 
@@ -270,7 +271,7 @@ def _score_left_over(connection: Connection, means: Means, renewal: Renewal, tar
     computed = compute_scores(connection, customers, target, means.levels)
     for part in computed.parts:
         changes = changes_of([customers[place] for place in part.places], terms, part.scores, means.levels)
-        write_scores(connection, terms._replace(stale_input=computed.stale), changes, part.scores, part.shift)
+        write_scores(connection, terms._replace(stale_input=computed.stale), changes, part, target.model)
     return True
 
 

@@ -131,7 +131,7 @@ def _rescore(
     changes: list[Change] = []
     for part in computed.parts:
         found = changes_of([due[place] for place in part.places], terms, part.scores, levels)
-        write_scores(connection, terms, found, part.scores, part.shift)
+        write_scores(connection, terms, found, part, served.model)
         changes += found
     log.info("rescored", extra={"customers": len(due), "rollup_rows": len(computed.rollup.customer)})
     return changes

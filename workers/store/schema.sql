@@ -33,6 +33,10 @@ CREATE TABLE api_keys (
 -- recorded_level and recorded_state. due_because: event, import, stale, settings; null is silence. A provisional score
 -- was computed while history was arriving: it is shown, and never recorded. generation is the account's at the score;
 -- comparable_since is when it last changed: risks of before are another model's.
+-- last_active is the last use of the product, last_seen the last event of any kind, lapsed_at the
+-- end of the usual patience with a lapsed customer. mrr is in minor units of the
+-- currency, paid is the amount of the last invoice. risk_before is the probability 14 days ago, by the same model.
+-- urgency, by which lists say whom to talk to first: risk × (½ + its rise in 14 days) × log10(10 + monthly value).
 CREATE TABLE customers (
     customer_id uuid PRIMARY KEY,
     account_id integer NOT NULL,
@@ -61,6 +65,19 @@ CREATE TABLE customers (
     provisional boolean NOT NULL DEFAULT false,
     generation integer NOT NULL DEFAULT 0,
     comparable_since timestamptz,
+    last_active timestamptz,
+    lapsed_at timestamptz,
+    mrr bigint,
+    currency text,
+    company text,
+    paid double precision,
+    risk_before real,
+    risen real GENERATED ALWAYS AS (probability - risk_before) STORED,
+    urgency real NOT NULL GENERATED ALWAYS AS (
+        CASE WHEN level IS NULL OR state = 'lapsed' THEN 0
+        ELSE probability * (0.5 + greatest(probability - coalesce(risk_before, probability), 0))
+             * log(10 + greatest(coalesce(mrr::double precision / 100, paid, 0), 0)) END
+    ) STORED,
     snoozed_until timestamptz
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_limit = 2000);
 
@@ -72,6 +89,36 @@ CREATE UNIQUE INDEX customers_email ON customers (account_id, email, customer_id
 CREATE INDEX customers_ranked ON customers (account_id, probability, customer_id) INCLUDE (level, state);
 CREATE INDEX customers_level ON customers (account_id, level, probability, customer_id);
 CREATE INDEX customers_last_seen ON customers (account_id, last_seen, customer_id);
+CREATE INDEX customers_urgent ON customers (account_id, urgency, customer_id);
+CREATE INDEX customers_risen ON customers (account_id, risen) WHERE risen >= 0.05;
+CREATE INDEX customers_lapsed ON customers (account_id, lapsed_at) WHERE lapsed_at IS NOT NULL;
+
+-- Addresses for search by any part of them. Apart from customers, whose rows change with every score: an index of
+-- trigrams is dear to write. A trigger keeps it.
+CREATE EXTENSION IF NOT EXISTS pg_trgm;
+
+CREATE TABLE customer_search (
+    customer_id uuid PRIMARY KEY,
+    account_id integer NOT NULL,
+    email text COLLATE "C" NOT NULL
+);
+
+CREATE INDEX customer_search_email ON customer_search USING gin (email gin_trgm_ops);
+
+CREATE FUNCTION keep_customer_search() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        DELETE FROM customer_search WHERE customer_id = OLD.customer_id;
+    ELSE
+        INSERT INTO customer_search (customer_id, account_id, email) VALUES (NEW.customer_id, NEW.account_id, NEW.email)
+        ON CONFLICT (customer_id) DO UPDATE SET account_id = excluded.account_id, email = excluded.email;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER keep_customer_search AFTER INSERT OR DELETE OR UPDATE OF account_id, email ON customers
+FOR EACH ROW EXECUTE FUNCTION keep_customer_search();
 
 -- event_key is a hash of the producer's event_id, else of the content: the same event has the same key. stored_by is
 -- the transaction that stored it, by which tallies know it.

@@ -24,7 +24,7 @@ def tag(element: str, *inner: object, **attributes: object) -> Markup:
     return Markup(f"<{element}{names}>{body}</{element}>" if inner else f"<{element}{names}/>")  # noqa: S704 - escaped
 
 
-def drawing(kind: str, title: str, description: str, height: int, *marks: object) -> Markup:
+def drawing(kind: str, title: str, description: str, height: int, *marks: object, linked: bool = False) -> Markup:
     """A chart of this height in pixels, as wide as its place, with a title and a description."""
     return tag(
         "svg",
@@ -34,7 +34,7 @@ def drawing(kind: str, title: str, description: str, height: int, *marks: object
         class_=f"chart framed {kind}",
         width="100%",
         height=height,
-        role="img",
+        role="group" if linked else "img",
     )
 
 

@@ -1,6 +1,6 @@
 """Columns of counts by day: one series, or several on top of each other."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from typing import NamedTuple
 
@@ -21,8 +21,15 @@ class Layer(NamedTuple):
     values: Sequence[float]
 
 
-def stacked(title: str, days: Sequence[date], layers: Sequence[Layer], height: int = 200) -> Markup:
-    """A column for each day, the first layer at its foot; `days` in order, one value of each layer for each."""
+def stacked(
+    title: str,
+    days: Sequence[date],
+    layers: Sequence[Layer],
+    height: int = 200,
+    address: Callable[[Layer, date], str] | None = None,
+) -> Markup:
+    """A column for each day, the first layer at its foot; `days` in order, one value of each layer for each. `address`
+    makes each part of a column a link; a table with the same links beside the chart is for the keyboard."""
     plot = height - TOP - FOOT
     totals = [sum(max(layer.values[k], 0) for layer in layers) for k in range(len(days))]
     lines = ticks(max(totals, default=0))
@@ -43,6 +50,8 @@ def stacked(title: str, days: Sequence[date], layers: Sequence[Layer], height: i
         *_draw_dates(days, height),
         "" if any(totals) else label(NOTHING, 0.5, TOP + plot / 2),
         *(hover(_describe_day(day, layers, k), k / len(days), 1 / len(days), plot) for k, day in enumerate(days)),
+        *(_draw_links(days, layers, scale, plot, address) if address else ()),
+        linked=address is not None,
     )
 
 
@@ -64,6 +73,21 @@ def _draw_columns(values: Sequence[float], feet: Sequence[float], scale: float, 
             x, y = short(k * width + left), short(plot - foot * scale)
             columns.append(f"M{x} {y}v{short(-value * scale)}h{wide}V{y}z")
     return "".join(columns)
+
+
+def _draw_links(
+    days: Sequence[date], layers: Sequence[Layer], scale: float, plot: float, address: Callable[[Layer, date], str]
+) -> Iterator[Markup]:
+    """An invisible link over each part of each column."""
+    for k, day in enumerate(days):
+        foot = 0.0
+        for layer in layers:
+            size = max(layer.values[k], 0)
+            if size:
+                text = f"{day_name(day)}: {size:,.0f} {layer.name.lower()}"
+                part = hover(text, k / len(days), 1 / len(days), size * scale, TOP + plot - (foot + size) * scale)
+                yield tag("a", part, href=address(layer, day), tabindex="-1", aria_hidden="true")
+            foot += size
 
 
 def _draw_grid(lines: Sequence[float], scale: float, plot: float) -> list[Markup]:

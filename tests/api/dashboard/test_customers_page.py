@@ -47,19 +47,24 @@ def test_an_empty_account_is_told_how_to_begin(signed_in: TestClient) -> None:
 
 def test_the_riskiest_come_first(world: TestClient) -> None:
     found = emails(world.get("/customers").text)
+    assert (found[0], found[-1], len(found)) == ("ben@acme.com", "anna@acme.com", 3)
+    found = emails(world.get("/customers?state=all").text)
     assert (found[0], found[-1], len(found)) == ("cleo@globex.com", "anna@acme.com", 4)
 
 
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ("sort=email", ["anna@acme.com", "ben@acme.com", "cleo@globex.com", "dora@acme.com"]),
+        ("sort=email&state=all", ["anna@acme.com", "ben@acme.com", "cleo@globex.com", "dora@acme.com"]),
         ("sort=-email&email=%20BE", ["ben@acme.com"]),
         ("sort=-last_seen&state=here", ["anna@acme.com", "dora@acme.com", "ben@acme.com"]),
         ("state=lapsed", ["cleo@globex.com"]),
         ("state=new", ["dora@acme.com"]),
         ("level=low", ["anna@acme.com"]),
         ("email=nobody", []),
+        ("search=globex&state=all", ["cleo@globex.com"]),
+        ("state=lapsed&lapsed=60", ["cleo@globex.com"]),
+        ("state=lapsed&lapsed=7", []),
     ],
 )
 def test_it_is_sorted_and_filtered_on_the_page_and_in_the_file(
@@ -78,7 +83,7 @@ def test_groups_are_counted(world: TestClient) -> None:
 
 def test_pages_follow_each_other(world: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(customers, "SIZE", 3)
-    page = world.get("/customers?sort=email&email=").text
+    page = world.get("/customers?sort=email&email=&state=all").text
     found = re.search(r'rel="next" href="([^"]+)"', page)
     assert found
     following = world.get(found[1].replace("&amp;", "&")).text
@@ -88,7 +93,7 @@ def test_pages_follow_each_other(world: TestClient, monkeypatch: pytest.MonkeyPa
 
 def test_the_file_has_everything_that_is_known(world: TestClient) -> None:
     answer = world.get("/customers.csv?state=here&level=low")
-    name = f"windback-customers-low-here-{datetime.now(UTC):%Y-%m-%d}.csv"
+    name = f"windback-customers-low-not-lapsed-{datetime.now(UTC):%Y-%m-%d}.csv"
     assert answer.headers["content-disposition"] == f'attachment; filename="{name}"'
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert answer.text.count("\r\n") == 2
@@ -127,6 +132,7 @@ def test_what_is_none_stays_as_it_is() -> None:
 def test_strangers_see_nothing(world: TestClient, connection: Connection, redis: Redis) -> None:
     other = keys.create(connection, redis, "other").secret
     world.cookies.clear()
+    del world.headers["X-API-Key"]
     world.post("/sign-in", data={"key": other})
     assert "No customers yet" in world.get("/customers").text
     assert rows(world.get("/customers.csv").text) == []

@@ -1,21 +1,58 @@
 -- name: list_customers
-SELECT customer_id, email, first_seen, last_seen, probability, level, state, reasons -> 0 ->> 'text' AS reason,
-       low_confidence, plan, open_tickets, overdue_since, nps,
-       advice ->> 'strategy' AS strategy, advice ->> 'urgency' AS urgency, advice ->> 'why' AS why,
-       -- Who sent something since the last score is soon due.
+-- The marks stand for risk_since or level_then, for what narrows by them, for search_customers, and for the order.
+SELECT customer_id, email, first_seen, last_seen, last_active, probability, level, state,
+       reasons -> 0 ->> 'text' AS reason, low_confidence, plan, company, mrr, currency, paid, open_tickets,
+       overdue_since, nps, risk_before, {risen} AS risen, urgency, advice, advice ->> 'strategy' AS strategy,
+       advice ->> 'urgency' AS advice_urgency, advice ->> 'why' AS why,
+       -- A customer with an event since the last score is soon due.
        CASE WHEN rescore_at > now() + interval '1 hour' THEN last_seen ELSE greatest(last_seen, (
            SELECT max(last_at) FROM customer_days AS days
            WHERE days.customer_id = customers.customer_id
              AND days.day >= (customers.last_seen AT TIME ZONE 'UTC')::date
        )) END AS last_event
-FROM customers
+FROM customers {past}
 WHERE account_id = %(account_id)s
-  AND (%(level)s::text IS NULL OR level = %(level)s)
-  AND (%(state)s::text IS NULL OR state = %(state)s OR (%(state)s = 'here' AND state <> 'lapsed'))
+  AND (%(levels)s::text[] IS NULL OR level = ANY (%(levels)s))
+  AND (%(states)s::text[] IS NULL OR state = ANY (%(states)s))
+  AND (%(plan)s::text IS NULL OR plan = %(plan)s)
   AND (%(prefix)s::text IS NULL OR email LIKE %(prefix)s)
+  AND (%(least)s::real IS NULL OR (probability >= %(least)s AND state <> 'lapsed' AND {risen} >= %(least)s))
+  AND (%(lapsed_since)s::timestamptz IS NULL OR lapsed_at >= %(lapsed_since)s)
+  {then}
+  {search}
   AND (%(first)s OR ({column}, customer_id) {compare} (%(value)s::{type}, %(customer_id)s::uuid))
 ORDER BY {column} {order}, customer_id {order}
 LIMIT %(limit)s
+
+-- name: search_customers
+-- A part of list_customers.
+AND customer_id IN (
+    SELECT customer_id FROM customer_search WHERE account_id = %(account_id)s AND email LIKE %(search)s
+)
+
+-- name: risk_since
+-- A part of list_customers: the risk in force at a time, by the model of now.
+LEFT JOIN LATERAL (
+    SELECT risks.probability AS was FROM (
+        SELECT at, probability, model FROM risk_history WHERE risk_history.customer_id = customers.customer_id
+        UNION ALL
+        SELECT at, probability, model FROM risk_rebuilt WHERE risk_rebuilt.customer_id = customers.customer_id
+    ) AS risks
+    WHERE at <= %(since)s AND risks.model = customers.model
+    ORDER BY at DESC LIMIT 1
+) AS past ON true
+
+-- name: level_then
+-- A part of list_customers: the level in force at a time, whatever the model.
+CROSS JOIN LATERAL (
+    SELECT standing(risks.state, risks.level) AS stood FROM (
+        SELECT at, state, level FROM risk_history WHERE risk_history.customer_id = customers.customer_id
+        UNION ALL
+        SELECT at, state, level FROM risk_rebuilt WHERE risk_rebuilt.customer_id = customers.customer_id
+    ) AS risks
+    WHERE at <= %(then)s
+    ORDER BY at DESC LIMIT 1
+) AS past
 
 -- name: find_customer
 SELECT *, greatest(last_seen, (
@@ -38,14 +75,16 @@ ORDER BY occurred_at DESC, event_key DESC
 LIMIT %(limit)s
 
 -- name: list_risk
-SELECT at, probability, level, rebuilt
-FROM (
-    SELECT customer_id, at, probability, level, false AS rebuilt FROM risk_history
+-- From the risk in force at the beginning on.
+WITH risks AS (
+    SELECT at, probability, level, model, false AS rebuilt FROM risk_history WHERE customer_id = %(customer_id)s
     UNION ALL
-    SELECT customer_id, at, probability, level, true FROM risk_rebuilt
-) AS risks
-WHERE customer_id = %(customer_id)s
-  AND at >= coalesce(%(from)s::timestamptz, '-infinity') AND at <= coalesce(%(to)s::timestamptz, 'infinity')
+    SELECT at, probability, level, model, true FROM risk_rebuilt WHERE customer_id = %(customer_id)s
+)
+SELECT at, probability, level, model, rebuilt
+FROM risks
+WHERE at >= coalesce((SELECT max(at) FROM risks WHERE at <= %(from)s::timestamptz), '-infinity')
+  AND at <= coalesce(%(to)s::timestamptz, 'infinity')
 ORDER BY at
 
 -- name: list_moves

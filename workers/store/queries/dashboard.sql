@@ -17,32 +17,25 @@ SELECT (SELECT began_at FROM outages WHERE account_id = %(account_id)s AND ended
            AS due_seconds
 
 -- name: urgent
--- The riskiest who haven't lapsed, and whom nobody has put off.
-WITH riskiest AS (
-    SELECT customer_id FROM customers
-    WHERE account_id = %(account_id)s AND state <> 'lapsed' AND (snoozed_until IS NULL OR snoozed_until <= now())
-    ORDER BY probability DESC, customer_id DESC
-    LIMIT %(limit)s
-)
-SELECT email, probability, level, reasons -> 0 ->> 'text' AS reason, advice ->> 'strategy' AS strategy
-FROM riskiest JOIN customers USING (customer_id)
-WHERE level <> 'low'
-ORDER BY probability DESC, customer_id DESC
+-- Whom to talk to first, by the order of customers.urgency.
+SELECT email, probability, level, reasons -> 0 ->> 'text' AS reason, advice ->> 'strategy' AS strategy, risen,
+       last_active, plan, company, mrr, currency, paid
+FROM customers
+WHERE account_id = %(account_id)s AND urgency > 0 AND level <> 'low' AND coalesce(snoozed_until, '-infinity') <= now()
+ORDER BY urgency DESC, customer_id DESC
+LIMIT %(limit)s
 
 -- name: risen
--- Whose risk rose most within a week by the same model: of the riskiest, since those who rose most are among them.
-WITH riskiest AS (
-    SELECT customer_id FROM customers
-    WHERE account_id = %(account_id)s AND state <> 'lapsed'
-    ORDER BY probability DESC, customer_id DESC
-    LIMIT %(among)s
-)
-SELECT email, customers.probability, level, reasons -> 0 ->> 'text' AS reason, week_ago.probability AS before
-FROM riskiest JOIN customers USING (customer_id)
-CROSS JOIN LATERAL (SELECT risk_then(customers, now() - interval '7 days') AS probability) AS week_ago
-WHERE customers.probability - week_ago.probability >= %(least)s AND NOT provisional
-ORDER BY customers.probability - week_ago.probability DESC, email
+-- The biggest rises within two weeks.
+SELECT email, probability, level, reasons -> 0 ->> 'text' AS reason, risk_before AS before
+FROM customers
+WHERE account_id = %(account_id)s AND risen >= 0.05 AND risen >= %(least)s AND urgency > 0
+ORDER BY risen DESC
 LIMIT %(limit)s
+
+-- name: count_lapsed
+-- How many customers have lapsed since a time.
+SELECT count(*) AS customers FROM customers WHERE account_id = %(account_id)s AND lapsed_at >= %(since)s
 
 -- name: daily_counts
 -- How often each of these events came on each day since.

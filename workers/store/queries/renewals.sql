@@ -160,3 +160,8 @@ SELECT level, customers::bigint FROM counted, changed WHERE changed.at IS NULL O
 SELECT at, because, model, model_before, horizon_days, horizon_before
 FROM model_changes WHERE account_id = %(account_id)s AND at >= %(since)s
 ORDER BY at
+
+-- name: renew_risk_before
+-- The risk of 14 days ago as the new model has it.
+UPDATE customers SET risk_before = risk_then(customers, now() - interval '14 days')
+WHERE customer_id = ANY (%(customer_ids)s::uuid[])

@@ -131,9 +131,10 @@ WITH scored AS (
         %(customer_id)s::uuid[], %(rescore_at)b::timestamptz[], %(probability)b::real[], %(level)b::text[],
         %(state)b::text[], %(low_confidence)b::boolean[], %(plan)b::text[], %(open_tickets)b::integer[],
         %(overdue_since)b::timestamptz[], %(nps)b::integer[], %(reasons)b::text[]::jsonb[],
-        %(advice)b::text[]::jsonb[], %(because)b::text[], %(recorded)b::boolean[]
+        %(advice)b::text[]::jsonb[], %(because)b::text[], %(recorded)b::boolean[], %(last_active)b::timestamptz[],
+        %(paid)b::double precision[], %(risk_before)b::real[], %(lapsed_at)b::timestamptz[]
     ) AS scored (customer_id, rescore_at, probability, level, state, low_confidence, plan, open_tickets,
-                 overdue_since, nps, reasons, advice, because, recorded)
+                 overdue_since, nps, reasons, advice, because, recorded, last_active, paid, risk_before, lapsed_at)
 ), noted AS (
     INSERT INTO risk_history (customer_id, at, probability, level, state, model, horizon_days, because)
     SELECT customer_id, %(scored_at)s, probability, level, state, %(model)s, %(horizon_days)s::integer, because
@@ -173,6 +174,10 @@ SET scored_at = %(scored_at)s, recorded_at = coalesce(noted.at, customers.record
     nps = scored.nps, reasons = scored.reasons, advice = scored.advice,
     snoozed_until = CASE WHEN scored.level = customers.level OR scored.probability <= customers.probability
                          THEN customers.snoozed_until END,  -- a rise of the level ends it
+    last_active = CASE WHEN %(lists)s THEN scored.last_active ELSE customers.last_active END,
+    paid = CASE WHEN %(lists)s THEN scored.paid ELSE customers.paid END,
+    lapsed_at = CASE WHEN %(lists)s THEN scored.lapsed_at ELSE customers.lapsed_at END,
+    risk_before = CASE WHEN noted.at IS NULL THEN customers.risk_before ELSE scored.risk_before END,
     last_seen = greatest(customers.last_seen, (
         SELECT max(last_at) FROM customer_days AS days
         WHERE days.customer_id = customers.customer_id
