@@ -153,7 +153,7 @@ def _compute_ahead(
     terms = Terms(target.model.version, target.horizon_days, target.generation, computed.stale, False)
     for part in computed.parts:
         changes = changes_of([customers[place] for place in part.places], terms, part.scores, means.levels)
-        columns = columns_of(changes, part, target.model)
+        columns = columns_of(changes, part.scores, part.shift)
         connection.execute(sql("write_ahead"), {**columns, "generation": target.generation})
     if renewal.round == 0:
         _restate(connection, means, renewal, target, customers, computed)
