@@ -61,7 +61,7 @@ class CountedEvents(Struct):
     next_cursor: str | UnsetType = UNSET
 
 
-@accepts("from", "to", "interval")
+@accepts("from", "to", "interval", "limit", "cursor")
 async def count_events(request: Request) -> Response:
     """`GET /api/v1/analytics/events`: events by name, of all time or of whole days, weeks or months."""
     account_id = await account_of(request)
