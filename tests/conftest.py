@@ -1,7 +1,10 @@
 """Real servers for whatever crosses Postgres or Redis, started once: each test has its own database, an empty Redis."""
 
 import itertools
+import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +22,7 @@ from workers.settings import Settings
 from workers.store import Connection, connect
 from workers.store.migrate import migrate
 
+ROOM = 4 << 30  # bytes
 _numbers = itertools.count()
 
 # A machine that is busy with other things is no fault of an example.
@@ -36,7 +40,7 @@ def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def all_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Postgres, with a migrated template database, and Redis."""
-    with servers(tmp_path_factory.mktemp("servers"), durable=False) as found:
+    with _in_memory(tmp_path_factory) as folder, servers(folder, durable=False) as found:
         _execute(found.database_url, "CREATE DATABASE template_windback")
         migrate(_database(found.database_url, "template_windback"))
         yield found
@@ -91,6 +95,17 @@ def process(settings: Settings, redis: Redis) -> Iterator[Process]:
     made = Process(settings, redis)
     yield made
     made.disconnect()
+
+
+@contextmanager
+def _in_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for the servers: in memory where there is room, since each test makes and drops a database."""
+    memory = Path("/dev/shm")
+    if memory.is_dir() and shutil.disk_usage(memory).free > ROOM:
+        with tempfile.TemporaryDirectory(prefix="windback-", dir=memory, ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+    else:
+        yield tmp_path_factory.mktemp("servers")
 
 
 def _database(url: str, name: str) -> str:
