@@ -47,6 +47,12 @@ def run(world: World) -> list[Line]:
     ]
 
 
+def fill_customers(url: str) -> None:
+    """Fill a database with the customers of this benchmark, all of them due."""
+    with connect(url) as connection:
+        _fill(connection, list(_rows(time.time())))
+
+
 def _memory(rollups: list[Rollup], now: float) -> list[float]:
     return per_second(CUSTOMERS, lambda: [score(rollup, now) for rollup in rollups])
 

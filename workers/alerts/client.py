@@ -5,6 +5,7 @@ with its connection.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ import httpx2
 from httpcore2 import AnyIOBackend, AsyncConnectionPool, AsyncNetworkBackend, AsyncNetworkStream
 
 from workers.alerts.addresses import PrivateAddress, resolve
+
+logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would log addresses, which may hold a secret
 
 SECONDS = 10.0  # in which a receiver has to answer
 CONNECTIONS = 512

@@ -1,8 +1,8 @@
 """What customers said and what failed for them: facts that a rollup doesn't hold, read when somebody needs them."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any, Final
+from datetime import UTC
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -20,45 +20,53 @@ DAYS: Final = 90
 FAILURE_DAYS: Final = 30
 MOST_SUBJECTS: Final = 3
 
-Said = tuple[str, str, str | None]  # customer, event, text; newest first
-Failed = tuple[str, str, datetime]
+
+class Words(NamedTuple):
+    """Rows of the queries: what was said, newest first (customer, event, text); what failed (customer, event, when);
+    how they are called (customer, name, company)."""
+
+    said: Sequence[Sequence[Any]]
+    failed: Sequence[Sequence[Any]]
+    named: Sequence[Sequence[Any]]
 
 
-def said_parameters(customer_ids: Sequence[str]) -> dict[str, Any]:
-    """Of the query find_words."""
-    return {"customer_ids": list(customer_ids), "days": DAYS, "events": list(WORDS), "words": list(WORDS.values())}
-
-
-def failed_parameters(customer_ids: Sequence[str]) -> dict[str, Any]:
-    """Of the query find_failures."""
-    return {"customer_ids": list(customer_ids), "days": FAILURE_DAYS, "recognised": list(RECOGNISED)}
+def word_queries(customer_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The queries whose rows are Words, in its order, and their parameters."""
+    ids = list(customer_ids)
+    return {
+        "find_words": {"customer_ids": ids, "days": DAYS, "events": list(WORDS), "words": list(WORDS.values())},
+        "find_failures": {"customer_ids": ids, "days": FAILURE_DAYS, "recognised": list(RECOGNISED)},
+        "find_named": {"customer_ids": ids},
+    }
 
 
 def add_words(connection: Connection, advice: dict[str, Advice]) -> dict[str, Advice]:
     """Advice by customer, with what each of them said and what failed among the facts."""
     ids = list(advice)
-    said = connection.execute(sql("find_words"), said_parameters(ids)).fetchall()
-    failed = connection.execute(sql("find_failures"), failed_parameters(ids)).fetchall()
-    return {customer_id: with_words(advice[customer_id], customer_id, said, failed) for customer_id in ids}
+    queries = word_queries(ids)
+    words = Words(*(connection.execute(sql(name), parameters).fetchall() for name, parameters in queries.items()))
+    return {customer_id: with_words(advice[customer_id], customer_id, words) for customer_id in ids}
 
 
-def with_words(advice: Advice, customer_id: str, said: Sequence[Any], failed: Sequence[Any]) -> Advice:
-    """The advice with the words of this customer among its facts; `said` and `failed` may be about others, too."""
+def with_words(advice: Advice, customer_id: str, words: Words) -> Advice:
+    """The advice with the words of this customer among its facts; the rows may be about others, too."""
     facts = dict(advice.facts)
-    by_event: dict[str, list[str | None]] = {event: [] for event in WORDS}
-    for whose, event, text in said:
-        if whose == customer_id:
-            by_event[event].append(_short(text))
-    subjects = [text for text in by_event["support_ticket_opened"][: facts.get("open_tickets", 0)] if text]
-    if subjects:
-        facts["ticket_subjects"] = list(dict.fromkeys(subjects))[:MOST_SUBJECTS]
+    for _, name, company in _of(customer_id, words.named):
+        facts |= {key: short for key, text in (("name", name), ("company", company)) if (short := _short(text))}
+    said = [(event, _short(text)) for _, event, text in _of(customer_id, words.said)]
+    subjects = [text for event, text in said if event == "support_ticket_opened"][: facts.get("open_tickets", 0)]
+    if known := list(dict.fromkeys(filter(None, subjects))):
+        facts["ticket_subjects"] = known[:MOST_SUBJECTS]
     for event, name in (("refund_requested", "refund_reason"), ("nps_response", "nps_comment")):
-        if latest := next(iter(by_event[event]), None):
+        if latest := next((text for sent, text in said if sent == event), None):
             facts[name] = latest
-    for whose, event, last_at in failed:
-        if whose == customer_id:
-            facts |= {"last_failure": _short(event), "last_failure_at": f"{last_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+    for _, event, at in _of(customer_id, words.failed):
+        facts |= {"last_failure": _short(event), "last_failure_at": f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}
     return msgspec.structs.replace(advice, facts=facts)
+
+
+def _of(customer_id: str, rows: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
+    return [row for row in rows if row[0] == customer_id]
 
 
 def _short(text: str | None) -> str | None:

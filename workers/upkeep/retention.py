@@ -124,7 +124,7 @@ def prune_rollups(connection: Connection, ids: Ids, moment: datetime) -> bool:
     midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     full = _prune_some(connection, "prune_days", ids, midnight)
     full |= _prune_some(connection, "prune_risk_history", ids, moment)
-    for query in ("prune_risk_rebuilt", "prune_fingerprints"):
+    for query in ("prune_risk_rebuilt", "prune_fingerprints", "prune_deliveries", "prune_alerts", "prune_handlings"):
         connection.execute(sql(query), {"customer_ids": ids, "before": moment})
     return full
 

@@ -126,6 +126,13 @@ CROSS JOIN LATERAL (
 ) AS said
 ORDER BY asked.customer_id, said.occurred_at DESC
 
+-- name: find_named
+-- How customers and their companies are called, where that was said.
+SELECT customer_id::text,
+       CASE WHEN jsonb_typeof(traits -> 'name') = 'string' THEN left(traits ->> 'name', 400) END AS name,
+       CASE WHEN jsonb_typeof(traits -> 'company') = 'string' THEN left(traits ->> 'company', 400) END AS company
+FROM profiles WHERE customer_id = ANY (%(customer_ids)s::uuid[])
+
 -- name: find_failures
 -- The last thing that failed for each of these customers: an event of the account's own whose name says so.
 SELECT asked.customer_id::text, failed.event, failed.last_at

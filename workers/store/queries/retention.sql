@@ -121,6 +121,15 @@ DELETE FROM risk_history USING old WHERE risk_history.customer_id = old.customer
 -- name: prune_risk_rebuilt
 DELETE FROM risk_rebuilt WHERE customer_id = ANY (%(customer_ids)s::uuid[]) AND at < %(before)s
 
+-- name: prune_deliveries
+DELETE FROM deliveries WHERE customer_id = ANY (%(customer_ids)s::uuid[]) AND at < %(before)s
+
+-- name: prune_alerts
+DELETE FROM alerts WHERE customer_id = ANY (%(customer_ids)s::uuid[]) AND at < %(before)s
+
+-- name: prune_handlings
+DELETE FROM handlings WHERE customer_id = ANY (%(customer_ids)s::uuid[]) AND at < %(before)s
+
 -- name: prune_dead_letters
 DELETE FROM dead_letters
 WHERE (customer_id, dead_letter_id) IN (
