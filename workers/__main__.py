@@ -7,6 +7,7 @@ import sys
 from types import FrameType
 
 import click
+from redis import Redis
 from redis.exceptions import RedisError
 from rq import SimpleWorker
 
@@ -28,6 +29,10 @@ class Worker(SimpleWorker):
 
     max_connection_wait_time = 2.0
     process: Process
+
+    def _set_ip_address(self, connection: Redis) -> None:
+        """RQ asks Redis for it, and fails on a socket whose path has a blank or a = in it."""
+        self.ip_address = "unknown"
 
     def _install_signal_handlers(self) -> None:
         super()._install_signal_handlers()  # type: ignore[no-untyped-call]

@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,15 +22,18 @@ from api.up.options import data_dir_option
 from api.up.packaged_servers import EmbeddedError, Server
 from api.up.preflight import Plan, UpError
 from api.up.supervisor import Child, stop_all, voice
-from workers import settings, store
+from workers import heartbeat, settings, store
 from workers.accounts import keys
+from workers.heartbeat import Beats
 from workers.logs import first_line
+from workers.redis import command_client
 from workers.settings import SettingsError
 from workers.store import migrate
 
 ACCOUNT = "default"
 LEFTOVERS_SECONDS = 12.0  # in which what a killed supervisor left behind is gone
 READY_SECONDS = 60.0
+SETTLED_SECONDS = 0.3
 STOP_SECONDS = 3.0  # for the web process, then the workers and the clock, then the servers: ten seconds in all
 
 
@@ -138,10 +142,41 @@ async def _start_servers(servers: list[Server], backing: list[Child]) -> None:
 
 
 async def _start_processes(plan: Plan, children: list[Child]) -> None:
+    """Start them, and wait until the API is ready and each of the others has beaten. Raises UpError."""
     for child in children:
         child.start()
-    if reason := await _wait_while(lambda: _unready(plan), READY_SECONDS):
+    if reason := await _wait_while(lambda: None if _hopeless(children) else _unready(plan), READY_SECONDS):
         raise UpError(f"The API was not ready within {READY_SECONDS:g} seconds ({reason}); see the lines above")
+    with command_client(_urls(plan)[1]) as client:
+        for _ in range(2):  # the second look: none that beat ended at once
+            reason = await _wait_while(
+                lambda: None if _hopeless(children) else _list_silent(children, client), READY_SECONDS
+            )
+            if reason or (reason := _hopeless(children)):
+                raise UpError(f"{reason}; see the lines above")
+            await asyncio.sleep(SETTLED_SECONDS)
+
+
+def _hopeless(children: list[Child]) -> str | None:
+    """Why to give up: a process that ended several times in the same way."""
+    child = next((child for child in children if child.hopeless), None)
+    return f"{child.name} does not run: it {child.hopeless}" if child else None
+
+
+def _list_silent(children: list[Child], client: redis.Redis) -> str | None:
+    """The processes besides the API that have not beaten yet, or None."""
+    pipeline = client.pipeline(transaction=False)
+    heartbeat.queue_read(pipeline)
+    try:
+        beats = heartbeat.parse(pipeline.execute()[0])
+    except redis.RedisError as error:
+        return f"Redis doesn't answer: {first_line(error)}"
+    silent = [child.name for child in children if child.name != "web" and not _has_beaten(child, beats)]
+    return f"{', '.join(silent)} did not begin to work within {READY_SECONDS:g} seconds" if silent else None
+
+
+def _has_beaten(child: Child, beats: Beats) -> bool:
+    return any(name.startswith(f"{socket.gethostname()}-{child.pid}-") for name in beats)
 
 
 async def _wait_while(reason: Callable[[], str | None], seconds: float) -> str | None:

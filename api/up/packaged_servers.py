@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import os
 import pwd
+import re
 import shutil
 import signal
 import stat
@@ -15,10 +16,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+import click
+
 SYSTEM_USER = "windback"  # PostgreSQL refuses to run as root
 SOCKET_PATH_BYTES = 100  # Linux allows 107, macOS 103
 POSTGRES_PORT = 5432  # which names the socket; given everywhere, lest PGPORT in the environment decides
 POSTGRES_SOCKET = f".s.PGSQL.{POSTGRES_PORT}"
+USUAL_PATH = re.compile(r"[A-Za-z0-9/._+-]+")  # a comma would be two folders to PostgreSQL
 LOG_BYTES = 10_000_000
 
 POSTGRES_OPTIONS = {
@@ -158,9 +162,18 @@ def _user(data_dir: Path, binary: Path) -> dict[str, Any]:
     prepare(data_dir)
     for folder in (data_dir.resolve(), *data_dir.resolve().parents, *binary.parents):
         if not folder.stat().st_mode & stat.S_IXOTH:
-            folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
+            _open_to_all(folder)
     entry = _named_user(data_dir.stat().st_uid)
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def _open_to_all(folder: Path) -> None:
+    try:
+        folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
+    except OSError as error:
+        raise EmbeddedError(
+            f"PostgreSQL's own user can't enter {folder} ({error.strerror}): chmod o+x {folder}, or choose --data-dir"
+        ) from None
 
 
 def _named_user(owner: int) -> pwd.struct_passwd:
@@ -169,10 +182,19 @@ def _named_user(owner: int) -> pwd.struct_passwd:
             return pwd.getpwuid(owner)
     with suppress(OSError, subprocess.CalledProcessError):  # it is there already, or see below
         subprocess.run(["useradd", "--system", SYSTEM_USER], check=True, capture_output=True)
+        click.echo(f"PostgreSQL refuses to run as root: made the system user {SYSTEM_USER} for it", err=True)
     try:
         return pwd.getpwnam(SYSTEM_USER)
     except KeyError:
         raise EmbeddedError(f"Started by root, PostgreSQL needs a user of its own: useradd {SYSTEM_USER}") from None
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
 
 
 def _give(folder: Path, user: dict[str, Any]) -> None:
@@ -182,10 +204,10 @@ def _give(folder: Path, user: dict[str, Any]) -> None:
 
 
 def _socket_folder(data_dir: Path, user: dict[str, Any]) -> Path:
-    """DATA_DIR/run; where that is too long for a socket's path, a link to a short folder."""
+    """DATA_DIR/run; where that is too long for a socket's path, or unusual, a link to a short folder."""
     prepare(data_dir)
     run = data_dir.resolve() / "run"
-    if len(os.fsencode(run / POSTGRES_SOCKET)) <= SOCKET_PATH_BYTES:
+    if len(os.fsencode(run / POSTGRES_SOCKET)) <= SOCKET_PATH_BYTES and USUAL_PATH.fullmatch(str(run)):
         run.mkdir(mode=0o700, exist_ok=True)
     elif not run.exists():
         run.unlink(missing_ok=True)  # the link, after the system has emptied its temporary folder
@@ -196,6 +218,10 @@ def _socket_folder(data_dir: Path, user: dict[str, Any]) -> Path:
 
 def _initdb(binary: Path, folder: Path, user: dict[str, Any], *, durable: bool) -> None:
     """Beside its place and then moved there: a folder that exists is whole."""
+    if not user and not _has_name(os.geteuid()):
+        raise EmbeddedError(
+            f"PostgreSQL's initdb needs a name for user id {os.geteuid()}: add it to /etc/passwd, or set DATABASE_URL"
+        )
     fresh = folder.with_name("postgres.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o700)

@@ -15,11 +15,13 @@ Say = Callable[[str], None]
 Launching = Callable[[], AbstractContextManager[dict[str, Any]]]
 
 NAME_WIDTH = 8
+SIGNALLED = "ended by "
 LINE_BYTES = 65_536
 COLOURS = itertools.cycle(["cyan", "yellow", "green", "magenta", "blue", "bright_cyan", "bright_yellow"])
 
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 10.0
+HOPELESS_ENDINGS = 3  # of a child that ends by itself, each time soon and in the same way
 HEALTHY_SECONDS = 30.0  # a child that ran this long resets the back-off
 LAST_LINES_SECONDS = 1.0
 
@@ -41,6 +43,7 @@ class Lines(asyncio.Protocol):
     def __init__(self, say: Say) -> None:
         self.say = say
         self.rest = b""
+        self.last = ""
         self.ended = asyncio.Event()
 
     def data_received(self, data: bytes) -> None:
@@ -48,7 +51,8 @@ class Lines(asyncio.Protocol):
         if len(self.rest) > LINE_BYTES:
             lines, self.rest = [*lines, self.rest], b""
         for line in lines:
-            self.say(line.decode(errors="replace").rstrip("\r"))
+            self.last = line.decode(errors="replace").rstrip("\r")
+            self.say(self.last)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.rest:
@@ -74,6 +78,7 @@ class Child:
         self.name = name
         self.say = voice(name)
         self.pid: int | None = None
+        self.hopeless: str | None = None  # why, where it keeps ending in the same way
         self._argv = argv
         self._launching = launching
         self._stop_signal = stop_signal
@@ -98,21 +103,25 @@ class Child:
         await self._task
 
     async def _keep(self) -> None:
-        pause = FIRST_PAUSE_SECONDS
+        pause, endings = FIRST_PAUSE_SECONDS, 0
+        before = ""
         while not self._stopping.is_set():
             began = time.monotonic()
-            ending = await self._once()
+            ending, last_line = await self._once()
             if self._stopping.is_set():
                 return
             if time.monotonic() - began > HEALTHY_SECONDS:
-                pause = FIRST_PAUSE_SECONDS
+                pause, endings = FIRST_PAUSE_SECONDS, 0
+            way = f"{ending}: {last_line}"
+            endings, before = (endings + 1 if way == before else 1), way
+            self.hopeless = way if endings >= HOPELESS_ENDINGS and SIGNALLED not in ending else None
             self.say(f"{ending}; starting it again in {pause:g} s {self._last_words()}".rstrip())
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
-    async def _once(self) -> str:
-        """Runs the process to its end. Returns how it ended."""
+    async def _once(self) -> tuple[str, str]:
+        """Runs the process to its end. Returns how it ended, and its last line."""
         read, write = os.pipe()
         loop = asyncio.get_running_loop()
         transport, lines = await loop.connect_read_pipe(lambda: Lines(self.say), os.fdopen(read, "rb", 0))
@@ -123,14 +132,15 @@ class Child:
                 self._signal(self._stop_signal)
             code = await process.wait()
         except OSError as error:
-            return f"can't be started: {error}"
+            return f"can't be started: {error}", ""
         finally:
             self._kill()  # what it has started itself
             self.pid = None
             with suppress(TimeoutError):
                 await asyncio.wait_for(lines.ended.wait(), LAST_LINES_SECONDS)
             transport.close()
-        return f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        ending = f"{SIGNALLED}{signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return ending, lines.last
 
     async def _spawn(self, output: int) -> asyncio.subprocess.Process:
         try:

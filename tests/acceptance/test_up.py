@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from api.up import embedded, packaged_servers, preflight
+from api.up import embedded, packaged_servers, preflight, procfile
 from tests.ports import free_port
 from tests.waiting import wait_until
 
 WINDBACK = [sys.executable, "-c", "from api.cli import main; main()"]
+PROCESSES = procfile.procfile()
 UNSET = ("DATABASE_URL", "REDIS_URL", "PORT", "WINDBACK_HOST", "WINDBACK_DATA_DIR")
 
 
@@ -151,7 +152,7 @@ def test_after_a_kill_nothing_but_the_servers_lives_and_the_next_start_works(tmp
         again.kill()
         with cleaned(Up(tmp_path, port=up.port)) as at_once:
             assert at_once.ready() == key
-            wait_until(lambda: len(family(up.data_dir, "-m workers")) == 4)
+            wait_until(lambda: len(family(up.data_dir, "-m workers")) == len(PROCESSES) - 1)
             at_once.stop()
 
 
@@ -176,9 +177,9 @@ def test_a_process_that_dies_is_back_soon(tmp_path: Path) -> None:
         up.ready()
         for process in family(up.data_dir, " -m "):
             process.kill()
-        wait_until(lambda: up.err.count("starting it again") == 5)
+        wait_until(lambda: up.err.count("starting it again") == len(PROCESSES))
         wait_until(up.is_ready)
-        wait_until(lambda: len(family(up.data_dir, "-m workers")) == 4)
+        wait_until(lambda: len(family(up.data_dir, "-m workers")) == len(PROCESSES) - 1)
         up.stop()
 
 
@@ -271,6 +272,34 @@ def test_a_folder_with_packages_of_the_same_names(tmp_path: Path) -> None:
     with cleaned(Up(tmp_path, settings={"PYTHONSAFEPATH": "1"})) as up:
         up.ready()
         up.stop()
+
+
+@pytest.mark.parametrize("name", ["my app", "a=b", 'it\'s "quoted"', "ü, comma", "long" * 50])
+def test_a_data_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    """And the banner means that every kind of process works: an event is stored and scored."""
+    (tmp_path / name).mkdir()
+    with cleaned(Up(tmp_path / name)) as up:
+        key = up.ready()
+        event = {"event": "login", "customer_email": "jane@example.com"}
+        assert up.ask("POST", "/api/v1/track", event, X_API_Key=key) == (200, {"status": "ok"})
+        jane = "/api/v1/customers/jane@example.com"
+        wait_until(lambda: up.ask("GET", jane, X_API_Key=key)[1].get("risk"), timeout=30)
+        assert "starting it again" not in up.err
+        up.stop()
+
+
+def test_a_process_that_never_works_is_given_up_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif sys.orig_argv[-2:] == ['workers', 'import']:\n"
+        "    print('no luck here', file=sys.stderr, flush=True)\n    os._exit(3)\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *(path for path in sys.path if path)])
+    with cleaned(Up(tmp_path, settings={"PYTHONPATH": path})) as up:
+        assert up.process.wait(90) == 1
+        assert "import does not run: it ended with exit code 3: no luck here" in up.err
+        assert up.err.count("starting it again") == 3
+        assert "API key" not in up.out
+        assert family(up.data_dir) == []
 
 
 def test_a_command_works_on_the_running_servers(tmp_path: Path) -> None:

@@ -253,3 +253,24 @@ def test_without_its_supervisor_a_child_asks_itself_to_stop_and_then_insists(cod
 def test_without_a_supervisor_there_is_no_lifeline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(parent_watch.VARIABLE, raising=False)
     parent_watch.watch()
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("raise SystemExit('no luck')", "ended with exit code 1: no luck"),
+        ("import os; os.kill(os.getpid(), 9)", None),  # others do this: it may be well next time
+        ("import time; raise SystemExit(f'{time.time_ns()}')", None),  # not in the same way
+    ],
+)
+def test_a_child_that_ends_three_times_in_the_same_way_is_hopeless(ear: Ear, code: str, reason: str | None) -> None:
+    async def run() -> str | None:
+        child = python("child", code)
+        child.start()
+        await asyncio.to_thread(wait_until, lambda: sum("starting it again" in line for line in ear.lines) >= 3)
+        hopeless = child.hopeless
+        await stop_all([child], 5, asyncio.Event())
+        return hopeless
+
+    assert asyncio.run(run()) == reason
