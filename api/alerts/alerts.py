@@ -55,6 +55,7 @@ class Redelivered(Struct):
     status: Literal["ok"]
 
 
+@query.accepts("limit", "cursor")
 async def list_alerts(request: Request) -> Response:
     """`GET /api/v1/alerts`: what was said, newest first."""
     return answer(await read_alerts(request, await account_of(request), query.limit(request)))

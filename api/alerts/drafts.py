@@ -68,6 +68,7 @@ class NewTemplate(Struct, forbid_unknown_fields=True):
     body_text: Source | None = None
 
 
+@query.accepts("strategy")
 async def show_draft(request: Request) -> Response:
     """`GET /api/v1/customers/{email}/draft`: an e-mail for this customer, which nobody has sent."""
     account_id = await account_of(request)
@@ -76,11 +77,13 @@ async def show_draft(request: Request) -> Response:
     return answer(await draft_for(request, account_id, row, strategy))
 
 
+@query.accepts()
 async def list_templates(request: Request) -> Response:
     """`GET /api/v1/drafts/templates`: those of all strategies."""
     return answer(DraftTemplates(await read_templates(request, await account_of(request))))
 
 
+@query.accepts()
 async def show_or_put_template(request: Request) -> Response:
     """`GET` and `PUT /api/v1/drafts/templates/{strategy}`."""
     account_id, strategy = await account_of(request), strategy_of(request)

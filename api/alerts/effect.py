@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.reading.common import Count, account_of, answer, fetch
+from api.reading.query import accepts
 from scoring.effect import Group, compare
 from scoring.event_roles import Meaning
 from scoring.events import ENGAGEMENT
@@ -47,6 +48,7 @@ class AlertEffect(Struct):
     by_strategy: list[StrategyEffect]
 
 
+@accepts()
 async def show_effect(request: Request) -> Response:
     """`GET /api/v1/alerts/effect`: by intention to treat, over alerts whose horizon is past."""
     return answer(await read_effect(request, await account_of(request)))

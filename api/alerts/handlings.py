@@ -13,6 +13,7 @@ from api.bodies import read_json
 from api.errors import Refused
 from api.reading.common import Time, account_of, answer, fetch
 from api.reading.customer import find
+from api.reading.query import accepts
 from workers.buffer.entries import parse_instant
 from workers.store import sql
 
@@ -62,6 +63,7 @@ class Handlings(Struct):
     handlings: list[Handling]
 
 
+@accepts()
 async def list_or_add(request: Request) -> Response:
     """`GET` and `POST /api/v1/customers/{email}/handlings`."""
     account_id = await account_of(request)

@@ -14,6 +14,7 @@ from api.bodies import read_json
 from api.database import in_database
 from api.errors import Refused
 from api.reading.common import Time, account_of, answer, fetch
+from api.reading.query import accepts
 from workers.alerts import webhooks
 from workers.alerts.client import PostResult, open_client, post
 from workers.alerts.messages import EXAMPLE_DRAFT, encode_alert, example
@@ -110,6 +111,7 @@ class Tried(Struct, omit_defaults=True):
     error: str | UnsetType = UNSET
 
 
+@accepts()
 async def list_or_create(request: Request) -> Response:
     """`GET /api/v1/webhooks`: the account's webhooks. `POST`: makes one."""
     account_id = await account_of(request)

@@ -112,7 +112,7 @@ OPERATIONS = (
         "List webhooks",
         "Where this account's alerts go.",
         {200: Reply("The webhooks", webhooks.Webhooks, {"webhooks": [LISTED]})},
-        (*KEY, STORE),
+        (*KEY, "invalid_parameter", STORE),
     ),
     Operation(
         "create_webhook",
@@ -124,7 +124,7 @@ OPERATIONS = (
         "(`churn_risk.alert`), signed by Standard Webhooks and in `X-Windback-Signature`, or as a message for Slack. "
         "The secret is shown this once.",
         {201: Reply("The webhook", webhooks.CreatedWebhook, CREATED)},
-        (*KEY, *UNREADABLE, webhooks.INVALID, STORE),
+        (*KEY, "invalid_parameter", *UNREADABLE, webhooks.INVALID, STORE),
         body=Body(
             (webhooks.NewWebhookBody,),
             {"JSON": {"url": WEBHOOK["url"], "min_level": "high"}, "Slack": {"url": WEBHOOK["url"], "format": "slack"}},
@@ -196,7 +196,7 @@ OPERATIONS = (
         "many did nothing within the horizon: by intention to treat, each customer at the first alert whose horizon "
         "is past.",
         {200: Reply("The effect", effect.AlertEffect, EFFECT)},
-        (*KEY, STORE),
+        (*KEY, "invalid_parameter", STORE),
     ),
     Operation(
         "show_draft",
@@ -218,7 +218,7 @@ OPERATIONS = (
         "List templates",
         "What drafts are made from, by strategy.",
         {200: Reply("The templates", drafts.DraftTemplates, {"templates": [TEMPLATE]})},
-        (*KEY, STORE),
+        (*KEY, "invalid_parameter", STORE),
     ),
     Operation(
         "show_template",
@@ -229,7 +229,7 @@ OPERATIONS = (
         "What drafts of a strategy are made from: Jinja2 with facts, filters and `if`. A sentence whose fact isn't "
         "known is left out.",
         {200: Reply("The template", drafts.DraftTemplate, TEMPLATE)},
-        (*KEY, "not_found", STORE),
+        (*KEY, "invalid_parameter", "not_found", STORE),
         (STRATEGY_PATH,),
     ),
     Operation(
@@ -240,7 +240,7 @@ OPERATIONS = (
         "Replace a template",
         "The account's own template, in place of ours. With null for both parts, ours holds again.",
         {200: Reply("The template that holds now", drafts.DraftTemplate, TEMPLATE)},
-        (*KEY, *UNREADABLE, "not_found", drafts.INVALID, STORE),
+        (*KEY, "invalid_parameter", *UNREADABLE, "not_found", drafts.INVALID, STORE),
         (STRATEGY_PATH,),
         body=Body((drafts.NewTemplate,), {"A template": NEW_TEMPLATE}),
     ),
@@ -252,7 +252,7 @@ OPERATIONS = (
         "List what was done",
         "What people did about this customer, newest first; the latest 100.",
         {200: Reply("The handlings", handlings.Handlings, {"handlings": [HANDLING]})},
-        (*KEY, *STRANGER, STORE),
+        (*KEY, "invalid_parameter", *STRANGER, STORE),
         (EMAIL,),
     ),
     Operation(
@@ -264,7 +264,7 @@ OPERATIONS = (
         "Somebody was contacted, snoozed or noted. A snoozed customer leaves the list of whom to talk to first until "
         "`until` (14 days unless it says otherwise), a contacted one for a week; or until the risk rises a level.",
         {201: Reply("It is noted", handlings.Handling, HANDLING)},
-        (*KEY, *UNREADABLE, *STRANGER, handlings.INVALID, STORE),
+        (*KEY, "invalid_parameter", *UNREADABLE, *STRANGER, handlings.INVALID, STORE),
         (EMAIL,),
         body=Body(
             (handlings.NewHandling,),

@@ -12,7 +12,7 @@ from api.database import in_database
 from api.errors import Refused
 from api.reading.common import account_of
 from api.reading.customer import show_customer
-from api.reading.query import accepts
+from api.reading.query import refuse_unknown
 from api.track.rules import valid_email
 from workers.upkeep import erasure
 from workers.upkeep.erasure import Receipt
@@ -43,10 +43,12 @@ async def show_or_erase(request: Request) -> Response:
     return await (erase_customer if request.method == "DELETE" else show_customer)(request)
 
 
-@accepts()
 async def erase_customer(request: Request) -> Response:
     """`DELETE /api/v1/customers/{email}`: erases a customer, known or not."""
-    erased = await erase(request, await account_of(request), request.path_params["email"])
+    account_id, email = await account_of(request), request.path_params["email"]
+    if valid_email(email):  # else this is an address below a customer's, which doesn't take DELETE
+        refuse_unknown(request, ())
+    erased = await erase(request, account_id, email)
     return Response(msgspec.json.encode(erased), 202, media_type="application/json")
 
 

@@ -25,7 +25,7 @@ from scoring.history import EVENT
 from scoring.learning.fit import fit_regression, recalibrate
 from scoring.learning.logistic import discoveries, score_tests
 from scoring.learning.metrics import Metrics, metrics_of
-from scoring.learning.outcomes import USUAL_HORIZON, horizon_of, lapsed_within, snapshots
+from scoring.learning.outcomes import USUAL_HORIZON, Times, horizon_of, lapsed_within, snapshots
 from scoring.learning.samples import BASELINES, ELIGIBLE, Sample, columns_of
 from scoring.learning.samples import sample as take_sample
 from scoring.model import PRIOR, Model
@@ -89,17 +89,22 @@ def learn(
     horizon_before: int | None = None,
     pauses: Sequence[Pause] = (),
     doubts: Mapping[str, int] = NO_DOUBTS,
+    contacts: Times | None = None,
 ) -> Learnt:
     """Everything from an account's rollup to the model to use from `now` (epoch seconds) on.
 
     The horizon is the account's own unless given; `horizon_before` is what it was until now. `pauses` are outages,
-    (start, end); `doubts` those of the custom events after the training before this one. At most 200,000 snapshots are
-    used, drawn by a fixed lot; some 100,000 customers with a year of history take 15 s and 0.5 GB beside the rollup.
+    (start, end); `doubts` those of the custom events after the training before this one; `contacts` when customers were
+    written to: snapshots with one within their horizon are left out. At most 200,000 snapshots are used, drawn by a
+    fixed lot; some 100,000 customers with a year of history take 15 s and 0.5 GB beside the rollup.
     """
     rollup = rollup.until(now)
     found = horizon_of(rollup, now, horizon_before)
     horizon = horizon_days or found or USUAL_HORIZON
     who, at = snapshots(rollup, now, horizon, pauses=pauses)
+    if contacts is not None:  # what became of them is not their own doing alone
+        alone = ~contacts.within(who, at, at + horizon * DAY)
+        who, at = who[alone], at[alone]
     if len(who) > MOST_SNAPSHOTS:
         drawn = np.sort(np.random.default_rng(0).choice(len(who), MOST_SNAPSHOTS, replace=False))
         who, at = who[drawn], at[drawn]

@@ -16,6 +16,7 @@ from workers.accounts import models, registry, renewals
 from workers.accounts.models import Card, InUse, name_of
 from workers.accounts.registry import Rules
 from workers.accounts.renewals import Progress
+from workers.learning.contacts import find_contacts
 from workers.risk import renewal
 from workers.risk.renewal import Means
 from workers.risk.rollups import day_of, read_account
@@ -58,7 +59,8 @@ def train(
     last = find_last_training(connection, account_id)
     doubts = {candidate.event: candidate.doubts for candidate in last[1].candidates} if last else {}
     rules = registry.find_rules(connection, account_id, horizon_days)
-    rollup = read_account(connection, account_id, meaning=rules.meaning).rollup.until(moment)
+    account = read_account(connection, account_id, meaning=rules.meaning)
+    rollup = account.rollup.until(moment)
     learnt = learn(
         rollup,
         moment,
@@ -67,6 +69,7 @@ def train(
         horizon_before=rules.horizon_learnt,
         pauses=pauses_of(outages_of(connection, account_id), moment),
         doubts=doubts,
+        contacts=find_contacts(connection, account_id, account),
     )
     card = _save(connection, account_id, before, learnt, _window(rollup), rules)
     renewal.run(connection, Means(levels, horizon_days, redis), account_id, progress)

@@ -63,3 +63,35 @@ def test_an_outage_tells_nothing_of_customers(connection: Connection, acme: int)
     )
     assert mature(connection, acme, 30) is None
     assert 0 < train(connection, acme, 30).snapshots < before
+
+
+def test_who_was_written_to_is_left_out(connection: Connection, acme: int) -> None:
+    """As noted, and by the event that says so: of the scores that mature, and of what is learnt from."""
+    scored(connection, 33, "0.5")
+    before = train(connection, acme, 30).snapshots
+    connection.execute(
+        """
+        INSERT INTO handlings (customer_id, account_id, what, at)
+        SELECT customer_id, account_id, 'contacted', now() - interval '20 days' FROM customers
+        WHERE email LIKE 'c1%'
+        """
+    )
+    connection.execute("UPDATE accounts SET contact_event = 'mail_sent'")
+    connection.execute(
+        """
+        INSERT INTO customer_days (customer_id, day, event, detail, n, value, last_at)
+        SELECT customer_id, current_date - 20, 'mail_sent', '', 1, 0, now() - interval '20 days' FROM customers
+        WHERE email LIKE 'c2%'
+        """
+    )
+    assert train(connection, acme, 30).snapshots < before
+    found = mature(connection, acme, 30)
+    assert found is not None
+    left = connection.execute(
+        """
+        SELECT count(*) FROM risk_history JOIN customers USING (customer_id)
+        WHERE email !~ '^c[12]' AND at < now() - interval '30 days'
+        """
+    ).fetchone()
+    assert left == (found.metrics.snapshots,)
+    assert left > (0,)

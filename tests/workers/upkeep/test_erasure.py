@@ -74,6 +74,23 @@ def score_ahead(connection: Connection) -> None:
     assert renewal.step(connection, Means(Levels()))
 
 
+def act(connection: Connection) -> None:
+    """Alert about Jane, and note something of her."""
+    ids = {"customer_id": hash_customer(1, JANE), "alert_id": "5e2b3c1a-90ab-4cde-8f01-23456789abcd"}
+    for query in (
+        """
+        INSERT INTO alerts
+        VALUES (%(customer_id)s, %(alert_id)s, 1, now(), 'low', 'high', 0.6, 30, '[]', '{}', false)
+        """,
+        """
+        INSERT INTO deliveries (customer_id, alert_id, webhook_id, at)
+        VALUES (%(customer_id)s, %(alert_id)s, %(alert_id)s, now())
+        """,
+        "INSERT INTO handlings (customer_id, account_id, what) VALUES (%(customer_id)s, 1, 'noted')",
+    ):
+        connection.execute(query, ids)
+
+
 def test_nothing_of_the_customer_stays_but_a_receipt(process: Process, connection: Connection) -> None:
     """In no table, whatever they are; and nothing of anybody else goes."""
     ingested(process, event(), event(event_id="a"), POISON)
@@ -87,6 +104,7 @@ def test_nothing_of_the_customer_stays_but_a_receipt(process: Process, connectio
         ingested(process, event(timestamp="2025-12-01"), event(timestamp="2025-12-02"))
     identify(connection)
     score_ahead(connection)
+    act(connection)
     noted = {"erasing", "leaving"}  # while it goes on
     assert all(count(connection, table) for table in tables_of_customers(connection) if table not in noted)
     ingested(process, event(customer_email="joe@example.com"))

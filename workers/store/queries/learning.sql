@@ -102,6 +102,17 @@ CROSS JOIN LATERAL (
 ) AS said
 WHERE account_id = %(account_id)s AND said.at > %(at)s::timestamptz - interval '3 days' AND said.state = 'active'
   AND said.horizon_days = %(horizon_days)s
+  AND NOT EXISTS (  -- what became of those who were written to is not their own doing alone
+      SELECT FROM handlings
+      WHERE handlings.customer_id = customers.customer_id AND what = 'contacted' AND handlings.at > %(at)s
+        AND handlings.at <= %(at)s::timestamptz + %(horizon_days)s * interval '1 day'
+  )
+  AND (%(contact_event)s::text IS NULL OR NOT EXISTS (
+      SELECT FROM customer_days AS days
+      WHERE days.customer_id = customers.customer_id AND event = %(contact_event)s AND last_at > %(at)s
+        AND day >= (%(at)s::timestamptz AT TIME ZONE 'UTC')::date
+        AND day <= ((%(at)s::timestamptz + %(horizon_days)s * interval '1 day') AT TIME ZONE 'UTC')::date
+  ))
 
 -- name: any_matured
 SELECT EXISTS (SELECT FROM matured WHERE account_id = %(account_id)s AND day = %(day)s)
@@ -134,3 +145,10 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT * FROM matured WHERE matured.account_id = asked.account_id ORDER BY day DESC LIMIT 1
 ) AS matured ON true
+
+-- name: list_contacts
+SELECT customer_id::text, extract(epoch FROM at)::float8 FROM handlings
+WHERE account_id = %(account_id)s AND what = 'contacted'
+
+-- name: find_contact_event
+SELECT contact_event FROM accounts WHERE account_id = %(account_id)s
