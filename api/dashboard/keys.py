@@ -20,7 +20,7 @@ from api.database import refusing
 from api.errors import Refused
 from api.reading.common import fetch
 from workers.accounts import keys
-from workers.accounts.keys import PUBLISHABLE_RATE_LIMIT, NewKey, NoSuchKey
+from workers.accounts.keys import LONGEST_NAME, PUBLISHABLE_RATE_LIMIT, NewKey, NoSuchKey
 from workers.redis import PREFIX, REDIS_AWAY, command_client
 from workers.store import Connection, connect, sql
 
@@ -41,6 +41,7 @@ class KeyInList(NamedTuple):
     created_at: datetime
     revoked_at: datetime | None
     used_at: datetime | None
+    name: str | None
 
 
 @page
@@ -55,10 +56,12 @@ async def list_keys(request: Request, session: Session) -> Response:
     if not await _is_first(request, fields.get("once", "")):
         return redirect("/keys")  # the form was sent twice or reloaded
     publishable = fields.get("kind") == "publishable"
-    rate_limit = int(limit) if limit else None
+    rate_limit, name = int(limit) if limit else None, fields.get("name", "").strip()[:LONGEST_NAME]
 
     def create(connection: Connection, redis: Redis) -> NewKey:
-        return keys.create(connection, redis, session.account, publishable=publishable, rate_limit=rate_limit)
+        return keys.create(
+            connection, redis, session.account, publishable=publishable, rate_limit=rate_limit, name=name
+        )
 
     created = await _run_with_servers(request, create)
     command = first_event(address(request), created.secret)
@@ -94,6 +97,7 @@ async def _show(request: Request, session: Session, status: int = 200, **context
         "once": secrets.token_urlsafe(16),
         "default_limit": PUBLISHABLE_RATE_LIMIT,
         "highest_limit": HIGHEST_RATE_LIMIT,
+        "longest_name": LONGEST_NAME,
         "address": address(request),
         "created": None,
         "command": None,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from api.up.supervisor import Child
 from workers import parent_watch
+from workers.settings import explain_unknown
 
 SEVERAL = ("ingest", "import", "score", "deliver")  # any number of each may run
 
@@ -33,7 +34,7 @@ def lifeline_pipe() -> Iterator[int]:
 def environment(inherited: Mapping[str, str], **settings: object) -> dict[str, str]:
     """This environment with these settings set, and with our interpreter and our modules, not those of whatever
     folder we were started in."""
-    replaced = {f"{name}_FILE" for name in settings}
+    replaced = {*(f"{name}_FILE" for name in settings), *explain_unknown(inherited)}  # the latter are named once
     return {
         **{name: value for name, value in inherited.items() if name not in replaced},
         **{name: str(value) for name, value in settings.items()},

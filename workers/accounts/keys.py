@@ -4,7 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -21,6 +21,7 @@ MIRRORED = "mirrored"  # a field that is always there: its absence tells a lost 
 USED = f"{PREFIX}:keys:used"  # a hash: key_id → when it was last used, in seconds since 1970
 SECRET_PREFIX = "sk_live_"  # noqa: S105
 PUBLISHABLE_PREFIX = "pk_live_"
+LONGEST_NAME = 80
 PUBLISHABLE_RATE_LIMIT = 100  # events a second, unless the key has a limit of its own
 
 
@@ -51,6 +52,7 @@ class ListedKey(NamedTuple):
     rate_limit: int | None
     created_at: datetime
     revoked_at: datetime | None
+    name: str | None = None
 
 
 class NoSuchKey(Exception):
@@ -69,6 +71,7 @@ def create(
     *,
     publishable: bool = False,
     rate_limit: int | None = None,
+    name: str | None = None,
 ) -> NewKey:
     """Make a key for an account, which is made as well where it doesn't exist."""
     prefix = PUBLISHABLE_PREFIX if publishable else SECRET_PREFIX
@@ -82,6 +85,7 @@ def create(
             "hint": f"{secret[:12]}…{secret[-4:]}",
             "publishable": publishable,
             "rate_limit": rate_limit,
+            "name": name or None,
         }
         key_id, _ = one(connection.execute(sql("create_key"), parameters))
         _write_mirror(connection, redis)
@@ -101,6 +105,19 @@ def revoke(connection: Connection, redis: Redis, key_id: int, account_id: int | 
 def listed(connection: Connection) -> list[ListedKey]:
     """All keys, oldest first."""
     return [ListedKey(*row) for row in connection.execute(sql("list_keys"))]
+
+
+def find_last_secret_key(connection: Connection, key_id: int) -> ListedKey | None:
+    """Returns this key if it is the only secret key of its account that works."""
+    working = [key for key in listed(connection) if not key.publishable and key.revoked_at is None]
+    key = next((key for key in working if key.key_id == key_id), None)
+    return key if key and sum(other.account == key.account for other in working) == 1 else None
+
+
+def find_last_use(redis: Redis, key_id: int) -> datetime | None:
+    """Returns when the key was last used, where that is known."""
+    used: Any = redis.hget(USED, str(key_id))
+    return datetime.fromtimestamp(float(used), UTC) if used else None
 
 
 def known(connection: Connection, secret: str) -> bool:

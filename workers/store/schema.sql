@@ -25,7 +25,8 @@ CREATE TABLE api_keys (
     publishable boolean NOT NULL DEFAULT false,
     rate_limit integer,
     created_at timestamptz NOT NULL DEFAULT now(),
-    revoked_at timestamptz
+    revoked_at timestamptz,
+    name text
 );
 
 -- customer_id is a hash of account and e-mail. rescore_at is when the risk is next due: at once after an event,

@@ -4,7 +4,7 @@
 SELECT 1 FROM customers WHERE account_id = %(account_id)s LIMIT 1
 
 -- name: account_keys
-SELECT key_id, hint, publishable, rate_limit, created_at, revoked_at
+SELECT key_id, hint, publishable, rate_limit, created_at, revoked_at, name
 FROM api_keys WHERE account_id = %(account_id)s
 ORDER BY key_id DESC
 

@@ -2,8 +2,8 @@
 INSERT INTO accounts (name) VALUES (%(account)s) ON CONFLICT DO NOTHING
 
 -- name: create_key
-INSERT INTO api_keys (account_id, hash, hint, publishable, rate_limit)
-SELECT account_id, %(hash)s, %(hint)s, %(publishable)s, %(rate_limit)s FROM accounts WHERE name = %(account)s
+INSERT INTO api_keys (account_id, hash, hint, publishable, rate_limit, name)
+SELECT account_id, %(hash)s, %(hint)s, %(publishable)s, %(rate_limit)s, %(name)s FROM accounts WHERE name = %(account)s
 RETURNING key_id, account_id
 
 -- name: revoke_key
@@ -12,7 +12,7 @@ WHERE key_id = %(key_id)s AND (%(account_id)s::integer IS NULL OR account_id = %
 RETURNING hash
 
 -- name: list_keys
-SELECT key_id, accounts.name, hint, publishable, rate_limit, api_keys.created_at, revoked_at
+SELECT key_id, accounts.name, hint, publishable, rate_limit, api_keys.created_at, revoked_at, api_keys.name
 FROM api_keys JOIN accounts USING (account_id)
 ORDER BY key_id
 
