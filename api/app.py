@@ -24,7 +24,7 @@ from api.health import health, metrics
 from api.identities.identify import identify
 from api.identities.merging import merge_customer
 from api.pool import Pool
-from api.reading import analytics, customer, customers, erasing, levels, mappings, model, series, warnings
+from api.reading import analytics, customer, customers, erasing, levels, mappings, model, series, track_record, warnings
 from api.reading.etags import validated
 from api.request_id import identified
 from api.track.door import Door
@@ -78,6 +78,7 @@ def create_app(settings: Settings) -> Starlette:
             Route("/api/v1/analytics/events/{name:path}", validated(series.show_event), methods=["GET"]),
             Route("/api/v1/analytics/risk", validated(levels.show_levels), methods=["GET"]),
             Route("/api/v1/model", validated(model.show_model), methods=["GET"]),
+            Route("/api/v1/model/track-record", validated(track_record.show_track_record), methods=["GET"]),
             Route("/api/v1/identify", identify, methods=["POST"]),
             Route("/api/v1/mappings", validated(mappings.show_or_put_mappings), methods=["GET", "PUT"]),
             *ACTING,

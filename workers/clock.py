@@ -117,6 +117,7 @@ DUTIES = (
     Duty("watch tracking", 60, outages.watch),
     Duty("repair levels", 3600, level_moves.repair_levels),
     Duty("call nightly", 600, nightly.issue_job),
+    Duty("call track records", 20, nightly.issue_track_job),
 )
 
 

@@ -210,3 +210,16 @@ METRICS = """\
 # TYPE windback_events_unaccounted gauge
 windback_events_unaccounted 0.0
 """
+
+TRACK_RECORD: Json = {
+    "days": 90,
+    "before": 14,
+    "level": "high",
+    "left": 43,
+    "flagged_before": 31,
+    "flagged": 60,
+    "flagged_left": 31,
+    "customers": [{"email": "jane@example.com", "left_at": "2025-11-02T09:30:00Z", "score_before": 71.4}],
+    "next_cursor": None,
+    "why": None,
+}

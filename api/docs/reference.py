@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from api.docs import acting, examples, instrumentation, schemas
 from api.docs.openapi import Body, Operation, Parameter, Reference, Reply
 from api.health import health
-from api.reading import analytics, customer, customers, erasing, levels, model, series
+from api.reading import analytics, customer, customers, erasing, levels, model, series, track_record
 from api.reading.customer_filter import ORDERS, STATES
 from api.reading.intervals import INTERVALS, MOST
 from api.reading.query import DEFAULT_LIMIT, HIGHEST_LIMIT
 from api.track import answers
+from scoring.learning.track_record import LONGEST_DAYS, MOST_BEFORE
 from scoring.levels import NAMES
 from workers import warnings
 
@@ -39,6 +40,11 @@ STRANGER = ("customer_not_found", "not_found")  # the latter for addresses with 
 def _limit(default: int) -> Parameter:
     schema = {"type": "integer", "minimum": 1, "maximum": HIGHEST_LIMIT, "default": default}
     return Parameter("limit", schema, "How many rows a page has.")
+
+
+def _days(name: str, default: int, most: int, description: str) -> Parameter:
+    schema = {"type": "integer", "minimum": 1, "maximum": most, "default": default}
+    return Parameter(name, schema, description)
 
 
 def _moment(name: str, description: str) -> Parameter:
@@ -268,6 +274,30 @@ OPERATIONS = (
         "enough customers have left, it is the day-one formula.",
         {200: Reply("The model", model.ModelInUse, examples.MODEL)},
         (*SECRET_KEY, STORE),
+    ),
+    Operation(
+        "show_track_record",
+        "GET",
+        "/api/v1/model/track-record",
+        "Analytics",
+        "Show the track record",
+        "Of the customers who left in the last `days`, how many had a risk of the level or higher so many days "
+        "`before`; of all who had such a risk on a weekly list of that time, how many left. Every risk is as of then: "
+        "from the events up to that day, by the model that the account would have had. A customer left when a "
+        "horizon had passed without use. Counts are null where the history is too short; `why` says so.",
+        {200: Reply("The track record", track_record.TrackRecord, examples.TRACK_RECORD)},
+        (*SECRET_KEY, PARAMETER, STORE),
+        (
+            _days("days", track_record.DAYS, LONGEST_DAYS, "How many days it looks back."),
+            _days("before", track_record.BEFORE, MOST_BEFORE, "As of how many days before a risk counts."),
+            Parameter(
+                "level",
+                {"enum": list(track_record.LEVELS), "default": track_record.LEVEL},
+                "The level from which a customer counts as flagged.",
+            ),
+            _limit(track_record.PAGE),
+            CURSOR,
+        ),
     ),
     Operation(
         "healthz",

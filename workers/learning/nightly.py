@@ -18,7 +18,7 @@ from scoring.rollup import DAY
 from workers import tickets
 from workers.accounts import registry
 from workers.accounts.registry import ListedAccount, resolve_rules
-from workers.learning import trainer
+from workers.learning import track_records, trainer
 from workers.learning.evaluation import mature
 from workers.process import Process
 from workers.redis import PREFIX
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 NIGHT = 3 * 3600  # seconds after midnight, UTC
 TURN = f"{PREFIX}:nightly:{{night}}:{{account_id}}"  # set when an account's turn begins
 TURN_SECONDS = 2 * 86400
+ASKED = f"{PREFIX}:track-records"  # set while a process that computes them is under way
+ASKED_SECONDS = 900
 LEAST_SNAPSHOTS = 50  # new ones, before a training is worth its while …
 LEAST_SHARE = 0.01  # … and of those that the last one had
 COMMAND = [sys.executable, "-m", "workers", "train"]
@@ -46,6 +48,15 @@ def issue_job(process: Process) -> None:
         return
     if list_waiting(process.connection(), process.redis, process.settings.horizon_days):
         tickets.enqueue(process.redis, "score", tickets.NIGHTLY, "nightly")
+
+
+def issue_track_job(process: Process) -> None:
+    """Issue a job if a track record is due and no history comes in: a duty of the clock."""
+    connection = process.connection()
+    if not track_records.list_due(connection) or rebuild.is_pending(connection):
+        return
+    if process.redis.set(ASKED, 1, nx=True, ex=ASKED_SECONDS):
+        tickets.enqueue(process.redis, "score", "workers.jobs.nightly", "track record")
 
 
 def list_waiting(connection: Connection, redis: Redis, horizon_days: int | None) -> list[ListedAccount]:
@@ -106,6 +117,9 @@ def run(process: Process) -> None:
                 _take_turn(connection, redis, account, process.settings)
             except Exception:  # whatever it is, the other accounts are not to suffer from it
                 log.exception("the nightly training of an account failed", extra={"account": account.name})
+        if ours:
+            track_records.compute_due(process)
+    redis.delete(ASKED)
 
 
 def _take_turn(connection: Connection, redis: Redis, account: ListedAccount, settings: Settings) -> None:

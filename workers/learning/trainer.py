@@ -12,7 +12,7 @@ from scoring.learning.training import RECALIBRATE, Learnt, Training, learn
 from scoring.levels import Levels
 from scoring.model import PRIOR, Model
 from scoring.rollup import Rollup
-from workers.accounts import models, registry, renewals
+from workers.accounts import models, registry, renewals, track_records
 from workers.accounts.models import Card, InUse, name_of
 from workers.accounts.registry import Rules
 from workers.accounts.renewals import Progress
@@ -73,6 +73,7 @@ def train(
     )
     card = _save(connection, account_id, before, learnt, _window(rollup), rules)
     renewal.run(connection, Means(levels, horizon_days, redis), account_id, progress)
+    track_records.request(connection, account_id)
     return card
 
 

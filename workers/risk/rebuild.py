@@ -19,6 +19,7 @@ from scoring.rollup import DAY, Floats
 from scoring.score import risks_at
 from scoring.states import STATES
 from workers import tickets
+from workers.accounts import track_records
 from workers.accounts.serving import Served
 from workers.buffer.lanes import HISTORY
 from workers.process import Process
@@ -88,6 +89,8 @@ def rebuild_some(process: Process) -> int:
             _rebuild(connection, customers, process.serving.find(connection, account_id), pauses, levels)
             level_moves.count_moves(connection, account_id, [customer.customer_id for customer in customers])
         connection.execute(sql("end_rebuilds"), ids)
+    for account_id, _ in accounts:
+        track_records.request(connection, account_id)
     return len(rebuilds)
 
 

@@ -650,6 +650,39 @@ RETURN (
     LIMIT 1
 );
 
+-- Accounts' track records: whether one is due, and as of when the last one was computed.
+CREATE TABLE track_records (
+    account_id integer PRIMARY KEY REFERENCES accounts,
+    due boolean NOT NULL DEFAULT true,
+    computed_at timestamptz,
+    since timestamptz,
+    horizon_days integer
+);
+
+-- Customers who left, with their risks 1, 2, 3 … days before, as of then.
+CREATE TABLE departures (
+    customer_id uuid NOT NULL,
+    left_at timestamptz NOT NULL,
+    account_id integer NOT NULL,
+    risks real[] NOT NULL,
+    PRIMARY KEY (customer_id, left_at)
+);
+
+CREATE INDEX departures_account ON departures (account_id, left_at, customer_id);
+
+-- Customers whose risk was medium or higher on a weekly list of the past, as of then; left_at is null where they came
+-- back.
+CREATE TABLE flags (
+    customer_id uuid NOT NULL,
+    at timestamptz NOT NULL,
+    account_id integer NOT NULL,
+    probability real NOT NULL,
+    left_at timestamptz,
+    PRIMARY KEY (customer_id, at)
+);
+
+CREATE INDEX flags_account ON flags (account_id, at);
+
 -- Who has applied what.
 CREATE TABLE schema_migrations (
     version integer PRIMARY KEY,

@@ -91,6 +91,13 @@ def act(connection: Connection) -> None:
         connection.execute(query, ids)
 
 
+def track(connection: Connection) -> None:
+    """Jane left once, and was flagged before."""
+    jane = hash_customer(1, JANE)
+    connection.execute("INSERT INTO departures VALUES (%s, now(), 1, '{0.5}')", [jane])
+    connection.execute("INSERT INTO flags VALUES (%s, now(), 1, 0.5, now())", [jane])
+
+
 def test_nothing_of_the_customer_stays_but_a_receipt(process: Process, connection: Connection) -> None:
     """In no table, whatever they are; and nothing of anybody else goes."""
     ingested(process, event(), event(event_id="a"), POISON)
@@ -105,6 +112,7 @@ def test_nothing_of_the_customer_stays_but_a_receipt(process: Process, connectio
     identify(connection)
     score_ahead(connection)
     act(connection)
+    track(connection)
     noted = {"erasing", "leaving"}  # while it goes on
     assert all(count(connection, table) for table in tables_of_customers(connection) if table not in noted)
     ingested(process, event(customer_email="joe@example.com"))

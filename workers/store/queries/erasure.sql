@@ -73,6 +73,10 @@ WITH gone_events AS (
     DELETE FROM risk_history WHERE customer_id = %(customer_id)s RETURNING 1
 ), gone_ahead AS (
     DELETE FROM scores_ahead WHERE customer_id = %(customer_id)s
+), gone_departures AS (
+    DELETE FROM departures WHERE customer_id = %(customer_id)s
+), gone_flags AS (
+    DELETE FROM flags WHERE customer_id = %(customer_id)s
 ), gone_restated AS (
     DELETE FROM risk_restated WHERE customer_id = %(customer_id)s
 ), gone_rebuilt AS (
