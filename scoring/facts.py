@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from functools import lru_cache
 from time import gmtime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scoring.history import History
 from scoring.rollup import DAY, Rollup
 
+YEAR_DAYS: Final = 365.25
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "June", "July", "Aug", "Sept", "Oct", "Nov", "Dec")
 
 
@@ -95,7 +96,10 @@ def count(number: int, noun: str) -> str:
 
 
 def duration(days: float) -> str:
-    """Elapsed time in its largest whole unit: "3 days", "5 hours", "less than an hour"."""
+    """Elapsed time in its largest whole unit: "12 years", "3 days", "5 hours", "less than an hour". Up to two years it
+    stands in days."""
+    if days >= 2 * YEAR_DAYS:
+        return count(int(days / YEAR_DAYS), "year")
     if days >= 1:
         return count(int(days), "day")
     hours = int(days * 24)

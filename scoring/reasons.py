@@ -54,6 +54,8 @@ def _activity(facts: Facts) -> str:
         span = "in all, the last on" if all_known else "in the year up to"
         return f"Active on {count(facts.active_days, 'day')} {span} {date(facts.seen, facts.now)}"
     window = max(facts.recent_days, min(30, int(facts.days_since(facts.first)) + 1))
+    if window == 1:
+        return "Active today"
     return f"Active on {facts.recent_days} of the last {count(window, 'day')}"
 
 

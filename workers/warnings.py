@@ -129,6 +129,17 @@ async def read_warnings(redis: AsyncRedis, account_id: int, now: datetime) -> Ac
     return AccountWarnings(_add_up(hours), [warning for warning in map(_decode, latest) if warning.at > since])
 
 
+async def count_last_day(redis: AsyncRedis, account_id: int, now: datetime) -> dict[str, int]:
+    """Returns an account's warnings of the last 24 hours, by code."""
+    since = now - timedelta(days=1)
+    pipeline: Any = redis.pipeline(transaction=False)
+    for day in (since, now):
+        pipeline.hgetall(_counts(account_id, day))
+    yesterday, today = await pipeline.execute()
+    recent = [(field, number) for field, number in yesterday.items() if int(field[:2]) > since.hour]
+    return _add_up([*recent, *today.items()])
+
+
 def _fields(days: Iterable[dict[bytes, bytes]]) -> Iterable[tuple[bytes, bytes]]:
     return chain.from_iterable(day.items() for day in days)
 

@@ -71,7 +71,7 @@ def money(customer: Mapping[str, Any]) -> str:
     """The value of a customer: 199 USD a month, else the amount of the last invoice; empty if unknown."""
     if customer["mrr"] is not None:
         return f"{customer['mrr'] / 100:,.0f} {customer['currency'] or ''}".rstrip() + " a month"
-    return f"invoice {customer['paid']:,.0f}" if customer["paid"] else ""
+    return f"last invoice {customer['paid']:,.0f}" if customer["paid"] else ""
 
 
 def signed(value: float, digits: int = 1) -> str:

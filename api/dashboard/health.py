@@ -2,44 +2,60 @@
 
 import time
 from collections.abc import Iterator
-from datetime import datetime
-from typing import Literal, NamedTuple
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple
 
 from starlette.requests import Request
 
 from api.dashboard.filters import count, number, span
+from api.dashboard.remedies import is_refusal
 from api.health import probes
 from api.health.probes import NO_CLOCK, PipelineState
 from api.reading.common import fetch
 from scoring.outages import HOUR, WEEK_HOURS
+from workers import warnings
 from workers.redis import REDIS_AWAY
 from workers.store import sql
 from workers.tracking import volume
 
 LATE_SECONDS = 300.0  # scores may lag behind this long before a warning
 MOST_DEAD = 1000  # dead letters counted at most
+REFUSED_SHARE = 0.05  # of the events of a day
+HOURS = 24
+MISSING = "Accepted events are unaccounted for. `windback status` shows how many."
 
 Mark = Literal["good", "none", "warn", "bad"]
 
 
 class Check(NamedTuple):
-    """One check: its mark (`none`: can't tell), its title, and the finding."""
+    """One check: its mark (`none`: can't tell), its title, the finding, and the page with more, if there is one."""
 
     mark: Mark
     title: str
     text: str
+    address: str | None = None
 
 
 class StoreHealth(NamedTuple):
-    """From Postgres: the start of an open outage of tracking, dead letters, and the lag of the scores."""
+    """From Postgres, all of the account: the start of an open outage of tracking, dead letters, stored events and the
+    last of them, and the lag of the scores."""
 
     out_since: datetime | None
     dead_letters: int
+    events: int
+    last_at: datetime | None
     due_seconds: float
 
 
+class Traffic(NamedTuple):
+    """From Redis: the account's live events an hour, of the last hour and of the last 24 hours."""
+
+    last_hour: float
+    last_day: int
+
+
 async def run_checks(request: Request, account_id: int) -> list[Check]:
-    """All checks, in the order of the page. Raises Refused, store_unavailable."""
+    """All checks, in the order of the page. Every figure is the account's own. Raises Refused, store_unavailable."""
     redis = request.app.state.door.redis
     line = await probes.read_pipeline(redis)
     ((row),) = await fetch(request, sql("account_health"), {"account_id": account_id, "limit": MOST_DEAD + 1})
@@ -47,52 +63,70 @@ async def run_checks(request: Request, account_id: int) -> list[Check]:
     if line is None:
         text = "Redis doesn't answer. Events are refused until it does; your product has to send them again."
         return [Check("bad", "Events are refused", text)]
+    traffic = await _read_traffic(request, account_id)
     return [
-        _arriving(await _a_minute(request, account_id), stored),
-        _waiting(line),
-        _accounted(line),
-        *_dead(stored),
-        _working(line, stored),
+        *await _check_refused(request, account_id, traffic),
+        _check_arriving(traffic, stored),
+        _check_waiting(line, stored),
+        await _check_durable(request, line, stored),
+        *_check_dead(stored),
+        _check_working(line, stored),
     ]
 
 
-def _arriving(a_minute: float | None, stored: StoreHealth) -> Check:
+async def _check_refused(request: Request, account_id: int, traffic: Traffic | None) -> list[Check]:
+    """A warning if over REFUSED_SHARE of the events of the last day were refused."""
+    door = request.app.state.door
+    try:
+        await door.warnings.flush(door.redis)
+        counts = await warnings.count_last_day(door.redis, account_id, datetime.now(UTC))
+    except REDIS_AWAY:
+        return []
+    refused = sum(number for code, number in counts.items() if is_refusal(code))
+    sent = refused + (traffic.last_day if traffic else 0)
+    if refused <= REFUSED_SHARE * sent:
+        return []
+    text = f"{number(refused)} of about {number(sent)} events of the last day. See the reasons and what to do."
+    return [Check("bad" if refused > sent / 2 else "warn", "Events were refused", text, "/events#problems")]
+
+
+def _check_arriving(traffic: Traffic | None, stored: StoreHealth) -> Check:
     if stored.out_since:
         since = f"{stored.out_since:%-d %b, %H:%M} UTC"
         text = f"Almost no events since {since}. Risks are frozen until events arrive again. Check your product."
         return Check("bad", "Tracking seems to be down", text)
-    if not a_minute:
+    if not traffic or not traffic.last_hour:
         return Check("none", "No live events in the last hour", "That may be normal for this hour.")
-    rate = number(a_minute) if a_minute >= 10 else f"{a_minute:.1f}"
-    return Check("good", "Events arrive", f"{rate} a minute, over the last hour.")
+    return Check("good", "Events arrive", f"{count(max(round(traffic.last_hour), 1), 'event')} in the last hour.")
 
 
-def _waiting(line: PipelineState) -> Check:
+def _check_waiting(line: PipelineState, stored: StoreHealth) -> Check:
     if stalled := probes.describe_buffer(line.ledgers, None):
         return Check("bad", "Events are not stored", f"{stalled[0].upper()}{stalled[1:]}.")
-    waiting = sum(ledger.buffered for ledger in line.ledgers.values())
-    if waiting:
-        oldest = max(ledger.oldest_seconds for ledger in line.ledgers.values())
-        return Check(
-            "good", "Being stored", f"{count(waiting, 'event')} in the buffer; the oldest has waited {span(oldest)}."
-        )
-    last = min((one.settled_seconds for one in line.ledgers.values() if one.settled_seconds is not None), default=None)
-    return Check(
-        "good", "Stored", "Nothing waits." if last is None else f"Nothing waits; the last was {span(last)} ago."
-    )
+    oldest = max((ledger.oldest_seconds for ledger in line.ledgers.values() if ledger.buffered), default=None)
+    if oldest is not None:
+        return Check("good", "Being stored", f"The oldest event in the buffer has waited {span(oldest)}.")
+    if stored.last_at is None:
+        return Check("good", "Ready to store", "No event is waiting.")
+    return Check("good", "Stored", f"No event is waiting. The last one is from {_describe_age(stored.last_at)}.")
 
 
-def _accounted(line: PipelineState) -> Check:
-    missing = sum(ledger.unaccounted for ledger in line.ledgers.values())
-    accepted = sum(ledger.accepted for ledger in line.ledgers.values())
-    if missing:
-        return Check(
-            "bad", "Events are missing", f"{number(missing)} of {number(accepted)} accepted events are unaccounted for."
-        )
-    return Check("good", "Nothing is lost", f"All {count(accepted, 'accepted event')} are accounted for.")
+def _describe_age(at: datetime) -> str:
+    seconds = (datetime.now(UTC) - at).total_seconds()
+    return f"{span(seconds)} ago" if seconds >= 1 else "just now"
 
 
-def _dead(stored: StoreHealth) -> Iterator[Check]:
+async def _check_durable(request: Request, line: PipelineState, stored: StoreHealth) -> Check:
+    if any(ledger.unaccounted for ledger in line.ledgers.values()):
+        return Check("bad", "Events are missing", MISSING)
+    if risk := await probes.find_redis_warning(request.app.state.door.redis):
+        return Check("warn", "Events could be lost", f"{risk[0].upper()}{risk[1:]}.")
+    all_stored = f"All {count(stored.events, 'event')} of this account are stored."
+    kept = all_stored if stored.events else "No event is missing."
+    return Check("good", "Nothing is lost", kept)
+
+
+def _check_dead(stored: StoreHealth) -> Iterator[Check]:
     if stored.dead_letters:
         events = (
             f"Over {MOST_DEAD:,} events" if stored.dead_letters > MOST_DEAD else count(stored.dead_letters, "event")
@@ -100,7 +134,7 @@ def _dead(stored: StoreHealth) -> Iterator[Check]:
         yield Check("warn", "Some events could not be stored", f"{events}. `windback dead-letters list` shows why.")
 
 
-def _working(line: PipelineState, stored: StoreHealth) -> Check:
+def _check_working(line: PipelineState, stored: StoreHealth) -> Check:
     fault = probes.describe_idle_workers(line.beats, stored.due_seconds) or (None if line.clock else NO_CLOCK)
     if fault:
         return Check("bad", "Processing has stopped", f"{fault[0].upper()}{fault[1:]}.")
@@ -109,18 +143,18 @@ def _working(line: PipelineState, stored: StoreHealth) -> Check:
     return Check("good", "Scores are up to date", "No customer is waiting for a new score.")
 
 
-async def _a_minute(request: Request, account_id: int) -> float | None:
-    """Live events a minute over the last hour: this hour's, and of the hour before as much as is left of an hour."""
+async def _read_traffic(request: Request, account_id: int) -> Traffic | None:
+    """The last hour is this one, and of the hour before as much as is left of an hour."""
     hour, into = divmod(time.time(), HOUR)
-    redis = request.app.state.door.redis
-    found = []
+    pipeline: Any = request.app.state.door.redis.pipeline(transaction=False)
+    for back in range(HOURS):
+        week, of_week = divmod(int(hour) - back, WEEK_HOURS)
+        pipeline.hget(volume.key(account_id, week), str(of_week))
     try:
-        for one in (int(hour), int(hour) - 1):
-            week, of_week = divmod(one, WEEK_HOURS)
-            found.append(int(await redis.hget(volume.key(account_id, week), str(of_week)) or 0))
+        events = [int(value or 0) for value in await pipeline.execute()]
     except REDIS_AWAY:
         return None
-    return (found[0] + found[1] * (1 - into / HOUR)) / 60
+    return Traffic(events[0] + events[1] * (1 - into / HOUR), sum(events))
 
 
 def find_worst(checks: list[Check]) -> Mark:

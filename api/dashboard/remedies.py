@@ -104,6 +104,11 @@ class Problem(NamedTuple):
     examples: list[ProducerWarning]
 
 
+def is_refusal(code: str) -> bool:
+    """True if a warning of this code means that an event or a request was refused."""
+    return code in REMEDIES and REMEDIES[code].title.startswith(REFUSED)
+
+
 async def find_problems(request: Request, account_id: int) -> list[Problem] | None:
     """The most frequent first; None if they can't be read now."""
     try:

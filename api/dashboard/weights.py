@@ -73,6 +73,7 @@ def _list_comparisons(horizon_days: float) -> dict[str, Comparison]:
 
 
 _EVENTS: Final = {
+    "churned": "Your churn event was sent",
     "invoice_overdue": "An invoice is overdue",
     "invoices_missed": "An invoice was overdue recently",
     "invoice_paid": "Has just paid an invoice",

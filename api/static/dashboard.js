@@ -12,3 +12,18 @@ for (const button of document.querySelectorAll("button[data-copies]")) {
     setTimeout(() => (button.textContent = label), 1500);
   });
 }
+
+// "/" goes to the search, as in many products.
+document.addEventListener("keydown", (event) => {
+  const field = document.querySelector("input[type=search]");
+  const busy = event.target.closest("input, textarea, select") || event.ctrlKey || event.metaKey || event.altKey;
+  if (event.key !== "/" || busy || !field) return;
+  event.preventDefault();
+  field.focus();
+});
+
+// Times are UTC; on hover they are in the time zone of the browser, too.
+for (const time of document.querySelectorAll("time[title]")) {
+  const local = new Date(time.dateTime);
+  if (!Number.isNaN(local.getTime())) time.title = `${local.toLocaleString()} here, ${time.title}`;
+}

@@ -13,8 +13,12 @@ SELECT (SELECT began_at FROM outages WHERE account_id = %(account_id)s AND ended
        (SELECT count(*) FROM (
             SELECT FROM dead_letters WHERE account_id = %(account_id)s LIMIT %(limit)s
         ) AS counted) AS dead_letters,
-       coalesce((SELECT extract(epoch FROM now() - min(rescore_at))::float8 FROM customers WHERE rescore_at <= now()), 0)
-           AS due_seconds
+       (SELECT coalesce(sum(n), 0)::bigint FROM event_days WHERE account_id = %(account_id)s) AS events,
+       (SELECT max(last_at) FROM event_days WHERE account_id = %(account_id)s) AS last_at,
+       coalesce((
+           SELECT extract(epoch FROM now() - min(rescore_at))::float8 FROM customers
+           WHERE rescore_at <= now() AND account_id = %(account_id)s
+       ), 0) AS due_seconds
 
 -- name: urgent
 -- Whom to talk to first, by the order of customers.urgency.
