@@ -212,6 +212,7 @@ class Content(NamedTuple):
     value: float
     plan: str | None
     personal: tuple[str, ...]  # the paths of what looks like personal data
+    traits: dict[str, Any]  # what it says of the customer, not only of the event
     copy: str
 
 
@@ -220,9 +221,12 @@ def read_content(event: str, properties: bytes) -> Content:
     parsed = {} if properties in EMPTY else _decode_properties(properties)
     key = _key(b"content\0", event.encode() + b"\0" + (_encode_sorted(parsed) if parsed else b""))
     columns = _format_jsonb(properties, parsed), detail_of(event, parsed), value_of(event, parsed), plan_of(parsed)
-    return Content(key, event, *columns, find_personal_data(properties, parsed), format_copy(event, *columns))
+    traits = {name: parsed[name] for name in TRAITS if parsed.get(name) is not None} or NO_TRAITS
+    return Content(key, event, *columns, find_personal_data(properties, parsed), traits, format_copy(event, *columns))
 
 
+TRAITS = ("mrr", "currency", "company")  # properties that are traits of the customer as well; plans are in the rollup
+NO_TRAITS: dict[str, Any] = {}
 TOO_FINE = re.compile(rb"[eE](?<=\d.)(?:-\d{3}|\+?\d{4})|\.\d{15000}")
 COPY_ESCAPES = (("\\", r"\\"), ("\t", r"\t"), ("\n", r"\n"), ("\r", r"\r"))
 EMPTY = (b"null", b"{}", b"")

@@ -14,6 +14,7 @@ class StagedRows(NamedTuple):
     text: str  # in the text format of COPY
     identified: bool  # whether any has an event_id
     unresolved: bool  # whether any has a user id in place of an address
+    traits: bool  # whether any says what a customer pays, or belongs to
     received_us: int  # the earliest
     occurred_us: int  # the earliest
 
@@ -27,6 +28,7 @@ def stage(rows: Sequence[Row]) -> StagedRows:
         "".join(map(_format_row, distinct)),
         any(row.identified for row in distinct),
         any(row.customer.user_id is not None for row in distinct),
+        any(row.content.traits for row in distinct),
         min((row.received_us for row in rows), default=0),
         min((row.occurred_us for row in rows), default=0),
     )

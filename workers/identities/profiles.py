@@ -1,9 +1,10 @@
 """What was said of a customer: traits, of which the latest wins, in whatever order they come."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from workers.buffer.rows import Row
 from workers.store import Connection, sql
 
 READ = ("name", "plan", "mrr", "currency", "company")  # traits that mean something here; all are kept
@@ -31,8 +32,9 @@ class Profile(NamedTuple):
                 self.traits[name], self.said_us[name] = value, said_us[name]
 
 
-def save_statements(connection: Connection, statements: Sequence[Statement]) -> None:
-    """Merge what was said into the profiles, in the caller's transaction; their customers' next scores take it in."""
+def save_statements(connection: Connection, statements: Sequence[Statement], due: bool = True) -> None:
+    """Merge what was said into the profiles, in the caller's transaction. The customers' next scores take it in; `due`
+    makes them due."""
     accounts = {statement.customer_id: statement.account_id for statement in statements if statement.traits}
     profiles = _find_profiles(connection, sorted(accounts))
     for statement in statements:
@@ -40,6 +42,23 @@ def save_statements(connection: Connection, statements: Sequence[Statement]) -> 
             said_us = dict.fromkeys(statement.traits, statement.said_us)
             profiles.setdefault(statement.customer_id, Profile({}, {})).add(statement.traits, said_us)
     _save(connection, accounts, profiles)
+    if due and profiles:
+        connection.execute(sql("tell_profile"), {"customer_ids": list(profiles)})
+
+
+def save_properties(connection: Connection, rows: Iterable[Row]) -> None:
+    """Merge what the properties of events say of their customers, who are due anyway."""
+    statements = [
+        Statement(row.customer_id, row.customer.account_id, row.content.traits, min(row.occurred_us, row.received_us))
+        for row in rows
+        if row.content.traits
+    ]
+    save_statements(connection, statements, due=False)
+
+
+def apply_profiles(connection: Connection, customer_ids: Sequence[str]) -> None:
+    """Write what is read of the traits into these customers' rows, which the caller's transaction holds."""
+    connection.execute(sql("apply_profiles"), {"customer_ids": list(customer_ids)})
 
 
 def hand_over(connection: Connection, account_id: int, sources: Sequence[str], owner: str) -> None:
@@ -52,6 +71,7 @@ def hand_over(connection: Connection, account_id: int, sources: Sequence[str], o
         merged.add(profile.traits, profile.said_us)
     connection.execute(sql("delete_profiles"), {"customer_ids": list(profiles)})
     _save(connection, {owner: account_id}, {owner: merged})
+    connection.execute(sql("tell_profile"), {"customer_ids": [owner]})
 
 
 def _find_profiles(connection: Connection, customer_ids: Sequence[str]) -> dict[str, Profile]:
@@ -75,4 +95,3 @@ def _save(connection: Connection, accounts: Mapping[str, int], profiles: Mapping
     ]
     with connection.cursor() as cursor:
         cursor.executemany(sql("save_profile"), rows)
-    connection.execute(sql("tell_profile"), {"customer_ids": list(profiles)})

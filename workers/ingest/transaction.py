@@ -14,7 +14,7 @@ from workers.buffer.lanes import Lane
 from workers.buffer.rows import Identification, Row
 from workers.buffer.staging import StagedRows, stage
 from workers.buffer.stream import EventCounts
-from workers.identities import identify, resolution
+from workers.identities import identify, profiles, resolution
 from workers.ingest import receipts
 from workers.ingest.batches import Batch, DecodedEntry
 from workers.ingest.letters import (
@@ -150,6 +150,8 @@ def store_rows(
     unresolved = resolution.put_aside(connection, resolved.unresolved, lane.name if lane else None)
     if resolved.staged is not kept:  # under another address, one may have been erased
         kept = erasure.not_erased(connection, resolved.staged)
+    if kept.traits:
+        profiles.save_properties(connection, kept.rows)
     outcome = _store_staged(connection, kept, rescore_seconds, read_ahead)
     aside = len(resolved.unresolved)
     return outcome._replace(

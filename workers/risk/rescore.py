@@ -12,6 +12,7 @@ from scoring.levels import Levels
 from workers.accounts.serving import Served
 from workers.alerts import outbox
 from workers.buffer.arrivals import find_arrivals
+from workers.identities.profiles import apply_profiles
 from workers.process import SCORED_AT_ONCE, Process
 from workers.retry import retry_while_unavailable
 from workers.risk import renewal
@@ -133,6 +134,7 @@ def _rescore(
         found = changes_of([due[place] for place in part.places], terms, part.scores, levels)
         write_scores(connection, terms, found, part, served.model)
         changes += found
+    apply_profiles(connection, [customer.customer_id for customer in due])
     log.info("rescored", extra={"customers": len(due), "rollup_rows": len(computed.rollup.customer)})
     return changes
 

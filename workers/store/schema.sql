@@ -79,7 +79,9 @@ CREATE TABLE customers (
         ELSE probability * (0.5 + greatest(probability - coalesce(risk_before, probability), 0))
              * log(10 + greatest(coalesce(mrr::double precision / 100, paid, 0), 0)) END
     ) STORED,
-    snoozed_until timestamptz
+    snoozed_until timestamptz,
+    name text,
+    mrr_at_risk double precision NOT NULL GENERATED ALWAYS AS (coalesce(mrr, 0) * probability::double precision) STORED
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_limit = 2000);
 
 CREATE INDEX customers_due ON customers (rescore_at);
@@ -90,6 +92,8 @@ CREATE UNIQUE INDEX customers_email ON customers (account_id, email, customer_id
 CREATE INDEX customers_ranked ON customers (account_id, probability, customer_id) INCLUDE (level, state);
 CREATE INDEX customers_level ON customers (account_id, level, probability, customer_id);
 CREATE INDEX customers_last_seen ON customers (account_id, last_seen, customer_id);
+CREATE INDEX customers_money ON customers (account_id, mrr_at_risk, customer_id);
+CREATE INDEX customers_company ON customers (account_id, company, customer_id) WHERE company IS NOT NULL;
 CREATE INDEX customers_urgent ON customers (account_id, urgency, customer_id);
 CREATE INDEX customers_risen ON customers (account_id, risen) WHERE risen >= 0.05;
 CREATE INDEX customers_lapsed ON customers (account_id, lapsed_at) WHERE lapsed_at IS NOT NULL;

@@ -112,6 +112,37 @@ ON CONFLICT (customer_id) DO UPDATE SET traits = excluded.traits, said_us = excl
 -- name: delete_profiles
 DELETE FROM profiles WHERE customer_id = ANY (%(customer_ids)s::uuid[])
 
+-- name: apply_profiles
+-- What is read of the traits goes into the customers' rows. A plan that was said after the last event with one holds.
+UPDATE customers
+SET name = said.name, company = said.company, mrr = said.mrr, currency = said.currency,
+    plan = coalesce(said.plan, customers.plan)
+FROM (
+    SELECT customer_id,
+           CASE WHEN jsonb_typeof(traits -> 'name') = 'string' THEN left(traits ->> 'name', 200) END AS name,
+           left(coalesce(traits -> 'company' ->> 'name',
+                         CASE WHEN jsonb_typeof(traits -> 'company') = 'string' THEN traits ->> 'company' END), 200)
+               AS company,
+           CASE WHEN jsonb_typeof(traits -> 'mrr') = 'number' AND (traits ->> 'mrr')::numeric BETWEEN 0 AND 1e15
+                     AND (traits ->> 'mrr')::numeric = trunc((traits ->> 'mrr')::numeric) THEN (traits ->> 'mrr')::numeric::bigint END AS mrr,
+           CASE WHEN traits ->> 'currency' ~ '^[A-Za-z]{3}$' THEN upper(traits ->> 'currency') END AS currency,
+           CASE WHEN jsonb_typeof(traits -> 'plan') = 'string' AND (said_us ->> 'plan')::bigint > coalesce((
+                    SELECT extract(epoch FROM max(last_at)) * 1000000 FROM customer_days AS days
+                    WHERE days.customer_id = profiles.customer_id AND days.plan IS NOT NULL
+                ), -1) THEN left(traits ->> 'plan', 100) END AS plan
+    FROM profiles WHERE customer_id = ANY (%(customer_ids)s::uuid[])
+    OFFSET 0
+) AS said
+WHERE customers.customer_id = said.customer_id
+  AND (customers.name, customers.company, customers.mrr, customers.currency, customers.plan)
+      IS DISTINCT FROM (said.name, said.company, said.mrr, said.currency, coalesce(said.plan, customers.plan))
+
+-- name: read_traits
+SELECT traits::text AS traits FROM profiles WHERE customer_id = %(customer_id)s
+
+-- name: list_user_ids
+SELECT user_id FROM identities WHERE owner = %(customer_id)s AND user_id IS NOT NULL ORDER BY user_id LIMIT %(limit)s
+
 -- name: tell_profile
 -- Their next score takes the traits in; of customers without events, with their first one.
 INSERT INTO news (customer_id, first_seen, last_seen)
@@ -148,7 +179,7 @@ SELECT EXISTS (SELECT FROM customers WHERE customer_id = %(customer_id)s)
     OR EXISTS (SELECT FROM customer_days WHERE customer_id = %(customer_id)s)
 
 -- name: readdress_customer
-UPDATE customers SET email = %(email)s, rescore_at = now() WHERE customer_id = %(customer_id)s
+UPDATE customers SET email = %(email)s, rescore_at = now(), due_because = 'settings' WHERE customer_id = %(customer_id)s
 
 -- name: list_customer_tables
 SELECT columns.table_name
@@ -204,7 +235,7 @@ SELECT %(target)s, account_id, %(email)s, first_seen, last_seen, now() FROM cust
 ON CONFLICT (customer_id) DO UPDATE
 SET first_seen = least(kept.first_seen, excluded.first_seen),
     last_seen = greatest(kept.last_seen, excluded.last_seen),
-    rescore_at = now()
+    rescore_at = now(), due_because = 'settings'
 
 -- name: merge_rebuild
 -- The past of both is computed anew.
