@@ -13,6 +13,8 @@ from api.dashboard.history import draw_risk
 from api.dashboard.labels import SPANS, STATES, STRATEGIES
 from api.dashboard.page import page, redirect, render
 from api.dashboard.session import Session
+from api.dashboard.setup.money import describe_amount
+from api.dashboard.setup.traits import list_other_traits
 from api.dashboard.timeline import group_by_day
 from api.errors import Refused
 from api.reading import customer, query
@@ -73,6 +75,8 @@ async def _show(request: Request, session: Session, fault: str | None = None) ->
         days=group_by_day(events),
         next_cursor=timeline.next_cursor,
         fault=fault,
+        traits=list_other_traits(shown.traits),
+        amount=describe_amount,
         **acting,
     )
 

@@ -21,6 +21,7 @@ COLUMNS = (
     "company",
     "mrr",
     "currency",
+    "mrr_at_risk",
     "first_seen",
     "last_seen",
     "last_active",

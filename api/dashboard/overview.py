@@ -15,6 +15,7 @@ from api.dashboard.labels import STRATEGIES
 from api.dashboard.levels import GROUPS, TILES, WEEK, count_tiles, link_then
 from api.dashboard.page import address, page, render
 from api.dashboard.session import Session
+from api.dashboard.setup.money import read_money
 from api.dashboard.setup.unresolved import check_unresolved
 from api.dashboard.setup.use import NOT_UNDERSTOOD, ask_for_use
 from api.reading.common import fetch
@@ -56,6 +57,7 @@ async def overview(request: Request, session: Session) -> Response:
         **context,
         counts=days[-1] if days else NOBODY,
         use=use,
+        money=await read_money(request, account_id),
         urgent=urgent,
         risen=risen,
         tiles=count_tiles(days, lapsed[0]["customers"]),

@@ -4,7 +4,7 @@ from starlette.routing import Route
 
 from api.dashboard import customer, customers, events, keys, model, overview, signing
 from api.dashboard.acting import drafts, handlings, webhooks
-from api.dashboard.setup import mappings
+from api.dashboard.setup import companies, mappings
 
 ROUTES = (
     Route("/", overview.overview, methods=["GET"], include_in_schema=False),
@@ -15,6 +15,8 @@ ROUTES = (
     Route("/erasures/{erasure_id:uuid}", customer.receipt, methods=["GET"], include_in_schema=False),
     Route("/events", events.list_events, methods=["GET"], include_in_schema=False),
     Route("/events/{name:path}", events.show_event, methods=["GET"], include_in_schema=False),
+    Route("/companies", companies.list_companies, methods=["GET"], include_in_schema=False),
+    Route("/companies/{name:path}", companies.show_company, methods=["GET"], include_in_schema=False),
     Route("/mappings", mappings.list_or_save, methods=["GET", "POST"], include_in_schema=False),
     Route("/model", model.show_model, methods=["GET"], include_in_schema=False),
     Route("/alerts", webhooks.list_or_add, methods=["GET", "POST"], include_in_schema=False),

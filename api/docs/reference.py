@@ -144,6 +144,8 @@ OPERATIONS = (
             _several("level", NAMES, "Only customers at one of these levels of risk."),
             _several("state", STATES, "Only customers in one of these states."),
             Parameter("plan", {"type": "string"}, "Only customers on this plan.", "pro"),
+            Parameter("company", {"type": "string"}, "Only customers of this company.", "Example Ltd"),
+            Parameter("currency", {"type": "string"}, "Only customers who pay in this currency.", "EUR"),
             Parameter("email", {"type": "string"}, "Only customers whose e-mail address begins so.", "jane@"),
             Parameter("search", {"type": "string"}, "Only customers whose e-mail address contains this.", "@acme.com"),
             Parameter(

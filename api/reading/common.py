@@ -27,6 +27,9 @@ Score = Annotated[float, Meta(ge=0, le=100)]
 Level = Literal["low", "medium", "high", "critical"]
 State = Literal["new", "active", "lapsed"]
 Count = Annotated[int, Meta(ge=0)]
+MoneyAtRisk = Annotated[
+    int, Meta(ge=0, description="Of `mrr`, the share of the risk, in minor units of the customer's own currency.")
+]
 
 
 async def account_of(request: Request) -> int:
@@ -46,6 +49,12 @@ async def fetch(request: Request, query: Any, parameters: dict[str, Any]) -> lis
             raise
         log.warning("Postgres can't do it now: %s", first_line(error))
         raise Refused("store_unavailable") from None
+
+
+def list_said(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What traits say of a customer, as far as it is known."""
+    said = {name: row[name] for name in ("name", "company", "mrr", "currency") if row[name] is not None}
+    return {**said, "mrr_at_risk": round(row["mrr_at_risk"])} if "mrr" in said else said
 
 
 def score_of(probability: float) -> float:

@@ -5,13 +5,25 @@ from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.errors import Refused
 from api.reading import query
-from api.reading.common import Count, Level, Score, State, Time, account_of, answer, fetch, score_of
+from api.reading.common import (
+    Count,
+    Level,
+    MoneyAtRisk,
+    Score,
+    State,
+    Time,
+    account_of,
+    answer,
+    fetch,
+    list_said,
+    score_of,
+)
 from api.reading.intervals import bounds
 from api.reading.query import accepts
 from api.reading.words import advice_with_words
@@ -19,6 +31,8 @@ from scoring.advice import Advice
 from scoring.reasons import Reason
 from workers.buffer.entries import hash_customer, normalise_email
 from workers.store import sql
+
+MOST_USER_IDS = 100
 
 
 class Risk(Struct):
@@ -50,6 +64,13 @@ class Customer(Struct):
     overdue_since: Time | None
     nps: Annotated[int, Meta(ge=0, le=10)] | None
     advice: Advice | None
+    name: str | UnsetType = UNSET
+    company: str | UnsetType = UNSET
+    mrr: Count | UnsetType = UNSET
+    currency: str | UnsetType = UNSET
+    mrr_at_risk: MoneyAtRisk | UnsetType = UNSET
+    traits: dict[str, Any] | UnsetType = UNSET
+    user_ids: list[str] | UnsetType = UNSET
 
 
 class EventInTimeline(Struct):
@@ -127,6 +148,8 @@ async def find(request: Request, account_id: int, email: str) -> dict[str, Any]:
 async def describe(request: Request, row: dict[str, Any]) -> Customer:
     """The customer of this row, with the risk, counts of events and advice."""
     counts = await fetch(request, sql("count_events"), {"customer_id": row["customer_id"]})
+    traits = await fetch(request, sql("read_traits"), {"customer_id": row["customer_id"]})
+    users = await fetch(request, sql("list_user_ids"), {"customer_id": row["customer_id"], "limit": MOST_USER_IDS})
     return Customer(
         email=row["email"],
         first_seen=row["first_seen"],
@@ -135,6 +158,9 @@ async def describe(request: Request, row: dict[str, Any]) -> Customer:
         events={count["event"]: count["n"] for count in counts},
         risk=_describe_risk(row),
         plan=row["plan"],
+        traits=msgspec.json.decode(traits[0]["traits"]) if traits else UNSET,
+        user_ids=[user["user_id"] for user in users] or UNSET,
+        **list_said(row),
         open_tickets=row["open_tickets"],
         overdue_since=row["overdue_since"],
         nps=row["nps"],

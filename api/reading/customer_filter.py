@@ -34,6 +34,8 @@ SORTS: Mapping[str, Sort] = {
     "email": Sort("email", "text", "email"),
     "risen": Sort("coalesce({risen}, 0)", "real", "risen"),
     "urgency": Sort("urgency", "real", "urgency"),
+    "mrr": Sort("coalesce(mrr, 0)", "bigint", "mrr"),
+    "mrr_at_risk": Sort("mrr_at_risk", "double precision", "mrr_at_risk"),
 }
 CURSORS: Mapping[str, Any] = {
     "risk": tuple[str, float, UUID],
@@ -41,10 +43,12 @@ CURSORS: Mapping[str, Any] = {
     "email": tuple[str, str, UUID],
     "risen": tuple[str, float, UUID],
     "urgency": tuple[str, float, UUID],
+    "mrr": tuple[str, int, UUID],
+    "mrr_at_risk": tuple[str, float, UUID],
 }
 ORDERS = tuple(sign + name for name in SORTS for sign in ("", "-"))
 DIRECTIONS: Mapping[str, tuple[LiteralString, LiteralString]] = {"": ("ASC", ">"), "-": ("DESC", "<")}
-PARAMETERS = ("sort", "level", "state", "plan", "email", "search", "risen", "since")
+PARAMETERS = ("sort", "level", "state", "plan", "company", "currency", "email", "search", "risen", "since")
 
 
 class CustomerFilter(NamedTuple):
@@ -56,6 +60,8 @@ class CustomerFilter(NamedTuple):
     levels: tuple[str, ...] = ()
     states: tuple[str, ...] = ()
     plan: str | None = None
+    company: str | None = None
+    currency: str | None = None
     prefix: str | None = None
     part: str | None = None
     risen: float | None = None
@@ -71,6 +77,8 @@ def parse_filter(request: Request, states: tuple[str, ...] | None = None) -> Cus
         levels=query.choices(request, "level", NAMES),
         states=query.choices(request, "state", STATES) if states is None else states,
         plan=request.query_params.get("plan"),
+        company=request.query_params.get("company"),
+        currency=(request.query_params.get("currency") or "").upper() or None,
         prefix=request.query_params.get("email"),
         part=request.query_params.get("search"),
         risen=_parse_rise(request),
@@ -95,6 +103,8 @@ def list_query(
         "levels": list(chosen.levels) or None,
         "states": list(chosen.states) or None,
         "plan": chosen.plan,
+        "company": chosen.company,
+        "currency": chosen.currency,
         "prefix": _escape_like(chosen.prefix) + "%" if chosen.prefix is not None else None,
         "search": f"%{_escape_like(chosen.part)}%" if chosen.part else None,
         "least": chosen.risen,

@@ -8,7 +8,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.reading import query
-from api.reading.common import Level, Score, State, Time, account_of, answer, fetch, score_of
+from api.reading.common import (
+    Count,
+    Level,
+    MoneyAtRisk,
+    Score,
+    State,
+    Time,
+    account_of,
+    answer,
+    fetch,
+    list_said,
+    score_of,
+)
 from api.reading.customer_filter import CURSORS, PARAMETERS, SORTS, CustomerFilter, list_query, parse_filter
 from api.reading.query import accepts, choices
 from scoring.advice import Advice
@@ -28,7 +40,8 @@ class RiskInList(Struct):
 class CustomerInList(Struct):
     """A customer in a list. `risk` is null until the first score, seconds after the first event. `last_seen` is the
     last event of any kind, `last_active` the last use of the product. `risen` is the rise of the score in points since
-    14 days ago, or since `since`; null if the score of that time isn't known. `advice` is there where it is included.
+    14 days ago, or since `since`; null if the score of that time isn't known. `advice` is there where it is included;
+    `name`, `company`, `mrr`, `currency` and `mrr_at_risk` where they are known.
     """
 
     email: str
@@ -39,6 +52,11 @@ class CustomerInList(Struct):
     risk: RiskInList | None
     risen: float | None
     advice: Advice | msgspec.UnsetType | None = msgspec.UNSET
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    company: str | msgspec.UnsetType = msgspec.UNSET
+    mrr: Count | msgspec.UnsetType = msgspec.UNSET
+    currency: str | msgspec.UnsetType = msgspec.UNSET
+    mrr_at_risk: MoneyAtRisk | msgspec.UnsetType = msgspec.UNSET
 
 
 class Customers(Struct):
@@ -86,4 +104,5 @@ def _describe_row(row: dict[str, Any], with_advice: bool) -> CustomerInList:
         risk=risk,
         risen=None if row["risen"] is None else score_of(row["risen"]),
         advice=msgspec.convert(row["advice"], Advice | None) if with_advice else msgspec.UNSET,
+        **list_said(row),
     )

@@ -1,7 +1,8 @@
 -- name: list_customers
 -- The marks stand for risk_since or level_then, for what narrows by them, for search_customers, and for the order.
 SELECT customer_id, email, first_seen, last_seen, last_active, probability, level, state,
-       reasons -> 0 ->> 'text' AS reason, low_confidence, plan, company, mrr, currency, paid, open_tickets,
+       reasons -> 0 ->> 'text' AS reason, low_confidence, plan, name, company, mrr, currency, mrr_at_risk,
+       paid, open_tickets,
        overdue_since, nps, risk_before, {risen} AS risen, urgency, advice, advice ->> 'strategy' AS strategy,
        advice ->> 'urgency' AS advice_urgency, advice ->> 'why' AS why,
        -- A customer with an event since the last score is soon due.
@@ -15,6 +16,8 @@ WHERE account_id = %(account_id)s
   AND (%(levels)s::text[] IS NULL OR level = ANY (%(levels)s))
   AND (%(states)s::text[] IS NULL OR state = ANY (%(states)s))
   AND (%(plan)s::text IS NULL OR plan = %(plan)s)
+  AND (%(company)s::text IS NULL OR company = %(company)s)
+  AND (%(currency)s::text IS NULL OR currency = %(currency)s)
   AND (%(prefix)s::text IS NULL OR email LIKE %(prefix)s)
   AND (%(least)s::real IS NULL OR (probability >= %(least)s AND state <> 'lapsed' AND {risen} >= %(least)s))
   AND (%(lapsed_since)s::timestamptz IS NULL OR lapsed_at >= %(lapsed_since)s)
