@@ -15,7 +15,7 @@ from workers.buffer.rows import Identification, Row
 from workers.buffer.staging import StagedRows, stage
 from workers.buffer.stream import EventCounts
 from workers.identities import identify, profiles, resolution
-from workers.ingest import receipts
+from workers.ingest import bounds, receipts
 from workers.ingest.batches import Batch, DecodedEntry
 from workers.ingest.letters import (
     UNDECODABLE,
@@ -166,6 +166,8 @@ def _store_staged(
 ) -> Outcome:
     if not kept.rows:
         return Outcome()
+    memory = bounds.find_memory(connection)
+    kept = bounds.bound_details(connection, memory, kept)
     with connection.cursor() as cursor:
         with cursor.copy(sql("copy_incoming")) as copy:
             copy.write(kept.text)
@@ -173,6 +175,8 @@ def _store_staged(
             cursor.execute(sql("claim_event_ids"))
             cursor.execute(sql("drop_seen_event_ids"))
         retention.drop_pruned(cursor, kept)
+        if new := bounds.take_new_customers(memory, kept):
+            cursor.execute(sql("insert_new_customers"), {"customer_ids": new})
         with connection.pipeline():
             cursor.execute(sql("store_incoming"), {"rescore_seconds": rescore_seconds})
             read_ahead()

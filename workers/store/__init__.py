@@ -1,8 +1,8 @@
 """Postgres: connections, and the named queries of queries/*.sql.
 
 Locks are taken in one order, so that nobody waits in a circle: the advisory one of erasures, then that of pruning;
-then rows of event_ids, events, customer_days, rebuilds, customers, landed, and of each of them by its key. What can't
-keep to it (scores, rebuilds, pruning) takes what nobody holds, and leaves the rest for the next time.
+then rows of event_ids, new customers, events, customer_days, rebuilds, customers, landed, and of each of them by its
+key. What can't keep to it (scores, rebuilds, pruning) takes what nobody holds, and leaves the rest for the next time.
 """
 
 import psycopg

@@ -41,6 +41,28 @@ WHERE incoming.identified
   AND event_ids.event_key = incoming.event_key
   AND event_ids.occurred_at <> 'epoch'::timestamptz + incoming.occurred_us * '1 microsecond'::interval
 
+-- name: list_details
+SELECT detail
+FROM customer_days
+WHERE customer_id = %(customer_id)s AND day = '1970-01-01'::date + %(day)s::integer AND event = %(event)s
+LIMIT %(limit)s
+
+-- name: insert_new_customers
+-- Before all that store_incoming locks, and in order: a batch that waits here for another with the same new customers
+-- holds nothing that the other will want, and store_incoming then finds all its customers there.
+INSERT INTO customers (customer_id, account_id, email, first_seen, last_seen, rescore_at, due_because)
+SELECT customer_id, min(account_id), min(email), min(seen_at), max(seen_at), now(),
+       CASE WHEN max(seen_at) < now() - interval '1 day' THEN 'import' ELSE 'event' END
+FROM (
+    SELECT customer_id, account_id, email,
+           least('epoch'::timestamptz + least(occurred_us, received_us) * '1 microsecond'::interval, now()) AS seen_at
+    FROM incoming
+    WHERE customer_id = ANY (%(customer_ids)s::uuid[])
+) AS batch
+GROUP BY customer_id
+ORDER BY customer_id
+ON CONFLICT DO NOTHING
+
 -- name: store_incoming
 -- Rows are locked in the order of customers in every table, so that workers don't wait for each other in circles.
 -- Those of customers are held by whoever stores or scores them: who finds one held leaves news instead of waiting, so

@@ -1,0 +1,92 @@
+"""What a worker remembers of the customers that it stored, and the bound on what is kept of one of them.
+
+The rollup tells features and pages apart, so an integration user with pages like `/orders/123456` would get a row an
+event, and the time that a score takes grows with them. So a customer has at most MOST_DETAILS of them a day and name;
+the rest is counted under "". The worker counts in memory, and asks Postgres only where there are many.
+"""
+
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+from workers.buffer.rows import Row, format_copy
+from workers.buffer.staging import StagedRows, stage
+from workers.store import Connection, sql
+
+MOST_DETAILS = 100  # of a customer, day and name
+ASK_AT = 20  # details that this worker has seen: from here on Postgres tells what others have stored
+REMEMBERED_DAYS = 50_000
+REMEMBERED_CUSTOMERS = 200_000
+DAY_US = 86_400_000_000
+
+CustomerDay = tuple[str, int, str]  # customer_id, day since 1970, event
+
+
+class Memory(NamedTuple):
+    """What is known of the tables behind a connection."""
+
+    customers: set[str]  # that are there
+    first: dict[CustomerDay, str]  # the only detail so far
+    details: dict[CustomerDay, set[str]]  # where there are several
+
+
+_memories: WeakKeyDictionary[Connection, Memory] = WeakKeyDictionary()
+
+
+def find_memory(connection: Connection) -> Memory:
+    """Returns what is known of the tables behind a connection."""
+    return _memories.setdefault(connection, Memory(set(), {}, {}))
+
+
+def take_new_customers(memory: Memory, staged: StagedRows) -> list[str]:
+    """Returns the customers that may not be in the table yet; they are taken for known from now on."""
+    new = {row.customer_id for row in staged.rows} - memory.customers
+    if len(memory.customers) + len(new) > REMEMBERED_CUSTOMERS:
+        memory.customers.clear()
+    memory.customers.update(new)
+    return sorted(new)
+
+
+def bound_details(connection: Connection, memory: Memory, staged: StagedRows) -> StagedRows:
+    """Returns the rows with "" for each detail that is one too many for its customer, day and name."""
+    over = {place for place, row in enumerate(staged.rows) if row.content.detail and _is_over(connection, memory, row)}
+    if not over:
+        return staged
+    return stage([_without_detail(row) if place in over else row for place, row in enumerate(staged.rows)])
+
+
+def _is_over(connection: Connection, memory: Memory, row: Row) -> bool:
+    place = row.customer_id, min(row.occurred_us, row.received_us) // DAY_US, row.content.event
+    detail = row.content.detail
+    details = memory.details.get(place)
+    if details is None:
+        first = memory.first.setdefault(place, detail)
+        if first == detail:
+            return False
+        details = memory.details[place] = {first}
+        _forget(memory)
+    if detail in details:
+        return False
+    if len(details) == ASK_AT:
+        details |= _read_details(connection, place)
+    if len(details) >= MOST_DETAILS:
+        return detail not in details
+    details.add(detail)
+    return False
+
+
+def _read_details(connection: Connection, place: CustomerDay) -> set[str]:
+    customer_id, day, event = place
+    parameters = {"customer_id": customer_id, "day": day, "event": event, "limit": MOST_DETAILS}
+    return {detail for (detail,) in connection.execute(sql("list_details"), parameters)}
+
+
+def _forget(memory: Memory) -> None:
+    if len(memory.first) > REMEMBERED_DAYS:
+        memory.first.clear()
+        memory.details.clear()
+
+
+def _without_detail(row: Row) -> Row:
+    content = row.content
+    columns = format_copy(content.event, content.properties, "", content.value, content.plan)
+    return row._replace(content=content._replace(detail="", copy=columns))
