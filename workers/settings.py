@@ -46,6 +46,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     level_critical: Percent = 75.0
     buffer_events: Annotated[int, Meta(ge=1)] = 1_000_000
     buffer_bytes: Annotated[int, Meta(ge=1)] = 1 << 30
+    disk_free_bytes: Annotated[int, Meta(ge=0)] = 500_000_000
     batch_events: Annotated[int, Meta(ge=1, le=50_000)] = 5_000
     claim_seconds: Annotated[float, Meta(ge=1)] = 60.0
     rescore_seconds: Annotated[float, Meta(ge=0)] = 5.0

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -31,7 +32,9 @@ class Door:
     def __init__(self, settings: Settings) -> None:
         assert settings.redis_url
         self.redis = door_redis(settings.redis_url)
-        self.capacity = Capacity(settings.buffer_events, settings.buffer_bytes)
+        self.capacity = Capacity(
+            settings.buffer_events, settings.buffer_bytes, _redis_folder(settings), settings.disk_free_bytes
+        )
         self.keys = Keys(self.redis)
         self.charges = Charges(settings.redis_url)
         self.warnings = Warnings()
@@ -80,6 +83,12 @@ class Door:
             await asyncio.to_thread(tickets.issue, self._tickets_redis, queue)
         except (RedisError, OSError) as error:
             log.warning("a ticket for %s was not issued: %s", queue, error)
+
+
+def _redis_folder(settings: Settings) -> Path | None:
+    """Returns where `windback up` keeps Redis's files, or None if Redis is another one."""
+    folder = settings.data_dir / "redis"
+    return folder if (settings.redis_url or "").startswith("unix:") and folder.is_dir() else None
 
 
 def door_redis(url: str) -> Redis:

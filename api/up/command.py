@@ -78,6 +78,7 @@ def _servers(plan: Plan) -> Iterator[tuple[list[Server], Callable[[], None]]]:
         servers = [make(plan.data_dir) for make in makes]
         for server in servers:
             embedded.stop(server)
+            packaged_servers.mend(server)
         yield servers, share
 
 

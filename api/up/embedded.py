@@ -22,6 +22,7 @@ from redis.retry import Retry
 from api.up import packaged_servers
 from api.up.packaged_servers import EmbeddedError as EmbeddedError
 from api.up.packaged_servers import Server
+from api.up.packaged_servers import last_words as last_words
 from workers.logs import first_line
 from workers.store import connect
 
@@ -114,14 +115,6 @@ def trouble(url: str) -> str | None:
     except (psycopg.Error, redis.RedisError, OSError, ValueError) as error:
         return first_line(error)
     return None
-
-
-def last_words(server: Server) -> str:
-    """The last line of a server's log, for the message about its death."""
-    with suppress(OSError):
-        if lines := server.log.read_text(errors="replace").split("\n"):
-            return lines[-2] if len(lines) > 1 else lines[-1]
-    return "it left no word"
 
 
 def _start_all(wanted: list[Server]) -> list[subprocess.Popen[bytes]]:

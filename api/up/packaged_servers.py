@@ -13,10 +13,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 from urllib.parse import quote
 
 import click
+
+from api.up import append_only
 
 SYSTEM_USER = "windback"  # PostgreSQL refuses to run as root
 SOCKET_PATH_BYTES = 100  # Linux allows 107, macOS 103
@@ -55,7 +57,7 @@ MISSING = (
 )
 
 
-class EmbeddedError(Exception):
+class EmbeddedError(OSError):
     """The embedded servers can't be used. The message says why, and what to set or where to look."""
 
 
@@ -81,17 +83,48 @@ def load(module: str) -> Any:
         raise EmbeddedError(MISSING) from None
 
 
+def last_words(server: Server) -> str:
+    """The last line of a server's log, for the message about its death."""
+    with suppress(OSError):
+        if lines := server.log.read_text(errors="replace").split("\n"):
+            return lines[-2] if len(lines) > 1 else lines[-1]
+    return "its log is empty"
+
+
+def mend(server: Server) -> None:
+    """Mend what kept the server from starting the last time, as far as that is possible. Raises EmbeddedError."""
+    if append_only.BAD_FORMAT not in last_words(server):
+        return
+    try:
+        copies = append_only.mend(server.folder, server.user)
+    except OSError as error:
+        raise EmbeddedError(
+            f"Redis can't start: {error.strerror or error}. Keep a copy of {server.folder}, then repair the file with"
+            " valkey-check-aof --fix (it drops what follows the damage), or put a backup in its place"
+        ) from None
+    with server.log.open("a") as log:
+        log.write(f"Windback took holes out of the append-only file; the damaged one is {copies[0]}\n")
+
+
 @contextmanager
 def launching(server: Server) -> Iterator[dict[str, Any]]:
     """The keyword arguments with which Popen, or asyncio's, starts it, logging to its file. Not for a server that
     runs already."""
     for path in server.locks:  # left by a power cut: the number in it may be another process by now
         path.unlink(missing_ok=True)
+    mend(server)
     if server.log.exists() and server.log.stat().st_size > LOG_BYTES:
         server.log.replace(server.log.with_suffix(".log.1"))
-    with server.log.open("ab") as log:
+    with open_log(server) as log:
         how = {"cwd": server.folder, "stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
         yield {**how, **server.user}
+
+
+def open_log(server: Server) -> IO[bytes]:
+    """The log, for its owner alone: it may quote what the server was sent."""
+    log = os.fdopen(os.open(server.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+    os.fchmod(log.fileno(), 0o600)  # an older version may have made it
+    return log
 
 
 def prepare(data_dir: Path) -> None:

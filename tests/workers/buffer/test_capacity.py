@@ -1,4 +1,6 @@
 import asyncio
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from redis import Redis
@@ -34,14 +36,17 @@ def test_a_full_lane_is_taken_again_under_eighty_percent() -> None:
 
 def refreshed(redis_url: str) -> Capacity:
     capacity = Capacity(cap_events=100, cap_bytes=10**9)
+    refresh(capacity, redis_url)
+    return capacity
 
-    async def refresh() -> None:
+
+def refresh(capacity: Capacity, redis_url: str) -> None:
+    async def run() -> None:
         client = door_redis(redis_url)
         await capacity.refresh(client)
         await client.aclose()
 
-    asyncio.run(refresh())
-    return capacity
+    asyncio.run(run())
 
 
 def test_both_lanes_are_counted(redis: Redis, redis_url: str) -> None:
@@ -68,4 +73,23 @@ def test_a_full_buffer_is_described_with_its_figures() -> None:
     assert not capacity.is_full
     capacity.bytes = 10**9
     assert "full for live and history events" in (capacity.describe_full() or "")
+    assert capacity.is_full
+
+
+def test_a_disk_with_little_room_is_a_full_buffer(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capacity = Capacity(100, 10**9, tmp_path, floor_bytes=1000)
+    rooms = []
+    for free in (5000, 1999, 999, 1200, 1300, 5000):
+        monkeypatch.setattr("shutil.disk_usage", lambda path, free=free: SimpleNamespace(free=free))
+        refresh(capacity, redis_url)
+        rooms.append((capacity.has_room(LIVE), capacity.has_room(HISTORY)))
+    assert rooms == [(True, True), (True, False), (False, False), (False, False), (True, False), (True, True)]
+
+
+def test_a_disk_with_little_room_is_named(redis_url: str, tmp_path: Path) -> None:
+    capacity = Capacity(100, 10**9, tmp_path, floor_bytes=10**18)
+    refresh(capacity, redis_url)
+    assert "WINDBACK_DISK_FREE_BYTES" in (capacity.describe_full() or "")
     assert capacity.is_full

@@ -1,0 +1,33 @@
+"""A disk of a few megabytes."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+class Disk:
+    """A file system in memory, at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def resize(self, megabytes: int) -> None:
+        """Make it larger, or smaller."""
+        subprocess.run(["mount", "-o", f"remount,size={megabytes}m", str(self.path)], check=True)
+
+
+@contextmanager
+def small_disk(path: Path, megabytes: int) -> Iterator[Disk]:
+    """Yields a disk of this size. Skips the test where none can be mounted."""
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(path)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody mount a small disk")
+    try:
+        yield Disk(path)
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
