@@ -42,7 +42,8 @@ def mailto(email: str, draft: Draft) -> str:
 def label_facts(advice: Advice | None) -> list[tuple[str, str]]:
     """The facts of an advice with their names, in words."""
     facts = advice.facts if advice else {}
-    return [(FACTS.get(name, name), _words(value)) for name, value in facts.items()]
+    ordered = [*(name for name in FACTS if name in facts), *(name for name in facts if name not in FACTS)]
+    return [(FACTS.get(name, name), _words(facts[name])) for name in ordered]
 
 
 def with_handlings(events: list[EventInTimeline], handlings: list[Handling], last_page: bool) -> list[EventInTimeline]:
@@ -53,7 +54,8 @@ def with_handlings(events: list[EventInTimeline], handlings: list[Handling], las
 
 
 def _as_event(handling: Handling) -> EventInTimeline:
-    known = {"until": handling.until, "text": handling.text, "who": handling.who}
+    until = handling.until and date(handling.until.timestamp(), handling.at.timestamp())
+    known = {"until": until, "text": handling.text, "who": handling.who}
     properties = msgspec.json.encode({name: value for name, value in known.items() if value is not None})
     return EventInTimeline(DOINGS[handling.what], handling.at, handling.at, msgspec.Raw(properties))
 

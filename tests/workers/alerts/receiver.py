@@ -76,6 +76,9 @@ def receiving() -> Iterator[Receiver]:
         daemon_threads = True
         request_queue_size = 128
 
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A sender that was killed is no error of ours."""
+
     with Server(("127.0.0.1", 0), Handler) as server:
         receiver.port = server.server_address[1]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
