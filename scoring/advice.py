@@ -3,16 +3,18 @@
 | strategy | when | at least as urgent as |
 |---|---|---|
 | payment_recovery | an invoice is overdue and unpaid | medium; high from 7 days on |
-| refund_rescue | a refund was requested within 30 days | high |
-| support_follow_up | a ticket is open, for over 2 days or at medium risk and above | low; medium from 7 days on |
+| refund_rescue | a refund was requested within 14 days, or before a silence | high |
+| trial_conversion | a trial ended within 30 days, and nobody has paid | high |
+| downgrade_rescue | downgraded within 30 days to a free plan | high |
+| support_follow_up | a ticket of the last 90 days is open: for over 2 days, or at risk | low; medium from 7 days on |
 | detractor_outreach | the last NPS score, within 90 days, is 0 to 6 | medium |
 | downgrade_rescue | downgraded within 30 days, and not upgraded since | medium |
-| onboarding_help | no sign of life a day after the first event, or at risk within 30, on at most 3 active days | low |
-| feature_win_back | at risk, and the favourite feature has not been used for 7 days | medium |
-| re_engagement | at risk, or lapsed | medium |
+| onboarding_help | never used, up to 90 days; or at most 3 active days in the first 30, and silent for 2 days | low |
+| feature_win_back | at risk, still active, but without the favourite feature for 7 days and 1.5 own cadences | medium |
+| re_engagement | at risk and silent for longer than usual, or lapsed | medium |
 | none | all else | none |
 
-"At risk" is medium or above. The urgency is the level of the risk, raised to the table's floor; lapsed customers come
+"At risk" is medium or above. The urgency is the level of the risk, raised to the table's floor. Lapsed customers come
 after those who can still be kept, so theirs is the floor alone.
 """
 
@@ -26,6 +28,9 @@ from scoring.rollup import DAY
 
 URGENCIES: Final = ("none", "low", "medium", "high", "critical")
 SOON: Final = 7.0  # days
+BEGINNING: Final = 30.0  # days from the first event
+OLD_TICKET: Final = 90.0  # days, from which on a ticket hides no other advice
+UNUSUAL: Final = 1.5  # own cadences
 
 
 TACTICS: Final = {  # what the hosted product calls such a message
@@ -56,89 +61,113 @@ def advice_of(facts: Facts, level: str) -> Advice:
     """The first strategy that fits this customer at this level of risk."""
     at_risk = level != "low"
     for rule in _RULES:
-        found = rule(facts, at_risk)
-        if found:
-            strategy, floor, why = found
+        choice = rule(facts, at_risk)
+        if choice:
+            strategy, floor, why = choice
             return Advice(strategy, _urgency(facts, level, floor), why, _known(facts), TACTICS[strategy])
     return Advice("none", "none", "Nothing to do: no signal asks for it", _known(facts))
 
 
-Found = tuple[str, str, str] | None
+Choice = tuple[str, str, str] | None
+"""Strategy, floor of the urgency, and why."""
 
 
-def _payment_recovery(facts: Facts, at_risk: bool) -> Found:
+def _payment_recovery(facts: Facts, at_risk: bool) -> Choice:
     if facts.overdue_since is None:
         return None
     floor = "high" if facts.days_since(facts.overdue_since) >= SOON else "medium"
     return "payment_recovery", floor, f"Invoice overdue since {date(facts.overdue_since, facts.now)}"
 
 
-def _refund_rescue(facts: Facts, at_risk: bool) -> Found:
-    if facts.days_since_event("refund_requested") > 30:
+def _refund_rescue(facts: Facts, at_risk: bool) -> Choice:
+    if "refund_requested" not in facts.matters or facts.days_since_event("refund_requested") > 90:
         return None
     return "refund_rescue", "high", f"Refund requested {_ago(facts, 'refund_requested')}"
 
 
-def _support_follow_up(facts: Facts, at_risk: bool) -> Found:
-    if not facts.open_tickets or facts.oldest_ticket is None:
+def _trial_conversion(facts: Facts, at_risk: bool) -> Choice:
+    ended = facts.matters.get("trial_ended")
+    if ended is None or facts.days_since(ended) > 30:
         return None
-    waiting = facts.days_since(facts.oldest_ticket)
-    if not (at_risk or waiting > 2):
+    return "trial_conversion", "high", f"Trial ended {duration(facts.days_since(ended))} ago, and nothing has been paid"
+
+
+def _cancellation(facts: Facts, at_risk: bool) -> Choice:
+    if "subscription_downgraded" not in facts.matters or facts.days_since_event("subscription_downgraded") > 30:
         return None
-    why = f"{count(facts.open_tickets, 'support ticket')} open, the oldest for {duration(waiting)}"
-    return "support_follow_up", "medium" if waiting >= SOON else "low", why
+    why = f"Downgraded to the plan {facts.plan} {_ago(facts, 'subscription_downgraded')}"
+    return "downgrade_rescue", "high", why
 
 
-def _detractor_outreach(facts: Facts, at_risk: bool) -> Found:
-    if facts.nps is None or facts.nps_at is None or facts.nps > 6 or facts.days_since(facts.nps_at) > 90:
-        return None
-    return "detractor_outreach", "medium", f"NPS score {facts.nps} on {date(facts.nps_at, facts.now)}"
-
-
-def _downgrade_rescue(facts: Facts, at_risk: bool) -> Found:
+def _downgrade_rescue(facts: Facts, at_risk: bool) -> Choice:
     since = facts.days_since_event("subscription_downgraded")
     if since > 30 or facts.days_since_event("subscription_upgraded") < since:
         return None
     return "downgrade_rescue", "medium", f"Downgraded {_ago(facts, 'subscription_downgraded')}"
 
 
-def _onboarding_help(facts: Facts, at_risk: bool) -> Found:
-    if not at_risk and facts.seen is not None:
+def _support_follow_up(facts: Facts, at_risk: bool) -> Choice:
+    if not facts.open_tickets or facts.oldest_ticket is None:
         return None
+    waiting = facts.days_since(facts.oldest_ticket)
+    if waiting > OLD_TICKET or not (at_risk or waiting > 2):
+        return None
+    why = f"{count(facts.open_tickets, 'support ticket')} open, the oldest for {duration(waiting)}"
+    return "support_follow_up", "medium" if waiting >= SOON else "low", why
+
+
+def _detractor_outreach(facts: Facts, at_risk: bool) -> Choice:
+    if facts.nps is None or facts.nps_at is None or facts.nps > 6 or facts.days_since(facts.nps_at) > 90:
+        return None
+    return "detractor_outreach", "medium", f"NPS score {facts.nps} on {date(facts.nps_at, facts.now)}"
+
+
+def _onboarding_help(facts: Facts, at_risk: bool) -> Choice:
     since = facts.days_since(facts.first)
-    if facts.first is not None and facts.seen is None and since >= 1:
-        return "onboarding_help", "low", f"No login yet, {duration(since)} after the first event"
-    if not at_risk or since > 30 or facts.active_days > 3 or facts.state != "active":
+    if facts.first is None:
+        return None
+    if facts.never_started:
+        fits = 1 <= since <= OLD_TICKET
+        return ("onboarding_help", "low", f"No login yet, {duration(since)} after the first event") if fits else None
+    few = facts.active_days <= 3 and since <= BEGINNING and facts.state == "active"
+    if not few or facts.days_silent < 2 or not (at_risk or facts.active_days == 1):
         return None
     return "onboarding_help", "low", f"Active on only {count(facts.active_days, 'day')} in the first {duration(since)}"
 
 
-def _feature_win_back(facts: Facts, at_risk: bool) -> Found:
-    if not at_risk or facts.favourite is None:
+def _feature_win_back(facts: Facts, at_risk: bool) -> Choice:
+    if not at_risk or facts.favourite is None or facts.favourite_at is None or facts.state == "lapsed":
         return None
     unused = facts.days_since(facts.favourite_at)
-    if unused < SOON:
+    if facts.days_silent >= _unusual(facts) or unused - facts.days_silent < _unusual(facts):
         return None
     return "feature_win_back", "medium", f"Favourite feature {facts.favourite} not used for {duration(unused)}"
 
 
-def _re_engagement(facts: Facts, at_risk: bool) -> Found:
-    if facts.state == "lapsed":
-        return "re_engagement", "medium", f"No activity for {duration(facts.days_since(facts.last_active))}"
-    if not at_risk or facts.seen is None:
+def _re_engagement(facts: Facts, at_risk: bool) -> Choice:
+    if facts.first is None or (facts.state != "lapsed" and not at_risk):
         return None
-    if facts.last_active is None:
-        return "re_engagement", "medium", f"No login yet, and no other use for {duration(facts.days_since(facts.seen))}"
-    return (
-        "re_engagement",
-        "medium",
-        f"Activity is falling: {count(facts.recent_days, 'active day')} in the last 30 days",
-    )
+    silent = facts.days_silent
+    if facts.never_started:
+        why = f"Never started: no login {duration(silent)} after the first event"
+        return ("re_engagement", "low", why) if facts.state == "lapsed" else None
+    if facts.state != "lapsed" and silent < _unusual(facts):
+        return None
+    noun = "payment" if facts.last_active is None else "activity"
+    rhythm = "" if facts.rhythm is None else f"; usually active every {facts.rhythm}"
+    return "re_engagement", "medium", f"No {noun} for {duration(silent)}{rhythm}"
+
+
+def _unusual(facts: Facts) -> float:
+    """Days of silence that are more than usual for this customer; 7 at least."""
+    return max(SOON, UNUSUAL * (facts.cadence or 0.0))
 
 
 _RULES: Final = (
     _payment_recovery,
     _refund_rescue,
+    _trial_conversion,
+    _cancellation,
     _support_follow_up,
     _detractor_outreach,
     _downgrade_rescue,

@@ -27,9 +27,10 @@ RECOGNISED: Final[dict[str, Signal]] = {
 """The 13 recognised names. `varies`: a ticket is negative while open, an NPS response goes by its score."""
 
 ENGAGEMENT: Final = frozenset({"login", "feature_used"})
-SIGNS_OF_LIFE: Final = frozenset({"subscription_renewed", "subscription_upgraded", "invoice_paid"})
-NO_SIGNS: Final = frozenset(RECOGNISED) - ENGAGEMENT - SIGNS_OF_LIFE  # of events that an account invents, each is one
-COMPLAINTS: Final = NO_SIGNS - {"trial_started", "trial_ended", "support_ticket_resolved"}
+SIGNS_OF_LIFE: Final = frozenset({"subscription_renewed", "invoice_paid"})  # until a customer's first engagement
+BEGINNINGS: Final = ENGAGEMENT | SIGNS_OF_LIFE | {"trial_started", "trial_ended", "subscription_upgraded"}
+PAYMENTS: Final = ("subscription_renewed", "subscription_upgraded", "invoice_paid")
+FREE_PLANS: Final = frozenset({"free", "freemium", "none", "hobby", "community", "cancelled", "canceled"})
 CHURNED: Final = "\x18churned"  # what the account's own event that means churn is read as; no event can be called so
 
 MAX_EVENT_NAME: Final = 200  # characters

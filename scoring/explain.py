@@ -5,15 +5,17 @@ from typing import NamedTuple
 import numpy as np
 
 from scoring.facts import facts_of
+from scoring.features import own_horizons
 from scoring.history import history_of
 from scoring.model import Model, points, sigmoid
 from scoring.reasons import Reason, text_of
+from scoring.risk import weigh
 from scoring.rollup import Rollup
 from scoring.states import STATES, state_of
 
 
 class Explanation(NamedTuple):
-    """A risk, the risk of who nothing is known of (both 0 to 1), and the percentage points from this to that."""
+    """A risk, the baseline (the risk of a customer of whom nothing is known; both 0 to 1), and the points between."""
 
     probability: float
     baseline: float
@@ -24,10 +26,12 @@ def explain(rollup: Rollup, now: float, *, horizon_days: float, model: Model) ->
     """The risk of the rollup's only customer as of `now` (epoch seconds), as `score` computes it."""
     known = rollup.until(now)
     history = history_of(known, now, model.features)
-    contributions = model.contributions(history, now, horizon_days)
-    states = [STATES[code] for code in state_of(history, now).tolist()]
-    (facts,) = facts_of(history, known, states, now)
-    (shares,) = points(model.baseline, contributions).tolist()
-    parts = [Reason(signal, share, text_of(signal, facts)) for signal, share in zip(model.signals, shares, strict=True)]
-    baseline, total = sigmoid(np.array([model.baseline, model.baseline + contributions.sum()])).tolist()
+    horizons = own_horizons(history, horizon_days)
+    risk = weigh(model, history, now, horizons)
+    states = [STATES[code] for code in state_of(history, now, risk.probability, horizon_days).tolist()]
+    (facts,) = facts_of(history, known, states, now, horizons)
+    (shares,) = points(model.baseline, risk.contributions).tolist()
+    parts = [Reason(signal, share, text_of(signal, facts)) for signal, share in zip(risk.signals, shares, strict=True)]
+    parts = [part for part in parts if part.signal in model.signals or part.points]
+    baseline, total = sigmoid(np.array([model.baseline, float(risk.logit[0])])).tolist()
     return Explanation(total, baseline, sorted(parts, key=lambda part: -part.points))

@@ -8,7 +8,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from scoring.features import REGULAR
 from scoring.history import History
+from scoring.matters import open_matters
 from scoring.rollup import DAY, Rollup
 
 YEAR_DAYS: Final = 365.25
@@ -38,10 +40,30 @@ class Facts(NamedTuple):
     nps_at: float | None
     plan: str | None
     last: dict[str, float | None]  # event that is no engagement → the last time
+    horizon_days: float  # over which the risk looks
+    matters: dict[str, float]  # open matter → since when
 
     def days_since(self, at: float | None) -> float:
         """Days from an instant until now; infinite where it never came."""
         return float("inf") if at is None else (self.now - at) / DAY
+
+    @property
+    def days_silent(self) -> float:
+        """Days since the customer was last active; since the first event where that never was."""
+        return self.days_since(self.first if self.seen is None else self.seen)
+
+    @property
+    def rhythm(self) -> str | None:
+        """The own cadence as words, "day" or "9 days", where it is known well enough."""
+        if self.cadence is None or self.active_days < REGULAR:
+            return None
+        gap = max(1, round(self.cadence))
+        return "day" if gap == 1 else f"{gap} days"
+
+    @property
+    def never_started(self) -> bool:
+        """Whether the customer has never used the product, nor paid again and again."""
+        return self.last_active is None and (self.seen is None or self.active_days < 2)
 
     def days_since_event(self, event: str) -> float:
         """Days since the last such event; infinite where there was none."""
@@ -49,8 +71,10 @@ class Facts(NamedTuple):
         return float("inf") if at is None else (self.now - at) / DAY
 
 
-def facts_of(history: History, rollup: Rollup, states: Iterable[str], now: float) -> list[Facts]:
-    """The facts of every customer, in order."""
+def facts_of(
+    history: History, rollup: Rollup, states: Iterable[str], now: float, horizons: NDArray[Any]
+) -> list[Facts]:
+    """The facts of every customer, in order; `horizons` (customers,) in days."""
     names = list(history.signals)
     lasts = [_optional(history.signals[name].last) for name in names]
     columns = (
@@ -74,8 +98,18 @@ def facts_of(history: History, rollup: Rollup, states: Iterable[str], now: float
         _optional(history.nps_at),
         _named(history.plan, rollup.plans),
         [dict(zip(names, times, strict=True)) for times in zip(*lasts, strict=True)] or [{}] * len(history.first),
+        horizons.tolist(),
+        _matters(history),
     )
     return [Facts(*row) for row in zip(*columns, strict=True)]
+
+
+def _matters(history: History) -> list[dict[str, float]]:
+    matters: list[dict[str, float]] = [{} for _ in history.first]
+    for matter, since in open_matters(history).items():
+        for customer in np.flatnonzero(~np.isnan(since)).tolist():
+            matters[customer][matter] = float(since[customer])
+    return matters
 
 
 def date(at: float, now: float) -> str:

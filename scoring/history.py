@@ -10,7 +10,16 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.events import CHURNED, COMPLAINTS, ENGAGEMENT, MAX_DAILY_COUNT, NO_SIGNS, NPS_SCORES, RECOGNISED
+from scoring.events import (
+    BEGINNINGS,
+    CHURNED,
+    ENGAGEMENT,
+    FREE_PLANS,
+    MAX_DAILY_COUNT,
+    NPS_SCORES,
+    RECOGNISED,
+    SIGNS_OF_LIFE,
+)
 from scoring.feature_use import find_named_use, measure_use, read_asked
 from scoring.group_by import SPAN, Index, by_owner, median_gap, ranks, sort_distinct, sum_above_zero
 from scoring.look_back import limit_reach
@@ -30,6 +39,7 @@ SIGNAL_HALF_LIFE: Final = {  # days
 }
 EVENT: Final = "event:"  # the prefix of features that are named after a custom event
 CUSTOM_HALF_LIFE: Final = 30.0  # days
+TICKET_DAYS: Final = 90.0  # after which an open ticket counts no more, unless the customer has been silent since
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +60,9 @@ class History:
     """What is known of each customer; arrays of length customers, times in epoch seconds, NaN where there is none."""
 
     first: Floats  # first event of any kind
-    began: Floats  # first event that is no complaint: since when a rhythm can be known
+    began: Floats  # first engagement, payment or trial: since when a rhythm can be known
     last_active: Floats  # last engagement
-    seen: Floats  # last engagement; of who has never been engaged, last other sign of life
+    seen: Floats  # last engagement; of a customer who was never engaged, the last payment
     last_login: Floats
     active: Floats  # (customers, 3): decayed active days by half-life, as of the last engagement
     active_days: Floats  # distinct days with engagement, in reach
@@ -70,6 +80,7 @@ class History:
     nps_at: Floats
     promoters: Floats  # decayed number of NPS scores of 9 and 10
     plan: Ints  # code of the last plan named, -1 none
+    free: NDArray[np.bool_]  # whether that is a free one
     signals: dict[str, Signal]  # by recognised or asked-for event; what is never sent is absent, not zero
     asked: dict[str, Floats]  # "uses:exports" → decayed use of it, "plan:pro" → 1 while on it
 
@@ -90,7 +101,7 @@ def history_of(rollup: Rollup, now: float | Floats, asked: Collection[str] = ())
     The rollup must hold nothing later than `now` (`Rollup.until`, `Rollup.at`).
     """
     first = _earliest(rollup)
-    began = _earliest(rollup.where(~rollup.of(COMPLAINTS | {CHURNED}), "last_at"))
+    began = _earliest(rollup.where(rollup.of(BEGINNINGS), "last_at"))
     rollup = limit_reach(rollup, [name.removeprefix(EVENT) for name in asked if name.startswith(EVENT)])
     engagement = rollup.of(ENGAGEMENT)
     engaged, others = rollup.where(engagement, "day", "value", "last_at"), rollup.where(~engagement)
@@ -107,9 +118,10 @@ def history_of(rollup: Rollup, now: float | Floats, asked: Collection[str] = ())
         **_activity(life, today),
         **measure_use(used),
         **_invoices(others, seen),
-        **_tickets(others),
+        **_tickets(others, seen),
         **_nps(_only(others, "nps_response"), seen),
         plan=plan,
+        free=np.array([*(name.lower() in FREE_PLANS for name in rollup.plans), False], dtype=bool)[plan],
         signals={name: _signal(_only(others, name), name, seen) for name in _signals(others, asked)},
         asked=read_asked(asked, used, plan, last_active),
     )
@@ -135,8 +147,8 @@ def _earliest(rollup: Rollup) -> Floats:
 
 
 def _life(rollup: Rollup, engagement: NDArray[np.bool_]) -> Rollup:
-    """The days of engagement, and until the first one those of other signs of life."""
-    sign = ~engagement & ~rollup.of(NO_SIGNS | {CHURNED})
+    """The days of engagement, and until the first one those of payments."""
+    sign = rollup.of(SIGNS_OF_LIFE)
     begin = by_owner(np.minimum, rollup.customer[engagement], rollup.last_at[engagement], rollup.customers)
     early = sign & ~(rollup.last_at >= begin[rollup.customer])
     return rollup.where(engagement | early, "day", "value", "last_at")
@@ -202,15 +214,19 @@ def _capped(rows: Rollup) -> Floats:
 
 
 def _invoices(others: Rollup, seen: Floats) -> dict[str, Any]:
-    """Overdue invoices that no later payment has cleared."""
-    paid, overdue = _latest(_only(others, "invoice_paid")), _only(others, "invoice_overdue")
+    """Overdue invoices that no later payment or renewal has cleared."""
+    paid, overdue = _latest(others.where(others.of(SIGNS_OF_LIFE))), _only(others, "invoice_overdue")
     unpaid = overdue.where(~(overdue.last_at <= paid[overdue.customer]))
     signal = _signal(unpaid, "invoice_overdue", seen)
     return {"overdue": signal.frozen, "overdue_since": _earliest(unpaid)}
 
 
-def _tickets(others: Rollup) -> dict[str, Any]:
-    """Opened minus resolved, never below 0 on the way; the oldest open one, resolved first come first served."""
+def _tickets(others: Rollup, seen: Floats) -> dict[str, Any]:
+    """Opened minus resolved, never below 0 on the way; the oldest open one, resolved first come first served.
+
+    A ticket that was open for TICKET_DAYS before the customer was last seen counts no more: many producers never say
+    that one is resolved.
+    """
     opened, resolved = _only(others, "support_ticket_opened"), _only(others, "support_ticket_resolved")
     size = others.customers
     owner = np.append(opened.customer, resolved.customer).astype(np.int64)
@@ -223,6 +239,10 @@ def _tickets(others: Rollup) -> dict[str, Any]:
     total = np.bincount(owner, n, size)
     so_far = np.cumsum(n) - (np.cumsum(total) - total)[owner]
     waiting = so_far > (total - still_open)[owner] + 1e-6
+    forgotten = waiting & (at < seen[owner] - TICKET_DAYS * DAY)
+    left = np.minimum(n, so_far - (total - still_open)[owner])
+    still_open = np.round(still_open - np.bincount(owner[forgotten], left[forgotten], size), 6)
+    waiting &= ~forgotten
     oldest = by_owner(np.minimum, owner[waiting], at[waiting], size)
     return {"open_tickets": still_open, "oldest_ticket": oldest}
 

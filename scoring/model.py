@@ -3,8 +3,7 @@
     logit(risk) = baseline + Σ_terms (f(x) - offset)
 
 `baseline` is the log-odds of the customer of whom nothing is known: the account's base rate. Each f is piecewise
-linear, a straight line where there are no knots. As percentage points, contributions share risk - baseline risk in
-proportion to their log-odds: that is the one allocation that keeps their signs, their order, and their sum.
+linear, a straight line where there are no knots.
 """
 
 from typing import Final, Self
@@ -52,7 +51,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """What the terms read."""
         return tuple(term.feature for term in self.terms)
 
-    def contributions(self, history: History, at: float | Floats, horizon_days: float) -> Floats:
+    def contributions(self, history: History, at: float | Floats, horizon_days: float | Floats) -> Floats:
         """(customers, signals) in log-odds; with the baseline they add up to the logit of the risk."""
         column = {signal: k for k, signal in enumerate(self.signals)}
         out = np.zeros((len(history.first), len(column)))
@@ -62,14 +61,16 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         out[np.isnan(history.first)] = 0.0
         return out
 
-    def probability(self, history: History, at: float | Floats, horizon_days: float) -> Floats:
-        """The risk of each customer, 0 to 1."""
-        return sigmoid(self.baseline + self.contributions(history, at, horizon_days).sum(axis=1))
-
     def moving(self) -> Self:
         """The same baseline and only the terms whose features change while nothing but time passes."""
         return msgspec.structs.replace(
             self, terms=tuple(term for term in self.terms if term.feature in features.MOVING)
+        )
+
+    def standing(self) -> Self:
+        """All other terms."""
+        return msgspec.structs.replace(
+            self, terms=tuple(term for term in self.terms if term.feature not in features.MOVING)
         )
 
 
@@ -84,12 +85,19 @@ def logit(probability: float) -> float:
 
 
 def points(baseline: float, contributions: Floats) -> Floats:
-    """Contributions as percentage points that add up to risk - baseline risk; shape as given."""
-    total = contributions.sum(axis=1)
-    before = float(sigmoid(np.array(baseline)))
-    flat = np.abs(total) < 1e-9
-    slope = np.where(flat, before * (1.0 - before), (sigmoid(baseline + total) - before) / np.where(flat, 1.0, total))
-    return np.asarray(100.0 * slope[:, None] * contributions)
+    """Contributions as percentage points that add up to risk - baseline risk, each within ±100; shape as given.
+
+    What raises the risk and what lowers it are two players whose shares are Shapley's: the mean of what each changes
+    when it comes first and when it comes last. Within a side, shares are in proportion to the log-odds. So signs,
+    order within a side and the sum are kept. Shapley (1953), "A value for n-person games".
+    """
+    up, down = np.maximum(contributions, 0.0), np.minimum(contributions, 0.0)
+    rise, fall = up.sum(axis=1), down.sum(axis=1)
+    before, after = float(sigmoid(np.array(baseline))), sigmoid(baseline + rise + fall)
+    risen, fallen = sigmoid(baseline + rise), sigmoid(baseline + fall)
+    up_share = (risen - before + after - fallen) / 2 / np.maximum(rise, 1e-12)
+    down_share = (fallen - before + after - risen) / 2 / np.minimum(fall, -1e-12)
+    return np.asarray(100.0 * (up_share[:, None] * up + down_share[:, None] * down))
 
 
 PRIOR: Final = Model(
@@ -99,6 +107,7 @@ PRIOR: Final = Model(
     terms=(
         Term("activity", (1.0,), offset=logit(BASE_RATE)),
         Term("silence", (1.0,)),
+        Term("newcomer", (0.8,)),
         Term("invoice_overdue", (1.2,)),
         Term("invoice_paid", (-0.2,)),
         Term("detractor", (0.8,)),

@@ -8,10 +8,17 @@ chance of none in H days is ((RATE + t) / (RATE + t + H)) ** (SHAPE + a): Fader,
 customers the easy way", Marketing Science 24:275), with the exponential forgetting of Smith (1979, "A generalization of
 the Bayesian steady forecasting model", JRSS B 41:375).
 
-*Gone for good*, at LEAVING a day. The longer the silence against the own rate, the likelier: the odds are those of
-Schmittlein, Morrison and Colombo (1987, "Counting your customers: who are they and what will they do next?",
-Management Science 33:1), with the rate as of the last active day. Visits come in bursts and people take holidays, so
-silence counts for less than a Poisson process would have it: its log-likelihood is multiplied by TRUST.
+*Gone for good.* Half of the base rate leaves as time passes, at LEAVING a day (Schmittlein, Morrison and Colombo, 1987,
+"Counting your customers: who are they and what will they do next?", Management Science 33:1). Others leave right after
+an active day: customers differ in how much they need the product, and each day on which one comes back makes it less
+likely that the next is the last. With a beta prior that chance falls as 1 / n in the number n of active days, which is
+the dropout of Fader, Hardie and Lee's BG/NBD model; the odds are QUITTING / n.
+
+The longer the silence against the own rate, the likelier it is that the customer has gone. Visits come in bursts, so
+silence counts for less than a Poisson process would have it: its log-likelihood is multiplied by TRUST, and by
+REGULAR more in proportion to the active days a day, since daily visitors are nearly regular. But even they go on
+holiday: after an active day a break begins with the chance BREAK, and its length has a heavy tail of median scale
+BREAK_DAYS. So the risk of a daily visitor rises early, and never reaches certainty.
 
 The mean over three half-lives, in log-odds, follows both a sudden stop and a slow habit. Without the second way a daily
 visitor who has been away for a month would pass for loyal; without the first, for gone after every weekend.
@@ -27,18 +34,28 @@ from scoring.rollup import DAY, Floats
 SHAPE: Final = 1.0
 RATE: Final = 10.0  # days
 BASE_RATE: Final = 0.10  # of an account that is not known yet, a month
-LEAVING: Final = float(-np.log1p(-BASE_RATE) / 30)  # a day
+LEAVING: Final = float(-np.log1p(-BASE_RATE) / 30) / 2  # a day
+QUITTING: Final = 0.10  # odds that the first active day was the last
 TRUST: Final = 0.7
+REGULAR: Final = 0.4
+BREAK: Final = 0.015  # chance, after an active day
+BREAK_DAYS: Final = 10.0
 _CERTAIN: Final = 1.0 - 1e-6
+_FAR: Final = 600.0  # exp(-600) is still above 0
 
 
-def no_return(active: Floats, tenure: Floats, silence: Floats, horizon_days: float) -> Floats:
-    """Log-odds of no active day in the next `horizon_days`.
+def no_return(
+    active: Floats, active_days: Floats, tenure: Floats, silence: Floats, horizon_days: float | Floats
+) -> Floats:
+    """Log-odds of no active day in the next `horizon_days` (one for all, or one each).
 
-    `active`: (customers, 3) decayed active days as of the last engagement; `tenure` and `silence`: (customers,) days
-    from the first event to the last engagement, and from there on. Rises with silence, falls with activity.
+    `active`: (customers, 3) decayed active days as of the last engagement; `active_days`: (customers,) their number;
+    `tenure` and `silence`: (customers,) days from the first event to the last engagement, and from there on. Rises
+    with silence, falls with activity.
     """
-    here = -np.log1p(_gone(active, tenure, silence)) + np.log1p(-_idle(active, tenure, silence, horizon_days))
+    horizon = np.asarray(horizon_days, np.float64).reshape(-1, 1)
+    gone = _gone(active, active_days, tenure, silence)
+    here = -np.log1p(gone) + np.log1p(-_idle(active, tenure, silence, horizon))
     return np.asarray((np.log(-np.expm1(here)) - here).sum(axis=1) / len(HALF_LIVES))
 
 
@@ -57,21 +74,25 @@ def _exposure(tenure: Floats) -> Floats:
     return np.asarray(RATE - HALF_LIVES / np.log(2) * np.expm1(-np.log(2) * tenure[:, None] / HALF_LIVES))
 
 
-def _gone(active: Floats, tenure: Floats, silence: Floats) -> Floats:
+def _gone(active: Floats, active_days: Floats, tenure: Floats, silence: Floats) -> Floats:
     """The odds of having left since the last active day."""
-    exposure = _exposure(tenure)
-    seen = TRUST * (SHAPE + active)
-    waited = np.log1p(silence[:, None] / exposure)
-    spare = np.maximum(seen - 1.0, 1e-3)
-    left = LEAVING * exposure / spare * -np.expm1(-spare * waited)
-    return np.asarray(left * np.exp(np.minimum(seen * waited + LEAVING * silence[:, None], 600.0)))
+    exposure, waited = _exposure(tenure), silence[:, None]
+    regular = np.minimum((SHAPE + active) / exposure, 1.0)
+    evidence = (TRUST + REGULAR * regular) * (SHAPE + active)
+    stretch = np.log1p(waited / exposure)
+    spare = np.maximum(evidence - 1.0, 1e-3)
+    by_time = LEAVING * exposure / spare * -np.expm1(-spare * stretch)
+    by_visit = QUITTING / np.maximum(active_days, 1.0)[:, None]
+    unseen = np.exp(-np.minimum(evidence * stretch, _FAR))
+    unseen += (1.0 - unseen) * BREAK * regular * np.exp(-waited / BREAK_DAYS)
+    return np.asarray((by_time + by_visit) / np.maximum(unseen, 1e-280) * np.exp(LEAVING * waited))
 
 
-def _idle(active: Floats, tenure: Floats, silence: Floats, horizon_days: float) -> Floats:
-    """P(no active day in the horizon) of who has not left yet: none comes, or the leaving comes first."""
+def _idle(active: Floats, tenure: Floats, silence: Floats, horizon: Floats) -> Floats:
+    """P(no active day in the horizon) of a customer who has not left yet: none comes, or the leaving comes first."""
     seen = SHAPE + active * np.exp2(-silence[:, None] / HALF_LIVES)
     exposure = _exposure(tenure + silence)
-    none = np.exp(-seen * np.log1p(horizon_days / exposure) - LEAVING * horizon_days)
+    none = np.exp(-seen * np.log1p(horizon / exposure) - LEAVING * horizon)
     either = LEAVING + seen / exposure
-    left = LEAVING / either * -np.expm1(-either * horizon_days)
+    left = LEAVING / either * -np.expm1(-either * horizon)
     return np.asarray(np.minimum(none + left, _CERTAIN))

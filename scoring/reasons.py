@@ -12,6 +12,8 @@ from scoring.rollup import DAY
 
 TOP: Final = 3  # a direction
 WORTH_SAYING: Final = 0.5  # percentage points
+FEW_DAYS: Final = 5
+SLOW_DAYS: Final = 30  # a risk that looks further ahead than this, for a slow customer, says so
 
 
 class Reason(msgspec.Struct, frozen=True, gc=False):
@@ -37,18 +39,28 @@ def text_of(signal: str, facts: Facts) -> str:
 
 
 def _silence(facts: Facts) -> str:
-    if facts.seen is None:
+    if facts.never_started:
         return f"No login yet, {duration(facts.days_since(facts.first))} after the first event"
     if facts.last_active is None:
-        return f"No login yet, and no other use for {duration(facts.days_since(facts.seen))}"
+        return f"No payment for {duration(facts.days_silent)}"
     noun = "login" if facts.last_login is not None else "activity"
     silent = facts.days_since(facts.last_active)
-    return f"No {noun} for {duration(silent)}" if silent >= 1 else f"Last {noun} {duration(silent)} ago"
+    text = f"No {noun} for {duration(silent)}" if silent >= 1 else f"Last {noun} {duration(silent)} ago"
+    return f"{text}{_look_ahead(facts)}"
+
+
+def _look_ahead(facts: Facts) -> str:
+    """What to say where the risk looks further ahead than a slow customer's rhythm."""
+    if facts.cadence is None or facts.rhythm is None or min(facts.horizon_days, 2 * facts.cadence) <= SLOW_DAYS:
+        return ""
+    return f", usually active every {facts.rhythm}: this risk looks {facts.horizon_days:g} days ahead"
 
 
 def _activity(facts: Facts) -> str:
     if facts.seen is None:
-        return "No login or feature used yet"
+        return "Never started: no login or feature used" if facts.state == "lapsed" else "No login or feature used yet"
+    if facts.last_active is None:
+        return f"Paid on {count(facts.active_days, 'day')} in all, the last on {date(facts.seen, facts.now)}"
     if not facts.recent_days:
         all_known = facts.first is None or facts.seen - facts.first <= LOOK_BACK * DAY
         span = "in all, the last on" if all_known else "in the year up to"
@@ -57,6 +69,25 @@ def _activity(facts: Facts) -> str:
     if window == 1:
         return "Active today"
     return f"Active on {facts.recent_days} of the last {count(window, 'day')}"
+
+
+def _newcomer(facts: Facts) -> str:
+    if not facts.active_days:
+        return "No active day yet"
+    return f"{'Only ' * (facts.active_days <= FEW_DAYS)}{count(facts.active_days, 'active day')} so far"
+
+
+def _downgraded(facts: Facts) -> str:
+    at = facts.last.get("subscription_downgraded")
+    if at is None:
+        return "Never downgraded"
+    to = f" to the plan {facts.plan}" if "subscription_downgraded" in facts.matters and facts.plan else ""
+    return f"Downgraded{to} on {date(at, facts.now)}"
+
+
+def _trial_ended(facts: Facts) -> str:
+    at = facts.matters.get("trial_ended")
+    return "No trial ended unpaid" if at is None else f"Trial ended on {date(at, facts.now)}, not paid since"
 
 
 def _overdue(facts: Facts) -> str:
@@ -91,7 +122,7 @@ def _cadence(facts: Facts) -> str:
     if facts.cadence is None:
         return "Not active on two days yet"
     gap = max(1, round(facts.cadence))
-    return "Usually active every day" if gap == 1 else f"Usually active every {gap} days"
+    return f"Usually active every {'day' if gap == 1 else f'{gap} days'}"
 
 
 def _use(facts: Facts) -> str:
@@ -126,7 +157,9 @@ _TEXTS: Final[dict[str, Callable[[Facts], str]]] = {
     "invoice_paid": _dated("invoice_paid", "Invoice paid", "No invoice paid yet"),
     "subscription_renewed": _dated("subscription_renewed", "Subscription renewed", "No renewal yet"),
     "subscription_upgraded": _dated("subscription_upgraded", "Upgraded", "No upgrade yet"),
-    "subscription_downgraded": _dated("subscription_downgraded", "Downgraded", "Never downgraded"),
+    "subscription_downgraded": _downgraded,
+    "trial_ended": _trial_ended,
+    "newcomer": _newcomer,
     "support_ticket_resolved": _dated("support_ticket_resolved", "Support ticket resolved", "No ticket resolved yet"),
     "churned": _dated(CHURNED, "Churn reported", "No churn reported"),
     "refund_requested": _dated("refund_requested", "Refund requested", "No refund requested"),

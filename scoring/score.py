@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from scoring.advice import Advice, advice_of
 from scoring.facts import facts_of
+from scoring.features import own_horizons
 from scoring.history import History, history_of
 from scoring.levels import NAMES, Levels
 from scoring.model import PRIOR, Model, points, sigmoid
 from scoring.pauses import Pause, bridge
 from scoring.reasons import Reason, reasons_of
+from scoring.risk import Risk, hold, weigh
 from scoring.rollup import DAY, Floats, Rollup
 from scoring.states import ACTIVE, LAPSED, NEW, STATES, lapse_time, state_of
 
@@ -30,6 +32,7 @@ class Scores:
     """One entry a customer, in the rollup's order."""
 
     probability: Floats  # 0 to 1
+    horizon_days: Floats  # over which the risk looks: the account's, or longer for a slow customer
     state: NDArray[np.int8]  # index into STATES
     next_due: Floats  # epoch seconds: when silence alone next changes the level, at the latest in a day
     low_confidence: NDArray[np.bool_]
@@ -55,35 +58,36 @@ def score(
 ) -> Scores:
     """The risk of every customer of the rollup as of `now` (epoch seconds); what lies after `now` is not looked at.
 
+    A customer whose rhythm is slower than the horizon gets a longer one (`own_horizons`).
     Raises ValueError for a horizon of 0 or less, or an instant that is not finite.
     """
     if not (horizon_days > 0 and np.isfinite(horizon_days) and np.isfinite(now)):
         raise ValueError(f"horizon_days must be above 0 and now finite, not {horizon_days!r} and {now!r}")
     known = rollup.until(now)
     history = history_of(known, now, model.features)
-    contributions = model.contributions(history, now, horizon_days)
-    probability = sigmoid(model.baseline + contributions.sum(axis=1))
+    horizons = own_horizons(history, horizon_days)
+    risk = weigh(model, history, now, horizons)
+    probability, signals = risk.probability, risk.signals
     level = _level(probability, levels)
-    state = state_of(history, now)
-    facts = facts_of(history, known, [STATES[code] for code in state.tolist()], now)
-    signals, shares = model.signals, np.round(points(model.baseline, contributions), 2).tolist()
+    state = state_of(history, now, probability, horizon_days)
+    facts = facts_of(history, known, [STATES[code] for code in state.tolist()], now, horizons)
+    shares = np.round(points(model.baseline, risk.contributions), 2).tolist()
     return Scores(
         probability=probability,
+        horizon_days=horizons,
         state=state,
-        next_due=np.minimum(
-            _next_due(history, contributions, now, levels, horizon_days, model), _next_known(rollup, now)
-        ),
+        next_due=np.minimum(_next_due(history, risk, now, levels, horizons, model), _next_known(rollup, now)),
         low_confidence=history.active_days < CONFIDENT,
         baseline=model.baseline,
         signals=signals,
-        contributions=contributions,
+        contributions=risk.contributions,
         reasons=[reasons_of(signals, share, about) for share, about in zip(shares, facts, strict=True)],
         advice=[advice_of(about, NAMES[code]) for about, code in zip(facts, level.tolist(), strict=True)],
         plan=[about.plan for about in facts],
         open_tickets=[about.open_tickets for about in facts],
         overdue_since=[about.overdue_since for about in facts],
         nps=[about.nps for about in facts],
-        lapsed_at=[at if lapsed else None for at, lapsed in zip(*_lapses(history, state, now), strict=True)],
+        lapsed_at=_lapses(history, state, now, horizon_days),
     )
 
 
@@ -102,27 +106,28 @@ def risks_at(
     """
     past, clock = bridge(rollup.at(customers, instants), pauses, instants)
     history = history_of(past, clock, model.features)
-    return model.probability(history, clock, horizon_days), state_of(history, clock)
+    probability = weigh(model, history, clock, own_horizons(history, horizon_days)).probability
+    return probability, state_of(history, clock, probability, horizon_days)
 
 
-def _lapses(history: History, state: NDArray[np.int8], now: float) -> tuple[list[float], list[bool]]:
-    return np.fmin(lapse_time(history), now).tolist(), (state == LAPSED).tolist()
+def _lapses(history: History, state: NDArray[np.int8], now: float, horizon_days: float) -> list[float | None]:
+    lapses = np.fmin(lapse_time(history, horizon_days), now)
+    return [at if lapsed else None for at, lapsed in zip(lapses.tolist(), (state == LAPSED).tolist(), strict=True)]
 
 
 def _level(probability: Floats, levels: Levels) -> NDArray[np.intp]:
     return np.asarray((probability[:, None] >= np.array(levels)).sum(axis=1))
 
 
-def _next_due(
-    history: History, contributions: Floats, now: float, levels: Levels, horizon_days: float, model: Model
-) -> Floats:
+def _next_due(history: History, risk: Risk, now: float, levels: Levels, horizons: Floats, model: Model) -> Floats:
     """By section over those whose level is another one in a day: the risk only rises until then."""
-    moving, logit = model.moving(), model.baseline + contributions.sum(axis=1)
-    still = logit - moving.contributions(history, now, horizon_days).sum(axis=1)
-    level = _level(sigmoid(logit), levels)
+    moving, still = model.moving(), model.standing().contributions(history, now, horizons).sum(axis=1)
+    level = _level(risk.probability, levels)
 
     def level_at(customers: History, rows: NDArray[np.intp], at: float | Floats) -> NDArray[np.intp]:
-        return _level(sigmoid(still[rows] + moving.contributions(customers, at, horizon_days).sum(axis=1)), levels)
+        rising = moving.contributions(customers, at, horizons[rows]).sum(axis=1)
+        total = hold(model.baseline + still[rows] + rising)
+        return _level(sigmoid(np.maximum(total, risk.floor[rows])), levels)
 
     due = np.full(len(level), now + DAY)
     changing = np.flatnonzero(level_at(history, np.arange(len(level)), now + DAY) != level)

@@ -15,30 +15,44 @@ NEW, ACTIVE, LAPSED = range(3)
 
 PATIENCE: Final = 14.0  # days of silence that never make a customer lapsed
 CADENCES: Final = 2.0  # … nor does twice the own cadence
+UNKNOWN: Final = 30.0  # days, where the cadence isn't known yet
+MOST_PATIENCE: Final = 90.0  # days
+LIKELY: Final = 0.5  # … nor any silence, while a return is likelier than none
+PAYS: Final = 2  # payments, from which on a customer who never logs in is judged by their rhythm
 
 
 def patience(cadence: Floats) -> Floats:
     """Days of silence after which a customer is lapsed, by the median days between active days (NaN: not known)."""
-    return np.fmax(PATIENCE, CADENCES * cadence)
+    return np.where(np.isnan(cadence), UNKNOWN, np.clip(CADENCES * cadence, PATIENCE, MOST_PATIENCE))
 
 
-def lapse_time(history: History) -> Floats:
-    """Epoch seconds at which each customer lapses, or lapsed, while nothing more happens."""
-    silent_from = np.where(np.isnan(history.last_active), history.first, history.last_active)
-    lapses = silent_from + np.fmax(PATIENCE, patience(history.cadence)) * DAY
+def lapse_time(history: History, horizon_days: float) -> Floats:
+    """Epoch seconds from which on silence makes each customer lapsed, while nothing more happens."""
+    never = np.isnan(history.last_active) & (history.active_days < PAYS)
+    silent_from = np.where(never, history.first, history.seen)
+    patient = np.where(never, np.maximum(PATIENCE, horizon_days), patience(history.cadence))
+    lapses = silent_from + patient * DAY
     if CHURNED in history.signals:
         churned = history.signals[CHURNED].last
         lapses = np.where(churned >= silent_from, np.fmin(churned, lapses), lapses)
     return np.asarray(lapses)
 
 
-def state_of(history: History, at: float | Floats) -> NDArray[np.int8]:
-    """Index into STATES: new before any engagement, active while silent for no longer than is usual, else lapsed.
+def state_of(
+    history: History, at: float | Floats, probability: Floats, horizon_days: float | Floats
+) -> NDArray[np.int8]:
+    """Index into STATES, for instants in epoch seconds, the risk (0 to 1) and the horizon (days).
 
-    Who has churned by the account's own word is lapsed until engaged again.
+    Active while silent for no longer than is usual, or while a return is likely; else lapsed. A customer who was never
+    engaged is new for max(14 days, the horizon) after the first event, and lapsed from then on: never started; one who
+    pays again and again is judged as if that were use. A customer who has churned by the account's own word is lapsed
+    until engaged again.
     """
-    engaged = np.where(days(at, history.last_active) <= patience(history.cadence), ACTIVE, LAPSED)
-    state = np.where(np.isnan(history.last_active), NEW, engaged)
+    patient = (days(at, history.seen) <= patience(history.cadence)) | (probability < LIKELY)
+    state = np.where(patient, ACTIVE, LAPSED)
+    never = np.isnan(history.last_active) & (history.active_days < PAYS)
+    begun = days(at, history.first) <= np.maximum(PATIENCE, horizon_days)
+    state[never] = np.where(begun, NEW, LAPSED)[never]
     if CHURNED in history.signals:
         churned = history.signals[CHURNED].last
         state[~np.isnan(churned) & ~(history.last_active > churned)] = LAPSED

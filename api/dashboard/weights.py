@@ -95,4 +95,4 @@ def _visits(every_days: int, silence_days: float, horizon_days: float) -> float:
     ages = np.arange(0.0, 90.0, every_days)
     active = np.exp2(-ages[:, None] / HALF_LIVES).sum(axis=0, keepdims=True)
     tenure, silence = np.array([90.0]), np.array([silence_days])
-    return float(no_return(active, tenure, silence, horizon_days)[0])
+    return float(no_return(active, np.array([float(len(ages))]), tenure, silence, horizon_days)[0])

@@ -228,12 +228,7 @@ OPERATIONS = (
         "days, weeks (from Monday) or months, in UTC, from the one that holds `from` to the one that holds `to`.",
         {200: Reply("The events", analytics.CountedEvents, examples.COUNTED_EVENTS)},
         (*SECRET_KEY, PARAMETER, STORE),
-        (
-            *_range("interval"),
-            _interval("What `from` and `to` are widened to; hours count as days."),
-            _limit(HIGHEST_LIMIT),
-            CURSOR,
-        ),
+        (*_range("interval"), _interval("What `from` and `to` are widened to; hours count as days.")),
     ),
     Operation(
         "show_event",

@@ -4,11 +4,10 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.reading import query
 from api.reading.common import Count, Time, account_of, answer, fetch
 from api.reading.etags import has, not_modified, tag_of_totals
 from api.reading.intervals import bounds, clamp, floor, following, interval_of
@@ -24,8 +23,6 @@ from workers.risk.rollups import EVER
 from workers.store import sql
 
 Signal = Literal["positive", "negative", "neutral", "varies"]
-MOST_EVENTS = 10_000  # that a page for people looks through
-
 EventState = Literal["stored", "counting", "tested", "in_use"]
 
 
@@ -55,13 +52,12 @@ class CountedEvent(Struct):
 
 
 class CountedEvents(Struct):
-    """A page of an account's events, the most frequent first. `next_cursor` is missing on the last one."""
+    """All events of an account, the most frequent first."""
 
     events: list[CountedEvent]
-    next_cursor: str | UnsetType = UNSET
 
 
-@accepts("from", "to", "interval", "limit", "cursor")
+@accepts("from", "to", "interval")
 async def count_events(request: Request) -> Response:
     """`GET /api/v1/analytics/events`: events by name, of all time or of whole days, weeks or months."""
     account_id = await account_of(request)
@@ -73,31 +69,17 @@ async def count_events(request: Request) -> Response:
     tag = await tag_of_totals(request, account_id)
     if has(request, tag):
         return not_modified(tag)
-    size = query.limit(request, query.HIGHEST_LIMIT)
-    after = query.position(request, tuple[int, str])
-    events = await read_events(request, account_id, first, end, size=size + 1, after=after)
-    page = events[:size]
-    cursor = query.encode_cursor(page[-1].count, page[-1].event) if len(events) > size else UNSET
-    return answer(CountedEvents(page, cursor), {"ETag": tag})
+    return answer(CountedEvents(await read_events(request, account_id, first, end)), {"ETag": tag})
 
 
 async def read_events(
-    request: Request,
-    account_id: int,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    *,
-    size: int = MOST_EVENTS,
-    after: tuple[int, str] | None = None,
+    request: Request, account_id: int, since: datetime | None = None, until: datetime | None = None
 ) -> list[CountedEvent]:
-    """Events by name, the most frequent first, from the day that begins at `since` up to, not including, `until`: so
-    many after an event of this count and name.
+    """Events by name, the most frequent first, from the day that begins at `since` up to, not including, `until`.
 
     Raises Refused, store_unavailable.
     """
-    after_count, after_event = after or (None, None)
-    place = {"after_count": after_count, "after_event": after_event, "limit": size}
-    parameters = {"account_id": account_id, "since": since or EVER[0], "until": until or EVER[1], **place}
+    parameters = {"account_id": account_id, "since": since or EVER[0], "until": until or EVER[1]}
     rows = await fetch(request, sql("count_account_events"), parameters)
     (learnt,) = await fetch(request, sql("show_model"), {"account_id": account_id}) or [{}]
     weights, candidates = _list_weights(learnt["weights"]), _list_candidates(learnt["training"])

@@ -28,12 +28,16 @@ SD_SLOPE: Final = 0.3  # of the slope of a recalibration, around 1
 _KNOTS: Final = {  # quantiles
     "activity": (0.5, 0.75, 0.9),
     "silence": (0.5, 0.8, 0.95),
-    "cadence": (0.5, 0.8),
+    "lateness": (0.2, 0.5, 0.8, 0.95),
+    "newcomer": (0.33, 0.67),
+    "due": (0.1, 0.2, 0.3, 0.4, 0.5),
+    "trend": (0.25, 0.5, 0.75),
+    "cadence": (0.2, 0.4, 0.6, 0.8),
     "tenure": (0.33, 0.67),
 }
-_BENT: Final = ("silence",)  # the formula trusts a long silence more than most accounts' customers deserve
+_BENT: Final = ("silence", "lateness", "due")  # no line fits these: a silence within the own rhythm says nothing
 _FORMULA: Final = ("activity", "silence")
-_CENTERED: Final = ("activity", "tenure", "cadence", "session", USES, PLAN)  # explained against the mean
+_CENTERED: Final = ("activity", "due", "tenure", "cadence", "session", USES, PLAN)  # explained against the mean
 _WEIGHTS: Final = {term.feature: term.weights[0] for term in PRIOR.terms}
 
 

@@ -8,6 +8,8 @@ engagement came after they did:
 - a refund was requested, and 14 days of silence followed;
 - the account's own event that means churn, if it has named one.
 
+In an account that sends no engagement at all, payments stand for it.
+
 Instants should be midnights UTC, or those that the rollup was cut at: a row stands for all its events.
 """
 
@@ -17,7 +19,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.events import CHURNED, ENGAGEMENT
+from scoring.events import CHURNED, ENGAGEMENT, PAYMENTS, SIGNS_OF_LIFE
 from scoring.history import cadence_of, days_of
 from scoring.learning.metrics import Labels
 from scoring.look_back import limit_reach
@@ -31,7 +33,7 @@ SLACK: Final = 0.05
 OBSERVED: Final = 100  # silences, before their outcomes are believed
 SETTLED: Final = 3 * DAY  # late events land within
 TRIAL, INVOICE, REFUND = 14 * DAY, 21 * DAY, 14 * DAY
-_PAID: Final = ("subscription_renewed", "subscription_upgraded", "invoice_paid")
+WATCHED: Final = 90  # days after a silence of a horizon's length, before it is known who comes back
 
 
 class Times:
@@ -64,7 +66,7 @@ class Times:
 def at_risk(rollup: Rollup, at: float) -> NDArray[np.intp]:
     """The customers who are active at an instant (epoch seconds): silent for no longer than is usual for them, and not
     gone by the account's own word."""
-    rows = limit_reach(rollup.where(rollup.of(ENGAGEMENT) & (rollup.last_at <= at)))
+    rows = limit_reach(rollup.where(rollup.of(use_of(rollup)) & (rollup.last_at <= at)))
     last = np.full(rollup.customers, -np.inf)
     np.maximum.at(last, rows.customer, rows.last_at)
     active = at - last <= patience(cadence_of(rows)) * DAY
@@ -72,10 +74,18 @@ def at_risk(rollup: Rollup, at: float) -> NDArray[np.intp]:
     return np.flatnonzero(active & (last > churned))
 
 
-def lapsed_within(rollup: Rollup, customer: NDArray[Any], at: Floats, horizon_days: float) -> Labels:
-    """1 where a customer (index of the rollup) lapsed within the horizon after an instant; arrays of one length."""
+def use_of(rollup: Rollup) -> frozenset[str]:
+    """The events that mean that a customer is there: engagement, or payments where the account sends none."""
+    return ENGAGEMENT if rollup.of(ENGAGEMENT).any() else SIGNS_OF_LIFE
+
+
+def lapsed_within(rollup: Rollup, customer: NDArray[Any], at: Floats, horizon_days: float | Floats) -> Labels:
+    """1 where a customer (index of the rollup) lapsed within the horizon after an instant; arrays of one length.
+
+    The horizon (days) is one for all or one each.
+    """
     until = at + horizon_days * DAY
-    engaged = Times.of(rollup, ENGAGEMENT)
+    engaged = Times.of(rollup, use_of(rollup))
     told = _evidence(rollup, engaged).last(customer, until)
     lapsed = ~engaged.within(customer, at, until)
     lapsed |= (told > at) & ~engaged.within(customer, np.maximum(told, at), until)
@@ -103,24 +113,27 @@ def snapshots(
 def horizon_of(rollup: Rollup, now: float, before: int | None = None) -> int | None:
     """The shortest horizon (days) of silence after which at most a quarter comes back.
 
-    None while too little is known, 90 where even then more come back. The one `before` stays unless it is off by more
+    Counted are silences of that length that were watched for WATCHED days more, however they ended: of a younger one
+    nobody knows yet, and to count it as no return makes every young account's horizon too short. None while there are
+    too few, 90 where even then more come back. The one `before` (else the usual one) stays unless it is off by more
     than SLACK, so that a share near a quarter doesn't change it from night to night.
     """
-    rows = rollup.where(rollup.of(ENGAGEMENT))
+    before = before or USUAL_HORIZON
+    rows = rollup.where(rollup.of(use_of(rollup)))
     owner, day = days_of(rows)
     gap = np.full(len(day), np.inf)
     gap[:-1] = np.where(owner[1:] == owner[:-1], day[1:] - day[:-1], np.inf)
     observed = 0
     for horizon in HORIZONS:
-        silent = (gap > horizon) & (day <= now // DAY - 2 * horizon)
+        silent = (gap > horizon) & (day <= now // DAY - horizon - WATCHED)
         observed = int(silent.sum())
         if observed >= OBSERVED and np.isfinite(gap[silent]).mean() <= _most_returns(horizon, before):
             return horizon
     return HORIZONS[-1] if observed >= OBSERVED else None
 
 
-def _most_returns(horizon: int, before: int | None) -> float:
-    if before is None or horizon > before:
+def _most_returns(horizon: int, before: int) -> float:
+    if horizon > before:
         return RETURNS
     return RETURNS + SLACK if horizon == before else RETURNS - SLACK
 
@@ -136,13 +149,13 @@ def _key(customer: NDArray[Any], at: Floats) -> NDArray[np.int64]:
 
 def _evidence(rollup: Rollup, engaged: Times) -> Times:
     """When the bills told that a customer has gone."""
-    paid, came = Times.of(rollup, _PAID), Times.of(rollup, ("login",))
+    paid, came = Times.of(rollup, PAYMENTS), Times.of(rollup, ("login",))
     trial, overdue, refund = (
         rollup.where(rollup.of((name,))) for name in ("trial_ended", "invoice_overdue", "refund_requested")
     )
-    pays = any(name in rollup.names for name in _PAID)
+    pays = any(name in rollup.names for name in PAYMENTS)
     unpaid = ~paid.within(trial.customer, trial.last_at, trial.last_at + TRIAL) & pays
-    owed = ~Times.of(rollup, ("invoice_paid",)).within(overdue.customer, overdue.last_at, overdue.last_at + INVOICE)
+    owed = ~Times.of(rollup, SIGNS_OF_LIFE).within(overdue.customer, overdue.last_at, overdue.last_at + INVOICE)
     owed &= ~came.within(overdue.customer, overdue.last_at, overdue.last_at + INVOICE)
     silent = ~engaged.within(refund.customer, refund.last_at, refund.last_at + REFUND)
     return Times(

@@ -29,7 +29,7 @@ ELIGIBLE: Final = 50  # customers who sent a custom event before it is looked at
 USED: Final = 100  # customers who used a product feature, or had a plan, before it is looked at
 
 BASELINES: Final = ("recency", "frequency")  # to compare with; no part of a model
-ALWAYS: Final = ("activity", "silence", "tenure", "cadence", "trend")
+ALWAYS: Final = ("activity", "silence", "lateness", "newcomer", "due", "tenure", "cadence", "trend")
 OF_EVENT: Final = {  # what a recognised event brings
     "invoice_overdue": ("invoice_overdue", "invoices_missed"),
     "invoice_paid": ("invoice_paid",),
@@ -97,7 +97,7 @@ def sample(
     lapsed: Labels,
     *,
     columns: tuple[str, ...],
-    horizon_days: float,
+    horizon_days: float | Floats,
     pauses: Sequence[Pause] = (),
 ) -> Sample:
     """The features of customers (indices of the rollup) at instants (epoch seconds), arrays of one length, by a clock
@@ -106,11 +106,12 @@ def sample(
     for part in _chunks(rollup, customers):
         at = instants[part]
         known, clock = bridge(rollup.at(customers[part], at), pauses, at)
-        x[part] = _matrix(history_of(known, clock, columns), clock, columns, horizon_days)
+        horizon = np.broadcast_to(horizon_days, len(customers))[part]
+        x[part] = _matrix(history_of(known, clock, columns), clock, columns, horizon)
     return Sample(columns, x, lapsed, customers.astype(np.int64), instants)
 
 
-def _matrix(history: History, at: Floats, columns: tuple[str, ...], horizon_days: float) -> Floats:
+def _matrix(history: History, at: Floats, columns: tuple[str, ...], horizon_days: float | Floats) -> Floats:
     return np.column_stack([features.read(name, history, at, horizon_days) for name in columns])
 
 

@@ -33,7 +33,7 @@ from scoring.pauses import Pause
 from scoring.rollup import DAY, Rollup
 
 RECALIBRATE, REGRESS, CHALLENGE = 20, 50, 250  # lapses
-CHALLENGE_CUSTOMERS: Final = 1000
+CHALLENGE_CUSTOMERS: Final = 500
 FALSE_DISCOVERIES: Final = 0.10
 LEAVES: Final = 0.3  # p-value
 DOUBTS: Final = 2  # fits in a row with more than that, before a custom event that is in use leaves

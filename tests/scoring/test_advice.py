@@ -6,7 +6,8 @@ from scoring.score import score
 from tests.scoring.world import NOW, logins, rollup, row
 
 LOYAL = logins(*range(0, 60, 2))
-FADING = logins(13, 40, 41)
+FADING = logins(13, 40, 41, 42)
+RARER = [*logins(6, 12, 20, 21, 22), row("subscription_downgraded", 35)]
 
 
 def advice(*rows: Row) -> Advice:
@@ -18,7 +19,8 @@ def advice(*rows: Row) -> Advice:
     [
         ("none", "none", []),
         ("none", "none", LOYAL),
-        ("payment_recovery", "medium", [*LOYAL, row("invoice_overdue", 3), row("refund_requested", 3)]),
+        ("payment_recovery", "medium", [*LOYAL, row("invoice_overdue", 3), row("nps_response", 3, "2")]),
+        ("payment_recovery", "high", [*LOYAL, row("invoice_overdue", 3), row("refund_requested", 3)]),
         ("payment_recovery", "high", [*LOYAL, row("invoice_overdue", 8)]),
         ("refund_rescue", "high", [*LOYAL, row("refund_requested", 3), row("support_ticket_opened", 4)]),
         ("support_follow_up", "low", [*LOYAL, row("support_ticket_opened", 3)]),
@@ -29,8 +31,17 @@ def advice(*rows: Row) -> Advice:
         ("downgrade_rescue", "medium", [*LOYAL, row("subscription_downgraded", 8)]),
         ("none", "none", [*LOYAL, row("subscription_downgraded", 8), row("subscription_upgraded", 7)]),
         ("onboarding_help", "medium", [row("trial_started", 2)]),
-        ("onboarding_help", "medium", logins(13)),
-        ("feature_win_back", "medium", [*FADING, row("feature_used", 40, "exports")]),
+        ("onboarding_help", "high", logins(13)),
+        ("onboarding_help", "medium", logins(2)),
+        ("none", "none", [*LOYAL, row("trial_ended", 6), row("invoice_paid", 5)]),
+        ("trial_conversion", "high", [*LOYAL, row("trial_ended", 6)]),
+        ("trial_conversion", "high", [*LOYAL, row("trial_ended", 2), row("invoice_paid", 60)]),
+        ("downgrade_rescue", "high", [*LOYAL, row("subscription_downgraded", 8, plan="free")]),
+        ("re_engagement", "medium", logins(*range(20, 60), 70)),
+        ("none", "none", logins(*range(1, 300, 30))),
+        ("re_engagement", "low", [row("trial_started", 200)]),
+        ("feature_win_back", "medium", [*RARER, row("feature_used", 22, "exports")]),
+        ("re_engagement", "medium", [*FADING, row("feature_used", 40, "exports")]),
         ("re_engagement", "medium", FADING),
         ("re_engagement", "medium", logins(40, 45)),
     ],

@@ -8,7 +8,7 @@ from scoring.learning.outcomes import at_risk, lapsed_within
 from scoring.learning.samples import columns_of
 from scoring.learning.training import learn
 from scoring.rollup import DAY, Row
-from scoring.score import ACTIVE, LAPSED, NEW, Scores, score
+from scoring.score import ACTIVE, LAPSED, Scores, score
 from tests.scoring.simulator import START, Kind, simulate
 from tests.scoring.world import NOW, TODAY, logins, rollup, row
 
@@ -24,9 +24,19 @@ def test_an_engagement_event_is_worth_what_a_used_feature_is() -> None:
     ours, theirs = ([row(name, day) for day in range(3, 40, 2)] for name in ("report_shared", "feature_used"))
     assert of(*ours).probability == pytest.approx(of(*theirs).probability)
     assert of(*ours).state[0] == ACTIVE
-    assert of(*ours, meaning=PLAIN).state[0] == NEW
+    assert of(*ours, meaning=PLAIN).state[0] == LAPSED  # for all that is known, this customer never started
     both = [*logins(5, 9, 12), *ours]
     assert of(*both).probability[0] < of(*both, meaning=PLAIN).probability[0]
+
+
+def test_a_payment_can_count_as_use_and_stays_a_payment() -> None:
+    """An account that sends no logins may name its invoices; what they clear, they still clear."""
+    paid = [*(row("invoice_paid", day) for day in range(3, 300, 30)), row("invoice_overdue", 5)]
+    meaning = Meaning(("invoice_paid",))
+    scores = of(*paid, meaning=meaning)
+    assert scores.state[0] == ACTIVE
+    assert scores.overdue_since == [None]
+    assert of(*paid, *logins(200), meaning=meaning).probability[0] < of(*paid, *logins(200)).probability[0]
 
 
 def test_who_has_churned_is_lapsed_until_seen_again() -> None:

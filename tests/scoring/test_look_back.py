@@ -23,10 +23,11 @@ def test_a_long_history_is_worth_no_less_than_a_shorter_one() -> None:
 
 
 def test_what_is_open_stays_in_reach() -> None:
-    """A ticket, an invoice and an answer of three years ago are still what they are."""
+    """An invoice and an answer of three years ago are still what they are; a ticket counts for 90 days of use."""
     old = [row("support_ticket_opened", 1000), row("invoice_overdue", 1000), row("nps_response", 1000, "3")]
     scores = score(rollup(*old, *logins(*range(0, 1200))), NOW)
-    assert (scores.open_tickets, scores.nps) == ([1], [3])
+    assert (scores.open_tickets, scores.nps) == ([0], [3])
+    assert score(rollup(*old, *logins(*range(950, 1200))), NOW).open_tickets == [1]
     assert scores.overdue_since[0] == pytest.approx(old[1][6])
 
 

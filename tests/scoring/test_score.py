@@ -177,12 +177,116 @@ def test_the_last_nps_response_is_the_one_that_counts() -> None:
 
 
 def test_states_follow_the_own_cadence() -> None:
-    """New before any engagement; lapsed after 14 days, or twice the own median gap where that is longer."""
-    assert of(row("trial_started", 3)).state[0] == NEW
+    """Lapsed after 14 days, or twice the own median gap where that is longer, and never while a return is likely."""
     assert of(*logins(13.9, 15, 16)).state[0] == ACTIVE
-    assert of(*logins(14.1, 15, 16)).state[0] == LAPSED
+    assert of(*logins(*range(15, 60))).state[0] == LAPSED
     assert of(*logins(55, 85, 115)).state[0] == ACTIVE
-    assert of(*logins(61, 91, 121)).state[0] == LAPSED
+    assert of(*logins(91, 121, 151)).state[0] == LAPSED
+    weekly = of(*logins(*range(21, 200, 7)))
+    assert (weekly.state[0], weekly.probability[0] < 0.5) == (ACTIVE, True)
+
+
+def test_patience_ends_after_ninety_days() -> None:
+    """Two visits that lie 300 days apart are no rhythm to wait for."""
+    assert of(*logins(200, 500)).state[0] == LAPSED
+
+
+def test_nobody_is_new_for_longer_than_the_horizon() -> None:
+    """A customer who never came is lapsed after max(14 days, the horizon): never started."""
+    assert of(row("trial_started", 3)).state[0] == NEW
+    assert of(row("trial_started", 29)).state[0] == NEW
+    never = of(row("trial_started", 31))
+    assert never.state[0] == LAPSED
+    assert never.reasons[0][0].text == "Never started: no login or feature used"
+    short = score(rollup(row("trial_started", 15)), NOW, horizon_days=7)
+    assert short.state[0] == LAPSED
+
+
+def test_a_customer_who_pays_and_never_logs_in_is_active() -> None:
+    """Judged by the rhythm of the payments: steady over the month, and lapsed when two of them are missing."""
+    paying = [[row("invoice_paid", day) for day in range(first, 390, 30)] for first in (2, 15, 28, 100)]
+    scores = [of(*rows) for rows in paying]
+    assert [made.state[0] for made in scores] == [ACTIVE, ACTIVE, ACTIVE, LAPSED]
+    assert scores[2].probability[0] - scores[0].probability[0] < 0.2
+    assert scores[0].horizon_days[0] == 60
+    assert scores[3].reasons[0][0].text.startswith("No payment for 100 days")
+
+
+def test_no_low_risk_is_lapsed() -> None:
+    """Level and state never contradict each other."""
+    for gap in (1, 2, 7, 14, 30, 90):
+        for silent in (0, 10, 14, 20, 31, 45, 61, 91, 150):
+            made = of(*logins(*range(silent, silent + 30 * gap, gap)))
+            assert made.state[0] != LAPSED or made.probability[0] >= 0.5
+
+
+def test_a_newcomer_is_not_the_safest_of_all() -> None:
+    """One active day is weak evidence, and says so; help comes from the second silent day on."""
+    rows = [row("trial_started", 3), *logins(3)]
+    newcomer = of(*rows)
+    assert 0.3 < newcomer.probability[0] < 0.6
+    assert risk(*logins(0)) > risk(*logins(0, 1)) > risk(*logins(0, 1, 2, 3, 4))
+    assert "Only 1 active day so far" in [reason.text for reason in newcomer.reasons[0]]
+    assert newcomer.advice[0].strategy == "onboarding_help"
+
+
+def test_what_servers_send_is_no_activity() -> None:
+    """Twenty drip mails change nothing about a trial that nobody has used."""
+    mails = [row("email_sent", day / 7) for day in range(20)]
+    assert risk(row("trial_started", 3), *mails) == risk(row("trial_started", 3))
+
+
+def test_a_slow_regular_customer_is_asked_over_twice_the_own_rhythm() -> None:
+    """Once a month for a year, the last time yesterday: low, active, and nothing to do; the same for each quarter."""
+    monthly, quarterly = of(*logins(*range(1, 366, 30))), of(*logins(*range(5, 366, 90)))
+    assert (monthly.horizon_days[0], quarterly.horizon_days[0]) == (60, 180)
+    assert monthly.probability[0] < 0.2
+    assert quarterly.probability[0] < 0.4
+    assert (monthly.advice[0].strategy, quarterly.advice[0].strategy) == ("none", "none")
+    late = of(*logins(*range(20, 366, 30))).reasons[0]
+    assert any(reason.text.endswith("usually active every 30 days: this risk looks 60 days ahead") for reason in late)
+
+
+@pytest.mark.parametrize(
+    "matter",
+    [
+        [row("refund_requested", 1)],
+        [row("trial_ended", 6)],
+        [row("subscription_downgraded", 2, plan="free")],
+    ],
+)
+def test_an_open_matter_lifts_the_risk_whatever_the_activity(matter: list[Row]) -> None:
+    """A daily user who asks for the money back stands high in the list, and the lift is the matter's own share."""
+    made = of(*logins(*range(60)), *matter)
+    assert made.probability[0] == pytest.approx(0.5)
+    assert made.reasons[0][0].signal == matter[0][2]
+    assert of(*logins(*range(60)), *matter, row("subscription_renewed", 0.5)).probability[0] < 0.1
+    old = [(*part[:6], part[6] - 40 * DAY, part[7]) for part in matter]
+    assert of(*logins(*range(60)), *((part[0], int(part[6] // DAY), *part[2:]) for part in old)).probability[0] < 0.2
+
+
+def test_several_open_matters_add_up() -> None:
+    """Everything bad at once is critical."""
+    rows = [row("refund_requested", 1), row("subscription_downgraded", 2, plan="free"), row("nps_response", 1, "0")]
+    made = of(*logins(*range(60)), *rows, row("invoice_overdue", 9), row("support_ticket_opened", 5))
+    assert made.probability[0] == pytest.approx(0.75)
+
+
+def test_a_renewal_clears_an_overdue_invoice() -> None:
+    """It is a payment."""
+    made = of(*logins(*range(60)), row("invoice_overdue", 40), row("subscription_renewed", 10))
+    assert made.overdue_since == [None]
+
+
+def test_no_risk_is_certain_and_no_share_is_over_a_hundred_points() -> None:
+    """A daily user rises within the second week of silence, and never reaches 100 %."""
+    risks = [risk(*logins(*range(silent, silent + 90))) for silent in (0, 3, 7, 14, 30, 60, 400)]
+    assert risks == sorted(risks)
+    assert 0.15 < risks[2] < 0.35
+    assert 0.35 < risks[3] < 0.65
+    assert risks[-1] <= 0.99
+    made = of(*logins(*range(14, 104)), row("invoice_overdue", 40), row("refund_requested", 20))
+    assert all(abs(reason.points) <= 100 for reason in made.reasons[0])
 
 
 def test_a_custom_event_moves_nothing_until_a_model_weighs_it() -> None:
@@ -214,22 +318,17 @@ def test_the_baseline_of_the_day_one_formula_is_its_base_rate() -> None:
     assert PRIOR.baseline == pytest.approx(logit(BASE_RATE))
 
 
-def test_other_signs_of_life_count_until_the_first_engagement() -> None:
-    """Who pays monthly or sends events of their own is known to be there before any login; complaints are no sign."""
+def test_payments_count_until_the_first_engagement() -> None:
+    """A customer who pays monthly is known to be there before any login; complaints are no sign of that."""
     never, paying = risk(row("trial_started", 300)), risk(*(row("invoice_paid", day) for day in range(5, 300, 30)))
-    daily = [row("report_shared", day) for day in range(1, 100)]
-    assert paying < 0.35 < 0.8 < never
-    assert risk(*daily) < 0.05
+    assert paying < 0.35 < 0.6 < never
     assert risk(row("trial_started", 300), *(row("support_ticket_opened", day) for day in range(5, 300, 30))) >= never
-    assert of(*daily).state[0] == NEW
-    silent = of(*(row("report_shared", day) for day in range(20, 100)))
-    assert silent.probability[0] > 0.9
-    assert silent.reasons[0][0].text == "No login yet, and no other use for 20 days"
-    assert silent.advice[0].strategy == "re_engagement"
 
 
-def test_a_first_login_does_not_forget_what_came_before() -> None:
-    """The days of other signs of life stay active days; later ones are none any more."""
-    daily = [row("report_shared", day) for day in range(5, 100)]
-    assert risk(*daily, row("login", 4)) <= risk(*daily, row("report_shared", 4)) + 1e-9
-    assert risk(*daily, row("login", 4), row("report_shared", 2)) == pytest.approx(risk(*daily, row("login", 4)))
+def test_a_first_login_does_not_forget_the_payments_before() -> None:
+    """The days of payments stay active days; later ones are none any more."""
+    paying = [row("invoice_paid", day) for day in range(5, 300, 30)]
+    assert risk(*paying, row("login", 4)) < risk(row("login", 4))
+    before = of(*paying, row("login", 4)).contributions[0]
+    after = of(*paying, row("login", 4), row("invoice_paid", 2)).contributions[0]
+    assert before[0] == pytest.approx(after[0])

@@ -47,7 +47,7 @@ class Terms(NamedTuple):
     """On which terms a batch is scored: what its scores carry, beside the risk."""
 
     model: str
-    horizon_days: int
+    horizon_days: int  # the account's; a slow customer's own is longer
     generation: int
     stale_input: bool
     provisional: bool  # history is arriving
@@ -64,27 +64,30 @@ class Change(NamedTuple):
     state: str
     reasons: list[Reason]
     advice: Advice
+    horizon_days: int  # the customer's own
 
 
 def changes_of(due: Sequence[DueCustomer], terms: Terms, scores: Scores, levels: Levels) -> list[Change]:
     """Returns what the scores of these customers changed, in their order."""
-    risks = zip(scores.probability.tolist(), scores.state.tolist(), scores.reasons, scores.advice, strict=True)
+    horizons = scores.horizon_days.astype(int).tolist()
+    codes = scores.state.tolist()
+    risks = zip(scores.probability.tolist(), codes, scores.reasons, scores.advice, horizons, strict=True)
     changes = []
-    for before, (probability, code, reasons, advice) in zip(due, risks, strict=True):
+    for before, (probability, code, reasons, advice, horizon) in zip(due, risks, strict=True):
         level, state = levels.name(probability), STATES[code]
-        recorded = is_recorded(before, terms, level, state)
-        cause = find_cause(before, terms)
-        changes.append(Change(before, cause, recorded, probability, level, state, reasons, advice))
+        recorded = is_recorded(before, terms, level, state, horizon)
+        cause = find_cause(before, terms, horizon)
+        changes.append(Change(before, cause, recorded, probability, level, state, reasons, advice, horizon))
     return changes
 
 
-def find_cause(before: DueCustomer, terms: Terms) -> Cause:
-    """Returns why this score differs from the one before."""
+def find_cause(before: DueCustomer, terms: Terms, horizon_days: int) -> Cause:
+    """Returns why this score differs from the one before; `horizon_days` is the customer's own."""
     if before.scored_at is None or (before.recorded_at is None and not before.provisional):
         return "first"
     if terms.provisional or before.provisional:
         return "import"
-    if (before.model, before.horizon_days) != (terms.model, terms.horizon_days):
+    if (before.model, before.horizon_days) != (terms.model, horizon_days):
         return "model"
     if before.generation != terms.generation:
         return "settings"
@@ -93,14 +96,14 @@ def find_cause(before: DueCustomer, terms: Terms) -> Cause:
     return _due_cause(before.due_because)
 
 
-def is_recorded(before: DueCustomer, terms: Terms, level: str, state: str) -> bool:
+def is_recorded(before: DueCustomer, terms: Terms, level: str, state: str, horizon_days: int) -> bool:
     """Returns True if a score goes into risk_history."""
     if terms.provisional:
         return False
     if before.recorded_at is None or before.recorded_at <= before.now - DAY:
         return True
     changed = (level, state) != (before.recorded_level, before.recorded_state)
-    return changed or (before.model, before.horizon_days) != (terms.model, terms.horizon_days)
+    return changed or (before.model, before.horizon_days) != (terms.model, horizon_days)
 
 
 def _due_cause(due_because: str | None) -> Cause:

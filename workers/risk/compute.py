@@ -85,7 +85,7 @@ def write_scores(connection: Connection, terms: Terms, changes: Sequence[Change]
         "lapsed_at": [moment(None if at is None else at + part.shift) for at in part.scores.lapsed_at],
         "risk_before": find_risks_before(part.rollup, part.instant, changes, terms.horizon_days, model),
     }
-    connection.execute(sql("write_scores"), {**columns, **lists, **terms._asdict()})
+    connection.execute(sql("write_scores"), {**terms._asdict(), **columns, **lists})
 
 
 def without_lists(customers: int) -> dict[str, Any]:
@@ -116,6 +116,7 @@ def columns_of(changes: Sequence[Change], scores: Scores, shift: float) -> dict[
         "nps": list(scores.nps),
         "reasons": [encode(reasons) for reasons in scores.reasons],
         "advice": [encode(advice) for advice in scores.advice],
+        "horizon_days": [change.horizon_days for change in changes],
     }
 
 

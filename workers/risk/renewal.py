@@ -39,7 +39,7 @@ WAIT_SECONDS: Final = 0.05  # while another process has a slice
 _ROW = len(DueCustomer._fields)
 _AHEAD = (
     *("rescore_at", "probability", "level", "state", "low_confidence", "plan", "open_tickets"),
-    *("overdue_since", "nps", "reasons", "advice"),
+    *("overdue_since", "nps", "reasons", "advice", "horizon_days"),
 )
 
 
@@ -248,14 +248,17 @@ def _apply_slice(connection: Connection, means: Means, renewal: Renewal, target:
     customers = [DueCustomer(*row[:_ROW]) for row in rows]
     columns: dict[str, Any] = {name: [row[_ROW + place] for row in rows] for place, name in enumerate(_AHEAD)}
     terms = _terms_of(connection, means, target, customers)
-    columns["because"] = [find_cause(customer, terms) for customer in customers]
+    horizons = columns["horizon_days"]
+    columns["because"] = [
+        find_cause(customer, terms, horizon) for customer, horizon in zip(customers, horizons, strict=True)
+    ]
     columns["recorded"] = [
-        is_recorded(customer, terms, level, state)
-        for customer, level, state in zip(customers, columns["level"], columns["state"], strict=True)
+        is_recorded(customer, terms, level, state, horizon)
+        for customer, level, state, horizon in zip(customers, columns["level"], columns["state"], horizons, strict=True)
     ]
     columns["customer_id"] = [customer.customer_id for customer in customers]
     columns["scored_at"] = moment(customers[0].now)
-    connection.execute(sql("write_scores"), {**columns, **without_lists(len(rows)), **terms._asdict()})
+    connection.execute(sql("write_scores"), {**terms._asdict(), **columns, **without_lists(len(rows))})
     connection.execute(sql("renew_risk_before"), {"customer_ids": columns["customer_id"]})
     connection.execute(sql("drop_ahead"), {"customer_ids": columns["customer_id"]})
     return True

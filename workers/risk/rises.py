@@ -31,7 +31,7 @@ def is_rise(change: Change) -> bool:
 
 
 def _rises(changes: Sequence[Change], since: float) -> Iterator[Rise]:
-    for before, _, _, probability, level, _, reasons, advice in changes:
+    for before, _, _, probability, level, _, reasons, advice, _ in changes:
         if before.recorded_level and before.recorded_at and (before.scored_at or 0.0) >= since:
             yield Rise(
                 before.customer_id, before.recorded_level, before.recorded_at, level, probability, reasons, advice

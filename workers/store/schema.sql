@@ -600,7 +600,8 @@ CREATE TABLE scores_ahead (
     overdue_since timestamptz,
     nps integer,
     reasons jsonb NOT NULL,
-    advice jsonb
+    advice jsonb,
+    horizon_days integer NOT NULL DEFAULT 30
 );
 
 -- The risks of the weeks before a change of model, as the new model has them.

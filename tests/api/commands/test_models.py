@@ -37,7 +37,7 @@ def test_models_are_listed_and_rolled_back(run: Run, connection: Connection) -> 
     assert [line.split()[1] for line in listed if line.endswith("in use")] == [used]
     assert listed[0].split()[3:6] == ["DAYS", "LAPSES", "LOG"]
     assert listed[0].split()[-2:] == ["ECE", "STATE"]
-    assert {line.split()[3] for line in listed[1:]} == {"14"}, "the horizon that was learnt"
+    assert {line.split()[3] for line in listed[1:]} == {"30"}, "half a year is too short to learn another horizon"
     assert run("models rollback --account acme").stdout == "account acme: prior-1 is in use\n"
     assert "in use" not in run("models list").stdout
     again = run("models rollback --account acme")

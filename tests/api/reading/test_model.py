@@ -9,7 +9,7 @@ from scoring.model import PRIOR
 from tests.workers.worlds import fill, world
 from workers.accounts import keys
 from workers.accounts.models import find_in_use
-from workers.accounts.registry import choose_rules
+from workers.accounts.registry import choose_rules, save_learnt_horizon
 from workers.learning.evaluation import mature
 from workers.learning.trainer import train
 from workers.store import Connection
@@ -46,7 +46,9 @@ def test_a_trained_account_tells_what_it_learnt_from_and_how_good_it_was(
 
 def test_the_horizon_is_the_one_that_holds_now(acme: TestClient, connection: Connection) -> None:
     """As learnt by the last training, or as chosen since."""
-    train(connection, fill(connection, world()))
+    account_id = fill(connection, world())
+    save_learnt_horizon(connection, account_id, 14)
+    train(connection, account_id)
     assert acme.get(MODEL).json()["horizon_days"] == 14
     choose_rules(connection, "acme", {}, 60)
     found = acme.get(MODEL).json()

@@ -94,6 +94,23 @@ def test_with_too_few_silences_no_horizon_is_known() -> None:
     assert horizon_of(rollup(*rows, customers=200), NOW) == 90
 
 
+def test_a_young_account_does_not_take_an_open_silence_for_a_final_one() -> None:
+    """Customers who come every 40 days: after 45 days nobody has been seen to return, and no horizon is known yet."""
+    rows = [r for c in range(200) for r in logins(*range(c % 40, 65, 40), customer=c)]
+    assert horizon_of(rollup(*rows, customers=200), NOW) is None
+    later = [r for c in range(200) for r in logins(*range(c % 40, 400, 40), customer=c)]
+    assert horizon_of(rollup(*later, customers=200), NOW) in (60, 90, None)
+
+
+def test_where_nobody_logs_in_payments_are_use() -> None:
+    """An account that sends invoices alone has customers at risk, outcomes and a horizon."""
+    rows = [r for c in range(30) for r in (row("invoice_paid", day, customer=c) for day in range(5 + 6 * c, 400, 30))]
+    paying = rollup(*rows, customers=30)
+    assert 5 < len(at_risk(paying, MIDNIGHT)) < 30
+    lapsed = lapsed_within(paying, np.array([0, 29]), np.array([NOW - 80 * DAY] * 2), 60)
+    assert lapsed.tolist() == [0, 1]
+
+
 def returning(share: float) -> list[Row]:
     """Two hundred customers of whom this share comes back after three weeks, and then no more."""
     back = round(200 * share)
@@ -103,8 +120,9 @@ def returning(share: float) -> list[Row]:
 def test_a_horizon_does_not_change_for_a_trifle() -> None:
     """Near a quarter it stays what it was."""
     near = rollup(*returning(0.3), customers=200)  # 23 % of the silences of over 14 days, most of them final
-    assert horizon_of(near, NOW) == 14
+    assert horizon_of(near, NOW) == 30  # the usual one is what it was
     assert horizon_of(near, NOW, before=30) == 30
+    assert horizon_of(near, NOW, before=14) == 14
     assert horizon_of(rollup(*returning(0.37), customers=200), NOW) == 30  # 27 %
     assert horizon_of(rollup(*returning(0.37), customers=200), NOW, before=14) == 14
     assert horizon_of(rollup(*returning(0.1), customers=200), NOW, before=30) == 14

@@ -13,6 +13,7 @@ from scoring.learning.metrics import auc, log_loss, metrics_of
 from scoring.learning.samples import Sample, columns_of, sample
 from scoring.learning.training import _map, candidates_of, fit, forward_split, learn, train
 from scoring.model import PRIOR, Model
+from scoring.risk import weigh
 from scoring.rollup import DAY, Rollup
 from scoring.score import score
 from tests.scoring.simulator import START, Kind, World, simulate
@@ -41,12 +42,15 @@ def some(lapses: int) -> Sample:
 
 @pytest.mark.parametrize("kind", [Kind(visits=0.6, spread=0.7), Kind(visits=0.7, weekdays=True), Kind(absences=0.006)])
 def test_the_day_one_formula_ranks_near_the_optimum(kind: Kind) -> None:
-    """It knows no chance and no hazard of these worlds, and loses under .06 AUC to an oracle that knows them all."""
+    """It knows no chance and no hazard of these worlds, and loses under .07 AUC to an oracle that knows them all.
+
+    Newcomers leave no more often than others here, unlike in real logs: what the formula thinks of them costs .01.
+    """
     made = simulate(kind, customers=1000)
     who, at, lapsed, oracle = made.snapshots()
-    risk = PRIOR.probability(history_of(made.rollup.at(who, at), at), at, 30)
+    risk = weigh(PRIOR, history_of(made.rollup.at(who, at), at), at, 30).probability
     y = lapsed.astype(np.int8)
-    assert auc(y, oracle) - 0.06 < auc(y, risk) <= auc(y, oracle) + 0.01
+    assert auc(y, oracle) - 0.07 < auc(y, risk) <= auc(y, oracle) + 0.01
 
 
 def test_training_comes_nearer_to_the_optimum_and_is_calibrated() -> None:
@@ -169,8 +173,11 @@ def test_serving_says_what_training_said() -> None:
     model = fit(whole)
     at_now = whole.rows(whole.at == now)
     assert len(at_now.x)
-    served = score(world().rollup, now, model=model).probability[at_now.customer]
-    assert served == pytest.approx(at_now.probability(model))
+    scores = score(world().rollup, now, model=model)
+    served, said = scores.probability[at_now.customer], at_now.probability(model)
+    same = (scores.horizon_days[at_now.customer] == 30) & (said < 0.95)
+    assert same.mean() > 0.9
+    assert served[same] == pytest.approx(said[same])
 
 
 def test_a_model_survives_its_row() -> None:

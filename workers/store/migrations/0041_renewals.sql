@@ -33,7 +33,8 @@ CREATE TABLE scores_ahead (
     overdue_since timestamptz,
     nps integer,
     reasons jsonb NOT NULL,
-    advice jsonb
+    advice jsonb,
+    horizon_days integer NOT NULL DEFAULT 30
 );
 
 CREATE TABLE risk_restated (

@@ -16,9 +16,7 @@ WITH counted AS (
 )
 SELECT event, count, customers, first_seen, last_seen
 FROM counted JOIN returned USING (event)
-WHERE %(after_count)s::bigint IS NULL OR (-count, event) > (-%(after_count)s::bigint, %(after_event)s::text COLLATE "C")
 ORDER BY count DESC, event
-LIMIT %(limit)s
 
 -- name: knows_event
 SELECT EXISTS (SELECT FROM event_days WHERE account_id = %(account_id)s AND event = %(event)s) AS known

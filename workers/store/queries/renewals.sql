@@ -45,7 +45,7 @@ SELECT count(*) FROM customers WHERE account_id = %(account_id)s AND scored_at I
 -- Those with no score ahead, or one from before their last score.
 SELECT customer_id::text, account_id, extract(epoch FROM now())::float8, extract(epoch FROM first_seen)::float8,
        due_because, extract(epoch FROM scored_at)::float8, extract(epoch FROM recorded_at)::float8, recorded_level,
-       recorded_state, model, horizon_days, customers.generation, stale_input, provisional, NULL, email
+       recorded_state, model, customers.horizon_days, customers.generation, stale_input, provisional, NULL, email
 FROM customers LEFT JOIN scores_ahead AS ahead USING (customer_id)
 WHERE account_id = %(account_id)s AND email > %(after)s AND scored_at IS NOT NULL
   AND customers.generation <> %(generation)s
@@ -71,18 +71,20 @@ WHERE account_id = %(account_id)s AND scored_at IS NOT NULL AND generation <> %(
 -- name: write_ahead
 INSERT INTO scores_ahead AS kept
 SELECT customer_id, %(generation)s, %(scored_at)s, rescore_at, probability, level, state, low_confidence, plan,
-       open_tickets, overdue_since, nps, reasons, advice
+       open_tickets, overdue_since, nps, reasons, advice, horizon_days
 FROM unnest(
     %(customer_id)s::uuid[], %(rescore_at)b::timestamptz[], %(probability)b::real[], %(level)b::text[],
     %(state)b::text[], %(low_confidence)b::boolean[], %(plan)b::text[], %(open_tickets)b::integer[],
-    %(overdue_since)b::timestamptz[], %(nps)b::integer[], %(reasons)b::text[]::jsonb[], %(advice)b::text[]::jsonb[]
+    %(overdue_since)b::timestamptz[], %(nps)b::integer[], %(reasons)b::text[]::jsonb[],
+    %(advice)b::text[]::jsonb[], %(horizon_days)b::integer[]
 ) AS scored (customer_id, rescore_at, probability, level, state, low_confidence, plan, open_tickets, overdue_since,
-             nps, reasons, advice)
+             nps, reasons, advice, horizon_days)
 ON CONFLICT (customer_id) DO UPDATE
 SET generation = excluded.generation, computed_at = excluded.computed_at, rescore_at = excluded.rescore_at,
     probability = excluded.probability, level = excluded.level, state = excluded.state,
     low_confidence = excluded.low_confidence, plan = excluded.plan, open_tickets = excluded.open_tickets,
-    overdue_since = excluded.overdue_since, nps = excluded.nps, reasons = excluded.reasons, advice = excluded.advice
+    overdue_since = excluded.overdue_since, nps = excluded.nps, reasons = excluded.reasons, advice = excluded.advice,
+    horizon_days = excluded.horizon_days
 
 -- name: write_restated
 INSERT INTO risk_restated (customer_id, generation, at, probability, level, state)
@@ -98,7 +100,8 @@ SELECT customer_id::text, account_id, extract(epoch FROM now())::float8, extract
        due_because, extract(epoch FROM scored_at)::float8, extract(epoch FROM recorded_at)::float8, recorded_level,
        recorded_state, customers.model, customers.horizon_days, customers.generation, stale_input, provisional, NULL,
        ahead.rescore_at, ahead.probability, ahead.level, ahead.state, ahead.low_confidence, ahead.plan,
-       ahead.open_tickets, ahead.overdue_since, ahead.nps, ahead.reasons::text, ahead.advice::text
+       ahead.open_tickets, ahead.overdue_since, ahead.nps, ahead.reasons::text, ahead.advice::text,
+       ahead.horizon_days
 FROM customers JOIN scores_ahead AS ahead USING (customer_id)
 WHERE account_id = %(account_id)s AND customers.generation <> %(generation)s
   AND ahead.generation = %(generation)s AND scored_at <= ahead.computed_at

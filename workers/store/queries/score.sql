@@ -104,7 +104,11 @@ CROSS JOIN LATERAL (
         SELECT day FROM customer_days AS days
         WHERE days.customer_id = given.customer_id AND event <> ALL (%(lasting)s::text[])
         ORDER BY day LIMIT 1
-    ) AS first_day, coalesce((
+    ) AS first_day, (
+        SELECT day FROM customer_days AS days
+        WHERE days.customer_id = given.customer_id AND event = ANY (%(engagement)s::text[])
+        ORDER BY day LIMIT 1
+    ) AS first_use, coalesce((
         SELECT day FROM customer_days AS days
         WHERE days.customer_id = given.customer_id AND event = ANY (%(engagement)s::text[])
         ORDER BY day DESC LIMIT 1
@@ -121,7 +125,8 @@ CROSS JOIN LATERAL (
     WHERE days.customer_id = given.customer_id AND day < since AND event = ANY (%(lasting)s::text[])
     UNION ALL
     SELECT * FROM customer_days AS days
-    WHERE days.customer_id = given.customer_id AND day < since AND day = first_day AND event <> ALL (%(lasting)s::text[])
+    WHERE days.customer_id = given.customer_id AND day < since AND day IN (first_day, first_use)
+      AND event <> ALL (%(lasting)s::text[])
     OFFSET 0
 ) AS days
 
@@ -132,12 +137,14 @@ WITH scored AS (
         %(state)b::text[], %(low_confidence)b::boolean[], %(plan)b::text[], %(open_tickets)b::integer[],
         %(overdue_since)b::timestamptz[], %(nps)b::integer[], %(reasons)b::text[]::jsonb[],
         %(advice)b::text[]::jsonb[], %(because)b::text[], %(recorded)b::boolean[], %(last_active)b::timestamptz[],
-        %(paid)b::double precision[], %(risk_before)b::real[], %(lapsed_at)b::timestamptz[]
+        %(paid)b::double precision[], %(risk_before)b::real[], %(lapsed_at)b::timestamptz[],
+        %(horizon_days)b::integer[]
     ) AS scored (customer_id, rescore_at, probability, level, state, low_confidence, plan, open_tickets,
-                 overdue_since, nps, reasons, advice, because, recorded, last_active, paid, risk_before, lapsed_at)
+                 overdue_since, nps, reasons, advice, because, recorded, last_active, paid, risk_before, lapsed_at,
+                 horizon_days)
 ), noted AS (
     INSERT INTO risk_history (customer_id, at, probability, level, state, model, horizon_days, because)
-    SELECT customer_id, %(scored_at)s, probability, level, state, %(model)s, %(horizon_days)s::integer, because
+    SELECT customer_id, %(scored_at)s, probability, level, state, %(model)s, horizon_days, because
     FROM scored WHERE recorded
     ORDER BY customer_id
     ON CONFLICT DO NOTHING
@@ -169,7 +176,7 @@ SET scored_at = %(scored_at)s, recorded_at = coalesce(noted.at, customers.record
         ELSE %(scored_at)s::timestamptz END,
     provisional = %(provisional)s, generation = %(generation)s, due_because = NULL,
     rescore_at = scored.rescore_at, probability = scored.probability, level = scored.level, state = scored.state,
-    model = %(model)s, horizon_days = %(horizon_days)s::integer, low_confidence = scored.low_confidence, plan = scored.plan,
+    model = %(model)s, horizon_days = scored.horizon_days, low_confidence = scored.low_confidence, plan = scored.plan,
     stale_input = %(stale_input)s, open_tickets = scored.open_tickets, overdue_since = scored.overdue_since,
     nps = scored.nps, reasons = scored.reasons, advice = scored.advice,
     snoozed_until = CASE WHEN scored.level = customers.level OR scored.probability <= customers.probability

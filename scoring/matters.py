@@ -1,0 +1,58 @@
+"""Open matters: what a customer has said or done that asks for an answer, however much the product is still used.
+
+| matter | open | floor of the risk |
+|---|---|---|
+| `refund_requested` | until a renewal, or 14 days of use later | 0.5 |
+| `trial_ended` | a trial that nobody paid for, until a payment, or 30 days of use later | 0.5 |
+| `subscription_downgraded` | to a free plan, until an upgrade or a payment, or 30 days of use later | 0.5 |
+
+Activity says nothing against these: a daily user who asks for the money back is about to leave. They are too rare to be
+learnt, so the floors are judgement, and several at once add up as independent chances do: 0.75, 0.875. Days of use are
+counted up to the last engagement, so a floor never falls away in silence.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from scoring.events import PAYMENTS
+from scoring.history import History
+from scoring.prior import days
+from scoring.rollup import DAY, Floats
+
+FLOOR: Final = 0.5
+REFUND_DAYS: Final = 14.0
+TRIAL_DAYS: Final = 30.0
+EARLY: Final = 14 * DAY  # a payment that comes so long before the end of the trial pays for what follows
+FREE_DAYS: Final = 30.0
+MATTERS: Final = ("refund_requested", "trial_ended", "subscription_downgraded")
+
+
+def open_matters(history: History) -> dict[str, Floats]:
+    """When each open matter began (epoch seconds), NaN where it is none; by its signal, arrays of length customers."""
+    paid = np.fmax.reduce([_last(history, event) for event in PAYMENTS])
+    refund, ended, downgraded = (_last(history, matter) for matter in MATTERS)
+    return {
+        "refund_requested": _open(history, refund, REFUND_DAYS, refund, _last(history, "subscription_renewed")),
+        "trial_ended": _open(history, ended, TRIAL_DAYS, ended - EARLY, paid),
+        "subscription_downgraded": np.where(
+            history.free, _open(history, downgraded, FREE_DAYS, downgraded, paid), np.nan
+        ),
+    }
+
+
+def floors(history: History) -> Floats:
+    """-log(1 - floor) of each open matter, (customers, MATTERS): they add up, and 0 stands for no matter."""
+    matters = open_matters(history)
+    there = np.column_stack([~np.isnan(matters[matter]) for matter in MATTERS])
+    return np.asarray(there * -np.log1p(-FLOOR))
+
+
+def _open(history: History, since: Floats, use_days: float, settled_from: Floats, settled: Floats) -> Floats:
+    ended = (days(history.seen, since) > use_days) | (settled > settled_from)
+    return np.where(ended, np.nan, since)
+
+
+def _last(history: History, event: str) -> Floats:
+    signal = history.signals.get(event)
+    return np.full(len(history.first), np.nan) if signal is None else signal.last

@@ -1,0 +1,63 @@
+"""Model → risk: contributions whose sum is exact, held below certainty, and lifted to the floor of open matters.
+
+A risk never reaches 100 %: log-odds above BEND are bent towards those of MOST, so that order and monotony stay. What
+that takes away is shared by all contributions in proportion; what a floor adds belongs to its matters.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from scoring.history import History
+from scoring.matters import MATTERS, floors
+from scoring.model import Model, logit, sigmoid
+from scoring.rollup import Floats
+
+MOST: Final = logit(0.99)
+BEND: Final = logit(0.95)
+
+
+class Risk(NamedTuple):
+    """Every customer's risk, and what it is made of, in log-odds."""
+
+    baseline: float
+    signals: tuple[str, ...]  # the columns of contributions
+    contributions: Floats  # (customers, signals); with the baseline, a row adds up to the logit
+    logit: Floats  # (customers,)
+    floor: Floats  # (customers,): the logit is never below
+
+    @property
+    def probability(self) -> Floats:
+        """0 to 1."""
+        return sigmoid(self.logit)
+
+
+def weigh(model: Model, history: History, at: float | Floats, horizon_days: float | Floats) -> Risk:
+    """The risk of each customer at an instant (epoch seconds), over a horizon (days): one for all, or one each."""
+    parts = model.contributions(history, at, horizon_days)
+    total = model.baseline + parts.sum(axis=1)
+    held = hold(total)
+    bent = held != total
+    parts[bent] *= ((held - model.baseline) / np.where(bent, total - model.baseline, 1.0))[bent, None]
+    signals = tuple(dict.fromkeys((*model.signals, *MATTERS)))
+    contributions = np.zeros((len(total), len(signals)))
+    contributions[:, : parts.shape[1]] = parts
+    shares = floors(history)
+    lowest = _floor(shares)
+    lifted = np.maximum(lowest - held, 0.0)
+    weight = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-9)
+    contributions[:, [signals.index(matter) for matter in MATTERS]] += lifted[:, None] * weight
+    return Risk(model.baseline, signals, contributions, np.maximum(held, lowest), lowest)
+
+
+def hold(total: Floats) -> Floats:
+    """Log-odds, those above BEND bent below MOST; rising."""
+    room = MOST - BEND
+    return np.where(total > BEND, MOST - room * np.exp(-np.maximum(total - BEND, 0.0) / room), total)
+
+
+def _floor(shares: Floats) -> Floats:
+    """The log-odds of 1 - exp(-sum of shares), minus infinity where there are none."""
+    total = shares.sum(axis=1)
+    some = total > 0
+    return np.where(some, np.log(np.expm1(np.where(some, total, 1.0))), -np.inf)
