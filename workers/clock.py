@@ -100,6 +100,7 @@ def rewrite_append_only_file(process: Process) -> None:
 
 DUTIES = (
     Duty("ingest tickets", 1, issue_ingest_tickets),
+    Duty("watch settings", 60, rescore.watch_settings),
     Duty("release provisional risks", 1, rescore.release_provisional),
     Duty("score ticket", 1, issue_score_ticket),
     Duty("deliver ticket", 1, issue_deliver_ticket),

@@ -33,7 +33,7 @@ class Process:
         self.stopping = threading.Event()
         self.warnings = Warnings()
         self.names = SeenNames()
-        self.serving = Serving(settings.horizon_days)
+        self.serving = Serving(settings.horizon_days, settings.levels)
         self.scoring_pace = Pace(SCORED_AT_ONCE)
         self.scored_account = -1  # whose customers had the last turn to be scored
         self.heartbeat = Heartbeat()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from tests.bench import alerts, door, ingest, lanes, reading, rescore
+from tests.bench import alerts, door, ingest, lanes, reading, renewal, rescore
 from tests.bench.measure import facts, table
 from tests.bench.world import world
 
@@ -14,6 +14,7 @@ BENCHMARKS = {
     "ingest": ingest.run,
     "lanes": lanes.run,
     "rescore": rescore.run,
+    "renewal": renewal.run,
     "alerts": alerts.run,
     "reading": reading.run,
 }

@@ -26,11 +26,11 @@ ROUNDS_OF_ONE = 50
 def run(world: World) -> list[Line]:
     """Both, over the same customers."""
     now = time.time()
-    rows = list(_rows(now))
+    rows = list_rows(now)
     rollups = [_rollup(rows, first) for first in range(0, CUSTOMERS, rescore.BATCH_CUSTOMERS)]
     with world.database(name=FULL) as url:
         with connect(url) as connection:
-            _fill(connection, rows)
+            fill(connection, rows)
         runs = {"memory": partial(_memory, rollups, now), "postgres": partial(_postgres, world)}
         found = interleaved(runs, world.rounds)
         few, many = interleaved({"sizes": partial(_sizes, world)}, world.rounds)["sizes"]
@@ -50,7 +50,7 @@ def run(world: World) -> list[Line]:
 def fill_customers(url: str) -> None:
     """Fill a database with the customers of this benchmark, all of them due."""
     with connect(url) as connection:
-        _fill(connection, list(_rows(time.time())))
+        fill(connection, list_rows(time.time()))
 
 
 def _memory(rollups: list[Rollup], now: float) -> list[float]:
@@ -111,6 +111,11 @@ def _add(connection: Connection, id_: str, email: str, rows: Iterable[tuple[int,
             copy.write_row((id_, moment.date(), event, detail, n, 0.0, moment, "pro"))
 
 
+def list_rows(now: float) -> list[Row]:
+    """Returns two months of every customer."""
+    return list(_rows(now))
+
+
 def _rows(now: float) -> Iterator[Row]:
     """Two months of every customer: logins and features on some of the days."""
     chance = random.Random(1)
@@ -130,15 +135,23 @@ def _rollup(rows: list[Row], first: int) -> Rollup:
     return Rollup.from_rows(len(ours), [(row[0] - first, *row[1:]) for row in rows if row[0] in ours])
 
 
-def _fill(connection: Connection, rows: list[Row]) -> None:
-    ids = [hash_customer(1, stream.email(number)) for number in range(CUSTOMERS)]
+def fill(connection: Connection, rows: list[Row], copies: int = 1) -> None:
+    """Write the customers of these rows, each so many times under another address, and their days."""
+    for copy_number in range(copies):
+        prefix = f"{copy_number}-" if copy_number else ""
+        ids = [hash_customer(1, prefix + stream.email(number)) for number in range(CUSTOMERS)]
+        _fill(connection, rows, ids, prefix)
+    connection.execute("VACUUM ANALYZE")
+
+
+def _fill(connection: Connection, rows: list[Row], ids: list[str], prefix: str) -> None:
     with connection.transaction(), connection.cursor() as cursor:
         cursor.executemany(
             """
             INSERT INTO customers (customer_id, account_id, email, first_seen, last_seen, rescore_at)
             VALUES (%s, 1, %s, now() - interval '60 days', now(), now())
             """,
-            [(id_, stream.email(number)) for number, id_ in enumerate(ids)],
+            [(id_, prefix + stream.email(number)) for number, id_ in enumerate(ids)],
         )
         with cursor.copy(
             "COPY customer_days (customer_id, day, event, detail, n, value, last_at, plan) FROM STDIN"
@@ -146,4 +159,3 @@ def _fill(connection: Connection, rows: list[Row]) -> None:
             for customer, _, event, detail, n, value, at, plan in rows:
                 moment = datetime.fromtimestamp(at, UTC)
                 copy.write_row((ids[customer], moment.date(), event, detail, n, value, moment, plan))
-    connection.execute("VACUUM ANALYZE")

@@ -29,6 +29,14 @@ def request_rescore(connection: Connection, account_id: int) -> None:
     _request(connection, account_id, "settings", False, None, None)
 
 
+def adopt_settings(connection: Connection, settings: str) -> None:
+    """Have all accounts scored anew whose scores were computed under other settings than these."""
+    with connection.transaction():
+        for account_id, changed in connection.execute(sql("adopt_settings"), {"settings": settings}).fetchall():
+            if changed:
+                request_rescore(connection, account_id)
+
+
 def request_roll_back(connection: Connection, account_id: int) -> None:
     """Ask for the model that was in use before, or the day-one formula. Raises NoEarlierModel."""
     with connection.transaction():

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from scoring.event_roles import Meaning
+from scoring.levels import Levels
 from scoring.model import Model
 from workers.accounts import models, registry
 from workers.store import Connection, locks, sql
@@ -18,21 +19,34 @@ class Served(NamedTuple):
     generation: int = 0
 
 
+DEFAULT_LEVELS = Levels()
+
+
+def describe_settings(horizon_days: int | None, levels: Levels) -> str:
+    """Returns the settings that scores depend on, as one word to compare."""
+    return " ".join(f"{bound:g}" for bound in levels) + (f" {horizon_days} days" if horizon_days else "")
+
+
 class Serving:
     """How the customers of accounts are scored: read again once an account's generation is another one."""
 
-    def __init__(self, horizon_days: int | None = None) -> None:
+    def __init__(self, horizon_days: int | None = None, levels: Levels = DEFAULT_LEVELS) -> None:
         self._horizon_days = horizon_days
+        self.settings = describe_settings(horizon_days, levels)
         self._cache: dict[int, Served] = {}
 
     def find(self, connection: Connection, account_id: int) -> Served:
-        """Returns how this account's customers are scored now."""
+        """Returns how this account's customers are scored now.
+
+        Under other settings than the account's scores were computed with, its generation is the next one: the clock
+        has all customers scored anew.
+        """
         row = connection.execute(sql("find_generation"), {"account_id": account_id}).fetchone()
-        generation = int(row[0]) if row else 0
+        generation, settings = row or (0, None)
         served = self._cache.get(account_id)
         if served is None or served.generation != generation:
-            served = self._cache[account_id] = self._read(connection, account_id, generation)
-        return served
+            served = self._cache[account_id] = self._read(connection, account_id, int(generation))
+        return served._replace(generation=generation + 1) if settings not in (None, self.settings) else served
 
     def hold(self, connection: Connection, account_id: int) -> Served:
         """As `find`, and keeps the account from switching to another model until the transaction ends."""

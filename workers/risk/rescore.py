@@ -9,6 +9,7 @@ import psycopg
 from rq.timeouts import BaseTimeoutException
 
 from scoring.levels import Levels
+from workers.accounts import renewals
 from workers.accounts.serving import Served
 from workers.alerts import outbox
 from workers.buffer.arrivals import find_arrivals
@@ -77,6 +78,11 @@ def release_provisional(process: Process) -> None:
     if not arrivals.behind:
         parameters = {"arriving": list(arrivals.account_ids), "limit": RELEASED_AT_ONCE}
         process.connection().execute(sql("release_provisional"), parameters)
+
+
+def watch_settings(process: Process) -> None:
+    """Have customers scored anew if the levels or the horizon are set otherwise: a duty of the clock."""
+    renewals.adopt_settings(process.connection(), process.serving.settings)
 
 
 def rescore_due(process: Process) -> int:

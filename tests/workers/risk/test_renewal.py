@@ -158,6 +158,23 @@ def test_a_change_of_rules_scores_everybody_anew(connection: Connection, scored:
     assert rows(connection, "SELECT DISTINCT because FROM risk_history WHERE horizon_days = 90") == [("model",)]
 
 
+def test_other_levels_are_a_change_of_settings(process: Process, connection: Connection, scored: int) -> None:
+    """Whoever is scored first, the clock or a worker: nobody's own doing, and all have it in the end."""
+    rescore.watch_settings(process)
+    assert not renewals.is_pending(connection)
+    strict = Process(msgspec.structs.replace(process.settings, level_medium=0.01, level_high=0.02), process.redis)
+    connection.execute("UPDATE customers SET rescore_at = now() WHERE email = 'c7@example.com'")
+    rescore_due(strict)
+    assert rows(connection, "SELECT because FROM risk_history ORDER BY at DESC LIMIT 1") == [("settings",)]
+    rescore.watch_settings(strict)
+    rescore.drain(strict)
+    strict.disconnect()
+    later = "SELECT DISTINCT because, level FROM risk_history WHERE because <> 'first' ORDER BY 2"
+    assert {because for because, _ in rows(connection, later)} == {"settings"}
+    assert rows(connection, "SELECT count(*) FROM customers WHERE level = 'medium' AND probability >= 0.02") == [(0,)]
+    assert not renewals.is_pending(connection)
+
+
 def test_a_large_account_switches_in_parts(
     process: Process, connection: Connection, scored: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

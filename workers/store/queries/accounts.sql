@@ -24,7 +24,18 @@ SELECT name FROM unnest(%(names)s::text[]) AS name
 WHERE EXISTS (SELECT FROM event_days WHERE account_id = %(account_id)s AND event = name)
 
 -- name: find_generation
-SELECT generation FROM accounts WHERE account_id = %(account_id)s
+SELECT generation, scored_with FROM accounts WHERE account_id = %(account_id)s
+
+-- name: adopt_settings
+-- Where other settings than these held, all scores are out of date.
+WITH before AS (
+    SELECT account_id, scored_with FROM accounts WHERE scored_with IS DISTINCT FROM %(settings)s FOR UPDATE
+)
+UPDATE accounts
+SET scored_with = %(settings)s, generation = generation + (before.scored_with IS NOT NULL)::integer
+FROM before
+WHERE accounts.account_id = before.account_id
+RETURNING accounts.account_id, before.scored_with IS NOT NULL
 
 -- name: set_generation
 UPDATE accounts SET generation = %(generation)s WHERE account_id = %(account_id)s
