@@ -13,6 +13,7 @@ import click
 
 from api.commands.accounts import accounts_group
 from api.commands.backtest import backtest
+from api.commands.check import check
 from api.commands.customers import customers_group
 from api.commands.dead_letters import dead_letters_commands
 from api.commands.importing import import_command
@@ -63,9 +64,13 @@ def _one_line() -> Iterator[None]:
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="windback-server", prog_name="windback")
-def main() -> None:
+@click.version_option(None, "-V", "--version", package_name="windback-server", prog_name="windback")
+@click.pass_context
+def main(context: click.Context) -> None:
     """Windback: customers' events in, a churn risk for every customer out."""
+    if context.invoked_subcommand not in (web.name, worker.name, clock_command.name, check.name):  # these say it
+        for sentence in settings.explain_unknown().values():
+            click.echo(f"Note: {sentence}", err=True)
 
 
 main.add_command(up)
@@ -80,6 +85,7 @@ main.add_command(customers_group)
 main.add_command(webhooks_group)
 main.add_command(keys_group)
 main.add_command(status)
+main.add_command(check)
 main.add_command(web)
 main.add_command(worker)
 main.add_command(clock_command)

@@ -10,7 +10,9 @@ from contextvars import ContextVar
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
-from workers.settings import Settings
+from workers.settings import Settings, explain_unknown
+
+log = logging.getLogger(__name__)
 
 FIELDS = "%(asctime)s %(levelname)s %(name)s %(message)s"
 STANDARD = [*RESERVED_ATTRS, "color_message"]  # the last one is uvicorn's
@@ -69,4 +71,6 @@ def configure(settings: Settings) -> None:
         names = {"asctime": "time", "levelname": "level"}
         handler.setFormatter(JsonLines(FIELDS, rename_fields=names, reserved_attrs=STANDARD))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    for sentence in explain_unknown().values():
+        log.warning(sentence)
     logging.getLogger("rq").setLevel(logging.WARNING)  # a line a job, where we log a line a batch

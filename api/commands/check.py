@@ -1,0 +1,177 @@
+"""`windback check`: what an installation rests on, on one screen: settings, servers, schema, clocks, disk."""
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+import msgspec
+import psycopg
+from msgspec import Struct
+from redis import Redis
+from redis.exceptions import RedisError
+
+from api.up import embedded
+from api.up.embedded import EmbeddedError
+from api.up.options import data_dir_option
+from workers import installation, settings
+from workers.logs import first_line
+from workers.persistence import describe_persistence
+from workers.redis import command_client
+from workers.store import Connection, connect, one, sql
+from workers.store.faults import describe_write_fault
+from workers.store.migrate import MigrationError, pending
+
+OLDEST_POSTGRES = 15
+OLDEST_REDIS = 7
+SKEW_WARNING_SECONDS = 2.0
+SKEW_ERROR_SECONDS = 60.0
+DISK_WARNING_SHARE = 0.10
+DISK_ERROR_BYTES = 500_000_000
+
+State = Literal["ok", "warning", "error"]
+MARKS = {"ok": "ok", "warning": "look", "error": "FIX"}
+
+
+class Check(Struct):
+    """One thing that was looked at. `detail` says what was found and, unless it is ok, what to do."""
+
+    name: str
+    status: State
+    detail: str
+
+
+class CheckReport(Struct):
+    """Everything that was looked at; `status` is the worst."""
+
+    status: State
+    checks: list[Check]
+
+
+@click.command("check")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@data_dir_option
+def check(as_json: bool, data_dir: Path) -> None:
+    """Check settings, both servers, the schema, clocks and disk. Exit code 1 where something must be fixed.
+
+    Nothing is changed; servers of the data folder that don't run are started for as long as this takes.
+    """
+    checks = list(_check_all(data_dir))
+    report = CheckReport(_find_worst(checks), checks)
+    width = max(len(found.name) for found in checks)
+    lines = (f"{MARKS[found.status]:<5} {found.name:<{width}}  {found.detail}" for found in checks)
+    click.echo(msgspec.json.encode(report).decode() if as_json else "\n".join(lines))
+    sys.exit(1 if report.status == "error" else 0)
+
+
+def _find_worst(checks: list[Check]) -> State:
+    states = {found.status for found in checks}
+    return "error" if "error" in states else "warning" if "warning" in states else "ok"
+
+
+def _check_all(data_dir: Path) -> Iterator[Check]:
+    unknown = settings.explain_unknown()
+    try:
+        configured = settings.load()
+    except settings.SettingsError as error:
+        yield Check("settings", "error", str(error))
+        return
+    yield Check("settings", "warning" if unknown else "ok", "; ".join(unknown.values()) or "all are known and valid")
+    if not ((configured.database_url and configured.redis_url) or data_dir.exists()):
+        yield Check("servers", "error", f"there is no Windback in {data_dir}; `windback up` makes one")
+        return
+    try:
+        with embedded.servers(data_dir, configured.database_url, configured.redis_url) as servers:
+            yield from _check_postgres(servers.database_url)
+            yield from _check_redis(servers.redis_url)
+            yield from _check_ties(servers.database_url, servers.redis_url)
+    except (EmbeddedError, OSError) as error:
+        yield Check("servers", "error", str(error))
+    yield _check_disk(data_dir if data_dir.exists() else Path.cwd())
+
+
+def _check_postgres(url: str) -> Iterator[Check]:
+    try:
+        with connect(url) as connection:
+            version, now = one(connection.execute(sql("read_server_facts")))
+            yield _check_version("postgres", "PostgreSQL", version, OLDEST_POSTGRES)
+            fault = describe_write_fault(*one(connection.execute(sql("find_write_fault"))))
+            yield Check("postgres, writing", "error" if fault else "ok", fault or "takes writes")
+            yield _check_schema(connection)
+            yield _check_clock("clock of postgres", now)
+    except (psycopg.Error, MigrationError) as error:
+        yield Check("postgres", "error", f"DATABASE_URL: {first_line(error)}")
+
+
+def _check_schema(connection: Connection) -> Check:
+    if missing := pending(connection):
+        names = ", ".join(f"{migration.version:04}" for migration in missing)
+        return Check("schema", "error", f"migrations {names} are missing; run `windback migrate`")
+    return Check("schema", "ok", "current")
+
+
+def _check_redis(url: str) -> Iterator[Check]:
+    try:
+        with command_client(url) as redis:
+            info: Any = redis.info()
+            version = str(info.get("valkey_version") or info["redis_version"])
+            yield _check_version("redis", "Valkey" if "valkey_version" in info else "Redis", version, OLDEST_REDIS)
+            fault = describe_persistence(info)
+            yield Check("redis, append-only", "error" if fault else "ok", fault or "what it holds outlives it")
+            yield _check_eviction(info)
+            at: Any = redis.time()
+            yield _check_clock("clock of redis", at[0] + at[1] / 1e6)
+    except (RedisError, OSError, ValueError) as error:
+        yield Check("redis", "error", f"REDIS_URL: {first_line(error)}")
+
+
+def _check_eviction(info: dict[str, Any]) -> Check:
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy == "noeviction":
+        return Check("redis, eviction", "ok", "never evicts")
+    return Check(
+        "redis, eviction", "error", f"set its maxmemory-policy to noeviction, not {policy}: it may lose events"
+    )
+
+
+def _check_ties(database_url: str, redis_url: str) -> Iterator[Check]:
+    """Whether Redis and Postgres belong to the same installation, where both know."""
+    try:
+        with connect(database_url) as connection, command_client(redis_url) as redis:
+            noted = _read_noted(redis)
+            if noted and not pending(connection) and noted != installation.find_id(connection):
+                yield Check("installation", "error", installation.FOREIGN)
+    except (psycopg.Error, RedisError):
+        return  # that was told
+
+
+def _read_noted(redis: Redis) -> str | None:
+    noted: Any = redis.get(installation.KEY)
+    return noted.decode() if noted else None
+
+
+def _check_version(name: str, product: str, version: str, oldest: int) -> Check:
+    major = version.partition(".")[0]
+    is_old = major.isdecimal() and int(major) < oldest
+    wanted = f"; version {oldest} or newer is needed" if is_old else ""
+    return Check(name, "error" if is_old else "ok", f"{product} {version}{wanted}")
+
+
+def _check_clock(name: str, theirs: float, ours: Callable[[], float] = time.time) -> Check:
+    skew = theirs - ours()
+    detail = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this machine's"
+    if abs(skew) < SKEW_WARNING_SECONDS:
+        return Check(name, "ok", "as this machine's")
+    state: State = "error" if abs(skew) >= SKEW_ERROR_SECONDS else "warning"
+    return Check(name, state, f"{detail}; let both take their time from NTP")
+
+
+def _check_disk(folder: Path) -> Check:
+    usage = shutil.disk_usage(folder)
+    detail = f"{usage.free / 1e9:.1f} GB of {usage.total / 1e9:.1f} GB are free for {folder}"
+    if usage.free < DISK_ERROR_BYTES:
+        return Check("disk", "error", f"{detail}; make room")
+    return Check("disk", "warning" if usage.free < DISK_WARNING_SHARE * usage.total else "ok", detail)
