@@ -36,7 +36,7 @@ State = Literal["ok", "warning", "error"]
 MARKS = {"ok": "ok", "warning": "look", "error": "FIX"}
 
 
-class Check(Struct):
+class Finding(Struct):
     """One thing that was looked at. `detail` says what was found and, unless it is ok, what to do."""
 
     name: str
@@ -48,7 +48,7 @@ class CheckReport(Struct):
     """Everything that was looked at; `status` is the worst."""
 
     status: State
-    checks: list[Check]
+    checks: list[Finding]
 
 
 @click.command("check")
@@ -67,21 +67,21 @@ def check(as_json: bool, data_dir: Path) -> None:
     sys.exit(1 if report.status == "error" else 0)
 
 
-def _find_worst(checks: list[Check]) -> State:
+def _find_worst(checks: list[Finding]) -> State:
     states = {found.status for found in checks}
     return "error" if "error" in states else "warning" if "warning" in states else "ok"
 
 
-def _check_all(data_dir: Path) -> Iterator[Check]:
+def _check_all(data_dir: Path) -> Iterator[Finding]:
     unknown = settings.explain_unknown()
     try:
         configured = settings.load()
     except settings.SettingsError as error:
-        yield Check("settings", "error", str(error))
+        yield Finding("settings", "error", str(error))
         return
-    yield Check("settings", "warning" if unknown else "ok", "; ".join(unknown.values()) or "all are known and valid")
+    yield Finding("settings", "warning" if unknown else "ok", "; ".join(unknown.values()) or "all are known and valid")
     if not ((configured.database_url and configured.redis_url) or data_dir.exists()):
-        yield Check("servers", "error", f"there is no Windback in {data_dir}; `windback up` makes one")
+        yield Finding("servers", "error", f"there is no Windback in {data_dir}; `windback up` makes one")
         return
     try:
         with embedded.servers(data_dir, configured.database_url, configured.redis_url) as servers:
@@ -89,61 +89,61 @@ def _check_all(data_dir: Path) -> Iterator[Check]:
             yield from _check_redis(servers.redis_url)
             yield from _check_ties(servers.database_url, servers.redis_url)
     except (EmbeddedError, OSError) as error:
-        yield Check("servers", "error", str(error))
+        yield Finding("servers", "error", str(error))
     yield _check_disk(data_dir if data_dir.exists() else Path.cwd())
 
 
-def _check_postgres(url: str) -> Iterator[Check]:
+def _check_postgres(url: str) -> Iterator[Finding]:
     try:
         with connect(url) as connection:
             version, now = one(connection.execute(sql("read_server_facts")))
             yield _check_version("postgres", "PostgreSQL", version, OLDEST_POSTGRES)
             fault = describe_write_fault(*one(connection.execute(sql("find_write_fault"))))
-            yield Check("postgres, writing", "error" if fault else "ok", fault or "takes writes")
+            yield Finding("postgres, writing", "error" if fault else "ok", fault or "takes writes")
             yield _check_schema(connection)
             yield _check_clock("clock of postgres", now)
     except (psycopg.Error, MigrationError) as error:
-        yield Check("postgres", "error", f"DATABASE_URL: {first_line(error)}")
+        yield Finding("postgres", "error", f"DATABASE_URL: {first_line(error)}")
 
 
-def _check_schema(connection: Connection) -> Check:
+def _check_schema(connection: Connection) -> Finding:
     if missing := pending(connection):
         names = ", ".join(f"{migration.version:04}" for migration in missing)
-        return Check("schema", "error", f"migrations {names} are missing; run `windback migrate`")
-    return Check("schema", "ok", "current")
+        return Finding("schema", "error", f"migrations {names} are missing; run `windback migrate`")
+    return Finding("schema", "ok", "current")
 
 
-def _check_redis(url: str) -> Iterator[Check]:
+def _check_redis(url: str) -> Iterator[Finding]:
     try:
         with command_client(url) as redis:
             info: Any = redis.info()
             version = str(info.get("valkey_version") or info["redis_version"])
             yield _check_version("redis", "Valkey" if "valkey_version" in info else "Redis", version, OLDEST_REDIS)
             fault = describe_persistence(info)
-            yield Check("redis, append-only", "error" if fault else "ok", fault or "what it holds outlives it")
+            yield Finding("redis, append-only", "error" if fault else "ok", fault or "what it holds outlives it")
             yield _check_eviction(info)
             at: Any = redis.time()
             yield _check_clock("clock of redis", at[0] + at[1] / 1e6)
     except (RedisError, OSError, ValueError) as error:
-        yield Check("redis", "error", f"REDIS_URL: {first_line(error)}")
+        yield Finding("redis", "error", f"REDIS_URL: {first_line(error)}")
 
 
-def _check_eviction(info: dict[str, Any]) -> Check:
+def _check_eviction(info: dict[str, Any]) -> Finding:
     policy = info.get("maxmemory_policy", "noeviction")
     if policy == "noeviction":
-        return Check("redis, eviction", "ok", "never evicts")
-    return Check(
+        return Finding("redis, eviction", "ok", "never evicts")
+    return Finding(
         "redis, eviction", "error", f"set its maxmemory-policy to noeviction, not {policy}: it may lose events"
     )
 
 
-def _check_ties(database_url: str, redis_url: str) -> Iterator[Check]:
+def _check_ties(database_url: str, redis_url: str) -> Iterator[Finding]:
     """Whether Redis and Postgres belong to the same installation, where both know."""
     try:
         with connect(database_url) as connection, command_client(redis_url) as redis:
             noted = _read_noted(redis)
             if noted and not pending(connection) and noted != installation.find_id(connection):
-                yield Check("installation", "error", installation.FOREIGN)
+                yield Finding("installation", "error", installation.FOREIGN)
     except (psycopg.Error, RedisError):
         return  # that was told
 
@@ -153,25 +153,25 @@ def _read_noted(redis: Redis) -> str | None:
     return noted.decode() if noted else None
 
 
-def _check_version(name: str, product: str, version: str, oldest: int) -> Check:
+def _check_version(name: str, product: str, version: str, oldest: int) -> Finding:
     major = version.partition(".")[0]
     is_old = major.isdecimal() and int(major) < oldest
     wanted = f"; version {oldest} or newer is needed" if is_old else ""
-    return Check(name, "error" if is_old else "ok", f"{product} {version}{wanted}")
+    return Finding(name, "error" if is_old else "ok", f"{product} {version}{wanted}")
 
 
-def _check_clock(name: str, theirs: float, ours: Callable[[], float] = time.time) -> Check:
+def _check_clock(name: str, theirs: float, ours: Callable[[], float] = time.time) -> Finding:
     skew = theirs - ours()
     detail = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this machine's"
     if abs(skew) < SKEW_WARNING_SECONDS:
-        return Check(name, "ok", "as this machine's")
+        return Finding(name, "ok", "as this machine's")
     state: State = "error" if abs(skew) >= SKEW_ERROR_SECONDS else "warning"
-    return Check(name, state, f"{detail}; let both take their time from NTP")
+    return Finding(name, state, f"{detail}; let both take their time from NTP")
 
 
-def _check_disk(folder: Path) -> Check:
+def _check_disk(folder: Path) -> Finding:
     usage = shutil.disk_usage(folder)
     detail = f"{usage.free / 1e9:.1f} GB of {usage.total / 1e9:.1f} GB are free for {folder}"
     if usage.free < DISK_ERROR_BYTES:
-        return Check("disk", "error", f"{detail}; make room")
-    return Check("disk", "warning" if usage.free < DISK_WARNING_SHARE * usage.total else "ok", detail)
+        return Finding("disk", "error", f"{detail}; make room")
+    return Finding("disk", "warning" if usage.free < DISK_WARNING_SHARE * usage.total else "ok", detail)
