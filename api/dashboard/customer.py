@@ -61,6 +61,7 @@ async def _show(request: Request, session: Session, fault: str | None = None) ->
         session,
         status=422 if fault else 200,
         customer=shown,
+        row=row,
         chart=await draw_risk(request, row, span, datetime.now(UTC)),
         contributions=await explain_risk(request, row, shown.risk) if shown.risk else None,
         bar=bar,

@@ -14,6 +14,7 @@ from api.health.probes import NO_CLOCK, PipelineState
 from api.reading.common import fetch
 from scoring.outages import HOUR, WEEK_HOURS
 from workers import warnings
+from workers.accounts.renewals import Progress
 from workers.redis import REDIS_AWAY
 from workers.store import sql
 from workers.tracking import volume
@@ -155,6 +156,14 @@ async def _read_traffic(request: Request, account_id: int) -> Traffic | None:
     except REDIS_AWAY:
         return None
     return Traffic(events[0] + events[1] * (1 - into / HOUR), sum(events))
+
+
+def check_renewal(renewal: Progress | None) -> list[Check]:
+    """Says how far new scores are, while a new model or setting is being applied."""
+    if renewal is None:
+        return []
+    progress = f"{number(renewal.scored)} of {number(renewal.total)} customers are done."
+    return [Check("none", "Scores are being renewed", f"{progress} Until all are, you see the old scores.")]
 
 
 def find_worst(checks: list[Check]) -> Mark:

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 
 from api.dashboard.filters import link, number
+from api.reading.comparisons import ModelChange
 from api.reading.levels import Day, read_levels
 from scoring.levels import NAMES
 
@@ -31,7 +32,7 @@ GROUPS: Mapping[str, CustomerGroup] = {
 
 
 TILES = ("critical", "high", "medium", "low", "lapsed")
-WEEK = timedelta(days=7)
+WEEK, MONTH = timedelta(days=7), timedelta(days=30)
 
 
 class Tile(NamedTuple):
@@ -43,17 +44,35 @@ class Tile(NamedTuple):
     address: str | None
 
 
-def count_tiles(days: Sequence[Day], newly_lapsed: int) -> list[Tile]:
-    """A tile for each level, and one for lapsed customers."""
+def count_tiles(days: Sequence[Day], week_ago: Mapping[str, int] | None, newly_lapsed: int) -> list[Tile]:
+    """A tile for each level, and one for lapsed customers. `week_ago` counts by the model of now; None: not known."""
     now = days[-1] if days else None
-    before = days[-1 - WEEK.days] if len(days) > WEEK.days else None
     tiles = []
     for name in TILES[:-1]:
-        change = getattr(now, name) - getattr(before, name) if now and before else None
+        change = getattr(now, name) - week_ago.get(name, 0) if now and week_ago is not None else None
         tiles.append(Tile(name, getattr(now, name, 0), _describe_change(change), None))
     words = f"{number(newly_lapsed)} in the last week" if newly_lapsed else ""
     address = link("/customers", {"state": "lapsed", "lapsed": WEEK.days})
     return [*tiles, Tile("lapsed", now.lapsed if now else 0, words, address if newly_lapsed else None)]
+
+
+def restate(days: Sequence[Day], changes: Sequence[ModelChange], restated: Sequence[Mapping[str, Any]]) -> list[Day]:
+    """The days as the model of now has them: before its first day, the counts that were computed with it, each up to
+    the next one; days before all of these are left out."""
+    if not changes:
+        return list(days)
+    since = changes[-1].at.date()
+    pasts: dict[datetime, dict[str, int]] = {}
+    for row in restated:
+        pasts.setdefault(row["at"], {})[row["level"]] = row["customers"]
+    shown = []
+    for day in days:
+        if day.at.date() >= since:
+            shown.append(day)
+        elif known := [at for at in pasts if at.date() <= day.at.date()]:
+            counts = pasts[max(known)]
+            shown.append(Day(day.at, **{name: counts.get(name, 0) for name in (*NAMES, "lapsed")}))
+    return shown
 
 
 def link_then(level: str, day: date) -> str:

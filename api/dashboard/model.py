@@ -14,6 +14,7 @@ from api.dashboard.session import Session
 from api.dashboard.weights import describe_effects
 from api.reading.common import fetch
 from api.reading.model import ModelInUse, Quality, read_model
+from api.reading.track_record import read_track_record
 from scoring.learning.metrics import Metrics
 from scoring.learning.training import CHALLENGE, CHALLENGE_CUSTOMERS, RECALIBRATE, REGRESS
 from workers.accounts.models import Card, name_of
@@ -85,6 +86,7 @@ async def show_model(request: Request, session: Session) -> Response:
         evaluation=_evaluate(model),
         over_time=_draw_auc(matured),
         matured=matured[::-1],
+        track_record=await read_track_record(request, session.account_id),
         versions=await _list_versions(request, session.account),
     )
 

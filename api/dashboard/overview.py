@@ -10,17 +10,19 @@ from starlette.responses import Response
 
 from api.dashboard.accuracy import describe_accuracy
 from api.dashboard.charts import Layer, legend, stacked
-from api.dashboard.health import find_worst, run_checks
+from api.dashboard.health import check_renewal, find_worst, run_checks
 from api.dashboard.labels import STRATEGIES
-from api.dashboard.levels import GROUPS, TILES, WEEK, count_tiles, link_then
+from api.dashboard.levels import GROUPS, MONTH, TILES, WEEK, count_tiles, link_then, restate
 from api.dashboard.page import address, page, render
 from api.dashboard.session import Session
 from api.dashboard.setup.money import read_money
 from api.dashboard.setup.unresolved import check_unresolved
 from api.dashboard.setup.use import NOT_UNDERSTOOD, ask_for_use
 from api.reading.common import fetch
+from api.reading.comparisons import ModelChange, read_levels_then, read_model_changes, read_renewal
 from api.reading.levels import Day, read_levels
 from api.reading.model import read_model
+from api.reading.track_record import read_track_record
 from workers.store import sql
 
 URGENT = 8  # customers
@@ -40,13 +42,24 @@ async def overview(request: Request, session: Session) -> Response:
         fetch(request, sql("risen"), {"account_id": account_id, "least": LEAST_RISE, "limit": RISEN}),
         fetch(request, sql("count_lapsed"), {"account_id": account_id, "since": datetime.now(UTC) - WEEK}),
     )
-    (customers, urgent, risen, lapsed), checks, days, model = await asyncio.gather(
-        lists, run_checks(request, account_id), read_levels(request, account_id), read_model(request, account_id)
+    now = datetime.now(UTC)
+    compared = asyncio.gather(
+        read_levels_then(request, account_id, now - WEEK),
+        read_model_changes(request, account_id, now - MONTH),
+        fetch(request, sql("list_restated_levels"), {"account_id": account_id}),
+        read_renewal(request, account_id),
+    )
+    (week_ago, changes, restated, renewal), (customers, urgent, risen, lapsed) = await asyncio.gather(compared, lists)
+    checks, days, model, track_record = await asyncio.gather(
+        run_checks(request, account_id),
+        read_levels(request, account_id),
+        read_model(request, account_id),
+        read_track_record(request, account_id),
     )
     use = await ask_for_use(request, account_id)
     if use is not None:
         checks = [*checks, NOT_UNDERSTOOD]
-    checks = [*checks, *await check_unresolved(request, account_id)]
+    checks = [*checks, *await check_unresolved(request, account_id), *check_renewal(renewal)]
     context: dict[str, Any] = {"checks": checks, "worst": find_worst(checks)}
     if not customers:
         return render(request, "welcome.html", session, **context, address=address(request))
@@ -60,23 +73,26 @@ async def overview(request: Request, session: Session) -> Response:
         money=await read_money(request, account_id),
         urgent=urgent,
         risen=risen,
-        tiles=count_tiles(days, lapsed[0]["customers"]),
+        tiles=count_tiles(days, week_ago, lapsed[0]["customers"]),
         groups=GROUPS,
-        chart=_draw_levels(days),
+        chart=_draw_levels(restate(days, changes, restated), changes),
         strategies=STRATEGIES,
         horizon_days=model.horizon_days,
         accuracy=describe_accuracy(model),
+        track_record=track_record,
     )
 
 
-def _draw_levels(days: Sequence[Day]) -> Mapping[str, Any] | None:
+def _draw_levels(days: Sequence[Day], changes: Sequence[ModelChange]) -> Mapping[str, Any] | None:
     if len(days) < 2:
         return None
+    change = changes[-1] if changes else None
     layers = [Layer(name.capitalize(), f"fill-{name}", [getattr(day, name) for day in days]) for name in CHARTED]
     title = "Customers at medium risk and above, by day"
-    drawing = stacked(title, [day.at.date() for day in days], layers, address=_address_of)
+    dates = [day.at.date() for day in days]
+    drawing = stacked(title, dates, layers, address=_address_of, mark=change and change.at.date())
     rows = [(day, [(name, getattr(day, name), link_then(name, day.at.date())) for name in TILES]) for day in days[::-1]]
-    return {"drawing": drawing, "legend": legend(layers), "rows": rows}
+    return {"drawing": drawing, "legend": legend(layers), "rows": rows, "change": change}
 
 
 def _address_of(layer: Layer, day: date) -> str:

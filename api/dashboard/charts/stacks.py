@@ -6,7 +6,20 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from api.dashboard.charts.markup import FOOT, NOTHING, TOP, WIDE, across, drawing, hover, label, short, stretched, tag
+from api.dashboard.charts.markup import (
+    FOOT,
+    NOTHING,
+    TOP,
+    WIDE,
+    across,
+    drawing,
+    hover,
+    label,
+    percent,
+    short,
+    stretched,
+    tag,
+)
 from api.dashboard.charts.scales import compact, day_name, ticks
 
 GAP = 0.2  # of a column
@@ -27,9 +40,11 @@ def stacked(
     layers: Sequence[Layer],
     height: int = 200,
     address: Callable[[Layer, date], str] | None = None,
+    mark: date | None = None,
 ) -> Markup:
     """A column for each day, the first layer at its foot; `days` in order, one value of each layer for each. `address`
-    makes each part of a column a link; a table with the same links beside the chart is for the keyboard."""
+    makes each part of a column a link; a table with the same links beside the chart is for the keyboard. `mark` is a
+    day at which a line is drawn."""
     plot = height - TOP - FOOT
     totals = [sum(max(layer.values[k], 0) for layer in layers) for k in range(len(days))]
     lines = ticks(max(totals, default=0))
@@ -51,6 +66,7 @@ def stacked(
         "" if any(totals) else label(NOTHING, 0.5, TOP + plot / 2),
         *(hover(_describe_day(day, layers, k), k / len(days), 1 / len(days), plot) for k, day in enumerate(days)),
         *(_draw_links(days, layers, scale, plot, address) if address else ()),
+        _draw_mark(days.index(mark) / len(days), plot) if mark in days else "",
         linked=address is not None,
     )
 
@@ -73,6 +89,10 @@ def _draw_columns(values: Sequence[float], feet: Sequence[float], scale: float, 
             x, y = short(k * width + left), short(plot - foot * scale)
             columns.append(f"M{x} {y}v{short(-value * scale)}h{wide}V{y}z")
     return "".join(columns)
+
+
+def _draw_mark(x: float, plot: float) -> Markup:
+    return tag("line", x1=percent(x), x2=percent(x), y1=TOP, y2=TOP + plot, class_="drop")
 
 
 def _draw_links(

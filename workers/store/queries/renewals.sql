@@ -168,3 +168,7 @@ ORDER BY at
 -- The risk of 14 days ago as the new model has it.
 UPDATE customers SET risk_before = risk_then(customers, now() - interval '14 days')
 WHERE customer_id = ANY (%(customer_ids)s::uuid[])
+
+-- name: list_restated_levels
+-- How many customers the model in use has at each level, in the weeks before it came.
+SELECT at, level, customers FROM levels_restated WHERE account_id = %(account_id)s
