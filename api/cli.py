@@ -16,7 +16,7 @@ from api.commands.backtest import backtest
 from api.commands.check import check
 from api.commands.customers import customers_group
 from api.commands.dead_letters import dead_letters_commands
-from api.commands.importing import import_command
+from api.commands.history.command import import_command
 from api.commands.keys import keys_group
 from api.commands.models import models_group, train
 from api.commands.options import one_line_errors

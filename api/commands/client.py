@@ -42,6 +42,7 @@ class ServiceReply(NamedTuple):
     wait_seconds: float = 0.0
     fault: str = ""
     location: str = ""
+    text: str = ""
 
     @property
     def is_ours(self) -> bool:
@@ -143,7 +144,14 @@ def _read(response: http.client.HTTPResponse, content: bytes) -> ServiceReply:
     fault = message if isinstance(message, str) else f"the service answered {response.status}"
     wait = response.headers.get("Retry-After", "")
     location = response.headers.get("Location", "")
-    return ServiceReply(response.status, body, float(wait) if wait.isdecimal() else 0.0, fault, location)
+    return ServiceReply(
+        response.status,
+        body,
+        float(wait) if wait.isdecimal() else 0.0,
+        fault,
+        location,
+        content.decode(errors="replace"),
+    )
 
 
 def check_key(api_key: str) -> str:

@@ -4,24 +4,20 @@ Safe to run again: an event with a timestamp or an event_id is stored once. What
 connection) is sent again with growing pauses; what is refused is reported with its line.
 """
 
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from http import HTTPStatus
 from itertools import islice
-from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-import click
 import msgspec
 from msgspec import Meta
 
-from api.commands.client import CONNECTIONS, Client, ServiceFailed, ServiceReply, open_service, service_options
-from api.commands.event_files import FileLine, read_events
+from api.commands.client import CONNECTIONS, Client, ServiceFailed, ServiceReply
+from api.commands.event_files import FileLine
 from api.commands.text_files import FileFault, TextFile
-from api.commands.words import count_of
 from scoring.events import MAX_BATCH
 
 SHOWN = 20  # refused lines that are shown one by one
@@ -172,69 +168,3 @@ class _Batches:
             yield from self._events
         except (FileFault, OSError) as error:
             self.error = error
-
-
-@click.command("import")
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--now", is_flag=True, help="Date events without a timestamp to now; else they are refused.")
-@service_options
-def import_command(files: tuple[Path, ...], now: bool, url: str | None, api_key: str | None, data_dir: Path) -> None:
-    """Send FILES of events through the API. Safe to run again.
-
-    CSV (with commas, semicolons or tabs), NDJSON or a JSON array; UTF-8 or UTF-16, plain or .gz. A CSV file names its
-    columns in the first line: event, customer_email, timestamp, event_id, properties (JSON); any other column is a
-    property.
-    """
-    failed = False
-    for path in files:
-        failed = not _import_file(path, now, url, api_key, data_dir) or failed
-    sys.exit(1 if failed else 0)
-
-
-def _import_file(path: Path, now: bool, url: str | None, api_key: str | None, data_dir: Path) -> bool:
-    """Import a file and report. Returns whether all of it was taken."""
-    with TextFile(path) as file:
-        try:
-            client = open_service(url, api_key, data_dir)
-        except ServiceFailed as error:
-            raise click.ClickException(str(error)) from None
-        importing = Import(file, client, _progress(path))
-        try:
-            importing.run(read_events(file, now=now))
-        except FileFault as error:
-            where = path if error.number is None else f"{path}:{error.number}"
-            _report(path, importing, client)
-            raise click.ClickException(f"{where}: {error}") from None
-        except (ServiceFailed, OSError) as error:
-            if importing.accepted:
-                _report(path, importing, client)
-            raise click.ClickException(f"{path}: {' '.join(str(error).split())}") from None
-    _report(path, importing, client)
-    return not importing.refused
-
-
-def _progress(path: Path) -> Callable[[int, float], None]:
-    """A counter on a terminal, nothing in a pipe."""
-    if not sys.stderr.isatty():
-        return lambda count, share: None
-    shown = ""
-
-    def show(count: int, share: float) -> None:
-        nonlocal shown
-        line = f"\r\033[K{path}: {share:.0%}, {count_of(count, 'event')}"
-        if line != shown:
-            shown = line
-            click.echo(line, nl=False, err=True)
-
-    return show
-
-
-def _report(path: Path, importing: Import, client: Client) -> None:
-    if sys.stderr.isatty():
-        click.echo("\r\033[K", nl=False, err=True)
-    accepted, refused = count_of(importing.accepted, "event"), count_of(len(importing.refused), "line")
-    click.echo(f"{path}: {accepted} taken, {refused} refused, by {client.url}")
-    for line in sorted(importing.refused)[:SHOWN]:
-        click.echo(f"{path}:{line.number}: {line.reason}", err=True)
-    if len(importing.refused) > SHOWN:
-        click.echo(f"… and {len(importing.refused) - SHOWN:,} more", err=True)

@@ -6,7 +6,7 @@ The body is the destination's default: `{"event": {…}, "person": {…}}`.
 from typing import Any
 from urllib.parse import urlsplit
 
-from api.doors.segment_messages import NOBODY, Reading
+from api.doors.segment_messages import NOBODY, MessageReading
 from api.track.rules import valid_email
 
 Json = dict[str, Any]
@@ -19,7 +19,7 @@ def is_posthog(body: Json) -> bool:
     return isinstance(body.get("event"), dict)
 
 
-def read_posthog(body: Json) -> Reading:
+def read_posthog(body: Json) -> MessageReading:
     """Returns what it says."""
     event, person = body["event"], _as_object(body.get("person"))
     traits = _as_object(person.get("properties"))
@@ -27,15 +27,15 @@ def read_posthog(body: Json) -> Reading:
     if not (isinstance(email, str) and valid_email(email)):
         email = user_id if isinstance(user_id, str) and valid_email(user_id) else None
     if not email and not user_id:
-        return Reading(problem=NOBODY)
+        return MessageReading(problem=NOBODY)
     if event.get("event") in NAMING:
         said = {name: value for name, value in traits.items() if not name.startswith("$")}
         named = {"user_id": user_id if user_id != email else None, "customer_email": email, "traits": said}
-        return Reading(identity={name: value for name, value in named.items() if value})
+        return MessageReading(identity={name: value for name, value in named.items() if value})
     customer = {"customer_email": email} if email else {"user_id": str(user_id)}
     sent = {"event_id": event.get("uuid"), "timestamp": event.get("timestamp")}
     fields = {"event": event.get("event"), **customer, "properties": _keep_own(event.get("properties")), **sent}
-    return Reading(event={name: value for name, value in fields.items() if value})
+    return MessageReading(event={name: value for name, value in fields.items() if value})
 
 
 def _keep_own(properties: object) -> Json:

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from api.auth import Keys
 from api.doors.posthog_messages import is_posthog, read_posthog
-from api.doors.segment_messages import CALLS, Json, Reading, read_message
+from api.doors.segment_messages import CALLS, Json, MessageReading, read_message
 from api.errors import Refused
 from api.identities.identify import check as check_identities
 from api.identities.pushing import Parcel, push
@@ -128,7 +128,7 @@ def _read_basic(request: Request) -> str | None:
         raise Refused("invalid_api_key") from None
 
 
-def _make_parcel(request: Request, key: Key, readings: Iterable[Reading], now: float) -> Parcel:
+def _make_parcel(request: Request, key: Key, readings: Iterable[MessageReading], now: float) -> Parcel:
     """Returns the events and identities that are valid; warns of the others."""
     events: list[Json] = []
     said: list[Json] = []

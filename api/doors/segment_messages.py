@@ -21,7 +21,7 @@ NOBODY = "The message names no address and no `userId`: events of visitors who a
 UNKNOWN = "`type` must be one of track, identify, page, screen, group, alias."
 
 
-class Reading(NamedTuple):
+class MessageReading(NamedTuple):
     """What a message says. `problem`: why it says nothing."""
 
     event: Json | None = None
@@ -29,23 +29,23 @@ class Reading(NamedTuple):
     problem: str | None = None
 
 
-def read_message(message: Json, kind: str | None, sent_at: object, now: float) -> Reading:
+def read_message(message: Json, kind: str | None, sent_at: object, now: float) -> MessageReading:
     """Returns what a message says, as of `now` (epoch seconds). `kind` is its type where the address tells, `sent_at`
     the batch's."""
     kind = kind or _text(message.get("type"))
     if kind not in CALLS.values():
-        return Reading(problem=UNKNOWN)
+        return MessageReading(problem=UNKNOWN)
     timestamp = _correct_time(message, message.get("sentAt") or sent_at, now)
     if kind == "alias":
         return _read_alias(message, timestamp)
     customer = _find_customer(message)
     if not customer:
-        return Reading(problem=NOBODY)
+        return MessageReading(problem=NOBODY)
     if kind in ("identify", "group"):
         traits = _as_object(message.get("traits"))
         said = {"traits": traits if kind == "identify" else _read_group(message, traits), "timestamp": timestamp}
-        return Reading(identity=_drop_nothing({**_name_both(message), **said}))
-    return Reading(event=_make_event(message, kind, customer, timestamp))
+        return MessageReading(identity=_drop_nothing({**_name_both(message), **said}))
+    return MessageReading(event=_make_event(message, kind, customer, timestamp))
 
 
 def _make_event(message: Json, kind: str, customer: Json, timestamp: str | None) -> Json:
@@ -98,14 +98,14 @@ def _read_group(message: Json, traits: Json) -> Json:
     return {"company": traits.get("name") or _text(message.get("groupId")), "plan": traits.get("plan")}
 
 
-def _read_alias(message: Json, timestamp: str | None) -> Reading:
+def _read_alias(message: Json, timestamp: str | None) -> MessageReading:
     """An alias names an address for another id; between two ids it says nothing that is needed here."""
     one, other = _text(message.get("previousId")), _text(message.get("userId"))
     for user_id, email in ((one, other), (other, one)):
         if user_id and email and valid_email(email) and not valid_email(user_id):
             named = {"user_id": user_id, "customer_email": email, "timestamp": timestamp}
-            return Reading(identity=_drop_nothing(named))
-    return Reading()
+            return MessageReading(identity=_drop_nothing(named))
+    return MessageReading()
 
 
 def _make_event_id(message_id: object) -> str | None:

@@ -6,12 +6,10 @@ from typing import Final, NamedTuple
 from starlette.requests import Request
 
 from api.reading.common import fetch
+from scoring.currencies import digits_of
 from workers.store import sql
 
 LEVELS: Final = ("critical", "high", "medium", "low", "lapsed")
-NO_CENTS: Final = frozenset({"BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV",
-                             "XAF", "XOF", "XPF"})  # fmt: skip
-THOUSANDTHS: Final = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"})
 
 
 class PaidAtLevel(NamedTuple):
@@ -31,8 +29,7 @@ class Money(NamedTuple):
 
 def describe_amount(minor: float, currency: str) -> str:
     """An amount in minor units with its currency: 4,900 EUR."""
-    digits = 0 if currency in NO_CENTS else 3 if currency in THOUSANDTHS else 2
-    return f"{minor / 10**digits:,.0f}\u00a0{currency}".rstrip()
+    return f"{minor / 10 ** digits_of(currency):,.0f}\u00a0{currency}".rstrip()
 
 
 async def read_money(request: Request, account_id: int) -> Money | None:

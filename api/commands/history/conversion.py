@@ -1,0 +1,63 @@
+"""What a record of somebody else's export becomes: an event, an identity, or nothing."""
+
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from api.track.rules import valid_email, valid_event_id
+
+Json = dict[str, Any]
+
+MILLISECONDS_FROM = 10**11  # numbers from here on are milliseconds: in seconds they lie 3,000 years ahead
+
+
+class Converted(NamedTuple):
+    """An event, an identity, both, or why a record is neither (and nothing to mend)."""
+
+    event: Json | None = None
+    identity: Json | None = None
+    skipped: str = ""
+
+
+def name_customer(email: object, user_id: object) -> Json:
+    """The address if there is one (also where the id is one), else the user id. Raises ValueError."""
+    for candidate in (email, user_id):
+        if isinstance(candidate, str) and valid_email(candidate):
+            return {"customer_email": candidate}
+    if user_id is None or user_id == "":
+        raise ValueError("it names neither an address nor a user id")
+    return {"user_id": str(user_id)}
+
+
+def make_event(
+    name: object, customer: Json, timestamp: str | None, properties: Json, event_id: object = None
+) -> Converted:
+    """An event with what is known of it."""
+    event: Json = {"event": name, **customer, "timestamp": timestamp, "properties": properties or None}
+    if isinstance(event_id, str) and valid_event_id(event_id):
+        event["event_id"] = event_id
+    return Converted(event={field: value for field, value in event.items() if value is not None})
+
+
+def read_time(value: object) -> str | None:
+    """A time in ISO 8601, from text (UTC unless it has an offset) or from seconds or milliseconds since 1970. Raises
+    ValueError."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str) and value.replace(".", "", 1).isdecimal():
+        value = float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return datetime.fromtimestamp(value / 1000 if value >= MILLISECONDS_FROM else value, UTC).isoformat()
+        except (OverflowError, OSError, ValueError):
+            raise ValueError(f"its time {value!r} is none") from None
+    return str(value).strip().removesuffix(" UTC").replace(" ", "T", 1)
+
+
+def as_object(value: object) -> Json:
+    """An object, or an empty one."""
+    return dict(value) if isinstance(value, dict) else {}
+
+
+def without_prefix(properties: Json, *prefixes: str) -> Json:
+    """Properties but for those whose names begin so."""
+    return {name: value for name, value in properties.items() if not name.startswith(prefixes)}

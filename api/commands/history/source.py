@@ -1,0 +1,94 @@
+"""A file of somebody else's history as events of ours: converted, renamed, and with the addresses of known people."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from api.commands.event_files import COLUMNS, NO_TIME, FileLine, to_event
+from api.commands.history.conversion import Converted
+from api.commands.history.presets import PRESETS
+from api.commands.records import Columns, Record, read_records
+from api.commands.text_files import TextFile
+from api.identities.rules import find_faults as find_identity_faults
+from api.track.rules import find_faults
+
+Json = dict[str, Any]
+SaveIdentity = Callable[[Json], None]
+
+
+class Reading(NamedTuple):
+    """How files are read: the product they come from, other names of events, other names of columns, the addresses of
+    user ids, and whether events without a time happen now."""
+
+    preset: str | None = None
+    renamed: Mapping[str, str] = {}
+    columns: Mapping[str, str] = {}
+    people: Mapping[str, str] = {}
+    now: bool = False
+
+
+def read_history(file: TextFile, reading: Reading, save: SaveIdentity, skipped: Counter[str]) -> Iterator[FileLine]:
+    """The events of a file, and the lines that can't be used. `save` takes its identities; `skipped` counts what needs
+    no mending. Raises FileFault, OSError."""
+    for record in read_records(file, _find_columns(reading)):
+        line = _read_line(record, reading, save, skipped)
+        if line is not None:
+            yield line
+
+
+def _find_columns(reading: Reading) -> Columns:
+    """The columns that a CSV must name, under the names that it has."""
+    columns = PRESETS[reading.preset].columns if reading.preset else COLUMNS
+    if "user_id" in reading.columns:
+        columns = Columns([name for name in columns.required if name != "customer_email"], columns.known)
+    theirs = [reading.columns.get(name, name) for name in columns.required]
+    return Columns(theirs, [name for name in columns.known if name not in reading.columns.values()])
+
+
+def _read_line(record: Record, reading: Reading, save: SaveIdentity, skipped: Counter[str]) -> FileLine | None:
+    if record.fields is None:
+        return FileLine(record.number, None, record.fault)
+    try:
+        converted = _convert(record._replace(fields=_rename_columns(record.fields, reading.columns)), reading)
+    except ValueError as error:
+        return FileLine(record.number, None, str(error))
+    if converted.skipped:
+        skipped[converted.skipped] += 1
+    if converted.identity and next(find_identity_faults(converted.identity, time.time()), None) is None:
+        save(converted.identity)
+    if converted.event is None:
+        return None
+    return _check_event(record.number, _finish_event(converted.event, reading), reading.now)
+
+
+def _convert(record: Record, reading: Reading) -> Converted:
+    assert record.fields is not None
+    if reading.preset is None:
+        return Converted(event=to_event(record))
+    return PRESETS[reading.preset].convert(record.fields)
+
+
+def _rename_columns(fields: Json, columns: Mapping[str, str]) -> Json:
+    if not columns:
+        return fields
+    ours = {theirs: name for name, theirs in columns.items()}
+    return {ours.get(name, name): value for name, value in fields.items()}
+
+
+def _finish_event(event: Json, reading: Reading) -> Json:
+    name, user_id = event.get("event"), event.get("user_id")
+    event = {**event, "event": reading.renamed.get(name, name)} if isinstance(name, str) else event
+    email = reading.people.get(user_id) if isinstance(user_id, str) and not event.get("customer_email") else None
+    if email is None:
+        return event
+    return {"customer_email": email, **{field: value for field, value in event.items() if field != "user_id"}}
+
+
+def _check_event(number: int, event: Json, now: bool) -> FileLine:
+    fault = next(find_faults(event, time.time()), None)
+    if fault is not None:
+        return FileLine(number, None, fault.message)
+    if event.get("timestamp") is None and not now:
+        return FileLine(number, None, NO_TIME)
+    return FileLine(number, event)
