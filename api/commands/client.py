@@ -14,7 +14,7 @@ import click
 
 from api.commands.connections import Address, AddressFault, connect
 from api.up.options import data_dir_option
-from api.up.preflight import running
+from api.up.preflight import running, uses_database
 from workers import settings
 
 CONNECTIONS = 4
@@ -182,8 +182,10 @@ def open_service(url: str | None, api_key: str | None, data_dir: Path) -> Client
         api_key = api_key or configured.api_key
     except settings.SettingsError as error:
         raise click.ClickException(str(error)) from None
-    if not url and configured.database_url:
-        raise click.ClickException("DATABASE_URL is set, so the service may be anywhere: name it with --url")
+    if not url and configured.database_url and not uses_database(data_dir, configured.database_url):
+        raise click.ClickException(
+            f"DATABASE_URL is set, and no `windback up` on {data_dir} uses it: name the service with --url"
+        )
     direct = not url
     url = url or running(data_dir)
     if not url:

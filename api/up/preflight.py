@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -38,10 +39,25 @@ class Plan(NamedTuple):
 
 def running(data_dir: Path) -> str | None:
     """The URL of the `windback up` that runs on this data folder, if there is one."""
+    note = _read_lock(data_dir)
+    return note.partition("\n")[0] if note else None
+
+
+def uses_database(data_dir: Path, database_url: str) -> bool:
+    """Whether the `windback up` that runs on this data folder works with this database."""
+    return (_read_lock(data_dir) or "").partition("\n")[2] == _mark(database_url)
+
+
+def _read_lock(data_dir: Path) -> str | None:
     with suppress(OSError), (data_dir / "lock").open() as lock:
         if not embedded.hold(lock, fcntl.LOCK_SH):
             return lock.read()
     return None
+
+
+def _mark(database_url: str | None) -> str:
+    """What tells one database from another, and no password."""
+    return hashlib.sha256(database_url.encode()).hexdigest() if database_url else ""
 
 
 def check_urls(plan: Plan) -> None:
@@ -65,7 +81,7 @@ def alone(plan: Plan) -> Iterator[bool]:
         lock.seek(0)
         after_a_kill = bool(lock.read())
         lock.truncate(0)
-        lock.write(plan.url)
+        lock.write(f"{plan.url}\n{_mark(plan.database_url)}")
         lock.flush()
         try:
             yield after_a_kill

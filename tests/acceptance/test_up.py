@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from api.commands.client import open_service
 from api.up import embedded, packaged_servers, preflight, procfile
 from tests.ports import free_port
 from tests.waiting import wait_until
@@ -258,7 +260,13 @@ def test_it_uses_the_servers_that_the_settings_name(tmp_path: Path) -> None:
     with embedded.servers(tmp_path / "servers", durable=False) as servers:
         given = {"DATABASE_URL": servers.database_url, "REDIS_URL": servers.redis_url}
         with cleaned(Up(tmp_path, settings=given)) as up:
-            up.ready()
+            key = up.ready()
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("DATABASE_URL", servers.database_url)
+                assert open_service(None, key, up.data_dir).url == f"http://127.0.0.1:{up.port}"
+                patch.setenv("DATABASE_URL", "postgresql://elsewhere/x")
+                with pytest.raises(click.ClickException, match="--url"):
+                    open_service(None, key, up.data_dir)
             up.stop()
         assert embedded.find(tmp_path / "servers") == servers
     assert {path.name for path in up.data_dir.iterdir()} == {".gitignore", "api-key", "lock"}
