@@ -23,7 +23,7 @@ from scoring.score import risks_at
 LONGEST_DAYS: Final = 365  # back from now
 MOST_BEFORE: Final = 60  # days before a customer left, as of which a risk is kept
 FLAG_DAYS: Final = 7  # a list a week
-MODEL_DAYS: Final = 30
+MODEL_DAYS: Final = 90
 MOST_PAIRS: Final = 300_000  # of departures and days before them; beyond, days are left out
 _CHUNK_ROWS: Final = 2_000_000  # of the rollup, expanded at a time
 NO_RISK: Final = float("nan")

@@ -125,3 +125,16 @@ def test_a_risk_of_the_past_is_the_one_that_would_have_been_given() -> None:
     then, _ = risks_at(known, np.array([0, 0, 1]), instants, 30, PRIOR)
     said = [score(known.until(at), at).probability[who] for who, at in zip((0, 0, 1), instants.tolist(), strict=True)]
     assert then.tolist() == pytest.approx(said)
+
+
+def test_a_customer_who_is_being_scored_is_rebuilt_the_next_time(process: Process, connection: Connection) -> None:
+    """Both count how customers move between the levels: at the same time, both would count the first one."""
+    imported(process, history(), 98)
+    scorer = Process(process.settings, process.redis)
+    with scorer.connection().transaction():
+        assert rescore.rescore_due(scorer) == 2
+        assert rebuild_some(process) == 0
+    scorer.disconnect()
+    assert rebuild_some(process) == 2
+    levels = connection.execute("SELECT sum(customers) FROM risk_moves").fetchone()
+    assert levels == (2,)

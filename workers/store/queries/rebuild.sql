@@ -4,13 +4,21 @@
 SELECT EXISTS (SELECT FROM rebuilds)
 
 -- name: take_rebuilds
--- Up to when: what was said from then on stands in risk_history.
-WITH taken AS (
+-- Of customers whose row is free, and of those that are gone. Nobody scores them until this ends: the levels that both
+-- count would be counted twice. Up to when: what was said from then on stands in risk_history.
+WITH first AS MATERIALIZED (
     SELECT customer_id, since FROM rebuilds LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), taken AS MATERIALIZED (
+    SELECT *, coalesce(
+        (SELECT true FROM customers WHERE customers.customer_id = first.customer_id FOR UPDATE SKIP LOCKED),
+        (SELECT false FROM customers WHERE customers.customer_id = first.customer_id)
+    ) AS ours
+    FROM first
 )
 SELECT taken.customer_id::text, customers.account_id, extract(epoch FROM taken.since)::float8, extract(epoch FROM
        coalesce((SELECT min(at) FROM risk_history WHERE risk_history.customer_id = taken.customer_id), now()))::float8
 FROM taken LEFT JOIN customers USING (customer_id)
+WHERE ours IS NOT FALSE
 
 -- name: forget_rebuilt
 DELETE FROM risk_rebuilt USING rebuilds
