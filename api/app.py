@@ -18,6 +18,7 @@ from api.dashboard.page import on_form_refused, or_page
 from api.dashboard.routes import ROUTES as PAGES
 from api.docs import page
 from api.doors.segment import ROUTES as SEGMENT
+from api.doors.stripe import ROUTES as STRIPE
 from api.errors import Refused, on_error, on_http_exception, on_refused
 from api.headers import SecurityHeaders
 from api.health import health, metrics
@@ -81,6 +82,7 @@ def create_app(settings: Settings) -> Starlette:
             Route("/api/v1/model/track-record", validated(track_record.show_track_record), methods=["GET"]),
             Route("/api/v1/identify", identify, methods=["POST"]),
             Route("/api/v1/mappings", validated(mappings.show_or_put_mappings), methods=["GET", "PUT"]),
+            *STRIPE,
             *ACTING,
             *SEGMENT,
             Route("/api/v1/warnings", validated(warnings.list_warnings), methods=["GET"]),

@@ -23,6 +23,7 @@ CODES: Mapping[str, Code] = {
     "malformed_http": Code(400, "This is not valid HTTP/1.1; percent-encode the path."),
     "malformed_json": Code(400, "The body is not a JSON object in UTF-8."),
     "malformed_gzip": Code(400, "Content-Encoding is gzip, but the body can't be decompressed."),
+    "invalid_signature": Code(400, "The header Stripe-Signature doesn't fit the body and the secret, or is too old."),
     "missing_api_key": Code(401, "Send your key in the header X-API-Key."),
     "invalid_api_key": Code(401, "This API key is unknown or revoked; `windback keys list` shows the valid ones."),
     "key_not_allowed": Code(403, "A publishable key may only track events; use a secret key (sk_live_…) here."),

@@ -6,6 +6,7 @@ from msgspec import Meta
 
 from api.docs import schemas
 from api.docs.openapi import Body, Operation, Parameter, Reply
+from api.doors import stripe
 from api.identities import identify, merging
 from api.reading import mappings
 from api.track import answers
@@ -37,6 +38,13 @@ EMAIL = Parameter(
     "email", {"type": "string", "minLength": 1}, "The customer's e-mail address.", "jane@example.com", "path"
 )
 
+STRIPE_SOURCE = {
+    "token": "q1w2e3r4t5y6u7i8o9p0",
+    "path": "/api/v1/webhooks/stripe/q1w2e3r4t5y6u7i8o9p0",
+    "created_at": "2025-12-01T10:00:00Z",
+    "last_event_at": None,
+}
+TOKEN = Parameter("token", {"type": "string", "minLength": 1}, "The address's own part.", "q1w2e3r4t5", "path")
 EITHER = {"anyOf": [{"required": ["user_id"]}, {"required": ["customer_email"]}]}
 ONE_IDENTITY: Any = Annotated[identify.NewIdentity, Meta(extra_json_schema=EITHER)]
 
@@ -78,6 +86,51 @@ OPERATIONS = (
         (*KEY, "customer_not_found", "not_found", *UNREADABLE, "invalid_merge", STORE),
         (EMAIL,),
         body=Body((merging.MergeInto,), {"Into another": {"into": "jane@example.org"}}),
+    ),
+    Operation(
+        "list_stripe_sources",
+        "GET",
+        "/api/v1/webhooks/stripe",
+        "Events",
+        "List the addresses for Stripe's webhooks",
+        "The addresses to which Stripe sends its events, and when the last one came there.",
+        {200: Reply("The addresses", stripe.StripeSources, {"sources": [STRIPE_SOURCE]})},
+        (*KEY, STORE),
+    ),
+    Operation(
+        "add_stripe_source",
+        "POST",
+        "/api/v1/webhooks/stripe",
+        "Events",
+        "Make an address for Stripe's webhooks",
+        "Takes the signing secret of an endpoint in Stripe's dashboard, and gives the address to enter there. "
+        "Invoices, subscriptions and refunds become events; `customer.*` events say whose they are.",
+        {201: Reply("The address", stripe.MadeStripeSource, {name: STRIPE_SOURCE[name] for name in ("token", "path")})},
+        (*KEY, *UNREADABLE, "invalid_webhook", STORE),
+        body=Body((stripe.NewStripeSource,), {"A secret": {"secret": "whsec_1234567890"}}),
+    ),
+    Operation(
+        "take_stripe_event",
+        "POST",
+        "/api/v1/webhooks/stripe/{token}",
+        "Events",
+        "Take an event of Stripe's",
+        "Called by Stripe, with its header `Stripe-Signature`. The same event sent again is stored once.",
+        {200: Reply("It is in the buffer, or says nothing that is needed here", schemas.Tracked, {"status": "ok"})},
+        ("invalid_signature", "not_found", *UNREADABLE, "buffer_unavailable", "buffer_full", STORE),
+        (TOKEN,),
+        key=False,
+    ),
+    Operation(
+        "remove_stripe_source",
+        "DELETE",
+        "/api/v1/webhooks/stripe/{token}",
+        "Events",
+        "Remove an address for Stripe's webhooks",
+        "What Stripe sends there from now on is refused.",
+        {204: Reply("It is removed", None, None)},
+        (*KEY, "not_found", STORE),
+        (TOKEN,),
     ),
     Operation(
         "show_mappings",

@@ -30,6 +30,15 @@ CREATE TABLE api_keys (
     name text
 );
 
+-- Where Stripe's webhooks come in: the token in the address says whose they are, the secret signs them.
+CREATE TABLE stripe_sources (
+    token text PRIMARY KEY,
+    account_id integer NOT NULL REFERENCES accounts,
+    secret text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    last_event_at timestamptz
+);
+
 -- customer_id is a hash of account and e-mail. rescore_at is when the risk is next due: at once after an event,
 -- else when silence alone would change it. recorded_at is when risk_history last got a row, with
 -- recorded_level and recorded_state. due_because: event, import, stale, settings; null is silence. A provisional score
