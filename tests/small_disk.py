@@ -1,6 +1,7 @@
 """A disk of a few megabytes."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,10 @@ class Disk:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def leave(self, megabytes: int) -> None:
+        """Leave so much free beside what is in use."""
+        self.resize((shutil.disk_usage(self.path).used >> 20) + megabytes)
 
     def resize(self, megabytes: int) -> None:
         """Make it larger, or smaller."""

@@ -88,6 +88,14 @@ def prune_receipts(process: Process) -> None:
     receipts.prune(process.connection(), process.redis)
 
 
+_watch = outages.Watch()  # how far this clock's pass over the accounts is
+
+
+def watch_tracking(process: Process) -> None:
+    """Look at some accounts' volumes."""
+    _watch.go_on(process.connection(), process.redis)
+
+
 def warn_of_persistence(process: Process) -> None:
     """Log that Redis keeps no append-only file."""
     process.append_only_file.warn(process.redis)
@@ -115,7 +123,7 @@ DUTIES = (
     Duty("call resolve", 1, resolving.issue_job),
     Duty("expire unresolved", 600, resolving.expire),
     Duty("call rebuild", 5, rebuild.issue_job),
-    Duty("watch tracking", 60, outages.watch),
+    Duty("watch tracking", 1, watch_tracking),
     Duty("repair levels", 3600, level_moves.repair_levels),
     Duty("call nightly", 600, nightly.issue_job),
     Duty("call track records", 20, nightly.issue_track_job),
@@ -154,6 +162,8 @@ def _tick(process: Process, last: dict[str, float], now: float) -> None:
     for duty in DUTIES:
         if now - last[duty.name] < duty.every_seconds:
             continue
+        if not lease.hold(process.redis, process.name):  # the duties before it took long
+            return
         try:
             duty.run(process)
             process.heartbeat.progress()

@@ -137,7 +137,7 @@ def parse(reply: Any, silent_seconds: float = GONE_SECONDS) -> Beats:
     return {
         name: msgspec.json.decode(beat, type=Beat)
         for name, (at, beat) in sorted(beats.items())
-        if now - int(at) < silent_seconds
+        if abs(now - int(at)) < silent_seconds  # a beat of the future is one from before Redis's clock went back
     }
 
 

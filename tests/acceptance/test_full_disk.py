@@ -25,7 +25,7 @@ LARGE = [
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    with small_disk(tmp_path / "disk", 200) as made:
+    with small_disk(tmp_path / "disk", 900) as made:
         yield made
 
 
@@ -66,6 +66,7 @@ def test_the_door_refuses_before_the_disk_is_full(disk: Disk) -> None:
     with cleaned(Up(disk.path, settings={"WINDBACK_DISK_FREE_BYTES": "90000000"})) as up:
         key = up.ready()
         halt(up)
+        disk.leave(110)
         taken, refusal = fill(up, key)
         assert refusal["code"] == "buffer_full"
         status, readiness = up.ask("GET", "/readyz")
@@ -87,6 +88,7 @@ def test_a_disk_that_was_full_and_a_redis_that_was_killed_lose_nothing(disk: Dis
         with command_client(packaged_servers.urls(up.data_dir)[1]) as redis:
             redis.bgrewriteaof()
             wait_until(lambda: not redis.info("persistence")["aof_rewrite_in_progress"], timeout=30)
+        disk.leave(20)
         taken, refusal = fill(up, key)
         assert refusal["code"] == "buffer_unavailable"
         disk.resize(900)

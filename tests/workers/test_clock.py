@@ -1,4 +1,5 @@
 import threading
+import time
 from collections import defaultdict
 
 import msgspec
@@ -8,12 +9,15 @@ from redis import Redis
 from tests.waiting import wait_until
 from tests.workers.events import event, push_events
 from workers import clock, lease, tickets
+from workers.accounts import keys
 from workers.accounts.keys import MIRROR
 from workers.buffer.lanes import HISTORY, LIVE
 from workers.clock import Duty
 from workers.ingest.ingest import drain
+from workers.learning import nightly
 from workers.process import Process
 from workers.store import Connection
+from workers.tracking import outages
 
 
 def test_one_clock_is_active(redis: Redis) -> None:
@@ -104,3 +108,64 @@ def test_a_running_clock_does_its_duties_until_it_is_stopped(process: Process, r
         process.stopping.set()
         thread.join()
     assert not redis.exists(lease.LEASE)
+
+
+def test_ten_thousand_accounts_fit_into_the_lease(
+    process: Process, connection: Connection, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No duty that looks at all accounts holds the clock as long as its lease lasts, and each account has its turn."""
+    connection.execute("INSERT INTO accounts (name) SELECT 'account ' || n FROM generate_series(1, 10000) AS n")
+    connection.execute(
+        """INSERT INTO api_keys (account_id, hash, hint)
+        SELECT account_id, sha256(account_id::text::bytea), 'sk' FROM accounts"""
+    )
+    watch = outages.Watch()
+    seen: list[int] = []
+    monkeypatch.setattr(outages, "update_outage", lambda _, __, account_id, ___: seen.append(account_id))
+    for work in (
+        lambda: watch.go_on(connection, redis),
+        lambda: nightly.list_waiting(connection, redis, None),
+        lambda: clock.mirror_keys(process),
+        lambda: clock.mirror_keys(process),
+    ):
+        began = time.monotonic()
+        work()
+        assert time.monotonic() - began < lease.LEASE_SECONDS
+
+    def has_seen_all() -> bool:
+        watch.go_on(connection, redis)
+        return len(seen) >= 10_000
+
+    wait_until(has_seen_all, timeout=60)
+    assert len(set(seen)) == len(seen)
+
+
+def test_a_mirror_that_is_right_is_not_written(process: Process, connection: Connection, redis: Redis) -> None:
+    keys.create(connection, redis, "acme")
+    redis.config_resetstat()
+    clock.mirror_keys(process)
+    assert "cmdstat_hset" not in redis.info("commandstats")
+    redis.hdel(MIRROR, *redis.hkeys(MIRROR))
+    clock.mirror_keys(process)
+    assert redis.hlen(MIRROR) == 2
+
+
+def test_a_clock_that_lost_its_lease_during_a_duty_does_no_more(
+    process: Process, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def first(_: Process) -> None:
+        done.append("first")
+        redis.set(lease.LEASE, "another", px=10_000)
+
+    duties = (Duty("first", 0, first), Duty("second", 0, lambda _: done.append("second")))
+    monkeypatch.setattr(clock, "DUTIES", duties)
+    clock._tick(process, dict.fromkeys(("first", "second"), float("-inf")), 0.0)
+    assert done == ["first"]
+
+
+def test_a_lease_from_before_redis_clock_went_back_is_free(redis: Redis) -> None:
+    """Keys end by the wall clock: after an hour back they would last an hour longer."""
+    redis.set(lease.LEASE, "dead", px=3_600_000)
+    assert lease.hold(redis, "one")

@@ -145,11 +145,13 @@ def _write_mirror(connection: Connection, redis: Redis) -> int:
     wanted: dict[Any, Any] = {
         bytes(hashed).hex(): msgspec.json.encode(Key(*key)) for hashed, *key in connection.execute(sql("mirror_keys"))
     }
-    fields: Any = redis.hkeys(MIRROR)
-    there = {field.decode() for field in fields}
+    fields: Any = redis.hgetall(MIRROR)
+    there = {field.decode(): key for field, key in fields.items()}
+    wanted_fields = wanted | {MIRRORED: b"1"}
     with redis.pipeline() as pipeline:
-        pipeline.hset(MIRROR, mapping=wanted | {MIRRORED: b"1"})
-        if gone := there - wanted.keys() - {MIRRORED}:
+        if new := {field: key for field, key in wanted_fields.items() if there.get(field) != key}:
+            pipeline.hset(MIRROR, mapping=new)
+        if gone := there.keys() - wanted_fields.keys():
             pipeline.hdel(MIRROR, *gone)
         pipeline.execute()
     return len(wanted)

@@ -23,18 +23,21 @@ READ_BYTES = 4 << 20  # of a batch, and of what is read of it at once: an entry 
 CLAIM_ENTRIES = 100
 
 # How many microseconds a key has to wait, by the generic cell rate algorithm of ITU-T I.371 with a burst of one second:
-# what is kept is the time at which everything taken so far would have been due. A batch over a second's worth is taken
-# when nothing is owed.
+# what is kept is the time at which everything taken so far would have been due, and when that was written: a clock that
+# has gone back since costs nobody more than was owed then. A batch over a second's worth is taken when nothing is owed.
 TO_WAIT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 
 local function to_wait(rate, events, limit)
-  local due = math.max(tonumber(redis.call('GET', rate) or now) or now, now)
+  local due, at = string.match(redis.call('GET', rate) or '', '^(%d+) (%d+)$')
+  due, at = tonumber(due) or now, tonumber(at) or now
+  due = math.max(due - math.max(at - now, 0), now)
   local cost = math.max(events, 1) * 1000000 / limit
   local wait = due + math.min(cost, 1000000) - 1000000 - now
   if wait > 0 then return math.ceil(wait) end
-  redis.call('SET', rate, string.format('%.0f', due + cost), 'PX', math.ceil((due + cost - now) / 1000) + 1000)
+  local owed = string.format('%.0f %.0f', due + cost, now)
+  redis.call('SET', rate, owed, 'PX', math.ceil((due + cost - now) / 1000) + 1000)
   return 0
 end
 """

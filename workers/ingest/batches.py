@@ -117,5 +117,5 @@ def make_batch(entries: Sequence[DecodedEntry]) -> Batch:
     """Returns a batch of these entries."""
     volumes = Volumes()
     for entry in entries:
-        volumes.update(volumes_of(entry.source.id, entry.rows))
+        volumes.update(volumes_of(entry.rows))
     return Batch(entries, stage([row for entry in entries for row in entry.rows]), volumes)

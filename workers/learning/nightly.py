@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 
 from redis import Redis
 
@@ -61,18 +62,21 @@ def issue_track_job(process: Process) -> None:
 
 def list_waiting(connection: Connection, redis: Redis, horizon_days: int | None) -> list[ListedAccount]:
     """Returns the accounts that are ripe and have not had their turn tonight; `horizon_days` is the setting."""
-    return [
-        account
-        for account in registry.list_accounts(connection)
-        if not redis.exists(turn_key(account.account_id)) and _is_ripe(connection, account, horizon_days)
-    ]
+    accounts = registry.list_accounts(connection)
+    pipeline = redis.pipeline(transaction=False)
+    for account in accounts:
+        pipeline.exists(turn_key(account.account_id))
+    waiting = [account for account, had_turn in zip(accounts, pipeline.execute(), strict=True) if not had_turn]
+    ripe = _find_ripe(connection, waiting, horizon_days)
+    return [account for account in waiting if account.account_id in ripe]
 
 
-def _is_ripe(connection: Connection, account: ListedAccount, horizon_days: int | None) -> bool:
-    horizon = resolve_rules(account, horizon_days).horizon_days
-    parameters = {"account_id": account.account_id, "horizon_days": horizon}
-    (ripe,) = one(connection.execute(sql("is_ripe"), parameters))
-    return bool(ripe)
+def _find_ripe(connection: Connection, accounts: Sequence[ListedAccount], horizon_days: int | None) -> set[int]:
+    parameters = {
+        "account_ids": [account.account_id for account in accounts],
+        "horizons": [resolve_rules(account, horizon_days).horizon_days for account in accounts],
+    }
+    return {account_id for (account_id,) in connection.execute(sql("find_ripe"), parameters)}
 
 
 def turn_key(account_id: int) -> str:

@@ -16,12 +16,13 @@ from scoring import outages
 from scoring.outages import HOUR
 from scoring.pauses import Pause
 from scoring.rollup import Floats
-from workers.process import Process
 from workers.store import Connection, sql
 from workers.tracking import volume
 
 log = logging.getLogger(__name__)
 
+PASS_SECONDS = 60.0  # outages begin and end on the hour
+BUDGET_SECONDS = 0.25  # of a tick of the clock
 DUE_AT_ONCE = 10_000  # customers that a tick makes due, where the flag on their scores is out of date
 
 
@@ -37,12 +38,28 @@ class Outage(NamedTuple):
         return self.end_hour is None
 
 
-def watch(process: Process) -> None:
-    """Look at every account: a duty of the clock."""
-    end_hour = int(time.time() // HOUR)
-    connection = process.connection()
-    for (account_id,) in connection.execute(sql("list_account_ids")).fetchall():
-        update_outage(connection, process.redis, account_id, end_hour)
+class Watch:
+    """A pass over all accounts: some of them at a time, so that it never holds the clock for long."""
+
+    def __init__(self) -> None:
+        self._left: list[int] = []
+        self._began = float("-inf")
+
+    def go_on(self, connection: Connection, redis: Redis) -> None:
+        """Look at accounts for BUDGET_SECONDS at most, or begin a pass if the last one began PASS_SECONDS ago."""
+        now = time.monotonic()
+        if not self._left:
+            if now - self._began < PASS_SECONDS:
+                return
+            self._left, self._began = list_accounts(connection), now
+        end_hour = int(time.time() // HOUR)
+        while self._left and time.monotonic() - now < BUDGET_SECONDS:
+            update_outage(connection, redis, self._left.pop(0), end_hour)
+
+
+def list_accounts(connection: Connection) -> list[int]:
+    """Returns the ids of all accounts."""
+    return [account_id for (account_id,) in connection.execute(sql("list_account_ids"))]
 
 
 def update_outage(connection: Connection, redis: Redis, account_id: int, end_hour: int) -> None:

@@ -4,6 +4,7 @@ A hash holds an account's week, and goes 60 days after its last event. History i
 whether tracking works. A batch that is delivered twice is counted twice, which does no harm here.
 """
 
+import time
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,6 +18,7 @@ from scoring.rollup import Floats
 from workers.buffer.rows import Row
 from workers.redis import PREFIX
 
+HOUR_MICROSECONDS = 3_600_000_000
 KEPT_SECONDS = 60 * 86400
 HOURS = 8 * WEEK_HOURS  # as many as are read
 
@@ -28,11 +30,13 @@ def key(account_id: int, week: int) -> str:
     return f"{PREFIX}:volume:{account_id}:{week}"
 
 
-def volumes_of(entry_id: bytes, rows: Iterable[Row]) -> Volumes:
-    """The events of an entry; its id says when it was received."""
-    hour = int(entry_id.split(b"-")[0]) // 3_600_000
-    accounts = Counter(row.customer.account_id for row in rows)
-    return Volumes({(account_id, hour): events for account_id, events in accounts.items()})
+def volumes_of(rows: Iterable[Row]) -> Volumes:
+    """Returns how many of these events were received in which hour, by the clock of the web process that took them: ids
+    of the buffer stay ahead for as long as Redis's clock once was."""
+    now = time.time() * 1_000_000
+    return Volumes(
+        Counter((row.customer.account_id, int(min(row.received_us, now)) // HOUR_MICROSECONDS) for row in rows)
+    )
 
 
 def add(redis: Redis, volumes: Volumes) -> None:

@@ -12,7 +12,7 @@ from tests.workers.events import event, request
 from workers.buffer.capacity import Capacity
 from workers.buffer.entries import Entry, decode_entry
 from workers.buffer.lanes import LIVE
-from workers.buffer.writer import BufferFull, BufferUnavailable, Rate, RateLimited, Writer
+from workers.buffer.writer import BufferFull, BufferUnavailable, Rate, RateLimited, Writer, rate_key
 
 
 async def no_ticket(queue: str) -> None:
@@ -128,16 +128,6 @@ def test_a_batch_over_the_rate_is_taken_when_nothing_is_owed(redis_url: str) -> 
     assert asyncio.run(run()) in (4, 5)
 
 
-def test_a_counter_that_makes_no_sense_limits_nobody(redis_url: str, redis: Redis) -> None:
-    redis.set("windback:rate:7", "nonsense")
-
-    async def run() -> None:
-        async with writing(redis_url) as writer:
-            await writer.write(request(event()), 1, Rate(7, 10))
-
-    asyncio.run(run())
-
-
 def test_a_full_buffer_takes_nothing(redis_url: str, redis: Redis) -> None:
     async def run() -> None:
         writer = Writer(redis_url, LIVE, Capacity(2, 10**12), no_ticket)
@@ -148,3 +138,30 @@ def test_a_full_buffer_takes_nothing(redis_url: str, redis: Redis) -> None:
 
     asyncio.run(run())
     assert redis.hget(LIVE.ledger, "accepted") == b"2"
+
+
+def test_a_clock_of_redis_that_goes_back_costs_a_key_no_more_than_it_owed(redis_url: str, redis: Redis) -> None:
+    """What is owed was noted an hour ahead: a second's worth of events is taken, and no more."""
+
+    async def run() -> list[object]:
+        async with writing(redis_url) as writer:
+            rate = Rate(7, 10)
+            await writer.write(request(event()), 10, rate)
+            seconds, micros = redis.time()
+            ahead = (seconds + 3600) * 1_000_000 + micros
+            redis.set(rate_key(rate), f"{ahead + 1_000_000} {ahead}")
+            return list(await asyncio.gather(writer.write(request(event()), 1, rate), return_exceptions=True))
+
+    (error,) = asyncio.run(run())
+    assert isinstance(error, RateLimited)
+    assert error.wait_seconds == 1
+
+
+@pytest.mark.parametrize("value", ["nonsense", "9" * 16, "1 2 3", "-5 -5"])
+def test_what_is_no_rate_limits_nobody(redis_url: str, redis: Redis, value: str) -> None:
+    async def run() -> None:
+        async with writing(redis_url) as writer:
+            redis.set(rate_key(Rate(7, 10)), value)
+            await writer.write(request(event()), 1, Rate(7, 10))
+
+    asyncio.run(run())

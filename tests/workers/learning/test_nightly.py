@@ -51,23 +51,23 @@ def test_an_account_that_fails_stops_no_other(
 
 def test_the_clock_calls_once_an_account_is_ripe(process: Process, connection: Connection) -> None:
     nightly.issue_job(process)
-    assert process.redis.llen("rq:queue:score") == 0
+    assert process.redis.llen("windback:rq:queue:score") == 0
     acme = fill(connection, world(20, 60))
     nightly.issue_job(process)
-    assert process.redis.llen("rq:queue:score") == 1
+    assert process.redis.llen("windback:rq:queue:score") == 1
     process.redis.set(nightly.turn_key(acme), 1)
     nightly.issue_job(process)
-    assert process.redis.llen("rq:queue:score") == 1
+    assert process.redis.llen("windback:rq:queue:score") == 1
 
 
 def test_no_turn_begins_while_history_comes_in(process: Process, connection: Connection, acme: int) -> None:
     """Half of an import would be learnt from, and the night's turn be gone."""
     connection.execute("INSERT INTO rebuilds SELECT customer_id, first_seen FROM customers LIMIT 1")
     nightly.issue_job(process)
-    assert process.redis.llen("rq:queue:score") == 0
+    assert process.redis.llen("windback:rq:queue:score") == 0
     connection.execute("DELETE FROM rebuilds")
     nightly.issue_job(process)
-    assert process.redis.llen("rq:queue:score") == 1
+    assert process.redis.llen("windback:rq:queue:score") == 1
 
 
 def test_the_job_starts_a_process_and_does_not_wait_for_it(

@@ -131,7 +131,7 @@ def test_an_outage_that_was_only_a_line_that_stood_still_never_was(silent: Proce
 
 
 def test_the_clock_looks_at_every_account(silent: Process, connection: Connection) -> None:
-    outages.watch(silent)
+    outages.Watch().go_on(silent.connection(), silent.redis)
     ((account_id, ended_at),) = connection.execute("SELECT account_id, ended_at FROM outages").fetchall()
     assert (account_id, ended_at) == (1, None)
 

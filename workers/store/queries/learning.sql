@@ -1,8 +1,12 @@
--- name: is_ripe
--- Whether a horizon and three days have passed since the first customer came.
-SELECT EXISTS (
+-- name: find_ripe
+-- The accounts whose first customer came a horizon and three days ago.
+SELECT account_id
+FROM unnest(%(account_ids)s::integer[], %(horizons)s::integer[]) AS accounts (account_id, horizon_days)
+WHERE EXISTS (
     SELECT FROM customers
-    WHERE account_id = %(account_id)s AND first_seen < now() - (%(horizon_days)s + 3) * interval '1 day'
+    WHERE customers.account_id = accounts.account_id
+      AND first_seen < now() - (accounts.horizon_days + 3) * interval '1 day'
+    OFFSET 0
 )
 
 -- name: new_snapshots
