@@ -10,6 +10,8 @@ from api.reading.erasing import describe
 from api.track.rules import valid_email
 from api.up.options import data_dir_option
 from workers.accounts import registry
+from workers.buffer.stream import last_positions
+from workers.redis import command_client
 from workers.store import connect
 from workers.upkeep import erasure
 
@@ -29,7 +31,10 @@ def erase_customer(email: str, account: str | None, data_dir: Path) -> None:
         raise click.BadParameter("this is not an address like local@domain.tld", param_hint="EMAIL")
     with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
         try:
-            receipt = erasure.erase(connection, registry.resolve_account(connection, account), email)
+            account_id = registry.resolve_account(connection, account)
+            with command_client(servers.redis_url) as redis:
+                positions = last_positions(redis)
+            receipt = erasure.erase(connection, account_id, email, positions)
         except registry.NoSuchAccount as error:
             raise click.ClickException(str(error)) from None
     click.echo(msgspec.json.encode(describe(receipt)).decode())

@@ -121,7 +121,7 @@ def test_events_are_taken_while_nobody_works_and_stored_when_somebody_does(
     running.start("web")
     post(client, batches(5))
     assert count(connection, "events") == 0
-    redis.delete("rq:queue:ingest")  # and even the tickets are lost
+    redis.delete("windback:rq:queue:ingest")  # and even the tickets are lost
     running.start("ingest", "clock")
     wait_until(lambda: count(connection, "events") == 500, timeout=30)
 

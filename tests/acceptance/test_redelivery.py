@@ -115,12 +115,12 @@ def test_a_worker_that_was_frozen_does_no_harm_when_it_goes_on(
 
 def the_queue(redis: Redis) -> None:
     """The list and the jobs are gone."""
-    redis.delete("rq:queue:ingest", *redis.scan_iter(match="rq:job:*"))
+    redis.delete("windback:rq:queue:ingest", *redis.scan_iter(match="windback:rq:job:*"))
 
 
 def the_job(redis: Redis) -> None:
     """The list names a job that isn't there."""
-    redis.delete(*redis.scan_iter(match="rq:job:*"))
+    redis.delete(*redis.scan_iter(match="windback:rq:job:*"))
 
 
 def the_ticket(redis: Redis) -> None:
@@ -131,15 +131,15 @@ def the_ticket(redis: Redis) -> None:
 
 def a_taken_job(redis: Redis) -> None:
     """A worker died when it had moved the job to its own list."""
-    redis.lmove("rq:queue:ingest", "rq:queue:ingest:intermediate", "RIGHT", "LEFT")
+    redis.lmove("windback:rq:queue:ingest", "windback:rq:queue:ingest:intermediate", "RIGHT", "LEFT")
 
 
 def a_started_job(redis: Redis) -> None:
     """A worker died while it was at the job, which is said to run for a day."""
-    job = redis.lpop("rq:queue:ingest")
+    job = redis.lpop("windback:rq:queue:ingest")
     assert isinstance(job, bytes)
-    redis.hset(b"rq:job:" + job, "status", "started")
-    redis.zadd("rq:wip:ingest", {job + b":" + b"0" * 32: time.time() + 86400})
+    redis.hset(b"windback:rq:job:" + job, "status", "started")
+    redis.zadd("windback:rq:wip:ingest", {job + b":" + b"0" * 32: time.time() + 86400})
 
 
 @pytest.mark.parametrize("lose", [the_queue, the_job, the_ticket, a_taken_job, a_started_job])
@@ -160,7 +160,7 @@ def test_a_lost_rescore_is_called_for_again(running: Line, redis: Redis, connect
     running.start("clock", "ingest")
     send(redis)
     stored_once(redis, connection)
-    redis.delete("rq:queue:score")
+    redis.delete("windback:rq:queue:score")
     redis.persist(tickets.mark_key("score"))
     running.start("score")
     unscored = "SELECT count(*) FROM customers WHERE scored_at IS NULL"

@@ -47,9 +47,9 @@ def push(
     redis.eval(PUSH, len(keys), *keys, *arguments)
 
 
-def push_events(redis: Redis, *events: dict[str, Any], lane: Lane = LIVE) -> None:
-    """Write events to the buffer as one request received now."""
-    one = Entry(b"%d" % time.time_ns(), [request(*events, received_us=time.time_ns() // 1000)])
+def push_events(redis: Redis, *events: dict[str, Any], lane: Lane = LIVE, received_us: int | None = None) -> None:
+    """Write events to the buffer as one request, received now by default."""
+    one = Entry(b"%d" % time.time_ns(), [request(*events, received_us=received_us or time.time_ns() // 1000)])
     push(redis, one, lane=lane, events=len(events))
 
 

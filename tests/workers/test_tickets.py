@@ -54,7 +54,7 @@ def test_a_finished_ticket_leaves_nothing_behind(redis: fakeredis.FakeRedis) -> 
     )
     SimpleWorker(["score"], connection=redis, serializer="json").work(burst=True, logging_level="WARNING")
     assert FailedJobRegistry("score", connection=redis, serializer="json").count == 0
-    assert not redis.keys("rq:job:*")
+    assert not redis.keys("windback:rq:job:*")
 
 
 def test_every_job_has_our_time_limit(redis: fakeredis.FakeRedis) -> None:

@@ -39,6 +39,7 @@ class Row(NamedTuple):
     identified: bool  # by an event_id
     customer: "KnownCustomer"
     content: "Content"
+    position: int = 0  # of its entry in the buffer, see stream.position_of; 0: it doesn't come from there
 
 
 class Identification(NamedTuple):
@@ -51,6 +52,7 @@ class Identification(NamedTuple):
     said_us: int
     received_us: int
     trusted: bool
+    position: int = 0  # as of a row
 
 
 class Unreadable(NamedTuple):
@@ -92,36 +94,37 @@ class ReadEntry(NamedTuple):
     identities: list[Identification]
 
 
-def read_entry(data: bytes) -> ReadEntry:
-    """Returns what an entry's bytes hold. What can't be read may be all of it, a request, an event or an identity."""
+def read_entry(data: bytes, position: int = 0) -> ReadEntry:
+    """Returns what an entry's bytes hold. What can't be read may be all of it, a request, an event or an identity.
+    `position` is its place in the buffer."""
     read = ReadEntry([], [], [])
     try:
         entry = decode_entry(data)
     except ValueError as error:
         read.unreadable.append(Unreadable(None, None, None, data, error))
         return read
-    for position, request in enumerate(entry.requests):
+    for number, request in enumerate(entry.requests):
         try:
             events, identities = decode_request(request)
         except UNREADABLE as error:
-            alone = encode_entry(Entry(entry.batch_id + b"%d/" % position, [request]))
+            alone = encode_entry(Entry(entry.batch_id + b"%d/" % number, [request]))
             read.unreadable.append(Unreadable(request.account_id, None, request.received_us, alone, error))
             continue
-        _read_request(read, request, events, identities, entry.batch_id + b"%d" % position)
+        _read_request(read, request, events, identities, entry.batch_id + b"%d" % number, position)
     return read
 
 
 def _read_request(
-    read: ReadEntry, request: Request, events: list[Event], identities: list[Identity], nonce: bytes
+    read: ReadEntry, request: Request, events: list[Event], identities: list[Identity], nonce: bytes, position: int
 ) -> None:
     for index, event in enumerate(events):
         try:
-            read.rows.append(make_row(request, event, nonce + b".%d" % index))
+            read.rows.append(make_row(request, event, nonce + b".%d" % index, position))
         except UNREADABLE as error:
             read.unreadable.append(_make_unreadable(request, event, nonce + b".%d" % index, error))
     for identity in identities:
         try:
-            read.identities.append(make_identification(request, identity))
+            read.identities.append(make_identification(request, identity, position))
         except UNREADABLE as error:
             whole = Request(request.account_id, request.received_us, msgspec.json.encode({"identities": [identity]}))
             alone = encode_entry(Entry(nonce + b"/", [whole]))
@@ -136,7 +139,7 @@ def _make_unreadable(request: Request, event: Event, nonce: bytes, error: Except
     return Unreadable(request.account_id, customer_id, request.received_us, alone, error)
 
 
-def make_row(request: Request, event: Event, nonce: bytes) -> Row:
+def make_row(request: Request, event: Event, nonce: bytes, position: int = 0) -> Row:
     """Returns an event's row. `nonce` identifies an event that has neither an event_id nor a timestamp."""
     customer = _find_customer_of(request.account_id, event)
     properties = bytes(event.properties)
@@ -148,9 +151,8 @@ def make_row(request: Request, event: Event, nonce: bytes) -> Row:
         key = _key(b"id\0", event.event_id.encode())
     elif event.timestamp is None:
         key = _key(b"nonce\0", nonce)
-    return Row(
-        customer.customer_id, occurred_us, key, request.received_us, event.event_id is not None, customer, content
-    )
+    identified = event.event_id is not None
+    return Row(customer.customer_id, occurred_us, key, request.received_us, identified, customer, content, position)
 
 
 def _find_customer_of(account_id: int, event: Event) -> "KnownCustomer":
@@ -162,7 +164,7 @@ def _find_customer_of(account_id: int, event: Event) -> "KnownCustomer":
     return find_customer(account_id, email if len(email) <= MAX_EMAIL else normalise_email(email))
 
 
-def make_identification(request: Request, identity: Identity) -> Identification:
+def make_identification(request: Request, identity: Identity, position: int = 0) -> Identification:
     """Returns what a request says of a person. Raises one of UNREADABLE."""
     traits = bytes(identity.traits)
     said = identity.timestamp and microseconds(parse_instant(identity.timestamp))
@@ -174,6 +176,7 @@ def make_identification(request: Request, identity: Identity) -> Identification:
         min(said or request.received_us, request.received_us),
         request.received_us,
         identity.trusted,
+        position,
     )
 
 

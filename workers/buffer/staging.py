@@ -17,6 +17,7 @@ class StagedRows(NamedTuple):
     traits: bool  # whether any says what a customer pays, or belongs to
     received_us: int  # the earliest
     occurred_us: int  # the earliest
+    position: int  # the first in the buffer
 
 
 def stage(rows: Sequence[Row]) -> StagedRows:
@@ -31,9 +32,10 @@ def stage(rows: Sequence[Row]) -> StagedRows:
         any(row.content.traits for row in distinct),
         min((row.received_us for row in rows), default=0),
         min((row.occurred_us for row in rows), default=0),
+        min((row.position for row in rows), default=0),
     )
 
 
 def _format_row(row: Row) -> str:
-    _, occurred_us, key, received_us, identified, customer, content = row
+    _, occurred_us, key, received_us, identified, customer, content, _ = row
     return f"{customer.copy}\t{content.copy}\t{occurred_us}\t{key}\t{received_us}\t{identified}\n"

@@ -13,7 +13,7 @@ import msgspec
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from workers.buffer.lanes import GROUP, Lane
+from workers.buffer.lanes import GROUP, LANES, Lane
 from workers.redis import PREFIX
 
 ENTRY_EVENTS = 100  # an entry holds more only when a single request does
@@ -141,6 +141,24 @@ def outcomes_key(lane: Lane) -> str:
     `erased`, `unresolved`, `dead:REASON`; they add up to the ledger's `settled`. `settled_at` is the last time (epoch
     seconds)."""
     return f"{PREFIX}:outcomes:{lane.name}"
+
+
+def position_of(entry_id: bytes) -> int:
+    """Returns the place of an entry in its lane: a number that rises with each entry, whatever Redis's clock does."""
+    milliseconds, _, number = entry_id.partition(b"-")
+    return int(milliseconds) * 1_000_000 + min(int(number), 999_999)
+
+
+def last_positions(redis: Redis) -> dict[str, int]:
+    """Returns the place of the last entry that was ever written, by the lane's name; 0 where there was none."""
+    positions = {}
+    for lane in LANES.values():
+        try:
+            info: Any = redis.xinfo_stream(lane.stream)
+            positions[lane.name] = position_of(info["last-generated-id"])
+        except ResponseError:  # there is no such stream
+            positions[lane.name] = 0
+    return positions
 
 
 class StreamEntry(NamedTuple):

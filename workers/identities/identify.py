@@ -4,7 +4,7 @@ A new user id gets its address at once, and events that wait for it are marked. 
 only announced here: moving a customer needs a lock that nobody who stores may hold (see moving.py).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from workers.buffer.entries import hash_customer, hash_user
@@ -37,12 +37,13 @@ class Naming(NamedTuple):
     trusted: bool
 
 
-def save_identifications(
-    connection: Connection, identifications: Sequence[Identification], erased: Mapping[str, int]
-) -> None:
-    """Store what was said of persons, in the caller's transaction, which holds the shared erasure lock. `erased` are
-    customers who were erased lately, and when: what was received before that is dropped."""
-    kept = [each for each in identifications if not _is_erased(each, erased)]
+Covers = Callable[[str, int, int], bool]  # whether an erasure covers what was written to a place, received at a time
+
+
+def save_identifications(connection: Connection, identifications: Sequence[Identification], covers: Covers) -> None:
+    """Store what was said of persons, in the caller's transaction, which holds the shared erasure lock. What an erasure
+    covers is dropped."""
+    kept = [each for each in identifications if not _is_erased(each, covers)]
     if not kept:
         return
     users = sorted({hash_user(each.account_id, each.user_id) for each in kept if each.user_id is not None})
@@ -51,8 +52,9 @@ def save_identifications(
     profiles.save_statements(connection, _follow_all(connection, statements))
 
 
-def _is_erased(identification: Identification, erased: Mapping[str, int]) -> bool:
-    return any(identification.received_us <= erased.get(customer_id, -1) for customer_id in _ids_of(identification))
+def _is_erased(identification: Identification, covers: Covers) -> bool:
+    position, received_us = identification.position, identification.received_us
+    return any(covers(customer_id, position, received_us) for customer_id in _ids_of(identification))
 
 
 def _ids_of(identification: Identification) -> Iterable[str]:

@@ -111,7 +111,7 @@ def _replay_together(connection: Connection, dead_letter_ids: Sequence[str], res
         connection.execute(sql("create_incoming"))
         rows = connection.execute(sql("take_dead_letters"), {"dead_letter_ids": list(dead_letter_ids)}).fetchall()
         letters = [Letter(*row) for row in rows]
-        save_identities(connection, [identity for letter in letters for identity in read_identities(letter)])
+        save_identities(connection, None, [identity for letter in letters for identity in read_identities(letter)])
         outcome = store_rows(
             connection, stage([row for letter in letters for row in read_rows(letter)]), rescore_seconds
         )

@@ -67,7 +67,7 @@ def store_batch(
             lane,
             batch,
             lambda staged: _count_outcome(store_rows(connection, staged, rescore_seconds, read_ahead, lane)),
-            lambda identities: save_identities(connection, identities),
+            lambda identities: save_identities(connection, lane, identities),
         )
     except REFUSALS as error:
         log.info("a batch is stored in parts: %s", type(error).__name__)
@@ -99,11 +99,13 @@ def _attempt(
     return {**before, **outcomes}
 
 
-def save_identities(connection: Connection, identities: Sequence[Identification]) -> None:
+def save_identities(connection: Connection, lane: Lane | None, identities: Sequence[Identification]) -> None:
     """Store what was said of persons. The caller's transaction holds the shared erasure lock (`join_storing`)."""
     if identities:
+        first = min(identity.position for identity in identities)
         oldest_us = min(identity.received_us for identity in identities)
-        identify.save_identifications(connection, identities, erasure.find_erased(connection, oldest_us))
+        erased = erasure.find_erased(connection, lane, first, oldest_us)
+        identify.save_identifications(connection, identities, erased.covers)
 
 
 def _save_identities_apart(connection: Connection, lane: Lane, identities: Sequence[Identification]) -> None:
@@ -111,7 +113,7 @@ def _save_identities_apart(connection: Connection, lane: Lane, identities: Seque
     for identity in identities:
         try:
             with connection.transaction():
-                save_identities(connection, [identity])
+                save_identities(connection, lane, [identity])
         except REFUSALS as error:
             bury(connection, [make_identity_letter(lane, identity, error)])
 
@@ -145,11 +147,11 @@ def store_rows(
     transaction holds the shared erasure lock (`join_storing`). Raises one of REFUSALS for bad rows."""
     if not staged.rows:
         return Outcome()
-    kept = erasure.not_erased(connection, staged)
+    kept = erasure.not_erased(connection, lane, staged)
     resolved = resolution.resolve(connection, kept)
     unresolved = resolution.put_aside(connection, resolved.unresolved, lane.name if lane else None)
     if resolved.staged is not kept:  # under another address, one may have been erased
-        kept = erasure.not_erased(connection, resolved.staged)
+        kept = erasure.not_erased(connection, lane, resolved.staged)
     if kept.traits:
         profiles.save_properties(connection, kept.rows)
     outcome = _store_staged(connection, kept, rescore_seconds, read_ahead)

@@ -271,8 +271,8 @@ CREATE TABLE ledger_moves (
     counts jsonb NOT NULL
 );
 
--- Receipts. What a customer sent that was received up to erased_at is not stored any more; the rest counts the rows that
--- went.
+-- Receipts. What stood in the buffer up to these places of its lanes, or else was received up to erased_at, is not stored
+-- any more; the rest counts the rows that went.
 CREATE TABLE erasures (
     customer_id uuid NOT NULL,
     erased_at timestamptz NOT NULL,
@@ -283,10 +283,14 @@ CREATE TABLE erasures (
     days bigint NOT NULL,
     risks bigint NOT NULL,
     dead_letters bigint NOT NULL,
+    live_position bigint,
+    history_position bigint,
     PRIMARY KEY (customer_id, erased_at)
 );
 
 CREATE INDEX erasures_recent ON erasures (erased_at);
+CREATE INDEX erasures_live_position ON erasures (live_position);
+CREATE INDEX erasures_history_position ON erasures (history_position);
 
 CREATE TABLE risk_history (
     customer_id uuid NOT NULL,

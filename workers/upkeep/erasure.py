@@ -1,17 +1,19 @@
 """Erasing a customer: everything that is stored goes, and so does what was received before and is stored later.
 
 What stays is a receipt, keyed by the customer's id, which is a hash. Events that wait in the buffer can't be found
-there, so ingest asks for receipts: a row that was received no later than its customer's erasure is dropped. The lock
+there, so ingest asks for receipts: a row that stood in the buffer before its customer's erasure is dropped. The lock
 that both take (Lock.STORING) lets no transaction slip through between the two. The many events of a long history are
 deleted before it is taken, so that nobody has to wait for that.
 
 Totals follow: what is to be taken out of them is noted with the deletion, and whoever tallies next does it.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from workers.buffer.entries import hash_customer, normalise_email
+from workers.buffer.lanes import LANES, Lane
 from workers.buffer.staging import StagedRows, stage
 from workers.store import Connection, one, sql
 from workers.store.locks import Lock, lock, share
@@ -32,10 +34,13 @@ class Receipt(NamedTuple):
     dead_letters: int
 
 
-def erase(connection: Connection, account_id: int, email: str) -> Receipt:
-    """Erase a customer, known or not; safe to do again. Raises psycopg.Error, and then it has to be done again."""
+def erase(connection: Connection, account_id: int, email: str, positions: Mapping[str, int] | None = None) -> Receipt:
+    """Erase a customer, known or not; safe to do again. `positions` are the ends of the buffer's lanes as of now
+    (stream.last_positions): what stands there up to them is covered, whatever any clock says. Without them, what was
+    received before. Raises psycopg.Error, and then it has to be done again."""
     erased = _follow_address(connection, account_id, normalise_email(email))
-    customer = {"account_id": account_id, "customer_id": erased}
+    ends = {f"{name}_position": (positions or {}).get(name) for name in LANES}
+    customer = {"account_id": account_id, "customer_id": erased, **ends}
     swept = _sweep_long(connection, customer)
     with connection.transaction():
         lock(connection, Lock.STORING)
@@ -90,14 +95,36 @@ def join_storing(connection: Connection) -> None:
     share(connection, Lock.STORING)
 
 
-def find_erased(connection: Connection, oldest_us: int) -> dict[str, int]:
-    """Returns who was erased at this time (microseconds since 1970) or later, and when at last."""
-    return dict(connection.execute(sql("recent_erasures"), {"oldest_us": oldest_us}).fetchall())
+class Erased(NamedTuple):
+    """Customers who were erased lately: at which place of the lane, or at which time (microseconds since 1970) if no
+    place was noted."""
+
+    positions: dict[str, int]
+    times: dict[str, int]
+
+    def covers(self, customer_id: str, position: int, received_us: int) -> bool:
+        """Returns whether what was written to this place, and received at this time, came before an erasure of the
+        customer."""
+        by_place = 0 < position <= self.positions.get(customer_id, 0)
+        return by_place or received_us <= self.times.get(customer_id, -1)
 
 
-def not_erased(connection: Connection, some: StagedRows) -> StagedRows:
-    """What may be stored: what was received after the erasure of its customer, if there was one."""
-    erased = find_erased(connection, some.received_us)
-    if not erased:
-        return some
-    return stage([row for row in some.rows if row.received_us > erased.get(row.customer_id, 0)])
+def find_erased(connection: Connection, lane: Lane | None, first: int, oldest_us: int) -> Erased:
+    """Returns the erasures that may cover what was written to this place of the lane or later, or else (without a lane,
+    or a place that was noted) received at this time or later."""
+    parameters = {"lane": lane.name if lane and first else None, "first": first, "oldest_us": oldest_us}
+    rows = connection.execute(sql("recent_erasures"), parameters).fetchall()
+    positions = {customer_id: position for customer_id, position, _ in rows if position is not None}
+    times = {customer_id: erased_us for customer_id, _, erased_us in rows if erased_us is not None}
+    return Erased(positions, times)
+
+
+def not_erased(connection: Connection, lane: Lane | None, staged: StagedRows) -> StagedRows:
+    """Returns the rows that may be stored: no erasure of their customer covers them."""
+    erased = find_erased(connection, lane, staged.position, staged.received_us)
+    if erased == NONE_ERASED:
+        return staged
+    return stage([row for row in staged.rows if not erased.covers(row.customer_id, row.position, row.received_us)])
+
+
+NONE_ERASED = Erased({}, {})

@@ -100,13 +100,13 @@ def keys(redis: Redis) -> Iterator[str]:
 def _jobs(redis: Redis) -> Iterator[str]:
     """Every job that is kept is on some list, by which RQ ends it."""
     listed: set[str] = set()
-    found: list[Any] = list(redis.scan_iter(match="rq:*"))
+    found: list[Any] = list(redis.scan_iter(match="windback:rq:*"))
     for key in found:
         kind: Any = redis.type(key)
         read: Any = {b"zset": redis.zrange, b"list": redis.lrange}.get(kind)
         listed |= {member.decode().partition(":")[0] for member in (read(key, 0, -1) if read else ())}
-    for job in (key.decode() for key in found if key.startswith(b"rq:job:")):
-        if job.removeprefix("rq:job:") not in listed and redis.ttl(job) == -1:
+    for job in (key.decode() for key in found if key.startswith(b"windback:rq:job:")):
+        if job.removeprefix("windback:rq:job:") not in listed and redis.ttl(job) == -1:
             yield f"a job that RQ has forgotten: {job}"
 
 

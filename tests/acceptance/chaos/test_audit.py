@@ -102,7 +102,7 @@ def test_it_finds_what_the_ledger_lacks(connection: Connection, redis: Redis, se
         ("windback:ticket:ingest", None, True),
         ("windback:ticket:ingest", 3600, True),
         ("windback:ticket:ingest", 60, False),
-        ("rq:job:0-0", None, True),
+        ("windback:rq:job:0-0", None, True),
     ],
 )
 def test_it_finds_keys_without_a_purpose(redis: Redis, key: str, seconds: int | None, is_found: bool) -> None:

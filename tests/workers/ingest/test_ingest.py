@@ -311,7 +311,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> bytes:
     """An entry's data that no process can read in the time of a job."""
     read = rows.read_entry
 
-    def poison(data: bytes) -> object:
+    def poison(data: bytes, position: int = 0) -> object:
         if data == b"poison":
             raise JobTimeoutException
         return read(data)

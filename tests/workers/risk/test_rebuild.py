@@ -99,12 +99,12 @@ def test_live_events_are_no_history(process: Process, connection: Connection) ->
 
 def test_the_clock_calls_once_all_history_is_stored(process: Process, connection: Connection) -> None:
     imported(process, history(), 98)
-    process.redis.delete(*process.redis.keys("rq:*") or ["none"])
+    process.redis.delete(*process.redis.keys("windback:rq:*") or ["none"])
     push_events(process.redis, event(timestamp="2025-12-01"), lane=HISTORY)
     rebuild.issue_job(process)
     assert tickets.count_waiting(process.redis, HISTORY.queue) == 0
     drain(process, HISTORY)
-    process.redis.delete(*process.redis.keys("rq:*") or ["none"])
+    process.redis.delete(*process.redis.keys("windback:rq:*") or ["none"])
     rebuild.issue_job(process)
     rebuild.issue_job(process)
     assert tickets.count_waiting(process.redis, HISTORY.queue) == 1

@@ -1,6 +1,7 @@
 import threading
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,8 +13,8 @@ from tests.workers.events import count, entry, event, ingested, push, push_event
 from workers.accounts import renewals
 from workers.buffer import ledger
 from workers.buffer.entries import encode_entry, hash_customer, hash_user
-from workers.buffer.lanes import HISTORY, LANES, LIVE
-from workers.buffer.stream import Reader
+from workers.buffer.lanes import HISTORY, LANES, LIVE, Lane
+from workers.buffer.stream import Reader, last_positions, position_of
 from workers.ingest import dead_letters
 from workers.ingest.batches import decode_batch
 from workers.ingest.ingest import drain
@@ -263,3 +264,35 @@ def _erase(database_url: str, times: int = 1) -> None:
 def waits_for_a_lock(connection: Connection) -> bool:
     row = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'").fetchone()
     return bool(row and row[0])
+
+
+@pytest.mark.parametrize("lane", [LIVE, HISTORY], ids=["live", "history"])
+@pytest.mark.parametrize("hours", [-1, 24], ids=["web behind", "web ahead"])
+def test_an_erasure_goes_by_the_buffers_order_and_by_no_clock(
+    process: Process, connection: Connection, lane: Lane, hours: int
+) -> None:
+    """What stood in the buffer goes, what is tracked afterwards stays, however wrong the web process's clock is."""
+    sent_us = int((time.time() + hours * 3600) * 1_000_000)
+    push_events(process.redis, event(), event(customer_email="joe@example.com"), lane=lane, received_us=sent_us)
+    erase(connection, 1, JANE, last_positions(process.redis))
+    assert drain(process, lane) == Outcome(stored=1, erased=1)
+    push_events(process.redis, event(), lane=lane, received_us=sent_us + 1)
+    assert drain(process, lane) == Outcome(stored=1)
+
+
+def test_an_erasure_without_a_buffer_goes_by_the_time(process: Process, connection: Connection) -> None:
+    """Redis was away when it happened: what was received before it is dropped."""
+    push_events(process.redis, event())
+    erase(connection, 1, JANE)
+    push_events(process.redis, event(event="feature_used"))
+    assert drain(process, LIVE) == Outcome(stored=1, erased=1)
+
+
+def test_places_of_the_buffer_rise_whatever_redis_clock_does(redis: Redis) -> None:
+    ids = [b"1795657157468-0", b"1795657157468-1", b"1795657157468-999999", b"1795657157469-0", b"1795657158000-0"]
+    places = [position_of(id_) for id_ in ids]
+    assert places == sorted(set(places))
+    assert last_positions(redis) == {"live": 0, "history": 0}
+    push_events(redis, event())
+    newest: Any = redis.xrevrange(LIVE.stream, count=1)
+    assert last_positions(redis)["live"] == position_of(newest[0][0])

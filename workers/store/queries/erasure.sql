@@ -2,10 +2,19 @@
 -- that stores has either ended before the erasure, or sees it.
 
 -- name: recent_erasures
--- Whom there are erasures of that rows received at %(oldest_us)s or later may have to heed.
-SELECT replace(customer_id::text, '-', ''), (extract(epoch FROM max(erased_at)) * 1000000)::bigint
-FROM erasures
-WHERE erased_at >= 'epoch'::timestamptz + %(oldest_us)s * '1 microsecond'::interval
+-- The customers whose erasure may cover what was written to this place of the lane, or received at this time, or later.
+SELECT replace(customer_id::text, '-', ''), max(position),
+       (extract(epoch FROM max(erased_at) FILTER (WHERE position IS NULL)) * 1000000)::bigint
+FROM (
+    SELECT customer_id, erased_at,
+           CASE %(lane)s::text WHEN 'live' THEN live_position WHEN 'history' THEN history_position END AS position
+    FROM erasures
+    WHERE live_position >= %(first)s OR history_position >= %(first)s
+       OR erased_at >= 'epoch'::timestamptz + %(oldest_us)s * '1 microsecond'::interval
+) AS recent
+WHERE position >= %(first)s OR (
+    position IS NULL AND erased_at >= 'epoch'::timestamptz + %(oldest_us)s * '1 microsecond'::interval
+)
 GROUP BY customer_id
 
 -- name: long_history
@@ -44,8 +53,11 @@ WITH gone AS (
     SELECT lane, jsonb_build_object('unresolved', -count(*), 'erased', count(*))
     FROM waited WHERE lane IS NOT NULL GROUP BY lane
 ), receipts AS (
-    INSERT INTO erasures (customer_id, erased_at, account_id, events, event_ids, days, risks, dead_letters)
-    SELECT customer_id, clock_timestamp(), %(account_id)s, 0, 0, 0, 0, 0 FROM gone
+    INSERT INTO erasures (customer_id, erased_at, account_id, events, event_ids, days, risks, dead_letters, live_position,
+                          history_position)
+    SELECT customer_id, clock_timestamp(), %(account_id)s, 0, 0, 0, 0, 0, %(live_position)s::bigint,
+           %(history_position)s::bigint
+    FROM gone
     WHERE customer_id <> %(customer_id)s::uuid
 )
 SELECT count(*) FROM waited
@@ -90,10 +102,12 @@ WITH gone_events AS (
 ), gone_dead_letters AS (
     DELETE FROM dead_letters WHERE customer_id = %(customer_id)s RETURNING 1
 )
-INSERT INTO erasures (customer_id, erased_at, account_id, events, event_ids, days, risks, dead_letters)
+INSERT INTO erasures (customer_id, erased_at, account_id, events, event_ids, days, risks, dead_letters, live_position,
+                      history_position)
 SELECT %(customer_id)s, clock_timestamp(), %(account_id)s, %(events)s + (SELECT count(*) FROM gone_events),
        %(event_ids)s + (SELECT count(*) FROM gone_event_ids), (SELECT count(*) FROM gone_days),
-       (SELECT count(*) FROM gone_risks) + (SELECT count(*) FROM gone_rebuilt), (SELECT count(*) FROM gone_dead_letters)
+       (SELECT count(*) FROM gone_risks) + (SELECT count(*) FROM gone_rebuilt), (SELECT count(*) FROM gone_dead_letters),
+       %(live_position)s::bigint, %(history_position)s::bigint
 RETURNING erasure_id::text, erased_at, events, event_ids, days, risks, dead_letters
 
 -- name: find_erasure
