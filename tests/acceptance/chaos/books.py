@@ -39,6 +39,8 @@ KINDS = (
     Kind(r"windback:move:[\w-]+", 7 * DAY),
     Kind(r"windback:rate:\d+", 2 * MINUTE),
     Kind(r"windback:arrivals", None),
+    Kind(r"windback:installation", None),
+    Kind(r"windback:track-records", None),
     Kind(r"windback:volume:\d+:\d+", 60 * DAY),
     Kind(r"windback:warnings:\d+(:\d{8})?", 8 * DAY),
     Kind(r"windback:nightly:\d+:\d+", 2 * DAY),

@@ -22,10 +22,11 @@ from workers.accounts import keys
 from workers.redis import redis_client
 from workers.store import Connection, connect
 from workers.store.migrate import migrate
+from workers.tickets import JOBS
 
 RESTART_SECONDS = 0.2
 POSTGRES_OPTIONS = ("--track_commit_timestamp=on",)  # the audit asks when an event was stored
-PROCESSES = ("web", "ingest.1", "ingest.2", "import.1", "import.2", "score.1", "score.2", "clock.1", "clock.2")
+PROCESSES = ("web", *(f"{kind}.{number}" for kind in (*JOBS, "clock") for number in (1, 2)))
 
 
 class Plant:

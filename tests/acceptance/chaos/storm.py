@@ -1,14 +1,17 @@
 """A storm: load and trouble at the same time, then quiet, then the audit."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.acceptance.chaos import audit, books
+from tests.acceptance.chaos import alerted, audit, books
+from tests.acceptance.chaos.calm import CalmAccount
 from tests.acceptance.chaos.monkey import LONG, SHORT, Monkey
 from tests.acceptance.chaos.plant import Plant, plant
-from tests.acceptance.chaos.producer import Producer
+from tests.acceptance.chaos.producer import Producer, Sent
 from tests.waiting import wait_until
+from tests.workers.alerts.receiver import Receiver, receiving
 from workers.buffer.lanes import LANES
 
 CONNECTIONS = 4
@@ -25,6 +28,7 @@ class Report(NamedTuple):
     answers: dict[str, int]
     sent: int
     acknowledged: int
+    alerts: int
     quiet_seconds: float
     findings: list[str]
 
@@ -33,7 +37,7 @@ class Report(NamedTuple):
         return "\n".join(
             [
                 f"seed {self.seed}: {', '.join(self.trouble)}",
-                f"{self.sent} events sent, {self.acknowledged} acknowledged; answers: {said}",
+                f"{self.sent} events sent, {self.acknowledged} acknowledged, {self.alerts} alerts; answers: {said}",
                 f"quiet after {self.quiet_seconds:.1f} s",
                 *(self.findings or ["nothing lost, nothing twice"]),
             ]
@@ -43,37 +47,55 @@ class Report(NamedTuple):
 def run(folder: Path, seed: int, minutes: float = 0) -> Report:
     """A storm of so many minutes, or the short one."""
     claim = "10" if minutes else "2"
-    with plant(folder, WINDBACK_CLAIM_SECONDS=claim, **SETTINGS) as made:
+    with receiving() as receiver, plant(folder, WINDBACK_CLAIM_SECONDS=claim, **SETTINGS, **alerted.SETTINGS) as made:
+        with made.connection() as connection, made.redis() as redis:
+            secret = alerted.add_account(connection, redis, receiver)
         made.start()
         wait_until(made.is_ready, timeout=60)
         producer = Producer(made.port, made.key, seed, CONNECTIONS, PACE_SECONDS)
+        calm = CalmAccount(made.port, secret, seed)
         monkey = Monkey(made, seed, LONG if minutes else SHORT)
         try:
             monkey.long(minutes * 60) if minutes else monkey.short()
         finally:
             producer.finish()
+            sent = producer.sent | calm.finish()
         began = time.monotonic()
         wait_until(lambda: _quiet(made), timeout=QUIET_SECONDS, interval=0.2)
-        return _report(made, seed, producer, monkey, time.monotonic() - began)
+        return _report(made, seed, producer, sent, monkey, time.monotonic() - began, receiver)
 
 
 def _quiet(made: Plant) -> bool:
     if not made.servers_answer():
         return False
     with made.redis() as redis, made.connection() as connection:
-        return not any(redis.xlen(lane.stream) for lane in LANES.values()) and audit.quiet(connection)
+        return (
+            not any(redis.xlen(lane.stream) for lane in LANES.values())
+            and audit.quiet(connection)
+            and not (alerted.is_waiting(connection))
+        )
 
 
-def _report(made: Plant, seed: int, producer: Producer, monkey: Monkey, seconds: float) -> Report:
-    sent = producer.sent
+def _report(
+    made: Plant,
+    seed: int,
+    producer: Producer,
+    sent: Mapping[str, Sent],
+    monkey: Monkey,
+    seconds: float,
+    receiver: Receiver,
+) -> Report:
     acknowledged = sum(one.acknowledged for one in sent.values())
     for worker in made.kinds("score", "clock"):  # so that nothing changes while it is looked at
         worker.end()
     with made.redis() as redis, made.connection() as connection:
         dead = range(monkey.poisoned, monkey.maybe_poisoned + 1)
         findings = [*audit.all_of(connection, sent), *books.all_of(redis, connection, made, acknowledged, dead)]
+        findings += alerted.check_alerts(connection, receiver)
     findings += _deadlocks(made)
-    return Report(seed, monkey.done, producer.answers, len(sent), acknowledged, seconds, findings)
+    return Report(
+        seed, monkey.done, producer.answers, len(sent), acknowledged, len(receiver.messages), seconds, findings
+    )
 
 
 def _deadlocks(made: Plant) -> list[str]:

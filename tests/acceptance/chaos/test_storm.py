@@ -10,4 +10,5 @@ def test_whatever_dies_nothing_is_lost_and_nothing_is_twice(tmp_path: Path) -> N
     report = storm.run(tmp_path, seed=7)
     assert not report.findings, report
     assert report.acknowledged > 1000
+    assert report.alerts > 0
     assert {"200", "207"} <= report.answers.keys()
