@@ -13,6 +13,7 @@ from scoring.look_back import LASTING
 from scoring.rollup import Codes, Floats, Rollup
 from workers.store import Connection, sql
 
+MOST_ROWS: Final = 50_000  # of a customer: a person has some thousand in a year
 HEADER_BYTES: Final = 20  # of a binary array of one dimension
 SINCE_2000: Final = 946_684_800_000_000  # microseconds from 1970 to where Postgres begins to count
 
@@ -28,7 +29,7 @@ def read_rollup(
     connection: Connection, customer_ids: Sequence[str], meaning: Meaning = PLAIN, reach: Reach | None = None
 ) -> Rollup:
     """Returns what these customers did, numbered in their order: all of it, or what a risk looks back at."""
-    parameters: dict[str, Any] = {"customer_ids": list(customer_ids)}
+    parameters: dict[str, Any] = {"customer_ids": list(customer_ids), "rows": MOST_ROWS}
     if reach:
         lasting = [*LASTING, *reach.custom_events, *meaning.names_of(LASTING)]
         engagement = [*ENGAGEMENT, *meaning.names_of(ENGAGEMENT)]

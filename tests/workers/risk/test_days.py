@@ -7,6 +7,7 @@ import pytest
 from scoring.history import history_of
 from scoring.look_back import LASTING, LOOK_BACK, limit_reach
 from scoring.rollup import DAY
+from workers.risk import days
 from workers.risk.days import Reach, read_rollup
 from workers.store import Connection
 
@@ -79,3 +80,19 @@ def test_what_is_in_reach_says_what_everything_says(connection: Connection) -> N
 def test_everything_recognised_that_is_no_engagement_lasts() -> None:
     assert {"login", "feature_used"}.isdisjoint(LASTING)
     assert len(LASTING) == 12, "and what means churn"
+
+
+def test_of_a_customer_with_too_many_rows_the_latest_days_are_read(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A robot that opens another page each time takes no more of a score than a busy person; others lose nothing."""
+    for n in range(30):
+        put(connection, 0, "page viewed", 700 - n, f"/{n}")
+        put(connection, 1, "login", 30 - n)
+    monkeypatch.setattr(days, "MOST_ROWS", 20)
+    for reach in (None, Reach(365, [])):
+        found = read_rollup(connection, IDS, reach=reach)
+        robot = found.day[found.customer == 0]
+        assert len(robot) <= 21
+        assert robot.max() == NOW // DAY - 671
+        assert (found.customer == 1).sum() == 20

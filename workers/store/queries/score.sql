@@ -83,13 +83,17 @@ SELECT EXISTS (SELECT FROM customers WHERE rescore_at <= now()) OR EXISTS (SELEC
     OR EXISTS (SELECT FROM renewals)
 
 -- name: read_days
--- Each column in one value. No name holds a control character, so they may separate words.
+-- Each column in one value. No name holds a control character, so they may separate words. Of a customer with more rows
+-- than `rows`, the latest days: such a one is no person, and must not hold up the others.
 SELECT array_send(array_agg(given.number::integer - 1)), array_send(array_agg(day - '1970-01-01'::date)),
        array_send(array_agg(n)), array_send(array_agg(value)), array_send(array_agg(last_at)),
        string_agg(event || E'\x1f' || detail || E'\x1f' || coalesce(plan, ''), E'\n')
 FROM unnest(%(customer_ids)s::uuid[]) WITH ORDINALITY AS given (customer_id, number)
-CROSS JOIN LATERAL (  -- OFFSET keeps it a look-up for each customer, however large the table
-    SELECT * FROM customer_days AS days WHERE days.customer_id = given.customer_id OFFSET 0
+CROSS JOIN LATERAL (  -- LIMIT keeps it a look-up for each customer, however large the table
+    SELECT * FROM customer_days AS days
+    WHERE days.customer_id = given.customer_id
+    ORDER BY day DESC
+    LIMIT %(rows)s
 ) AS days
 
 -- name: read_days_in_reach
@@ -119,15 +123,18 @@ CROSS JOIN LATERAL (
     ), '2200-01-01') - %(reach)s::integer AS since
 ) AS known
 CROSS JOIN LATERAL (
-    SELECT * FROM customer_days AS days WHERE days.customer_id = given.customer_id AND day >= since
+    (SELECT * FROM customer_days AS days
+     WHERE days.customer_id = given.customer_id AND day >= since
+     ORDER BY day DESC LIMIT %(rows)s)
     UNION ALL
-    SELECT * FROM customer_days AS days
-    WHERE days.customer_id = given.customer_id AND day < since AND event = ANY (%(lasting)s::text[])
+    (SELECT * FROM customer_days AS days
+     WHERE days.customer_id = given.customer_id AND day < since AND event = ANY (%(lasting)s::text[])
+     ORDER BY day DESC LIMIT %(rows)s)
     UNION ALL
     SELECT * FROM customer_days AS days
     WHERE days.customer_id = given.customer_id AND day < since AND day IN (first_day, first_use)
       AND event <> ALL (%(lasting)s::text[])
-    OFFSET 0
+    LIMIT 3 * %(rows)s
 ) AS days
 
 -- name: write_scores
