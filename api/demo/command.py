@@ -3,12 +3,14 @@
 Run again it adds nothing on the same day, and what has happened since on a later one.
 """
 
+import json
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
@@ -20,9 +22,10 @@ from api.commands.event_files import FileLine
 from api.commands.importing import send_all
 from api.demo.company import CUSTOMERS, SEED, Company, DemoCustomer, begun, customers, events, signed_up
 from api.demo.life import DAY
-from api.demo.words import DOMAIN, address
+from api.demo.words import DOMAIN, address, traits_of
 
 PAGE = 1000  # customers
+IDENTITIES = 100  # a request
 ADDRESSES = 100_000  # that are looked for
 STORED_SECONDS = 180.0
 POLL_SECONDS = 0.5
@@ -47,7 +50,7 @@ class Stranger(Exception):
 @click.option("--customers", "size", default=CUSTOMERS, type=click.IntRange(5, 10_000), hidden=True)
 @click.option("--seed", default=SEED, hidden=True)
 def demo(url: str | None, api_key: str | None, data_dir: Path, remove: bool, size: int, seed: int) -> None:
-    """Capacity a running service with a simulated company: 500 customers and what they did in 120 days, up to now.
+    """Fill a running service with a simulated company: 500 customers and what they did in 120 days, up to now.
 
     Their addresses end in @demo.example. Safe to run again: on a later day that adds what has happened since.
     """
@@ -69,10 +72,11 @@ def _fill(client: Client, size: int, seed: int) -> None:
     known, others = _listed(client)
     if others:
         click.echo(f"note: the account has customers of its own ({others:,}); until the demo is removed,", err=True)
-        click.echo("      its customers are listed among them, and the model learns from both", err=True)
+        click.echo("      its customers are listed among them. The model learns from your own customers only", err=True)
     company, until = continued(known, time.time(), size, seed)
     people = list(customers(company, until))
     count = _send(client, company, people)
+    _identify(client, [person.email for person in people])
     _wait_until_stored(client, company, people)
     _say(_told(client.url, len(people), count, company, already=bool(known)))
 
@@ -112,6 +116,16 @@ def _send(client: Client, company: Company, people: list[DemoCustomer]) -> int:
         if result.refused:
             raise ServiceFailed(f"the service refused an event: {result.refused[0].reason}")
     return accepted
+
+
+def _identify(client: Client, emails: list[str]) -> None:
+    """Say which company each customer works for, and what it pays a month."""
+    identities = [{"customer_email": email, "traits": traits_of(email)} for email in emails]
+    for start in range(0, len(identities), IDENTITIES):
+        body = json.dumps({"identities": identities[start : start + IDENTITIES]}).encode()
+        reply = client.ask("POST", "/api/v1/identify", body)
+        if reply.status >= HTTPStatus.BAD_REQUEST:
+            raise ServiceFailed(f"the service refused an identity: {reply.fault}")
 
 
 def _wait_until_stored(client: Client, company: Company, people: list[DemoCustomer]) -> None:

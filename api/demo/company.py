@@ -76,7 +76,8 @@ def events(company: Company, known: list[DemoCustomer]) -> list[dict[str, Any]]:
 
 def _life(company: Company, number: int) -> Life:
     rng = Random(f"{company.seed}/{number}")  # noqa: S311
-    return Life(rng, established=number < int(company.customers * OLD_SHARE))
+    aside = Random(f"{company.seed}/{number}/aside")  # noqa: S311
+    return Life(rng, aside, established=number < int(company.customers * OLD_SHARE))
 
 
 def _lived(company: Company, number: int, first: int, last: int) -> Iterator[Moment]:

@@ -1,6 +1,7 @@
 """One customer's life, day by day: a rhythm of visits, bills, tickets, and stories of which many end in leaving.
 
-All chance comes from one generator in the order of the days, so that a longer life begins with the shorter one.
+Chance comes from generators in the order of the days, so that a longer life begins with the shorter one. What is told
+aside of the story (outages, calls) has a generator of its own.
 """
 
 from random import Random
@@ -15,6 +16,9 @@ TRIAL_DAYS, MONTH_DAYS = 14, 30
 OVERDUE: Final = 0.045  # of the bills
 LEFT_UNPAID: Final = 0.15  # of the first bills after somebody left
 LOSES_PATIENCE: Final = 0.11  # a day on which exports fail
+COMPLAINS_IN_OUTAGE: Final = 0.15
+CALLED: Final = 0.6  # of those who are saved, by a call
+OUTAGE_EVERY, OUTAGE_DAYS = 90, (7, 8)  # the exports of everybody are out
 TIERS: Final = list(PLANS)
 
 
@@ -29,7 +33,7 @@ class Moment(NamedTuple):
 class Life:
     """A customer who has used the product for long, or else begins a trial now."""
 
-    def __init__(self, rng: Random, *, established: bool) -> None:
+    def __init__(self, rng: Random, aside: Random, *, established: bool) -> None:
         self._rng = rng
         self.signs_up_at = rng.randrange(7 * HOUR, 17 * HOUR)  # of the first day; the first draw of all
         self._trial, self._new = not established, not established
@@ -47,10 +51,13 @@ class Life:
         self._came = self._owes = self.gone = self._closed = False
         self._chapter = None if established else self._first_chapter()
         self._begins, self._today = 0, list[Moment]()
+        self._aside, self._outage, self._outage_ticket = aside, False, 0
 
     def live(self, day: int, *, working_day: bool) -> list[Moment]:
         """What happens on the next day, in order."""
         self._begins, self._today = day * DAY, []
+        self._outage = day % OUTAGE_EVERY in OUTAGE_DAYS
+        self._answer_outage()
         if self._new:
             self._add(self.signs_up_at, "trial_started", plan=self._plan)
         if not self.gone:
@@ -112,6 +119,8 @@ class Life:
 
     def _extras(self, second: float) -> None:
         """What only this product has: some of it tells who stays, some means nothing."""
+        if self._outage:
+            self._see_outage(second + 30)
         if self._failing_days and self._chance(0.75):
             self._add(second + 30, "export_failed", reason=self._rng.choice(("timeout", "too_many_rows")))
         if self._team and self._chance(0.06):
@@ -122,6 +131,18 @@ class Life:
             self._add(second + 120, "help_article_viewed", page="/help/" + self._rng.choice(list(FEATURES)))
         if self._chance(0.01):
             self._add(second + 150, "theme_changed", theme=self._rng.choice(("dark", "light")))
+
+    def _see_outage(self, second: float) -> None:
+        self._add(second, "outage_seen", feature="exports")
+        if not self._outage_ticket and self._aside.random() < COMPLAINS_IN_OUTAGE:
+            self._outage_ticket = self._aside.randint(2, 5)
+            self._add(second + 300, "support_ticket_opened", subject=self._aside.choice(COMPLAINTS))
+
+    def _answer_outage(self) -> None:
+        if self._outage_ticket:
+            self._outage_ticket -= 1
+            if not self._outage_ticket:
+                self._add(self._aside.uniform(8, 18) * HOUR, "support_ticket_resolved", answered_by="sam")
 
     # The story.
 
@@ -162,6 +183,8 @@ class Life:
         self._chapter = None
         if self._chance(story.ends_well):
             self._tickets, self._failing_days = [min(left, 1) for left in self._tickets], 0
+            if self._aside.random() < CALLED:
+                self._add(self._aside.uniform(8, 18) * HOUR, "success_call", topic=story.name, by="kim")
             if self._owes:
                 self._pay()
             return

@@ -1,6 +1,7 @@
 """What the simulated company sells, who its customers are, and what they say."""
 
-from typing import Final
+from typing import Any, Final
+from zlib import crc32
 
 DOMAIN: Final = "demo.example"  # reserved by RFC 2606: nobody has an address there
 
@@ -44,6 +45,12 @@ COMPLAINTS: Final = (
 )
 PRAISE: Final = ("Saves me hours every week", "Does what it says", "Great support")
 BLAME: Final = ("Exports keep failing", "Too slow for what it costs", "Nobody answers my tickets")
+LARGE: Final = (
+    ("Northwind Traders", 2400),
+    ("Contoso", 1800),
+    ("Tailspin Toys", 950),
+)  # and dollars a month, each seat
+KINDS: Final = ("Studio", "Labs", "& Co", "Consulting", "Retail", "Logistics")
 INTEGRATIONS: Final = ("slack", "hubspot", "salesforce", "sheets")
 
 
@@ -53,3 +60,15 @@ def address(number: int) -> str:
     last = (rounds + number) % len(LAST)
     again = number // (len(FIRST) * len(LAST))
     return f"{FIRST[first]}.{LAST[last]}{again or ''}@{DOMAIN}"
+
+
+def traits_of(email: str) -> dict[str, Any]:
+    """Name, company, plan and monthly revenue of a customer. One company in a dozen is a large one: it is worth more
+    than many others together."""
+    first, last = email.removesuffix(f"@{DOMAIN}").split(".")
+    name = f"{first.title()} {last.rstrip('0123456789').title()}"
+    number = crc32(email.encode())
+    if number % 12 == 0:
+        company, mrr = LARGE[number // 12 % len(LARGE)]
+        return {"name": name, "company": company, "plan": "business", "mrr": mrr * 100, "currency": "USD"}
+    return {"name": name, "company": f"{last.rstrip('0123456789').title()} {KINDS[number % len(KINDS)]}"}

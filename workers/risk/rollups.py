@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from scoring.event_roles import PLAIN, Meaning, translate
 from scoring.rollup import Codes, Rollup
 from workers.risk.days import epoch_of
-from workers.store import Connection, sql
+from workers.store import Connection, one, sql
 
 MOST_ROWS: Final = 8_000_000  # of 40 bytes
 CUSTOMERS_AT_A_TIME: Final = 500
+DEMO = "%@demo.example"  # addresses of the simulated company: a reserved domain, where nobody has one
 EVER: Final = (date(1970, 1, 1), date(2200, 1, 1))
 DETAILED: Final = ["feature_used", "nps_response"]  # events whose detail a risk depends on
 
@@ -47,12 +48,17 @@ def read_account(
     meaning: Meaning = PLAIN,
     most_rows: int = MOST_ROWS,
 ) -> AccountRollup:
-    """An account's rows of the days from the first up to, but not including, the second; as of one moment."""
+    """An account's rows of the days from the first up to, but not including, the second; as of one moment.
+
+    Customers of `windback demo` are left out where there are others: they must not teach a real account.
+    """
     detailed = [*DETAILED, *meaning.names_of(DETAILED)]
     parameters: dict[str, Any] = {"account_id": account_id, "detailed": detailed, "since": days[0], "until": days[1]}
+    parameters["demo"] = DEMO
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         connection.execute("SET LOCAL statement_timeout = '30min'")
+        (parameters["with_demo"],) = one(connection.execute(sql("is_demo_only"), parameters))
         words = _decode_words(connection.execute(sql("read_words"), parameters).fetchall())
         share = min(1.0, most_rows / max(words.rows, 1))
         whole = _unpack(connection, parameters | {"last": _id_bound(share)}, words, share)

@@ -6,7 +6,7 @@ import pytest
 
 from api.demo.company import CUSTOMERS, DAYS, Company, DemoCustomer, begun, customers, events
 from api.demo.life import DAY
-from api.demo.words import DOMAIN, address
+from api.demo.words import DOMAIN, address, traits_of
 from scoring.events import RECOGNISED, detail_of, plan_of, value_of
 from scoring.learning.training import REGRESS, learn
 from scoring.levels import NAMES, Levels
@@ -136,3 +136,18 @@ def test_export_failures_tell_of_leaving_and_the_noise_does_not() -> None:
 
 def test_the_company_begins_so_long_ago() -> None:
     assert begun(NOW) == NOW // DAY * DAY - DAYS * DAY
+
+
+def test_the_story_has_an_outage_calls_and_companies_of_unequal_worth() -> None:
+    company, people = told(NOW)
+    days = {moment.at // DAY for person in people for moment in person.moments if moment.event == "outage_seen"}
+    assert days <= {7, 8, 97, 98}
+    assert {97, 98} & days
+    called = sum(moment.event == "success_call" for person in people for moment in person.moments)
+    assert called > 10
+    traits = [traits_of(person.email) for person in people]
+    assert all(said["name"] and said["company"] for said in traits)
+    worth = Counter[str]()
+    for said in traits:
+        worth[said["company"]] += said.get("mrr", 0) // 100
+    assert worth.most_common(1)[0][1] > 10_000

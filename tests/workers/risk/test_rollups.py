@@ -54,3 +54,14 @@ def test_beyond_the_most_rows_whole_customers_are_left_out(connection: Connectio
 
 def test_days_are_those_of_utc() -> None:
     assert rollups.day_of(datetime(2026, 3, 1, 23, 59, tzinfo=UTC).timestamp()).isoformat() == "2026-03-01"
+
+
+def test_the_demo_teaches_only_an_account_of_its_own(connection: Connection) -> None:
+    account_id = fill(connection, world(4, 6))
+    connection.execute("UPDATE customers SET email = customer_id || '@demo.example'")
+    everybody = read_account(connection, account_id).customer_ids
+    assert len(everybody) > 1
+    first = min(everybody)
+    parameters = {"email": "jane@example.com", "customer_id": first}
+    connection.execute("UPDATE customers SET email = %(email)s WHERE customer_id = %(customer_id)s", parameters)
+    assert read_account(connection, account_id).customer_ids == [first]

@@ -22,6 +22,10 @@ SELECT (
 ) * coalesce((SELECT extract(epoch FROM now() - trained_at) / 86400 FROM last), 365)::float8 / 15,
 coalesce((SELECT snapshots FROM last), 0)
 
+-- name: is_demo_only
+-- True if an account has no customers besides those of `windback demo`.
+SELECT NOT EXISTS (SELECT FROM customers WHERE account_id = %(account_id)s AND email NOT LIKE %(demo)s)
+
 -- name: read_words
 -- What an account's rows say besides numbers, under the number that stands for it in read_packed.
 SELECT hashtextextended(event || E'\x1f' || detail || E'\x1f' || coalesce(plan, ''), 0), event, detail, plan, rows
@@ -30,6 +34,7 @@ FROM (
            count(*) AS rows
     FROM customer_days AS days JOIN customers USING (customer_id)
     WHERE account_id = %(account_id)s AND day >= %(since)s AND day < %(until)s
+      AND (%(with_demo)s OR email NOT LIKE %(demo)s)
     GROUP BY 1, 2, 3
 ) AS counted
 
@@ -38,7 +43,7 @@ FROM (
 SELECT mine.customer_id::text, days.packed
 FROM (
     SELECT customer_id FROM customers
-    WHERE account_id = %(account_id)s AND customer_id <= %(last)s::uuid
+    WHERE account_id = %(account_id)s AND customer_id <= %(last)s::uuid AND (%(with_demo)s OR email NOT LIKE %(demo)s)
     OFFSET 0
 ) AS mine
 CROSS JOIN LATERAL (  -- OFFSET keeps it a look-up for each customer, however large the table
