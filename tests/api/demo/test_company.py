@@ -139,7 +139,7 @@ def test_the_company_begins_so_long_ago() -> None:
 
 
 def test_the_story_has_an_outage_calls_and_companies_of_unequal_worth() -> None:
-    company, people = told(NOW)
+    _, people = told(NOW)
     days = {moment.at // DAY for person in people for moment in person.moments if moment.event == "outage_seen"}
     assert days <= {7, 8, 97, 98}
     assert {97, 98} & days
