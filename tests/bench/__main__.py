@@ -23,7 +23,7 @@ BENCHMARKS = {
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)))
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(min=1), help="Medians of how many rounds.")
-@click.option("--long", is_flag=True, help="Capacity a database with millions of events as well.")
+@click.option("--long", is_flag=True, help="Fill a database with millions of events as well.")
 def main(names: tuple[str, ...], rounds: int, long: bool) -> None:
     """Measure the benchmarks NAME…, or all of them, on servers of their own."""
     with tempfile.TemporaryDirectory(prefix="windback-bench-") as folder, world(Path(folder), rounds, long) as made:

@@ -16,7 +16,7 @@ SECRET = re.compile(r"[sp]k_live_[\w-]{43}")
 
 
 def make(client: TestClient, once: str = "1", **fields: str) -> tuple[int, str | None]:
-    """Capacity in the form. Returns the status, and the new key where one is shown."""
+    """Fill in the form. Returns the status, and the new key where one is shown."""
     token = token_in(client.get("/keys").text)
     answer = client.post("/keys", data={"token": token, "once": once, **fields})
     found = SECRET.search(answer.text)
