@@ -28,6 +28,7 @@ NAVIGATION = (
     ("/events", "Events"),
     ("/model", "Model"),
     ("/keys", "Keys"),
+    ("/settings", "Settings"),
 )
 TITLES = {
     401: "Please sign in",

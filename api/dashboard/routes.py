@@ -4,7 +4,7 @@ from starlette.routing import Route
 
 from api.dashboard import customer, customers, events, keys, model, overview, signing
 from api.dashboard.acting import drafts, handlings, webhooks
-from api.dashboard.setup import companies, mappings
+from api.dashboard.setup import companies, mappings, settings, welcome
 
 ROUTES = (
     Route("/", overview.overview, methods=["GET"], include_in_schema=False),
@@ -25,6 +25,8 @@ ROUTES = (
     Route("/alerts/{alert_id}/redeliver", webhooks.redeliver, methods=["POST"], include_in_schema=False),
     Route("/drafts", drafts.list_templates, methods=["GET"], include_in_schema=False),
     Route("/drafts/{strategy}", drafts.show_or_save, methods=["GET", "POST"], include_in_schema=False),
+    Route("/settings", settings.show_or_save, methods=["GET", "POST"], include_in_schema=False),
+    Route("/first-event", welcome.first_event, methods=["GET"], include_in_schema=False),
     Route("/keys", keys.list_keys, methods=["GET", "POST"], include_in_schema=False),
     Route("/keys/{key_id:int}/revoke", keys.revoke_key, methods=["GET", "POST"], include_in_schema=False),
     Route("/sign-in", signing.sign_in, methods=["GET", "POST"], include_in_schema=False),

@@ -27,3 +27,16 @@ for (const time of document.querySelectorAll("time[title]")) {
   const local = new Date(time.dateTime);
   if (!Number.isNaN(local.getTime())) time.title = `${local.toLocaleString()} here, ${time.title}`;
 }
+
+// The welcome page notices the first event.
+const waiting = document.querySelector("[data-waits-for]");
+if (waiting) {
+  setInterval(async () => {
+    try {
+      const answer = await fetch(waiting.dataset.waitsFor, { headers: { accept: "application/json" } });
+      if (answer.ok && (await answer.json()).arrived) location.reload();
+    } catch {
+      // away for a moment: the next try is soon
+    }
+  }, 2000);
+}

@@ -35,6 +35,8 @@ TURN = f"{PREFIX}:nightly:{{night}}:{{account_id}}"  # set when an account's tur
 TURN_SECONDS = 2 * 86400
 ASKED = f"{PREFIX}:track-records"  # set while a process that computes them is under way
 ASKED_SECONDS = 900
+WANTED = f"{PREFIX}:train"  # a set: the accounts for which somebody asked for a training now
+WANTED_SECONDS = 86_400
 LEAST_SNAPSHOTS = 50  # new ones, before a training is worth its while …
 LEAST_SHARE = 0.01  # … and of those that the last one had
 COMMAND = [sys.executable, "-m", "workers", "train"]
@@ -47,8 +49,15 @@ def issue_job(process: Process) -> None:
     account spends its turn on half of an import."""
     if rebuild.is_pending(process.connection()):
         return
-    if list_waiting(process.connection(), process.redis, process.settings.horizon_days):
+    if process.redis.exists(WANTED) or list_waiting(process.connection(), process.redis, process.settings.horizon_days):
         tickets.enqueue(process.redis, "score", tickets.NIGHTLY, "nightly")
+
+
+def ask_for_training(redis: Redis, account_id: int) -> None:
+    """Have an account trained now, whatever its turn: somebody asked for it. Raises RedisError."""
+    redis.sadd(WANTED, account_id)
+    redis.expire(WANTED, WANTED_SECONDS)
+    tickets.enqueue(redis, "score", tickets.NIGHTLY, "training")
 
 
 def issue_track_job(process: Process) -> None:
@@ -114,6 +123,8 @@ def run(process: Process) -> None:
     """Give every waiting account its turn, unless another process is at it."""
     connection, redis = process.connection(), process.redis
     with holding(connection, Lock.LEARNING) as ours:
+        if ours:
+            _train_wanted(process)
         for account in list_waiting(connection, redis, process.settings.horizon_days) if ours else []:
             if process.stopping.is_set() or not redis.set(turn_key(account.account_id), 1, nx=True, ex=TURN_SECONDS):
                 continue
@@ -124,6 +135,18 @@ def run(process: Process) -> None:
         if ours:
             track_records.compute_due(process)
     redis.delete(ASKED)
+
+
+def _train_wanted(process: Process) -> None:
+    """Train the accounts for which somebody asked."""
+    connection, redis, settings = process.connection(), process.redis, process.settings
+    for account in registry.list_accounts(connection):
+        if process.stopping.is_set() or not redis.srem(WANTED, account.account_id):
+            continue
+        try:
+            trainer.train(connection, account.account_id, settings.horizon_days, levels=settings.levels, redis=redis)
+        except Exception:  # the other accounts are not to suffer from it
+            log.exception("a training that was asked for failed", extra={"account": account.name})
 
 
 def _take_turn(connection: Connection, redis: Redis, account: ListedAccount, settings: Settings) -> None:

@@ -1,0 +1,133 @@
+"""Settings: what is particular to the account, in one place; training by hand, and Stripe's webhooks."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+from redis import Redis
+from redis.exceptions import RedisError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.dashboard import forms
+from api.dashboard.page import address, page, redirect, render
+from api.dashboard.session import Session
+from api.database import in_database
+from api.doors import stripe
+from api.errors import Refused
+from api.reading.common import fetch
+from api.reading.model import read_model
+from workers.accounts import registry, renewals, stripe_sources
+from workers.accounts.models import NoEarlierModel
+from workers.learning import nightly
+from workers.redis import command_client
+from workers.store import Connection, sql
+
+T = TypeVar("T")
+
+LONGEST_HORIZON: Final = 365
+BAD_HORIZON: Final = f"Days must be a whole number from 1 to {LONGEST_HORIZON}, or nothing: then it is learnt."
+SAVED: Final = {
+    "horizon": "Saved. Every risk is computed anew within a minute.",
+    "train": "A training begins within seconds. The page Model shows what it learnt.",
+    "roll_back": "The model before is put in place; every customer has a new score within a minute.",
+    "stripe": "Enter the new address in Stripe's dashboard, as a webhook endpoint.",
+    "unstripe": "The address is removed.",
+}
+
+
+@page
+async def show_or_save(request: Request, session: Session) -> Response:
+    """`GET /settings`; `POST`: does what the form's `action` says."""
+    if request.method != "POST":
+        return await _show(request, session)
+    fields = await forms.read(request, session.token)
+    action = ACTIONS.get(fields.get("action", ""))
+    if action is None:
+        raise Refused("not_found")
+    fault = await action(request, session, fields)
+    return await _show(request, session, fault) if fault else redirect(f"/settings?done={fields['action']}")
+
+
+async def _show(request: Request, session: Session, fault: str | None = None) -> Response:
+    model = await read_model(request, session.account_id)
+    accounts = await fetch(request, sql("list_account_rules"), {"name": None, "account_id": session.account_id})
+    sources = await fetch(request, sql("list_stripe_sources"), {"account_id": session.account_id})
+    settings = request.app.state.settings
+    return render(
+        request,
+        "settings.html",
+        session,
+        status=422 if fault else 200,
+        fault=fault,
+        done=SAVED.get(request.query_params.get("done", "")),
+        model=model,
+        chosen=accounts[0]["horizon_chosen"] if accounts else None,
+        fixed=settings.horizon_days,
+        levels=settings.levels,
+        sources=sources,
+        address=address(request),
+        longest_horizon=LONGEST_HORIZON,
+    )
+
+
+async def _set_horizon(request: Request, session: Session, fields: Mapping[str, str]) -> str | None:
+    days = fields.get("horizon", "").strip()
+    if days and not (days.isascii() and days.isdigit() and 1 <= int(days[:4]) <= LONGEST_HORIZON):
+        return BAD_HORIZON
+
+    def choose(connection: Connection) -> None:
+        (account,) = registry.list_accounts(connection, session.account)
+        registry.choose_rules(connection, session.account, account.mappings, int(days) if days else None)
+
+    await in_database(request, choose)
+    return None
+
+
+async def _train(request: Request, session: Session, fields: Mapping[str, str]) -> str | None:
+    await _with_redis(request, lambda redis: nightly.ask_for_training(redis, session.account_id))
+    return None
+
+
+async def _roll_back(request: Request, session: Session, fields: Mapping[str, str]) -> str | None:
+    try:
+        await in_database(request, lambda connection: renewals.request_roll_back(connection, session.account_id))
+    except NoEarlierModel as error:
+        return str(error)[:1].upper() + str(error)[1:] + "."
+    return None
+
+
+async def _add_stripe(request: Request, session: Session, fields: Mapping[str, str]) -> str | None:
+    try:
+        await stripe.add(request, session.account_id, fields.get("secret", ""))
+    except Refused as refused:
+        if refused.code != "invalid_webhook":
+            raise
+        return refused.message
+    return None
+
+
+async def _remove_stripe(request: Request, session: Session, fields: Mapping[str, str]) -> str | None:
+    token = fields.get("token_of", "")
+    await in_database(request, lambda connection: stripe_sources.remove_source(connection, session.account_id, token))
+    return None
+
+
+ACTIONS: Final[Mapping[str, Callable[[Request, Session, Mapping[str, str]], Any]]] = {
+    "horizon": _set_horizon,
+    "train": _train,
+    "roll_back": _roll_back,
+    "stripe": _add_stripe,
+    "unstripe": _remove_stripe,
+}
+
+
+async def _with_redis(request: Request, work: Callable[[Redis], T]) -> T:
+    def run() -> T:
+        with command_client(request.app.state.settings.redis_url) as redis:
+            return work(redis)
+
+    try:
+        return await run_in_threadpool(run)
+    except (RedisError, OSError):
+        raise Refused("buffer_unavailable", "Redis is not available; try again.") from None
