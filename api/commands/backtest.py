@@ -168,6 +168,8 @@ def _table(report: Report) -> str:
     rows = {**report.baselines, "untrained": report.untrained, "trained": report.trained}
     base = report.untrained
     lines = [
+        _summarise(report),
+        "",
         f"{report.events:,} events, {base.snapshots:,} snapshots of {report.customers:,} customers, "
         f"{base.lapses:,} lapsed within {report.horizon_days:g} days ({base.base_rate:.1%})",
         "",
@@ -178,12 +180,25 @@ def _table(report: Report) -> str:
         if report.trained
         else "trained: not possible with fewer than 20 lapses",
         "",
-        "calibration, by tenths of risk" + "".join(f"{heading:>12}" for heading in ("said", "happened")),
+        "calibration, by tenths of risk" + "".join(f"{heading:>12}" for heading in ("predicted", "actual")),
     ]
     best = report.trained or report.untrained
     lines += [f"{k:>2} ({b.customers:,} snapshots)".ljust(30) + f"{b.said:12.3f}{b.happened:12.3f}"
               for k, b in enumerate(best.bins, 1)]  # fmt: skip
     return "\n".join(lines)
+
+
+def _summarise(report: Report) -> str:
+    """What the scores would have been good for, in words."""
+    best = report.trained or report.untrained
+    if not best.lift:
+        return "Nobody churned within the horizon, so nothing can be said of the scores."
+    written = max(1, round(best.snapshots / 10))
+    reached = min(best.lapses, round(best.lift * best.base_rate * written))
+    return (
+        f"Writing to the riskiest 10 % at each moment: {count_of(written, 'message')}, and {reached:,} of "
+        f"{best.lapses:,} who churned would have got one ({best.lift:.1f} times as many as by chance)."
+    )
 
 
 def _line(name: str, found: Metrics | None) -> str:

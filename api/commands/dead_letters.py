@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import click
@@ -15,7 +16,19 @@ from workers.ingest import dead_letters
 from workers.ingest.dead_letters import Letter, LetterGroup, ReplayResult
 from workers.store import connect
 
-ids_argument = click.argument("ids", metavar="[ID]...", nargs=-1, type=click.UUID)
+
+class LetterId(click.types.UUIDParameterType):
+    """The id of a dead letter."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As click does."""
+        try:
+            return UUID(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not the id of a dead letter; `windback dead-letters list` shows examples")
+
+
+ids_argument = click.argument("ids", metavar="[ID]...", nargs=-1, type=LetterId())
 
 
 @click.group("dead-letters")
@@ -38,7 +51,7 @@ def list_letters(data_dir: Path) -> None:
 
 
 @dead_letters_commands.command("show")
-@click.argument("id_", metavar="ID", type=click.UUID)
+@click.argument("id_", metavar="ID", type=LetterId())
 @data_dir_option
 def show_letter(id_: UUID, data_dir: Path) -> None:
     """Show a dead letter: its reason and its event."""

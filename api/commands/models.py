@@ -7,8 +7,11 @@ from pathlib import Path
 import click
 
 from api.commands.options import use_servers
+from api.commands.words import describe_top_tenth
 from api.up.options import data_dir_option
 from scoring.learning.metrics import Metrics
+from scoring.learning.training import RECALIBRATE
+from scoring.model import PRIOR
 from workers import settings
 from workers.accounts import models, registry, renewals
 from workers.accounts.models import Card, ListedModel
@@ -109,20 +112,43 @@ def _accounts(connection: Connection, name: str | None) -> list[ListedAccount]:
 
 
 def _report(account: str, card: Card) -> Iterator[str]:
-    """One training as lines."""
+    """One training as lines; the first says what was found."""
+    yield f"account {account}: {_summarise(card)}"
     yield (
-        f"account {account}: {card.snapshots} snapshots of {card.customers} customers, {card.lapses} lapses "
+        f"  {card.snapshots:,} snapshots of {card.customers:,} customers, {card.lapses:,} lapses "
         f"within {card.horizon_days} days"
     )
     if card.holdout:
         yield HEAD
         for kind, metrics in card.holdout.items():
             yield f"  {card.against if kind == trainer.IN_USE else kind:<14}{_figures(metrics)}"
+        if card.against != PRIOR.version:
+            yield f"  {card.against} may have been trained on these months, so its figures flatter it"
     passed = [candidate.event for candidate in card.candidates if candidate.in_use]
     if card.candidates:
         yield f"  custom events: {len(card.candidates)} tested; predictive: {', '.join(passed) or 'none'}"
     verb = "switched to" if card.chosen != card.against else "kept"
     yield f"  {verb} {card.chosen}: {card.why}"
+
+
+def _summarise(card: Card) -> str:
+    """What a training found, in words."""
+    if not card.snapshots:
+        return "nothing to learn from yet: no customer was active a horizon ago"
+    if not card.holdout:
+        return (
+            f"not enough to learn from yet: {card.lapses:,} customers churned, and at least {RECALIBRATE} must have "
+            "before the last months, which are kept for the test"
+        )
+    if card.chosen == card.against:
+        return f"the model in use stays, none did better in the test months. {_describe_rank(card, trainer.IN_USE)}"
+    kind = card.chosen.rpartition("-")[0]
+    return f"a new model did better in the test months, and is in use. {_describe_rank(card, kind)}"
+
+
+def _describe_rank(card: Card, kind: str) -> str:
+    metrics = card.holdout.get(kind)
+    return describe_top_tenth(metrics.lift if metrics else None)
 
 
 def _figures(metrics: Metrics) -> str:

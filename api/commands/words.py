@@ -4,3 +4,11 @@
 def count_of(number: int, noun: str, plural: str | None = None) -> str:
     """Returns `1 event`, `2,000 events`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {plural or noun + 's'}"
+
+
+def describe_top_tenth(lift: float | None) -> str:
+    """Returns what a lift in the top decile means, as a sentence."""
+    if lift is None:
+        return "Nobody churned in them."
+    share = f"{min(lift / 10, 1):.0%} of those who churned"
+    return f"There, the riskiest 10 % of customers held {share} ({lift:.1f} times as many as by chance)."

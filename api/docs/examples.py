@@ -8,7 +8,6 @@ EVENT: Json = {
     "event": "feature_used",
     "customer_email": "jane@example.com",
     "properties": {"feature": "exports", "plan": "pro"},
-    "timestamp": "2025-12-01T10:00:00Z",
 }
 BATCH: Json = {
     "events": [

@@ -1,6 +1,7 @@
 import csv
 import gzip
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def test_the_report_compares_untrained_and_trained_with_baselines(events: Path) 
     """A table for people, the same as JSON for programs."""
     table = run(events, "--cutoff", "2026-02-20", "--cutoff", "2026-03-20")
     assert table.exit_code == 0, table.output
+    first = r"Writing to the riskiest 10 % at each moment: \d+ messages?, and \d+ of \d+ who churned would have got one"
+    assert re.match(first, table.output)
     for word in ("AUC", "PR-AUC", "lift", "Brier", "ECE", "base rate", "recency", "untrained", "trained"):
         assert word in table.output
     report = json.loads(run(events, "--cutoff", "2026-02-20", "--json").output)
@@ -100,6 +103,51 @@ def test_lines_that_are_no_events_are_skipped_and_said(tmp_path: Path) -> None:
     assert "line 1:" in result.stderr
     assert result.stderr.count("\n") == 1
     json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("when", ["2099-01-01T00:00:00Z", "9999-12-31", "1997-01-01"])
+@pytest.mark.parametrize("event", ["login", "contract_ends"])
+def test_an_event_in_the_future_spoils_nothing(tmp_path: Path, when: str, event: str) -> None:
+    path, spoilt = tmp_path / "events.jsonl", tmp_path / "spoilt.jsonl"
+    path.write_text("\n".join(json.dumps(line) for line in lines()))
+    line = {"event": event, "customer_email": "zoe@example.com", "timestamp": when}
+    spoilt.write_text(path.read_text() + "\n" + json.dumps(line))
+    result = run(spoilt, "--json")
+    assert json.loads(result.stdout) == json.loads(run(path, "--json").stdout)
+    assert "1 of 2,472 lines skipped; the first: line 2472: " in result.stderr
+    assert ("1 hour ahead" in result.stderr) == (when > "2026")
+
+
+HEAD = "event,customer_email,timestamp\n"
+NUMBER = '{"event":"login","customer_email":"a@b.cd","timestamp":1767225600}\n'
+ALL_SKIPPED = "3 of 3 lines skipped; the first: line"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("x.jsonl", NUMBER * 3, f"{ALL_SKIPPED} 1: `timestamp` must be a string in ISO 8601"),
+        ("x.csv", HEAD + "login,a@b.cd,1767225600000\n" * 3, f"{ALL_SKIPPED} 2: `timestamp` is not ISO 8601"),
+        ("x.csv", HEAD + "login,a@b.cd,01/05/2026\n" * 3, f"{ALL_SKIPPED} 2: `timestamp` is not ISO 8601"),
+        ("x.csv", "event,customer_email\nlogin,a@b.cd\n", "x.csv:1: the header names no column timestamp"),
+        ("x.csv", "event,email,timestamp\nlogin,a@b.cd,2026-01-05\n", "must name the columns customer_email"),
+        ("x.jsonl", '{"event":"login","customer_email":7,"timestamp":null}\n', "`customer_email` must be a string"),
+        ("x.csv", HEAD + 'login,"a@b.cd,2026-01-05\n', "x.csv:2: a quoted cell is never closed"),
+    ],
+)
+def test_where_nothing_is_left_why_comes_first(tmp_path: Path, name: str, text: str, words: str) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    result = run(path)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert words in result.stderr
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_snapshots_are_read_as_events_are(events: Path, tmp_path: Path, encoding: str) -> None:
+    snapshots = tmp_path / "snapshots.csv"
+    snapshots.write_bytes("Customer_Email;As_Of;Lapsed\nc9@example.com;2026-02-01;0\n".encode(encoding))
+    assert run(events, "--snapshots", snapshots, "--json").exit_code == 0
 
 
 def test_failures_are_one_line_and_exit_with_1(events: Path, tmp_path: Path) -> None:
