@@ -16,6 +16,7 @@ from workers.accounts import keys
 from workers.alerts import admission, outbox
 from workers.buffer.lanes import LANES
 from workers.buffer.stream import forget_consumers
+from workers.identities import addresses
 from workers.ingest import receipts, resolving
 from workers.learning import nightly
 from workers.logs import first_line
@@ -120,6 +121,7 @@ DUTIES = (
     Duty("rewrite the append-only file", 1, rewrite_append_only_file),
     Duty("prune", 1, retention.prune),
     Duty("prune receipts", 60, prune_receipts),
+    Duty("mend addresses", 600, addresses.mend_addresses),
     Duty("call resolve", 1, resolving.issue_job),
     Duty("expire unresolved", 600, resolving.expire),
     Duty("call rebuild", 5, rebuild.issue_job),

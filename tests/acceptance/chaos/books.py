@@ -45,6 +45,7 @@ KINDS = (
     Kind(r"windback:warnings:\d+(:\d{8})?", 8 * DAY),
     Kind(r"windback:nightly:\d+:\d+", 2 * DAY),
     Kind(r"windback:train", DAY),
+    Kind(r"windback:addresses", None),
     # RQ's own: queues, workers, and what a worker was at when it died, until that is found out and noted as failed.
     Kind(r"windback:rq:(queues|workers|workers:\w+|queue:\w+|queue:\w+:intermediate|(failed|wip|finished):\w+)", None),
     Kind(r"windback:rq:queue:\w+:intermediate:first_seen:[\w-]+", DAY),

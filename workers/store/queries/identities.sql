@@ -242,3 +242,6 @@ SET first_seen = least(kept.first_seen, excluded.first_seen),
 INSERT INTO rebuilds AS kept (customer_id, since)
 SELECT %(target)s, min(first_seen) FROM customers WHERE customer_id IN (%(source)s, %(target)s) HAVING count(*) > 0
 ON CONFLICT (customer_id) DO UPDATE SET since = least(kept.since, excluded.since)
+
+-- name: list_international_addresses
+SELECT account_id, email FROM customers WHERE email ~ '[^ -~]' OR email LIKE '%xn--%'
