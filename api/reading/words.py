@@ -7,6 +7,7 @@ from starlette.requests import Request
 
 from api.reading.common import fetch
 from scoring.advice import Advice
+from scoring.event_roles import Meaning
 from workers.alerts.words import Words, with_words, word_queries
 from workers.store import sql
 
@@ -16,6 +17,8 @@ async def advice_with_words(request: Request, row: dict[str, Any]) -> Advice | N
     if row["advice"] is None:
         return None
     customer_id = str(row["customer_id"])
-    rows = [await fetch(request, sql(name), asked) for name, asked in word_queries([customer_id]).items()]
+    mapped = await fetch(request, sql("mappings_of_account"), {"account_id": row["account_id"]})
+    meaning = Meaning.of_mappings(mapped[0]["mappings"] if mapped else {})
+    rows = [await fetch(request, sql(name), asked) for name, asked in word_queries([customer_id], meaning).items()]
     words = Words(*([tuple(each.values()) for each in found] for found in rows))
-    return with_words(msgspec.convert(row["advice"], Advice), customer_id, words)
+    return with_words(msgspec.convert(row["advice"], Advice), customer_id, words, meaning)

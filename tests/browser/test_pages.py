@@ -94,6 +94,10 @@ PATHS = {
     "event": "/events/login?span=90",
     "hostile event": f"/events/{quote(HOSTILE_NAME, safe='')}",
     "model": "/model",
+    "alerts": "/alerts",
+    "effect": "/alerts/effect",
+    "drafts": "/drafts",
+    "draft": "/drafts/refund_rescue",
 }
 
 

@@ -126,14 +126,15 @@ def _in_summary(alert: Alert, address: str) -> Json:
 
 
 def _slack_alert(alert: Alert, address: str, test: bool) -> Json:
-    title = f"{alert.email} is now at {alert.level} risk"
+    who = ", ".join(filter(None, [alert.advice.facts.get("name"), alert.advice.facts.get("company")]))
+    title = f"{f'{who} ({alert.email})' if who else alert.email} is now at {alert.level} risk"
     reason = f"\n{_plain(alert.reasons[0].text)}" if alert.reasons else ""
     risk = f"*{alert.level_before} → {alert.level}* ({alert.score} %)"
     link = f"<{customer_url(address, alert.email)}|{_plain(alert.email)}>"
     return {
         "text": _plain(f"{'Example: ' if test else ''}{title}"),
         "blocks": [
-            _section(f"{'_An example._ ' if test else ''}{link}\n{risk}{reason}"),
+            _section(f"{'_An example._ ' if test else ''}{link}{f' ({_plain(who)})' if who else ''}\n{risk}{reason}"),
             _section(f"*What to do:* {_plain(alert.advice.why)} ({alert.advice.strategy.replace('_', ' ')})"),
             _button("Open the customer", customer_url(address, alert.email)),
         ],

@@ -121,7 +121,7 @@ def _write(connection: Connection, account_id: int, wanted: Sequence[Wanted], at
     row = connection.execute(sql("account_holdout"), {"account_id": account_id}).fetchone()
     percent = float(row[0]) if row else 0.0
     held_out = {rise.customer_id for rise in risen if is_held_out(rise.customer_id, percent)}
-    advice = add_words(connection, {_dashed(rise.customer_id): rise.advice for rise in risen})
+    advice = add_words(connection, account_id, {_dashed(rise.customer_id): rise.advice for rise in risen})
     columns = {
         "customer_id": [rise.customer_id for rise in risen],
         "alert_id": [rise.alert_id for rise in risen],

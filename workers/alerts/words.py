@@ -8,6 +8,7 @@ import msgspec
 
 from scoring.advice import Advice
 from scoring.drafts.facts import LONGEST
+from scoring.event_roles import PLAIN, Meaning
 from scoring.events import RECOGNISED
 from workers.store import Connection, sql
 
@@ -30,30 +31,34 @@ class Words(NamedTuple):
     named: Sequence[Sequence[Any]]
 
 
-def word_queries(customer_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+def word_queries(customer_ids: Sequence[str], meaning: Meaning) -> dict[str, dict[str, Any]]:
     """The queries whose rows are Words, in its order, and their parameters."""
-    ids = list(customer_ids)
+    ids, events = list(customer_ids), [*WORDS, *meaning.names_of(WORDS)]
+    words = [WORDS[meaning.of(event)] for event in events]
+    understood = [*RECOGNISED, *meaning.mappings]
     return {
-        "find_words": {"customer_ids": ids, "days": DAYS, "events": list(WORDS), "words": list(WORDS.values())},
-        "find_failures": {"customer_ids": ids, "days": FAILURE_DAYS, "recognised": list(RECOGNISED)},
+        "find_words": {"customer_ids": ids, "days": DAYS, "events": events, "words": words},
+        "find_failures": {"customer_ids": ids, "days": FAILURE_DAYS, "recognised": understood},
         "find_named": {"customer_ids": ids},
     }
 
 
-def add_words(connection: Connection, advice: dict[str, Advice]) -> dict[str, Advice]:
-    """Advice by customer, with what each of them said and what failed among the facts."""
+def add_words(connection: Connection, account_id: int, advice: dict[str, Advice]) -> dict[str, Advice]:
+    """Advice by customer of an account, with what each of them said and what failed among the facts."""
     ids = list(advice)
-    queries = word_queries(ids)
+    row = connection.execute(sql("mappings_of_account"), {"account_id": account_id}).fetchone()
+    meaning = Meaning.of_mappings(row[0] if row else {})
+    queries = word_queries(ids, meaning)
     words = Words(*(connection.execute(sql(name), parameters).fetchall() for name, parameters in queries.items()))
-    return {customer_id: with_words(advice[customer_id], customer_id, words) for customer_id in ids}
+    return {customer_id: with_words(advice[customer_id], customer_id, words, meaning) for customer_id in ids}
 
 
-def with_words(advice: Advice, customer_id: str, words: Words) -> Advice:
+def with_words(advice: Advice, customer_id: str, words: Words, meaning: Meaning = PLAIN) -> Advice:
     """The advice with the words of this customer among its facts; the rows may be about others, too."""
     facts = dict(advice.facts)
     for _, name, company in _of(customer_id, words.named):
         facts |= {key: short for key, text in (("name", name), ("company", company)) if (short := _short(text))}
-    said = [(event, _short(text)) for _, event, text in _of(customer_id, words.said)]
+    said = [(meaning.of(event), _short(text)) for _, event, text in _of(customer_id, words.said)]
     subjects = [text for event, text in said if event == "support_ticket_opened"][: facts.get("open_tickets", 0)]
     if known := list(dict.fromkeys(filter(None, subjects))):
         facts["ticket_subjects"] = known[:MOST_SUBJECTS]

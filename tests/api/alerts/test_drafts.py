@@ -1,9 +1,12 @@
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
 from scoring.advice import TACTICS
+from tests.sending import ago, track
+from tests.workers.events import event
 
 PATH = "/api/v1/customers/jane@example.com"
 TEMPLATE = "/api/v1/drafts/templates/refund_rescue"
@@ -81,3 +84,18 @@ def test_every_strategy_has_a_template(acme: TestClient) -> None:
     templates = acme.get("/api/v1/drafts/templates").json()["templates"]
     assert {each["strategy"]: each["tactic"] for each in templates} == TACTICS
     assert acme.get("/api/v1/drafts/templates/begging").json()["code"] == "not_found"
+
+
+def test_names_of_the_accounts_own_say_the_same(acme: TestClient, work: Callable[[], None]) -> None:
+    """A ticket under another name is a ticket, and so are its words."""
+    track(
+        acme,
+        *[event(timestamp=ago(days=day)) for day in range(20, 10, -1)],
+        event(event="Ticket Created", properties={"subject": "Cannot export data"}, timestamp=ago(days=5)),
+    )
+    work()
+    assert (
+        acme.put("/api/v1/mappings", json={"mappings": {"Ticket Created": "support_ticket_opened"}}).status_code == 200
+    )
+    work()
+    assert acme.get(PATH).json()["advice"]["facts"]["ticket_subjects"] == ["Cannot export data"]
