@@ -75,16 +75,16 @@ class Keys:
     async def _look_up(self, hashed: bytes, stale: RememberedKey | None) -> RememberedKey:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS if stale else None):
-                found = await self._mirror.find(hashed)
+                entry = await self._mirror.find(hashed)
         except TimeoutError:
-            found = None
-        if found is None:
+            entry = None
+        if entry is None:
             if stale is not None:
                 return stale  # better an answer of a minute ago than none: reading goes on without Redis
             raise Refused("buffer_unavailable")
-        if found.key is None and not found.is_mirrored:
+        if entry.key is None and not entry.is_mirrored:
             raise Refused("buffer_unavailable", "The keys are not in Redis yet; send it again.")
-        return self._remember(hashed, None if found.key is None else _decode(found.key))
+        return self._remember(hashed, None if entry.key is None else _decode(entry.key))
 
     def _remember(self, hashed: bytes, key: Key | None) -> RememberedKey:
         memory = self._unknown if key is None else self._remembered
@@ -114,19 +114,19 @@ class Mirror:
 
     async def find(self, hashed: bytes) -> MirroredKey | None:
         """Returns what the mirror holds of a key; None if Redis doesn't answer."""
-        found = self._waiting.get(hashed)
-        if found is None:
-            found = self._waiting[hashed] = asyncio.get_running_loop().create_future()
+        answer = self._waiting.get(hashed)
+        if answer is None:
+            answer = self._waiting[hashed] = asyncio.get_running_loop().create_future()
             if self._reading is None:
                 self._reading = asyncio.get_running_loop().create_task(self._read_groups())
-        return await asyncio.shield(found)
+        return await asyncio.shield(answer)
 
     async def _read_groups(self) -> None:
         try:
             while self._waiting:
                 group, self._waiting = self._waiting, {}
-                for found, key in zip(group.values(), await self._read(list(group)), strict=True):
-                    found.set_result(key)
+                for answer, key in zip(group.values(), await self._read(list(group)), strict=True):
+                    answer.set_result(key)
         finally:
             self._reading = None
 
