@@ -104,8 +104,8 @@ class MirroredKey(NamedTuple):
 
 
 class Mirror:
-    """Redis's mirror of the keys. Look-ups that come while one is under way share the next: so a flood of keys that
-    nobody knows takes one connection, and not all there are."""
+    """Redis's mirror of the keys. Look-ups that come while another is under way share the next: so a flood of unknown
+    keys takes a single connection, and not all there are."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
