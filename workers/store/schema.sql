@@ -105,7 +105,8 @@ CREATE INDEX customers_last_seen ON customers (account_id, last_seen, customer_i
 CREATE INDEX customers_money ON customers (account_id, mrr_at_risk, customer_id);
 CREATE INDEX customers_company ON customers (account_id, company, customer_id) WHERE company IS NOT NULL;
 CREATE INDEX customers_urgent ON customers (account_id, urgency, customer_id);
-CREATE INDEX customers_risen ON customers (account_id, risen) WHERE risen >= 0.05;
+CREATE INDEX customers_risen ON customers (account_id, coalesce(risen, 0), customer_id);
+CREATE INDEX customers_paying ON customers (account_id) WHERE mrr > 0;
 CREATE INDEX customers_lapsed ON customers (account_id, lapsed_at) WHERE lapsed_at IS NOT NULL;
 
 -- Addresses for search by any part of them. Apart from customers, whose rows change with every score: an index of

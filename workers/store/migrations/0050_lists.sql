@@ -19,7 +19,8 @@ ALTER TABLE customers
     ) STORED;
 
 CREATE INDEX customers_urgent ON customers (account_id, urgency, customer_id);
-CREATE INDEX customers_risen ON customers (account_id, risen) WHERE risen >= 0.05;
+CREATE INDEX customers_risen ON customers (account_id, coalesce(risen, 0), customer_id);
+CREATE INDEX customers_paying ON customers (account_id) WHERE mrr > 0;
 CREATE INDEX customers_lapsed ON customers (account_id, lapsed_at) WHERE lapsed_at IS NOT NULL;
 
 CREATE TABLE customer_search (

@@ -33,8 +33,8 @@ LIMIT %(limit)s
 -- The biggest rises within two weeks.
 SELECT email, probability, level, reasons -> 0 ->> 'text' AS reason, risk_before AS before
 FROM customers
-WHERE account_id = %(account_id)s AND risen >= 0.05 AND risen >= %(least)s AND urgency > 0
-ORDER BY risen DESC
+WHERE account_id = %(account_id)s AND coalesce(risen, 0) >= %(least)s AND urgency > 0
+ORDER BY coalesce(risen, 0) DESC, customer_id DESC
 LIMIT %(limit)s
 
 -- name: count_lapsed
