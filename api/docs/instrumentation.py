@@ -95,7 +95,7 @@ OPERATIONS = (
         "List the addresses for Stripe's webhooks",
         "The addresses to which Stripe sends its events, and when the last one came there.",
         {200: Reply("The addresses", stripe.StripeSources, {"sources": [STRIPE_SOURCE]})},
-        (*KEY, STORE),
+        (*KEY, "invalid_parameter", STORE),
     ),
     Operation(
         "add_stripe_source",
@@ -106,7 +106,7 @@ OPERATIONS = (
         "Takes the signing secret of an endpoint in Stripe's dashboard, and gives the address to enter there. "
         "Invoices, subscriptions and refunds become events; `customer.*` events say whose they are.",
         {201: Reply("The address", stripe.MadeStripeSource, {name: STRIPE_SOURCE[name] for name in ("token", "path")})},
-        (*KEY, *UNREADABLE, "invalid_webhook", STORE),
+        (*KEY, *UNREADABLE, "invalid_webhook", "invalid_parameter", STORE),
         body=Body((stripe.NewStripeSource,), {"A secret": {"secret": "whsec_1234567890"}}),
     ),
     Operation(
@@ -141,7 +141,7 @@ OPERATIONS = (
         "What each of the account's own names stands for: one of the recognised events, `engagement` (it counts as use "
         "of the product) or `churn` (the customer has left). `proposals` are names that probably mean something.",
         {200: Reply("The mappings", mappings.Mappings, MAPPINGS)},
-        (*KEY, STORE),
+        (*KEY, "invalid_parameter", STORE),
     ),
     Operation(
         "put_mappings",
@@ -152,7 +152,7 @@ OPERATIONS = (
         "Replaces all mappings. They hold for the past as well: nothing that is stored changes, and every risk is "
         "computed anew within a minute. A name that was never sent is refused unless `force` is true.",
         {200: Reply("The mappings that hold now", mappings.Mappings, MAPPINGS)},
-        (*KEY, *UNREADABLE, "invalid_mapping", STORE),
+        (*KEY, *UNREADABLE, "invalid_mapping", "invalid_parameter", STORE),
         body=Body((mappings.NewMappings,), {"Two names": NEW_MAPPINGS}),
     ),
 )

@@ -95,7 +95,7 @@ def _find_user_id(message: Json) -> str | None:
 
 def _read_group(message: Json, traits: Json) -> Json:
     """A group is a company. Its other traits are the company's, not the person's."""
-    return {"company": traits.get("name") or _text(message.get("groupId")), "plan": traits.get("plan")}
+    return _drop_nothing({"company": traits.get("name") or _text(message.get("groupId")), "plan": traits.get("plan")})
 
 
 def _read_alias(message: Json, timestamp: str | None) -> MessageReading:

@@ -23,6 +23,7 @@ from api.errors import Refused
 from api.identities.identify import check as check_identities
 from api.identities.pushing import Parcel, push
 from api.reading.common import Time, account_of, answer, fetch
+from api.reading.query import accepts
 from api.track.rules import find_faults
 from workers.accounts import stripe_sources
 from workers.accounts.keys import Key
@@ -61,6 +62,7 @@ class StripeSources(Struct):
     sources: list[ListedStripeSource]
 
 
+@accepts()
 async def list_or_add(request: Request) -> Response:
     """`GET` and `POST /api/v1/webhooks/stripe`."""
     account_id = await account_of(request)

@@ -68,6 +68,7 @@ class SentNames(NamedTuple):
 
 
 @accepts()
+@accepts()
 async def show_or_put_mappings(request: Request) -> Response:
     """`GET /api/v1/mappings`, and `PUT`: replaces all mappings; what isn't named stands for itself again."""
     account_id = await account_of(request)

@@ -107,6 +107,15 @@ def test_a_batch_holds_all_kinds_and_bad_ones_cost_only_themselves(
     assert (counts["event_invalid"], counts["customer_email_invalid"], counts["timestamp_invalid"]) == (1, 2, 1)
 
 
+def test_a_group_is_the_company_and_leaves_the_plan(segment: TestClient, key: NewKey, work: Work) -> None:
+    send(segment, "identify", userId="u1", traits={"email": JANE, "plan": "pro"})
+    send(segment, "group", userId="u1", groupId="g1", traits={"name": "Example Ltd", "seats": 9})
+    send(segment, "track", userId="u1", event="Signed In", messageId="m1")
+    work()
+    shown = segment.get(f"/api/v1/customers/{JANE}", headers={"X-API-Key": key.secret}).json()
+    assert (shown["company"], shown["plan"]) == ("Example Ltd", "pro")
+
+
 def test_a_message_that_is_sent_again_is_stored_once(segment: TestClient, key: NewKey, work: Work) -> None:
     for message_id in ("m1", "m1", "x" * 100, "x" * 100, "a b", "a b"):
         send(segment, "track", userId=JANE, event="Signed In", messageId=message_id)

@@ -91,3 +91,7 @@ def test_mappings_are_an_accounts_own_and_need_its_secret_key(
     publishable = {"X-API-Key": keys.create(connection, redis, "acme", publishable=True).secret}
     for answer in (sent.get(PATH, headers=publishable), sent.put(PATH, json={"mappings": {}}, headers=publishable)):
         assert (answer.status_code, answer.json()["code"]) == (403, "key_not_allowed")
+
+
+def test_a_parameter_that_there_is_not_is_refused(sent: TestClient) -> None:
+    assert sent.get(f"{PATH}?name=x").json()["code"] == "invalid_parameter"
