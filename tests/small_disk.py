@@ -28,10 +28,20 @@ class Disk:
 @contextmanager
 def small_disk(path: Path, megabytes: int) -> Iterator[Disk]:
     """Yields a disk of this size. Skips the test where none can be mounted."""
+    with mounted(path, megabytes) as disk:
+        if disk is None:
+            pytest.skip("this machine lets nobody mount a small disk")
+        yield disk
+
+
+@contextmanager
+def mounted(path: Path, megabytes: int) -> Iterator[Disk | None]:
+    """Yields a disk of this size; None where none can be mounted."""
     path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(path)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0755", "tmpfs", str(path)]
     if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("this machine lets nobody mount a small disk")
+        yield None
+        return
     try:
         yield Disk(path)
     finally:

@@ -87,9 +87,15 @@ def purge(connection: Connection, dead_letter_ids: Sequence[str]) -> int:
 
 
 def replay(connection: Connection, dead_letter_ids: Sequence[str], rescore_seconds: float) -> Iterator[ReplayResult]:
-    """Store the events of these letters. Yields what became of them, step by step. Letters that fail again stay."""
-    for start in range(0, len(dead_letter_ids), REPLAYED_TOGETHER):
-        yield _replay(connection, dead_letter_ids[start : start + REPLAYED_TOGETHER], rescore_seconds)
+    """Store the events of these letters. Yields what became of them, step by step; each step is done for good, so an
+    interruption costs nothing. Letters that fail again stay: where most of a step do, the next ones are tried one by
+    one, since halving would try each of them several times."""
+    step, start = REPLAYED_TOGETHER, 0
+    while start < len(dead_letter_ids):
+        result = _replay(connection, dead_letter_ids[start : start + step], rescore_seconds)
+        yield result
+        start += step
+        step = 1 if result.failed > result.letters else REPLAYED_TOGETHER
 
 
 def _replay(connection: Connection, dead_letter_ids: Sequence[str], rescore_seconds: float) -> ReplayResult:

@@ -11,9 +11,11 @@ from starlette.testclient import TestClient
 from api.app import create_app
 from api.headers import SECURITY
 from api.server.graceful import draining
+from tests.api.command_line import Run
 from tests.waiting import SOON, wait_until
 from tests.workers.events import event, push_events
-from workers import heartbeat, lease
+from workers import heartbeat, installation, lease
+from workers.accounts.keys import NewKey
 from workers.buffer import ledger
 from workers.buffer.lanes import HISTORY
 from workers.heartbeat import Beat
@@ -199,3 +201,48 @@ def test_an_account_whose_tracking_is_out_is_reported(client: TestClient, connec
     connection.execute("INSERT INTO outages VALUES (7, '2025-12-01T10:00Z', NULL), (8, '2025-12-01', '2025-12-02')")
     told = detail(client)["tracking"]
     assert told == "next to no events of account 7 since 2025-12-01T10:00Z: the risks stand still"
+
+
+@pytest.fixture
+def read_only(connection: Connection) -> Iterator[None]:
+    """Postgres answers and only reads, as a standby does."""
+    name = connection.info.dbname
+    connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    yield
+    connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+
+
+def test_a_postgres_that_only_reads_is_named_and_answers_503(settings: Settings, key: NewKey, read_only: None) -> None:
+    """By the routes that write; those that read go on, and so does tracking."""
+    headers = {"X-API-Key": key.secret}
+    with TestClient(create_app(settings), raise_server_exceptions=False, headers=headers) as client:
+        assert "only reads" in detail(client)["postgres"]
+        answer = client.delete("/api/v1/customers/jane@example.com")
+        assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+        assert client.get("/api/v1/customers").status_code == 200
+        assert client.post("/api/v1/track", json=event()).status_code == 200
+
+
+def test_commands_say_in_one_line_that_postgres_only_reads(run: Run, key: NewKey, read_only: None) -> None:
+    for command in (["keys", "create", "--account", "acme"], ["customers", "erase", "jane@example.com"]):
+        done = run(*command)
+        assert done.exit_code == 1
+        assert done.stderr.startswith("Error: DATABASE_URL: Postgres can't do it now:")
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_redis_without_an_append_only_file_is_ready_and_named(client: TestClient, redis: Redis) -> None:
+    redis.config_set("appendonly", "no")
+    try:
+        assert client.get("/readyz").status_code == 200
+        assert "appendonly yes" in detail(client)["redis"]
+    finally:
+        redis.config_set("appendonly", "yes")
+        wait_until(lambda: not redis.info("persistence")["aof_rewrite_in_progress"], timeout=30)
+
+
+def test_a_redis_of_another_installation_is_not_ready(client: TestClient, redis: Redis) -> None:
+    redis.set(installation.KEY, "another")
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["code"]) == (503, "not_ready")
+    assert "WINDBACK_REDIS_PREFIX" in answer.json()["message"]
