@@ -48,9 +48,11 @@ class Serving:
             served = self._cache[account_id] = self._read(connection, account_id, int(generation))
         return served._replace(generation=generation + 1) if settings not in (None, self.settings) else served
 
-    def hold(self, connection: Connection, account_id: int) -> Served:
-        """As `find`, and keeps the account from switching to another model until the transaction ends."""
-        locks.share(connection, Lock.SCORING, account_id)
+    def try_hold(self, connection: Connection, account_id: int) -> Served | None:
+        """As `find`, and keeps the account from switching to another model until the transaction ends. Returns None
+        while it is switching: the switch may wait for rows that the caller holds."""
+        if not locks.try_share(connection, Lock.SCORING, account_id):
+            return None
         return self.find(connection, account_id)
 
     def _read(self, connection: Connection, account_id: int, generation: int) -> Served:

@@ -123,7 +123,10 @@ def _rescore_batch(process: Process, due: list[DueCustomer]) -> int:
     levels, waiting = process.settings.levels, 0
     for account_id in accounts:
         customers = [customer for customer in due if customer.account_id == account_id]
-        served = process.serving.hold(connection, account_id)
+        served = process.serving.try_hold(connection, account_id)
+        if served is None:  # its customers stay due
+            due[:] = [customer for customer in due if customer.account_id != account_id]
+            continue
         provisional = bool(arrivals and arrivals.hold(account_id))
         waiting += write_alerts(connection, _rescore(connection, customers, served, levels, provisional), levels)
     return waiting

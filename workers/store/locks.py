@@ -37,6 +37,13 @@ def share(connection: Connection, name: Lock, part: int = 0) -> None:
     connection.execute(sql("lock_shared"), _names(name, part))
 
 
+def try_share(connection: Connection, name: Lock, part: int = 0) -> bool:
+    """As `share`, but returns False if somebody has the lock alone: for a transaction that holds rows already and would
+    wait in a circle."""
+    (ours,) = one(connection.execute(sql("try_lock_shared"), _names(name, part)))
+    return bool(ours)
+
+
 def try_hold(connection: Connection, name: Lock) -> bool:
     """Hold the lock until the connection ends, or `let_go`. Returns False if somebody else has it."""
     (ours,) = one(connection.execute(sql("try_lock_session"), _names(name)))

@@ -14,7 +14,7 @@ from tests.workers.events import count
 from workers.buffer import ledger
 from workers.buffer.lanes import LANES
 from workers.buffer.ledger import Ledger
-from workers.store import Connection
+from workers.store import Connection, one
 
 
 class Kind(NamedTuple):
@@ -35,7 +35,10 @@ KINDS = (
     Kind(r"windback:(sign-in:.*|form:.*)", DAY),
     Kind(r"windback:names:\d+", None),
     Kind(r"windback:(clock|probe)", MINUTE),
-    Kind(r"windback:ticket:(ingest|import|score)", MINUTE),
+    Kind(r"windback:ticket:(ingest|import|score|deliver)", MINUTE),
+    Kind(r"windback:(installation|arrivals)", None),
+    Kind(r"windback:track-records", 15 * MINUTE),
+    Kind(r"windback:attempts:(live|history)", DAY),
     Kind(r"windback:move:[\w-]+", 7 * DAY),
     Kind(r"windback:rate:\d+", 2 * MINUTE),
     Kind(r"windback:arrivals", None),
@@ -75,14 +78,16 @@ def ledgers(redis: Redis) -> dict[str, Ledger]:
 
 def balanced(found: Mapping[str, Ledger], connection: Connection, acknowledged: int, dead: range) -> Iterator[str]:
     """What was accepted is accounted for to the event, and what is said to be stored is there."""
-    for name, one in found.items():
-        if one.unaccounted or one.buffered or one.entries:
-            yield f"the ledger of {name}: {one.unaccounted} unaccounted, {one.buffered} buffered, {one.entries} entries"
-    accepted, stored = (sum(getattr(one, field) for one in found.values()) for field in ("accepted", "stored"))
+    for name, lane in found.items():
+        if lane.unaccounted or lane.buffered or lane.entries:
+            counts = f"{lane.unaccounted} unaccounted, {lane.buffered} buffered, {lane.entries} entries"
+            yield f"the ledger of {name}: {counts}"
+    accepted, stored = (sum(getattr(lane, field) for lane in found.values()) for field in ("accepted", "stored"))
     if accepted < acknowledged:
         yield f"{accepted} were accepted, and {acknowledged} answered for"
-    if stored != (there := count(connection, "events")):
-        yield f"{stored} are said to be stored, and there are {there}"
+    (erased,) = one(connection.execute("SELECT coalesce(sum(events), 0)::bigint FROM erasures"))
+    if stored != (there := count(connection, "events") + erased):
+        yield f"{stored} are said to be stored, and there are {there}, {erased} erased ones included"
     reasons = ledger.count_dead(found.values())
     letters = count(connection, "dead_letters")
     if sum(reasons.values()) != letters or letters not in dead:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from redis.exceptions import RedisError
 
 from tests.acceptance.chaos.child import Child
-from tests.acceptance.chaos.plant import Plant
+from tests.acceptance.chaos.plant import DISK_MEGABYTES, Plant
 from tests.waiting import wait_until
 from tests.workers.events import push
 from workers.buffer.lanes import HISTORY, LIVE
@@ -41,6 +41,7 @@ class Monkey:
         self._plant, self._lengths = plant, lengths
         self._chance = random.Random(seed)
         self.done: list[str] = []
+        self.erased: list[str] = []
         self.poisoned = 0  # entries of the buffer that nobody can decode, surely written
         self.maybe_poisoned = 0
 
@@ -51,6 +52,11 @@ class Monkey:
             self.poison,
             self.outage,
             self.restart_all,
+            self.read_only,
+            self.erase,
+            self.erase,
+            self.switch_model,
+            self.fill_disk,
             lambda: self.freeze("ingest"),
             lambda: self.freeze("import"),
             self.kill_several,
@@ -63,7 +69,16 @@ class Monkey:
         while time.monotonic() < until:
             kills = [lambda kind=kind: self.kill(kind) for kind in (*WORKERS, *SERVERS) * 3]
             freezes = [lambda kind=kind: self.freeze(kind) for kind in (*WORKERS, *SERVERS)]
-            everything = [*kills, *freezes, self.poison, self.poison, self.outage, self.restart_all, self.kill_several]
+            rest = [
+                self.poison,
+                self.poison,
+                self.outage,
+                self.restart_all,
+                self.kill_several,
+                self.read_only,
+                self.erase,
+            ]
+            everything = [*kills, *freezes, *rest, self.erase, self.switch_model, self.fill_disk]
             self._do(self._chance.sample(everything, 5))
 
     def kill(self, kind: str) -> None:
@@ -89,6 +104,34 @@ class Monkey:
         with self._plant.children["postgres"].down():
             self._note("outage of postgres")
             time.sleep(self._lengths.outage)
+
+    def read_only(self) -> None:
+        """Postgres answers and only reads, as during a failover."""
+        with self._plant.read_only():
+            self._note("postgres only reads")
+            time.sleep(self._lengths.outage / 2)
+
+    def fill_disk(self) -> None:
+        """Redis's disk is full for a while; then Redis is killed, so that it reads what it has written."""
+        if self._plant.disk is None:
+            return
+        self._plant.disk.leave(0)
+        self._note("full disk")
+        time.sleep(self._lengths.frozen)
+        self._plant.disk.resize(DISK_MEGABYTES)
+        wait_until(self._plant.redis_writes, timeout=60)
+        self.kill("redis")
+
+    def erase(self) -> None:
+        """A customer of whom events wait, are stored or both, is erased, and never heard of again."""
+        self.erased.append(f"erased{len(self.erased)}@example.com")
+        self._plant.track_and_erase(self.erased[-1], self._chance.randrange(1, 60))
+        self._note("erasure")
+
+    def switch_model(self) -> None:
+        """Every customer is scored anew under another model, which scores as the first one does."""
+        self._plant.switch_model()
+        self._note("switch of model")
 
     def restart_all(self) -> None:
         """As when the machine loses its power, but for what the disks had not written yet."""

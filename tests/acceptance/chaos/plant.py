@@ -4,27 +4,34 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 import httpx2
+import msgspec
+import psycopg
 from redis import Redis
+from redis.exceptions import RedisError
 
 from api.up import embedded, packaged_servers
 from api.up.packaged_servers import Server
 from api.up.procfile import procfile
+from scoring.model import PRIOR
 from tests.acceptance.chaos.child import Child
 from tests.ports import free_port
+from tests.small_disk import Disk, mounted
 from tests.waiting import wait_until
-from workers.accounts import keys
-from workers.redis import redis_client
+from workers.accounts import keys, models, renewals
+from workers.accounts.models import Card
+from workers.redis import command_client, redis_client
 from workers.store import Connection, connect
 from workers.store.migrate import migrate
 from workers.tickets import JOBS
 
 RESTART_SECONDS = 0.2
+DISK_MEGABYTES = 600  # of Redis
 POSTGRES_OPTIONS = ("--track_commit_timestamp=on",)  # the audit asks when an event was stored
 PROCESSES = ("web", *(f"{kind}.{number}" for kind in (*JOBS, "clock") for number in (1, 2)))
 
@@ -32,7 +39,7 @@ PROCESSES = ("web", *(f"{kind}.{number}" for kind in (*JOBS, "clock") for number
 class Plant:
     """The servers and processes, by name: `postgres`, `redis` and those of the Procfile, numbered where several run."""
 
-    def __init__(self, folder: Path, settings: dict[str, str]) -> None:
+    def __init__(self, folder: Path, settings: dict[str, str], disk: Disk | None = None) -> None:
         self.folder = folder
         self.database_url, self.redis_url = packaged_servers.urls(folder)
         self.port = free_port()
@@ -46,8 +53,10 @@ class Plant:
             "WINDBACK_GRACE_SECONDS": "0",
             "WINDBACK_LOG_FORMAT": "json",
             "WINDBACK_DATA_DIR": str(folder),
+            "WINDBACK_DISK_FREE_BYTES": "0",  # so that Redis writes short
             **settings,
         }
+        self.disk = disk
         servers = (packaged_servers.postgres(folder), packaged_servers.valkey(folder))
         self.children = {server.name: Child(server.name, partial(_start_server, server)) for server in servers}
         self._ending = threading.Event()
@@ -88,6 +97,62 @@ class Plant:
         except httpx2.TransportError:
             return False
 
+    def redis_writes(self) -> bool:
+        """Whether Redis takes writes."""
+        try:
+            with command_client(self.redis_url) as redis:
+                return bool(redis.set("windback:probe", 1, ex=60))
+        except RedisError:
+            return False
+
+    @contextmanager
+    def read_only(self) -> Iterator[None]:
+        """Postgres only reads, for all sessions that begin a transaction from now on."""
+        self._alter_system("SET default_transaction_read_only = on")
+        try:
+            yield
+        finally:
+            self._alter_system("RESET default_transaction_read_only")
+
+    def _alter_system(self, change: str) -> None:
+        def alter() -> bool:
+            try:
+                with self.connection() as connection:
+                    connection.execute("SET default_transaction_read_only = off")
+                    connection.execute(f"ALTER SYSTEM {change}")
+                    connection.execute("SELECT pg_reload_conf()")
+            except psycopg.Error:
+                return False
+            return True
+
+        wait_until(alter, timeout=120)
+
+    def track_and_erase(self, email: str, events: int) -> None:
+        """Track events of a customer, and erase it, each until it is answered for."""
+        name = email.partition("@")[0]
+        sent = [{"event": "login", "customer_email": email, "event_id": f"{name}-{n}"} for n in range(events)]
+        path = f"http://127.0.0.1:{self.port}/api/v1"
+        with httpx2.Client(headers={"X-API-Key": self.key}, timeout=30) as client:
+            wait_until(lambda: answered(lambda: client.post(f"{path}/track", json={"events": sent})), timeout=120)
+            wait_until(lambda: answered(lambda: client.delete(f"{path}/customers/{email}")), timeout=120)
+
+    def switch_model(self) -> None:
+        """Ask for a switch to a model that scores as the formula does, under another name."""
+
+        def switch() -> bool:
+            try:
+                with self.connection() as connection, connection.transaction():
+                    version = models.next_version(connection, 1)
+                    model = msgspec.structs.replace(PRIOR, version=f"{PRIOR.kind}-{version}")
+                    card = Card(PRIOR.version, model.version, "storm", 30, None, None, 0, 0, 0, {}, [])
+                    models.save_models(connection, 1, [model], card)
+                    renewals.request_switch(connection, 1, version)
+            except psycopg.Error:
+                return False
+            return True
+
+        wait_until(switch, timeout=120)
+
     def kinds(self, *kinds: str) -> list[Child]:
         """The children of these kinds."""
         return [child for name, child in self.children.items() if name.partition(".")[0] in kinds]
@@ -125,11 +190,23 @@ def _start_server(server: Server) -> "subprocess.Popen[bytes]":
         return subprocess.Popen([*server.argv, *options], start_new_session=True, **how)
 
 
+def answered(ask: Callable[[], httpx2.Response]) -> bool:
+    """Whether a request was done: 503 and a lost connection are reasons to ask again."""
+    try:
+        status = ask().status_code
+    except httpx2.TransportError:
+        return False
+    assert status in (200, 202, 503), status
+    return status != 503
+
+
 @contextmanager
 def plant(folder: Path, **settings: str) -> Iterator[Plant]:
     """A plant with running servers and no process yet, that leaves nothing behind."""
     with ExitStack() as stack:
-        made = Plant(folder, settings)
+        packaged_servers.prepare(folder)
+        disk = stack.enter_context(mounted(folder / "redis", DISK_MEGABYTES))
+        made = Plant(folder, settings, disk)
         stack.callback(made.close)
         made.start_servers()
         yield made

@@ -21,6 +21,8 @@ RETRY_SECONDS = (0.05, 1.0)
 NAMES = ("login", "feature_used", "page_viewed", "support_ticket_opened", "nps_response", "subscription_upgraded")
 PLANS = ("free", "pro", "team")
 FEATURES = ("exports", "reports", "alerts")
+LARGE = 0.02  # the share of events of 20 KB
+NEW, NEW_SECONDS = 0.05, 2.0  # the share of events of a brand-new customer, and how often there is another one
 LATER = 0.05  # the share of acknowledged requests that are sent once more, as an import that is run again does
 
 
@@ -124,7 +126,11 @@ class Connection:
             properties["score"] = chance.randrange(11)
         if name == "page_viewed":
             properties |= {"page": "/home", "duration_seconds": chance.randrange(300)}
+        if chance.random() < LARGE:
+            properties["numbers"] = list(range(4_000))
         customer = f"c{chance.randrange(CUSTOMERS)}@example.com"
+        if chance.random() < NEW:  # whom all connections meet at the same moment, for the first time
+            customer = f"new{int(time.time() / NEW_SECONDS)}@example.com"
         event: dict[str, Any] = {"event": name, "customer_email": customer, "properties": properties}
         if safe and (identified := chance.random() < 0.5):
             event["event_id"] = mark

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.acceptance.chaos import alerted, audit, books
+from tests.acceptance.chaos import alerted, analytics, audit, books
 from tests.acceptance.chaos.calm import CalmAccount
 from tests.acceptance.chaos.monkey import LONG, SHORT, Monkey
 from tests.acceptance.chaos.plant import Plant, plant
@@ -92,6 +92,7 @@ def _report(
         dead = range(monkey.poisoned, monkey.maybe_poisoned + 1)
         findings = [*audit.all_of(connection, sent), *books.all_of(redis, connection, made, acknowledged, dead)]
         findings += alerted.check_alerts(connection, receiver)
+        findings += [*analytics.all_of(connection), *analytics.erased(connection, monkey.erased)]
     findings += _deadlocks(made)
     return Report(
         seed, monkey.done, producer.answers, len(sent), acknowledged, len(receiver.messages), seconds, findings

@@ -6,6 +6,9 @@ SELECT pg_advisory_xact_lock(hashtextextended(%(name)s || coalesce(current_schem
 -- name: lock_shared
 SELECT pg_advisory_xact_lock_shared(hashtextextended(%(name)s || coalesce(current_schema(), ''), 0))
 
+-- name: try_lock_shared
+SELECT pg_try_advisory_xact_lock_shared(hashtextextended(%(name)s || coalesce(current_schema(), ''), 0))
+
 -- name: lock_session
 SELECT pg_advisory_lock(hashtextextended(%(name)s || coalesce(current_schema(), ''), 0))
 

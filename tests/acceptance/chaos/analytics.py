@@ -1,0 +1,49 @@
+"""The audit of what analytics reads, and of what erased customers left."""
+
+from collections.abc import Iterator, Sequence
+
+from workers.store import Connection
+from workers.upkeep import totals
+
+DAYS = (
+    "SELECT account_id, event, day, n::bigint FROM event_days",
+    "SELECT account_id, event, day, sum(n)::bigint FROM customer_days JOIN customers USING (customer_id) GROUP BY 1, 2, 3",
+)
+HOURS = (
+    "SELECT account_id, event, hour, n::bigint, customers::bigint FROM event_hours",
+    """SELECT account_id, event, date_trunc('hour', least(occurred_at, received_at), 'UTC'), count(*),
+              count(DISTINCT customer_id)
+       FROM events JOIN customers USING (customer_id) GROUP BY 1, 2, 3""",
+)
+CUSTOMERS = (
+    """SELECT account_id, event, sum(customers)::bigint FROM event_returns
+       WHERE previous = '-infinity' GROUP BY 1, 2""",
+    """SELECT account_id, event, count(DISTINCT customer_id)
+       FROM customer_days JOIN customers USING (customer_id) GROUP BY 1, 2""",
+)
+LEVELS = (
+    "SELECT account_id, level, sum(customers)::bigint FROM risk_moves GROUP BY 1, 2 HAVING sum(customers) <> 0",
+    """SELECT account_id, standing(recorded_state, recorded_level), count(*) FROM customers
+       WHERE recorded_level IS NOT NULL GROUP BY 1, 2""",
+)
+LEFT = """
+SELECT (SELECT count(*) FROM customers WHERE email = ANY (%(emails)s)),
+       (SELECT count(*) FROM dead_letters WHERE convert_from(body, 'LATIN1') LIKE '%%@example.com%%'
+        AND convert_from(body, 'LATIN1') LIKE '%%erased%%')
+"""
+
+
+def all_of(connection: Connection) -> Iterator[str]:
+    """Every total is what counting everything gives."""
+    totals.tally(connection)
+    for name, (kept, counted) in {"days": DAYS, "hours": HOURS, "customers": CUSTOMERS, "levels": LEVELS}.items():
+        ours, theirs = (set(connection.execute(query).fetchall()) for query in (kept, counted))
+        if ours != theirs:
+            yield f"the {name} of analytics are {sorted(ours - theirs)[:5]}, and should be {sorted(theirs - ours)[:5]}"
+
+
+def erased(connection: Connection, emails: Sequence[str]) -> Iterator[str]:
+    """Nothing of a customer who was erased, and not heard of since, is there."""
+    left = connection.execute(LEFT, {"emails": list(emails)}).fetchone()
+    if left != (0, 0):
+        yield f"erased customers left {left}"
