@@ -7,7 +7,8 @@ from workers.upkeep import totals
 
 DAYS = (
     "SELECT account_id, event, day, n::bigint FROM event_days",
-    "SELECT account_id, event, day, sum(n)::bigint FROM customer_days JOIN customers USING (customer_id) GROUP BY 1, 2, 3",
+    """SELECT account_id, event, day, sum(n)::bigint
+       FROM customer_days JOIN customers USING (customer_id) GROUP BY 1, 2, 3""",
 )
 HOURS = (
     "SELECT account_id, event, hour, n::bigint, customers::bigint FROM event_hours",
