@@ -56,7 +56,7 @@ def backtest(
 
     Needs no server. Only events up to each moment are used for it. Without --snapshots, the customers who were active
     at each --cutoff (by default one every horizon) are scored, and "lapsed" means no login and no feature used within
-    the horizon after, or bills that tell so.
+    the horizon after, or unpaid bills. Untrained is the day-one formula, adjusted to the silences known by each moment.
     """
     if snapshots and cutoffs:
         raise click.UsageError("--snapshots and --cutoff exclude each other: snapshots bring their own moments")
@@ -76,6 +76,8 @@ def backtest(
                 meaning=Meaning(engagement_events, (churn_event,) if churn_event else ()),
                 progress=progress,
             )
+        if not report.events:
+            raise ValueError(f"{events} holds no event that can be used")
         if scores:
             _write(scores, scored)
     except FileFault as error:
@@ -158,10 +160,10 @@ def _write(path: Path, scored: list[Scored]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("customer_email", "as_of", "untrained", "trained"))
-        for one in scored:
-            as_of = datetime.fromtimestamp(one.at, UTC).isoformat().replace("+00:00", "Z")
-            trained = "" if one.trained is None else f"{one.trained:.9g}"
-            writer.writerow((one.customer, as_of, f"{one.untrained:.9g}", trained))
+        for snapshot in scored:
+            as_of = datetime.fromtimestamp(snapshot.at, UTC).isoformat().replace("+00:00", "Z")
+            trained = "" if snapshot.trained is None else f"{snapshot.trained:.9g}"
+            writer.writerow((snapshot.customer, as_of, f"{snapshot.untrained:.9g}", trained))
 
 
 def _table(report: Report) -> str:
@@ -193,11 +195,9 @@ def _summarise(report: Report) -> str:
     best = report.trained or report.untrained
     if not best.lift:
         return "Nobody churned within the horizon, so nothing can be said of the scores."
-    written = max(1, round(best.snapshots / 10))
-    reached = min(best.lapses, round(best.lift * best.base_rate * written))
     return (
-        f"Writing to the riskiest 10 % at each moment: {count_of(written, 'message')}, and {reached:,} of "
-        f"{best.lapses:,} who churned would have got one ({best.lift:.1f} times as many as by chance)."
+        f"Writing to the riskiest 10 % each month would have reached {report.reached:,} of the {best.lapses:,} who left "
+        f"with {count_of(report.written, 'message')} ({best.lift:.1f} times as many as by chance)."
     )
 
 

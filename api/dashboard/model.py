@@ -16,12 +16,13 @@ from api.reading.common import fetch
 from api.reading.model import ModelInUse, Quality, read_model
 from api.reading.track_record import read_track_record
 from scoring.learning.metrics import Metrics
-from scoring.learning.training import CHALLENGE, CHALLENGE_CUSTOMERS, RECALIBRATE, REGRESS
+from scoring.learning.training import CHALLENGE, CHALLENGE_CUSTOMERS, TRY_MAP, TRY_RECALIBRATED
 from workers.accounts.models import Card, name_of
 from workers.store import sql
 
 KINDS = {
     "prior": "The formula that works from day one. It has not learnt from your own customers yet.",
+    "early": "The day-one formula, adjusted to how long your own customers stay silent.",
     "recalibrated": "The day-one formula, calibrated to the churn rate of your own customers.",
     "map": "A regression learnt from your own customers. It starts from the day-one formula.",
     "additive": "A regression with non-linear effects, learnt from your own customers. It starts from the formula.",
@@ -39,8 +40,8 @@ class LearningStage(NamedTuple):
 
 
 STAGES = (
-    LearningStage(RECALIBRATE, "Calibrated to your churn rate"),
-    LearningStage(REGRESS, "Own weights for every signal, and custom events"),
+    LearningStage(TRY_RECALIBRATED, "Calibrated to your churn rate"),
+    LearningStage(TRY_MAP, "Own weights for every signal, and custom events"),
     LearningStage(CHALLENGE, f"Non-linear effects (also needs {CHALLENGE_CUSTOMERS:,} customers)"),
 )
 
@@ -116,7 +117,7 @@ def _describe_decision(model: ModelInUse) -> str:
         return "The new model predicted better on the holdout, so it is in use now."
     if not training.snapshots:
         return f"No customer was active {model.horizon_days} days before, so there was nothing to learn from."
-    if training.lapses < RECALIBRATE:
+    if training.lapses < TRY_RECALIBRATED:
         return "Too few customers have left to learn from them, so the model stays."
     return "Its candidates were no better than the model in use, so the model stays."
 

@@ -13,10 +13,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.event_roles import PLAIN, Meaning
+from scoring.event_roles import PLAIN, Meaning, translate
 from scoring.events import ENGAGEMENT, detail_of, plan_of, value_of
+from scoring.learning.early import Silences
 from scoring.learning.fit import fit_regression
-from scoring.learning.metrics import Labels, Metrics, metrics_of
+from scoring.learning.metrics import Labels, Metrics, metrics_of, reach
 from scoring.learning.outcomes import at_risk, lapsed_within
 from scoring.learning.samples import BASELINES as COLUMNS
 from scoring.learning.samples import Sample, columns_of, sample
@@ -26,6 +27,7 @@ from scoring.rollup import DAY, Floats, Rollup
 
 BASELINES: Final = {"recency": ("recency",), "recency_frequency_tenure": ("recency", "frequency", "tenure")}
 _FOLDED: Final = 20  # lapses below which nothing can be trained
+REFIT: Final = 10 * DAY  # seconds, after which the formula is adjusted anew to the account's silences so far
 
 
 class Event(NamedTuple):
@@ -55,7 +57,10 @@ class Scored(NamedTuple):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """How each way of scoring did; `trained` and the baselines are out of fold, None with under 20 lapses."""
+    """How each way of scoring did; `trained` and the baselines are out of fold, None with under 20 lapses.
+
+    `untrained` is the day-one formula, adjusted to the account's own silences as known by each moment.
+    """
 
     horizon_days: float
     events: int
@@ -64,6 +69,8 @@ class Report(msgspec.Struct, frozen=True):
     untrained: Metrics
     trained: Metrics | None
     baselines: dict[str, Metrics | None]
+    written: int = 0  # messages, had the riskiest tenth of each month got one
+    reached: int = 0  # … of the customers who lapsed
 
 
 def backtest(
@@ -97,9 +104,10 @@ def backtest(
             "by login, feature_used or an engagement event of your own"
         )
     taken = sample(rollup, who, at, lapsed, columns=_columns(rollup), horizon_days=horizon_days)
-    untrained = taken.probability(PRIOR)
+    untrained = score_untrained(rollup, taken, horizon_days)
     fold = folds_of(taken.customer, folds)
     trained = score_out_of_fold(taken, fold, fit)
+    written, reached = reach(_months(at), lapsed, untrained if trained is None else trained)
     report = Report(
         horizon_days=horizon_days,
         events=log.events,
@@ -108,6 +116,8 @@ def backtest(
         untrained=metrics_of(lapsed, untrained),
         trained=None if trained is None else metrics_of(lapsed, trained),
         baselines=_baselines(taken, fold),
+        written=written,
+        reached=reached,
     )
     said = [None] * len(who) if trained is None else trained.tolist()
     scored = [
@@ -144,7 +154,7 @@ class Log:
     def add(self, event: Event) -> None:
         """Take one event; the same one again counts once, as it is stored once."""
         self.events += 1
-        name, at, properties = self._meaning.of(event.event), event.at, event.properties
+        name, at, properties = event.event, event.at, event.properties
         customer = self.customers.setdefault(event.customer, len(self.customers))
         if name not in ENGAGEMENT and self._again(customer, name, at, properties):
             return
@@ -171,7 +181,7 @@ class Log:
     def rollup(self) -> Rollup:
         """Everything taken so far, one customer index for each of `customers`."""
         rows = ((k[0], k[1], k[3], k[4], v[0], v[1], v[2], v[3]) for k, v in sorted(self._rows.items()))
-        return Rollup.from_rows(len(self.customers), rows)
+        return translate(Rollup.from_rows(len(self.customers), rows), self._meaning)
 
 
 def derive_outcomes(
@@ -191,6 +201,19 @@ def derive_outcomes(
     return who, at, lapsed_within(rollup, who, at, horizon_days)
 
 
+def score_untrained(rollup: Rollup, taken: Sample, horizon_days: float) -> Floats:
+    """Each snapshot's probability by the formula, adjusted to the silences of all customers as known by its moment."""
+    out = taken.probability(PRIOR)
+    silences = Silences(rollup, float(taken.at.max()), horizon_days)
+    begin, model = -np.inf, PRIOR
+    for at in np.unique(taken.at).tolist():
+        if at >= begin + REFIT:
+            begin, model = at, silences.adjust(at) or PRIOR
+        now = taken.at == at
+        out[now] = taken.rows(now).probability(model)
+    return out
+
+
 def folds_of(customers: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
     """A fold for each snapshot, one for all of a customer's; customers are dealt out in a fixed shuffle."""
     known, position = np.unique(customers, return_inverse=True)
@@ -206,6 +229,10 @@ def score_out_of_fold(taken: Sample, fold: NDArray[np.int64], fitted: Callable[[
     for k in np.unique(fold):
         out[fold == k] = taken.rows(fold == k).probability(fitted(taken.rows(fold != k)))
     return out
+
+
+def _months(at: Floats) -> NDArray[Any]:
+    return (at * 1000).astype("datetime64[ms]").astype("datetime64[M]")
 
 
 def _baselines(taken: Sample, fold: NDArray[np.int64]) -> dict[str, Metrics | None]:

@@ -56,7 +56,7 @@ def recalibrate(sample: Sample, model: Model, version: str) -> Model:
         )
         for term in model.terms
     ]
-    return _at_base_rate(Model(version, "recalibrated", intercept, tuple(terms)), sample)
+    return at_base_rate(Model(version, "recalibrated", intercept, tuple(terms)), float(sample.lapsed.mean()))
 
 
 def fit_regression(sample: Sample, names: Iterable[str], version: str, additive: bool = False) -> Model:
@@ -81,7 +81,8 @@ def fit_regression(sample: Sample, names: Iterable[str], version: str, additive:
         terms.append(msgspec.structs.replace(line, offset=float(offset)))
     shift = sum(float(term.at(column).mean()) for term, column in zip(terms, values, strict=True))
     kept = tuple(term for term in terms if any(term.weights))
-    return _at_base_rate(Model(version, "additive" if additive else "map", intercept - shift, kept), sample)
+    model = Model(version, "additive" if additive else "map", intercept - shift, kept)
+    return at_base_rate(model, float(sample.lapsed.mean()))
 
 
 def _knots(name: str, x: Floats) -> tuple[float, ...]:
@@ -115,9 +116,9 @@ def _sign(name: str) -> int:
     return -1 if name in features.FADING else 0
 
 
-def _at_base_rate(model: Model, sample: Sample) -> Model:
-    """The same risks with the sample's base rate as baseline; what that shifts is part of the first term."""
-    baseline = logit(float(np.clip(sample.lapsed.mean(), 1e-6, 1 - 1e-6)))
+def at_base_rate(model: Model, rate: float) -> Model:
+    """The same risks with this base rate (0 to 1) as baseline; what that shifts is part of the first term."""
+    baseline = logit(float(np.clip(rate, 1e-6, 1 - 1e-6)))
     if not model.terms:
         return msgspec.structs.replace(model, baseline=baseline)
     first = msgspec.structs.replace(model.terms[0], offset=model.terms[0].offset + baseline - model.baseline)

@@ -26,16 +26,22 @@ class Priors(NamedTuple):
     sign: NDArray[np.int8]
 
 
-def fit_logistic(x: Floats, y: Labels, priors: Priors) -> tuple[float, Floats]:
-    """Intercept and coefficients (columns,) for x (rows, columns) and y (rows,) of 0 and 1; both must occur."""
+def fit_logistic(
+    x: Floats, y: Labels, priors: Priors, weight: Floats | None = None, *, intercept: bool = True
+) -> tuple[float, Floats]:
+    """Intercept and coefficients (columns,) for x (rows, columns) and y (rows,) of 0 and 1; both must occur.
+
+    `weight` (rows,) says for how many rows each counts. Without `intercept` that is 0, and y may be of one kind.
+    """
     free = np.ones(x.shape[1], dtype=bool)
+    weight = np.ones(len(y)) if weight is None else weight
     while True:
-        intercept, found = _newton(x[:, free], y, priors.mean[free], priors.sd[free])
-        wrong = found * priors.sign[free] < 0
+        level, slopes = _newton(x[:, free], y, weight, priors.mean[free], priors.sd[free], intercept)
+        wrong = slopes * priors.sign[free] < 0
         if not wrong.any():
             coefficients = np.zeros(x.shape[1])
-            coefficients[free] = found
-            return intercept, coefficients
+            coefficients[free] = slopes
+            return level, coefficients
         free[np.flatnonzero(free)[wrong]] = False
 
 
@@ -65,18 +71,18 @@ def discoveries(p_values: Floats, rate: float) -> NDArray[np.bool_]:
     return out
 
 
-def _newton(x: Floats, y: Labels, mean: Floats, sd: Floats) -> tuple[float, Floats]:
-    base = np.column_stack([np.ones(len(y)), x])
-    center, precision = np.append(0.0, mean), np.append(1e-9, 1 / sd**2)
+def _newton(x: Floats, y: Labels, weight: Floats, mean: Floats, sd: Floats, intercept: bool) -> tuple[float, Floats]:
+    base = np.column_stack([np.full(len(y), float(intercept)), x])
+    center, precision = np.append(0.0, mean), np.append(1e-9 if intercept else 1.0, 1 / sd**2)
     rate = np.clip(y.mean(), 1e-6, 1 - 1e-6)
-    at = np.append(np.log(rate / (1 - rate)), np.zeros(x.shape[1]))
-    value = _loss(base, y, at, center, precision)
+    at = np.append(np.log(rate / (1 - rate)) if intercept else 0.0, np.zeros(x.shape[1]))
+    value = _loss(base, y, weight, at, center, precision)
     for _ in range(_STEPS):
         p = 0.5 * (1 + np.tanh(0.5 * (base @ at)))
-        gradient = base.T @ (p - y) + precision * (at - center)
-        curve = (base * (p * (1 - p))[:, None]).T @ base + np.diag(precision)
+        gradient = base.T @ (weight * (p - y)) + precision * (at - center)
+        curve = (base * (weight * p * (1 - p))[:, None]).T @ base + np.diag(precision)
         step, size = np.linalg.solve(curve, gradient), 1.0
-        while (after := _loss(base, y, at - size * step, center, precision)) > value and size > 1e-6:
+        while (after := _loss(base, y, weight, at - size * step, center, precision)) > value and size > 1e-6:
             size /= 2
         if value - after <= _ENOUGH * len(y):
             break
@@ -84,9 +90,9 @@ def _newton(x: Floats, y: Labels, mean: Floats, sd: Floats) -> tuple[float, Floa
     return float(at[0]), at[1:]
 
 
-def _loss(base: Floats, y: Labels, at: Floats, center: Floats, precision: Floats) -> float:
+def _loss(base: Floats, y: Labels, weight: Floats, at: Floats, center: Floats, precision: Floats) -> float:
     logit = base @ at
-    return float((np.logaddexp(0, logit) - y * logit).sum() + 0.5 * (precision * (at - center) ** 2).sum())
+    return float((weight * (np.logaddexp(0, logit) - y * logit)).sum() + 0.5 * (precision * (at - center) ** 2).sum())
 
 
 def _two_sided(chi: float) -> float:

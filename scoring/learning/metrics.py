@@ -84,6 +84,16 @@ def lift(lapsed: Labels, probability: Floats) -> float:
     return float(hits / size / lapsed.mean())
 
 
+def reach(month: NDArray[Any], lapsed: Labels, probability: Floats) -> tuple[int, int]:
+    """(customers written to, those of them who lapsed), had the riskiest tenth of each month got a message."""
+    written, left = 0, 0
+    for each in np.unique(month):
+        mine = np.flatnonzero(month == each)
+        riskiest = mine[np.argsort(-probability[mine], kind="stable")[: max(1, round(len(mine) / BINS))]]
+        written, left = written + len(riskiest), left + int(lapsed[riskiest].sum())
+    return written, left
+
+
 def log_loss(lapsed: Labels, probability: Floats) -> float:
     """Mean negative log-likelihood, in nats; certainties are held at one in a billion."""
     p = np.clip(probability, 1e-9, 1 - 1e-9)

@@ -63,12 +63,16 @@ class Sample(NamedTuple):
         return self.x[:, [place[name] for name in columns]]
 
     def probability(self, model: Model) -> Floats:
-        """What a model says of each snapshot; a feature that the sample lacks is one of events never sent."""
+        """What a model says of each snapshot, 0 to 1."""
+        return sigmoid(self.logit(model))
+
+    def logit(self, model: Model) -> Floats:
+        """The same in log-odds; a feature that the sample lacks is one of events never sent."""
         logit, place = np.full(len(self.x), model.baseline), {name: k for k, name in enumerate(self.columns)}
         for term in model.terms:
             known = term.feature in place
             logit += term.at(self.x[:, place[term.feature]] if known else np.zeros(len(self.x)))
-        return sigmoid(logit)
+        return logit
 
 
 def columns_of(rollup: Rollup) -> tuple[str, ...]:

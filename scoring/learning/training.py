@@ -1,13 +1,17 @@
 """Learning an account's own model from what became of its customers.
 
-By the number of lapses in the sample:
+Rivals of the model in use, each as soon as it can be fitted; the best of them replaces it if it did better on a later
+holdout, by more than a standard error:
 
-| lapses | what is fitted |
-|---|---|
-| under 20 | nothing: the day-one formula stands |
-| 20 to 49 | its intercept and slope |
-| from 50 | MAP logistic regression, shrunk to the formula |
-| from 250, and 1,000 customers | also an additive, monotone challenger: piecewise-linear terms |
+| rival | from | what is fitted |
+|---|---|---|
+| early | the first silences on | the formula's steepness, and its weight of newcomers (early.py) |
+| recalibrated | 5 lapses before the holdout | intercept and slope |
+| map | 10 | MAP logistic regression, shrunk to the formula |
+| additive | 250, and 500 customers | a monotone challenger: piecewise-linear terms |
+
+While there is no holdout yet, the early one stands if it did better on the latest silences. Without a comparison
+(`fit`) 20 lapses are asked for in place of 5, and 50 in place of 10.
 
 Custom events enter only where a score test conditional on the model, with one snapshot a customer, finds something:
 Benjamini and Hochberg's false discovery rate is held at 10 %, and at most 20 enter. One that is in use stays until its
@@ -22,6 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoring.history import EVENT
+from scoring.learning.early import KIND as EARLY
+from scoring.learning.early import Silences, is_gain
 from scoring.learning.fit import fit_regression, recalibrate
 from scoring.learning.logistic import discoveries, score_tests
 from scoring.learning.metrics import Metrics, metrics_of
@@ -30,9 +36,10 @@ from scoring.learning.samples import BASELINES, ELIGIBLE, Sample, columns_of
 from scoring.learning.samples import sample as take_sample
 from scoring.model import PRIOR, Model
 from scoring.pauses import Pause
-from scoring.rollup import DAY, Rollup
+from scoring.rollup import DAY, Floats, Rollup
 
 RECALIBRATE, REGRESS, CHALLENGE = 20, 50, 250  # lapses
+TRY_RECALIBRATED, TRY_MAP = 5, 10  # lapses before the holdout
 CHALLENGE_CUSTOMERS: Final = 500
 FALSE_DISCOVERIES: Final = 0.10
 LEAVES: Final = 0.3  # p-value
@@ -42,6 +49,7 @@ MOST_CUSTOM: Final = 20
 CUSTOM_LAPSES: Final = 10
 MOST_SNAPSHOTS: Final = 200_000
 SPREAD: Final = 7919  # a prime
+SAME: Final = 0.1  # of a weight
 HOLDOUT: Final = 0.3  # the latest share of snapshots
 
 
@@ -100,7 +108,7 @@ def learn(
     """
     rollup = rollup.until(now)
     found = horizon_of(rollup, now, horizon_before)
-    horizon = horizon_days or found or USUAL_HORIZON
+    horizon = horizon_days or found or horizon_before or USUAL_HORIZON
     who, at = snapshots(rollup, now, horizon, pauses=pauses)
     if contacts is not None:  # what became of them is not their own doing alone
         alone = ~contacts.within(who, at, at + horizon * DAY)
@@ -110,7 +118,9 @@ def learn(
         who, at = who[drawn], at[drawn]
     lapsed = lapsed_within(rollup, who, at, horizon)
     taken = take_sample(rollup, who, at, lapsed, columns=columns_of(rollup), horizon_days=horizon, pauses=pauses)
-    return Learnt(train(taken, current, version=version, horizon_days=horizon, doubts=doubts), horizon, found)
+    silences = Silences(rollup, now, horizon, pauses)
+    training = train(taken, current, version=version, horizon_days=horizon, doubts=doubts, silences=silences, now=now)
+    return Learnt(training, horizon, found)
 
 
 def train(
@@ -120,8 +130,12 @@ def train(
     version: str = "trained",
     horizon_days: float = 30,
     doubts: Mapping[str, int] = NO_DOUBTS,
+    silences: Silences | None = None,
+    now: float = 0.0,
 ) -> Training:
     """Fit on the earlier snapshots, compare on the later ones, refit the winner on all of them.
+
+    `silences` are those up to `now` (epoch seconds), for the early rival; without them there is none.
 
     The model in use stays unless a rival has a lower log loss and no lower lift on the holdout. One that was trained
     lately has seen some of the holdout, which is to its advantage: what replaces it is better beyond doubt. Rivals that
@@ -129,13 +143,22 @@ def train(
     """
     early, late = forward_split(sample, horizon_days)
     holdout, rivals, model = {}, {}, current
-    if late.lapsed.any():
+    if late.lapsed.any() and not late.lapsed.all():
         rivals = _rivals(early, current, version, doubts)
+        if silences is not None:
+            rivals[EARLY] = silences.fit(float(late.at.min()), version)
         judged = {"in use": current} | rivals
         holdout = {kind: metrics_of(late.lapsed, late.probability(model)) for kind, model in judged.items()}
-    winner = _winner(holdout)
-    if winner != "in use":
+    winner = _winner(holdout, late, current, rivals)
+    if winner == EARLY and silences is not None:
+        model = rivals[EARLY] = silences.fit(now, version)
+    elif winner != "in use":
         model = rivals[winner] = _rival(winner, sample, current, version, doubts)
+    elif silences is not None and current.kind in (PRIOR.kind, EARLY) and not holdout:
+        adjusted = silences.adjust(now, version)
+        if adjusted is not None and _differs(adjusted, current):
+            winner, model = EARLY, adjusted
+            rivals[EARLY] = adjusted
     return Training(
         model=model,
         replaced=winner != "in use",
@@ -232,10 +255,10 @@ def _one_each(sample: Sample) -> NDArray[np.intp]:
 
 def _rivals(sample: Sample, current: Model, version: str, doubts: Mapping[str, int]) -> dict[str, Model]:
     lapses = int(sample.lapsed.sum())
-    if lapses == len(sample.lapsed) or lapses < RECALIBRATE:
+    if min(lapses, len(sample.lapsed) - lapses) < TRY_RECALIBRATED:
         return {}
     kinds = ["recalibrated"]
-    if lapses >= REGRESS:
+    if min(lapses, len(sample.lapsed) - lapses) >= TRY_MAP:
         kinds.append("map")
     if _is_large(sample):
         kinds.append("additive")
@@ -248,10 +271,28 @@ def _rival(kind: str, sample: Sample, current: Model, version: str, doubts: Mapp
     return _map(sample, current, version, additive=kind == "additive", doubts=doubts)
 
 
-def _winner(holdout: dict[str, Metrics]) -> str:
-    """The lowest log loss among those that are not worse in lift than the model in use."""
+def _winner(holdout: dict[str, Metrics], late: Sample, current: Model, rivals: Mapping[str, Model]) -> str:
+    """The lowest log loss among rivals that beat the model in use by a standard error and are not worse in lift."""
     if not holdout:
         return "in use"
     floor = holdout["in use"].lift or 0.0
-    fair = {kind: found.log_loss for kind, found in holdout.items() if (found.lift or 0.0) >= floor}
-    return min(fair, key=lambda kind: fair[kind])
+    before = _losses(late, current)
+    fair = {
+        kind: holdout[kind].log_loss
+        for kind, model in rivals.items()
+        if (holdout[kind].lift or 0.0) >= floor and is_gain(before - _losses(late, model), late.customer)
+    }
+    return min(fair, key=lambda kind: fair[kind]) if fair else "in use"
+
+
+def _losses(sample: Sample, model: Model) -> Floats:
+    """Negative log-likelihood of each snapshot, in nats."""
+    logit = sample.logit(model)
+    return np.asarray(np.logaddexp(0.0, logit) - sample.lapsed * logit)
+
+
+def _differs(adjusted: Model, current: Model) -> bool:
+    """Whether an adjusted formula is another one than that in use, beyond what a few silences more change."""
+    both = ({term.feature: term.weights[0] for term in model.terms} for model in (adjusted, current))
+    new, old = both
+    return any(abs(new[feature] - old.get(feature, 0.0)) > SAME for feature in ("silence", "newcomer"))

@@ -38,6 +38,7 @@ ASKED_SECONDS = 900
 WANTED = f"{PREFIX}:train"  # a set: the accounts for which somebody asked for a training now
 WANTED_SECONDS = 86_400
 LEAST_SNAPSHOTS = 50  # new ones, before a training is worth its while …
+EARLY_DAYS = 14  # from then on silences say something of an account, whatever its horizon
 LEAST_SHARE = 0.01  # … and of those that the last one had
 COMMAND = [sys.executable, "-m", "workers", "train"]
 POLL_SECONDS = 0.5
@@ -83,7 +84,7 @@ def list_waiting(connection: Connection, redis: Redis, horizon_days: int | None)
 def _find_ripe(connection: Connection, accounts: Sequence[ListedAccount], horizon_days: int | None) -> set[int]:
     parameters = {
         "account_ids": [account.account_id for account in accounts],
-        "horizons": [resolve_rules(account, horizon_days).horizon_days for account in accounts],
+        "horizons": [min(resolve_rules(account, horizon_days).horizon_days, EARLY_DAYS) for account in accounts],
     }
     return {account_id for (account_id,) in connection.execute(sql("find_ripe"), parameters)}
 
@@ -162,6 +163,6 @@ def _take_turn(connection: Connection, redis: Redis, account: ListedAccount, set
 
 def is_worthwhile(connection: Connection, account_id: int, horizon_days: int) -> bool:
     """Returns True if enough outcomes have come since the last training."""
-    parameters = {"account_id": account_id, "horizon_days": horizon_days}
+    parameters = {"account_id": account_id, "horizon_days": min(horizon_days, EARLY_DAYS)}
     new, before = one(connection.execute(sql("new_snapshots"), parameters))
     return bool(new >= max(LEAST_SNAPSHOTS, LEAST_SHARE * before))

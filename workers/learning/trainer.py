@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from redis import Redis
 
-from scoring.learning.training import RECALIBRATE, Learnt, Training, learn
+from scoring.learning.training import TRY_RECALIBRATED, Learnt, Training, learn
 from scoring.levels import Levels
 from scoring.model import PRIOR, Model
 from scoring.rollup import Rollup
@@ -140,16 +140,18 @@ def _card(before: Model, chosen: Model, learnt: Learnt, window: tuple[datetime |
 def _why(training: Training) -> str:
     """Returns the decision in words."""
     holdout = training.holdout
+    if training.replaced and not holdout:
+        return "the formula, adjusted to the silences so far, did better on the latest of them"
     if not training.snapshots:
         return "nobody was active a horizon ago, by login, feature_used or an event named by `windback accounts set`"
-    if not training.rivals:
-        return f"{training.lapses} lapses are known, and {RECALIBRATE} are needed before the holdout begins"
+    if not training.rivals or not holdout:
+        return f"{training.lapses} lapses are known, and {TRY_RECALIBRATED} are needed before the holdout begins"
     kind = training.model.kind if training.replaced else _best(training)
     losses = f"log loss {holdout[kind].log_loss:.4f} against {holdout[IN_USE].log_loss:.4f}"
     if training.replaced:
         return f"{kind} did better on the holdout: {losses}"
     if holdout[kind].log_loss < holdout[IN_USE].log_loss:
-        return f"{kind} had the lower loss on the holdout, but a worse lift in the top decile"
+        return f"{kind} did better on the holdout ({losses}), but not clearly, or with a worse lift in the top decile"
     return f"nothing did better on the holdout; {kind} came next: {losses}"
 
 

@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 
 from scoring.learning.backtest import Event, Log, Snapshot, backtest
+from scoring.learning.early import Silences
+from scoring.model import PRIOR
 from scoring.rollup import DAY
 from scoring.score import score
 from tests.scoring.simulator import Kind, simulate
@@ -37,7 +39,8 @@ def test_a_snapshot_is_scored_as_a_live_score_would_have_been() -> None:
     events, at = log(), T0 + 40 * DAY + 3600
     known = Log((), ())
     known.read(event for event in events if event.at <= at)
-    live = score(known.rollup(), at).probability[known.customers["c7@example.com"]]
+    model = Silences(known.rollup(), at, 30).adjust(at) or PRIOR
+    live = score(known.rollup(), at, model=model).probability[known.customers["c7@example.com"]]
     assert backtest(events, [Snapshot("c7@example.com", at, 0)])[1][0].untrained == pytest.approx(live)
 
 

@@ -42,7 +42,7 @@ def some(lapses: int) -> Sample:
 
 @pytest.mark.parametrize("kind", [Kind(visits=0.6, spread=0.7), Kind(visits=0.7, weekdays=True), Kind(absences=0.006)])
 def test_the_day_one_formula_ranks_near_the_optimum(kind: Kind) -> None:
-    """It knows no chance and no hazard of these worlds, and loses under .07 AUC to an oracle that knows them all.
+    """It knows no chance and no hazard of these worlds, and loses under .075 AUC to an oracle that knows them all.
 
     Newcomers leave no more often than others here, unlike in real logs: what the formula thinks of them costs .01.
     """
@@ -50,7 +50,7 @@ def test_the_day_one_formula_ranks_near_the_optimum(kind: Kind) -> None:
     who, at, lapsed, oracle = made.snapshots()
     risk = weigh(PRIOR, history_of(made.rollup.at(who, at), at), at, 30).probability
     y = lapsed.astype(np.int8)
-    assert auc(y, oracle) - 0.07 < auc(y, risk) <= auc(y, oracle) + 0.01
+    assert auc(y, oracle) - 0.075 < auc(y, risk) <= auc(y, oracle) + 0.01
 
 
 def test_training_comes_nearer_to_the_optimum_and_is_calibrated() -> None:
