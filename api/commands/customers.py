@@ -24,17 +24,19 @@ def customers_group() -> None:
 @customers_group.command("erase")
 @click.argument("email")
 @click.option("--account", help="The account's name; needed where there are several.")
+@click.option("--user-id", "by_user_id", is_flag=True, help="EMAIL is a user id, whether its address is known or not.")
 @data_dir_option
-def erase_customer(email: str, account: str | None, data_dir: Path) -> None:
+def erase_customer(email: str, account: str | None, by_user_id: bool, data_dir: Path) -> None:
     """Erase a customer: events, scores, dead letters, and what still waits to be stored. Safe to run twice."""
-    if not valid_email(email):
+    if not by_user_id and not valid_email(email):
         raise click.BadParameter("this is not an address like local@domain.tld", param_hint="EMAIL")
     with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
         try:
             account_id = registry.resolve_account(connection, account)
             with command_client(servers.redis_url) as redis:
                 positions = last_positions(redis)
-            receipt = erasure.erase(connection, account_id, email, positions)
+            erase = erasure.erase_user if by_user_id else erasure.erase
+            receipt = erase(connection, account_id, email, positions)
         except registry.NoSuchAccount as error:
             raise click.ClickException(str(error)) from None
     click.echo(msgspec.json.encode(describe(receipt)).decode())

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from workers.buffer.entries import hash_customer, normalise_email
+from workers.buffer.entries import hash_customer, hash_user, normalise_email
 from workers.buffer.lanes import LANES, Lane
 from workers.buffer.staging import StagedRows, stage
 from workers.store import Connection, one, sql
@@ -39,6 +39,20 @@ def erase(connection: Connection, account_id: int, email: str, positions: Mappin
     (stream.last_positions): what stands there up to them is covered, whatever any clock says. Without them, what was
     received before. Raises psycopg.Error, and then it has to be done again."""
     erased = _follow_address(connection, account_id, normalise_email(email))
+    return _erase(connection, account_id, erased, positions)
+
+
+def erase_user(
+    connection: Connection, account_id: int, user_id: str, positions: Mapping[str, int] | None = None
+) -> Receipt:
+    """Erase the customer whom a user id stands for; where its address was never said, the events that wait for it. Else
+    as `erase`."""
+    unnamed = hash_user(account_id, user_id)
+    row = connection.execute(sql("find_owners"), {"customer_ids": [unnamed]}).fetchone()
+    return _erase(connection, account_id, hash_customer(account_id, row[1]) if row else unnamed, positions)
+
+
+def _erase(connection: Connection, account_id: int, erased: str, positions: Mapping[str, int] | None) -> Receipt:
     ends = {f"{name}_position": (positions or {}).get(name) for name in LANES}
     customer = {"account_id": account_id, "customer_id": erased, **ends}
     swept = _sweep_long(connection, customer)

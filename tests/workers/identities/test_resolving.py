@@ -19,7 +19,7 @@ from workers.ingest.ingest import drain
 from workers.process import Process
 from workers.store import Connection, connect
 from workers.store.locks import Lock, share
-from workers.upkeep.erasure import erase
+from workers.upkeep.erasure import erase, erase_user
 from workers.upkeep.totals import tally
 
 JANE, NEW = "jane@example.com", "jane@example.org"
@@ -276,6 +276,19 @@ def test_events_that_wait_are_erased_with_their_customer(process: Process, conne
     assert erase(connection, 1, JANE).events == 1
     ledger_moves.apply_moves(connection, process.redis)
     assert balance(process.redis) == {"accepted": 1, "erased": 1}
+
+
+def test_events_of_a_user_id_that_was_never_named_are_erased_by_it(process: Process, connection: Connection) -> None:
+    send(process, of_user(), of_user("user-2"))
+    drain(process, LIVE)
+    assert erase_user(connection, 1, USER).events == 1
+    ledger_moves.apply_moves(connection, process.redis)
+    assert balance(process.redis) == {"accepted": 2, "erased": 1, "unresolved": 1}
+    send(process, identities=[named("joe@example.com", "user-2")])
+    drain(process, LIVE)
+    assert stored(connection) == [("joe@example.com", 1)]
+    erase_user(connection, 1, "user-2")
+    assert stored(connection) == []
 
 
 def test_an_identity_that_postgres_refuses_is_buried_and_the_rest_is_stored(

@@ -47,7 +47,9 @@ WITH gone AS (
 ), letters AS (
     DELETE FROM dead_letters WHERE customer_id IN (SELECT customer_id FROM gone)
 ), waited AS (
-    DELETE FROM unresolved_events WHERE customer_id IN (SELECT customer_id FROM gone) RETURNING lane
+    DELETE FROM unresolved_events
+    WHERE customer_id = %(customer_id)s::uuid OR customer_id IN (SELECT customer_id FROM gone)
+    RETURNING lane
 ), moved AS (
     INSERT INTO ledger_moves (lane, counts)
     SELECT lane, jsonb_build_object('unresolved', -count(*), 'erased', count(*))
