@@ -23,6 +23,7 @@ MORE_FIELDS = "…"
 MARKED_BYTES = 512 * 1024  # of a batch in which halves of surrogate pairs are looked for
 ESCAPED_BYTES = 6  # of a character, at most: \u0041
 
+TOO_DEEP = "The body is nested too deeply."
 NOT_TEXT = object()
 TOO_LONG = {"": "x" * (MAX_PROPERTIES_BYTES + 1)}  # in place of properties that are too long to be decoded
 LONE_SURROGATE = re.compile(
@@ -93,6 +94,13 @@ _decode_any = msgspec.json.Decoder().decode
 
 def judge(body: bytes, now: float) -> Checked:
     """Returns what a body holds, as of `now` (epoch seconds). Raises Refused: malformed_json, batch_too_large."""
+    try:
+        return _judge_body(body, now)
+    except RecursionError:  # some readers need a little more of the stack than others
+        raise Refused("malformed_json", TOO_DEEP) from None
+
+
+def _judge_body(body: bytes, now: float) -> Checked:
     _read(bytes.decode, body)
     body = _mark_lone_surrogates(body)
     fields = _read(_decode_body, body)
@@ -122,8 +130,6 @@ def _read(decode: Callable[[bytes], Any], body: bytes) -> Any:
         return decode(body)
     except msgspec.ValidationError:
         raise Refused("malformed_json") from None
-    except RecursionError:
-        raise Refused("malformed_json", "The body is nested too deeply.") from None
     except UnicodeDecodeError:
         raise Refused("malformed_json", "The body is not UTF-8.") from None
     except ValueError as error:
@@ -199,8 +205,6 @@ def _decode_field(name: str, raw: RawField) -> Any:
         return _decode_properties(bytes(raw)) if name == "properties" else _decode_text(raw)
     except msgspec.ValidationError:
         return NOT_TEXT
-    except RecursionError:
-        raise Refused("malformed_json", "The body is nested too deeply.") from None
 
 
 def _decode_properties(raw: bytes) -> Any:

@@ -44,7 +44,7 @@ def test_what_is_not_read_does_not_travel() -> None:
     assert [one.field for one in found.ignored] == ["note"]
 
 
-@pytest.mark.parametrize("levels", range(900, 1000, 3))
+@pytest.mark.parametrize("levels", range(900, 1000))
 def test_any_depth_is_judged(levels: int) -> None:
     """Where reading just works and writing does not, too."""
     body = f'{{"events":[{{"event":"login",{JANE},"properties":{{"a":{"[" * levels}{"]" * levels}}}}},{{}}]}}'
