@@ -18,7 +18,7 @@ from workers.buffer.lanes import HISTORY
 from workers.ingest import ingest
 from workers.process import Process
 from workers.risk import rescore
-from workers.store import Connection
+from workers.store import Connection, connect
 
 DAY = 86400.0
 
@@ -237,3 +237,18 @@ def test_levels_that_were_lowered_since_are_no_rise(
     note_risk(connection, jane.customer_id, time.time() - 3600, "medium", 0.45)
     with connection.transaction():
         assert outbox.write(connection, account_id, [jane], time.time(), 30, Levels(0.2, 0.4, 0.75)) == 0
+
+
+def test_a_transaction_that_began_before_the_last_note_may_alert(process: Process, connection: Connection) -> None:
+    """Another process notes the database while a batch is scored: that is no restored copy."""
+    outbox.note_alerting(connection)
+    with connection.transaction():
+        connection.execute("SELECT pg_current_xact_id()")
+        with connect(process.settings.database_url or "") as other:
+            other.execute("UPDATE alerting SET seen_at = now() - interval '10 seconds'")
+            outbox.note_alerting(other)
+        assert outbox.alerting_since(connection) < time.time() - DAY
+    with connect(process.settings.database_url or "") as other:
+        other.execute("UPDATE alerting SET last_xid = last_xid + 5")
+        outbox.note_alerting(other)
+    assert outbox.alerting_since(connection) < time.time() - DAY

@@ -2,25 +2,26 @@
 
 -- name: note_alerting
 -- Since when this database has been in use without a gap: of a new one, always; of a copy that was restored, or one that
--- nobody served for an hour, since now. The identity and the count of transactions tell a copy from what it was made of.
+-- nobody served for an hour, since now. The identity and the count of transactions tell a copy from what it was made of;
+-- transactions side by side note theirs in any order, so the count may be behind by some.
 INSERT INTO alerting (identity, last_xid, seen_at, since)
 SELECT (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'customers'::regclass::oid,
        pg_current_xact_id()::text::bigint, now(), '-infinity'
 ON CONFLICT (single) DO UPDATE
 SET since = CASE
-        WHEN alerting.identity <> excluded.identity OR alerting.last_xid > excluded.last_xid
+        WHEN alerting.identity <> excluded.identity OR alerting.last_xid > excluded.last_xid + 100000
           OR alerting.seen_at < now() - interval '1 hour' THEN now()
         ELSE alerting.since
     END,
     identity = excluded.identity, last_xid = excluded.last_xid, seen_at = now()
-WHERE alerting.identity <> excluded.identity OR alerting.last_xid > excluded.last_xid
+WHERE alerting.identity <> excluded.identity OR alerting.last_xid > excluded.last_xid + 100000
    OR alerting.seen_at < now() - interval '5 seconds'
 
 -- name: alerting_since
 -- Null where it is not known: then no alert is given. It is noted every few seconds.
 SELECT extract(epoch FROM greatest(since, '2000-01-01'::timestamptz))::float8 FROM alerting
 WHERE identity = (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'customers'::regclass::oid
-  AND last_xid <= pg_current_xact_id()::text::bigint AND seen_at >= now() - interval '1 hour'
+  AND last_xid <= pg_current_xact_id()::text::bigint + 100000 AND seen_at >= now() - interval '1 hour'
 
 -- name: find_before
 -- The addresses of these customers, and their risks as they were last recorded before this moment.
