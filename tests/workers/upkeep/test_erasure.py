@@ -127,7 +127,13 @@ def test_nothing_of_the_customer_stays_but_a_receipt(process: Process, connectio
         1,
     )
     left = {table: count(connection, table) for table in tables_of_customers(connection)}
-    assert {table for table, rows in left.items() if rows} == {"customers", "events", "customer_days", "recent_events"}
+    assert {table for table, rows in left.items() if rows} == {
+        "customers",
+        "customer_search",
+        "events",
+        "customer_days",
+        "recent_events",
+    }
     assert connection.execute("SELECT email FROM customers").fetchall() == [("joe@example.com",)]
     receipts = connection.execute("SELECT erasures::text FROM erasures").fetchall()
     assert len(receipts) == 2  # of the address and of the user id
