@@ -18,6 +18,17 @@ from workers.store import Connection, connect
 
 NAME = "bench_renewal"
 COPIES = 20  # of the customers of the rescoring benchmark, where it may take its time
+COPY_CUSTOMERS = """
+WITH copies AS MATERIALIZED (
+    SELECT gen_random_uuid() AS new_id, customer_id, copy || '-' || email AS email, first_seen, last_seen
+    FROM customers CROSS JOIN generate_series(1, %(copies)s) AS copy
+), days AS (
+    INSERT INTO customer_days (customer_id, day, event, detail, n, value, last_at, plan)
+    SELECT new_id, day, event, detail, n, value, last_at, plan FROM customer_days JOIN copies USING (customer_id)
+)
+INSERT INTO customers (customer_id, account_id, email, first_seen, last_seen, rescore_at)
+SELECT new_id, 1, email, first_seen, last_seen, now() FROM copies
+"""
 CARD = Card("prior-1", "map-1", "", 30, None, None, 0, 0, 0, {}, [])
 
 
@@ -35,7 +46,11 @@ def run(world: World) -> list[Line]:
 
 def _fill(world: World, url: str) -> None:
     with connect(url) as connection:
-        rescore.fill(connection, rescore.list_rows(time.time()), COPIES if world.long else 1)
+        rescore.fill_customers(url)
+        if world.long:
+            connection.execute("SET statement_timeout = 0")
+            connection.execute(COPY_CUSTOMERS, {"copies": COPIES - 1})
+            connection.execute("VACUUM ANALYZE")
         connection.execute("INSERT INTO accounts (account_id, name) VALUES (1, 'acme') ON CONFLICT DO NOTHING")
         with world.process(url) as process:
             while rescore_due(process):

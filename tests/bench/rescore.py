@@ -135,23 +135,16 @@ def _rollup(rows: list[Row], first: int) -> Rollup:
     return Rollup.from_rows(len(ours), [(row[0] - first, *row[1:]) for row in rows if row[0] in ours])
 
 
-def fill(connection: Connection, rows: list[Row], copies: int = 1) -> None:
-    """Write the customers of these rows, each so many times under another address, and their days."""
-    for copy_number in range(copies):
-        prefix = f"{copy_number}-" if copy_number else ""
-        ids = [hash_customer(1, prefix + stream.email(number)) for number in range(CUSTOMERS)]
-        _fill(connection, rows, ids, prefix)
-    connection.execute("VACUUM ANALYZE")
-
-
-def _fill(connection: Connection, rows: list[Row], ids: list[str], prefix: str) -> None:
+def fill(connection: Connection, rows: list[Row]) -> None:
+    """Write the customers of these rows, and their days."""
+    ids = [hash_customer(1, stream.email(number)) for number in range(CUSTOMERS)]
     with connection.transaction(), connection.cursor() as cursor:
         cursor.executemany(
             """
             INSERT INTO customers (customer_id, account_id, email, first_seen, last_seen, rescore_at)
             VALUES (%s, 1, %s, now() - interval '60 days', now(), now())
             """,
-            [(id_, prefix + stream.email(number)) for number, id_ in enumerate(ids)],
+            [(id_, stream.email(number)) for number, id_ in enumerate(ids)],
         )
         with cursor.copy(
             "COPY customer_days (customer_id, day, event, detail, n, value, last_at, plan) FROM STDIN"
@@ -159,3 +152,4 @@ def _fill(connection: Connection, rows: list[Row], ids: list[str], prefix: str) 
             for customer, _, event, detail, n, value, at, plan in rows:
                 moment = datetime.fromtimestamp(at, UTC)
                 copy.write_row((ids[customer], moment.date(), event, detail, n, value, moment, plan))
+    connection.execute("VACUUM ANALYZE")
