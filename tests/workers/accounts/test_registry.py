@@ -3,6 +3,7 @@
 import pytest
 
 from scoring.event_roles import PLAIN
+from tests.scoring.simulator import Kind, World, simulate
 from tests.workers.events import count
 from tests.workers.worlds import account, fill, world
 from workers.accounts import registry
@@ -28,6 +29,11 @@ def rescored(process: Process, connection: Connection) -> None:
         pass
 
 
+def daily_users() -> World:
+    """Half a year of 600 customers who come nearly every day: hardly one comes back after two weeks."""
+    return simulate(Kind(visits=0.8, spread=0.3, monthly_churn=0.12), customers=600, days=180)
+
+
 def test_an_account_without_choices_looks_over_thirty_days(connection: Connection) -> None:
     rules = find_rules(connection, account(connection), None)
     assert (rules.horizon_days, rules.horizon_fixed, rules.meaning) == (30, None, PLAIN)
@@ -48,10 +54,9 @@ def test_choices_of_an_account_that_is_not_there_are_refused(connection: Connect
         choose_rules(connection, "nobody", {}, None)
 
 
-def test_training_learns_the_horizon_and_everybody_is_scored_over_it(
-    process: Process, connection: Connection, acme: int
-) -> None:
+def test_training_learns_the_horizon_and_everybody_is_scored_over_it(process: Process, connection: Connection) -> None:
     """Who comes daily and is silent for two weeks has left: 14 days are enough to tell."""
+    acme = fill(connection, daily_users())
     card = train(connection, acme)
     assert (card.horizon_days, find_rules(connection, acme, None).horizon_days) == (14, 14)
     rescored(process, connection)
@@ -59,7 +64,8 @@ def test_training_learns_the_horizon_and_everybody_is_scored_over_it(
     assert connection.execute("SELECT DISTINCT horizon_days FROM risk_history").fetchall() == [(14,)]
 
 
-def test_a_fixed_horizon_is_trained_for_and_the_learnt_one_is_kept_beside_it(connection: Connection, acme: int) -> None:
+def test_a_fixed_horizon_is_trained_for_and_the_learnt_one_is_kept_beside_it(connection: Connection) -> None:
+    acme = fill(connection, daily_users())
     assert train(connection, acme, 30).horizon_days == 30
     assert find_rules(connection, acme, None).horizon_learnt == 14
     choose_rules(connection, "acme", {}, 60)
@@ -111,7 +117,7 @@ def test_events_that_mean_something_count_from_the_next_score_on(
     connection.execute("UPDATE customer_days SET event = 'seat_used' WHERE event = 'login'")
     rescored(process, connection)
     states = "SELECT state, count(*) FROM customers GROUP BY state ORDER BY state"
-    assert connection.execute(states).fetchall() == [("new", 600)]
+    assert connection.execute(states).fetchall() == [("lapsed", 600)]
     assert train(connection, acme).snapshots == 0
     choose_rules(connection, "acme", {"account_closed": "churn", "seat_used": "engagement"}, None)
     assert train(connection, acme).snapshots > 1000
