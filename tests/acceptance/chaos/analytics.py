@@ -24,13 +24,16 @@ CUSTOMERS = (
 )
 LEVELS = (
     "SELECT account_id, level, sum(customers)::bigint FROM risk_moves GROUP BY 1, 2 HAVING sum(customers) <> 0",
-    """SELECT account_id, standing(recorded_state, recorded_level), count(*) FROM customers
-       WHERE recorded_level IS NOT NULL GROUP BY 1, 2""",
+    """SELECT account_id, coalesce(standing(recorded_state, recorded_level), past.level) AS level, count(*)
+       FROM customers LEFT JOIN LATERAL (
+           SELECT standing(state, level) AS level FROM risk_rebuilt
+           WHERE risk_rebuilt.customer_id = customers.customer_id ORDER BY at DESC LIMIT 1
+       ) AS past ON recorded_at IS NULL
+       WHERE recorded_level IS NOT NULL OR past.level IS NOT NULL GROUP BY 1, 2""",
 )
 LEFT = """
 SELECT (SELECT count(*) FROM customers WHERE email = ANY (%(emails)s)),
-       (SELECT count(*) FROM dead_letters WHERE convert_from(body, 'LATIN1') LIKE '%%@example.com%%'
-        AND convert_from(body, 'LATIN1') LIKE '%%erased%%')
+       (SELECT count(*) FROM dead_letters WHERE encode(body, 'escape') LIKE '%%"erased%%@example.com%%')
 """
 
 

@@ -30,7 +30,7 @@ class Lengths(NamedTuple):
     outage: float
 
 
-SHORT = Lengths(pause=1.5, frozen=4.0, outage=8.0)
+SHORT = Lengths(pause=0.8, frozen=3.0, outage=5.0)
 LONG = Lengths(pause=10.0, frozen=30.0, outage=120.0)
 
 
