@@ -3,12 +3,13 @@
 | matter | open | floor of the risk |
 |---|---|---|
 | `refund_requested` | until a renewal, or 14 days of use later | 0.5 |
-| `trial_ended` | a trial that nobody paid for, until a payment, or 30 days of use later | 0.5 |
+| `trial_ended` | a trial that nobody paid for, until a payment, or 30 days of use later | 0.25 |
 | `subscription_downgraded` | to a free plan, until an upgrade or a payment, or 30 days of use later | 0.5 |
 
 Activity says nothing against these: a daily user who asks for the money back is about to leave. They are too rare to be
-learnt, so the floors are judgement, and several at once add up as independent chances do: 0.75, 0.875. Days of use are
-counted up to the last engagement, so a floor never falls away in silence.
+learnt, so the floors are judgement, and several at once add up as independent chances do: two of 0.5 to 0.75. The end
+of a trial weighs less: some accounts end trials of customers who pay elsewhere, or later. Days of use are counted up to
+the last engagement, so a floor never falls away in silence.
 """
 
 from typing import Final
@@ -20,12 +21,12 @@ from scoring.history import History
 from scoring.prior import days
 from scoring.rollup import DAY, Floats
 
-FLOOR: Final = 0.5
+FLOORS: Final = {"refund_requested": 0.5, "trial_ended": 0.25, "subscription_downgraded": 0.5}
 REFUND_DAYS: Final = 14.0
 TRIAL_DAYS: Final = 30.0
 EARLY: Final = 14 * DAY  # a payment that comes so long before the end of the trial pays for what follows
 FREE_DAYS: Final = 30.0
-MATTERS: Final = ("refund_requested", "trial_ended", "subscription_downgraded")
+MATTERS: Final = tuple(FLOORS)
 
 
 def open_matters(history: History) -> dict[str, Floats]:
@@ -45,7 +46,7 @@ def floors(history: History) -> Floats:
     """-log(1 - floor) of each open matter, (customers, MATTERS): they add up, and 0 stands for no matter."""
     matters = open_matters(history)
     there = np.column_stack([~np.isnan(matters[matter]) for matter in MATTERS])
-    return np.asarray(there * -np.log1p(-FLOOR))
+    return np.asarray(there * -np.log1p(-np.array(list(FLOORS.values()))))
 
 
 def _open(history: History, since: Floats, use_days: float, settled_from: Floats, settled: Floats) -> Floats:

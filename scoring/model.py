@@ -67,12 +67,6 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             self, terms=tuple(term for term in self.terms if term.feature in features.MOVING)
         )
 
-    def standing(self) -> Self:
-        """All other terms."""
-        return msgspec.structs.replace(
-            self, terms=tuple(term for term in self.terms if term.feature not in features.MOVING)
-        )
-
 
 def sigmoid(logit: Floats) -> Floats:
     """1 / (1 + exp(-logit)), without overflow."""

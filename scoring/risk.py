@@ -25,6 +25,7 @@ class Risk(NamedTuple):
     contributions: Floats  # (customers, signals); with the baseline, a row adds up to the logit
     logit: Floats  # (customers,)
     floor: Floats  # (customers,): the logit is never below
+    total: Floats  # (customers,): the logit before it is held and lifted
 
     @property
     def probability(self) -> Floats:
@@ -47,7 +48,7 @@ def weigh(model: Model, history: History, at: float | Floats, horizon_days: floa
     lifted = np.maximum(lowest - held, 0.0)
     weight = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-9)
     contributions[:, [signals.index(matter) for matter in MATTERS]] += lifted[:, None] * weight
-    return Risk(model.baseline, signals, contributions, np.maximum(held, lowest), lowest)
+    return Risk(model.baseline, signals, contributions, np.maximum(held, lowest), lowest, total)
 
 
 def hold(total: Floats) -> Floats:

@@ -121,12 +121,13 @@ def _level(probability: Floats, levels: Levels) -> NDArray[np.intp]:
 
 def _next_due(history: History, risk: Risk, now: float, levels: Levels, horizons: Floats, model: Model) -> Floats:
     """By section over those whose level is another one in a day: the risk only rises until then."""
-    moving, still = model.moving(), model.standing().contributions(history, now, horizons).sum(axis=1)
+    moving = model.moving()
+    still = risk.total - moving.contributions(history, now, horizons).sum(axis=1)
     level = _level(risk.probability, levels)
 
     def level_at(customers: History, rows: NDArray[np.intp], at: float | Floats) -> NDArray[np.intp]:
         rising = moving.contributions(customers, at, horizons[rows]).sum(axis=1)
-        total = hold(model.baseline + still[rows] + rising)
+        total = hold(still[rows] + rising)
         return _level(sigmoid(np.maximum(total, risk.floor[rows])), levels)
 
     due = np.full(len(level), now + DAY)

@@ -59,9 +59,7 @@ def test_advice_brings_the_facts_to_write_with() -> None:
     assert given.facts == {
         "plan": "pro",
         "favourite_feature": "exports",
-        "last_seen": "2 June",
-        "days_silent": 13,
-        "days_since_last_login": 13,
-        "overdue_since": "5 June",
-        "days_overdue": 10,
+        "favourite_last_used": "2026-04-26T12:00:00Z",
+        "last_active": "2026-06-02T12:00:00Z",
+        "overdue_since": "2026-06-05T12:00:00Z",
     }
