@@ -6,6 +6,7 @@ ones take the slow way (judge.py), which finds what is wrong, event by event, an
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -101,12 +102,14 @@ def _quick(body: bytes, now: float) -> Checked:
 
 def _have_customers(events: list[QuickEvent]) -> bool:
     """Returns whether each event has a valid address, a valid user id, or both."""
-    emails = [event.customer_email for event in events if event.customer_email is not None]
-    users = [event.user_id for event in events if event.user_id is not None]
-    if not users:
-        return len(emails) == len(events) and _emails.are_valid(emails)
-    named = all(event.customer_email is not None or event.user_id is not None for event in events)
-    return named and _emails.are_valid(emails) and _users.are_valid(users)
+    emails: list[Any] = [event.customer_email for event in events if event.user_id is None]
+    if None in emails:
+        return False
+    if len(emails) == len(events):  # nearly always
+        return _emails.are_valid(emails)
+    named = [event for event in events if event.user_id is not None]
+    beside = [event.customer_email for event in named if event.customer_email is not None]
+    return _emails.are_valid(emails + beside) and _users.are_valid([event.user_id or "" for event in named])
 
 
 def _find_newest(events: list[QuickEvent], now: float) -> float:
