@@ -88,7 +88,7 @@ def choice(request: Request, name: str, choices: Sequence[str], default: str | N
 def choices(request: Request, name: str, values: Sequence[str]) -> tuple[str, ...]:
     """A parameter that takes one or several of a few values, separated by commas. Raises Refused."""
     text = request.query_params.get(name)
-    chosen = tuple(part.strip() for part in text.split(",")) if text else ()
+    chosen = tuple(part.strip() for part in text.split(",")) if text is not None else ()
     if not set(chosen) <= set(values):
         raise invalid(name, f"must be one or several of {', '.join(values)}, separated by commas.")
     return chosen
