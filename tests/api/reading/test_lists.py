@@ -194,7 +194,8 @@ def test_an_unknown_parameter_needs_a_key_as_well(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("level", "loud"), ("level", "low,"), ("level", ""), ("state", ""), ("state", "here"), ("sort", "-name"), ("risen", "-1"), ("risen", "101"),
+        ("level", "loud"), ("level", "low,"), ("level", ""),
+        ("state", ""), ("state", "here"), ("sort", "-name"), ("risen", "-1"), ("risen", "101"),
         ("risen", "x"), ("since", "7"), ("since", "7y"), ("since", "2999-01-01"), ("include", "all"),
     ],
 )  # fmt: skip
