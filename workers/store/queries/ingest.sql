@@ -68,25 +68,28 @@ ON CONFLICT DO NOTHING
 -- Those of customers are held by whoever stores or scores them: who finds one held leaves news instead of waiting, so
 -- that an import or a score delays no live event.
 -- A producer's clock may be ahead of ours: the event keeps its time, and counts as seen when it was received.
-WITH given AS MATERIALIZED (
+WITH batch AS MATERIALIZED (
+    -- The rows as they are stored, of equal ones the first.
     SELECT *, 'epoch'::timestamptz + occurred_us * '1 microsecond'::interval AS occurred_at,
            least('epoch'::timestamptz + least(occurred_us, received_us) * '1 microsecond'::interval, now()) AS seen_at
     FROM incoming
     ORDER BY customer_id, occurred_at, event_key
-), stored AS (
+), inserted AS (
+    -- Those of them that were not there yet.
     INSERT INTO events (customer_id, occurred_at, event_key, event, properties, received_at)
     SELECT customer_id, occurred_at, event_key, event, properties,
            'epoch'::timestamptz + received_us * '1 microsecond'::interval
-    FROM given
+    FROM batch
     ON CONFLICT DO NOTHING
     RETURNING customer_id, occurred_at, event_key
-), fresh AS MATERIALIZED (
-    SELECT given.* FROM given JOIN stored USING (customer_id, occurred_at, event_key)
+), new_events AS MATERIALIZED (
+    -- The same with all their columns.
+    SELECT batch.* FROM batch JOIN inserted USING (customer_id, occurred_at, event_key)
 ), days AS (
     INSERT INTO customer_days AS kept (customer_id, day, event, detail, n, value, last_at, plan)
     SELECT customer_id, (seen_at AT TIME ZONE 'UTC')::date AS day, event, detail, count(*), sum(value),
            max(seen_at), (array_agg(plan ORDER BY seen_at DESC) FILTER (WHERE plan IS NOT NULL))[1]
-    FROM fresh
+    FROM new_events
     GROUP BY customer_id, day, event, detail
     ORDER BY customer_id, day, event, detail
     ON CONFLICT (customer_id, day, event, detail) DO UPDATE
@@ -95,33 +98,36 @@ WITH given AS MATERIALIZED (
         last_at = greatest(kept.last_at, excluded.last_at),
         plan = CASE WHEN excluded.last_at >= kept.last_at THEN coalesce(excluded.plan, kept.plan)
                     ELSE coalesce(kept.plan, excluded.plan) END
-), met AS MATERIALIZED (
+), touched AS MATERIALIZED (
+    -- The customers of new events, and the span of these.
     SELECT customer_id, min(account_id) AS account_id, min(email) AS email,
            min(seen_at) AS first_seen, max(seen_at) AS last_seen, min(occurred_at) AS since,
            CASE WHEN max(seen_at) < now() - interval '1 day' THEN 'import' ELSE 'event' END AS because
-    FROM fresh
+    FROM new_events
     GROUP BY customer_id
     ORDER BY customer_id
-), people AS MATERIALIZED (  -- `stands` needs no change, as `changes`, and is ours till we end; `held` by others; `new`
+), locked AS MATERIALIZED (  -- `stands` needs no change, as `changes`, and is ours till we end; `held` by others; `new`
     SELECT *, coalesce(
-        (SELECT CASE WHEN met.first_seen < kept.first_seen OR kept.rescore_at > greatest(
+        (SELECT CASE WHEN touched.first_seen < kept.first_seen OR kept.rescore_at > greatest(
                      now(), kept.scored_at + %(rescore_seconds)s * '1 second'::interval)
                      OR kept.due_because IS NULL OR kept.due_because <> 'event' AND because = 'event'
                      THEN 'changes' ELSE 'stands' END
-         FROM customers AS kept WHERE kept.customer_id = met.customer_id FOR UPDATE SKIP LOCKED),
-        (SELECT 'held' FROM customers WHERE customers.customer_id = met.customer_id),
+         FROM customers AS kept WHERE kept.customer_id = touched.customer_id FOR UPDATE SKIP LOCKED),
+        (SELECT 'held' FROM customers WHERE customers.customer_id = touched.customer_id),
         'new') AS known
-    FROM met
-), past AS (
+    FROM touched
+), rebuild_marks AS (
+    -- Customers of whom history arrived.
     INSERT INTO rebuilds AS kept (customer_id, since)
     SELECT customer_id, since
-    FROM people
+    FROM locked
     WHERE since < now() - interval '1 day'
     ON CONFLICT (customer_id) DO UPDATE SET since = excluded.since WHERE excluded.since < kept.since
-), seen AS (
+), upserted AS (
+    -- New customers, and those whose row has to change.
     INSERT INTO customers AS kept (customer_id, account_id, email, first_seen, last_seen, rescore_at, due_because)
     SELECT customer_id, account_id, email, first_seen, last_seen, now(), because
-    FROM people
+    FROM locked
     WHERE known IN ('new', 'changes')  -- who is due anyway stands: the score brings last_seen up to date
     ON CONFLICT (customer_id) DO UPDATE
     SET first_seen = least(kept.first_seen, excluded.first_seen),
@@ -129,11 +135,12 @@ WITH given AS MATERIALIZED (
         due_because = CASE WHEN kept.due_because = 'event' THEN kept.due_because ELSE excluded.due_because END,
         rescore_at = least(kept.rescore_at,
                            greatest(now(), kept.scored_at + %(rescore_seconds)s * '1 second'::interval))
-), left_word AS (
+), deferred AS (
+    -- Customers whose row is held: the next score takes in when they were seen.
     INSERT INTO news (customer_id, first_seen, last_seen)
-    SELECT customer_id, first_seen, last_seen FROM people WHERE known = 'held'
+    SELECT customer_id, first_seen, last_seen FROM locked WHERE known = 'held'
 )
-SELECT count(*) FROM stored
+SELECT count(*) FROM inserted
 
 -- name: bury
 INSERT INTO dead_letters (customer_id, dead_letter_id, account_id, reason, sqlstate, fingerprint, received_at, lane, body)

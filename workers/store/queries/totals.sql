@@ -55,44 +55,50 @@ WHERE NOT EXISTS (SELECT FROM erasing WHERE erasing.customer_id = counted.custom
 -- name: tally_days
 -- A customer's day of an event is new where the fresh events are all that the rollup has counted on it. It is then a
 -- return after the customer's day before it, and the day after it isn't one after that any more.
-WITH given AS MATERIALIZED (
+WITH batch AS MATERIALIZED (
+    -- The new events by customer and day.
     SELECT account_id, customer_id, event, (hour AT TIME ZONE 'UTC')::date AS day, sum(n) AS n,
            min(first_at) AS first_at, max(last_at) AS last_at
     FROM fresh
     GROUP BY 1, 2, 3, 4
-), counted AS (
+), day_totals AS (
+    -- How often each event came on each day.
     INSERT INTO event_days AS kept (account_id, event, day, n, first_at, last_at)
     SELECT account_id, event, day, sum(n), min(first_at), max(last_at)
-    FROM given
+    FROM batch
     GROUP BY account_id, event, day
     ON CONFLICT (account_id, event, day) DO UPDATE
     SET n = kept.n + excluded.n, first_at = least(kept.first_at, excluded.first_at),
         last_at = greatest(kept.last_at, excluded.last_at)
 ), new_days AS MATERIALIZED (
+    -- Days on which a customer has these events alone.
     SELECT customer_id, event, day
-    FROM given
+    FROM batch
     WHERE n = (
         SELECT sum(n) FROM customer_days AS days
-        WHERE days.customer_id = given.customer_id AND days.day = given.day AND days.event = given.event
+        WHERE days.customer_id = batch.customer_id AND days.day = batch.day AND days.event = batch.event
     )
 ), touched AS MATERIALIZED (
-    SELECT DISTINCT account_id, customer_id, event FROM given JOIN new_days USING (customer_id, event, day)
-), known AS MATERIALIZED (
-    SELECT account_id, customer_id, event, found.day, new_days.day IS NOT NULL AS new
+    -- The customers and events that have new days.
+    SELECT DISTINCT account_id, customer_id, event FROM batch JOIN new_days USING (customer_id, event, day)
+), their_days AS MATERIALIZED (
+    -- All their days, and which of them are new.
+    SELECT account_id, customer_id, event, days_of_customer.day, new_days.day IS NOT NULL AS new
     FROM touched
     CROSS JOIN LATERAL (
         SELECT DISTINCT day FROM customer_days AS days
         WHERE days.customer_id = touched.customer_id AND days.event = touched.event
         OFFSET 0
-    ) AS found
+    ) AS days_of_customer
     LEFT JOIN new_days USING (customer_id, event, day)
 ), moved AS (
+    -- The returns as they are now, less those as they were.
     SELECT account_id, event, day, lag(day) OVER (PARTITION BY customer_id, event ORDER BY day) AS previous,
            1 AS customers
-    FROM known
+    FROM their_days
     UNION ALL
     SELECT account_id, event, day, lag(day) OVER (PARTITION BY customer_id, event ORDER BY day), -1
-    FROM known WHERE NOT new
+    FROM their_days WHERE NOT new
 )
 INSERT INTO event_returns AS kept (account_id, event, day, previous, customers)
 SELECT account_id, event, day, coalesce(previous, '-infinity'), sum(customers)
