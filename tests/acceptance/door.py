@@ -153,6 +153,7 @@ class Hurried(Line):
         modules = "api.app, api.auth, api.server.corked, api.server.protocol, api.track.body, api.web"
         code = f"import {modules}; {hurry}; api.web.web()"
         self._commands["web"] = f"{sys.executable} -c '{code}'"
+        self.environment["WINDBACK_KEEP_ALIVE_SECONDS"] = "2"
 
 
 @contextmanager

@@ -54,6 +54,7 @@ def test_events_are_counted_by_name(sent: TestClient) -> None:
         "last_seen": "2025-11-02T11:00:00Z",
         "kind": "recognised",
         "signal": "positive",
+        "stands_for": None,
         "model": None,
     }
     shared = found(sent)["report_shared"]
