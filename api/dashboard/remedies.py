@@ -83,6 +83,9 @@ REMEDIES: Final = {
         "A secret key is used in a browser, where everybody can read it",
         "Revoke it under Keys, and use a publishable key (pk_live_…) on that site.",
     ),
+    "invalid_signature": Remedy(
+        REFUSED + "a signature that does not match", "Give Windback the signing secret that the sender shows now."
+    ),
     "unknown_field": Remedy("Unknown fields, ignored", "Correct the spelling, or put your own data into `properties`."),
     "near_duplicate_name": Remedy(
         "Two names for the same event?",

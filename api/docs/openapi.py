@@ -92,7 +92,7 @@ def document(reference: Reference) -> Json:
         paths.setdefault(operation.path, {})[operation.method.lower()] = builder.operation(operation)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Windback", "version": version("windback"), "description": reference.description},
+        "info": {"title": "Windback", "version": version("windback-server"), "description": reference.description},
         "servers": [{"url": "/"}],
         "tags": [{"name": name, "description": text} for name, text in reference.tags.items()],
         "paths": paths,

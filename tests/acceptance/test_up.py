@@ -139,7 +139,7 @@ def test_it_starts_the_procfile_with_as_many_workers_as_asked(tmp_path: Path) ->
         wait_until(lambda: {one.nice() for one in family(up.data_dir, "-m workers import")} == {os.nice(0) + 5})
         assert {one.nice() for one in family(up.data_dir, "-m workers ingest")} == {os.nice(0)}
         up.stop()
-    assert all(re.match(r"^[a-z.12]{3,8} *\| ", line) for line in up.err.splitlines()), up.err
+    assert all(re.match(r"^([a-z.12]{3,9} *\| |opened )", line) for line in up.err.splitlines()), up.err
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])

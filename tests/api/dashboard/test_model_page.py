@@ -6,6 +6,7 @@ from starlette.testclient import TestClient
 
 from api.dashboard.weights import describe_effects
 from api.reading.model import Weight, list_weights
+from scoring.learning.training import CHALLENGE, TRY_MAP, TRY_RECALIBRATED
 from scoring.model import PRIOR
 from tests.workers.worlds import fill, world
 from workers.learning.evaluation import mature
@@ -24,9 +25,9 @@ def test_an_untrained_account_reads_what_is_needed(signed_in: TestClient) -> Non
     for text in (
         "prior-1",
         "The first training runs by itself",
-        "0 of 20",
-        "0 of 50",
-        "0 of 250",
+        f"0 of {TRY_RECALIBRATED}",
+        f"0 of {TRY_MAP}",
+        f"0 of {CHALLENGE}",
         "No scores to check yet",
         "No trained model yet",
     ):

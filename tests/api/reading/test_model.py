@@ -59,7 +59,7 @@ def test_a_training_that_changed_nothing_is_told(acme: TestClient, connection: C
     train(connection, fill(connection, world(20, 60)), 30)
     found = acme.get(MODEL).json()
     assert (found["name"], found["trained_on"]) == ("prior-1", None)
-    assert "are needed" in found["last_training"]["decision"]
+    assert "but not clearly" in found["last_training"]["decision"]
 
 
 def test_matured_scores_are_told(acme: TestClient, connection: Connection) -> None:
