@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +119,7 @@ def test_the_metrics_are_what_happened_in_all_processes(
         running.environment["WINDBACK_WEB_PROCESSES"] = "2"
         running.start("web", "ingest", "ingest.2", "import", "score", "deliver", "clock")
         send(running.url, secret)
-        with suppress(AssertionError):  # what is told in the end says more than that time is up
-            wait_until(lambda: tell_often(running.url) == [WANTED] * 4, timeout=90, interval=0.5)
-        assert tell_often(running.url) == [WANTED] * 4
+        wait_until(lambda: tell_often(running.url) == [WANTED] * 4, timeout=90, interval=0.5)
         found = scrape(running.url)
         assert count(connection, "events") == WANTED["windback_events_stored_total"]
         assert found["windback_ingest_seconds_count"] == found["windback_ingest_batch_events_count"]
