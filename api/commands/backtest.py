@@ -11,11 +11,11 @@ from typing import Any
 import click
 import msgspec
 
-from api.commands.event_files import FileLine, read_events
-from api.commands.records import Columns, Record, read_records
-from api.commands.text_files import FileFault, TextFile
-from api.commands.words import count_of
+from api.history.event_files import FileLine, read_events
+from api.history.records import Columns, Record, read_records
+from api.history.text_files import FileFault, TextFile
 from api.track.rules import valid_email
+from api.words import count_of
 from scoring.event_roles import Meaning
 from scoring.learning.backtest import Event, Report, Scored, Snapshot
 from scoring.learning.backtest import backtest as compare

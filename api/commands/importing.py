@@ -16,8 +16,8 @@ import msgspec
 from msgspec import Meta
 
 from api.commands.client import CONNECTIONS, Client, ServiceFailed, ServiceReply
-from api.commands.event_files import FileLine
-from api.commands.text_files import FileFault, TextFile
+from api.history.event_files import FileLine
+from api.history.text_files import FileFault, TextFile
 from scoring.events import MAX_BATCH
 
 SHOWN = 20  # refused lines that are shown one by one

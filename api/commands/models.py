@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from api.commands.options import use_servers
-from api.commands.words import describe_top_tenth
 from api.up.options import data_dir_option
+from api.words import describe_top_tenth
 from scoring.learning.metrics import Metrics
 from scoring.learning.training import RECALIBRATE
 from scoring.model import PRIOR

@@ -18,11 +18,11 @@ from urllib.parse import quote, urlencode
 import click
 
 from api.commands.client import CONNECTIONS, Client, ServiceFailed, open_service, service_options
-from api.commands.event_files import FileLine
 from api.commands.importing import send_all
 from api.demo.company import CUSTOMERS, SEED, Company, DemoCustomer, begun, customers, events, signed_up
 from api.demo.life import DAY
 from api.demo.words import DOMAIN, address, traits_of
+from api.history.event_files import FileLine
 
 PAGE = 1000  # customers
 IDENTITIES = 100  # a request

@@ -12,17 +12,17 @@ import click
 import msgspec
 
 from api.commands.client import Client, ServiceFailed, open_service, service_options
-from api.commands.event_files import FileLine, read_events
-from api.commands.history.dry_run import ImportPreview
-from api.commands.history.people import read_people
-from api.commands.history.presets import PRESETS
 from api.commands.history.progress import Progress
-from api.commands.history.source import Reading, read_history
 from api.commands.history.waiting import wait_until_scored
 from api.commands.importing import Import, RefusedLine
-from api.commands.text_files import FileFault, TextFile
-from api.commands.words import count_of
+from api.history.dry_run import ImportPreview
+from api.history.event_files import FileLine, read_events
+from api.history.people import read_people
+from api.history.presets import PRESETS
+from api.history.source import Reading, read_history
+from api.history.text_files import FileFault, TextFile
 from api.track.rules import FIELDS
+from api.words import count_of
 from scoring.events import MAX_BATCH
 
 SHOWN = 20  # refused lines that are shown one by one

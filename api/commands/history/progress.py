@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from api.commands.words import count_of
+from api.words import count_of
 
 REDRAW_SECONDS = 0.2
 

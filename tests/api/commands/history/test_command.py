@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from api.app import create_app
 from api.cli import main
 from api.commands.history.progress import Progress
-from tests.api.commands.history.test_presets import AMPLITUDE, SEGMENT
+from tests.api.history.test_presets import AMPLITUDE, SEGMENT
 from tests.waiting import wait_until
 from workers.accounts.keys import NewKey
 from workers.settings import Settings

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from api.commands.text_files import UNREADABLE, FileFault, TextFile
+from api.history.text_files import UNREADABLE, FileFault, TextFile
 from scoring.events import MAX_BODY_BYTES
 
 JSON_NAMES = (".json", ".jsonl", ".ndjson")

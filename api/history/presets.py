@@ -6,7 +6,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from api.commands.history.conversion import (
+from api.doors.segment_messages import read_message
+from api.doors.stripe_events import read_stripe_event
+from api.history.conversion import (
     Converted,
     Json,
     as_object,
@@ -15,9 +17,7 @@ from api.commands.history.conversion import (
     read_time,
     without_prefix,
 )
-from api.commands.records import Columns
-from api.doors.segment_messages import read_message
-from api.doors.stripe_events import read_stripe_event
+from api.history.records import Columns
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 

@@ -5,11 +5,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from api.commands.event_files import COLUMNS, NO_TIME, FileLine, to_event
-from api.commands.history.conversion import Converted
-from api.commands.history.presets import PRESETS
-from api.commands.records import Columns, Record, read_records
-from api.commands.text_files import TextFile
+from api.history.conversion import Converted
+from api.history.event_files import COLUMNS, NO_TIME, FileLine, to_event
+from api.history.presets import PRESETS
+from api.history.records import Columns, Record, read_records
+from api.history.text_files import TextFile
 from api.identities.rules import find_faults as find_identity_faults
 from api.track.rules import find_faults
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from api.commands.event_files import FileLine, read_events
-from api.commands.text_files import FileFault, TextFile
+from api.history.event_files import FileLine, read_events
+from api.history.text_files import FileFault, TextFile
 
 HEAD = "event,customer_email,timestamp"
 ROW = "login,ann@example.com,2026-01-05"

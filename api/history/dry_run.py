@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from api.commands.event_files import FileLine
-from api.commands.words import count_of
+from api.history.event_files import FileLine
+from api.words import count_of
 from scoring.events import RECOGNISED
 from workers.buffer.entries import parse_instant
 

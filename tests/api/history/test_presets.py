@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from api.commands.history.presets import PRESETS
-from api.commands.history.source import Reading, read_history
-from api.commands.text_files import TextFile
+from api.history.presets import PRESETS
+from api.history.source import Reading, read_history
+from api.history.text_files import TextFile
 
 Json = dict[str, Any]
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from api.commands.records import Columns, read_records
-from api.commands.text_files import FileFault, TextFile
+from api.history.records import Columns, read_records
+from api.history.text_files import FileFault, TextFile
 from api.identities.rules import find_faults
 
 Json = dict[str, Any]

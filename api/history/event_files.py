@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from api.commands.records import Columns, Record, read_records
-from api.commands.text_files import FileFault, TextFile
+from api.history.records import Columns, Record, read_records
+from api.history.text_files import FileFault, TextFile
 from api.track.rules import FIELDS, find_faults
 
 COLUMNS = Columns(("event", "customer_email"), FIELDS)
