@@ -3,26 +3,27 @@
 import csv
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
 from typing import Any, NamedTuple
 
 import msgspec
 
-from api.history.text_files import UNREADABLE, FileFault, TextFile
-from scoring.events import MAX_BODY_BYTES
+from api.history.json_arrays import begins_array, list_items
+from api.history.text_files import LONGEST_PIECE, UNREADABLE, FileFault, TextFile
 
 JSON_NAMES = (".json", ".jsonl", ".ndjson")
 CSV_NAMES = (".csv", ".tsv")
+AHEAD = 20  # lines of a file that may be one list
 SEPARATORS = ",;\t|"
 SEPARATOR_LINE = "sep="  # the first line of some of Excel's files: sep=;
 NEVER_CLOSED = "a quoted cell is never closed; write a quote in a cell twice, or remove it"
 SWALLOWS = "a quoted cell goes on over the rows that follow; write a quote in a cell twice, or remove it"
-LONGEST_ROW = MAX_BODY_BYTES  # in characters: nothing longer is an event
+LONGEST_ROW = LONGEST_PIECE  # in characters: nothing longer is an event
+TOO_LONG = f"the line has over {LONGEST_PIECE:,} characters; no event is that long"
 
 csv.field_size_limit(sys.maxsize)  # rows have their own limit
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
-_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class Record(NamedTuple):
@@ -45,11 +46,12 @@ def read_records(file: TextFile, columns: Columns) -> Iterator[Record]:
     """The lines that are not blank. Raises FileFault where the file can't be read any further."""
     lines = file.lines()
     skipped, first = _find_first_line(lines)
-    everything = chain([first], lines)
+    head = [first, *(islice(lines, AHEAD) if first.strip() == "{" else ())]  # no line of NDJSON is only a brace
+    everything = chain(head, lines)
     if _is_csv(file.name, first):
         yield from _read_rows(_Numbered(everything, skipped), columns, file)
-    elif first.lstrip().startswith("["):
-        yield from _read_array(everything)
+    elif begins_array("".join(head)):
+        yield from _read_array(everything, file)
     else:
         yield from _read_objects(everything, skipped, file)
 
@@ -72,23 +74,28 @@ def _is_csv(name: str, first: str) -> bool:
 
 
 def _read_objects(lines: Iterator[str], skipped: int, file: TextFile) -> Iterator[Record]:
-    for number, text in enumerate(lines, skipped + 1):
-        if not text.strip():
+    number, goes_on = skipped, False
+    for text in lines:
+        is_rest, goes_on = goes_on, len(text) >= LONGEST_PIECE and not text.endswith("\n")
+        if is_rest:
             continue
-        if UNREADABLE in text:
+        number += 1
+        if goes_on:
+            yield Record(number, None, TOO_LONG)
+        elif UNREADABLE in text:
             yield Record(number, None, file.explain_unreadable())
-            continue
-        yield _decode_object(number, text)
+        elif text.strip():
+            yield _decode_object(number, text)
 
 
-def _decode_object(number: int, text: str | msgspec.Raw) -> Record:
+def _decode_object(number: int, text: str) -> Record:
     try:
         return Record(number, _decode(text))
     except (ValueError, RecursionError) as error:
         return Record(number, None, f"not a JSON object: {_explain(error, text)}")
 
 
-def _explain(error: Exception, text: str | msgspec.Raw) -> str:
+def _explain(error: Exception, text: str) -> str:
     """What is wrong with a line, in words of our own where the decoder's would mislead."""
     message = str(error)
     if isinstance(error, RecursionError):
@@ -98,20 +105,14 @@ def _explain(error: Exception, text: str | msgspec.Raw) -> str:
     return "the line ends too early" if "truncated" in message else message
 
 
-def _ends(text: str | msgspec.Raw) -> bool:
-    raw = text.encode(errors="replace") if isinstance(text, str) else bytes(text)
-    return raw.rstrip().endswith(b"}")
+def _ends(text: str) -> bool:
+    return text.rstrip().endswith("}")
 
 
-def _read_array(lines: Iterator[str]) -> Iterator[Record]:
+def _read_array(lines: Iterator[str], file: TextFile) -> Iterator[Record]:
     """The objects of one array, numbered from 1."""
-    try:
-        items = _decode_items("".join(lines))
-    except (ValueError, RecursionError) as error:
-        reason = "it holds bytes that are not UTF-8" if isinstance(error, UnicodeError) else str(error)
-        raise FileFault(f"the file begins like a JSON array, and can't be read as one: {reason}") from None
-    for number, item in enumerate(items, 1):
-        yield _decode_object(number, item)
+    for number, item in enumerate(list_items(lines), 1):
+        yield Record(number, None, file.explain_unreadable()) if UNREADABLE in item else _decode_object(number, item)
 
 
 class _Numbered:

@@ -1,4 +1,4 @@
-"""Text files in any Unicode encoding, plain or gzip, line by line.
+"""Text files in any Unicode encoding, plain or gzip, line by line. A line past all measure comes in pieces.
 
 Bytes that the encoding doesn't know cost their line alone: they become UNREADABLE, a character that no text holds.
 """
@@ -12,6 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from scoring.events import MAX_BODY_BYTES
+
+LONGEST_PIECE = MAX_BODY_BYTES  # in characters: no event is longer
 UNREADABLE = "\udcff"
 GZIP = b"\x1f\x8b"
 MARKS = {  # the longer ones first: the mark of UTF-32 begins with that of UTF-16
@@ -20,6 +23,14 @@ MARKS = {  # the longer ones first: the mark of UTF-32 begins with that of UTF-1
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
+}
+PACKED = {
+    b"PK\x03\x04": "a zip archive or an Excel workbook; unpack it, or save the sheet as CSV",
+    b"PAR1": "a Parquet file; export JSON lines or CSV",
+    b"BZh": "packed with bzip2; unpack it, or pack it with gzip",
+    b"\xfd7zXZ": "packed with xz; unpack it, or pack it with gzip",
+    b"\x28\xb5\x2f\xfd": "packed with Zstandard; unpack it, or pack it with gzip",
+    b"Obj\x01": "an Avro file; export JSON lines or CSV",
 }
 NOT_TEXT = "the line holds bytes that are not {}; save the file as UTF-8"
 
@@ -57,17 +68,27 @@ class TextFile:
         return min(1.0, self._bytes.tell() / self._size) if self._size and not self._bytes.closed else 1.0
 
     def lines(self) -> Iterator[str]:
-        """The lines, each with its end. Raises FileFault where a gzip file is damaged."""
+        """The lines, each with its end, in pieces of at most LONGEST_PIECE. Raises FileFault where a gzip file is
+        damaged, or this is no text at all."""
         try:
-            self.encoding = _find_encoding(self._plain.peek(4)[:4])
+            head = self._plain.peek(8)[:8]
+            _refuse_packed(head)
+            self.encoding = _find_encoding(head[:4])
             with io.TextIOWrapper(self._plain, self.encoding, errors="windback-unreadable", newline="") as text:
-                yield from text
+                while line := text.readline(LONGEST_PIECE):
+                    yield line
         except (EOFError, zlib.error, gzip.BadGzipFile):
             raise FileFault("the gzip file is damaged or cut off; unpack it, or make it anew") from None
 
     def explain_unreadable(self) -> str:
         """Why a line with UNREADABLE in it is refused."""
         return NOT_TEXT.format(self.encoding.removesuffix("-sig").upper())
+
+
+def _refuse_packed(head: bytes) -> None:
+    for magic, description in PACKED.items():
+        if head.startswith(magic):
+            raise FileFault(f"it is {description}")
 
 
 def _find_encoding(head: bytes) -> str:

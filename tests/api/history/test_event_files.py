@@ -1,4 +1,6 @@
 import gzip
+import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,8 +46,44 @@ def test_ndjson_is_read_line_by_line(read: Read, name: str) -> None:
 def test_a_json_array_is_read_item_by_item(read: Read) -> None:
     lines = read("export.json", f"\n[\n  {JSON},\n  7,\n{JSON}]\n")
     assert [(line.number, line.event) for line in lines] == [(1, EVENT), (2, None), (3, EVENT)]
-    with pytest.raises(FileFault, match="JSON array"):
-        read("export.json", f"[{JSON},")
+    for cut in (f"[{JSON},", f"[{JSON}", f"[{JSON} {JSON}]", f"[{JSON[:-5]}", "["):
+        with pytest.raises(FileFault, match="JSON array"):
+            read("export.json", cut)
+    assert read("export.json", "[ ]") == []
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("around", [{"object": "list", "url": "/v1/events", "has_more": False}, {"next": None}, {}])
+def test_the_array_of_an_apis_answer_is_read(read: Read, around: dict[str, Any], indent: int | None) -> None:
+    name = "data" if "object" in around else "results"
+    text = json.dumps({**around, name: [EVENT, EVENT], "more": 1}, indent=indent)
+    assert events(read("answer.json", text)) == [EVENT, EVENT]
+
+
+def test_an_array_is_read_in_the_memory_of_its_longest_item(tmp_path: Path) -> None:
+    """40 MB, all of it in one line."""
+    path = tmp_path / "long.json"
+    item = f'{JSON[:-1]},"properties":{{"note":"{"x" * 20_000}"}}}}'
+    path.write_text("[" + ",".join([item] * 2000) + "]")
+    tracemalloc.start()
+    with TextFile(path) as file:
+        assert sum(line.event is not None for line in read_events(file)) == 2000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30 << 20
+
+
+def test_a_line_past_all_measure_costs_itself_alone(read: Read) -> None:
+    lines = read("x.jsonl", f'{{"x":"{"y" * 9_000_000}"}}\n{JSON}\n')
+    assert [(line.number, line.event) for line in lines] == [(1, None), (2, EVENT)]
+    assert "over 4,194,304 characters" in lines[0].fault
+
+
+@pytest.mark.parametrize("magic", [b"PK\x03\x04", b"PAR1", b"BZh9", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"])
+def test_a_file_that_is_no_text_is_refused_in_words(read: Read, magic: bytes) -> None:
+    for name in ("x.csv", "x.json", "x"):
+        with pytest.raises(FileFault, match="it is"):
+            read(name, magic + b"\0\1\2" * 1000)
 
 
 @pytest.mark.parametrize("name", ["events.csv", "events.csv.gz", "EXPORT.CSV.GZ", "events.txt", "events"])
