@@ -1,6 +1,7 @@
 """What the body of PostHog's webhook destination says: an event and the person who sent it. Pure functions.
 
-The body is the destination's default: `{"event": {…}, "person": {…}}`.
+The body is the destination's default, `{"event": {…}, "person": {…}}`, as
+https://github.com/PostHog/posthog/blob/master/nodejs/src/cdp/templates/_destinations/webhook has it.
 """
 
 from typing import Any
@@ -26,7 +27,7 @@ def read_posthog(body: Json) -> MessageReading:
     email, user_id = traits.get("email"), event.get("distinct_id")
     if not (isinstance(email, str) and valid_email(email)):
         email = user_id if isinstance(user_id, str) and valid_email(user_id) else None
-    if not email and not user_id:
+    if not email and (not user_id or _as_object(event.get("properties")).get("$process_person_profile") is False):
         return MessageReading(problem=NOBODY)
     if event.get("event") in NAMING:
         said = {name: value for name, value in traits.items() if not name.startswith("$")}

@@ -81,9 +81,14 @@ def _read_subscription_change(kind: str, subscription: Json, data: Json) -> str 
     was, now = _sum_prices({**subscription, **before}), _sum_prices(subscription)
     if was is not None and now is not None and now != was and ("items" in before or "plan" in before):
         return "subscription_upgraded" if now > was else "subscription_downgraded"
-    if before.get("current_period_end") and subscription.get("status") == "active":
-        return "subscription_renewed"
-    return None
+    is_next = _find_period_end(before) not in (None, _find_period_end(subscription))
+    return "subscription_renewed" if is_next and subscription.get("status") == "active" else None
+
+
+def _find_period_end(subscription: Json) -> object:
+    """Stripe's API has it at the subscription; from its version 2025-03-31 on, at its items."""
+    ends = [item.get("current_period_end") for item in _list_items(subscription)]
+    return subscription.get("current_period_end") or next(filter(None, ends), None)
 
 
 def _list_items(subscription: Json) -> list[Json]:

@@ -1,6 +1,7 @@
 """What a record of somebody else's export becomes: an event, an identity, or nothing."""
 
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any, NamedTuple
 
 from api.track.rules import valid_email, valid_event_id
@@ -51,6 +52,20 @@ def read_time(value: object) -> str | None:
         except (OverflowError, OSError, ValueError):
             raise ValueError(f"its time {value!r} is none") from None
     return str(value).strip().removesuffix(" UTC").replace(" ", "T", 1)
+
+
+def read_amount(value: object) -> float | None:
+    """An amount of money as a number: 49.00, 1,234.50 or 399,00; None where it is none."""
+    if isinstance(value, int | float):
+        return value
+    text = str(value or "").replace("\u00a0", "").replace(" ", "")
+    comma, point = text.rfind(","), text.rfind(".")
+    text = text.replace(".", "").replace(",", ".") if comma > point else text.replace(",", "")
+    try:
+        amount = float(text)
+    except ValueError:
+        return None
+    return amount if isfinite(amount) else None
 
 
 def as_object(value: object) -> Json:

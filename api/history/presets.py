@@ -14,6 +14,7 @@ from api.history.conversion import (
     as_object,
     make_event,
     name_customer,
+    read_amount,
     read_time,
     without_prefix,
 )
@@ -30,10 +31,14 @@ class Preset(NamedTuple):
 
 
 def _from_mixpanel(fields: Json) -> Converted:
-    """https://developer.mixpanel.com/reference/raw-event-export: {"event", "properties": {"time", …}}."""
+    """https://docs.mixpanel.com/reference/raw-event-export: {"event", "properties": {"time", …}}."""
     properties = as_object(fields.get("properties")) or {name: fields[name] for name in fields if name != "event"}
-    user_id = properties.get("$user_id") or properties.get("distinct_id")
-    customer = name_customer(properties.get("$email") or properties.get("email"), user_id)
+    user_id, email = properties.get("$user_id") or properties.get("distinct_id"), properties.get("$email")
+    if fields.get("event") in MIXPANEL_MERGES:
+        return Converted(skipped="it only joins ids")
+    if str(user_id).startswith(MIXPANEL_DEVICE):
+        return Converted(skipped=VISITOR)
+    customer = name_customer(email or properties.get("email"), user_id)
     own = without_prefix(properties, "$", "mp_")
     own = {name: value for name, value in own.items() if name not in ("time", "distinct_id", "email")}
     page = urlsplit(str(properties.get("$current_url") or properties.get("current_url") or "")).path
@@ -46,6 +51,8 @@ def _from_mixpanel(fields: Json) -> Converted:
 def _from_amplitude(fields: Json) -> Converted:
     """https://amplitude.com/docs/apis/analytics/export: {"event_type", "user_id", "event_time", "event_properties"}."""
     traits, own = as_object(fields.get("user_properties")), as_object(fields.get("event_properties"))
+    if fields.get("device_id") and not fields.get("user_id") and not traits.get("email"):
+        return Converted(skipped=VISITOR)
     customer = name_customer(traits.get("email"), fields.get("user_id"))
     event_id = fields.get("$insert_id") or fields.get("insert_id") or fields.get("uuid")
     name = fields.get("event_type")
@@ -59,6 +66,8 @@ def _from_posthog(fields: Json) -> Converted:
     properties = _as_json(fields.get("properties"))
     person = _as_json(fields.get("person_properties")) or as_object(_as_json(fields.get("person")).get("properties"))
     email = person.get("email") or as_object(properties.get("$set")).get("email") or properties.get("email")
+    if not email and properties.get("$process_person_profile") is False:
+        return Converted(skipped=VISITOR)
     customer = name_customer(email, fields.get("distinct_id"))
     if fields.get("event") in ("$identify", "$set", "$create_alias"):
         traits = {**person, **as_object(properties.get("$set"))}
@@ -90,8 +99,12 @@ def _from_stripe(fields: Json) -> Converted:
     return _from_stripe_payment(fields)
 
 
+VISITOR: Final = "a visitor who isn't known"
+MIXPANEL_DEVICE: Final = "$device:"  # how the id of a device begins that nobody has signed in on
+MIXPANEL_MERGES: Final = ("$identify", "$create_alias", "$merge")
 STATUSES: Final = {"paid": "invoice_paid", "succeeded": "invoice_paid", "failed": "invoice_overdue",
-                   "refunded": "refund_requested", "partially refunded": "refund_requested"}  # fmt: skip
+                   "refunded": "refund_requested", "partially refunded": "refund_requested",
+                   "partial refund": "refund_requested"}  # fmt: skip
 
 
 def _from_stripe_payment(fields: Json) -> Converted:
@@ -100,8 +113,10 @@ def _from_stripe_payment(fields: Json) -> Converted:
     name = STATUSES.get(str(cells.get("status", "")).casefold())
     if name is None:
         return Converted(skipped=f"a payment that is {cells.get('status') or 'of no status'}")
-    time = read_time(cells.get("created date (utc)") or cells.get("created (utc)"))
-    own = {"amount": cells.get("amount"), "currency": str(cells.get("currency") or "").upper()}
+    refunded = cells.get("refunded date (utc)") if name == "refund_requested" else None
+    time = read_time(refunded or cells.get("created date (utc)") or cells.get("created (utc)"))
+    amount = cells.get("amount refunded") if name == "refund_requested" else None
+    own = {"amount": read_amount(amount or cells.get("amount")), "currency": str(cells.get("currency") or "").upper()}
     return make_event(name, customer, time, _drop_empty(own), cells.get("id"))
 
 

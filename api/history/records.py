@@ -66,8 +66,7 @@ def _find_first_line(lines: Iterator[str]) -> tuple[int, str]:
 
 def _is_csv(name: str, first: str) -> bool:
     """Whether a file is CSV: by its name where that says so, else by its first line."""
-    suffixes = [part.lower() for part in name.lower().removesuffix(".gz").partition(".")[1:]]
-    ending = "".join(suffixes)
+    ending = name.lower().removesuffix(".zip").removesuffix(".gz")
     if ending.endswith(CSV_NAMES):
         return True
     return not ending.endswith(JSON_NAMES) and not first.lstrip().startswith(("{", "["))

@@ -83,8 +83,8 @@ def import_command(
 ) -> None:
     """Send FILES of events through the API. Safe to run again.
 
-    CSV (with commas, semicolons or tabs), NDJSON or a JSON array; UTF-8 or UTF-16, plain or .gz. A CSV file names its
-    columns in the first line: event, customer_email, timestamp, event_id, properties (JSON); any other column is a
+    CSV (with commas, semicolons or tabs), NDJSON or a JSON array; UTF-8 or UTF-16, plain, .gz or .zip. A CSV file names
+    its columns in the first line: event, customer_email, timestamp, event_id, properties (JSON); any other column is a
     property.
     """
     reading = Reading(

@@ -205,14 +205,30 @@ def test_posthogs_webhook_is_understood(client: TestClient, key: NewKey, work: W
         "distinct_id": "ph-1",
         "timestamp": "2026-01-01T10:00:00.000Z",
         "properties": {"$current_url": "https://shop.example/pricing?x=1", "$lib": "web", "colour": "red"},
+        "elements_chain": "",
+        "url": "https://us.posthog.com/projects/1/events/1234",
     }
-    person = {"id": "p1", "name": "Jane", "properties": {"email": JANE, "$browser": "Chrome"}}
+    person = {
+        "id": "p1",
+        "name": "Jane",
+        "url": "https://us.posthog.com/projects/1/persons/1234",
+        "properties": {"email": JANE, "$browser": "Chrome"},
+    }
     for _ in range(2):
         answer = client.post("/v1/webhook", json={"event": event, "person": person}, headers={"X-API-Key": key.secret})
         assert answer.json() == {"success": True}
     work()
     (stored,) = timeline(client, key)
     assert (stored["event"], stored["properties"]) == ("$pageview", {"colour": "red", "page": "/pricing"})
+
+
+def test_a_visitor_whom_posthog_keeps_no_profile_of_is_nobody(client: TestClient, key: NewKey, work: Work) -> None:
+    event = {"event": "$pageview", "distinct_id": "0191", "properties": {"$process_person_profile": False}}
+    answer = client.post("/v1/webhook", json={"event": event, "person": None}, headers={"X-API-Key": key.secret})
+    assert answer.json() == {"success": True}
+    work()
+    assert warned(client, key) == {"customer_email_invalid": 1}
+    assert "windback_events_unresolved 0.0" in client.get("/metrics").text
 
 
 def test_rudderstacks_webhook_is_understood(client: TestClient, key: NewKey, work: Work) -> None:

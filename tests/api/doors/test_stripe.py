@@ -24,6 +24,10 @@ SUBSCRIPTION = {
                                                  "recurring": {"interval": "year", "interval_count": 1}}}]},
 }  # fmt: skip
 
+ITEM = SUBSCRIPTION["items"]["data"][0]  # type: ignore[index]
+SUBSCRIPTION["items"] = {"data": [{**ITEM, "current_period_end": 1764583200}]}  # as from the API of 2025-03-31 on
+RENEWED = {**SUBSCRIPTION, "items": {"data": [{**ITEM, "current_period_end": 1767261600}]}}
+
 
 @pytest.fixture
 def path(acme: TestClient) -> str:
@@ -113,6 +117,7 @@ def test_a_secret_that_is_none_is_refused(acme: TestClient, secret: Any) -> None
         ("customer.subscription.created", SUBSCRIPTION, None, "subscription_started"),
         ("customer.subscription.updated", SUBSCRIPTION, {"status": "trialing"}, "trial_ended"),
         ("customer.subscription.updated", SUBSCRIPTION, {"current_period_end": 1}, "subscription_renewed"),
+        ("customer.subscription.updated", RENEWED, {"items": SUBSCRIPTION["items"]}, "subscription_renewed"),
         ("customer.subscription.deleted", SUBSCRIPTION, None, "subscription_cancelled"),
         ("customer.subscription.updated", SUBSCRIPTION, {"metadata": {}}, None),
         ("invoice.created", INVOICE, None, None),

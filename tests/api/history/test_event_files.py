@@ -1,6 +1,8 @@
 import gzip
+import io
 import json
 import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,7 +81,30 @@ def test_a_line_past_all_measure_costs_itself_alone(read: Read) -> None:
     assert "over 4,194,304 characters" in lines[0].fault
 
 
-@pytest.mark.parametrize("magic", [b"PK\x03\x04", b"PAR1", b"BZh9", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"])
+def test_a_zip_archive_is_read_file_by_file(read: Read) -> None:
+    """As Amplitude exports it: packed files in a packed file."""
+    packed = zipped({"1/a#0.json.gz": gzip.compress(JSON.encode()), "1/b#1.json": f"{JSON}\n".encode(), "c/": b""})
+    for name in ("export.zip", "export.json.gz", "export"):
+        assert events(read(name, packed) if name != "export.json.gz" else read("x.json", packed)) == [EVENT, EVENT]
+    assert read("x.jsonl", zipped({})) == []
+
+
+@pytest.mark.parametrize("data", [b"PK\x03\x04nothing", b"cut", b"workbook"])
+def test_a_zip_archive_that_cannot_be_read_says_why(read: Read, data: bytes) -> None:
+    made = {b"cut": zipped({"a.json": JSON.encode() * 99})[:90], b"workbook": zipped({"[Content_Types].xml": b""})}
+    with pytest.raises(FileFault, match=r"damaged|save the sheet as CSV"):
+        read("x.json", made.get(data, data))
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("magic", [b"PAR1", b"BZh9", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"])
 def test_a_file_that_is_no_text_is_refused_in_words(read: Read, magic: bytes) -> None:
     for name in ("x.csv", "x.json", "x"):
         with pytest.raises(FileFault, match="it is"):

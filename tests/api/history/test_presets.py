@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from api.history.conversion import read_amount
 from api.history.presets import PRESETS
 from api.history.source import Reading, read_history
 from api.history.text_files import TextFile
@@ -125,6 +126,44 @@ def test_mixpanels_csv_and_stripes_payments_are_read(tmp_path: Path) -> None:
         "jane@example.com",
         "2026-01-01T10:00:00",
     )
+
+
+@pytest.mark.parametrize(
+    ("preset", "record"),
+    [
+        ("mixpanel", {"event": "x", "properties": {"time": 1767261600, "distinct_id": "$device:18b0f7"}}),
+        ("mixpanel", {"event": "$identify", "properties": {"time": 1767261600, "distinct_id": "u1"}}),
+        ("amplitude", {**AMPLITUDE, "user_id": None, "user_properties": {}}),
+        ("posthog", {**POSTHOG, "properties": {"$process_person_profile": False}, "person_properties": {}}),
+    ],
+)
+def test_visitors_who_are_not_known_are_left_out(tmp_path: Path, preset: str, record: Json) -> None:
+    """Their events could never be stored; nothing is to be mended."""
+    assert read(tmp_path, Reading(preset), json.dumps(record)) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("cell", "amount"),
+    [("49.00", 49.0), ("1,234.50", 1234.5), ("399,00", 399.0), ("1.234,50", 1234.5), ("12 000", 12000.0), ("", None)],
+)
+def test_an_amount_is_a_number_however_it_is_written(cell: str, amount: float | None) -> None:
+    assert read_amount(cell) == amount
+
+
+def test_a_refund_is_dated_to_when_it_was_given(tmp_path: Path) -> None:
+    text = (
+        "id,Created date (UTC),Amount,Amount Refunded,Refunded date (UTC),Currency,Status,Customer Email\n"
+        "ch_1,2026-01-01 10:00:00,49.00,20.00,2026-01-09 10:00:00,eur,Partial Refund,jane@example.com\n"
+    )
+    (event,), _ = read(tmp_path, Reading("stripe"), text, "unified_payments.csv")
+    assert (event["event"], event["timestamp"]) == ("refund_requested", "2026-01-09T10:00:00")
+    assert event["properties"] == {"amount": 20.0, "currency": "EUR"}
+
+
+def test_the_list_that_stripes_api_answers_with_is_read(tmp_path: Path) -> None:
+    text = json.dumps({"object": "list", "url": "/v1/events", "has_more": False, "data": [STRIPE, STRIPE]}, indent=2)
+    events, identities = read(tmp_path, Reading("stripe"), text, "events.json")
+    assert ([event["event"] for event in events], len(identities)) == (["invoice_paid"] * 2, 2)
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
