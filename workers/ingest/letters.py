@@ -62,7 +62,7 @@ def make_unreadable_letter(lane: Lane, source: StreamEntry, part: Unreadable) ->
 
 def make_refused_letter(lane: Lane, row: Row, error: Exception) -> DeadLetter:
     sqlstate = getattr(error, "sqlstate", None)
-    reason = type(error).__name__
+    reason = type(error).__name__.rstrip("_")
     return DeadLetter(
         customer_id=row.customer_id,
         dead_letter_id=_digest(repr(row[:3]).encode()),

@@ -2,16 +2,20 @@
 
 As a rule that is one attempt. Where the database refuses an event, a second attempt halves the rows, each half under a
 savepoint, until the bad event is alone; it is buried among the dead letters, in the transaction that stores the others.
+Where Postgres doesn't say whose fault it is, an event is only buried if one of ours can be stored in its place.
 So what becomes of a batch is decided, and its receipts are saved, in one moment (see receipts.py).
 """
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import psycopg
+
 from workers.buffer.lanes import Lane
-from workers.buffer.rows import Identification, Row
+from workers.buffer.rows import Identification, Row, find_customer, read_content
 from workers.buffer.staging import StagedRows, stage
 from workers.buffer.stream import EventCounts
 from workers.identities import identify, profiles, resolution
@@ -24,13 +28,15 @@ from workers.ingest.letters import (
     make_refused_letter,
     make_unreadable_letter,
 )
+from workers.logs import first_line
 from workers.store import Connection, one, sql
-from workers.store.faults import BAD_DATA
+from workers.store.faults import BAD_DATA, UNCLEAR, ServerFault
 from workers.upkeep import erasure, retention
 
 log = logging.getLogger(__name__)
 
-REFUSALS = (*BAD_DATA, ValueError)
+REFUSALS = (*BAD_DATA, UNCLEAR, ValueError)
+NOBODYS_ACCOUNT = 0
 
 
 class Outcome(NamedTuple):
@@ -76,7 +82,7 @@ def store_batch(
         lane,
         batch,
         lambda staged: store_parts(connection, lane, staged.rows, rescore_seconds),
-        lambda identities: _save_identities_apart(connection, lane, identities),
+        lambda identities: _save_identities_apart(connection, lane, identities, rescore_seconds),
     )
 
 
@@ -108,13 +114,16 @@ def save_identities(connection: Connection, lane: Lane | None, identities: Seque
         identify.save_identifications(connection, identities, erased.covers)
 
 
-def _save_identities_apart(connection: Connection, lane: Lane, identities: Sequence[Identification]) -> None:
+def _save_identities_apart(
+    connection: Connection, lane: Lane, identities: Sequence[Identification], rescore_seconds: float
+) -> None:
     """Save each under a savepoint; one that is refused is buried."""
     for identity in identities:
         try:
             with connection.transaction():
                 save_identities(connection, lane, [identity])
         except REFUSALS as error:
+            _confirm_refusal(connection, error, rescore_seconds)
             bury(connection, [make_identity_letter(lane, identity, error)])
 
 
@@ -126,6 +135,7 @@ def store_parts(connection: Connection, lane: Lane, rows: Sequence[Row], rescore
             return _count_outcome(store_rows(connection, stage(rows), rescore_seconds, do_nothing, lane))
     except REFUSALS as error:
         if len(rows) == 1:
+            _confirm_refusal(connection, error, rescore_seconds)
             letter = make_refused_letter(lane, rows[0], error)
             bury(connection, [letter])
             return Counter({f"dead:{letter.reason}": 1})
@@ -133,6 +143,23 @@ def store_parts(connection: Connection, lane: Lane, rows: Sequence[Row], rescore
     return store_parts(connection, lane, rows[:half], rescore_seconds) + store_parts(
         connection, lane, rows[half:], rescore_seconds
     )
+
+
+def _confirm_refusal(connection: Connection, error: Exception, rescore_seconds: float) -> None:
+    """Make sure that an error which may be the server's fault (UNCLEAR) is not: store an event of ours, and take it
+    back. Raises ServerFault."""
+    if not isinstance(error, UNCLEAR):
+        return
+    customer, content = find_customer(NOBODYS_ACCOUNT, "probe@windback.invalid"), read_content("probe", b"")
+    now_us = time.time_ns() // 1000
+    probe = Row(customer.customer_id, now_us, content.key, now_us, False, customer, content)
+    try:
+        with connection.transaction():
+            connection.execute(sql("empty_incoming"))
+            _store_staged(connection, stage([probe]), rescore_seconds, do_nothing)
+            raise psycopg.Rollback
+    except UNCLEAR:
+        raise ServerFault(first_line(error)) from error
 
 
 def store_rows(

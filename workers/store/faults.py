@@ -12,13 +12,21 @@ BAD_DATA = (
     psycopg.errors.ProgramLimitExceeded,
     psycopg.errors.StatementTooComplex,
 )
+# SQLSTATE XX000: a fault within the server. An extension or a proxy that hands a statement on to another server may
+# report by it what is wrong with the data; an outage has codes of its own.
+UNCLEAR = psycopg.errors.InternalError_
 STANDBY = "this Postgres is a standby and only reads; nothing is stored until DATABASE_URL leads to one that writes"
 READ_ONLY = "Postgres only reads (default_transaction_read_only is on); nothing is stored until it writes again"
 
 
+class ServerFault(psycopg.OperationalError):
+    """Postgres reports an internal error (XX000) for whatever it is to store, so the data is not to blame. Nothing is
+    set aside for it; look into the log of Postgres. Storing goes on by itself when the fault is mended."""
+
+
 def is_unavailable(error: psycopg.Error) -> bool:
     """Returns whether Postgres, and not the data, is the trouble."""
-    return not isinstance(error, BAD_DATA)
+    return not isinstance(error, (*BAD_DATA, UNCLEAR))
 
 
 def find_write_fault(connection: psycopg.Connection[Any]) -> str | None:
