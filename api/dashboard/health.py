@@ -59,8 +59,9 @@ async def run_checks(request: Request, account_id: int) -> list[Check]:
     """All checks, in the order of the page. Every figure is the account's own. Raises Refused, store_unavailable."""
     redis = request.app.state.door.redis
     line = await probes.read_pipeline(redis)
-    ((row),) = await fetch(request, sql("account_health"), {"account_id": account_id, "limit": MOST_DEAD + 1})
-    stored = StoreHealth(**row)
+    (row,) = await fetch(request, sql("account_health"), {"account_id": account_id, "limit": MOST_DEAD + 1})
+    outage = await fetch(request, sql("find_open_outage"), {"account_id": account_id})
+    stored = StoreHealth(outage[0]["began_at"] if outage else None, **row)
     if line is None:
         text = "Redis doesn't answer. Events are refused until it does; your product has to send them again."
         return [Check("bad", "Events are refused", text)]

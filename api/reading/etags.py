@@ -51,6 +51,7 @@ def tag_of(content: bytes) -> str:
 
 async def tag_of_totals(request: Request, account_id: int) -> str:
     """The tag of an answer that only changes with the totals, the model or the hour."""
-    (row,) = await fetch(request, sql("version_of_totals"), {"account_id": account_id})
+    (totals,) = await fetch(request, sql("version_of_totals"), {})
+    (learning,) = await fetch(request, sql("version_of_learning"), {"account_id": account_id})
     hour = floor(datetime.now(UTC), "hour")
-    return tag_of(repr((account_id, str(request.url), hour, *row.values())).encode())
+    return tag_of(repr((account_id, str(request.url), hour, *totals.values(), *learning.values())).encode())

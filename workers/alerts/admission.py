@@ -5,8 +5,9 @@ That message waits a moment for more of the same storm to join it. There is one 
 
 from collections.abc import Sequence
 
+from workers.alerts.webhooks import list_receivers
 from workers.process import Process
-from workers.store import Connection, sql
+from workers.store import Connection, one, sql
 
 GATHER_SECONDS = 5.0  # after an alert joined it
 LONGEST_SECONDS = 60.0
@@ -21,8 +22,10 @@ def admit(connection: Connection, webhook_ids: Sequence[str], per_hour: int) -> 
 
 def is_any_due(process: Process) -> bool:
     """Returns whether something could be sent now."""
-    row = process.connection().execute(sql("any_delivery_due")).fetchone()
-    return bool(row and row[0])
+    connection = process.connection()
+    webhook_ids = [receiver.webhook_id for receiver in list_receivers(connection)]
+    (is_due,) = one(connection.execute(sql("any_delivery_due"), {"webhook_ids": webhook_ids}))
+    return bool(is_due)
 
 
 def _admit(connection: Connection, webhook_id: str, per_hour: int) -> None:

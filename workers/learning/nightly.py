@@ -40,6 +40,8 @@ WANTED_SECONDS = 86_400
 LEAST_SNAPSHOTS = 50  # new ones, before a training is worth its while …
 EARLY_DAYS = 14  # from then on silences say something of an account, whatever its horizon
 LEAST_SHARE = 0.01  # … and of those that the last one had
+SNAPSHOT_DAYS = 15  # about: a customer's snapshots are so far apart
+NEVER_DAYS = 365  # where there was no training yet, it counts as so long ago
 COMMAND = [sys.executable, "-m", "workers", "train"]
 POLL_SECONDS = 0.5
 KILL_SECONDS = 5.0
@@ -164,5 +166,8 @@ def _take_turn(connection: Connection, redis: Redis, account: ListedAccount, set
 def is_worthwhile(connection: Connection, account_id: int, horizon_days: int) -> bool:
     """Returns True if enough outcomes have come since the last training."""
     parameters = {"account_id": account_id, "horizon_days": min(horizon_days, EARLY_DAYS)}
-    new, before = one(connection.execute(sql("new_snapshots"), parameters))
+    (ripening,) = one(connection.execute(sql("count_ripening"), parameters))
+    row = connection.execute(sql("last_snapshots"), {"account_id": account_id}).fetchone()
+    before, days = row or (0, NEVER_DAYS)
+    new = ripening * days / SNAPSHOT_DAYS
     return bool(new >= max(LEAST_SNAPSHOTS, LEAST_SHARE * before))

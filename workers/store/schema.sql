@@ -584,7 +584,7 @@ CREATE TABLE handlings (
 
 -- Accounts that are to be scored anew, because their model or their rules changed, and how far that is.
 CREATE TABLE renewals (
-    account_id integer PRIMARY KEY REFERENCES accounts,
+    account_id integer PRIMARY KEY,
     because text NOT NULL,
     switches boolean NOT NULL,
     version integer,
@@ -631,7 +631,7 @@ CREATE TABLE risk_restated (
 );
 
 CREATE TABLE levels_restated (
-    account_id integer NOT NULL REFERENCES accounts,
+    account_id integer NOT NULL,
     at timestamptz NOT NULL,
     level text NOT NULL,
     customers bigint NOT NULL,
@@ -640,7 +640,7 @@ CREATE TABLE levels_restated (
 
 -- When an account changed to another model, horizon or meaning of its events.
 CREATE TABLE model_changes (
-    account_id integer NOT NULL REFERENCES accounts,
+    account_id integer NOT NULL,
     at timestamptz NOT NULL,
     because text NOT NULL,
     model text NOT NULL,
@@ -672,7 +672,7 @@ RETURN (
 
 -- Accounts' track records: whether one is due, and as of when the last one was computed.
 CREATE TABLE track_records (
-    account_id integer PRIMARY KEY REFERENCES accounts,
+    account_id integer PRIMARY KEY,
     due boolean NOT NULL DEFAULT true,
     computed_at timestamptz,
     since timestamptz,

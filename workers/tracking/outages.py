@@ -70,8 +70,11 @@ def update_outage(connection: Connection, redis: Redis, account_id: int, end_hou
         _end(connection, account_id, before, volumes, end_hour)
     else:
         _begin(connection, account_id, before, volumes, end_hour)
-    if before or outages_of(connection, account_id):
-        connection.execute(sql("make_stale_due"), {"account_id": account_id, "limit": DUE_AT_ONCE})
+    after = outages_of(connection, account_id)
+    if before or after:
+        is_out = bool(after) and after[-1].lasts
+        parameters = {"account_id": account_id, "is_out": is_out, "limit": DUE_AT_ONCE}
+        connection.execute(sql("make_stale_due"), parameters)
 
 
 def outages_of(connection: Connection, account_id: int) -> list[Outage]:

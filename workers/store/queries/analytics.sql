@@ -97,9 +97,12 @@ WHERE day >= (%(since)s AT TIME ZONE 'UTC')::date
 ORDER BY day
 
 -- name: version_of_totals
--- What changes whenever the totals, the model or what is known of events may have.
-SELECT (SELECT (snapshot::text, at)::text FROM tallied) AS tallied,
-       (SELECT version FROM models WHERE account_id = %(account_id)s AND in_use) AS version,
+-- What changes whenever the totals may have.
+SELECT (SELECT (snapshot::text, at)::text FROM tallied) AS tallied
+
+-- name: version_of_learning
+-- What changes whenever the model, or what is known of events, may have.
+SELECT (SELECT version FROM models WHERE account_id = %(account_id)s AND in_use) AS version,
        (SELECT max(trained_at) FROM trainings WHERE account_id = %(account_id)s) AS trained_at
 
 -- name: list_sent_names

@@ -9,8 +9,7 @@ FROM api_keys WHERE account_id = %(account_id)s
 ORDER BY key_id DESC
 
 -- name: account_health
-SELECT (SELECT began_at FROM outages WHERE account_id = %(account_id)s AND ended_at IS NULL LIMIT 1) AS out_since,
-       (SELECT count(*) FROM (
+SELECT (SELECT count(*) FROM (
             SELECT FROM dead_letters WHERE account_id = %(account_id)s LIMIT %(limit)s
         ) AS counted) AS dead_letters,
        (SELECT coalesce(sum(n), 0)::bigint FROM event_days WHERE account_id = %(account_id)s) AS events,

@@ -3,20 +3,19 @@
 
 -- name: any_delivery_due
 SELECT EXISTS (
-    SELECT FROM webhooks WHERE enabled AND (
-        EXISTS (
-            SELECT FROM deliveries
-            WHERE deliveries.webhook_id = webhooks.webhook_id AND state = 'waiting' AND admitted_at IS NOT NULL
-              AND next_attempt_at <= now()
-        ) OR EXISTS (
-            SELECT FROM deliveries
-            WHERE deliveries.webhook_id = webhooks.webhook_id AND state = 'waiting' AND admitted_at IS NULL
-              AND summary_id IS NULL
-        ) OR EXISTS (
-            SELECT FROM summaries
-            WHERE summaries.webhook_id = webhooks.webhook_id AND state IN ('gathering', 'waiting')
-              AND next_attempt_at <= now()
-        )
+    SELECT FROM unnest(%(webhook_ids)s::uuid[]) AS asked (webhook_id)
+    WHERE EXISTS (
+        SELECT FROM deliveries
+        WHERE deliveries.webhook_id = asked.webhook_id AND state = 'waiting' AND admitted_at IS NOT NULL
+          AND next_attempt_at <= now()
+    ) OR EXISTS (
+        SELECT FROM deliveries
+        WHERE deliveries.webhook_id = asked.webhook_id AND state = 'waiting' AND admitted_at IS NULL
+          AND summary_id IS NULL
+    ) OR EXISTS (
+        SELECT FROM summaries
+        WHERE summaries.webhook_id = asked.webhook_id AND state IN ('gathering', 'waiting')
+          AND next_attempt_at <= now()
     )
 )
 

@@ -9,18 +9,18 @@ WHERE EXISTS (
     OFFSET 0
 )
 
--- name: new_snapshots
--- About how many snapshots have got an outcome since the last training, and how many it had.
-WITH last AS (
-    SELECT trained_at, snapshots FROM trainings WHERE account_id = %(account_id)s ORDER BY trained_at DESC LIMIT 1
-)
-SELECT (
-    SELECT count(*) FROM customers
-    WHERE account_id = %(account_id)s
-      AND last_seen > now() - (%(horizon_days)s + 17) * interval '1 day'
-      AND first_seen < now() - (%(horizon_days)s + 3) * interval '1 day'
-) * coalesce((SELECT extract(epoch FROM now() - trained_at) / 86400 FROM last), 365)::float8 / 15,
-coalesce((SELECT snapshots FROM last), 0)
+-- name: count_ripening
+-- Customers whose latest snapshots have got an outcome of late.
+SELECT count(*) FROM customers
+WHERE account_id = %(account_id)s
+  AND last_seen > now() - (%(horizon_days)s + 17) * interval '1 day'
+  AND first_seen < now() - (%(horizon_days)s + 3) * interval '1 day'
+
+-- name: last_snapshots
+-- How many snapshots the last training had, and how many days ago that was.
+SELECT snapshots, extract(epoch FROM now() - trained_at)::float8 / 86400
+FROM trainings WHERE account_id = %(account_id)s
+ORDER BY trained_at DESC LIMIT 1
 
 -- name: is_demo_only
 -- True if an account has no customers besides those of `windback demo`.

@@ -9,6 +9,9 @@ FROM outages
 WHERE account_id = %(account_id)s
 ORDER BY began_at
 
+-- name: find_open_outage
+SELECT began_at FROM outages WHERE account_id = %(account_id)s AND ended_at IS NULL LIMIT 1
+
 -- name: begin_outage
 INSERT INTO outages (account_id, began_at)
 VALUES (%(account_id)s, 'epoch'::timestamptz + %(first_hour)s * interval '1 hour')
@@ -32,7 +35,7 @@ UPDATE customers SET rescore_at = now()
 WHERE customer_id IN (
     SELECT customer_id FROM customers
     WHERE account_id = %(account_id)s AND rescore_at > now()
-      AND stale_input <> EXISTS (SELECT FROM outages WHERE account_id = %(account_id)s AND ended_at IS NULL)
+      AND stale_input <> %(is_out)s
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 )

@@ -3,8 +3,7 @@
 -- name: request_renewal
 -- A wish that comes later begins anew; what a switch was asked for is kept by a change of rules.
 INSERT INTO renewals AS kept (account_id, because, switches, version, horizon_learnt, generation)
-SELECT account_id, %(because)s, %(switches)s, %(version)s, %(horizon_learnt)s, -1
-FROM accounts WHERE account_id = %(account_id)s
+VALUES (%(account_id)s, %(because)s, %(switches)s, %(version)s, %(horizon_learnt)s, -1)
 ON CONFLICT (account_id) DO UPDATE
 SET because = CASE WHEN kept.switches AND NOT kept.switched THEN kept.because ELSE excluded.because END,
     version = CASE WHEN excluded.switches THEN excluded.version ELSE kept.version END,

@@ -1,7 +1,7 @@
 -- Track records: what is due (by account), who left and who was flagged (by customer).
 
 -- name: request_track_record
-INSERT INTO track_records (account_id) SELECT account_id FROM accounts WHERE account_id = %(account_id)s
+INSERT INTO track_records (account_id) VALUES (%(account_id)s)
 ON CONFLICT (account_id) DO UPDATE SET due = true WHERE NOT track_records.due
 
 -- name: list_due_track_records
