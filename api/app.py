@@ -1,5 +1,6 @@
 """Everything the service is: its routes, and what they share while it runs."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,6 +25,7 @@ from api.headers import SecurityHeaders
 from api.health import health, metrics
 from api.identities.identify import identify
 from api.identities.merging import merge_customer
+from api.imports.launch import Launcher
 from api.pool import Pool
 from api.reading import analytics, customer, customers, erasing, levels, mappings, model, series, track_record, warnings
 from api.reading.etags import validated
@@ -59,8 +61,10 @@ def create_app(settings: Settings) -> Starlette:
         pool = Pool(settings.database_url or "")
         await pool.open()  # does not wait: Postgres may be away
         app.state.pool, app.state.door, app.state.settings = pool, door, settings
+        launcher = app.state.launcher = Launcher(settings)
         async with counters.flush_regularly(door.redis):
             yield
+        await asyncio.to_thread(launcher.close)
         await door.close()
         await pool.close(timeout=2)
 

@@ -57,6 +57,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     alerts_per_hour: Annotated[int, Meta(ge=1)] = 100
     webhook_private_addresses: bool = False
     public_url: str | None = None
+    upload_bytes: Annotated[int, Meta(ge=1)] = 1 << 30
+    upload_dir: Path | None = None
 
     @property
     def address(self) -> str:

@@ -26,7 +26,9 @@ FOREIGN = (
 UNREADABLE = "This form can't be read. It must be short and arrive within 20 seconds; reload the page and try again."
 
 
-async def read(request: Request, token: str | None, most_bytes: int = MAX_FORM_BYTES) -> Mapping[str, str]:
+async def read(
+    request: Request, token: str | None, most_bytes: int = MAX_FORM_BYTES, most_fields: int = MAX_FIELDS
+) -> Mapping[str, str]:
     """Returns the fields of a form that one of our pages sent: its origin and, in a session, its token prove it.
 
     Raises FormRefused.
@@ -34,13 +36,18 @@ async def read(request: Request, token: str | None, most_bytes: int = MAX_FORM_B
     try:
         async with asyncio.timeout(SECONDS):
             body = await _body(request, most_bytes)
-        parsed = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
+        parsed = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=most_fields)
     except (ValueError, TimeoutError):
         raise FormRefused(UNREADABLE) from None
     fields = {name: values[-1].replace("\0", "") for name, values in parsed.items()}
-    if not is_same_origin(request) or (token is not None and not _equal(fields.get(TOKEN, ""), token)):
+    if not is_same_origin(request) or (token is not None and not is_ours(fields, token)):
         raise FormRefused(FOREIGN)
     return fields
+
+
+def is_ours(fields: Mapping[str, str], token: str) -> bool:
+    """Returns whether a form of this session sent these fields."""
+    return hmac.compare_digest(fields.get(TOKEN, "").encode(), token.encode())
 
 
 async def _body(request: Request, most_bytes: int) -> bytes:
@@ -51,7 +58,3 @@ async def _body(request: Request, most_bytes: int) -> bytes:
         if len(body) > most_bytes:
             raise ValueError
     return body
-
-
-def _equal(sent: str, token: str) -> bool:
-    return hmac.compare_digest(sent.encode(), token.encode())

@@ -9,14 +9,19 @@ from scoring.events import RECOGNISED
 from workers.buffer.entries import parse_instant
 
 SHOWN_NAMES = 30
+KEPT_FAULTS = 1000  # lines with their reasons; the others are counted
+MOST_NAMES = 10_000  # that are counted apart
+MOST_USERS = 500_000  # user ids that are told apart
+OTHERS = "…"
 
 
 class ImportPreview:
-    """Names, counts, span, and what can't be resolved."""
+    """Names, counts, span, and what can't be resolved, of a file of any length."""
 
     def __init__(self) -> None:
         self.names: Counter[str] = Counter()
         self.refused: list[FileLine] = []
+        self.refusals = 0
         self.users: set[str] = set()
         self.unresolved = 0
         self.first: str | None = None
@@ -25,21 +30,35 @@ class ImportPreview:
     def add(self, line: FileLine) -> None:
         """Count a line."""
         if line.event is None:
-            self.refused.append(line)
+            self._refuse(line)
             return
-        self.names[line.event["event"]] += 1
+        name = line.event["event"]
+        self.names[name if name in self.names or len(self.names) < MOST_NAMES else OTHERS] += 1
         if not line.event.get("customer_email"):
-            self.unresolved += 1
-            self.users.add(line.event["user_id"])
+            self._set_aside(line.event["user_id"])
         if timestamp := line.event.get("timestamp"):
             at = parse_instant(timestamp).isoformat()
             self.first, self.last = min(self.first or at, at), max(self.last or at, at)
 
+    def _refuse(self, line: FileLine) -> None:
+        self.refusals += 1
+        if len(self.refused) < KEPT_FAULTS:
+            self.refused.append(line)
+
+    def _set_aside(self, user_id: str) -> None:
+        self.unresolved += 1
+        if len(self.users) < MOST_USERS:
+            self.users.add(user_id)
+
+    @property
+    def events(self) -> int:
+        """How many events would be sent."""
+        return sum(self.names.values())
+
     def describe(self) -> Iterator[str]:
         """The preview in lines."""
-        total = sum(self.names.values())
-        names, refused = count_of(len(self.names), "name"), count_of(len(self.refused), "line")
-        yield f"{count_of(total, 'event')}, {names}, {refused} refused"
+        names, refused = count_of(len(self.names), "name"), count_of(self.refusals, "line")
+        yield f"{count_of(self.events, 'event')}, {names}, {refused} refused"
         if self.first and self.last:
             yield f"from {self.first[:19]} to {self.last[:19]}"
         for name, count in self.names.most_common(SHOWN_NAMES):

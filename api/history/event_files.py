@@ -11,7 +11,7 @@ from api.history.records import Columns, Record, read_records
 from api.history.text_files import FileFault, TextFile
 from api.track.rules import FIELDS, find_faults
 
-COLUMNS = Columns(("event", "customer_email"), FIELDS)
+COLUMNS = Columns(("event", "customer_email"), FIELDS, {"customer_email": "user_id"})
 NAMES = ("feature", "plan", "page")  # properties that are names: a plan 2.0 is text
 TIME_NAMES = re.compile(r"(?i)(.*[_ ])?(time|date|timestamp|ts|at|when|day|datetime)|occurredat|createdat|senttime")
 NO_TIME = "it has no timestamp; give it one, or date such events to now with --now"

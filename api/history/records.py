@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice, zip_longest
 from typing import Any, NamedTuple
 
@@ -36,10 +36,12 @@ class Record(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """The columns that a CSV file must name, and all that have a meaning; in any case, with blanks or underscores."""
+    """The columns that a CSV file must name, and all that have a meaning; in any case, with blanks or underscores. Of
+    some required ones, another may stand in the place."""
 
     required: Sequence[str]
     known: Sequence[str]
+    instead: Mapping[str, str] = {}
 
 
 def read_records(file: TextFile, columns: Columns) -> Iterator[Record]:
@@ -205,7 +207,7 @@ def _recognise(cell: str, columns: Columns) -> str:
 
 def _check_header(names: list[str], columns: Columns, number: int) -> list[str]:
     """Raises FileFault unless all that is required is named, once."""
-    if missing := [name for name in columns.required if name not in names]:
+    if missing := [name for name in columns.required if not {name, columns.instead.get(name)} & {*names}]:
         found = ", ".join(filter(None, names))[:200]
         reason = f"the header must name the columns {' and '.join(missing)}; the columns found are {found or 'none'}"
         raise FileFault(reason, number)

@@ -40,10 +40,10 @@ def read_history(file: TextFile, reading: Reading, save: SaveIdentity, skipped: 
 def _find_columns(reading: Reading) -> Columns:
     """The columns that a CSV must name, under the names that it has."""
     columns = PRESETS[reading.preset].columns if reading.preset else COLUMNS
-    if "user_id" in reading.columns:
-        columns = Columns([name for name in columns.required if name != "customer_email"], columns.known)
-    theirs = [reading.columns.get(name, name) for name in columns.required]
-    return Columns(theirs, [name for name in columns.known if name not in reading.columns.values()])
+    theirs = {name: reading.columns.get(name, name) for name in (*columns.required, *columns.instead.values())}
+    instead = {theirs[name]: theirs[other] for name, other in columns.instead.items()}
+    known = [name for name in columns.known if name not in reading.columns.values()]
+    return Columns([theirs[name] for name in columns.required], known, instead)
 
 
 def _read_line(record: Record, reading: Reading, save: SaveIdentity, skipped: Counter[str]) -> FileLine | None:

@@ -11,10 +11,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from api.errors import Refused
 from api.headers import secured
 from api.server.corked import Corked
+from api.server.patience import EXTENSION, UPLOADS
 
 HEAD_BYTES = 64 * 1024  # of a head, or of trailers, as they come: nobody needs a key to send them
 HEAD_SECONDS = 20.0  # in which a head has to be whole
 BODY_SECONDS = 25.0  # in which a body has to be whole; the track route refuses earlier, and in words
+PIECE_SECONDS = 20.0  # between pieces of a body that may take its time
 REST_SECONDS = 5.0  # in which the rest of a body has to come whose request is answered
 FRAMING = (b"content-length", b"transfer-encoding")
 
@@ -26,6 +28,7 @@ class Protocol(HttpToolsProtocol):
     _head_timer: asyncio.TimerHandle | None = None
     _in_body = False
     _body_timer: asyncio.TimerHandle | None = None
+    _is_patient = False  # with the body that is coming
 
     def connection_made(self, transport: Any) -> None:
         """A client has connected."""
@@ -58,12 +61,16 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """A head is whole."""
         self._head_is_whole()
-        self._in_body = True
+        self._in_body, self._is_patient = True, False
+        if self.url == UPLOADS:
+            self.scope["extensions"] = {EXTENSION: self._be_patient}  # type: ignore[dict-item]
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body, which has limits of its own."""
         self._head_bytes = 0
+        if self._is_patient:
+            self._wait_for_piece()
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -97,6 +104,16 @@ class Protocol(HttpToolsProtocol):
         self.parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
         if rest:
             self.data_received(rest)
+
+    def _be_patient(self) -> None:
+        if self._in_body:
+            self._is_patient = True
+            self._wait_for_piece()
+
+    def _wait_for_piece(self) -> None:
+        self._body_is_whole()
+        self._in_body = True
+        self._expect_body(PIECE_SECONDS)
 
     def _expect_head(self) -> None:
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)

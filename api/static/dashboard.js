@@ -40,3 +40,46 @@ if (waiting) {
     }
   }, 2000);
 }
+
+// A page at work shows how far it is: its part is loaded anew, and the whole page when the work is done.
+const live = document.querySelector("[data-refreshes]");
+if (live) {
+  const timer = setInterval(async () => {
+    try {
+      const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+      const next = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-refreshes]");
+      if (answer.ok && next) return live.replaceChildren(...next.childNodes);
+      clearInterval(timer);
+      location.reload();
+    } catch {
+      // away for a moment: the next try is soon
+    }
+  }, 1000);
+}
+
+// An upload shows how far it is, and a file that is too large isn't sent.
+const upload = document.querySelector("form[data-upload]");
+if (upload) {
+  const said = upload.querySelector("[data-upload-status]");
+  const say = (text) => ((said.hidden = false), (said.textContent = text));
+  upload.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const size = [...upload.querySelectorAll("input[type=file]")].reduce((sum, one) => sum + (one.files[0]?.size ?? 0), 0);
+    const most = Number(upload.dataset.mostBytes);
+    if (size > most) return say(`The file is over ${Math.floor(most / 1e6)} MB. Pack it with gzip, split it, or use windback import.`);
+    const request = new XMLHttpRequest();
+    const button = upload.querySelector("button");
+    button.disabled = true;
+    request.upload.addEventListener("progress", ({ loaded, total }) => say(`${Math.floor((100 * loaded) / total)} % uploaded`));
+    request.addEventListener("load", () => {
+      if (request.status < 400) return location.assign(request.responseURL);
+      const page = new DOMParser().parseFromString(request.responseText, "text/html");
+      button.disabled = false;
+      say(page.querySelector(".notice.bad, main p")?.textContent.trim() ?? "The upload failed; try again.");
+    });
+    request.addEventListener("error", () => ((button.disabled = false), say("The connection was lost; try again.")));
+    request.open("POST", upload.action);
+    request.setRequestHeader("accept", "text/html");
+    request.send(new FormData(upload));
+  });
+}

@@ -18,7 +18,7 @@ from api.auth import Keys
 from api.errors import Refused
 from api.headers import Headers
 from api.request_id import HEADER, id_of
-from api.track.answers import Partial
+from api.track.answers import Partial, Rejected
 from api.track.body import Hold, Receiving, receive_body
 from api.track.check import check, is_heavy
 from api.track.cors import ANY_ORIGIN, IN_BROWSER, allow_asked, find_foreign_site
@@ -98,6 +98,22 @@ class Track:
             partial = Partial("partial", checked.events, checked.rejected)
             return make_answer(HTTPStatus.MULTI_STATUS, msgspec.json.encode(partial))
         return OK
+
+    async def accept(self, key: Key, body: bytes) -> Sequence[Rejected]:
+        """Take a body that doesn't come over HTTP. Returns the events that are refused; the others are in the buffer.
+        Raises Refused: buffer_unavailable, buffer_full."""
+        now = time.time()
+        checked = check(body, now)
+        if checked.rejected or checked.ignored:
+            self._warn(key, checked)
+        if checked.events:
+            try:
+                await self._write(key, None, checked, now)
+            except BufferUnavailable:
+                raise Refused("buffer_unavailable") from None
+            except BufferFull:
+                raise Refused("buffer_full") from None
+        return checked.rejected
 
     async def _take(self, key: Key, scope: Scope, receive: Receive, hold: Hold) -> Checked:
         """Returns what a request holds, once its events are in the buffer. Raises Refused."""

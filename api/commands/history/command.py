@@ -143,8 +143,8 @@ def _preview_file(path: Path, reading: Reading) -> bool:
     if identities:
         click.echo(f"{path}: {count_of(len(identities), 'identity', 'identities')}")
     _show_skipped(path, skipped)
-    _show_refused(path, [RefusedLine(line.number, line.fault) for line in preview.refused])
-    return not preview.refused
+    _show_refused(path, [RefusedLine(line.number, line.fault) for line in preview.refused], preview.refusals)
+    return not preview.refusals
 
 
 def _send_people(people: Mapping[str, str], url: str | None, api_key: str | None, data_dir: Path) -> bool:
@@ -221,11 +221,11 @@ def _report(path: Path, importing: Import, client: Client) -> None:
         click.echo("\r\033[K", nl=False, err=True)
     accepted, refused = count_of(importing.accepted, "event"), count_of(len(importing.refused), "line")
     click.echo(f"{path}: {accepted} taken, {refused} refused, by {client.url}")
-    _show_refused(path, importing.refused)
+    _show_refused(path, importing.refused, len(importing.refused))
 
 
-def _show_refused(path: Path, refused: list[RefusedLine]) -> None:
+def _show_refused(path: Path, refused: list[RefusedLine], total: int) -> None:
     for line in sorted(refused)[:SHOWN]:
         click.echo(f"{path}:{line.number}: {line.reason}", err=True)
-    if len(refused) > SHOWN:
-        click.echo(f"… and {len(refused) - SHOWN:,} more", err=True)
+    if total > SHOWN:
+        click.echo(f"… and {total - SHOWN:,} more", err=True)

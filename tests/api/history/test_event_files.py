@@ -233,6 +233,11 @@ def test_a_csv_without_the_columns_names_those_that_it_has(read: Read) -> None:
     assert caught.value.number == 2
 
 
+def test_a_user_id_may_stand_in_place_of_the_address(read: Read) -> None:
+    (event,) = events(read("x.csv", "event,user_id,timestamp\nlogin,u1,2026-01-05\n"))
+    assert event == {"event": "login", "user_id": "u1", "timestamp": "2026-01-05"}
+
+
 @pytest.mark.parametrize("column", ["occurred_at", "time", "date", "created_at", "Event Time", "sent at"])
 def test_history_without_a_timestamp_is_refused_and_the_column_meant_is_named(read: Read, column: str) -> None:
     text = f"event,customer_email,{column}\n{ROW}\n"

@@ -112,6 +112,12 @@ def test_people_names_and_columns_are_found(tmp_path: Path) -> None:
     ]
 
 
+def test_a_column_of_user_ids_is_enough(tmp_path: Path) -> None:
+    text = "event,person,timestamp\nlogin,u1,2026-01-01\n"
+    (event,), _ = read(tmp_path, Reading(columns={"user_id": "person"}), text, "own.csv")
+    assert (event["user_id"], "properties" in event) == ("u1", False)
+
+
 def test_mixpanels_csv_and_stripes_payments_are_read(tmp_path: Path) -> None:
     text = "event,distinct_id,time,plan\nSigned In,jane@example.com,1767261600,pro\n"
     assert read(tmp_path, Reading("mixpanel"), text, "m.csv")[0][0]["properties"] == {"plan": "pro"}
