@@ -18,12 +18,12 @@
 after those who can still be kept, so theirs is the floor alone.
 """
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
-from scoring.facts import Facts, count, date, duration
+from scoring.facts import Facts, count, date, duration, write_times
 from scoring.rollup import DAY
 
 URGENCIES: Final = ("none", "low", "medium", "high", "critical")
@@ -31,6 +31,8 @@ SOON: Final = 7.0  # days
 BEGINNING: Final = 30.0  # days from the first event
 OLD_TICKET: Final = 90.0  # days, from which on a ticket hides no other advice
 UNUSUAL: Final = 1.5  # own cadences
+FEW_DAYS: Final = 3  # active days, of a customer who has only begun
+DETRACTOR: Final = 6  # the highest such NPS score
 
 
 TACTICS: Final = {  # what the hosted product calls such a message
@@ -57,15 +59,33 @@ class Advice(msgspec.Struct, frozen=True):
     tactic: str | None = None
 
 
-def advice_of(facts: Facts, level: str) -> Advice:
-    """The first strategy that fits this customer at this level of risk."""
+def advice_of(facts: Sequence[Facts], levels: Sequence[str]) -> list[Advice]:
+    """The first strategy that fits each customer at this level of risk."""
+    return [_choose(*row) for row in zip(facts, levels, _list_known(facts), strict=True)]
+
+
+def _choose(facts: Facts, level: str, known: dict[str, Any]) -> Advice:
     at_risk = level != "low"
-    for rule in _RULES:
+    for rule in () if _is_calm(facts, at_risk) else _RULES:
         choice = rule(facts, at_risk)
         if choice:
             strategy, floor, why = choice
-            return Advice(strategy, _urgency(facts, level, floor), why, _known(facts), TACTICS[strategy])
-    return Advice("none", "none", "Nothing to do: no signal asks for it", _known(facts))
+            return Advice(strategy, _urgency(facts, level, floor), why, known, TACTICS[strategy])
+    return Advice("none", "none", "Nothing to do: no signal asks for it", known)
+
+
+def _is_calm(facts: Facts, at_risk: bool) -> bool:
+    """Returns True where no rule can fit: most customers are so, and need not be asked ten questions."""
+    return not (
+        at_risk
+        or facts.state != "active"
+        or facts.active_days <= FEW_DAYS
+        or facts.overdue_since is not None
+        or facts.open_tickets
+        or facts.matters
+        or (facts.nps is not None and facts.nps <= DETRACTOR)
+        or facts.last.get("subscription_downgraded") is not None
+    )
 
 
 Choice = tuple[str, str, str] | None
@@ -117,7 +137,7 @@ def _support_follow_up(facts: Facts, at_risk: bool) -> Choice:
 
 
 def _detractor_outreach(facts: Facts, at_risk: bool) -> Choice:
-    if facts.nps is None or facts.nps_at is None or facts.nps > 6 or facts.days_since(facts.nps_at) > 90:
+    if facts.nps is None or facts.nps_at is None or facts.nps > DETRACTOR or facts.days_since(facts.nps_at) > 90:
         return None
     return "detractor_outreach", "medium", f"NPS score {facts.nps} on {date(facts.nps_at, facts.now)}"
 
@@ -129,7 +149,7 @@ def _onboarding_help(facts: Facts, at_risk: bool) -> Choice:
     if facts.never_started:
         fits = 1 <= since <= OLD_TICKET
         return ("onboarding_help", "low", f"No login yet, {duration(since)} after the first event") if fits else None
-    few = facts.active_days <= 3 and since <= BEGINNING and facts.state == "active"
+    few = facts.active_days <= FEW_DAYS and since <= BEGINNING and facts.state == "active"
     if not few or facts.days_silent < 2 or not (at_risk or facts.active_days == 1):
         return None
     return "onboarding_help", "low", f"Active on only {count(facts.active_days, 'day')} in the first {duration(since)}"
@@ -187,30 +207,28 @@ def _ago(facts: Facts, event: str) -> str:
     return f"{duration(facts.days_since_event(event))} ago"
 
 
-def _known(facts: Facts) -> dict[str, Any]:
+def _list_known(facts: Sequence[Facts]) -> list[dict[str, Any]]:
     """What a message may mention; only what is known. Times are ISO 8601."""
-    times = {
-        "last_active": facts.last_active,
-        "last_login": facts.last_login if _is_older(facts.last_login, facts.last_active) else None,
-        "favourite_last_used": facts.favourite_at if facts.favourite else None,
-        "overdue_since": facts.overdue_since,
-        "refund_requested_at": facts.last.get("refund_requested"),
-        "downgraded_at": facts.last.get("subscription_downgraded"),
+    known: list[dict[str, Any]] = [{} for _ in facts]
+    columns: dict[str, list[Any]] = {
+        "plan": [about.plan for about in facts],
+        "favourite_feature": [about.favourite for about in facts],
+        "last_active": write_times([about.last_active for about in facts]),
+        "last_login": write_times([_earlier(about.last_login, about.last_active) for about in facts]),
+        "favourite_last_used": write_times([about.favourite_at if about.favourite else None for about in facts]),
+        "overdue_since": write_times([about.overdue_since for about in facts]),
+        "refund_requested_at": write_times([about.last.get("refund_requested") for about in facts]),
+        "downgraded_at": write_times([about.last.get("subscription_downgraded") for about in facts]),
+        "open_tickets": [about.open_tickets or None for about in facts],
+        "nps": [about.nps for about in facts],
     }
-    known = {
-        "plan": facts.plan,
-        "favourite_feature": facts.favourite,
-        **{name: None if at is None else _iso(at) for name, at in times.items()},
-        "open_tickets": facts.open_tickets or None,
-        "nps": facts.nps,
-    }
-    return {name: value for name, value in known.items() if value is not None}
+    for name, values in columns.items():
+        for place, value in enumerate(values):
+            if value is not None:
+                known[place][name] = value
+    return known
 
 
-def _is_older(at: float | None, other: float | None) -> bool:
-    """Of two times, that the first lies on an earlier day: else it says nothing more."""
-    return at is not None and other is not None and at // DAY < other // DAY
-
-
-def _iso(at: float) -> str:
-    return datetime.fromtimestamp(int(at), UTC).isoformat()[:19] + "Z"  # strftime takes three times as long
+def _earlier(at: float | None, other: float | None) -> float | None:
+    """The first of two times, where it lies on an earlier day: else it says nothing more."""
+    return at if at is not None and other is not None and at // DAY < other // DAY else None

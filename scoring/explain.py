@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scoring.facts import facts_of
-from scoring.features import own_horizons
+from scoring.features import View, own_horizons
 from scoring.history import history_of
 from scoring.model import Model, points, sigmoid
 from scoring.reasons import Reason, text_of
@@ -27,7 +27,7 @@ def explain(rollup: Rollup, now: float, *, horizon_days: float, model: Model) ->
     known = rollup.until(now)
     history = history_of(known, now, model.features)
     horizons = own_horizons(history, horizon_days)
-    risk = weigh(model, history, now, horizons)
+    risk = weigh(model, View(history, now, horizons))
     states = [STATES[code] for code in state_of(history, now, risk.probability, horizon_days).tolist()]
     (facts,) = facts_of(history, known, states, now, horizons)
     (shares,) = points(model.baseline, risk.contributions).tolist()

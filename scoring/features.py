@@ -13,18 +13,68 @@ Counts enter as log2(1 + min(count, 3)): the first says most.
 """
 
 from collections.abc import Callable
-from typing import Final
+from functools import cached_property
+from typing import Any, Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scoring.events import CHURNED
 from scoring.feature_use import PLAN, USES
-from scoring.history import CUSTOM_HALF_LIFE, EVENT, SIGNAL_HALF_LIFE, History, Signal
+from scoring.history import CUSTOM_HALF_LIFE, EVENT, SIGNAL_HALF_LIFE, History
 from scoring.look_back import LOOK_BACK
 from scoring.prior import days, no_return, rates
 from scoring.rollup import Floats
 
-Reader = Callable[[History, float | Floats, float | Floats], Floats]
+
+class View:
+    """Histories at an instant (epoch seconds), over a horizon (days); each of these is one for all, or one each.
+
+    What several features share is computed once, and what stands still in silence is handed on to later views.
+    """
+
+    def __init__(
+        self, history: History, at: float | Floats, horizon_days: float | Floats, standing: Floats | None = None
+    ) -> None:
+        self.history, self.at, self.horizon_days = history, at, horizon_days
+        if standing is not None:
+            self.standing = standing
+
+    @cached_property
+    def tenure(self) -> Floats:
+        """Days up to the last engagement of which it is known whether they were active."""
+        return np.minimum(days(self.history.seen, self.history.began), LOOK_BACK)
+
+    @cached_property
+    def silent(self) -> Floats:
+        """Days since the last engagement, or other sign of life; since the first event where there was none."""
+        return days(self.at, np.where(np.isnan(self.history.seen), self.history.first, self.history.seen))
+
+    @cached_property
+    def standing(self) -> Floats:
+        """The day-one formula's log-odds at the last engagement."""
+        return self._no_return(np.zeros(len(self.history.first)))
+
+    @cached_property
+    def risen(self) -> Floats:
+        """What the time since then has added to those log-odds; never below 0."""
+        return np.maximum(self._no_return(self.silent) - self.standing, 0.0)
+
+    def later(self, at: float | Floats) -> Self:
+        """The same customers at another instant, nothing but time having passed."""
+        return type(self)(self.history, at, self.horizon_days, self.standing)
+
+    def take(self, rows: NDArray[Any]) -> Self:
+        """Some of the customers, at an instant that is one for all."""
+        horizon_days = np.broadcast_to(self.horizon_days, len(self.history.first))[rows]
+        return type(self)(self.history.take(rows), self.at, horizon_days, self.standing[rows])
+
+    def _no_return(self, silence: Floats) -> Floats:
+        history = self.history
+        return no_return(history.active, history.active_days, self.tenure, silence, self.horizon_days)
+
+
+Reader = Callable[[View], Floats]
 
 OLD_TICKET: Final = 7.0  # days
 COUNT_CAP: Final = 3.0
@@ -71,46 +121,34 @@ def signal_of(feature: str) -> str:
     return _SIGNALS.get(feature, feature.removeprefix(EVENT))
 
 
-def read(feature: str, history: History, at: float | Floats, horizon_days: float | Floats) -> Floats:
-    """One feature of every customer at an instant (epoch seconds); 0 where the account never sends its event."""
+def read(feature: str, view: View) -> Floats:
+    """One feature of every customer; 0 where the account never sends its event."""
     reader = _READERS.get(feature)
     if reader:
-        return reader(history, at, horizon_days)
-    if feature in history.asked:
-        return damp(history.asked[feature])
-    return _event(feature.removeprefix(EVENT), history, at)
+        return reader(view)
+    if feature in view.history.asked:
+        return damp(view.history.asked[feature])
+    return _event(feature.removeprefix(EVENT), view)
 
 
-def activity(history: History, at: float | Floats, horizon_days: float | Floats) -> Floats:
-    """The day-one formula's log-odds at the last engagement or, of who has never been engaged, other sign of life."""
-    tenure = _known(history)
-    return no_return(history.active, history.active_days, tenure, np.zeros(len(tenure)), horizon_days)
-
-
-def silence(history: History, at: float | Floats, horizon_days: float | Floats) -> Floats:
-    """What the time since then has added to those log-odds; never below 0."""
-    tenure = _known(history)
-    now = no_return(history.active, history.active_days, tenure, _silent(history, at), horizon_days)
-    return np.maximum(now - activity(history, at, horizon_days), 0.0)
-
-
-def lateness(history: History, at: float | Floats, horizon_days: float | Floats) -> Floats:
+def lateness(view: View) -> Floats:
     """log(1 + silence / own cadence), up to that of LATEST cadences; where there is none yet, of 30 days."""
-    return np.asarray(np.log1p(np.minimum(_silent(history, at) / _cadence(history), LATEST)))
+    return np.asarray(np.log1p(np.minimum(view.silent / _cadence(view.history), LATEST)))
 
 
-def newcomer(history: History, at: float | Floats, horizon_days: float | Floats) -> Floats:
+def newcomer(view: View) -> Floats:
     """1 / active days so far; 0 before the first. One active day is the weakest evidence that there is."""
-    return np.asarray(np.where(history.active_days > 0, 1.0 / np.maximum(history.active_days, 1.0), 0.0))
+    active_days = view.history.active_days
+    return np.asarray(np.where(active_days > 0, 1.0 / np.maximum(active_days, 1.0), 0.0))
 
 
-def due(history: History, at: float | Floats, horizon_days: float | Floats) -> Floats:
+def due(view: View) -> Floats:
     """How many own cadences lie between the last visit and the end of the horizon, at most VISITS.
 
     Where the horizon is a customer's own (`own_horizons`) it covers so many, and this stands still in silence. Over a
     shorter one a slow customer who was just here is not expected back yet, and later is.
     """
-    return np.asarray(np.minimum((_silent(history, at) + horizon_days) / _slowness(history), VISITS))
+    return np.asarray(np.minimum((view.silent + view.horizon_days) / _slowness(view.history), VISITS))
 
 
 def own_horizons(history: History, horizon_days: float) -> Floats:
@@ -126,61 +164,49 @@ def _slowness(history: History) -> Floats:
     return np.where(known, np.clip(history.cadence, 1.0, HORIZONS[-1] / VISITS), 1.0)
 
 
-def _silent(history: History, at: float | Floats) -> Floats:
-    """Days since the last engagement, or other sign of life; since the first event where there was none."""
-    return days(at, np.where(np.isnan(history.seen), history.first, history.seen))
-
-
 def _cadence(history: History) -> Floats:
     return np.where(np.isnan(history.cadence), 30.0, np.maximum(history.cadence, 1.0))
 
 
-def _known(history: History) -> Floats:
-    """Days up to the last engagement of which it is known whether they were active."""
-    return np.minimum(days(history.seen, history.began), LOOK_BACK)
-
-
-def ticket_waiting(history: History, at: float | Floats, horizon_days: float | Floats) -> Floats:
+def ticket_waiting(view: View) -> Floats:
     """1 where a ticket has been open for over 7 days."""
-    return (days(at, history.oldest_ticket) > OLD_TICKET).astype(float)
+    return (days(view.at, view.history.oldest_ticket) > OLD_TICKET).astype(float)
 
 
-def detractor(history: History, at: float | Floats, horizon_days: float | Floats) -> Floats:
+def detractor(view: View) -> Floats:
     """1 for a last NPS score of 0 to 6, halving every 90 days up to the last engagement."""
-    age = days(history.seen, history.nps_at)
-    return np.where(history.nps <= 6, np.exp2(-age / SIGNAL_HALF_LIFE["nps_response"]), 0.0)
+    return _score_fades(view.history.nps <= 6, view.history.seen, view.history)
 
 
-def promoter(history: History, at: float | Floats, horizon_days: float | Floats) -> Floats:
+def promoter(view: View) -> Floats:
     """1 for a last NPS score of 9 or 10, halving every 90 days."""
-    age = days(at, history.nps_at)
-    return np.where(history.nps >= 9, np.exp2(-age / SIGNAL_HALF_LIFE["nps_response"]), 0.0)
+    return _score_fades(view.history.nps >= 9, view.at, view.history)
 
 
-def tenure(history: History, at: float | Floats, horizon_days: float | Floats) -> Floats:
+def _score_fades(such: NDArray[np.bool_], until: float | Floats, history: History) -> Floats:
+    return np.where(such, np.exp2(-days(until, history.nps_at) / SIGNAL_HALF_LIFE["nps_response"]), 0.0)
+
+
+def tenure(view: View) -> Floats:
     """log(1 + days) from the first event to the last engagement."""
-    return np.asarray(np.log1p(days(history.last_active, history.first)))
+    return np.asarray(np.log1p(days(view.history.last_active, view.history.first)))
 
 
-def cadence(history: History, at: float | Floats, horizon_days: float | Floats) -> Floats:
+def cadence(view: View) -> Floats:
     """log of the median days from active day to active day; of 30 where there is none yet."""
-    return np.asarray(np.log(_cadence(history)))
+    return np.asarray(np.log(_cadence(view.history)))
 
 
-def trend(history: History, at: float | Floats, horizon_days: float | Floats) -> Floats:
+def trend(view: View) -> Floats:
     """log of the rate of active days in the last week or so over that of the last quarter, at the last engagement."""
-    rate = rates(history.active, _known(history))
+    rate = rates(view.history.active, view.tenure)
     return np.asarray(np.log(rate[:, 0] / rate[:, -1]))
 
 
-def session(history: History, at: float | Floats, horizon_days: float | Floats) -> Floats:
+def session(view: View) -> Floats:
     """log(1 + minutes) of an active day, by `duration_seconds`."""
+    history = view.history
     return np.asarray(np.log1p(history.duration[:, 1] / np.maximum(history.active[:, 1], 1.0) / 60.0))
-
-
-def recency(history: History, at: float | Floats, horizon_days: float | Floats) -> Floats:
-    """log(1 + days) since the last engagement, since the first event where there was none."""
-    return np.asarray(np.log1p(_silent(history, at)))
 
 
 def damp(count: Floats) -> Floats:
@@ -188,21 +214,19 @@ def damp(count: Floats) -> Floats:
     return np.asarray(np.log2(1.0 + np.minimum(count, COUNT_CAP)))
 
 
-def _event(name: str, history: History, at: float | Floats) -> Floats:
-    signal = history.signals.get(name)
+def _event(name: str, view: View) -> Floats:
+    signal = view.history.signals.get(name)
     if signal is None:
-        return np.zeros(len(history.first))
-    return damp(_faded(name, signal, at) if name in FADING else signal.frozen)
-
-
-def _faded(name: str, signal: Signal, at: float | Floats) -> Floats:
+        return np.zeros(len(view.history.first))
+    if name not in FADING:
+        return damp(signal.frozen)
     half_life = SIGNAL_HALF_LIFE.get(name, CUSTOM_HALF_LIFE)
-    return np.asarray(signal.fading * np.exp2(-days(at, signal.last) / half_life))
+    return damp(signal.fading * np.exp2(-days(view.at, signal.last) / half_life))
 
 
 _READERS: Final[dict[str, Reader]] = {
-    "activity": activity,
-    "silence": silence,
+    "activity": lambda view: view.standing,
+    "silence": lambda view: view.risen,
     "lateness": lateness,
     "newcomer": newcomer,
     "due": due,
@@ -213,12 +237,12 @@ _READERS: Final[dict[str, Reader]] = {
     "cadence": cadence,
     "trend": trend,
     "session": session,
-    "recency": recency,
-    "frequency": lambda history, at, horizon_days: np.asarray(np.log1p(history.active_days)),
-    "breadth": lambda history, at, horizon_days: np.asarray(np.log1p(history.breadth)),
-    "churned": lambda history, at, horizon_days: _event(CHURNED, history, at),
-    "promoters": lambda history, at, horizon_days: damp(history.promoters),
-    "invoices_missed": lambda history, at, horizon_days: _event("invoice_overdue", history, at),
-    "invoice_overdue": lambda history, at, horizon_days: damp(history.overdue),
-    "support_ticket_opened": lambda history, at, horizon_days: damp(history.open_tickets),
+    "recency": lambda view: np.asarray(np.log1p(view.silent)),
+    "frequency": lambda view: np.asarray(np.log1p(view.history.active_days)),
+    "breadth": lambda view: np.asarray(np.log1p(view.history.breadth)),
+    "churned": lambda view: _event(CHURNED, view),
+    "promoters": lambda view: damp(view.history.promoters),
+    "invoices_missed": lambda view: _event("invoice_overdue", view),
+    "invoice_overdue": lambda view: damp(view.history.overdue),
+    "support_ticket_opened": lambda view: damp(view.history.open_tickets),
 }

@@ -6,13 +6,14 @@
 linear, a straight line where there are no knots.
 """
 
+from functools import lru_cache
 from typing import Final, Self
 
 import msgspec
 import numpy as np
 
 from scoring import features
-from scoring.history import History
+from scoring.features import View
 from scoring.prior import BASE_RATE
 from scoring.rollup import Floats
 
@@ -44,21 +45,20 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def signals(self) -> tuple[str, ...]:
         """What the contributions are reported under, in the order of their columns."""
-        return tuple(dict.fromkeys(features.signal_of(term.feature) for term in self.terms))
+        return _signals_of(self.features)[0]
 
     @property
     def features(self) -> tuple[str, ...]:
         """What the terms read."""
         return tuple(term.feature for term in self.terms)
 
-    def contributions(self, history: History, at: float | Floats, horizon_days: float | Floats) -> Floats:
+    def contributions(self, view: View) -> Floats:
         """(customers, signals) in log-odds; with the baseline they add up to the logit of the risk."""
-        column = {signal: k for k, signal in enumerate(self.signals)}
-        out = np.zeros((len(history.first), len(column)))
-        for term in self.terms:
-            read = features.read(term.feature, history, at, horizon_days)
-            out[:, column[features.signal_of(term.feature)]] += term.at(read)
-        out[np.isnan(history.first)] = 0.0
+        signals, columns = _signals_of(self.features)
+        out = np.zeros((len(view.history.first), len(signals)))
+        for term, column in zip(self.terms, columns, strict=True):
+            out[:, column] += term.at(features.read(term.feature, view))
+        out[np.isnan(view.history.first)] = 0.0
         return out
 
     def moving(self) -> Self:
@@ -66,6 +66,14 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.structs.replace(
             self, terms=tuple(term for term in self.terms if term.feature in features.MOVING)
         )
+
+
+@lru_cache(maxsize=256)
+def _signals_of(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """What features are reported under, and for each of them the place of its signal there."""
+    reported = [features.signal_of(name) for name in names]
+    signals = tuple(dict.fromkeys(reported))
+    return signals, tuple(signals.index(signal) for signal in reported)
 
 
 def sigmoid(logit: Floats) -> Floats:

@@ -1,14 +1,15 @@
 """Contributions → words: at most three reasons that raise a risk and three that lower it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from scoring.events import CHURNED
 from scoring.facts import Facts, count, date, duration
 from scoring.look_back import LOOK_BACK
-from scoring.rollup import DAY
+from scoring.rollup import DAY, Floats
 
 TOP: Final = 3  # a direction
 WORTH_SAYING: Final = 0.5  # percentage points
@@ -24,12 +25,24 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
     text: str
 
 
-def reasons_of(signals: tuple[str, ...], points: list[float], facts: Facts) -> list[Reason]:
-    """The largest contributions of one customer, those that raise the risk first."""
-    said = [(value, k) for k, value in enumerate(points) if value >= WORTH_SAYING or value <= -WORTH_SAYING]
-    said.sort()
-    chosen = [pair for pair in said[: -TOP - 1 : -1] if pair[0] > 0] + [pair for pair in said[:TOP] if pair[0] < 0]
-    return [Reason(signals[k], value, text_of(signals[k], facts)) for value, k in chosen]
+def reasons_of(signals: tuple[str, ...], points: Floats, facts: Sequence[Facts]) -> list[list[Reason]]:
+    """The largest contributions of each customer, those that raise the risk first; `points` is (customers, signals)."""
+    reasons: list[list[Reason]] = [[] for _ in facts]
+    for customer, column, value in zip(*_choose(points), strict=True):
+        signal = signals[column]
+        reasons[customer].append(Reason(signal, value, text_of(signal, facts[customer])))
+    return reasons
+
+
+def _choose(points: Floats) -> tuple[list[int], list[int], list[float]]:
+    """Customers, columns and points of what is worth saying: by customer, the largest first in each direction."""
+    customer, column = np.nonzero(np.abs(points) >= WORTH_SAYING)
+    value = points[customer, column]
+    falls = value < 0
+    order = np.lexsort((np.where(falls, column, -column), -np.abs(value), falls, customer))
+    group = (2 * customer + falls)[order]
+    chosen = order[np.arange(len(order)) - np.searchsorted(group, group) < TOP]
+    return customer[chosen].tolist(), column[chosen].tolist(), value[chosen].tolist()
 
 
 def text_of(signal: str, facts: Facts) -> str:
@@ -51,9 +64,12 @@ def _silence(facts: Facts) -> str:
 
 def _look_ahead(facts: Facts) -> str:
     """What to say where the risk looks further ahead than a slow customer's rhythm."""
-    if facts.cadence is None or facts.rhythm is None or min(facts.horizon_days, 2 * facts.cadence) <= SLOW_DAYS:
+    if facts.horizon_days <= SLOW_DAYS or facts.cadence is None or 2 * facts.cadence <= SLOW_DAYS:
         return ""
-    return f", usually active every {facts.rhythm}: this risk looks {facts.horizon_days:g} days ahead"
+    rhythm = facts.rhythm
+    return (
+        "" if rhythm is None else f", usually active every {rhythm}: this risk looks {facts.horizon_days:g} days ahead"
+    )
 
 
 def _activity(facts: Facts) -> str:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from scoring.history import History
+from scoring.features import View
 from scoring.matters import MATTERS, floors
 from scoring.model import Model, logit, sigmoid
 from scoring.rollup import Floats
@@ -33,9 +33,9 @@ class Risk(NamedTuple):
         return sigmoid(self.logit)
 
 
-def weigh(model: Model, history: History, at: float | Floats, horizon_days: float | Floats) -> Risk:
-    """The risk of each customer at an instant (epoch seconds), over a horizon (days): one for all, or one each."""
-    parts = model.contributions(history, at, horizon_days)
+def weigh(model: Model, view: View) -> Risk:
+    """The risk of each customer of a view."""
+    parts = model.contributions(view)
     total = model.baseline + parts.sum(axis=1)
     held = hold(total)
     bent = held != total
@@ -43,7 +43,7 @@ def weigh(model: Model, history: History, at: float | Floats, horizon_days: floa
     signals = tuple(dict.fromkeys((*model.signals, *MATTERS)))
     contributions = np.zeros((len(total), len(signals)))
     contributions[:, : parts.shape[1]] = parts
-    shares = floors(history)
+    shares = floors(view.history)
     lowest = _floor(shares)
     lifted = np.maximum(lowest - held, 0.0)
     weight = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-9)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from scoring.advice import Advice, advice_of
 from scoring.facts import facts_of
-from scoring.features import own_horizons
+from scoring.features import View, own_horizons
 from scoring.history import History, history_of
 from scoring.levels import NAMES, Levels
 from scoring.model import PRIOR, Model, points, sigmoid
@@ -66,23 +66,24 @@ def score(
     known = rollup.until(now)
     history = history_of(known, now, model.features)
     horizons = own_horizons(history, horizon_days)
-    risk = weigh(model, history, now, horizons)
+    view = View(history, now, horizons)
+    risk = weigh(model, view)
     probability, signals = risk.probability, risk.signals
     level = _level(probability, levels)
     state = state_of(history, now, probability, horizon_days)
     facts = facts_of(history, known, [STATES[code] for code in state.tolist()], now, horizons)
-    shares = np.round(points(model.baseline, risk.contributions), 2).tolist()
+    shares = np.round(points(model.baseline, risk.contributions), 2)
     return Scores(
         probability=probability,
         horizon_days=horizons,
         state=state,
-        next_due=np.minimum(_next_due(history, risk, now, levels, horizons, model), _next_known(rollup, now)),
+        next_due=np.minimum(_next_due(view, risk, now, levels, model), _next_known(rollup, now)),
         low_confidence=history.active_days < CONFIDENT,
         baseline=model.baseline,
         signals=signals,
         contributions=risk.contributions,
-        reasons=[reasons_of(signals, share, about) for share, about in zip(shares, facts, strict=True)],
-        advice=[advice_of(about, NAMES[code]) for about, code in zip(facts, level.tolist(), strict=True)],
+        reasons=reasons_of(signals, shares, facts),
+        advice=advice_of(facts, [NAMES[code] for code in level.tolist()]),
         plan=[about.plan for about in facts],
         open_tickets=[about.open_tickets for about in facts],
         overdue_since=[about.overdue_since for about in facts],
@@ -106,7 +107,7 @@ def risks_at(
     """
     past, clock = bridge(rollup.at(customers, instants), pauses, instants)
     history = history_of(past, clock, model.features)
-    probability = weigh(model, history, clock, own_horizons(history, horizon_days)).probability
+    probability = weigh(model, View(history, clock, own_horizons(history, horizon_days))).probability
     return probability, state_of(history, clock, probability, horizon_days)
 
 
@@ -116,30 +117,29 @@ def _lapses(history: History, state: NDArray[np.int8], now: float, horizon_days:
 
 
 def _level(probability: Floats, levels: Levels) -> NDArray[np.intp]:
-    return np.asarray((probability[:, None] >= np.array(levels)).sum(axis=1))
+    return np.searchsorted(np.array(levels), probability, side="right")
 
 
-def _next_due(history: History, risk: Risk, now: float, levels: Levels, horizons: Floats, model: Model) -> Floats:
+def _next_due(view: View, risk: Risk, now: float, levels: Levels, model: Model) -> Floats:
     """By section over those whose level is another one in a day: the risk only rises until then."""
     moving = model.moving()
-    still = risk.total - moving.contributions(history, now, horizons).sum(axis=1)
+    still = risk.total - moving.contributions(view).sum(axis=1)
     level = _level(risk.probability, levels)
 
-    def level_at(customers: History, rows: NDArray[np.intp], at: float | Floats) -> NDArray[np.intp]:
-        rising = moving.contributions(customers, at, horizons[rows]).sum(axis=1)
-        total = hold(still[rows] + rising)
+    def level_at(later: View, rows: NDArray[np.intp] | slice) -> NDArray[np.intp]:
+        total = hold(still[rows] + moving.contributions(later).sum(axis=1))
         return _level(sigmoid(np.maximum(total, risk.floor[rows])), levels)
 
     due = np.full(len(level), now + DAY)
-    changing = np.flatnonzero(level_at(history, np.arange(len(level)), now + DAY) != level)
+    changing = np.flatnonzero(level_at(view.later(now + DAY), slice(None)) != level)
     if not len(changing):
         return due
     rows = np.repeat(changing, _SECTIONS - 1)
-    few, low, width = history.take(rows), np.full(len(changing), now), DAY
+    few, low, width = view.take(rows), np.full(len(changing), now), DAY
     for _ in range(_ROUNDS):
         width /= _SECTIONS
         inner = low[:, None] + width * np.arange(1, _SECTIONS)
-        same = level_at(few, rows, inner.ravel()) == level[rows]
+        same = level_at(few.later(inner.ravel()), rows) == level[rows]
         low = low + width * same.reshape(inner.shape).sum(axis=1)
     due[changing] = low + width
     return due

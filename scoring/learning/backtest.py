@@ -27,6 +27,10 @@ from scoring.rollup import DAY, Floats, Rollup
 
 BASELINES: Final = {"recency": ("recency",), "recency_frequency_tenure": ("recency", "frequency", "tenure")}
 _FOLDED: Final = 20  # lapses below which nothing can be trained
+_NOTHING: Final = (
+    "there is nothing to score: no customer was active before any of the moments asked for, "
+    "by login, feature_used or an engagement event of your own"
+)
 REFIT: Final = 10 * DAY  # seconds, after which the formula is adjusted anew to the account's silences so far
 
 
@@ -93,38 +97,15 @@ def backtest(
         raise ValueError("the horizon must be at least 1 day and the folds at least 2")
     log = Log(snapshots or (), [at + extra * DAY for at in cutoffs for extra in (0, horizon_days)], meaning)
     log.read(events, progress)
-    rollup, names = log.rollup(), list(log.customers)
-    if snapshots is None:
-        who, at, lapsed = derive_outcomes(rollup, cutoffs, horizon_days)
-    else:
-        who, at, lapsed = _given(snapshots, log.customers)
-    if not len(who):
-        raise ValueError(
-            "there is nothing to score: no customer was active before any of the moments asked for, "
-            "by login, feature_used or an engagement event of your own"
-        )
-    taken = sample(rollup, who, at, lapsed, columns=_columns(rollup), horizon_days=horizon_days)
-    untrained = score_untrained(rollup, taken, horizon_days)
+    rollup = log.rollup()
+    cases = derive_outcomes(rollup, cutoffs, horizon_days) if snapshots is None else _given(snapshots, log.customers)
+    if not len(cases[0]):
+        raise ValueError(_NOTHING)
+    taken = sample(rollup, *cases, columns=_columns(rollup), horizon_days=horizon_days)
     fold = folds_of(taken.customer, folds)
-    trained = score_out_of_fold(taken, fold, fit)
-    written, reached = reach(_months(at), lapsed, untrained if trained is None else trained)
-    report = Report(
-        horizon_days=horizon_days,
-        events=log.events,
-        customers=len(np.unique(who)),
-        folds=folds,
-        untrained=metrics_of(lapsed, untrained),
-        trained=None if trained is None else metrics_of(lapsed, trained),
-        baselines=_baselines(taken, fold),
-        written=written,
-        reached=reached,
-    )
-    said = [None] * len(who) if trained is None else trained.tolist()
-    scored = [
-        Scored(names[k], moment, risk, learnt)
-        for k, moment, risk, learnt in zip(who.tolist(), at.tolist(), untrained.tolist(), said, strict=True)
-    ]
-    return report, scored
+    untrained, trained = score_untrained(rollup, taken, horizon_days), score_out_of_fold(taken, fold, fit)
+    report = _report(taken, untrained, trained, _baselines(taken, fold), horizon_days, folds, log.events)
+    return report, _list_scored(list(log.customers), taken, untrained, trained)
 
 
 class Log:
@@ -229,6 +210,35 @@ def score_out_of_fold(taken: Sample, fold: NDArray[np.int64], fitted: Callable[[
     for k in np.unique(fold):
         out[fold == k] = taken.rows(fold == k).probability(fitted(taken.rows(fold != k)))
     return out
+
+
+def _report(
+    taken: Sample,
+    untrained: Floats,
+    trained: Floats | None,
+    baselines: dict[str, Metrics | None],
+    horizon_days: int,
+    folds: int,
+    events: int,
+) -> Report:
+    written, reached = reach(_months(taken.at), taken.lapsed, untrained if trained is None else trained)
+    return Report(
+        horizon_days=horizon_days,
+        events=events,
+        customers=len(np.unique(taken.customer)),
+        folds=folds,
+        untrained=metrics_of(taken.lapsed, untrained),
+        trained=None if trained is None else metrics_of(taken.lapsed, trained),
+        baselines=baselines,
+        written=written,
+        reached=reached,
+    )
+
+
+def _list_scored(names: Sequence[str], taken: Sample, untrained: Floats, trained: Floats | None) -> list[Scored]:
+    learnt = [None] * len(untrained) if trained is None else trained.tolist()
+    rows = zip(taken.customer.tolist(), taken.at.tolist(), untrained.tolist(), learnt, strict=True)
+    return [Scored(names[customer], *risks) for customer, *risks in rows]
 
 
 def _months(at: Floats) -> NDArray[Any]:

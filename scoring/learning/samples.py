@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scoring import features
 from scoring.events import CHURNED, RECOGNISED
 from scoring.feature_use import PLAN, USES
+from scoring.features import View
 from scoring.history import EVENT, History, history_of
 from scoring.learning.metrics import Labels
 from scoring.model import Model, sigmoid
@@ -116,7 +117,8 @@ def sample(
 
 
 def _matrix(history: History, at: Floats, columns: tuple[str, ...], horizon_days: float | Floats) -> Floats:
-    return np.column_stack([features.read(name, history, at, horizon_days) for name in columns])
+    view = View(history, at, horizon_days)
+    return np.column_stack([features.read(name, view) for name in columns])
 
 
 def _chunks(rollup: Rollup, customers: NDArray[np.intp]) -> Iterator[slice]:

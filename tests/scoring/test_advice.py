@@ -1,9 +1,14 @@
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from scoring.advice import Advice
+from scoring.advice import _RULES, Advice, _is_calm
+from scoring.facts import facts_of
+from scoring.history import history_of
 from scoring.rollup import Row
 from scoring.score import score
-from tests.scoring.world import NOW, logins, rollup, row
+from tests.scoring.world import NOW, any_rows, logins, rollup, row
 
 LOYAL = logins(*range(0, 60, 2))
 FADING = logins(13, 40, 41, 42)
@@ -48,18 +53,29 @@ def advice(*rows: Row) -> Advice:
 )
 def test_the_first_strategy_that_fits_is_advised(strategy: str, urgency: str, rows: list[Row]) -> None:
     """One case for each line of the table, and one just beside it."""
-    given = advice(*rows)
-    assert (given.strategy, given.urgency) == (strategy, urgency)
+    brought = advice(*rows)
+    assert (brought.strategy, brought.urgency) == (strategy, urgency)
 
 
 def test_advice_brings_the_facts_to_write_with() -> None:
     """Only what is known is there, and the reason names dates and numbers."""
-    given = advice(*FADING, row("feature_used", 50, "exports", n=3, plan="pro"), row("invoice_overdue", 10))
-    assert given.why == "Invoice overdue since 5 June"
-    assert given.facts == {
+    brought = advice(*FADING, row("feature_used", 50, "exports", n=3, plan="pro"), row("invoice_overdue", 10))
+    assert brought.why == "Invoice overdue since 5 June"
+    assert brought.facts == {
         "plan": "pro",
         "favourite_feature": "exports",
         "favourite_last_used": "2026-04-26T12:00:00Z",
         "last_active": "2026-06-02T12:00:00Z",
         "overdue_since": "2026-06-05T12:00:00Z",
     }
+
+
+@given(st.lists(any_rows, min_size=1, max_size=4))
+def test_no_strategy_fits_a_customer_who_is_not_asked(worlds: list[list[Row]]) -> None:
+    """The short cut for calm customers gives what the whole table gives."""
+    for rows in worlds:
+        known = rollup(*rows, *logins(*range(30)), customers=3).until(NOW)
+        history, horizons = history_of(known, NOW), np.full(3, 30.0)
+        for about in facts_of(history, known, ["active"] * 3, NOW, horizons):
+            if _is_calm(about, at_risk=False):
+                assert not any(rule(about, False) for rule in _RULES)

@@ -3,13 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scoring.events import RECOGNISED
 from scoring.history import history_of
 from scoring.levels import Levels
 from scoring.model import PRIOR, logit, points, sigmoid
 from scoring.prior import BASE_RATE
 from scoring.rollup import DAY, Row
 from scoring.score import ACTIVE, LAPSED, NEW, Scores, score
-from tests.scoring.world import NOW, any_row, any_rows, logins, rollup, row
+from tests.scoring.plain import risk_of
+from tests.scoring.world import NOW, any_row, any_rows, details, logins, rollup, row
 
 NEGATIVE = [
     ("subscription_downgraded", ""),
@@ -332,3 +334,18 @@ def test_a_first_login_does_not_forget_the_payments_before() -> None:
     before = of(*paying, row("login", 4)).contributions[0]
     after = of(*paying, row("login", 4), row("invoice_paid", 2)).contributions[0]
     assert before[0] == pytest.approx(after[0])
+
+
+@st.composite
+def recent_row(draw: st.DrawFn) -> Row:
+    """A row of the last 300 days, of no more events a day than count."""
+    event = draw(st.sampled_from([*RECOGNISED, "login", "feature_used", "report_shared"]))
+    detail, plan = draw(details(event)), draw(st.sampled_from([None, "pro", "free"]))
+    return row(event, draw(st.floats(0, 300)), detail, n=draw(st.integers(1, 3)), plan=plan)
+
+
+@given(st.lists(recent_row(), max_size=25), st.sampled_from([14.0, 30.0, 90.0]))
+def test_a_risk_is_the_formula_to_the_last_digit(rows: list[Row], horizon: float) -> None:
+    """Whatever is done for speed changes no risk."""
+    vectorised = score(rollup(*rows), NOW, horizon_days=horizon).probability[0]
+    assert vectorised == pytest.approx(risk_of(rows, NOW, horizon), abs=1e-9)

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from scoring.features import View
 from scoring.history import history_of
 from scoring.learning.backtest import folds_of, score_out_of_fold
 from scoring.learning.logistic import Priors, discoveries, fit_logistic, score_tests
@@ -48,7 +49,7 @@ def test_the_day_one_formula_ranks_near_the_optimum(kind: Kind) -> None:
     """
     made = simulate(kind, customers=1000)
     who, at, lapsed, oracle = made.snapshots()
-    risk = weigh(PRIOR, history_of(made.rollup.at(who, at), at), at, 30).probability
+    risk = weigh(PRIOR, View(history_of(made.rollup.at(who, at), at), at, 30)).probability
     y = lapsed.astype(np.int8)
     assert auc(y, oracle) - 0.075 < auc(y, risk) <= auc(y, oracle) + 0.01
 
