@@ -26,7 +26,7 @@ from api.health import health, metrics
 from api.identities.identify import identify
 from api.identities.merging import merge_customer
 from api.imports.launch import Launcher
-from api.pool import Pool
+from api.pool import make_pools
 from api.reading import analytics, customer, customers, erasing, levels, mappings, model, series, track_record, warnings
 from api.reading.etags import validated
 from api.request_id import identified
@@ -57,18 +57,19 @@ def create_app(settings: Settings) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        door.open()
-        pool = Pool(settings.database_url or "")
-        await pool.open()  # does not wait: Postgres may be away
-        app.state.pool, app.state.door, app.state.settings = pool, door, settings
+        await door.open()
+        pool, pools = make_pools(settings)
+        for each in {pool, *pools}:
+            await each.open()  # does not wait: Postgres may be away
+        app.state.pool, app.state.pools, app.state.door, app.state.settings = pool, pools, door, settings
         launcher = app.state.launcher = Launcher(settings)
         async with counters.flush_regularly(door.redis):
             yield
         await asyncio.to_thread(launcher.close)
         await door.close()
-        await pool.close(timeout=2)
+        await asyncio.gather(*(each.close(timeout=2) for each in {pool, *pools}))
 
-    track = Track(door.keys, door.writers, door.charges, door.warnings)
+    track = Track(door.keys, door.buffers, door.warnings)
     return Service(
         track,
         routes=[

@@ -27,9 +27,8 @@ from api.up import embedded
 from api.up.command import up
 from api.up.options import data_dir_option
 from api.web import web
-from workers import settings
+from workers import placement, settings
 from workers.__main__ import clock_command, worker
-from workers.store.migrate import migrate
 
 
 class Misuse(click.ClickException):
@@ -98,5 +97,5 @@ def migrate_command(data_dir: Path) -> None:
     with one_line_errors():
         configured = settings.load()
         with embedded.servers(data_dir, configured.database_url, configured.redis_url) as servers:
-            applied = migrate(servers.database_url)
+            applied = placement.migrate_all(servers.apply(configured))
     click.echo("\n".join(f"applied {name}" for name in applied) or "nothing to apply: the schema is current")

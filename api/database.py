@@ -10,7 +10,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from api.errors import Refused
+from workers.cells import cell_of
 from workers.logs import first_line
+from workers.settings import Settings
 from workers.store import Connection, connect
 from workers.store.faults import is_unavailable
 
@@ -19,12 +21,16 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-async def in_database(request: Request, work: Callable[[Connection], T]) -> T:
-    """Returns what `work` returns. Raises Refused, store_unavailable."""
-    database_url = request.app.state.settings.database_url
+async def in_database(request: Request, work: Callable[[Connection], T], customer_id: str | None = None) -> T:
+    """Returns what `work` returns, with a connection to home or to the customer's cell. Raises Refused,
+    store_unavailable."""
+    settings: Settings = request.app.state.settings
+    place = settings.home
+    if customer_id is not None:
+        place = settings.all_cells[cell_of(customer_id, settings.cells)]
 
     def run() -> T:
-        with connect(database_url) as connection:
+        with connect(place) as connection:
             return work(connection)
 
     with refusing():

@@ -6,12 +6,22 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
+from workers.cells import Cell
+from workers.settings import Settings
 from workers.store import sessions
 from workers.store.sessions import TransactionPooling
 
 POOL_SIZE = 8
+CELL_POOL_SIZE = 4  # of each of several cells
 POOL_WAIT_SECONDS = 2.0
 STATEMENT_TIMEOUT_SECONDS = 25  # somebody waits for the answer
+
+
+def make_pools(settings: Settings) -> tuple["Pool", list["Pool"]]:
+    """Returns the pool of home, and those of the cells in their order: the same one where there is a single cell."""
+    home = Pool(settings.home)
+    cells = settings.all_cells if settings.cells > 1 else ()
+    return home, [Pool(cell, CELL_POOL_SIZE) for cell in cells] or [home]
 
 
 class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
@@ -19,18 +29,18 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
     are all dead. A request that finds none opens one at once, and doesn't wait for an attempt that an outage put off.
     `refusal` says why this server can't be used at all."""
 
-    def __init__(self, database_url: str) -> None:
-        self._database_url = database_url
+    def __init__(self, place: Cell, size: int = POOL_SIZE) -> None:
+        self._database_url, self._schema = place.database_url, place.schema
         self.refusal: str | None = None
         super().__init__(
-            database_url,
+            place.database_url,
             min_size=1,
-            max_size=POOL_SIZE,
+            max_size=size,
             timeout=POOL_WAIT_SECONDS,
             reconnect_timeout=POOL_WAIT_SECONDS,
             check=AsyncConnectionPool.check_connection,
             configure=self._set_up,
-            kwargs={**sessions.client_options(database_url), "autocommit": True},
+            kwargs={**sessions.client_options(place.database_url), "autocommit": True},
             open=False,
         )
 
@@ -43,4 +53,6 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
             except TransactionPooling as error:
                 self.refusal = str(error)
                 raise
+        if self._schema:
+            await connection.execute(*sessions.path_query(self._schema))
         self.refusal = None

@@ -61,7 +61,7 @@ def work(process: Process, queue: str) -> None:
 def _worker(process: Process, queue: str) -> Worker:
     worker = Worker(
         [queue],
-        connection=process.redis,
+        connection=process.home_redis,
         serializer="json",
         job_class=Ticket,
         worker_ttl=JOB_TIMEOUT_SECONDS,
@@ -81,7 +81,7 @@ def worker(kind: str) -> None:
 
 @click.command("clock")
 def clock_command() -> None:
-    """Start a clock. Any number may run; one of them is active."""
+    """Start a clock. Any number may run; one of them is active, in each cell one."""
     start("clock")
 
 
@@ -98,7 +98,7 @@ def start(kind: str) -> None:
     process = Process(configured, redis_client(configured.redis_url))
     log.info("%s started", kind)
     run(process, kind)
-    process.disconnect()
+    process.disconnect_all()
     log.info("%s stopped", kind)
 
 
@@ -114,7 +114,7 @@ def run(process: Process, kind: str) -> None:
     own = redis_client(process.settings.redis_url or "")  # one that RQ's long wait for work doesn't share
     with own, heartbeat.keep_beating(process.heartbeat, own, process.name, kind):
         clock.run(process) if kind == "clock" else work(process, kind)
-        deliver.close(process)
+        deliver.close_all()
 
 
 def _stop_on_signals(process: Process) -> None:

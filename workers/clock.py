@@ -1,21 +1,24 @@
-"""What runs when. Any number of clocks may run; the one that holds the lease is active, the others wait for it.
+"""What runs when. Any number of clocks may run; the one that holds the lease of a cell is active there, the others wait
+for it.
 
 The clock does no work itself that could take long: it issues tickets, and prunes in small steps.
 """
 
 import logging
+import threading
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Literal, NamedTuple
 
 import psycopg
 from redis.exceptions import RedisError
 
-from workers import heartbeat, lease, tickets
+from workers import heartbeat, lease, placement, tickets
 from workers.accounts import keys
 from workers.alerts import admission, outbox
-from workers.buffer.lanes import LANES
 from workers.buffer.stream import forget_consumers
+from workers.heartbeat import Heartbeat
 from workers.identities import addresses
 from workers.ingest import receipts, resolving
 from workers.learning import nightly
@@ -33,33 +36,50 @@ FORGET_CONSUMERS_SECONDS = 3600.0
 
 
 class Duty(NamedTuple):
-    """Work that the clock does regularly."""
+    """Work that the clock does regularly: everywhere, or where there are several cells at home or in cells only."""
 
     name: str
     every_seconds: float
     run: Callable[[Process], object]
+    place: Literal["everywhere", "home", "cells"] = "everywhere"
 
 
 def issue_ingest_tickets(process: Process) -> None:
     """Issue a ticket for every lane in which entries wait without one: it may have been lost with its process."""
-    for lane in LANES.values():
-        if process.redis.xlen(lane.stream) and not tickets.count_waiting(process.redis, lane.queue):
-            tickets.reissue(process.redis, lane.queue)
+    for lane in process.lanes.values():
+        if process.redis.xlen(lane.stream):
+            _see_to_ticket(process, lane.queue)
 
 
 def issue_score_ticket(process: Process) -> None:
     """Issue a ticket if customers are due, or events aren't in the totals, and none waits."""
-    if tickets.count_waiting(process.redis, "score"):
+    if _is_waiting(process, "score"):
         return
     (any_due,) = one(process.connection().execute(sql("any_due")))
     if any_due or totals.is_due(process):
-        tickets.reissue(process.redis, "score")
+        _see_to_ticket(process, "score")
 
 
 def issue_deliver_ticket(process: Process) -> None:
     """Issue a ticket if alerts wait to be sent, and none waits."""
-    if not tickets.count_waiting(process.redis, "deliver") and admission.is_any_due(process):
-        tickets.reissue(process.redis, "deliver")
+    if not _is_waiting(process, "deliver") and admission.is_any_due(process):
+        _see_to_ticket(process, "deliver")
+
+
+def _is_waiting(process: Process, queue: str) -> bool:
+    """Returns whether a ticket waits. With several cells that is known by the mark, which outlives a lost ticket."""
+    if process.settings.cells == 1:
+        return bool(tickets.count_waiting(process.home_redis, queue))
+    return bool(process.redis.exists(tickets.mark_key(queue, process.cell.prefix)))
+
+
+def _see_to_ticket(process: Process, queue: str) -> None:
+    """Issue a ticket unless one waits. Where the queue is empty, whoever set the mark is dead; a mark of a cell whose
+    Postgres is away lasts for seconds only."""
+    if process.settings.cells > 1:
+        process.ask(queue)
+    elif not tickets.count_waiting(process.home_redis, queue):
+        tickets.reissue(process.home_redis, queue, process.cell, process.redis)
 
 
 def note_alerting(process: Process) -> None:
@@ -74,19 +94,30 @@ def give_up_deliveries(process: Process) -> None:
 
 def mirror_keys(process: Process) -> None:
     """Write the keys to Redis as they stand in Postgres."""
-    keys.mirror(process.connection(), process.redis)
+    keys.mirror(process.connection(), process.home_redis)
+
+
+def announce_cells(process: Process) -> None:
+    """Tell the doors which cells there are."""
+    placement.announce(process.home_redis, placement.list_noted(process.connection()))
+
+
+def mirror_home(process: Process) -> None:
+    """Copy what the cell reads of home."""
+    with process.home_connection() as home:
+        process.mirror.refresh(home, process.connection())
 
 
 def prune_consumers(process: Process) -> None:
     """Forget the consumers of workers that are gone, and their beats."""
-    heartbeat.forget(process.redis)
-    for lane in LANES.values():
+    heartbeat.forget(process.home_redis)
+    for lane in process.lanes.values():
         forget_consumers(process.redis, lane, FORGET_CONSUMERS_SECONDS)
 
 
 def prune_receipts(process: Process) -> None:
     """Delete the receipts of entries that left the buffer a while ago."""
-    receipts.prune(process.connection(), process.redis)
+    receipts.prune(process.connection(), process.redis, process.lanes)
 
 
 _watch = outages.Watch()  # how far this clock's pass over the accounts is
@@ -94,7 +125,7 @@ _watch = outages.Watch()  # how far this clock's pass over the accounts is
 
 def watch_tracking(process: Process) -> None:
     """Look at some accounts' volumes."""
-    _watch.go_on(process.connection(), process.redis)
+    _watch.go_on(process.connection(), process.home_redis)
 
 
 def warn_of_persistence(process: Process) -> None:
@@ -115,7 +146,9 @@ DUTIES = (
     Duty("deliver ticket", 1, issue_deliver_ticket),
     Duty("note alerting", 10, note_alerting),
     Duty("give up deliveries", 3600, give_up_deliveries),
-    Duty("mirror keys", 10, mirror_keys),
+    Duty("mirror keys", 10, mirror_keys, "home"),
+    Duty("mirror home", 2, mirror_home, "cells"),
+    Duty("announce cells", 10, announce_cells, "home"),
     Duty("prune consumers", 600, prune_consumers),
     Duty("warn of persistence", 3600, warn_of_persistence),
     Duty("rewrite the append-only file", 1, rewrite_append_only_file),
@@ -125,28 +158,48 @@ DUTIES = (
     Duty("call resolve", 1, resolving.issue_job),
     Duty("expire unresolved", 600, resolving.expire),
     Duty("call rebuild", 5, rebuild.issue_job),
-    Duty("watch tracking", 1, watch_tracking),
+    Duty("watch tracking", 1, watch_tracking, "home"),
     Duty("repair levels", 3600, level_moves.repair_levels),
-    Duty("call nightly", 600, nightly.issue_job),
-    Duty("call track records", 20, nightly.issue_track_job),
+    Duty("call nightly", 600, nightly.issue_job, "home"),
+    Duty("call track records", 20, nightly.issue_track_job, "home"),
 )
 
 
 def run(process: Process) -> None:
-    """Tick until the process is asked to stop."""
+    """Tick until the process is asked to stop: at home, and in each of several cells in a thread of its own."""
+    with ExitStack() as stack:
+        for cell in process.settings.all_cells if process.settings.cells > 1 else ():
+            there = process.at(cell.number)
+            there.heartbeat = Heartbeat()
+            thread = threading.Thread(target=_run_at, args=(there,), name=f"cell {cell.name}")
+            thread.start()
+            stack.callback(thread.join)
+        _run_at(process)
+
+
+def duties_at(process: Process) -> Sequence[Duty]:
+    """Returns the duties that a clock has at this place."""
+    if process.settings.cells == 1:
+        return [duty for duty in DUTIES if duty.place != "cells"]
+    here = "home" if process.cell.number is None else "cells"
+    return [duty for duty in DUTIES if duty.place in ("everywhere", here)]
+
+
+def _run_at(process: Process) -> None:
     last = {duty.name: float("-inf") for duty in DUTIES}
     while not process.stopping.is_set():
         try:
-            if _may_work(process) and lease.hold(process.redis, process.name):
+            if _may_work(process) and lease.hold(process.redis, process.name, process.cell.prefix):
                 with process.heartbeat.busy():
                     _tick(process, last, time.monotonic())
         except RedisError as error:
             log.warning("Redis can't do it now: %s", error)
         process.stopping.wait(TICK_SECONDS)
     try:
-        lease.release(process.redis, process.name)
+        lease.release(process.redis, process.name, process.cell.prefix)
     except RedisError:
         log.info("the lease ends by itself")
+    process.disconnect()
 
 
 def _may_work(process: Process) -> bool:
@@ -161,10 +214,10 @@ def _may_work(process: Process) -> bool:
 
 
 def _tick(process: Process, last: dict[str, float], now: float) -> None:
-    for duty in DUTIES:
+    for duty in duties_at(process):
         if now - last[duty.name] < duty.every_seconds:
             continue
-        if not lease.hold(process.redis, process.name):  # the duties before it took long
+        if not lease.hold(process.redis, process.name, process.cell.prefix):  # the duties before it took long
             return
         try:
             duty.run(process)

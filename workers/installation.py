@@ -11,7 +11,6 @@ from redis.exceptions import RedisError
 from workers.redis import PREFIX
 from workers.store import Connection, one, sql
 
-KEY = f"{PREFIX}:installation"
 FOREIGN = (
     "REDIS_URL leads to a Redis that belongs to another Windback; set WINDBACK_REDIS_PREFIX, or another database number"
     f" in REDIS_URL (if the other one is gone for good, delete its keys: all that begin with {PREFIX}:)"
@@ -21,8 +20,8 @@ FOREIGN = (
 class ForeignRedis(RedisError):
     """This Redis belongs to another installation. Give each one a Redis, a database number or a prefix of its own."""
 
-    def __init__(self) -> None:
-        super().__init__(FOREIGN)
+    def __init__(self, message: str = FOREIGN) -> None:
+        super().__init__(message)
 
 
 def find_id(connection: Connection) -> str:
@@ -30,8 +29,16 @@ def find_id(connection: Connection) -> str:
     return str(one(connection.execute(sql("find_installation")))[0])
 
 
-def tie(redis: Redis, installation_id: str) -> None:
-    """Note in Redis which installation it belongs to. Raises ForeignRedis if that is another one."""
-    redis.set(KEY, installation_id, nx=True)
-    if redis.get(KEY) != installation_id.encode():
+def key_of(prefix: str = PREFIX) -> str:
+    """The key that holds the id; `prefix` is that of a cell's keys."""
+    return f"{prefix}:installation"
+
+
+def tie(redis: Redis, installation_id: str, prefix: str = PREFIX) -> None:
+    """Note in Redis which installation its buffer belongs to. Raises ForeignRedis if that is another one."""
+    redis.set(key_of(prefix), installation_id, nx=True)
+    if redis.get(key_of(prefix)) != installation_id.encode():
         raise ForeignRedis
+
+
+KEY = key_of()

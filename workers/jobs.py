@@ -1,4 +1,5 @@
-"""The RQ jobs: one-line adapters over plain functions. They have no arguments; their process has all they need."""
+"""The RQ jobs: one-line adapters over plain functions. Their process has all they need. Where there are several cells,
+the argument is the number of one."""
 
 import logging
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from workers.buffer.lanes import HISTORY, LIVE
 from workers.ingest import ingest, resolving
 from workers.installation import ForeignRedis
 from workers.learning import nightly as nights
-from workers.process import Process
+from workers.process import MOST_CONNECTED, Process
 from workers.retry import retry_while_unavailable
 from workers.risk import rebuild as rebuilding
 from workers.risk import rescore
@@ -21,34 +22,34 @@ current: Process | None = None  # set once, by the process that runs the jobs
 FAULT_SECONDS = 5.0  # that a job waits after a fault of ours: the clock calls for the next one at once
 
 
-def ingest_live() -> None:
+def ingest_live(cell: int | None = None) -> None:
     """Drain the live lane."""
-    _run(lambda process: ingest.drain(process, LIVE))
+    _run(lambda process: ingest.drain(process, LIVE), cell)
 
 
-def ingest_history() -> None:
+def ingest_history(cell: int | None = None) -> None:
     """Drain the history lane."""
-    _run(lambda process: ingest.drain(process, HISTORY))
+    _run(lambda process: ingest.drain(process, HISTORY), cell)
 
 
-def resolve() -> None:
+def resolve(cell: int | None = None) -> None:
     """Store events whose user id has an address by now, and move customers whose address has changed."""
-    _run(resolving.drain)
+    _run(resolving.drain, cell)
 
 
-def score() -> None:
+def score(cell: int | None = None) -> None:
     """Rescore the customers that are due."""
-    _run(rescore.drain)
+    _run(rescore.drain, cell)
 
 
-def rebuild() -> None:
+def rebuild(cell: int | None = None) -> None:
     """Compute risks as of past dates, where history has arrived."""
-    _run(rebuilding.drain)
+    _run(rebuilding.drain, cell)
 
 
-def deliver() -> None:
+def deliver(cell: int | None = None) -> None:
     """Send the alerts that wait."""
-    _run(delivering.drain)
+    _run(delivering.drain, cell)
 
 
 def nightly() -> None:
@@ -61,18 +62,20 @@ def _is_ours(process: Process) -> bool:
     return True
 
 
-def _run(work: Callable[[Process], object]) -> None:
+def _run(work: Callable[[Process], object], cell: int | None = None) -> None:
     assert current is not None, "jobs run under `python -m workers`"
+    process = current.at(cell)
+    current.disconnect_all(kept=MOST_CONNECTED)
     try:
-        with current.heartbeat.busy():
-            if retry_while_unavailable(current, lambda: _is_ours(current)):
-                work(current)
+        with process.heartbeat.busy():
+            if retry_while_unavailable(process, lambda: _is_ours(process)):
+                work(process)
     except ForeignRedis as error:
         log.error(str(error))
-        current.stopping.wait(FAULT_SECONDS)
+        process.stopping.wait(FAULT_SECONDS)
         raise
     except Exception:
         log.exception("a job failed; what it was to do stays where it is, and is tried again")
-        current.disconnect()  # it may have been interrupted anywhere, in the middle of a statement for one
-        current.stopping.wait(FAULT_SECONDS)
+        process.disconnect()  # it may have been interrupted anywhere, in the middle of a statement for one
+        process.stopping.wait(FAULT_SECONDS)
         raise

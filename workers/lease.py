@@ -1,10 +1,9 @@
-"""The clock's lease: of several clocks, the one that holds it is active."""
+"""Leases of the clock: of several clocks, the one that holds the lease of a cell is active there."""
 
 from redis import Redis
 
 from workers.redis import PREFIX
 
-LEASE = f"{PREFIX}:clock"
 LEASE_SECONDS = 10
 
 # Renews the lease if the holder has it, or takes it if it is free. A lease that lasts longer than any should was taken
@@ -16,12 +15,20 @@ return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0
 """
 
 
-def hold(redis: Redis, holder: str) -> bool:
+def lease_key(prefix: str = PREFIX) -> str:
+    """The key of a cell's lease; `prefix` is that of the cell's keys."""
+    return f"{prefix}:clock"
+
+
+LEASE = lease_key()
+
+
+def hold(redis: Redis, holder: str, prefix: str = PREFIX) -> bool:
     """Take or renew the lease. Returns False if another clock has it."""
-    return bool(redis.eval(HOLD, 1, LEASE, holder, str(LEASE_SECONDS * 1000)))
+    return bool(redis.eval(HOLD, 1, lease_key(prefix), holder, str(LEASE_SECONDS * 1000)))
 
 
-def release(redis: Redis, holder: str) -> None:
+def release(redis: Redis, holder: str, prefix: str = PREFIX) -> None:
     """Give the lease back, so that another clock takes over at once."""
-    if redis.get(LEASE) == holder.encode():
-        redis.delete(LEASE)
+    if redis.get(lease_key(prefix)) == holder.encode():
+        redis.delete(lease_key(prefix))

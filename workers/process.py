@@ -5,15 +5,21 @@ import random
 import secrets
 import socket
 import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from redis import Redis
 
-from workers import installation
+from workers import installation, placement, tickets
+from workers.accounts.mirror import Mirror
 from workers.accounts.serving import Serving
+from workers.buffer.lanes import Lane, lanes_of
 from workers.buffer.lint import SeenNames
+from workers.cells import Cell
 from workers.heartbeat import Heartbeat
 from workers.pace import Pace
 from workers.persistence import AppendOnlyFile
+from workers.redis import redis_client
 from workers.settings import Settings
 from workers.store import Connection, connect
 from workers.warnings import Warnings
@@ -21,44 +27,121 @@ from workers.warnings import Warnings
 FIRST_WAIT_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 5.0
 SCORED_AT_ONCE = 500  # customers in a transaction
+AWAY_MILLISECONDS = 3_000  # after which the clock has a cell tried again whose Postgres was away
+MOST_CONNECTED = 8  # cells with which a process keeps a connection
+
+
+class NoSuchCell(Exception):
+    """A job names a cell that WINDBACK_CELLS does not have: it comes from a process with other settings."""
 
 
 class Process:
-    """A worker process. `stopping` is set when it was asked to end."""
+    """A worker process, as it works at home or on a cell. `redis` holds the buffer, `home_redis` all that is no cell's:
+    jobs, heartbeats, warnings, counters. `stopping` is set when it was asked to end."""
 
-    def __init__(self, settings: Settings, redis: Redis) -> None:
+    def __init__(self, settings: Settings, redis: Redis, number: int | None = None) -> None:
         self.settings = settings
-        self.redis = redis
+        self.home_redis = redis
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.stopping = threading.Event()
         self.warnings = Warnings()
         self.names = SeenNames()
-        self.serving = Serving(settings.horizon_days, settings.levels)
-        self.scoring_pace = Pace(SCORED_AT_ONCE)
-        self.scored_account = -1  # whose customers had the last turn to be scored
         self.heartbeat = Heartbeat()
-        self.append_only_file = AppendOnlyFile()
+        self._work_at(number)
+
+    def _work_at(self, number: int | None) -> None:
+        self._number = number
+        self._at: dict[int | None, Process] = {number: self}
         self._connection: Connection | None = None
         self._installation_id: str | None = None
+        is_apart = self.cell.buffer_url not in ("", self.settings.redis_url)
+        self.redis: Redis = redis_client(self.cell.buffer_url) if is_apart else self.home_redis
+        self.serving = Serving(self.settings.horizon_days, self.settings.levels)
+        self.scoring_pace = Pace(SCORED_AT_ONCE)
+        self.scored_account = -1  # whose customers had the last turn to be scored
+        self.append_only_file = AppendOnlyFile()
+        self.mirror = Mirror()
+
+    def at(self, number: int | None) -> "Process":
+        """Returns this process as it works on another cell, or at home (None). Raises NoSuchCell."""
+        if number not in self._at:
+            if number is not None and not (isinstance(number, int) and 0 <= number < self.settings.cells > 1):
+                raise NoSuchCell(f"there is no cell {number}; all processes need the same WINDBACK_CELLS")
+            there = self._at[number] = Process.__new__(Process)
+            there.__dict__.update(self.__dict__)
+            there._work_at(number)
+            there._at = self._at
+        there = self._at[number] = self._at.pop(number)  # the last of them
+        return there
+
+    @property
+    def cell(self) -> Cell:
+        """The cell that it works on."""
+        return self.settings.home if self._number is None else self.settings.all_cells[self._number]
+
+    @property
+    def lanes(self) -> Mapping[str, Lane]:
+        """The cell's lanes, by name."""
+        return lanes_of(self.cell)
+
+    def key(self, name: str) -> str:
+        """Returns a key of the cell in Redis."""
+        return f"{self.cell.prefix}:{name}"
 
     def connection(self) -> Connection:
         """Returns the process's connection; opens it if there is none. Raises psycopg.OperationalError."""
         if self._connection is None or self._connection.closed:
-            assert self.settings.database_url
-            self._connection = connect(self.settings.database_url)
+            assert self.cell.database_url
+            self._connection = connect(self.cell)
         return self._connection
+
+    @contextmanager
+    def home_connection(self) -> Iterator[Connection]:
+        """Yields a connection to home: the process's own where there is a single cell, else one for the block, since
+        another thread may work at home."""
+        if self.settings.cells == 1:
+            yield self.connection()
+        else:
+            with connect(self.settings.home) as connection:
+                yield connection
+
+    def ask(self, queue: str) -> None:
+        """Issue a ticket of the cell unless one waits already."""
+        tickets.ask(self.home_redis, queue, self.cell, self.redis)
+
+    def ask_later(self, queue: str) -> None:
+        """As `ask`, where the cell's Postgres is away: of several cells, the others go first for a moment."""
+        if self.settings.cells == 1:
+            self.ask(queue)
+        else:
+            self.redis.set(tickets.mark_key(queue, self.cell.prefix), 1, px=AWAY_MILLISECONDS)
 
     def check_installation(self) -> None:
         """Raises ForeignRedis unless Redis and Postgres belong together; psycopg.Error, RedisError."""
         if self._installation_id is None:
-            self._installation_id = installation.find_id(self.connection())
-        installation.tie(self.redis, self._installation_id)
+            self._installation_id = self._find_installation()
+        placement.tie_buffer(self.redis, self.settings, self.cell, self._installation_id)
+
+    def _find_installation(self) -> str:
+        """Returns the id of these tables' installation. Raises Misplaced if they are not where the cells are."""
+        installation_id = installation.find_id(self.connection())
+        with self.home_connection() as home:
+            placement.check_count(home, self.settings.cells)
+            if self._number is not None:
+                placement.check_tables(self.cell, placement.list_noted(home).get(self._number), installation_id)
+        return installation_id
 
     def disconnect(self) -> None:
         """Close the connection; the next use opens another."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def disconnect_all(self, kept: int = 0) -> None:
+        """Close the connections with all cells but those that were last worked on."""
+        connected = [there for there in self._at.values() if there._connection is not None]
+        for there in connected[: len(connected) - kept]:
+            there.disconnect()
 
     def pause(self, attempt: int) -> None:
         """Wait before trying again: longer with each attempt (from 0), with jitter, and not when asked to stop."""

@@ -15,6 +15,7 @@ from workers.store.faults import is_unavailable
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 20.0  # how long a ticket tries to reach Postgres before it hands over to the next
+RETRY_CELL_SECONDS = 1.0  # likewise, where other cells wait for the process
 
 T = TypeVar("T")
 
@@ -26,7 +27,7 @@ def retry_while_unavailable(process: Process, work: Callable[[], T]) -> T | None
     The work must be safe to do twice: a connection may be lost after its COMMIT was carried out. Raises QueryCanceled
     if a statement takes longer than it may, and BaseTimeoutException when the time of the job is up.
     """
-    give_up = time.monotonic() + RETRY_SECONDS
+    give_up = time.monotonic() + (RETRY_SECONDS if process.settings.cells == 1 else RETRY_CELL_SECONDS)
     attempt = 0
     while True:
         try:

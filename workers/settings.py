@@ -12,6 +12,7 @@ from msgspec import Meta, Struct
 
 from scoring.levels import Levels
 from workers import urls
+from workers.cells import MOST_CELLS, Cell
 from workers.redis import PREFIX_PATTERN
 from workers.urls import SettingsError as SettingsError
 
@@ -59,6 +60,24 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     public_url: str | None = None
     upload_bytes: Annotated[int, Meta(ge=1)] = 1 << 30
     upload_dir: Path | None = None
+    cells: Annotated[int, Meta(ge=1, le=MOST_CELLS)] = 1
+    buffer_url: str | None = None
+    cell_database_urls: str | None = None
+    cell_buffer_urls: str | None = None
+
+    @property
+    def home(self) -> Cell:
+        """Where accounts, keys and models are; the customers too, where there is a single cell."""
+        return Cell(self.database_url or "", self.buffer_url or self.redis_url or "")
+
+    @property
+    def all_cells(self) -> tuple[Cell, ...]:
+        """All cells, by their number."""
+        if self.cells == 1:
+            return (self.home,)
+        databases = _places(self.cell_database_urls) or [self.home.database_url] * self.cells
+        buffers = _places(self.cell_buffer_urls) or [self.home.buffer_url] * self.cells
+        return tuple(map(Cell, databases, buffers, range(self.cells)))
 
     @property
     def address(self) -> str:
@@ -96,6 +115,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         names = "WINDBACK_LEVEL_MEDIUM, WINDBACK_LEVEL_HIGH and WINDBACK_LEVEL_CRITICAL"
         raise SettingsError(f"{names} must rise in this order")
     _check_retention(settings)
+    _check_cells(settings)
     urls.check_postgres(settings.database_url)
     urls.check_redis(settings.redis_url)
     urls.check_public(settings.public_url)
@@ -147,6 +167,24 @@ def _check_retention(settings: Settings) -> None:
     events, rollups = settings.retention_days, settings.rollup_retention_days
     if rollups is not None and (events is None or events > rollups):
         raise SettingsError(f"WINDBACK_RETENTION_DAYS must be set, and at most {rollups}: no event outlives its count")
+
+
+def _check_cells(settings: Settings) -> None:
+    """Raises SettingsError unless each cell has a place, if places are listed."""
+    for field, check in (("cell_database_urls", urls.check_postgres), ("cell_buffer_urls", urls.check_redis)):
+        places = _places(getattr(settings, field))
+        if places and (len(places) != settings.cells or settings.cells == 1):
+            raise SettingsError(
+                f"{variable(field)} lists {len(places)} URLs, and WINDBACK_CELLS is {settings.cells}: list one for each"
+                " of several cells, with blanks between"
+            )
+        for place in places:
+            check(place, variable(field))
+    urls.check_redis(settings.buffer_url, variable("buffer_url"))
+
+
+def _places(urls_of_cells: str | None) -> list[str]:
+    return (urls_of_cells or "").split()
 
 
 def _path(kind: type, value: str) -> Path:

@@ -1,4 +1,4 @@
-"""Tickets: RQ jobs that say "there is something to do" and carry nothing.
+"""Tickets: RQ jobs that say "there is something to do", and carry nothing but the number of a cell.
 
 The process that sets a queue's mark issues its ticket. The job removes the mark before it looks for work, so that later
 work finds no mark and asks for the next ticket. The clock issues a ticket again if it was lost with its process.
@@ -11,6 +11,7 @@ from rq import Queue
 from rq.job import Job
 from rq.utils import import_attribute
 
+from workers.cells import Cell
 from workers.redis import PREFIX
 
 JOBS = {
@@ -23,6 +24,7 @@ REBUILD = "workers.jobs.rebuild"
 NIGHTLY = "workers.jobs.nightly"
 RESOLVE = "workers.jobs.resolve"
 OURS = frozenset({*JOBS.values(), REBUILD, NIGHTLY, RESOLVE})
+AT_HOME = Cell("", "")  # where there is a single cell
 MARK_SECONDS = 60  # how long a ticket may be under way before another is asked for
 JOB_TIMEOUT_SECONDS = 60
 FAILURE_TTL_SECONDS = 7 * 24 * 3600
@@ -33,8 +35,8 @@ class UnknownJob(Exception):
 
 
 class Ticket(Job):
-    """A job of ours: a function of the list without arguments, and nothing before or after it. RQ itself runs whatever
-    a job's record names."""
+    """A job of ours: a function of the list, with the number of a cell or nothing, and nothing before or after it. RQ
+    itself runs whatever a job's record names."""
 
     success_callback = failure_callback = stopped_callback = None
 
@@ -49,41 +51,43 @@ class Ticket(Job):
         """Calls nobody."""
 
 
-def mark_key(queue: str) -> str:
-    """The key that is set while a ticket waits in a queue."""
-    return f"{PREFIX}:ticket:{queue}"
+def mark_key(queue: str, prefix: str = PREFIX) -> str:
+    """The key that is set while a ticket waits in a queue; `prefix` is that of a cell's keys."""
+    return f"{prefix}:ticket:{queue}"
 
 
-def ask(redis: Redis, queue: str) -> bool:
-    """Issue a ticket unless one waits already. Returns whether it was issued."""
-    if not redis.set(mark_key(queue), 1, nx=True, ex=MARK_SECONDS):
+def ask(redis: Redis, queue: str, cell: Cell = AT_HOME, buffer: Redis | None = None) -> bool:
+    """Issue a ticket of a cell unless one waits already. Returns whether it was issued. `redis` holds the queue,
+    `buffer` the cell's mark."""
+    if not (buffer or redis).set(mark_key(queue, cell.prefix), 1, nx=True, ex=MARK_SECONDS):
         return False
-    issue(redis, queue)
+    issue(redis, queue, cell.number)
     return True
 
 
-def reissue(redis: Redis, queue: str) -> None:
+def reissue(redis: Redis, queue: str, cell: Cell = AT_HOME, buffer: Redis | None = None) -> None:
     """Issue a ticket whatever the mark says: there is work, and no ticket waits in the queue."""
-    redis.set(mark_key(queue), 1, ex=MARK_SECONDS)
-    issue(redis, queue)
+    (buffer or redis).set(mark_key(queue, cell.prefix), 1, ex=MARK_SECONDS)
+    issue(redis, queue, cell.number)
 
 
-def issue(redis: Redis, queue: str) -> None:
-    """Put a queue's ticket into it; its mark is already set."""
-    enqueue(redis, queue, JOBS[queue], f"{queue} ticket")
+def issue(redis: Redis, queue: str, number: int | None = None) -> None:
+    """Put a ticket into its queue, for the cell of this number; its mark is already set."""
+    enqueue(redis, queue, JOBS[queue], f"{queue} ticket", number)
 
 
-def enqueue(redis: Redis, queue: str, job: str, description: str) -> None:
+def enqueue(redis: Redis, queue: str, job: str, description: str, number: int | None = None) -> None:
     """Put a job into a queue, as all of ours are: JSON, a time-out, nothing left behind."""
     queue_of_ours = Queue(
         queue, connection=redis, serializer="json", default_timeout=JOB_TIMEOUT_SECONDS, job_class=Ticket
     )
-    queue_of_ours.enqueue(job, description=description, result_ttl=0, failure_ttl=FAILURE_TTL_SECONDS)
+    arguments = () if number is None else (number,)
+    queue_of_ours.enqueue(job, *arguments, description=description, result_ttl=0, failure_ttl=FAILURE_TTL_SECONDS)
 
 
-def clear_mark(redis: Redis, queue: str) -> None:
+def clear_mark(redis: Redis, queue: str, prefix: str = PREFIX) -> None:
     """Remove the mark: a job calls this before it looks for work."""
-    redis.delete(mark_key(queue))
+    redis.delete(mark_key(queue, prefix))
 
 
 def count_waiting(redis: Redis, queue: str) -> int:

@@ -12,36 +12,36 @@ class SettingsError(Exception):
     """A setting in the environment is wrong. The message names it; correct it and start again."""
 
 
-def check_postgres(url: str | None) -> None:
-    """Raises SettingsError unless this can be the URL of a Postgres, or None."""
+def check_postgres(url: str | None, name: str = "DATABASE_URL") -> None:
+    """Raises SettingsError unless this can be the URL of a Postgres, or None; `name` is the setting."""
     if url is None:
         return
-    _check_scheme("DATABASE_URL", url, ("postgresql://", "postgres://"))
-    _check_authority("DATABASE_URL", url)
+    _check_scheme(name, url, ("postgresql://", "postgres://"))
+    _check_authority(name, url)
     hosts = url.partition("://")[2].partition("/")[0].partition("?")[0].rpartition("@")[2]
     if any(port and not port.isdecimal() for port in map(_port_of, hosts.split(","))):
-        raise SettingsError(f"DATABASE_URL is wrong: its port is not a number; {ENCODE}")
+        raise SettingsError(f"{name} is wrong: its port is not a number; {ENCODE}")
     try:
         conninfo_to_dict(url)
     except psycopg.Error as error:
         reason = str(error).partition('"')[0].partition("\n")[0].strip(" :")
-        raise SettingsError(f"DATABASE_URL is wrong: {reason}; {ENCODE}") from None
+        raise SettingsError(f"{name} is wrong: {reason}; {ENCODE}") from None
     except UnicodeError:
-        raise SettingsError(f"DATABASE_URL is wrong: a percent-encoded character is not UTF-8; {ENCODE}") from None
+        raise SettingsError(f"{name} is wrong: a percent-encoded character is not UTF-8; {ENCODE}") from None
 
 
-def check_redis(url: str | None) -> None:
-    """Raises SettingsError unless this can be the URL of a Redis, or None."""
+def check_redis(url: str | None, name: str = "REDIS_URL") -> None:
+    """Raises SettingsError unless this can be the URL of a Redis, or None; `name` is the setting."""
     if url is None:
         return
-    _check_scheme("REDIS_URL", url, ("redis://", "rediss://", "unix://"))
+    _check_scheme(name, url, ("redis://", "rediss://", "unix://"))
     if url.startswith("unix://"):
         return
-    _check_authority("REDIS_URL", url)
+    _check_authority(name, url)
     try:
         _ = urlsplit(url).port
     except ValueError:
-        raise SettingsError(f"REDIS_URL is wrong: its port is not a number; {ENCODE}") from None
+        raise SettingsError(f"{name} is wrong: its port is not a number; {ENCODE}") from None
 
 
 def check_public(url: str | None) -> None:

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from api.up import embedded
 from api.up.embedded import EmbeddedError, Servers
-from workers import settings
+from workers import placement, settings
 from workers.installation import ForeignRedis
 from workers.logs import first_line
 from workers.store import migrate
@@ -50,5 +50,5 @@ def use_servers(data_dir: Path) -> Iterator[Servers]:
         if not ((configured.database_url and configured.redis_url) or data_dir.exists()):
             raise EmbeddedError(f"There is no Windback in {data_dir}; `windback up` makes one, or name it: --data-dir")
         with embedded.servers(data_dir, configured.database_url, configured.redis_url) as servers:
-            migrate.migrate(servers.database_url)
+            placement.migrate_all(servers.apply(configured))
             yield servers

@@ -57,8 +57,8 @@ class Traffic(NamedTuple):
 
 async def run_checks(request: Request, account_id: int) -> list[Check]:
     """All checks, in the order of the page. Every figure is the account's own. Raises Refused, store_unavailable."""
-    redis = request.app.state.door.redis
-    line = await probes.read_pipeline(redis)
+    door = request.app.state.door
+    line = await probes.read_pipeline(door.redis, door.buffers.by_cell)
     (row,) = await fetch(request, sql("account_health"), {"account_id": account_id, "limit": MOST_DEAD + 1})
     outage = await fetch(request, sql("find_open_outage"), {"account_id": account_id})
     stored = StoreHealth(outage[0]["began_at"] if outage else None, **row)

@@ -4,7 +4,7 @@ A server that is away is left out. Labels are lanes, codes and reasons: few, and
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -15,11 +15,13 @@ from redis.asyncio import Redis
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.buffers import Buffers
 from api.health.probes import PROBE_SECONDS, read_pipeline
 from api.timeouts import with_timeout
 from workers import counters, heartbeat
 from workers.buffer import ledger
 from workers.buffer.ledger import Ledger
+from workers.cells import Cell
 from workers.counters import HISTOGRAMS
 from workers.heartbeat import Beats
 from workers.redis import REDIS_AWAY
@@ -49,16 +51,20 @@ class Scrape(NamedTuple):
 async def metrics(request: Request) -> Response:
     """Returns all metrics, within a second."""
     state = request.app.state
-    parts = await asyncio.gather(_line(state.door.redis), _counted(state.door.redis), _due(state.pool))
+    buffers: Buffers = state.door.buffers
+    parts = await asyncio.gather(
+        _line(state.door.redis, buffers.by_cell), _counted(state.door.redis), _due(state.pools)
+    )
     scrape = Scrape([family for part in parts for family in part])
     return Response(generate_latest(scrape), headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})
 
 
-async def _line(redis: Redis) -> Families:
-    line = await read_pipeline(redis)
+async def _line(redis: Redis, buffers: Mapping[Cell, Redis]) -> Families:
+    line = await read_pipeline(redis, buffers)
     if line is None:
         return []
-    return [*_ledger_families(line.ledgers), *_buffer_families(line.ledgers), *_worker_families(line.beats)]
+    waiting = [*_cell_families(line.by_cell)] if line.by_cell else [*_buffer_families(line.ledgers)]
+    return [*_ledger_families(line.ledgers), *waiting, *_worker_families(line.beats)]
 
 
 async def _counted(redis: Redis) -> Families:
@@ -78,11 +84,15 @@ async def _counted(redis: Redis) -> Families:
     ]
 
 
-async def _due(pool: AsyncConnectionPool) -> Families:
-    try:
-        due, lag_seconds = await with_timeout(PROBE_SECONDS, _ask_due(pool))
-    except Exception:  # Postgres is away or slow: a metric must not fail for it
+async def _due(pools: Sequence[AsyncConnectionPool]) -> Families:
+    asked = (with_timeout(PROBE_SECONDS, _ask_due(pool)) for pool in pools)
+    answers = await asyncio.gather(
+        *asked, return_exceptions=True
+    )  # Postgres may be away: a metric must not fail for it
+    cells = [answer for answer in answers if not isinstance(answer, BaseException)]
+    if not cells:
         return []
+    due, lag_seconds = sum(count for count, _ in cells), max(lag for _, lag in cells)
     return [
         GaugeMetricFamily("windback_rescore_due", f"Customers whose risk is due, up to {DUE_COUNTED}", due),
         GaugeMetricFamily("windback_rescore_lag_seconds", "How long the first of them has been due", lag_seconds),
@@ -115,15 +125,26 @@ def _ledger_families(ledgers: Mapping[str, Ledger]) -> Iterator[Metric]:
 
 
 def _buffer_families(ledgers: Mapping[str, Ledger]) -> Iterator[Metric]:
-    events = GaugeMetricFamily("windback_buffer_events", "Events that wait to be stored", labels=["lane"])
-    oldest = GaugeMetricFamily("windback_buffer_oldest_seconds", "How long the first of them waits", labels=["lane"])
+    """What waits in each lane, where there is a single cell."""
+    return _waiting_families(["lane"], [([lane], lane_ledger) for lane, lane_ledger in ledgers.items()])
+
+
+def _cell_families(by_cell: Mapping[str, Mapping[str, Ledger]]) -> Iterator[Metric]:
+    """What waits in each lane of each cell."""
+    labelled = [([lane, cell], ledgers[lane]) for cell, ledgers in by_cell.items() for lane in ledgers]
+    return _waiting_families(["lane", "cell"], labelled)
+
+
+def _waiting_families(names: Sequence[str], ledgers: Sequence[tuple[Sequence[str], Ledger]]) -> Iterator[Metric]:
+    events = GaugeMetricFamily("windback_buffer_events", "Events that wait to be stored", labels=names)
+    oldest = GaugeMetricFamily("windback_buffer_oldest_seconds", "How long the first of them waits", labels=names)
     stalled = GaugeMetricFamily(
-        "windback_buffer_stalled_seconds", "How long events have waited while none was stored", labels=["lane"]
+        "windback_buffer_stalled_seconds", "How long events have waited while none was stored", labels=names
     )
-    for lane, lane_ledger in ledgers.items():
-        events.add_metric([lane], lane_ledger.buffered)
-        oldest.add_metric([lane], lane_ledger.oldest_seconds)
-        stalled.add_metric([lane], lane_ledger.stalled_seconds)
+    for labels, lane_ledger in ledgers:
+        events.add_metric(labels, lane_ledger.buffered)
+        oldest.add_metric(labels, lane_ledger.oldest_seconds)
+        stalled.add_metric(labels, lane_ledger.stalled_seconds)
     yield from (events, oldest, stalled)
 
 

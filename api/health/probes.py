@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from psycopg_pool import AsyncConnectionPool
@@ -11,10 +12,11 @@ from api.pool import Pool
 from api.timeouts import with_timeout
 from workers import heartbeat, installation
 from workers.buffer import ledger
-from workers.buffer.lanes import LANES
+from workers.buffer.lanes import LANES, lanes_of
 from workers.buffer.ledger import Ledger
+from workers.cells import Cell
 from workers.heartbeat import STUCK_SECONDS, Beats
-from workers.lease import LEASE
+from workers.lease import lease_key
 from workers.logs import first_line
 from workers.persistence import describe_persistence
 from workers.redis import PREFIX, REDIS_AWAY
@@ -30,11 +32,20 @@ COMMANDS = {kind: f"python -m workers {kind}" for kind in JOBS}
 
 
 class PipelineState(NamedTuple):
-    """The line as Redis knows it: the ledgers by lane, whether a clock is active, and the beats of the processes."""
+    """The line as Redis knows it: the ledgers by lane, whether a clock is active, and the beats of the processes. With
+    several cells, `by_cell` has the ledgers of each whose Redis answers; those by lane are their sums."""
 
     ledgers: dict[str, Ledger]
     clock: bool
     beats: Beats
+    by_cell: Mapping[str, Mapping[str, Ledger]] = MappingProxyType({})
+
+
+class CellState(NamedTuple):
+    """The buffer of a cell: the ledgers by lane, and whether a clock is active there."""
+
+    ledgers: dict[str, Ledger]
+    clock: bool
 
 
 class StoreState(NamedTuple):
@@ -66,11 +77,11 @@ async def find_redis_warning(redis: Redis) -> str | None:
         return None
 
 
-async def find_foreign_redis(redis: Redis, pool: Pool) -> str | None:
+async def find_foreign_redis(redis: Redis, pool: Pool, prefix: str = PREFIX) -> str | None:
     """Returns that this Redis belongs to another installation, in words, or None."""
     try:
         async with asyncio.timeout(PROBE_SECONDS):
-            noted: Any = await redis.get(installation.KEY)
+            noted: Any = await redis.get(installation.key_of(prefix))
         ours = await with_timeout(PROBE_SECONDS, _find_installation(pool)) if noted else None
     except Exception:  # that is told of Redis and Postgres already
         return None
@@ -93,19 +104,41 @@ async def read_store_state(pool: AsyncConnectionPool) -> StoreState:
         return StoreState("unknown", 0.0)
 
 
-async def read_pipeline(redis: Redis) -> PipelineState | None:
-    """Returns the state of the line, or None if Redis doesn't answer."""
-    pipeline: Any = redis.pipeline(transaction=False)
-    for lane in LANES.values():
-        ledger.queue_read(pipeline, lane)
-    pipeline.exists(LEASE)
+async def read_pipeline(home: Redis, buffers: Mapping[Cell, Redis]) -> PipelineState | None:
+    """Returns the state of the line, or None if Redis doesn't answer: home's, or that of all cells."""
+    beats, found = await asyncio.gather(
+        _read_beats(home), asyncio.gather(*(_read_cell(redis, cell) for cell, redis in buffers.items()))
+    )
+    cells = {cell.name: state for cell, state in zip(buffers, found, strict=True) if state is not None}
+    if beats is None or not cells:
+        return None
+    ledgers = {lane: ledger.merge([state.ledgers[lane] for state in cells.values()]) for lane in LANES}
+    by_cell = {name: state.ledgers for name, state in cells.items()} if len(buffers) > 1 else {}
+    return PipelineState(ledgers, all(state.clock for state in cells.values()), beats, by_cell)
+
+
+async def _read_beats(home: Redis) -> Beats | None:
+    pipeline: Any = home.pipeline(transaction=False)
     heartbeat.queue_read(pipeline)
     try:
         async with asyncio.timeout(PROBE_SECONDS):
-            *replies, lease, beats = await pipeline.execute()
+            return heartbeat.parse((await pipeline.execute())[0])
     except REDIS_AWAY:
         return None
-    return PipelineState(dict(zip(LANES, map(ledger.parse, replies), strict=True)), bool(lease), heartbeat.parse(beats))
+
+
+async def _read_cell(redis: Redis, cell: Cell) -> CellState | None:
+    pipeline: Any = redis.pipeline(transaction=False)
+    lanes = lanes_of(cell)
+    for lane in lanes.values():
+        ledger.queue_read(pipeline, lane)
+    pipeline.exists(lease_key(cell.prefix))
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            *replies, lease = await pipeline.execute()
+    except REDIS_AWAY:
+        return None
+    return CellState(dict(zip(lanes, map(ledger.parse, replies), strict=True)), bool(lease))
 
 
 def describe_idle_workers(beats: Beats, due_seconds: float) -> str | None:

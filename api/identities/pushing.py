@@ -1,5 +1,6 @@
 """Writing to the buffer from the doors that aren't the hot route's."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +14,10 @@ from workers.accounts.keys import Key
 from workers.buffer import entries
 from workers.buffer.entries import Identity
 from workers.buffer.lanes import HISTORY, HISTORY_AFTER_SECONDS, LIVE
+from workers.buffer.parts import Part, split_identities
+from workers.buffer.rows import find_customer_of
 from workers.buffer.writer import BufferFull, BufferUnavailable, RateLimited
+from workers.cells import cell_of
 
 Event = dict[str, Any]
 
@@ -35,14 +39,37 @@ async def write_parcel(door: Door, key: Key, parcel: Parcel, now: float) -> None
     """As `push`, without a request."""
     if not parcel.events and not parcel.identities:
         return
-    body = {name: part for name, part in (("identities", parcel.identities), ("events", parcel.events)) if part}
     lane = LIVE if parcel.newest > now - HISTORY_AFTER_SECONDS else HISTORY
-    sent = entries.Request(key.account_id, int(now * 1_000_000), msgspec.json.encode(body))
+    buffers = door.buffers
+    received_us = int(now * 1_000_000)
     try:
-        await door.writers[lane.name].write(sent, len(parcel.events), find_rate(key))
+        if len(buffers.cells) == 1:
+            sent = entries.Request(key.account_id, received_us, _encode(parcel.events, parcel.identities))
+            await buffers.cells[0].write(lane.name, sent, len(parcel.events), find_rate(key))
+        else:
+            parts = _split(key.account_id, parcel, len(buffers.cells))
+            await buffers.write(lane.name, key.account_id, received_us, parts, find_rate(key))
     except BufferUnavailable:
         raise Refused("buffer_unavailable") from None
     except BufferFull:
         raise Refused("buffer_full") from None
     except RateLimited as limited:
         raise Refused("rate_limited", retry_after_seconds=limited.wait_seconds) from None
+
+
+def _encode(events: Sequence[Event], identities: Sequence[Identity]) -> bytes:
+    parts = (("identities", identities), ("events", events))
+    return msgspec.json.encode({name: part for name, part in parts if part})
+
+
+def _split(account_id: int, parcel: Parcel, cells: int) -> dict[int, Part]:
+    """Returns the parts of a parcel by the number of their cell."""
+    identities = split_identities(account_id, parcel.identities, cells)
+    events: defaultdict[int, list[Event]] = defaultdict(list)
+    for event in parcel.events:
+        customer = find_customer_of(account_id, event.get("customer_email"), event.get("user_id"))
+        events[cell_of(customer.customer_id, cells)].append(event)
+    return {
+        number: Part(_encode(events[number], identities.get(number, ())), len(events[number]))
+        for number in sorted({*events, *identities})
+    }

@@ -1,7 +1,8 @@
 """Shared by the reading routes: types, the key's account, rows, answers."""
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
@@ -15,6 +16,7 @@ from starlette.responses import Response
 
 from api.errors import Refused
 from api.timeouts import with_timeout
+from workers.cells import cell_of
 from workers.logs import first_line
 from workers.store.faults import is_unavailable
 
@@ -39,9 +41,23 @@ async def account_of(request: Request) -> int:
 
 
 async def fetch(request: Request, query: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of a query, by column. Raises Refused, store_unavailable."""
+    """The rows of a query, by column: of home, or of the cell of the customer whom the parameters name. Raises Refused,
+    store_unavailable."""
+    state, customer_id = request.app.state, parameters.get("customer_id")
+    pool = state.pools[cell_of(str(customer_id), len(state.pools))] if customer_id else state.pool
+    return (await _fetch_from([pool], query, parameters))[0]
+
+
+async def fetch_all(request: Request, query: Any, parameters: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    """The rows of a query of every cell, by column. Raises Refused, store_unavailable."""
+    return await _fetch_from(request.app.state.pools, query, parameters)
+
+
+async def _fetch_from(
+    pools: Sequence[AsyncConnectionPool], query: Any, parameters: dict[str, Any]
+) -> list[list[dict[str, Any]]]:
     try:
-        return await with_timeout(READ_SECONDS, _rows(request.app.state.pool, query, parameters))
+        return await asyncio.gather(*(with_timeout(READ_SECONDS, _rows(pool, query, parameters)) for pool in pools))
     except psycopg.DataError:  # a cursor that isn't ours
         raise Refused("invalid_parameter") from None
     except (psycopg.Error, TimeoutError) as error:

@@ -76,15 +76,16 @@ def is_heavy(body: bytes) -> bool:
     return len(body) > HEAVY_BYTES and body.count(b",") + body.count(b"[") + body.count(b"{") > HEAVY_VALUES
 
 
-def check(body: bytes, now: float) -> Checked:
-    """Returns what a body holds, as of `now` (epoch seconds). Raises Refused: malformed_json, batch_too_large."""
+def check(body: bytes, now: float, with_customers: bool = False) -> Checked:
+    """Returns what a body holds, as of `now` (epoch seconds), and whose events they are if that is asked for. Raises
+    Refused: malformed_json, batch_too_large."""
     try:
-        return _quick(body, now)
+        return _quick(body, now, with_customers)
     except (Unusual, ValueError, TypeError, RecursionError):  # TypeError: times with and without an offset
         return judge(body, now)
 
 
-def _quick(body: bytes, now: float) -> Checked:
+def _quick(body: bytes, now: float, with_customers: bool) -> Checked:
     is_batch = b'"events"' in body
     events = _decode_batch(body).events if is_batch else [_decode_event(body)]
     if not (
@@ -97,7 +98,8 @@ def _quick(body: bytes, now: float) -> Checked:
         raise Unusual
     if len(body) > SHORT_BYTES:
         _check_sizes(events)
-    return Checked(body, len(events), _find_newest(events, now))
+    customers = [(event.customer_email, event.user_id) for event in events] if with_customers else ()
+    return Checked(body, len(events), _find_newest(events, now), customers=customers)
 
 
 def _have_customers(events: list[QuickEvent]) -> bool:

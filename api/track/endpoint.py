@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from functools import lru_cache
@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from api.auth import Keys
+from api.buffers import Buffers
 from api.errors import Refused
 from api.headers import Headers
 from api.request_id import HEADER, id_of
@@ -27,10 +28,10 @@ from api.track.rules import FIELDS
 from scoring.events import MAX_BATCH, MAX_BODY_BYTES
 from workers import counters
 from workers.accounts.keys import PUBLISHABLE_RATE_LIMIT, Key
-from workers.buffer.charges import Charges
 from workers.buffer.entries import Request
 from workers.buffer.lanes import HISTORY, HISTORY_AFTER_SECONDS, LIVE
-from workers.buffer.writer import BufferFull, BufferUnavailable, Rate, RateLimited, Writer
+from workers.buffer.parts import split_events
+from workers.buffer.writer import BufferFull, BufferUnavailable, Rate, RateLimited
 from workers.logs import request_id
 from workers.warnings import LONGEST, Warnings
 
@@ -61,9 +62,10 @@ OK = make_answer(HTTPStatus.OK, b'{"status":"ok"}')
 class Track:
     """`POST /api/v1/track`, and its preflight."""
 
-    def __init__(self, keys: Keys, writers: Mapping[str, Writer], charges: Charges, warnings: Warnings) -> None:
-        self._keys, self._charges, self._warnings = keys, charges, warnings
-        self._live, self._history = writers[LIVE.name], writers[HISTORY.name]
+    def __init__(self, keys: Keys, buffers: Buffers, warnings: Warnings) -> None:
+        self._keys, self._buffers, self._warnings = keys, buffers, warnings
+        self._charges = buffers.charges
+        self._only = buffers.cells[0] if len(buffers.cells) == 1 else None
         self._receiving = Receiving()
         self._judges = ThreadPoolExecutor(1, "judge")  # several would share one core all the same
 
@@ -146,7 +148,7 @@ class Track:
         """Returns what a body holds. A heavy one is judged in a thread, so that others need not wait for it."""
         if is_heavy(body):
             return await asyncio.get_running_loop().run_in_executor(self._judges, judge, body, now)
-        return check(body, now)
+        return check(body, now, self._only is None)
 
     def _note_refusal(self, key: Key | None, refused: Refused) -> Refused:
         if refused.code != "invalid_event":  # whose events are counted one by one
@@ -164,9 +166,13 @@ class Track:
             self._warnings.add(key.account_id, "unknown_field", field, describe_unread(field), ignored.event)
 
     async def _write(self, key: Key, rate: Rate | None, checked: Checked, now: float) -> None:
-        writer = self._live if checked.newest > now - HISTORY_AFTER_SECONDS else self._history
-        request = Request(key.account_id, int(now * 1_000_000), checked.body)
-        await writer.write(request, checked.events, rate)
+        lane = LIVE.name if checked.newest > now - HISTORY_AFTER_SECONDS else HISTORY.name
+        received_us = int(now * 1_000_000)
+        if self._only:
+            await self._only.write(lane, Request(key.account_id, received_us, checked.body), checked.events, rate)
+        else:
+            parts = split_events(key.account_id, checked.body, checked.customers, len(self._buffers.cells))
+            await self._buffers.write(lane, key.account_id, received_us, parts, rate)
 
 
 @lru_cache(maxsize=1000)

@@ -55,7 +55,8 @@ class Ignored(NamedTuple):
 
 class Checked(NamedTuple):
     """A checked request: the body for the buffer, how many events are in it, the newest's time (epoch seconds; the time
-    of receipt for an event without one), the refused events, their names, and the ignored fields."""
+    of receipt for an event without one), the refused events, their names, the ignored fields, and of each event the
+    address and the user id, where that is known already."""
 
     body: bytes
     events: int
@@ -63,6 +64,7 @@ class Checked(NamedTuple):
     rejected: Sequence[Rejected] = ()
     names: Sequence[object] = ()
     ignored: Sequence[Ignored] = ()
+    customers: Sequence[tuple[str | None, str | None]] = ()
 
     @property
     def refusal(self) -> Refused | None:

@@ -22,8 +22,9 @@ from api.up.options import data_dir_option
 from api.up.packaged_servers import EmbeddedError, Server
 from api.up.preflight import Plan, UpError
 from api.up.supervisor import Child, stop_all, voice
-from workers import heartbeat, settings, store
+from workers import heartbeat, placement, settings, store
 from workers.accounts import keys
+from workers.cells import MOST_CELLS
 from workers.heartbeat import Beats
 from workers.logs import first_line
 from workers.redis import command_client
@@ -42,7 +43,8 @@ STOP_SECONDS = 3.0  # for the web process, then the workers and the clock, then 
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: PORT, else 8000]")
 @data_dir_option
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Workers of each kind.")
-def up(host: str, port: int | None, data_dir: Path, workers: int) -> None:
+@click.option("--cells", type=click.IntRange(1, MOST_CELLS), help="Cells.  [default: WINDBACK_CELLS, else 1]")
+def up(host: str, port: int | None, data_dir: Path, workers: int, cells: int | None) -> None:
     """Run everything on this machine, until Ctrl-C: PostgreSQL, Redis, the API, the workers and the clock.
 
     The servers come from the installed wheels, or from DATABASE_URL and REDIS_URL where these are set. The API key is
@@ -51,7 +53,8 @@ def up(host: str, port: int | None, data_dir: Path, workers: int) -> None:
     try:
         configured = settings.load()
         where = data_dir.absolute()
-        run(Plan(host, port or configured.port, where, workers, configured.database_url, configured.redis_url))
+        servers = configured.database_url, configured.redis_url
+        run(Plan(host, port or configured.port, where, workers, *servers, cells or configured.cells))
     except (SettingsError, UpError, EmbeddedError) as error:
         raise click.ClickException(str(error)) from None
 
@@ -220,6 +223,7 @@ def _environment(plan: Plan) -> dict[str, str]:
         WINDBACK_HOST=plan.host,
         WINDBACK_DATA_DIR=plan.data_dir,
         WINDBACK_GRACE_SECONDS=0,
+        WINDBACK_CELLS=plan.cells,
     )
 
 
@@ -227,9 +231,11 @@ def _set_up(plan: Plan) -> str:
     """Brings the database to the current schema. Returns the first account's key."""
     database_url, redis_url = _urls(plan)
     try:
-        migrate.migrate(database_url)
+        placement.migrate_all(settings.load(_environment(plan)))
         with store.connect(database_url) as connection, redis.Redis.from_url(redis_url) as client:
             return _first_key(plan.data_dir / "api-key", connection, client)
+    except placement.Misplaced as error:
+        raise UpError(str(error)) from None
     except (psycopg.Error, redis.RedisError, migrate.MigrationError) as error:
         raise UpError(f"The database can't be set up: {first_line(error)}") from error
 

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
 
+import msgspec
 import psycopg
 import redis
 from redis.backoff import NoBackoff
@@ -24,6 +25,7 @@ from api.up.packaged_servers import EmbeddedError as EmbeddedError
 from api.up.packaged_servers import Server
 from api.up.packaged_servers import last_words as last_words
 from workers.logs import first_line
+from workers.settings import Settings
 from workers.store import connect
 
 T = TypeVar("T")
@@ -39,6 +41,10 @@ class Servers(NamedTuple):
 
     database_url: str
     redis_url: str
+
+    def apply(self, settings: Settings) -> Settings:
+        """Returns these settings with the servers' URLs."""
+        return msgspec.structs.replace(settings, database_url=self.database_url, redis_url=self.redis_url)
 
 
 def find(data_dir: Path, database_url: str | None = None, redis_url: str | None = None) -> Servers | None:

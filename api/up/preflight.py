@@ -26,6 +26,7 @@ class Plan(NamedTuple):
     workers: int
     database_url: str | None
     redis_url: str | None
+    cells: int = 1
 
     @property
     def reached(self) -> str:

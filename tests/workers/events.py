@@ -9,7 +9,7 @@ from redis import Redis
 
 from workers.buffer.arrivals import QUIET_SECONDS
 from workers.buffer.entries import Entry, Request, encode_entry
-from workers.buffer.lanes import ARRIVALS, LIVE, Lane
+from workers.buffer.lanes import LIVE, Lane
 from workers.buffer.stream import PUSH
 from workers.ingest.ingest import drain
 from workers.ingest.transaction import Outcome
@@ -43,7 +43,7 @@ def push(
     arguments: list[Any] = [60, " ".join(map(str, arriving)), int(QUIET_SECONDS * 1000)]
     for one in entries:
         arguments += [events, 0, 0, one if isinstance(one, bytes) else encode_entry(one)]
-    keys = (lane.stream, lane.ledger, mark_key(lane.queue), lane.other.ledger, ARRIVALS)
+    keys = (lane.stream, lane.ledger, mark_key(lane.queue, lane.prefix), lane.other.ledger, lane.arrivals)
     redis.eval(PUSH, len(keys), *keys, *arguments)
 
 

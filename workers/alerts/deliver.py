@@ -23,7 +23,7 @@ from workers.alerts.templates import Templates
 from workers.alerts.webhooks import Receiver
 from workers.process import Process
 from workers.retry import retry_while_unavailable
-from workers.tickets import ask, clear_mark
+from workers.tickets import clear_mark
 
 log = logging.getLogger(__name__)
 
@@ -157,13 +157,13 @@ _deliverers: dict[Process, Deliverer] = {}
 
 def drain(process: Process) -> int:
     """Deliver what is due. Returns how many attempts ended."""
-    clear_mark(process.redis, QUEUE)
+    clear_mark(process.redis, QUEUE, process.cell.prefix)
     if process not in _deliverers:
         _deliverers[process] = Deliverer(process)
     deliverer = _deliverers[process]
     ended = deliverer.work()
     if deliverer.is_waiting and not process.stopping.is_set():
-        ask(process.redis, QUEUE)
+        process.ask(QUEUE)
     return ended
 
 
@@ -171,3 +171,9 @@ def close(process: Process) -> None:
     """End a process's requests; before its connection is closed."""
     if deliverer := _deliverers.pop(process, None):
         deliverer.close()
+
+
+def close_all() -> None:
+    """As `close`, in all cells."""
+    for process in list(_deliverers):
+        close(process)

@@ -5,12 +5,12 @@ arriving while that entry waits in the stream, and for QUIET_SECONDS after it wa
 batch by then. A producer that sends a late event every few seconds counts as an import for LONGEST_SECONDS.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from redis import Redis
 
-from workers.buffer.lanes import ARRIVALS, HISTORY, LIVE
+from workers.buffer.lanes import HISTORY, LANES, LIVE, Lane
 
 QUIET_SECONDS = 5.0
 LONGEST_SECONDS = 3600.0
@@ -28,17 +28,19 @@ class Arrivals(NamedTuple):
         return self.behind or account_id in self.account_ids
 
 
-def find_arrivals(redis: Redis, account_ids: Iterable[int] | None = None) -> Arrivals:
-    """Returns what is arriving for these accounts, or for all."""
+def find_arrivals(
+    redis: Redis, account_ids: Iterable[int] | None = None, lanes: Mapping[str, Lane] = LANES
+) -> Arrivals:
+    """Returns what is arriving for these accounts, or for all, in a cell's lanes."""
     wanted = None if account_ids is None else [str(account_id) for account_id in account_ids]
     pipeline = redis.pipeline(transaction=False)
     pipeline.time()
-    for lane in (LIVE, HISTORY):
+    for lane in (lanes[LIVE.name], lanes[HISTORY.name]):
         pipeline.xrange(lane.stream, count=1)
     if wanted is None:
-        pipeline.hgetall(ARRIVALS)
+        pipeline.hgetall(lanes[HISTORY.name].arrivals)
     elif wanted:
-        pipeline.hmget(ARRIVALS, wanted)
+        pipeline.hmget(lanes[HISTORY.name].arrivals, wanted)
     reply: list[Any] = pipeline.execute()
     now_ms = reply[0][0] * 1000 + reply[0][1] // 1000
     live, history = (_first_id(entries) for entries in reply[1:3])

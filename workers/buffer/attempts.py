@@ -12,7 +12,6 @@ from redis import Redis
 
 from workers.buffer.lanes import Lane
 from workers.buffer.stream import StreamEntry
-from workers.redis import PREFIX
 
 PARTS = 8  # into which a batch is cut that failed once
 ALONE_AFTER = 2  # attempts: then entries are tried one by one
@@ -31,7 +30,7 @@ class Attempts:
     """The attempts at the entries of a lane."""
 
     def __init__(self, redis: Redis, lane: Lane) -> None:
-        self._redis, self._key = redis, f"{PREFIX}:attempts:{lane.name}"
+        self._redis, self._key = redis, lane.attempts
 
     def choose(self, entries: Sequence[StreamEntry]) -> Attempt:
         """Returns the first of these entries that may be tried together. `entries` must not be empty."""

@@ -10,6 +10,7 @@ write that comes out short can damage the append-only file.
 
 import asyncio
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,22 @@ SAMPLES = 20  # of a stream's nodes, from which its memory is estimated
 
 
 class Capacity:
-    """The buffer against its cap: `events` in both lanes, and `bytes` that they take in Redis; `free_bytes` of the disk
-    under `folder` against a floor, None if Redis is elsewhere."""
+    """The buffer of a cell against its cap: `events` in both lanes, and `bytes` that they take in Redis; `free_bytes`
+    of the disk under `folder` against a floor, None if Redis is elsewhere."""
 
-    def __init__(self, cap_events: int, cap_bytes: int, folder: Path | None = None, floor_bytes: int = 0) -> None:
-        self._cap_events, self._cap_bytes = cap_events, cap_bytes
+    def __init__(
+        self,
+        cap_events: int,
+        cap_bytes: int,
+        folder: Path | None = None,
+        floor_bytes: int = 0,
+        lanes: Mapping[str, Lane] = LANES,
+    ) -> None:
+        self._cap_events, self._cap_bytes, self._lanes = cap_events, cap_bytes, lanes
         self._folder, self._floor_bytes = folder, floor_bytes
         self.events = self.bytes = 0
         self.free_bytes: int | None = None
-        self._refused: set[Lane] = set()
+        self._refused: set[str] = set()  # names of lanes
 
     @property
     def is_full(self) -> bool:
@@ -42,10 +50,10 @@ class Capacity:
         parts = (self.events / self._cap_events, self.bytes / self._cap_bytes, self._disk_share())
         used = max(parts) / lane.share
         if used >= 1:
-            self._refused.add(lane)
+            self._refused.add(lane.name)
         elif used < RESUME:
-            self._refused.discard(lane)
-        return lane not in self._refused
+            self._refused.discard(lane.name)
+        return lane.name not in self._refused
 
     def describe_full(self) -> str | None:
         """Returns which events are refused, and why, or None."""
@@ -69,7 +77,7 @@ class Capacity:
         if self._folder and self._floor_bytes:
             self.free_bytes = (await asyncio.to_thread(shutil.disk_usage, self._folder)).free
         pipeline: Any = redis.pipeline(transaction=False)
-        for lane in LANES.values():
+        for lane in self._lanes.values():
             pipeline.hmget(lane.ledger, "accepted", "settled")
             pipeline.memory_usage(lane.stream, samples=SAMPLES)
         replies = await pipeline.execute()

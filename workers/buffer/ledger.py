@@ -4,11 +4,10 @@
 script reads it all, so that the sum is right at any moment.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from workers.buffer.lanes import Lane
-from workers.buffer.stream import outcomes_key
 
 STALLED_SECONDS = 60.0
 
@@ -58,7 +57,7 @@ class Ledger(NamedTuple):
 
 def queue_read(pipeline: Any, lane: Lane) -> None:
     """Put the reading of a lane's ledger into a pipeline; `parse` takes the reply."""
-    pipeline.eval_ro(READ, 3, lane.stream, lane.ledger, outcomes_key(lane))
+    pipeline.eval_ro(READ, 3, lane.stream, lane.ledger, lane.outcomes)
 
 
 def parse(reply: Any) -> Ledger:
@@ -78,6 +77,26 @@ def parse(reply: Any) -> Ledger:
         entries=entries,
         oldest_seconds=max(0.0, now - int(first.split(b"-")[0]) / 1000) if first else 0.0,
         settled_seconds=None if settled_at is None else max(0.0, now - settled_at),
+    )
+
+
+def merge(ledgers: Sequence[Ledger]) -> Ledger:
+    """Returns the ledger of a lane over several cells: the counts in sum, the waiting of the one that is worst off."""
+    if len(ledgers) == 1:
+        return ledgers[0]
+    worst = max(ledgers, key=lambda ledger: (ledger.stalled_seconds, ledger.oldest_seconds))
+    settled = [ledger.settled_seconds for ledger in ledgers if ledger.settled_seconds is not None]
+    return Ledger(
+        accepted=sum(ledger.accepted for ledger in ledgers),
+        settled=sum(ledger.settled for ledger in ledgers),
+        stored=sum(ledger.stored for ledger in ledgers),
+        duplicate=sum(ledger.duplicate for ledger in ledgers),
+        dead=count_dead(ledgers),
+        erased=sum(ledger.erased for ledger in ledgers),
+        unresolved=sum(ledger.unresolved for ledger in ledgers),
+        entries=sum(ledger.entries for ledger in ledgers),
+        oldest_seconds=worst.oldest_seconds,
+        settled_seconds=worst.settled_seconds if worst.stalled_seconds else min(settled, default=None),
     )
 
 

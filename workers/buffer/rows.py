@@ -156,11 +156,15 @@ def make_row(request: Request, event: Event, nonce: bytes, position: int = 0) ->
 
 
 def _find_customer_of(account_id: int, event: Event) -> "KnownCustomer":
-    email = event.customer_email
+    return find_customer_of(account_id, event.customer_email, event.user_id)
+
+
+def find_customer_of(account_id: int, email: str | None, user_id: str | None) -> "KnownCustomer":
+    """Returns the customer of an event with an address, a user id, or both: then the address holds."""
     if email is None:
-        if event.user_id is None:
+        if user_id is None:
             raise ValueError("the event has neither an address nor a user id")
-        return find_user(account_id, event.user_id)
+        return find_user(account_id, user_id)
     return find_customer(account_id, email if len(email) <= MAX_EMAIL else normalise_email(email))
 
 

@@ -14,7 +14,6 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from workers.buffer.lanes import GROUP, LANES, Lane
-from workers.redis import PREFIX
 
 ENTRY_EVENTS = 100  # an entry holds more only when a single request does
 ENTRY_BYTES = 1 << 20
@@ -136,23 +135,16 @@ return entries
 EventCounts = Mapping[str, int]  # of an entry's events, how many were `stored`, `duplicate`, `erased`, `dead:REASON`
 
 
-def outcomes_key(lane: Lane) -> str:
-    """The key of a hash that counts what became of the events that left a lane's stream: `stored`, `duplicate`,
-    `erased`, `unresolved`, `dead:REASON`; they add up to the ledger's `settled`. `settled_at` is the last time (epoch
-    seconds)."""
-    return f"{PREFIX}:outcomes:{lane.name}"
-
-
 def position_of(entry_id: bytes) -> int:
     """Returns the place of an entry in its lane: a number that rises with each entry, whatever Redis's clock does."""
     milliseconds, _, number = entry_id.partition(b"-")
     return int(milliseconds) * 1_000_000 + min(int(number), 999_999)
 
 
-def last_positions(redis: Redis) -> dict[str, int]:
+def last_positions(redis: Redis, lanes: Mapping[str, Lane] = LANES) -> dict[str, int]:
     """Returns the place of the last entry that was ever written, by the lane's name; 0 where there was none."""
     positions = {}
-    for lane in LANES.values():
+    for lane in lanes.values():
         try:
             info: Any = redis.xinfo_stream(lane.stream)
             positions[lane.name] = position_of(info["last-generated-id"])
@@ -200,9 +192,7 @@ class Reader:
         Returns how many events left the stream.
         """
         entries = [argument for id_, counts in outcomes.items() for argument in (id_, msgspec.json.encode(counts))]
-        settled: Any = self._acknowledge(
-            [self._lane.stream, self._lane.ledger, outcomes_key(self._lane)], [GROUP, *entries]
-        )
+        settled: Any = self._acknowledge([self._lane.stream, self._lane.ledger, self._lane.outcomes], [GROUP, *entries])
         return int(settled)
 
     def _wait(self, milliseconds: int) -> list[StreamEntry]:

@@ -18,7 +18,7 @@ from workers.buffer.arrivals import QUIET_SECONDS
 from workers.buffer.capacity import Capacity
 from workers.buffer.connection import ScriptConnection
 from workers.buffer.entries import Entry, Request, encode_entry
-from workers.buffer.lanes import ARRIVALS, HISTORY, Lane
+from workers.buffer.lanes import Lane
 from workers.buffer.stream import ENTRY_BYTES, ENTRY_EVENTS, PUSH
 from workers.redis import PREFIX
 from workers.tickets import MARK_SECONDS, mark_key
@@ -82,7 +82,7 @@ class Parcel(NamedTuple):
 
 
 class Writer:
-    """One web process's way into a lane's buffer."""
+    """One web process's way into a lane's buffer. Limits of keys are counted there where there is a single cell."""
 
     def __init__(
         self, redis_url: str, lane: Lane, capacity: Capacity, issue_ticket: Callable[[str], Coroutine[None, None, None]]
@@ -90,7 +90,7 @@ class Writer:
         self._lane, self._capacity = lane, capacity
         self._issue_ticket = issue_ticket
         self._push = ScriptConnection(redis_url, PUSH)
-        self._keys = [lane.stream, lane.ledger, mark_key(lane.queue), lane.other.ledger, ARRIVALS]
+        self._keys = [lane.stream, lane.ledger, mark_key(lane.queue, lane.prefix), lane.other.ledger, lane.arrivals]
         self._pending: list[PendingWrite] = []
         self._writing: asyncio.Task[None] | None = None
         self._tickets: set[asyncio.Task[None]] = set()
@@ -130,7 +130,7 @@ class Writer:
             self._writing = None
 
     async def _write(self, parcels: list[Parcel]) -> None:
-        keys, arguments = _make_arguments(self._keys, parcels, self._lane == HISTORY)
+        keys, arguments = _make_arguments(self._keys, parcels, self._lane.is_history)
         ticket_needed, self._capacity.events, *waits = await self._push.run(keys, arguments, WRITE_SECONDS)
         for parcel, wait_us in zip(parcels, waits, strict=True):
             for write in parcel.writes:

@@ -9,20 +9,19 @@ import logging
 from workers.buffer.entries import normalise_email
 from workers.identities import moving
 from workers.process import Process
-from workers.redis import PREFIX
 from workers.store import Connection, sql
 
 log = logging.getLogger(__name__)
 
-MENDED = f"{PREFIX}:addresses"  # set when no address is left under another form
+MENDED = "addresses"  # a key of the cell: set when no address is left under another form
 
 
 def mend_addresses(process: Process) -> None:
     """Merge customers whose address has another form now: a duty of the clock, until there are none."""
-    if process.redis.exists(MENDED):
+    if process.redis.exists(process.key(MENDED)):
         return
     if merge_forms(process.connection()) == 0:
-        process.redis.set(MENDED, 1)
+        process.redis.set(process.key(MENDED), 1)
 
 
 def merge_forms(connection: Connection) -> int:

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from workers import counters, logs, tickets
 from workers.buffer.attempts import Attempts
-from workers.buffer.lanes import LIVE, Lane
+from workers.buffer.lanes import Lane
 from workers.buffer.rows import Row
 from workers.buffer.stream import EventCounts, Reader
 from workers.ingest import resolving
@@ -27,18 +27,19 @@ LINGER_SECONDS = 1.0  # how long it waits for more, so that a trickle of events 
 
 
 def drain(process: Process, lane: Lane) -> Outcome:
-    """Empty a lane's buffer into Postgres until it is empty or the budget is spent."""
-    tickets.clear_mark(process.redis, lane.queue)
+    """Empty the buffer of a cell's lane into Postgres until it is empty or the budget is spent."""
+    lane = process.lanes[lane.name]
+    tickets.clear_mark(process.redis, lane.queue, lane.prefix)
     reader = Reader(process.redis, lane, process.name)
     attempts = Attempts(process.redis, lane)
     batches = Batches(reader, attempts, process.settings)
     until = time.monotonic() + BUDGET_SECONDS
-    total, more, identified = Outcome(), False, False
+    total, more, away, identified = Outcome(), False, False, False
     while batch := batches.next(LINGER_SECONDS):
         with logs.about(**_ids(lane, batch)):
             outcome = _try(process, lane, reader, attempts, batches, batch)
         if outcome is None:
-            more = True
+            away = True
             break
         total += outcome
         identified = identified or bool(batch.identities)
@@ -47,8 +48,10 @@ def drain(process: Process, lane: Lane) -> Outcome:
             more = True
     if identified:
         resolving.drain(process)
-    if more:
-        tickets.ask(process.redis, lane.queue)  # the next ticket goes on
+    if away:
+        process.ask_later(lane.queue)
+    elif more:
+        process.ask(lane.queue)  # the next ticket goes on
     return total
 
 
@@ -86,8 +89,8 @@ def _ingest(process: Process, lane: Lane, reader: Reader, batches: Batches, batc
         return None
     reader.acknowledge(outcomes)
     process.heartbeat.progress()
-    if lane == LIVE:
-        volume.add(process.redis, batch.volumes)
+    if not lane.is_history:
+        volume.add(process.home_redis, batch.volumes)
     _count(process, batch, time.monotonic() - began)
     outcome = _add_up(outcomes)
     _hand_on(process, lane, batch, outcome)
@@ -98,18 +101,18 @@ def _warn_of_rows(process: Process, rows: Sequence[Row]) -> None:
     """Warn of events that are valid and look wrong."""
     seen = {(row.customer.account_id, row.content.event, row.content.personal) for row in rows}
     process.names.warn_of_near_names(
-        process.redis, [(account_id, event) for account_id, event, _ in seen], process.warnings
+        process.home_redis, [(account_id, event) for account_id, event, _ in seen], process.warnings
     )
     for account_id, event, path in {(account_id, event, path) for account_id, event, paths in seen for path in paths}:
         message = f"`{path}` looks like personal data; send nothing of that kind but the customer's e-mail."
         process.warnings.add(account_id, "personal_data", path, message, event)
-    process.warnings.flush_sync(process.redis)
+    process.warnings.flush_sync(process.home_redis)
 
 
 def _count(process: Process, batch: Batch, seconds: float) -> None:
     counters.observe("ingest_batch_events", batch.events)
     counters.observe("ingest_seconds", seconds)
-    counters.flush_sync(process.redis)
+    counters.flush_sync(process.home_redis)
 
 
 def _add_up(outcomes: Mapping[bytes, EventCounts]) -> Outcome:
@@ -123,6 +126,6 @@ def _add_up(outcomes: Mapping[bytes, EventCounts]) -> Outcome:
 def _hand_on(process: Process, lane: Lane, batch: Batch, outcome: Outcome) -> None:
     log.info("ingested", extra={"entries": len(batch.entries), **outcome._asdict()})
     if batch.events >= process.settings.batch_events // 2:
-        tickets.ask(process.redis, lane.queue)  # a full batch: more hands are welcome
+        process.ask(lane.queue)  # a full batch: more hands are welcome
     if outcome.stored:
-        tickets.ask(process.redis, "score")
+        process.ask("score")

@@ -54,9 +54,9 @@ def _assign(unassigned: list[tuple[str, int]], events: int) -> EventCounts:
     return share
 
 
-def prune(connection: Connection, redis: Redis) -> None:
+def prune(connection: Connection, redis: Redis, lanes: Mapping[str, Lane] = LANES) -> None:
     """Delete the receipts of entries that left the buffer a while ago."""
-    for lane in LANES.values():
+    for lane in lanes.values():
         after = ""
         while old := _list_old(connection, lane, after):
             connection.execute(sql("delete_landed"), {"lane": lane.name, "ids": _select_gone(redis, lane, old)})

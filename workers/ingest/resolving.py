@@ -7,7 +7,6 @@ some events out of the table and stores them in one transaction, so an event is 
 from collections import Counter
 from typing import NamedTuple
 
-from workers import tickets
 from workers.buffer.lanes import HISTORY, LANES, LIVE
 from workers.buffer.rows import Row, find_user, read_content
 from workers.identities import ledger_moves, moving
@@ -34,10 +33,10 @@ class Waited(NamedTuple):
 def issue_job(process: Process) -> None:
     """Issue a job if events wait whose address is known, or customers are to be moved, and no import keeps the workers
     busy. Tell the ledger what has moved. A duty of the clock."""
-    ledger_moves.apply_moves(process.connection(), process.redis)
+    ledger_moves.apply_moves(process.connection(), process.redis, process.lanes)
     row = process.connection().execute(sql("any_waiting")).fetchone()
-    if row == (True,) and not count_waiting(process.redis, HISTORY.queue):
-        enqueue(process.redis, HISTORY.queue, RESOLVE, "resolve")
+    if row == (True,) and not count_waiting(process.home_redis, HISTORY.queue):
+        enqueue(process.home_redis, HISTORY.queue, RESOLVE, "resolve", process.cell.number)
 
 
 def drain(process: Process) -> int:
@@ -50,15 +49,15 @@ def drain(process: Process) -> int:
             "it from now on, the earlier events stay. POST /api/v1/customers/{email}/merge makes them one."
         )
         process.warnings.add(change.account_id, "address_in_use", "customer_email", message)
-    process.warnings.flush_sync(process.redis)
+    process.warnings.flush_sync(process.home_redis)
     total = 0
     while events := retry_while_unavailable(process, lambda: _resolve_some(process)):
         total += events
         process.heartbeat.progress()
         if process.stopping.is_set():
             break
-    ledger_moves.apply_moves(process.connection(), process.redis)
-    tickets.ask(process.redis, "score")
+    ledger_moves.apply_moves(process.connection(), process.redis, process.lanes)
+    process.ask("score")
     return total
 
 

@@ -52,8 +52,9 @@ def issue_job(process: Process) -> None:
     account spends its turn on half of an import."""
     if rebuild.is_pending(process.connection()):
         return
-    if process.redis.exists(WANTED) or list_waiting(process.connection(), process.redis, process.settings.horizon_days):
-        tickets.enqueue(process.redis, "score", tickets.NIGHTLY, "nightly")
+    redis = process.home_redis
+    if redis.exists(WANTED) or list_waiting(process.connection(), redis, process.settings.horizon_days):
+        tickets.enqueue(redis, "score", tickets.NIGHTLY, "nightly")
 
 
 def ask_for_training(redis: Redis, account_id: int) -> None:
@@ -68,8 +69,8 @@ def issue_track_job(process: Process) -> None:
     connection = process.connection()
     if not track_records.list_due(connection) or rebuild.is_pending(connection):
         return
-    if process.redis.set(ASKED, 1, nx=True, ex=ASKED_SECONDS):
-        tickets.enqueue(process.redis, "score", "workers.jobs.nightly", "track record")
+    if process.home_redis.set(ASKED, 1, nx=True, ex=ASKED_SECONDS):
+        tickets.enqueue(process.home_redis, "score", "workers.jobs.nightly", "track record")
 
 
 def list_waiting(connection: Connection, redis: Redis, horizon_days: int | None) -> list[ListedAccount]:
@@ -124,7 +125,7 @@ def _watch_child(child: subprocess.Popen[bytes], process: Process) -> None:
 
 def run(process: Process) -> None:
     """Give every waiting account its turn, unless another process is at it."""
-    connection, redis = process.connection(), process.redis
+    connection, redis = process.connection(), process.home_redis
     with holding(connection, Lock.LEARNING) as ours:
         if ours:
             _train_wanted(process)
@@ -142,7 +143,7 @@ def run(process: Process) -> None:
 
 def _train_wanted(process: Process) -> None:
     """Train the accounts for which somebody asked."""
-    connection, redis, settings = process.connection(), process.redis, process.settings
+    connection, redis, settings = process.connection(), process.home_redis, process.settings
     for account in registry.list_accounts(connection):
         if process.stopping.is_set() or not redis.srem(WANTED, account.account_id):
             continue

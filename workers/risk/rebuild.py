@@ -50,10 +50,10 @@ def issue_job(process: Process) -> None:
     """Issue a job if history has arrived and no more of it waits: a duty of the clock."""
     if (
         is_pending(process.connection())
-        and not process.redis.xlen(HISTORY.stream)
-        and not tickets.count_waiting(process.redis, HISTORY.queue)
+        and not process.redis.xlen(process.lanes[HISTORY.name].stream)
+        and not tickets.count_waiting(process.home_redis, HISTORY.queue)
     ):
-        tickets.enqueue(process.redis, HISTORY.queue, tickets.REBUILD, "rebuild")
+        tickets.enqueue(process.home_redis, HISTORY.queue, tickets.REBUILD, "rebuild", process.cell.number)
 
 
 def is_pending(connection: Connection) -> bool:
@@ -65,7 +65,8 @@ def is_pending(connection: Connection) -> bool:
 def drain(process: Process) -> None:
     """Rebuild until no customer is left, the budget is spent or events wait."""
     until = time.monotonic() + BUDGET_SECONDS
-    while not process.stopping.is_set() and time.monotonic() < until and not process.redis.xlen(HISTORY.stream):
+    stream = process.lanes[HISTORY.name].stream
+    while not process.stopping.is_set() and time.monotonic() < until and not process.redis.xlen(stream):
         if not retry_while_unavailable(process, lambda: rebuild_some(process)):
             break
         process.heartbeat.progress()

@@ -8,7 +8,7 @@ transaction, more of them in parts, right after it.
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from workers.accounts import models, registry, renewals
 from workers.accounts.renewals import Progress
 from workers.accounts.serving import Served
 from workers.buffer.arrivals import find_arrivals
+from workers.buffer.lanes import LANES, Lane
 from workers.process import SCORED_AT_ONCE
 from workers.risk.causes import DueCustomer, Terms, changes_of, find_cause, is_recorded
 from workers.risk.compute import Computed, columns_of, compute_scores, moment, without_lists, write_scores
@@ -68,6 +69,7 @@ class Means(NamedTuple):
     levels: Levels
     horizon_days: int | None = None
     redis: Redis | None = None
+    lanes: Mapping[str, Lane] = LANES
 
 
 def run(
@@ -280,7 +282,7 @@ def _score_left_over(connection: Connection, means: Means, renewal: Renewal, tar
 
 def _terms_of(connection: Connection, means: Means, target: Served, customers: Sequence[DueCustomer]) -> Terms:
     account_id = customers[0].account_id
-    provisional = means.redis is not None and find_arrivals(means.redis, [account_id]).hold(account_id)
+    provisional = means.redis is not None and find_arrivals(means.redis, [account_id], means.lanes).hold(account_id)
     stale = any(customer.stale_input for customer in customers)
     return Terms(target.model.version, target.horizon_days, target.generation, stale, provisional)
 

@@ -22,7 +22,7 @@ from workers.risk.compute import compute_scores, write_scores
 from workers.risk.renewal import Means
 from workers.risk.rises import write_alerts
 from workers.store import Connection, sql
-from workers.tickets import ask, clear_mark
+from workers.tickets import clear_mark
 from workers.upkeep import totals
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ LINGER_SECONDS = 0.25  # after the last one, look once more: a flood of events m
 
 def drain(process: Process) -> int:
     """Rescore until no customer is due or the budget is spent. Returns how many customers were scored."""
-    clear_mark(process.redis, "score")
+    clear_mark(process.redis, "score", process.cell.prefix)
     until = time.monotonic() + BUDGET_SECONDS
     total, lingered, renewed = 0, False, None
     while not process.stopping.is_set() and time.monotonic() < until:
@@ -58,12 +58,12 @@ def drain(process: Process) -> int:
             process.stopping.wait(LINGER_SECONDS)
     totals.drain(process)
     if renewed:
-        ask(process.redis, "score")  # the next ticket goes on
+        process.ask("score")  # the next ticket goes on
     return total
 
 
 def _means_of(process: Process) -> Means:
-    return Means(process.settings.levels, process.settings.horizon_days, process.redis)
+    return Means(process.settings.levels, process.settings.horizon_days, process.redis, process.lanes)
 
 
 def _begin(process: Process) -> int:
@@ -74,7 +74,7 @@ def _begin(process: Process) -> int:
 
 def release_provisional(process: Process) -> None:
     """Make customers due whose risk is provisional and whose history has arrived: a duty of the clock."""
-    arrivals = find_arrivals(process.redis)
+    arrivals = find_arrivals(process.redis, lanes=process.lanes)
     if not arrivals.behind:
         parameters = {"arriving": list(arrivals.account_ids), "limit": RELEASED_AT_ONCE}
         process.connection().execute(sql("release_provisional"), parameters)
@@ -105,7 +105,7 @@ def rescore_due(process: Process) -> int:
         else:
             process.scoring_pace.faster()
             if waiting:
-                ask(process.redis, "deliver")
+                process.ask("deliver")
             return len(due)
 
 
@@ -119,7 +119,7 @@ def _rescore_batch(process: Process, due: list[DueCustomer]) -> int:
     due += [DueCustomer(*row) for row in connection.execute(sql("take_due"), turns)]
     accounts = sorted({customer.account_id for customer in due})
     process.scored_account = due[0].turns_end or -1 if due else -1
-    arrivals = find_arrivals(process.redis, accounts) if due else None
+    arrivals = find_arrivals(process.redis, accounts, process.lanes) if due else None
     levels, waiting = process.settings.levels, 0
     for account_id in accounts:
         customers = [customer for customer in due if customer.account_id == account_id]

@@ -8,6 +8,7 @@ key. What can't keep to it (scores, rebuilds, pruning) takes what nobody holds, 
 import psycopg
 from psycopg.rows import TupleRow
 
+from workers.cells import Cell
 from workers.store import sessions
 from workers.store.statements import QueryMissing as QueryMissing
 from workers.store.statements import RowMissing as RowMissing
@@ -17,17 +18,20 @@ from workers.store.statements import sql as sql
 Connection = psycopg.Connection[TupleRow]
 
 
-def connect(database_url: str, **settings: str) -> Connection:
-    """Returns a connection in autocommit: what belongs together stands in `with connection.transaction()`. `settings`
-    take the place of sessions.PREFERRED.
+def connect(place: Cell | str, **settings: str) -> Connection:
+    """Returns a connection in autocommit: what belongs together stands in `with connection.transaction()`. It leads to
+    the tables of a cell, or of the schema that a URL leads to. `settings` take the place of sessions.PREFERRED.
 
     Raises psycopg.OperationalError if Postgres can't be reached, TransactionPooling among them.
     """
+    database_url, schema = (place, None) if isinstance(place, str) else (place.database_url, place.schema)
     connection = psycopg.connect(database_url, autocommit=True, **sessions.client_options(database_url))
     try:
         backend, _ = one(connection.execute(*sessions.settings_query(settings)))
         if backend != connection.info.backend_pid:
             sessions.refuse_transaction_pooling(database_url)
+        if schema:
+            connection.execute(*sessions.path_query(schema))
     except BaseException:
         connection.close()
         raise

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import psycopg
-from psycopg import errors
+from psycopg import errors, sql
 
+from workers.cells import Cell
 from workers.logs import first_line
-from workers.store import Connection, connect
+from workers.store import Connection, connect, one
 from workers.store.locks import Lock, try_hold
 
 T = TypeVar("T")
@@ -74,13 +75,16 @@ def _migration(path: Path) -> Migration:
     return Migration(int(match[1]), match[2], path.read_text())
 
 
-def migrate(database_url: str) -> list[str]:
-    """Apply what is missing and return the names of what was applied. Safe to run twice, and from two places at once.
+def migrate(place: Cell | str) -> list[str]:
+    """Apply what is missing to the schema of a cell, or to the one that a URL leads to. Returns the names of what was
+    applied. Safe to run twice, and from two places at once.
 
     Raises Blocked, NotOurs, and psycopg.OperationalError where Postgres can't be reached.
     """
     give_up = time.monotonic() + GIVE_UP_SECONDS
-    with connect(database_url) as connection:
+    with connect(place) as connection:
+        if not isinstance(place, str) and place.schema:
+            connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(place.schema)))
         if not pending(connection):
             return []
         _patiently(partial(_alone, connection), give_up)
@@ -97,7 +101,10 @@ def applied(connection: Connection) -> set[int]:
     """The versions that this database has seen."""
     try:
         with connection.transaction():
-            return {version for version, _ in connection.execute("SELECT version, name FROM schema_migrations")}
+            schema = one(connection.execute("SELECT current_schema()"))[0]
+            table = sql.Identifier(*[schema] if schema else [], "schema_migrations")
+            rows = connection.execute(sql.SQL("SELECT version, name FROM {}").format(table))
+            return {version for version, _ in rows}
     except errors.UndefinedTable:
         return set()
     except (errors.UndefinedColumn, errors.InsufficientPrivilege) as error:  # other tools have a table of this name

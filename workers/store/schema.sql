@@ -380,6 +380,12 @@ CREATE TABLE installation (
     installation_id uuid NOT NULL DEFAULT gen_random_uuid()
 );
 
+-- At home: the cells, where there are several, and which installation the tables of each were.
+CREATE TABLE cells (
+    number integer PRIMARY KEY,
+    installation_id uuid NOT NULL
+);
+
 -- What analytics reads, see workers/upkeep/totals.py. The last tally: what it saw, when, how long it took.
 CREATE TABLE tallied (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),

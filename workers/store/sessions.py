@@ -86,6 +86,11 @@ def settings_query(overrides: Mapping[str, str]) -> tuple[Any, dict[str, list[st
     return sql("set_up_session"), parameters
 
 
+def path_query(schema: str) -> tuple[Any, dict[str, str]]:
+    """Returns the statement that leads a new session to the tables of a schema, and its parameters."""
+    return sql("lead_to_schema"), {"schema": schema}
+
+
 def refuse_transaction_pooling(database_url: str) -> None:
     """Raise TransactionPooling unless this pooler keeps a session on one connection."""
     if database_url in _pooled_by_session:

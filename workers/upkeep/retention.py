@@ -15,18 +15,16 @@ from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import Cursor
-from redis import Redis
 
 from workers.buffer.staging import StagedRows
 from workers.process import Process
-from workers.redis import PREFIX
 from workers.settings import Settings
 from workers.store import Connection, one, sql
 from workers.store.locks import Lock, lock, share
 from workers.upkeep import erasure, totals
 
-STATE = f"{PREFIX}:prune"  # a hash: the customer `after` whom the pass goes on, the milliseconds that it `worked`
-RESTING = f"{PREFIX}:prune:resting"
+STATE = "prune"  # a hash of the cell: the customer `after` whom the pass goes on, the milliseconds that it `worked`
+RESTING = "prune:resting"
 BUDGET_SECONDS = 0.25  # of a tick of the clock
 LEAST_REST_SECONDS = 10.0
 REST = 100  # times the time worked
@@ -60,10 +58,10 @@ def before(settings: Settings, now: datetime) -> Before:
 def prune(process: Process) -> None:
     """Go on with a pass, for a moment: a duty of the clock."""
     redis: Any = process.redis
-    if redis.exists(RESTING):
+    if redis.exists(process.key(RESTING)):
         return
     began = time.monotonic()
-    given, worked_ms = redis.hmget(STATE, "after", "worked")
+    given, worked_ms = redis.hmget(process.key(STATE), "after", "worked")
     moments = before(process.settings, datetime.now(UTC))
     if not given and moments.events:
         prune_dead_letters(process.connection(), moments.events)
@@ -74,17 +72,17 @@ def prune(process: Process) -> None:
     after = step(process.connection(), given.decode() if given else FIRST, moments)
     while after and not process.stopping.is_set() and time.monotonic() - began < BUDGET_SECONDS:
         after = step(process.connection(), after, moments)
-    _note(redis, after, int(worked_ms or 0) + int((time.monotonic() - began) * 1000))
+    _note(process, after, int(worked_ms or 0) + int((time.monotonic() - began) * 1000))
 
 
-def _note(redis: Redis, after: str | None, worked_ms: int) -> None:
+def _note(process: Process, after: str | None, worked_ms: int) -> None:
     """Remember how far the pass is; at its end, rest."""
     if after:
-        redis.hset(STATE, mapping={"after": after, "worked": worked_ms})
-        redis.expire(STATE, timedelta(days=7))
+        process.redis.hset(process.key(STATE), mapping={"after": after, "worked": worked_ms})
+        process.redis.expire(process.key(STATE), timedelta(days=7))
     else:
-        redis.set(RESTING, 1, px=max(int(LEAST_REST_SECONDS * 1000), REST * worked_ms))
-        redis.delete(STATE)
+        process.redis.set(process.key(RESTING), 1, px=max(int(LEAST_REST_SECONDS * 1000), REST * worked_ms))
+        process.redis.delete(process.key(STATE))
 
 
 def step(connection: Connection, after: str, moments: Before) -> str | None:

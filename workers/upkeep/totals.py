@@ -15,7 +15,6 @@ from datetime import datetime
 
 import psycopg
 
-from workers.buffer.lanes import LANES
 from workers.process import Process
 from workers.store import Connection, connect, one, sql
 from workers.store.locks import Lock, holding
@@ -123,7 +122,7 @@ def _tally_long(process: Process) -> None:
     what was counted stays."""
     try:
         with (
-            connect(process.settings.database_url or "") as connection,
+            connect(process.cell) as connection,
             holding(connection, Lock.TOTALS) as ours,
         ):
             while ours and recount.is_needed(connection):
@@ -150,7 +149,7 @@ def _rests(last: LastTally, busy: bool) -> bool:
 
 def _busy(process: Process) -> bool:
     """Returns whether events wait to be stored."""
-    return any(process.redis.xlen(lane.stream) for lane in LANES.values())
+    return any(process.redis.xlen(lane.stream) for lane in process.lanes.values())
 
 
 def _count_new(connection: Connection, last: LastTally | None, limit: int) -> int:

@@ -6,7 +6,7 @@ from redis import Redis
 from tests.workers.events import entry, event, push, request
 from workers.buffer import arrivals
 from workers.buffer.arrivals import find_arrivals
-from workers.buffer.lanes import ARRIVALS, HISTORY, LIVE
+from workers.buffer.lanes import HISTORY, LIVE
 
 ENTRY = entry(request(event()))
 
@@ -44,13 +44,13 @@ def test_a_late_event_every_few_seconds_holds_nobody_for_ever(redis: Redis, monk
 
 def test_the_beginning_of_an_import_is_kept_until_it_pauses(redis: Redis) -> None:
     push(redis, ENTRY, lane=HISTORY, arriving=[1])
-    began = redis.hget(ARRIVALS, "1").split()[0]  # type: ignore[union-attr]
+    began = redis.hget(HISTORY.arrivals, "1").split()[0]  # type: ignore[union-attr]
     push(redis, ENTRY, lane=HISTORY, arriving=[1])
-    assert redis.hget(ARRIVALS, "1").split()[0] == began  # type: ignore[union-attr]
-    redis.hset(ARRIVALS, "1", b"5 5-0")
+    assert redis.hget(HISTORY.arrivals, "1").split()[0] == began  # type: ignore[union-attr]
+    redis.hset(HISTORY.arrivals, "1", b"5 5-0")
     push(redis, ENTRY, lane=HISTORY, arriving=[1])
-    assert int(redis.hget(ARRIVALS, "1").split()[0]) >= int(began)  # type: ignore[union-attr]
-    assert redis.ttl(ARRIVALS) > 0
+    assert int(redis.hget(HISTORY.arrivals, "1").split()[0]) >= int(began)  # type: ignore[union-attr]
+    assert redis.ttl(HISTORY.arrivals) > 0
 
 
 def test_live_events_that_wait_for_long_make_every_risk_provisional(redis: Redis) -> None:

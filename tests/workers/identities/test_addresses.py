@@ -55,4 +55,4 @@ def test_what_was_stored_under_other_forms_is_merged_once(process: Process, conn
     assert connection.execute("SELECT email FROM customers").fetchall() == [(COMPOSED,)]
     assert connection.execute("SELECT sum(n) FROM customer_days").fetchall() == [(3,)]
     assert count(connection, "events") == 3
-    assert process.redis.exists(MENDED)
+    assert process.redis.exists(process.key(MENDED))

@@ -40,8 +40,8 @@ def ingested(process: Process, *events: dict[str, Any]) -> Outcome:
 
 def a_pass(process: Process) -> None:
     """Prune until a pass is through."""
-    process.redis.delete(retention.RESTING)
-    while not process.redis.exists(retention.RESTING):
+    process.redis.delete(process.key(retention.RESTING))
+    while not process.redis.exists(process.key(retention.RESTING)):
         retention.prune(process)
 
 
@@ -163,7 +163,7 @@ def test_a_pass_goes_in_small_steps_and_goes_on_where_it_was(
     emails = [f"c{n}@example.com" for n in range(7)]
     ingested(process, *[event(timestamp=ago(days=40 + n), customer_email=email) for email in emails for n in range(5)])
     ticks, left = 0, [35]
-    while not process.redis.exists(retention.RESTING):
+    while not process.redis.exists(process.key(retention.RESTING)):
         another = Process(process.settings, process.redis)
         retention.prune(another)
         another.disconnect()
@@ -171,9 +171,9 @@ def test_a_pass_goes_in_small_steps_and_goes_on_where_it_was(
         left.append(count(connection, "events"))
     assert ticks > 10
     assert all(0 <= before - after <= 3 for before, after in pairwise(left))
-    assert (left[-1], process.redis.exists(retention.STATE)) == (0, 0)
+    assert (left[-1], process.redis.exists(process.key(retention.STATE))) == (0, 0)
     retention.prune(process)  # it rests
-    assert 0 < process.redis.pttl(retention.RESTING) < 1_000_000
+    assert 0 < process.redis.pttl(process.key(retention.RESTING)) < 1_000_000
 
 
 def test_events_that_come_again_while_they_are_pruned_are_counted_once(
@@ -261,7 +261,7 @@ def test_who_stores_old_events_for_long_is_not_waited_for(
         share(storing, Lock.PRUNING)
         for _ in range(3):
             retention.prune(process)
-        assert not process.redis.exists(retention.RESTING)
+        assert not process.redis.exists(process.key(retention.RESTING))
     a_pass(process)
     assert count(connection, "events") == 0
 

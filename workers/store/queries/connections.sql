@@ -12,8 +12,24 @@ WITH wanted AS (
 )
 SELECT pg_backend_pid(), count(set_config(name, value, false)) FROM wanted
 
+-- name: lead_to_schema
+-- What isn't there is looked for where the session was led to before: operators of an extension, for one.
+SELECT set_config('search_path', quote_ident(%(schema)s) || ', ' || current_setting('search_path'), false)
+
 -- name: find_write_fault
 SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean
+
+-- name: list_cells
+SELECT number, installation_id::text FROM cells ORDER BY number
+
+-- name: note_cell
+INSERT INTO cells (number, installation_id) VALUES (%(number)s, %(installation_id)s)
+
+-- name: has_schema
+SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %(schema)s)
+
+-- name: holds_customers
+SELECT EXISTS (SELECT FROM customers) OR EXISTS (SELECT FROM landed) OR EXISTS (SELECT FROM dead_letters)
 
 -- name: find_installation
 SELECT installation_id::text FROM installation

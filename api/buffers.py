@@ -1,0 +1,140 @@
+"""The buffers of all cells, as a web process writes to them: a request is split by cell, and `ok` when all have it."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+
+from workers import installation, placement
+from workers.buffer.capacity import Capacity
+from workers.buffer.charges import Charges
+from workers.buffer.entries import Request
+from workers.buffer.lanes import lanes_of
+from workers.buffer.parts import Part
+from workers.buffer.writer import BufferUnavailable, Rate, Writer
+from workers.cells import Cell
+from workers.redis import REDIS_AWAY
+from workers.settings import Settings
+
+log = logging.getLogger(__name__)
+
+UNCHECKED = "it isn't known yet which cells this Redis belongs to"
+
+IssueTicket = Callable[[str, int | None], Coroutine[None, None, None]]
+
+
+class CellBuffer:
+    """The buffer of a cell. `fault` says why nothing may be written to it."""
+
+    def __init__(self, settings: Settings, cell: Cell, redis: Redis, issue: IssueTicket) -> None:
+        lanes, folder = lanes_of(cell), find_redis_folder(settings, cell)
+        events, size = (-(-cap // settings.cells) for cap in (settings.buffer_events, settings.buffer_bytes))
+        self.cell, self.redis = cell, redis
+        self.fault: str | None = UNCHECKED
+        self.capacity = Capacity(events, size, folder, settings.disk_free_bytes, lanes)
+        self.writers = {
+            name: Writer(cell.buffer_url, lane, self.capacity, partial(_issue, issue, cell.number))
+            for name, lane in lanes.items()
+        }
+
+    async def write(self, lane: str, request: Request, events: int, rate: Rate | None = None) -> None:
+        """Return when the request's events are in the buffer. Raises BufferUnavailable, BufferFull, RateLimited."""
+        if self.fault is not None:
+            raise BufferUnavailable
+        await self.writers[lane].write(request, events, rate)
+
+    async def close(self) -> None:
+        """Write what is left, and close the connections."""
+        for writer in self.writers.values():
+            await writer.close()
+
+
+class Buffers:
+    """The buffers of all cells, in their order."""
+
+    def __init__(self, settings: Settings, home: Redis, connect: Callable[[str], Redis], issue: IssueTicket) -> None:
+        self._home = home
+        clients = {settings.redis_url: home}
+        for cell in settings.all_cells:
+            if cell.buffer_url not in clients:
+                clients[cell.buffer_url] = connect(cell.buffer_url)
+        self.cells = [CellBuffer(settings, cell, clients[cell.buffer_url], issue) for cell in settings.all_cells]
+        self._clients = [client for client in clients.values() if client is not home]
+        self.charges = Charges(settings.redis_url or "")
+
+    async def write(
+        self, lane: str, account_id: int, received_us: int, parts: Mapping[int, Part], rate: Rate | None
+    ) -> None:
+        """Return when all parts are in the buffers of their cells. Raises BufferUnavailable, BufferFull, RateLimited.
+
+        A limit of the key is counted at home, since it holds for all cells.
+        """
+        if rate:
+            await self.charges.charge(rate, sum(part.events for part in parts.values()))
+        writes = [
+            self.cells[number].write(lane, Request(account_id, received_us, part.body), part.events)
+            for number, part in parts.items()
+        ]
+        results = await asyncio.gather(*writes, return_exceptions=True)
+        for error in results:
+            if error is not None:
+                raise error
+
+    @property
+    def by_cell(self) -> Mapping[Cell, Redis]:
+        """The Redis of each cell."""
+        return {buffer.cell: buffer.redis for buffer in self.cells}
+
+    def describe_full(self) -> str | None:
+        """Returns which events are refused, and why, of the first cell that is full, or None."""
+        return next(filter(None, (buffer.capacity.describe_full() for buffer in self.cells)), None)
+
+    async def refresh(self) -> None:
+        """Read whether the cells are where they were, and how full each is."""
+        try:
+            await self._check_places()
+        except REDIS_AWAY as error:
+            log.debug("Redis can't do it now: %s", error)
+        for buffer in self.cells:
+            try:
+                await buffer.capacity.refresh(buffer.redis)
+            except REDIS_AWAY as error:
+                log.debug("Redis can't do it now: %s", error)
+
+    async def close(self) -> None:
+        """Write what is left, and close the connections."""
+        for buffer in self.cells:
+            await buffer.close()
+        await self.charges.close()
+        for client in self._clients:
+            await client.aclose()
+
+    async def _check_places(self) -> None:
+        """Compare each buffer with what home has announced. What a Redis that doesn't answer holds stays as it was."""
+        fields: Mapping[bytes, bytes] = await _maybe(self._home.hgetall(placement.ANNOUNCED))
+        announced = {name.decode(): value.decode() for name, value in fields.items()}
+        fault = placement.find_fault(announced, len(self.cells))
+        for buffer in self.cells:
+            buffer.fault = fault
+            if fault is None and len(self.cells) > 1:
+                tied: bytes | None = await _maybe(buffer.redis.get(installation.key_of(buffer.cell.prefix)))
+                if (tied or b"").decode() != announced.get(buffer.cell.name):
+                    buffer.fault = placement.describe_swapped(buffer.cell)
+
+
+async def _maybe(result: Any) -> Any:
+    return await result
+
+
+async def _issue(issue: IssueTicket, number: int | None, queue: str) -> None:
+    await issue(queue, number)
+
+
+def find_redis_folder(settings: Settings, cell: Cell) -> Path | None:
+    """Returns where `windback up` keeps the files of this cell's Redis, or None if Redis is another one."""
+    folder = settings.data_dir / "redis"
+    return folder if cell.buffer_url.startswith("unix:") and folder.is_dir() else None

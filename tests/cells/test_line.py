@@ -1,0 +1,72 @@
+"""The line over several cells: each customer in one of them, nothing lost, nothing twice."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.cells.conftest import MakeWorld, World
+from tests.workers.events import count
+from workers.buffer import ledger
+from workers.cells import cell_of
+
+NOW = datetime.now(UTC)
+
+
+def history(customers: int = 60, days: int = 20) -> list[dict[str, Any]]:
+    """What customers did, old and new, mixed."""
+    return [
+        {
+            "event": ("login", "feature_used", "report_shared")[(customer + day) % 3],
+            "customer_email": f"c{customer}@example.com",
+            "timestamp": (NOW - timedelta(days=day, minutes=customer)).isoformat(),
+            "properties": {"feature": f"f{day % 4}", "plan": ("free", "pro")[customer % 2]},
+        }
+        for day in range(days)
+        for customer in range(customers)
+        if (customer + day) % (2 + customer % 5) == 0
+    ]
+
+
+def counted(world: World) -> list[int]:
+    """How many events each cell has stored."""
+    return [count(place.connection(), "events") for place in world.places]
+
+
+def test_events_are_stored_in_the_cells_of_their_customers(make_world: MakeWorld) -> None:
+    world = make_world(4)
+    events = history()
+    world.track(*events, *events)
+    world.work()
+    assert sum(counted(world)) == len(events)
+    assert all(counted(world))
+    for number, place in enumerate(world.places):
+        rows = place.connection().execute("SELECT customer_id::text FROM customers").fetchall()
+        assert {cell_of(customer_id, 4) for (customer_id,) in rows} == {number}
+
+
+def test_nothing_of_a_customer_is_at_home(make_world: MakeWorld) -> None:
+    world = make_world(4)
+    world.track(*history())
+    world.work()
+    assert [count(world.process.connection(), table) for table in ("customers", "events", "landed")] == [0, 0, 0]
+
+
+def test_the_ledgers_of_all_cells_add_up(make_world: MakeWorld) -> None:
+    world = make_world(4)
+    events = history()
+    world.track(*events, *events)
+    world.work()
+    pipeline = world.redis.pipeline(transaction=False)
+    for place in world.places:
+        for lane in place.lanes.values():
+            ledger.queue_read(pipeline, lane)
+    whole = ledger.merge([ledger.parse(reply) for reply in pipeline.execute()])
+    assert (whole.accepted, whole.stored, whole.duplicate) == (2 * len(events), len(events), len(events))
+    assert (whole.unaccounted, whole.buffered) == (0, 0)
+
+
+def test_customers_are_scored_in_their_cells(make_world: MakeWorld) -> None:
+    world = make_world(4)
+    world.track(*history())
+    world.work()
+    for place in world.places:
+        assert count(place.connection(), "customers") == count(place.connection(), "customers WHERE level IS NOT NULL")

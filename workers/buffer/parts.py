@@ -1,0 +1,64 @@
+"""The parts of a request that belong to different cells: each is a body like the request's own."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Raw, Struct
+
+from workers.buffer.entries import Identity, Request, decode_request
+from workers.buffer.rows import find_customer_of
+from workers.cells import cell_of
+
+CustomerRef = tuple[str | None, str | None]  # the address of an event, and its user id
+
+
+class Part(NamedTuple):
+    """What of a request belongs to a cell, and how many events are in it."""
+
+    body: bytes
+    events: int
+
+
+class _RawBatch(Struct):
+    events: list[Raw]
+
+
+_decode_raw = msgspec.json.Decoder(_RawBatch).decode
+
+
+def split_events(account_id: int, body: bytes, customers: Sequence[CustomerRef], cells: int) -> Mapping[int, Part]:
+    """Returns the parts of a body of events by the number of their cell. `customers`: those of the events, in order;
+    none if they are not known, and are read anew."""
+    known = customers or _list_customers(account_id, body)
+    numbers = [cell_of(find_customer_of(account_id, *customer).customer_id, cells) for customer in known]
+    if numbers.count(numbers[0]) == len(numbers):
+        return {numbers[0]: Part(body, len(numbers))}
+    raws: defaultdict[int, list[bytes]] = defaultdict(list)
+    for number, raw in zip(numbers, _decode_raw(body).events, strict=True):
+        raws[number].append(bytes(raw))
+    return {number: Part(b'{"events":[' + b",".join(events) + b"]}", len(events)) for number, events in raws.items()}
+
+
+def _list_customers(account_id: int, body: bytes) -> list[CustomerRef]:
+    events, _ = decode_request(Request(account_id, 0, body))
+    return [(event.customer_email, event.user_id) for event in events]
+
+
+def split_identities(account_id: int, identities: Sequence[Identity], cells: int) -> Mapping[int, list[Identity]]:
+    """Returns identities by the number of the cell that they are for: that of the user id, which keeps its address, and
+    that of the address, which keeps the traits."""
+    parts: defaultdict[int, list[Identity]] = defaultdict(list)
+    for identity in identities:
+        for part in _split_identity(identity):
+            email = part.customer_email if part.user_id is None else None
+            parts[cell_of(find_customer_of(account_id, email, part.user_id).customer_id, cells)].append(part)
+    return parts
+
+
+def _split_identity(identity: Identity) -> list[Identity]:
+    if identity.user_id is None or identity.customer_email is None or bytes(identity.traits) in (b"", b"null", b"{}"):
+        return [identity]
+    named = msgspec.structs.replace(identity, traits=Raw(b"null"))
+    return [named, msgspec.structs.replace(identity, user_id=None)]

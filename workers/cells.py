@@ -1,0 +1,41 @@
+"""Cells: ranges of customers, each with tables and a buffer of its own.
+
+A customer's id is a hash, and its cell follows from it. A cell is a schema in Postgres and, in Redis, keys with a hash
+tag. No transaction, script or job goes from one cell to another, so each promise stays the promise of one transaction
+and one script. Accounts, keys and models belong to none: they have a home, the schema that DATABASE_URL leads to. Where
+there is a single cell, it is at home too.
+"""
+
+from typing import NamedTuple
+
+from workers.redis import PREFIX
+
+MOST_CELLS = 256
+
+
+class Cell(NamedTuple):
+    """A range of customers, and where its tables and its buffer are. Home has no number."""
+
+    database_url: str
+    buffer_url: str
+    number: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name in labels and messages: `007`, or `home`."""
+        return "home" if self.number is None else f"{self.number:03}"
+
+    @property
+    def schema(self) -> str | None:
+        """Its schema in Postgres; None: the one that the URL leads to."""
+        return None if self.number is None else f"cell_{self.number:03}"
+
+    @property
+    def prefix(self) -> str:
+        """How its keys in Redis begin. The part in braces is all that a Redis Cluster looks at: they share a slot."""
+        return PREFIX if self.number is None else f"{PREFIX}:{{c{self.number:03}}}"
+
+
+def cell_of(customer_id: str, cells: int) -> int:
+    """Returns the number of a customer's cell. `customer_id`: hexadecimal digits, with dashes or without."""
+    return int(customer_id[:8], 16) * cells >> 32

@@ -1,0 +1,117 @@
+"""Where the cells of an installation are: each has to stay where its customers are, or they would be stored twice.
+
+Home keeps which cells there are and the installation id of each one's tables; Redis holds the same for the doors, which
+never ask Postgres. A list of places that is swapped or shortened is refused by whoever reads it, before anything is
+stored.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from redis import Redis
+
+from workers import installation
+from workers.cells import Cell
+from workers.installation import ForeignRedis
+from workers.redis import PREFIX
+from workers.settings import Settings
+from workers.store import Connection, connect, one, sql
+from workers.store.migrate import migrate
+
+ANNOUNCED = f"{PREFIX}:cells"  # a hash at home: `count`, and the number of each cell → its installation id
+COUNT = "count"
+HERE = f"{PREFIX}:cells:here"  # a set, in each Redis of a list: the names of the cells whose buffer it holds
+
+
+class Misplaced(ForeignRedis):
+    """The settings lead to other places than those where the cells are. Set them as they were; `windback cells split`
+    makes more cells."""
+
+
+def migrate_all(settings: Settings) -> list[str]:
+    """Bring home and all cells to the current schema; returns what was applied. Raises Misplaced, MigrationError."""
+    applied = migrate(settings.home)
+    if settings.cells == 1:
+        return applied
+    with connect(settings.home) as home:
+        check_count(home, settings.cells)
+        for cell in settings.all_cells:
+            applied += [f"{name} in cell {cell.name}" for name in _migrate_cell(home, cell)]
+    return applied
+
+
+def _migrate_cell(home: Connection, cell: Cell) -> list[str]:
+    noted = list_noted(home).get(cell.number or 0)
+    if noted and not _has_schema(cell):
+        raise Misplaced(f"cell {cell.name} has no schema {cell.schema} there; WINDBACK_CELL_DATABASE_URLS has changed")
+    applied = migrate(cell)
+    with connect(cell) as connection:
+        found = installation.find_id(connection)
+    if noted is None:
+        home.execute(sql("note_cell"), {"number": cell.number, "installation_id": found})
+    check_tables(cell, noted or found, found)
+    return applied
+
+
+def _has_schema(cell: Cell) -> bool:
+    with connect(cell.database_url) as connection:
+        return bool(one(connection.execute(sql("has_schema"), {"schema": cell.schema}))[0])
+
+
+def list_noted(home: Connection) -> dict[int, str]:
+    """Returns the installation id of each cell's tables, as home has noted them; none where there is a single cell."""
+    return dict(home.execute(sql("list_cells")).fetchall())
+
+
+def check_count(home: Connection, cells: int) -> None:
+    """Raises Misplaced unless this installation has so many cells, or is about to begin with them."""
+    noted = len(list_noted(home))
+    if noted not in (0, cells):
+        raise Misplaced(describe_count(noted, cells))
+    if not noted and cells > 1 and one(home.execute(sql("holds_customers")))[0]:
+        raise Misplaced(describe_count(1, cells))
+
+
+def describe_count(noted: int, cells: int) -> str:
+    """Returns that the number of cells is wrong, in words."""
+    has = "a single cell" if noted == 1 else f"{noted} cells"
+    return f"this installation has {has}, and WINDBACK_CELLS is {cells}; set it to {noted}"
+
+
+def check_tables(cell: Cell, noted: str | None, found: str) -> None:
+    """Raises Misplaced unless these are the cell's own tables."""
+    if noted != found:
+        raise Misplaced(
+            f"the tables of cell {cell.name} are another installation's; set WINDBACK_CELL_DATABASE_URLS as it was"
+        )
+
+
+def announce(redis: Redis, noted: Mapping[int, str]) -> None:
+    """Tell the doors which cells there are."""
+    if noted:
+        fields: dict[Any, Any] = {f"{number:03}": installation_id for number, installation_id in noted.items()}
+        redis.hset(ANNOUNCED, mapping={COUNT: len(noted), **fields})
+
+
+def tie_buffer(redis: Redis, settings: Settings, cell: Cell, installation_id: str) -> None:
+    """Note in Redis that it holds this cell's buffer. Raises Misplaced if it holds others alone, ForeignRedis."""
+    if settings.cell_buffer_urls:
+        here: Any = redis.smembers(HERE)
+        if not here:
+            redis.sadd(HERE, *(other.name for other in settings.all_cells if other.buffer_url == cell.buffer_url))
+        elif cell.name.encode() not in here:
+            raise Misplaced(describe_swapped(cell))
+    installation.tie(redis, installation_id, cell.prefix)
+
+
+def describe_swapped(cell: Cell) -> str:
+    """Returns that a cell's buffer is elsewhere, in words."""
+    return f"the buffer of cell {cell.name} is in another Redis; set WINDBACK_CELL_BUFFER_URLS as it was"
+
+
+def find_fault(announced: Mapping[str, str], cells: int) -> str | None:
+    """Returns what is wrong with the number of cells, as a door reads it, or None."""
+    count = int(announced.get(COUNT, 0))
+    if cells > 1 and not count:
+        return "the cells are not set up yet; run `windback migrate`"
+    return describe_count(count, cells) if count not in (0, cells) else None
