@@ -52,9 +52,16 @@ def _mirror(cell: Connection, copies: Copies) -> None:
             renewals.request_rescore(cell, account_id)
         switches = cell.execute(sql("list_switches"), {"accounts": copies["accounts"], "models": copies["models"]})
         for account_id, version, horizon_learnt in switches.fetchall():
-            renewals.request_switch(cell, account_id, version, horizon_learnt)
+            _request_switch(cell, account_id, version, horizon_learnt)
     for account_id in sorted({outage["account_id"] for outage in json.loads(copies["outages"])}):
         cell.execute(sql("make_stale_due"), {"account_id": account_id, "limit": DUE_AT_ONCE})
+
+
+def _request_switch(cell: Connection, account_id: int, version: int | None, horizon_learnt: int | None) -> None:
+    """Ask the cell for a switch, unless it is at it."""
+    wanted = {"account_id": account_id, "version": version, "horizon_learnt": horizon_learnt}
+    if not one(cell.execute(sql("is_switching"), wanted))[0]:
+        renewals.request_switch(cell, account_id, version, horizon_learnt)
 
 
 def _drop_webhooks(cell: Connection, rows: str) -> None:

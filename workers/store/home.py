@@ -11,6 +11,7 @@ HOME: Final = frozenset(
     {
         "accounts",
         "api_keys",
+        "cells",
         "draft_templates",
         "ended_sessions",
         "matured",

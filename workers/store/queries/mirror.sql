@@ -57,11 +57,15 @@ FROM (
 ) AS home
 JOIN accounts USING (account_id)
 LEFT JOIN models ON models.account_id = home.account_id AND models.in_use
-LEFT JOIN renewals ON renewals.account_id = home.account_id AND switches
-WHERE (home.version IS DISTINCT FROM models.version
-       OR home.horizon_learnt IS NOT NULL AND home.horizon_learnt IS DISTINCT FROM accounts.horizon_learnt)
-  AND (renewals.account_id IS NULL OR renewals.version IS DISTINCT FROM home.version
-       OR renewals.horizon_learnt IS DISTINCT FROM home.horizon_learnt)
+WHERE home.version IS DISTINCT FROM models.version
+   OR home.horizon_learnt IS NOT NULL AND home.horizon_learnt IS DISTINCT FROM accounts.horizon_learnt
+
+-- name: is_switching
+SELECT EXISTS (
+    SELECT FROM renewals
+    WHERE account_id = %(account_id)s AND switches AND version IS NOT DISTINCT FROM %(version)s
+      AND horizon_learnt IS NOT DISTINCT FROM %(horizon_learnt)s
+)
 
 -- name: drop_ended_outages
 DELETE FROM outages
