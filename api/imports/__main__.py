@@ -74,7 +74,7 @@ async def _preview(configured: Settings, state: FileImport, beat: Beat) -> None:
 async def _send(configured: Settings, door: Door, state: FileImport, beat: Beat) -> None:
     path, people = (folder.path_of(configured, state.import_id, kind) for kind in (folder.FILE, folder.PEOPLE))
     await Sender(door, state, beat).send_file(path, make_reading(state, people))
-    await follow(door, configured.database_url or "", state, beat)
+    await follow(door, configured.all_cells, state, beat)
     state.stage = "done"
     if state.preview:
         state.preview.rows, state.preview.columns = [], {}
@@ -92,7 +92,7 @@ def _describe(error: Exception) -> str:
 @asynccontextmanager
 async def _open_door(configured: Settings) -> AsyncIterator[Door]:
     door = Door(configured)
-    door.open()
+    await door.open()
     try:
         async with counters.flush_regularly(door.redis):
             yield door

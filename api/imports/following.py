@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import psycopg
@@ -10,20 +11,21 @@ from api.health.probes import read_pipeline
 from api.imports.beat import Beat
 from api.imports.state import FileImport
 from api.track.door import Door
+from workers.cells import Cell
 from workers.store import connect, one, sql
 from workers.store.faults import is_unavailable
 
 PAUSE_SECONDS = 0.5
 
 
-async def follow(door: Door, database_url: str, state: FileImport, beat: Beat) -> None:
+async def follow(door: Door, cells: Sequence[Cell], state: FileImport, beat: Beat) -> None:
     """Return when everything is stored and scored. Raises Stopped."""
     state.stage, sent_at = "storing", time.time()
     while (left := await _count_buffered(door, sent_at)) != 0:
         state.left = left or state.left
         await _rest(beat)
     state.stage, stored_at = "scoring", datetime.now(UTC)
-    while (left := await asyncio.to_thread(_count_unscored, database_url, state.account_id, stored_at)) != 0:
+    while (left := await asyncio.to_thread(_count_unscored, cells, state.account_id, stored_at)) != 0:
         state.left = left or state.left
         await _rest(beat)
     state.left = 0
@@ -36,21 +38,23 @@ async def _rest(beat: Beat) -> None:
 
 async def _count_buffered(door: Door, sent_at: float) -> int | None:
     """Returns how many events wait to be stored that came before; None: Redis is away."""
-    pipeline = await read_pipeline(door.redis)
+    pipeline = await read_pipeline(door.redis, door.buffers.by_cell)
     if pipeline is None:
         return None
     age = time.time() - sent_at
     return sum(ledger.buffered for ledger in pipeline.ledgers.values() if ledger.oldest_seconds >= age)
 
 
-def _count_unscored(database_url: str, account_id: int, stored_at: datetime) -> int | None:
+def _count_unscored(cells: Sequence[Cell], account_id: int, stored_at: datetime) -> int | None:
     """Returns how many customers are due since then; None: Postgres is away."""
+    customers = 0
     try:
-        with connect(database_url) as connection:
-            parameters = {"account_id": account_id, "stored_at": stored_at}
-            (customers,) = one(connection.execute(sql("count_unscored"), parameters))
+        for cell in cells:
+            with connect(cell) as connection:
+                parameters = {"account_id": account_id, "stored_at": stored_at}
+                customers += one(connection.execute(sql("count_unscored"), parameters))[0]
     except psycopg.Error as error:
         if not is_unavailable(error):
             raise
         return None
-    return int(customers)
+    return customers

@@ -43,6 +43,7 @@ class Launcher:
         settings = {
             "DATABASE_URL": self._settings.database_url,
             "REDIS_URL": self._settings.redis_url,
+            "WINDBACK_CELLS": self._settings.cells,
             "WINDBACK_DATA_DIR": self._settings.data_dir.absolute(),
             "WINDBACK_UPLOAD_DIR": find_folder(self._settings).absolute(),
             parent_watch.VARIABLE: self._read,

@@ -40,7 +40,7 @@ class Sender:
 
     def __init__(self, door: Door, state: FileImport, beat: Beat) -> None:
         self._door, self._state, self._beat = door, state, beat
-        self._track = Track(door.keys, door.writers, door.charges, door.warnings)
+        self._track = Track(door.keys, door.buffers, door.warnings)
         self._key = Key(0, state.account_id)
         self._under_way: set[asyncio.Task[None]] = set()
 
