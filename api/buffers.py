@@ -14,7 +14,7 @@ from workers.buffer.capacity import Capacity
 from workers.buffer.charges import Charges
 from workers.buffer.entries import Request
 from workers.buffer.lanes import lanes_of
-from workers.buffer.parts import Part
+from workers.buffer.parts import BodyPart
 from workers.buffer.writer import BufferUnavailable, Rate, Writer
 from workers.cells import Cell
 from workers.redis import REDIS_AWAY
@@ -67,7 +67,7 @@ class Buffers:
         self.charges = Charges(settings.redis_url or "")
 
     async def write(
-        self, lane: str, account_id: int, received_us: int, parts: Mapping[int, Part], rate: Rate | None
+        self, lane: str, account_id: int, received_us: int, parts: Mapping[int, BodyPart], rate: Rate | None
     ) -> None:
         """Return when all parts are in the buffers of their cells. Raises BufferUnavailable, BufferFull, RateLimited.
 

@@ -14,7 +14,7 @@ from workers.accounts.keys import Key
 from workers.buffer import entries
 from workers.buffer.entries import Identity
 from workers.buffer.lanes import HISTORY, HISTORY_AFTER_SECONDS, LIVE
-from workers.buffer.parts import Part, split_identities
+from workers.buffer.parts import BodyPart, split_identities
 from workers.buffer.rows import find_customer_of
 from workers.buffer.writer import BufferFull, BufferUnavailable, RateLimited
 from workers.cells import cell_of
@@ -62,7 +62,7 @@ def _encode(events: Sequence[Event], identities: Sequence[Identity]) -> bytes:
     return msgspec.json.encode({name: part for name, part in parts if part})
 
 
-def _split(account_id: int, parcel: Parcel, cells: int) -> dict[int, Part]:
+def _split(account_id: int, parcel: Parcel, cells: int) -> dict[int, BodyPart]:
     """Returns the parts of a parcel by the number of their cell."""
     identities = split_identities(account_id, parcel.identities, cells)
     events: defaultdict[int, list[Event]] = defaultdict(list)
@@ -70,6 +70,6 @@ def _split(account_id: int, parcel: Parcel, cells: int) -> dict[int, Part]:
         customer = find_customer_of(account_id, event.get("customer_email"), event.get("user_id"))
         events[cell_of(customer.customer_id, cells)].append(event)
     return {
-        number: Part(_encode(events[number], identities.get(number, ())), len(events[number]))
+        number: BodyPart(_encode(events[number], identities.get(number, ())), len(events[number]))
         for number in sorted({*events, *identities})
     }

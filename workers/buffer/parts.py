@@ -14,7 +14,7 @@ from workers.cells import cell_of
 CustomerRef = tuple[str | None, str | None]  # the address of an event, and its user id
 
 
-class Part(NamedTuple):
+class BodyPart(NamedTuple):
     """What of a request belongs to a cell, and how many events are in it."""
 
     body: bytes
@@ -28,17 +28,19 @@ class _RawBatch(Struct):
 _decode_raw = msgspec.json.Decoder(_RawBatch).decode
 
 
-def split_events(account_id: int, body: bytes, customers: Sequence[CustomerRef], cells: int) -> Mapping[int, Part]:
+def split_events(account_id: int, body: bytes, customers: Sequence[CustomerRef], cells: int) -> Mapping[int, BodyPart]:
     """Returns the parts of a body of events by the number of their cell. `customers`: those of the events, in order;
     none if they are not known, and are read anew."""
     known = customers or _list_customers(account_id, body)
     numbers = [cell_of(find_customer_of(account_id, *customer).customer_id, cells) for customer in known]
     if numbers.count(numbers[0]) == len(numbers):
-        return {numbers[0]: Part(body, len(numbers))}
+        return {numbers[0]: BodyPart(body, len(numbers))}
     raws: defaultdict[int, list[bytes]] = defaultdict(list)
     for number, raw in zip(numbers, _decode_raw(body).events, strict=True):
         raws[number].append(bytes(raw))
-    return {number: Part(b'{"events":[' + b",".join(events) + b"]}", len(events)) for number, events in raws.items()}
+    return {
+        number: BodyPart(b'{"events":[' + b",".join(events) + b"]}", len(events)) for number, events in raws.items()
+    }
 
 
 def _list_customers(account_id: int, body: bytes) -> list[CustomerRef]:
