@@ -1,14 +1,18 @@
 """The service in this process, over real servers, and keys for it."""
 
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import uvicorn
 from redis import Redis
 from starlette.testclient import TestClient
 
 from api.app import create_app
 from tests.api.command_line import Run, windback
+from tests.waiting import wait_until
 from workers.accounts import keys
 from workers.accounts.keys import NewKey
 from workers.buffer import arrivals
@@ -59,3 +63,16 @@ def work(process: Process, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None
         totals.tally(process.connection())  # the last one may still rest
 
     return run
+
+
+@pytest.fixture
+def url(settings: Settings) -> Iterator[str]:
+    """The service behind a real web server."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="error"))
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        wait_until(lambda: server.started)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()

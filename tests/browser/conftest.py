@@ -71,6 +71,10 @@ class Site:
         self._folder = folder
         self.url = f"http://127.0.0.1:{port}"
 
+    def add(self, name: str, content: str) -> None:
+        """A file of the site."""
+        (self._folder / name).write_text(content)
+
     def write(self, script: str) -> str:
         """A page that runs a script. Returns its address."""
         (self._folder / "index.html").write_text(f"<!doctype html><title>Shop</title><script>\n{script}\n</script>")

@@ -2,24 +2,18 @@
 
 import gzip
 import json
-import socket
-import threading
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import uvicorn
 from redis import Redis
 from segment.analytics.client import Client
 from starlette.testclient import TestClient
 
-from api.app import create_app
-from tests.waiting import wait_until
 from workers.accounts import keys
 from workers.accounts.keys import NewKey
-from workers.settings import Settings
 from workers.store import Connection
 
 JANE = "jane@example.com"
@@ -248,19 +242,6 @@ def test_rudderstacks_webhook_is_understood(client: TestClient, key: NewKey, wor
     assert client.post("/v1/webhook", json=message, headers={"X-API-Key": key.secret}).status_code == 200
     work()
     assert [event["event"] for event in timeline(client, key)] == ["Report Shared"]
-
-
-@pytest.fixture
-def url(settings: Settings) -> Iterator[str]:
-    """The service behind a real web server."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="error"))
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        wait_until(lambda: server.started)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -1,36 +1,17 @@
 """`windback import --from …` against a running service, and the dry run without one."""
 
 import json
-import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import uvicorn
 from click.testing import CliRunner, Result
 from starlette.testclient import TestClient
 
-from api.app import create_app
 from api.cli import main
 from api.commands.history.progress import Progress
 from tests.api.history.test_presets import AMPLITUDE, SEGMENT
-from tests.waiting import wait_until
 from workers.accounts.keys import NewKey
-from workers.settings import Settings
-
-
-@pytest.fixture
-def url(settings: Settings) -> Iterator[str]:
-    """The service behind a real web server."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="error"))
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        wait_until(lambda: server.started)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
 
 
 def imported(*arguments: str) -> Result:
