@@ -2,14 +2,15 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from api.alerts.routes import OF_A_CUSTOMER
@@ -37,6 +38,36 @@ from workers import settings as configuration
 from workers.settings import Settings
 
 TRACK = "/api/v1/track"
+ROUTES: Sequence[BaseRoute] = (
+    Route("/api/v1/customers", validated(customers.list_customers), methods=["GET"]),
+    Route("/api/v1/customers/{email:path}/events", validated(customer.list_events), methods=["GET"]),
+    Route("/api/v1/customers/{email:path}/risk", validated(customer.list_risk), methods=["GET"]),
+    *OF_A_CUSTOMER,
+    Route("/api/v1/customers/{email:path}/merge", merge_customer, methods=["POST"]),
+    Route("/api/v1/customers/{email:path}", validated(erasing.show_or_erase), methods=["GET", "DELETE"]),
+    Route("/api/v1/analytics/events", validated(analytics.count_events), methods=["GET"]),
+    Route("/api/v1/analytics/events/{name:path}", validated(series.show_event), methods=["GET"]),
+    Route("/api/v1/analytics/risk", validated(levels.show_levels), methods=["GET"]),
+    Route("/api/v1/model", validated(model.show_model), methods=["GET"]),
+    Route("/api/v1/model/track-record", validated(track_record.show_track_record), methods=["GET"]),
+    Route("/api/v1/identify", identify, methods=["POST"]),
+    Route("/api/v1/mappings", validated(mappings.show_or_put_mappings), methods=["GET", "PUT"]),
+    *STRIPE,
+    *ACTING,
+    *SEGMENT,
+    Route("/api/v1/warnings", validated(warnings.list_warnings), methods=["GET"]),
+    Route("/healthz", health.healthz, methods=["GET"]),
+    Route("/readyz", health.readyz, methods=["GET"]),
+    Route("/metrics", metrics.metrics, methods=["GET"]),
+    *page.ROUTES,
+    *PAGES,
+)
+HANDLERS: Mapping[Any, Any] = {
+    Refused: or_page(on_refused),
+    HTTPException: or_page(on_http_exception),
+    FormRefused: on_form_refused,
+    Exception: or_page(on_error),
+}
 
 
 def create_configured_app() -> Starlette:
@@ -54,58 +85,30 @@ def create_app(settings: Settings) -> Starlette:
     """The service. It opens nothing before its lifespan starts."""
     settings.needs("database_url", "redis_url")
     door = Door(settings)
-
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        await door.open()
-        pool, pools = make_pools(settings)
-        for each in {pool, *pools}:
-            await each.open()  # does not wait: Postgres may be away
-        app.state.pool, app.state.pools, app.state.door, app.state.settings = pool, pools, door, settings
-        launcher = app.state.launcher = Launcher(settings)
-        async with counters.flush_regularly(door.redis):
-            yield
-        await asyncio.to_thread(launcher.close)
-        await door.close()
-        await asyncio.gather(*(each.close(timeout=2) for each in {pool, *pools}))
-
     track = Track(door.keys, door.buffers, door.warnings)
     return Service(
         track,
-        routes=[
-            Route(TRACK, track),
-            Route("/api/v1/customers", validated(customers.list_customers), methods=["GET"]),
-            Route("/api/v1/customers/{email:path}/events", validated(customer.list_events), methods=["GET"]),
-            Route("/api/v1/customers/{email:path}/risk", validated(customer.list_risk), methods=["GET"]),
-            *OF_A_CUSTOMER,
-            Route("/api/v1/customers/{email:path}/merge", merge_customer, methods=["POST"]),
-            Route("/api/v1/customers/{email:path}", validated(erasing.show_or_erase), methods=["GET", "DELETE"]),
-            Route("/api/v1/analytics/events", validated(analytics.count_events), methods=["GET"]),
-            Route("/api/v1/analytics/events/{name:path}", validated(series.show_event), methods=["GET"]),
-            Route("/api/v1/analytics/risk", validated(levels.show_levels), methods=["GET"]),
-            Route("/api/v1/model", validated(model.show_model), methods=["GET"]),
-            Route("/api/v1/model/track-record", validated(track_record.show_track_record), methods=["GET"]),
-            Route("/api/v1/identify", identify, methods=["POST"]),
-            Route("/api/v1/mappings", validated(mappings.show_or_put_mappings), methods=["GET", "PUT"]),
-            *STRIPE,
-            *ACTING,
-            *SEGMENT,
-            Route("/api/v1/warnings", validated(warnings.list_warnings), methods=["GET"]),
-            Route("/healthz", health.healthz, methods=["GET"]),
-            Route("/readyz", health.readyz, methods=["GET"]),
-            Route("/metrics", metrics.metrics, methods=["GET"]),
-            *page.ROUTES,
-            *PAGES,
-        ],
+        routes=[Route(TRACK, track), *ROUTES],
         middleware=[Middleware(SecurityHeaders)],
-        exception_handlers={
-            Refused: or_page(on_refused),
-            HTTPException: or_page(on_http_exception),
-            FormRefused: on_form_refused,
-            Exception: or_page(on_error),
-        },
-        lifespan=lifespan,
+        exception_handlers=HANDLERS,
+        lifespan=partial(_run, door, settings),
     )
+
+
+@asynccontextmanager
+async def _run(door: Door, settings: Settings, app: Starlette) -> AsyncIterator[None]:
+    """Open what the routes share, and close it in the end."""
+    await door.open()
+    pool, pools = make_pools(settings)
+    for each in {pool, *pools}:
+        await each.open()  # does not wait: Postgres may be away
+    app.state.pool, app.state.pools, app.state.door, app.state.settings = pool, pools, door, settings
+    launcher = app.state.launcher = Launcher(settings)
+    async with counters.flush_regularly(door.redis):
+        yield
+    await asyncio.to_thread(launcher.close)
+    await door.close()
+    await asyncio.gather(*(each.close(timeout=2) for each in {pool, *pools}))
 
 
 class Service(Starlette):

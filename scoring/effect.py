@@ -1,4 +1,4 @@
-"""Whether acting helped: those who were alerted beside those who were held out, by intention to treat.
+"""The effect of acting: alerted customers beside held-out ones, by intention to treat.
 
 The interval of the difference is Newcombe's hybrid of two Wilson score intervals (Statistics in Medicine 17, 1998, 873,
 method 10): it keeps its promise for few customers, and for shares near 0 and 1.
@@ -35,7 +35,7 @@ class Effect(NamedTuple):
 
 
 def compare(alerted: Group, held_out: Group) -> Effect:
-    """What the two groups say of the effect."""
+    """Returns the effect, from the two groups."""
     if not alerted.customers or not held_out.customers:
         return Effect(None, None, None)
     low, high = interval = newcombe(alerted, held_out)
@@ -75,7 +75,8 @@ def customers_needed(first: float, second: float, share_of_second: float) -> int
 
 
 def _missing(alerted: Group, held_out: Group) -> int:
-    """How many more it takes if what was seen is true, or a difference worth finding where what was seen is less."""
+    """Returns how many more customers it takes if the observed difference, or the least one worth finding, is the true
+    one."""
     total = alerted.customers + held_out.customers
     first, second = _smooth(alerted), _smooth(held_out)
     if abs(first - second) < WORTH_FINDING:

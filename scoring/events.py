@@ -30,6 +30,7 @@ ENGAGEMENT: Final = frozenset({"login", "feature_used"})
 SIGNS_OF_LIFE: Final = frozenset({"subscription_renewed", "invoice_paid"})  # until a customer's first engagement
 BEGINNINGS: Final = ENGAGEMENT | SIGNS_OF_LIFE | {"trial_started", "trial_ended", "subscription_upgraded"}
 PAYMENTS: Final = ("subscription_renewed", "subscription_upgraded", "invoice_paid")
+INVOICE: Final = "invoice:"  # how the detail of an event begins that names its invoice
 FREE_PLANS: Final = frozenset({"free", "freemium", "none", "hobby", "community", "cancelled", "canceled"})
 CHURNED: Final = "\x18churned"  # what the account's own event that means churn is read as; no event can be called so
 
@@ -48,20 +49,25 @@ MAX_DAILY_COUNT: Final = 50  # a name and day: what lies above says nothing more
 
 NPS_SCORES: Final = {str(score): score for score in range(11)}
 _PLAN_EVENTS: Final = ("subscription_", "trial_")
+_INVOICE_EVENTS: Final = ("invoice_paid", "invoice_overdue")
 _UNSTORABLE: Final = frozenset({"Cc", "Cs"})  # control characters, and halves of surrogate pairs
 
 
 def detail_of(event: str, properties: dict[str, Any]) -> str:
-    """What the rollup tells apart within an event name: NPS score, else feature, page, plan, or score; "".
+    """What the rollup tells apart within an event name: NPS score or invoice, else feature, page, plan, or score; "".
 
-    At most 100 characters, no control characters. An NPS response without a valid score gives "".
+    At most 100 characters, no control characters. An NPS response without a valid score gives "", an invoice's id
+    begins with INVOICE.
     """
     if not properties:
         return ""
     if event == "nps_response":
         return _nps_text(properties.get("score"))
+    if event in _INVOICE_EVENTS:
+        return _invoice_text(properties)
     return (
         _text(properties.get("feature"))
+        or ("" if event in RECOGNISED else _invoice_text(properties))  # it may stand for one
         or _text(properties.get("page"), until="?")
         or (_text(properties.get("plan")) if event.startswith(_PLAN_EVENTS) else "")
         or ("" if event in RECOGNISED else _nps_text(properties.get("score")))  # it may stand for an NPS response
@@ -94,6 +100,14 @@ def _text(value: Any, until: str | None = None) -> str:
     if not value.isprintable():
         value = "".join(char if category(char) not in _UNSTORABLE else " " for char in value)
     return str(value.strip()[:MAX_DETAIL].rstrip())
+
+
+def _invoice_text(properties: dict[str, Any]) -> str:
+    value = properties.get("invoice_id")
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    text = _text(value)
+    return (INVOICE + text)[:MAX_DETAIL].rstrip() if text else ""
 
 
 def _nps_text(score: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.events import MAX_DAILY_COUNT
+from scoring.events import INVOICE, MAX_DAILY_COUNT
 from scoring.group_by import Index, by_owner, ranks
 from scoring.rollup import DAY, Floats, Ints, Rollup
 
@@ -36,7 +36,7 @@ def measure_use(used: Rollup) -> dict[str, Any]:
 
 def find_named_use(rollup: Rollup) -> NDArray[np.bool_]:
     """The rows of features that have a name."""
-    named = np.array([detail != "" for detail in rollup.details], dtype=bool)
+    named = np.array([detail != "" and not detail.startswith(INVOICE) for detail in rollup.details], dtype=bool)
     used = rollup.of(("feature_used",))
     return used if named.all() else used & named[rollup.detail]
 

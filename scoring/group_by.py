@@ -1,11 +1,13 @@
-"""Reductions by customer: numpy's, without a Python loop, fast where rows come sorted as they do from the database."""
+"""Reductions and look-ups by customer: numpy's, without a Python loop, fast where rows come sorted as they do from the
+database."""
 
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.rollup import Floats
+from scoring.rollup import Floats, Rollup
 
 SPAN: Final = 1 << 21  # more days than there will ever be
 
@@ -60,3 +62,47 @@ def sum_above_zero(owner: Index, delta: Floats, size: int) -> Floats:
     lowest = np.zeros(size)
     np.minimum.at(lowest, owner, so_far)
     return np.asarray(np.round(np.maximum(total - lowest, 0.0), 6), np.float64)
+
+
+class Times:
+    """When something happened, by customer, for look-ups of many (customer, instant) at once; in milliseconds."""
+
+    def __init__(self, customer: NDArray[Any], at: Floats) -> None:
+        self._keys = np.sort(_key(customer, at))
+
+    @classmethod
+    def of(cls, rollup: Rollup, events: Iterable[str]) -> Self:
+        """When any of these events happened: the last time of each day, in a rollup."""
+        rows = rollup.of(events)
+        return cls(rollup.customer[rows], rollup.last_at[rows])
+
+    def within(self, customer: NDArray[Any], after: Floats, until: Floats) -> NDArray[np.bool_]:
+        """Whether it happened in (after, until]."""
+        first = np.searchsorted(self._keys, _key(customer, after), side="right")
+        return np.asarray(first < np.searchsorted(self._keys, _key(customer, until), side="right"))
+
+    def first(self, customer: NDArray[Any], since: Floats) -> Floats:
+        """The first time at or after an instant, in epoch seconds; infinity where there is none."""
+        if not len(self._keys):
+            return np.full(len(customer), np.inf)
+        key = self._keys[np.minimum(np.searchsorted(self._keys, _key(customer, since)), len(self._keys) - 1)]
+        mine = (key >= _key(customer, since)) & (key >> _BITS == customer)
+        return np.where(mine, (key & _MASK) / 1000.0, np.inf)
+
+    def last(self, customer: NDArray[Any], until: Floats) -> Floats:
+        """The last time at or before an instant, in epoch seconds; minus infinity where there was none."""
+        if not len(self._keys):
+            return np.full(len(customer), -np.inf)
+        place = np.searchsorted(self._keys, _key(customer, until), side="right") - 1
+        key = self._keys[np.maximum(place, 0)]
+        mine = (place >= 0) & (key >> _BITS == customer)
+        return np.where(mine, (key & _MASK) / 1000.0, -np.inf)
+
+
+_BITS: Final = 42  # of milliseconds, until 2109; the customer's index lies above
+_MASK: Final = (1 << _BITS) - 1
+
+
+def _key(customer: NDArray[Any], at: Floats) -> NDArray[np.int64]:
+    moment = np.clip(np.floor(at * 1000.0), 0, _MASK).astype(np.int64)
+    return np.asarray(customer.astype(np.int64) << _BITS | moment)

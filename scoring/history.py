@@ -22,6 +22,7 @@ from scoring.events import (
 )
 from scoring.feature_use import find_named_use, measure_use, read_asked
 from scoring.group_by import SPAN, Index, by_owner, median_gap, ranks, sort_distinct, sum_above_zero
+from scoring.invoices import settle_invoices
 from scoring.look_back import limit_reach
 from scoring.rollup import DAY, Floats, Ints, Rollup
 
@@ -214,9 +215,9 @@ def _capped(rows: Rollup) -> Floats:
 
 
 def _invoices(others: Rollup, seen: Floats) -> dict[str, Any]:
-    """Overdue invoices that no later payment or renewal has cleared."""
-    paid, overdue = _latest(others.where(others.of(SIGNS_OF_LIFE))), _only(others, "invoice_overdue")
-    unpaid = overdue.where(~(overdue.last_at <= paid[overdue.customer]))
+    """Overdue invoices that no payment or renewal has settled."""
+    overdue, settled = settle_invoices(others)
+    unpaid = overdue.where(np.isinf(settled))
     signal = _signal(unpaid, "invoice_overdue", seen)
     return {"overdue": signal.frozen, "overdue_since": _earliest(unpaid)}
 

@@ -5,10 +5,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.events import CHURNED
+from scoring.events import CHURNED, ENGAGEMENT
+from scoring.group_by import by_owner
 from scoring.history import History
 from scoring.prior import days
-from scoring.rollup import DAY, Floats
+from scoring.rollup import DAY, Floats, Rollup
 
 STATES: Final = ("new", "active", "lapsed")
 NEW, ACTIVE, LAPSED = range(3)
@@ -19,6 +20,12 @@ UNKNOWN: Final = 30.0  # days, where the cadence isn't known yet
 MOST_PATIENCE: Final = 90.0  # days
 LIKELY: Final = 0.5  # … nor any silence, while a return is likelier than none
 PAYS: Final = 2  # payments, from which on a customer who never logs in is judged by their rhythm
+
+
+def find_last_active(rollup: Rollup) -> Floats:
+    """Epoch seconds of each customer's last engagement; NaN without any."""
+    engaged = rollup.where(rollup.of(ENGAGEMENT), "last_at")
+    return by_owner(np.maximum, engaged.customer, engaged.last_at, rollup.customers)
 
 
 def patience(cadence: Floats) -> Floats:

@@ -51,4 +51,4 @@ def test_nobody_starts_before_the_schema_is_current() -> None:
 
 def test_what_the_build_needs_is_not_ignored() -> None:
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    assert kept == {"api", "workers", "scoring", "Procfile", "README.md", "pyproject.toml"}
+    assert kept == {"api", "workers", "scoring", ".licenses", "Procfile", "README.md", "pyproject.toml"}

@@ -94,7 +94,7 @@ def give_up_deliveries(process: Process) -> None:
 
 def mirror_keys(process: Process) -> None:
     """Write the keys to Redis as they stand in Postgres."""
-    keys.mirror(process.connection(), process.home_redis)
+    keys.refresh_mirror(process.connection(), process.home_redis)
 
 
 def announce_cells(process: Process) -> None:

@@ -1,4 +1,4 @@
-"""Alerts: `GET /api/v1/alerts`, what was said, and `POST /api/v1/alerts/{alert_id}/redeliver`."""
+"""Alerts: `GET /api/v1/alerts` lists them, `POST /api/v1/alerts/{alert_id}/redeliver` sends one again."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -57,7 +57,7 @@ class Redelivered(Struct):
 
 @query.accepts("limit", "cursor")
 async def list_alerts(request: Request) -> Response:
-    """`GET /api/v1/alerts`: what was said, newest first."""
+    """`GET /api/v1/alerts`: the alerts, newest first."""
     return answer(await read_alerts(request, await account_of(request), query.limit(request)))
 
 

@@ -46,7 +46,7 @@ Source = Annotated[str, Meta(max_length=MOST_CHARACTERS, pattern="^[^\0]*$")]
 
 
 class DraftTemplate(Struct):
-    """What drafts of a strategy are made from. `own`: it is the account's, in place of ours."""
+    """The template for the drafts of a strategy. `own`: it is the account's, in place of ours."""
 
     strategy: str
     tactic: str | None

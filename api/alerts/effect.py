@@ -1,4 +1,4 @@
-"""Whether alerts help: `GET /api/v1/alerts/effect`."""
+"""The effect of alerts: `GET /api/v1/alerts/effect`."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any
@@ -25,7 +25,7 @@ class Outcomes(Struct):
 
 
 class StrategyEffect(Struct):
-    """The effect among those who were advised one strategy."""
+    """The effect among the customers with one advised strategy."""
 
     strategy: str
     alerted: Outcomes
@@ -72,7 +72,7 @@ async def read_effect(request: Request, account_id: int) -> AlertEffect:
 
 
 def _effect(rows: Iterable[dict[str, Any]]) -> tuple[Outcomes, Outcomes, float | None, Any, int | None]:
-    """What all but the name have: both groups and what they say."""
+    """The fields besides the name: both groups, and their difference."""
     groups = {False: Group(0, 0), True: Group(0, 0)}
     for row in rows:
         group = groups[row["held_out"]]

@@ -1,4 +1,4 @@
-"""What people did about a customer: `GET` and `POST /api/v1/customers/{email}/handlings`."""
+"""Handlings, the actions that people took for a customer: `GET` and `POST /api/v1/customers/{email}/handlings`."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -19,7 +19,7 @@ from workers.store import sql
 
 INVALID = "invalid_handling"
 SNOOZE = timedelta(days=14)
-REST = timedelta(days=7)  # after somebody wrote to a customer
+REST = timedelta(days=7)  # after a customer was contacted
 LONGEST_SNOOZE = timedelta(days=366)
 MOST = 100  # that are shown of a customer
 
@@ -29,7 +29,7 @@ Who = Annotated[str, Meta(max_length=100, pattern="^[^\0]*$")]
 
 
 class NewHandling(Struct, forbid_unknown_fields=True):
-    """What somebody did. `until` is for what is snoozed: 14 days from now unless it says otherwise."""
+    """An action to note. `until` is when a snooze ends: by default in 14 days."""
 
     what: What
     until: (
@@ -47,7 +47,7 @@ class NewHandling(Struct, forbid_unknown_fields=True):
 
 
 class Handling(Struct):
-    """What somebody did about a customer."""
+    """An action that was noted for a customer."""
 
     id: str
     at: Time
@@ -58,7 +58,7 @@ class Handling(Struct):
 
 
 class Handlings(Struct):
-    """What was done about a customer, newest first; the latest 100."""
+    """The handlings of a customer, newest first; the latest 100."""
 
     handlings: list[Handling]
 
@@ -76,16 +76,16 @@ async def list_or_add(request: Request) -> Response:
 
 
 async def read_handlings(request: Request, customer_id: UUID) -> list[Handling]:
-    """What was done about a customer, newest first. Raises Refused."""
+    """Returns the handlings of a customer, newest first. Raises Refused."""
     rows = await fetch(request, sql("list_handlings"), {"customer_id": customer_id, "limit": MOST})
     return [_handling(row) for row in rows]
 
 
 async def add_handling(request: Request, account_id: int, customer_id: UUID, wanted: NewHandling) -> Handling:
-    """Note what somebody did; what is snoozed, or was contacted, leaves the list of whom to talk to for a while. Raises
+    """Note an action. A snoozed or contacted customer leaves the list *Who to talk to first* for a while. Raises
     Refused, invalid_handling."""
     if wanted.what == "noted" and not (wanted.text or "").strip():
-        raise Refused(INVALID, "`text` is what a note says; it can't be empty.")
+        raise Refused(INVALID, "A note needs a `text`.")
     until = _until(wanted)
     parameters = {
         "account_id": account_id,

@@ -56,7 +56,7 @@ class NewWebhookBody(Struct, forbid_unknown_fields=True):
 
 
 class WebhookChange(Struct, forbid_unknown_fields=True):
-    """What is to change; the rest stays."""
+    """The fields to change; the others stay."""
 
     url: Url | UnsetType = UNSET
     min_level: MinLevel | UnsetType = UNSET
@@ -104,7 +104,7 @@ class CreatedWebhook(Struct):
 
 
 class Tried(Struct, omit_defaults=True):
-    """What became of an example: the status of the answer, or why there was none."""
+    """The result of sending an example: the status of the answer, or the reason why there was none."""
 
     delivered: bool
     status: int | UnsetType = UNSET
@@ -206,7 +206,7 @@ async def post_example(settings: Settings, receiver: Receiver) -> PostResult:
 
 
 def tried(outcome: PostResult) -> Tried:
-    """What became of an example, as the API says it."""
+    """Returns the result of sending an example, as the API shows it."""
     status = UNSET if outcome.status is None else outcome.status
     return Tried(outcome.delivered, status, outcome.error or UNSET)
 

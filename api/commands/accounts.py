@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from api.commands.options import use_servers
+from api.commands import options
+from api.commands.options import account_option, choose_account, every_account_option, use_servers
 from api.up.options import data_dir_option
 from scoring.event_roles import CHURN_ROLE, ENGAGEMENT_ROLE, ROLES, explain_bad_mapping
 from scoring.events import MAX_EVENT_NAME
@@ -12,7 +13,7 @@ from workers import settings
 from workers.accounts import mappings, registry
 from workers.accounts.mappings import NeverSent, Unmappable
 from workers.accounts.registry import ListedAccount
-from workers.store import Connection, connect
+from workers.store import connect
 from workers.upkeep import totals
 
 SETTABLE = ("--churn-event", "--engagement-event", "--horizon-days", "--holdout-percent", "--contact-event")
@@ -24,12 +25,12 @@ def accounts_group() -> None:
 
 
 @accounts_group.command("list")
-@click.option("--account", help="The account's name; all accounts without it.")
+@every_account_option
 @data_dir_option
 def list_accounts(account: str | None, data_dir: Path) -> None:
     """Show accounts: the horizon in days, and the events that mean churn or engagement."""
     with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
-        accounts = [_find(connection, account)] if account else registry.list_accounts(connection)
+        accounts = options.list_accounts(connection, account)
     click.echo(f"{'ACCOUNT':<20} {'DAYS':>4} {'':<8} {'CHURN EVENT':<20} ENGAGEMENT EVENTS, OTHER NAMES")
     setting = settings.load().horizon_days
     for found in accounts:
@@ -37,7 +38,7 @@ def list_accounts(account: str | None, data_dir: Path) -> None:
 
 
 @accounts_group.command("set")
-@click.option("--account", default="default", show_default=True, help="The account's name.")
+@account_option
 @click.option("--churn-event", "churn_events", multiple=True,
               help="Your own event that means a customer has churned. May be repeated; '' for none.")  # fmt: skip
 @click.option("--engagement-event", "engagement_events", multiple=True,
@@ -49,7 +50,7 @@ def list_accounts(account: str | None, data_dir: Path) -> None:
 @click.option("--contact-event", help="An event that says a customer was written to; '' for none.")
 @data_dir_option
 def set_account(
-    account: str,
+    account: str | None,
     churn_events: tuple[str, ...],
     engagement_events: tuple[str, ...],
     horizon_days: int | None,
@@ -64,28 +65,28 @@ def set_account(
     _check(chosen)
     _check_contact(contact_event)
     with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
-        before = _find(connection, account)
+        before = choose_account(connection, account)
         kept = {name: role for name, role in before.mappings.items() if not chosen.get(role)}
         named = {name: role for role, names in chosen.items() for name in names if name}
         horizon = before.horizon_chosen if horizon_days is None else horizon_days or None
         if churn_events or engagement_events or horizon_days is not None:
-            registry.choose_rules(connection, account, {**kept, **named}, horizon)
-        registry.choose_acting(connection, account, holdout_percent, contact_event)
-        after = _find(connection, account)
+            registry.choose_rules(connection, before.name, {**kept, **named}, horizon)
+        registry.choose_acting(connection, before.name, holdout_percent, contact_event)
+        after = choose_account(connection, before.name)
     click.echo(_row(after, settings.load().horizon_days))
 
 
 @accounts_group.command("map")
 @click.argument("name")
 @click.argument("event", type=click.Choice(ROLES))
-@click.option("--account", default="default", show_default=True, help="The account's name.")
+@account_option
 @click.option("--force", is_flag=True, help="Map a name that was never sent as well.")
 @data_dir_option
-def map_event(name: str, event: str, account: str, force: bool, data_dir: Path) -> None:
+def map_event(name: str, event: str, account: str | None, force: bool, data_dir: Path) -> None:
     """Say what NAME, an event of your own, stands for: one of the recognised events, `engagement` (it counts as use)
     or `churn` (the customer has left). It holds for the past as well; scores follow within a minute."""
     with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
-        account_id = _find(connection, account).account_id
+        account_id = choose_account(connection, account).account_id
         totals.tally_few(connection)  # names that were sent a moment ago
         try:
             mapped = mappings.add_mappings(connection, account_id, {name: event}, force)
@@ -98,12 +99,12 @@ def map_event(name: str, event: str, account: str, force: bool, data_dir: Path) 
 
 @accounts_group.command("unmap")
 @click.argument("name")
-@click.option("--account", default="default", show_default=True, help="The account's name.")
+@account_option
 @data_dir_option
-def unmap_event(name: str, account: str, data_dir: Path) -> None:
+def unmap_event(name: str, account: str | None, data_dir: Path) -> None:
     """Let NAME stand for nothing but itself again. Scores follow within a minute."""
     with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
-        account_id = _find(connection, account).account_id
+        account_id = choose_account(connection, account).account_id
         if name not in mappings.list_mappings(connection, account_id):
             raise click.ClickException(f"{name!r} is not mapped; `windback accounts list` shows the names that are")
         mapped = mappings.remove_mappings(connection, account_id, [name])
@@ -115,13 +116,6 @@ def _show_mappings(mapped: dict[str, str]) -> None:
         click.echo(f"{name} → {event}")
     if not mapped:
         click.echo("no name is mapped")
-
-
-def _find(connection: Connection, name: str) -> ListedAccount:
-    accounts = registry.list_accounts(connection, name)
-    if not accounts:
-        raise click.ClickException(f"there is no account {name}; `windback accounts list` shows them")
-    return accounts[0]
 
 
 def _check(chosen: dict[str, tuple[str, ...]]) -> None:

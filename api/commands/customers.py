@@ -5,11 +5,10 @@ from pathlib import Path
 import click
 import msgspec
 
-from api.commands.options import use_servers
+from api.commands.options import account_option, choose_account, use_servers
 from api.reading.erasing import describe
 from api.track.rules import valid_email
 from api.up.options import data_dir_option
-from workers.accounts import registry
 from workers.buffer.stream import last_positions
 from workers.redis import command_client
 from workers.store import connect
@@ -23,7 +22,7 @@ def customers_group() -> None:
 
 @customers_group.command("erase")
 @click.argument("email")
-@click.option("--account", help="The account's name; needed where there are several.")
+@account_option
 @click.option("--user-id", "by_user_id", is_flag=True, help="EMAIL is a user id, whether its address is known or not.")
 @data_dir_option
 def erase_customer(email: str, account: str | None, by_user_id: bool, data_dir: Path) -> None:
@@ -31,12 +30,9 @@ def erase_customer(email: str, account: str | None, by_user_id: bool, data_dir: 
     if not by_user_id and not valid_email(email):
         raise click.BadParameter("this is not an address like local@domain.tld", param_hint="EMAIL")
     with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
-        try:
-            account_id = registry.resolve_account(connection, account)
-            with command_client(servers.redis_url) as redis:
-                positions = last_positions(redis)
-            erase = erasure.erase_user if by_user_id else erasure.erase
-            receipt = erase(connection, account_id, email, positions)
-        except registry.NoSuchAccount as error:
-            raise click.ClickException(str(error)) from None
+        account_id = choose_account(connection, account).account_id
+        with command_client(servers.redis_url) as redis:
+            positions = last_positions(redis)
+        erase = erasure.erase_user if by_user_id else erasure.erase
+        receipt = erase(connection, account_id, email, positions)
     click.echo(msgspec.json.encode(describe(receipt)).decode())

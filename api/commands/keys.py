@@ -38,7 +38,7 @@ def create_key(account: str, publishable: bool, rate_limit: int | None, name: st
             connection, redis, account.strip(), publishable=publishable, rate_limit=rate_limit, name=name.strip()
         )
     click.echo(key.secret)
-    if sys.stdout.isatty():
+    if sys.stderr.isatty():
         new = "the new " if is_new else ""
         click.echo(f"key {key.key_id} of {new}account {key.account}; it is not shown again", err=True)
 
@@ -48,9 +48,9 @@ def create_key(account: str, publishable: bool, rate_limit: int | None, name: st
 def list_keys(data_dir: Path) -> None:
     """Show all keys: id, account, kind, state; never the key itself."""
     with _connections(data_dir) as (connection, _):
-        listed = keys.listed(connection)
+        all_keys = keys.list_keys(connection)
     click.echo(f"{'ID':>4}  {'ACCOUNT':<20} {'NAME':<16} {'KIND':<11} {'KEY':<18} {'CREATED':<10}  STATE")
-    for key in listed:
+    for key in all_keys:
         kind = "publishable" if key.publishable else "secret"
         state = f"revoked {key.revoked_at:%Y-%m-%d}" if key.revoked_at else "works"
         owner = f"{key.account:<20} {key.name or '-':<16}"

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from api.commands.options import use_servers
+from api.commands.options import account_option, choose_account, every_account_option, list_accounts, use_servers
 from api.up.options import data_dir_option
 from api.words import describe_top_tenth
 from scoring.learning.metrics import Metrics
 from scoring.learning.training import RECALIBRATE
 from scoring.model import PRIOR
 from workers import settings
-from workers.accounts import models, registry, renewals
+from workers.accounts import models, renewals
 from workers.accounts.models import Card, ListedModel
 from workers.accounts.registry import ListedAccount
 from workers.accounts.renewals import Progress
@@ -28,16 +28,14 @@ HEAD = f"  {'':<14}{'LOG LOSS':>9}{'AUC':>8}{'LIFT':>7}{'BRIER':>8}{'ECE':>8}"
 WIDTHS = (9, 8, 7, 8, 8)
 PLACES = (4, 3, 2, 4, 4)
 
-account_option = click.option("--account", help="The account's name; all accounts without it.")
-
 
 @click.command()
-@account_option
+@every_account_option
 @data_dir_option
 def train(account: str | None, data_dir: Path) -> None:
     """Train on what became of customers. Switches to the new model only if it does better on later months."""
     with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
-        for trained in _accounts(connection, account):
+        for trained in list_accounts(connection, account):
             try:
                 card = _train(connection, servers.redis_url, trained)
             except trainer.Overtaken as error:
@@ -72,12 +70,12 @@ def models_group() -> None:
 
 
 @models_group.command("list")
-@account_option
+@every_account_option
 @data_dir_option
 def list_models(account: str | None, data_dir: Path) -> None:
     """Show all models: horizon, churned customers in the training, AUC and calibration on the holdout."""
     with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
-        _accounts(connection, account)
+        list_accounts(connection, account)
         listed = models.list_models(connection, account)
     figures = f"{'DAYS':>4} {'LAPSES':>7} {'LOG LOSS':>9} {'AUC':>6} {'ECE':>6}"
     click.echo(f"{'ACCOUNT':<20} {'MODEL':<18} {'CREATED':<10} {figures}  STATE")
@@ -86,29 +84,22 @@ def list_models(account: str | None, data_dir: Path) -> None:
 
 
 @models_group.command("rollback")
-@click.option("--account", default="default", show_default=True, help="The account's name.")
+@account_option
 @data_dir_option
-def roll_back(account: str, data_dir: Path) -> None:
+def roll_back(account: str | None, data_dir: Path) -> None:
     """Go back to the model that was in use before this one, or to the day-one formula."""
     with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
-        (owner,) = _accounts(connection, account)
+        owner = choose_account(connection, account)
         try:
             renewals.request_roll_back(connection, owner.account_id)
         except models.NoEarlierModel as error:
-            raise click.ClickException(f"account {account}: {error}") from None
+            raise click.ClickException(f"account {owner.name}: {error}") from None
         with command_client(servers.redis_url) as redis:
             configured = settings.load()
             means = Means(configured.levels, configured.horizon_days, redis)
             renewal.run(connection, means, owner.account_id, _show_progress)
         model = models.find_in_use(connection, owner.account_id).model
-    click.echo(f"account {account}: {model.version} is in use")
-
-
-def _accounts(connection: Connection, name: str | None) -> list[ListedAccount]:
-    accounts = registry.list_accounts(connection, name)
-    if name is not None and not accounts:
-        raise click.ClickException(f"there is no account {name}; `windback accounts list` shows them")
-    return accounts
+    click.echo(f"account {owner.name}: {model.version} is in use")
 
 
 def _report(account: str, card: Card) -> Iterator[str]:

@@ -12,13 +12,31 @@ from redis.exceptions import RedisError
 from api.up import embedded
 from api.up.embedded import EmbeddedError, Servers
 from workers import placement, settings
+from workers.accounts import registry
+from workers.accounts.registry import ListedAccount, NoSuchAccount
 from workers.installation import ForeignRedis
 from workers.logs import first_line
-from workers.store import migrate
+from workers.store import Connection, migrate
 from workers.store.faults import is_unavailable
 from workers.store.sessions import TransactionPooling
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+account_option = click.option("--account", help="The account's name; needed where there are several.")
+every_account_option = click.option("--account", help="The account's name; all accounts without it.")
+
+
+def choose_account(connection: Connection, name: str | None) -> ListedAccount:
+    """The account of this name, or the only one; else the command ends with one line."""
+    try:
+        return registry.resolve_account(connection, name)
+    except NoSuchAccount as error:
+        raise click.ClickException(str(error)) from None
+
+
+def list_accounts(connection: Connection, name: str | None) -> list[ListedAccount]:
+    """The account of this name, or all accounts; else the command ends with one line."""
+    return registry.list_accounts(connection) if name is None else [choose_account(connection, name)]
 
 
 @contextmanager

@@ -11,16 +11,13 @@ import click
 import msgspec
 
 from api.alerts.webhooks import post_example
-from api.commands.options import use_servers
+from api.commands.options import account_option, choose_account, use_servers
 from api.up.options import data_dir_option
 from workers import settings
-from workers.accounts import registry
 from workers.alerts import webhooks
 from workers.alerts.webhooks import DEFAULT_LEVEL, FORMATS, MIN_LEVELS, BadWebhook, NoSuchWebhook, Webhook
 from workers.settings import Settings
 from workers.store import Connection, connect
-
-account_option = click.option("--account", help="The account's name; needed where there are several.")
 
 
 class WebhookId(click.ParamType[str]):
@@ -116,11 +113,7 @@ def _settings() -> Settings:
 @contextmanager
 def _account(data_dir: Path, name: str | None) -> Iterator[tuple[Connection, int]]:
     with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
-        try:
-            account_id = registry.resolve_account(connection, name)
-        except registry.NoSuchAccount as error:
-            raise click.ClickException(str(error)) from None
-        yield connection, account_id
+        yield connection, choose_account(connection, name).account_id
 
 
 def _row(webhook: Webhook) -> str:

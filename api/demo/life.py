@@ -48,6 +48,7 @@ class Life:
         self._asked_in, self._bill_in = rng.randint(10, 70), rng.randrange(MONTH_DAYS) if established else TRIAL_DAYS
         self._failing_days = 0
         self._tickets: list[int] = []  # days until each is resolved
+        self._invoices = 0
         self._came = self._owes = self.gone = self._closed = False
         self._chapter = None if established else self._first_chapter()
         self._begins, self._today = 0, list[Moment]()
@@ -253,9 +254,19 @@ class Life:
         self._closed = self._closed or self.gone
         if unpaid:
             self._owes = True
-            self._add(6 * HOUR, "invoice_overdue", amount=PLANS[self._plan], currency="USD")
+            self._invoices += 1
+            self._add(6 * HOUR, "invoice_overdue", **self._invoice())
+
+    def _invoice(self) -> dict[str, Any]:
+        """What the bill that is open, or the last one, says."""
+        return {
+            "invoice_id": f"{self.signs_up_at:05}-{self._invoices:03}",
+            "amount": PLANS[self._plan],
+            "currency": "USD",
+        }
 
     def _pay(self) -> None:
+        self._invoices += not self._owes
         self._owes = False
-        self._add(6.5 * HOUR, "invoice_paid", amount=PLANS[self._plan], currency="USD")
+        self._add(6.5 * HOUR, "invoice_paid", **self._invoice())
         self._add(6.5 * HOUR + 5, "subscription_renewed", plan=self._plan, amount=PLANS[self._plan])

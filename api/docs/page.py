@@ -17,6 +17,8 @@ from starlette.routing import Mount, Route
 
 from api.assets import REVALIDATE, STATIC, Static, asset, policy
 from api.dashboard.filters import code
+from api.dashboard.labels import RECOGNISED_WORDS
+from api.docs import guide
 from api.docs.describe import fields, kind
 from api.docs.openapi import document
 from api.docs.reference import REFERENCE
@@ -71,6 +73,10 @@ def _page() -> tuple[bytes, str]:
     page = environment.get_template("docs.html").render(
         document=described,
         codes=CODES,
+        snippets=guide.SNIPPETS,
+        reading=guide.READING,
+        recognised=RECOGNISED_WORDS,
+        properties=guide.PROPERTIES,
         asset=asset,
         curl=_curl,
         fields=lambda schema: list(fields(schema, components)),

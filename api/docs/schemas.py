@@ -47,7 +47,8 @@ class Event(Struct):
         dict[str, Any] | None,
         Meta(
             description="Anything else worth knowing: at most 32 KiB as JSON, 255 keys an object, 10 levels, no NUL "
-            "character. `feature`, `plan`, `duration_seconds` and `page` improve the prediction.",
+            "character. `feature`, `plan`, `duration_seconds` and `page` improve the prediction; `invoice_id` says "
+            "which invoice is overdue or paid.",
             examples=[{"feature": "exports", "plan": "pro"}],
             extra_json_schema={"maxProperties": MAX_PROPERTIES_KEYS},
         ),

@@ -50,7 +50,8 @@ def read_stripe_event(sent: Json) -> StripeReading:
     if name is None:
         return StripeReading(identity=identity)
     event = {"event": name, "user_id": customer_id, "timestamp": at, "event_id": sent.get("id")}
-    return StripeReading({**event, "properties": _read_properties(thing)}, identity)
+    invoice = {"invoice_id": thing["id"]} if kind.startswith("invoice.") and thing.get("id") else {}
+    return StripeReading({**event, "properties": {**invoice, **_read_properties(thing)}}, identity)
 
 
 def _read_person(customer: Json, at: str | None) -> Json | None:

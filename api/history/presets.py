@@ -117,6 +117,7 @@ def _from_stripe_payment(fields: Json) -> Converted:
     time = read_time(refunded or cells.get("created date (utc)") or cells.get("created (utc)"))
     amount = cells.get("amount refunded") if name == "refund_requested" else None
     own = {"amount": read_amount(amount or cells.get("amount")), "currency": str(cells.get("currency") or "").upper()}
+    own |= {"invoice_id": cells.get("invoice id")}
     return make_event(name, customer, time, _drop_empty(own), cells.get("id"))
 
 

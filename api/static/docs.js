@@ -87,15 +87,23 @@ function prepare(form) {
     submit.disabled = false;
     submit.focus();
   });
-  if (navigator.clipboard) {
-    copy.hidden = false;
-    copy.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(curl.textContent);
-      copy.textContent = "Copied";
-      setTimeout(() => (copy.textContent = "Copy"), 1500);
-    });
-  }
+  prepareCopy(copy, curl);
   write();
+}
+
+function prepareCopy(button, text) {
+  if (!navigator.clipboard) return;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(text.textContent);
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = "Copy"), 1500);
+  });
+}
+
+function prepareSnippet(snippet) {
+  snippet.textContent = snippet.textContent.replaceAll("http://127.0.0.1:8000", location.origin);
+  prepareCopy(snippet.closest("figure").querySelector(".copy"), snippet);
 }
 
 function prepareKey() {
@@ -115,3 +123,4 @@ function prepareKey() {
 
 prepareKey();
 document.querySelectorAll("form.try").forEach(prepare);
+document.querySelectorAll(".snippet").forEach(prepareSnippet);

@@ -242,7 +242,7 @@ def _set_up(plan: Plan) -> str:
 
 def _first_key(path: Path, connection: store.Connection, client: redis.Redis) -> str:
     """Returns the key in the file if it still works, else a new one."""
-    if path.exists() and keys.known(connection, secret := path.read_text().strip()):
+    if path.exists() and keys.is_valid(connection, secret := path.read_text().strip()):
         return secret
     secret = keys.create(connection, client, ACCOUNT).secret
     fresh = path.with_name("api-key.new")

@@ -1,4 +1,4 @@
-"""A draft: what somebody may write to a customer, from a strategy's template and what is known."""
+"""A draft of an e-mail to a customer, from a strategy's template and the facts."""
 
 from collections.abc import Mapping
 from html import escape
@@ -12,7 +12,7 @@ from scoring.drafts.letters import LETTERS, SUBJECTS
 
 
 class Template(NamedTuple):
-    """What drafts of a strategy are made from."""
+    """The template for the drafts of a strategy."""
 
     subject: str
     body_text: str

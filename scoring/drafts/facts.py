@@ -60,7 +60,7 @@ def facts_for(values: Mapping[str, Any]) -> dict[str, Fact]:
 
 
 def show(value: object) -> object:
-    """What `{{ … }}` writes: of a fact its name as well, for the time being."""
+    """The text that `{{ … }}` writes; with a fact goes its name, for the time being."""
     if isinstance(value, Text | Whole):
         return f"{NAMED[0]}{value.name}{NAMED[1]}{str(value).translate(STOPS)}"
     return MISSING if value is None else value

@@ -1,4 +1,4 @@
-"""What of Jinja2 a template may use, and the filters that are ours."""
+"""The part of Jinja2 that templates may use, and our own filters."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ TESTS: Final = ("defined", "undefined")
 
 
 class Fault(NamedTuple):
-    """What a template may not do, and where it does."""
+    """A part of a template that is not allowed, and its line."""
 
     problem: str
     line: int
@@ -71,7 +71,7 @@ def day(context: Context, value: object) -> object:
 
 @jinja2.pass_context
 def ago(context: Context, value: object) -> object:
-    """A time as what has passed since: "12 days"; of the last hour "less than an hour"."""
+    """Returns the time that has passed since: "12 days"; in the first hour "less than an hour"."""
     return _of_time(context, value, lambda at, now: duration(max(now - at, 0.0) / DAY))
 
 
@@ -92,13 +92,13 @@ def words(value: object) -> str:
 
 
 def quoted(value: object) -> str:
-    """Somebody's words, between quotation marks."""
+    """Returns a customer's words between quotation marks."""
     words = str(value).strip(QUOTES).rstrip(".")
     return f"“{words}”"
 
 
 def first(value: object) -> str:
-    """The first word: of a name, how somebody is called."""
+    """Returns the first word: of a full name, the first name."""
     return str(value).split()[0] if str(value).split() else ""
 
 

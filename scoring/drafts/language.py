@@ -1,11 +1,11 @@
 """The language of templates: Jinja2, as far as a letter needs it.
 
 A template names facts: `{{ plan }}`. A sentence whose fact isn't known is left out whole, so no placeholder ever shows;
-`{% if %}` is there for what is more than a sentence. There are no loops, no calls and no arithmetic: whatever somebody
+`{% if %}` is there for longer parts. There are no loops, no calls and no arithmetic: whatever an account
 writes, a template ends at once and makes no text much longer than itself and its facts.
 
-While it is rendered, private characters stand for what is not known, for the names of facts, and for stops inside
-facts, which end no sentence.
+While it is rendered, private characters stand for unknown facts, for the names of facts, and for stops inside facts,
+which end no sentence.
 """
 
 import re

@@ -14,13 +14,15 @@ Instants should be midnights UTC, or those that the rollup was cut at: a row sta
 """
 
 from collections.abc import Iterable
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scoring.events import CHURNED, ENGAGEMENT, PAYMENTS, SIGNS_OF_LIFE
+from scoring.group_by import Times
 from scoring.history import cadence_of, days_of
+from scoring.invoices import settle_invoices
 from scoring.learning.metrics import Labels
 from scoring.look_back import limit_reach
 from scoring.rollup import DAY, Floats, Rollup
@@ -34,33 +36,6 @@ OBSERVED: Final = 100  # silences, before their outcomes are believed
 SETTLED: Final = 3 * DAY  # late events land within
 TRIAL, INVOICE, REFUND = 14 * DAY, 21 * DAY, 14 * DAY
 WATCHED: Final = 90  # days after a silence of a horizon's length, before it is known who comes back
-
-
-class Times:
-    """When something happened, by customer, for look-ups of many (customer, instant) at once; in milliseconds."""
-
-    def __init__(self, customer: NDArray[Any], at: Floats) -> None:
-        self._keys = np.sort(_key(customer, at))
-
-    @classmethod
-    def of(cls, rollup: Rollup, events: Iterable[str]) -> Self:
-        """When any of these events happened: the last time of each day, in a rollup."""
-        rows = rollup.of(events)
-        return cls(rollup.customer[rows], rollup.last_at[rows])
-
-    def within(self, customer: NDArray[Any], after: Floats, until: Floats) -> NDArray[np.bool_]:
-        """Whether it happened in (after, until]."""
-        first = np.searchsorted(self._keys, _key(customer, after), side="right")
-        return np.asarray(first < np.searchsorted(self._keys, _key(customer, until), side="right"))
-
-    def last(self, customer: NDArray[Any], until: Floats) -> Floats:
-        """The last time at or before an instant, in epoch seconds; minus infinity where there was none."""
-        if not len(self._keys):
-            return np.full(len(customer), -np.inf)
-        place = np.searchsorted(self._keys, _key(customer, until), side="right") - 1
-        key = self._keys[np.maximum(place, 0)]
-        mine = (place >= 0) & (key >> _BITS == customer)
-        return np.where(mine, (key & _MASK) / 1000.0, -np.inf)
 
 
 def at_risk(rollup: Rollup, at: float) -> NDArray[np.intp]:
@@ -138,24 +113,14 @@ def _most_returns(horizon: int, before: int) -> float:
     return RETURNS + SLACK if horizon == before else RETURNS - SLACK
 
 
-_BITS: Final = 42  # of milliseconds, until 2109; the customer's index lies above
-_MASK: Final = (1 << _BITS) - 1
-
-
-def _key(customer: NDArray[Any], at: Floats) -> NDArray[np.int64]:
-    moment = np.clip(np.floor(at * 1000.0), 0, _MASK).astype(np.int64)
-    return np.asarray(customer.astype(np.int64) << _BITS | moment)
-
-
 def _evidence(rollup: Rollup, engaged: Times) -> Times:
     """When the bills told that a customer has gone."""
     paid, came = Times.of(rollup, PAYMENTS), Times.of(rollup, ("login",))
-    trial, overdue, refund = (
-        rollup.where(rollup.of((name,))) for name in ("trial_ended", "invoice_overdue", "refund_requested")
-    )
+    trial, refund = (rollup.where(rollup.of((name,))) for name in ("trial_ended", "refund_requested"))
+    overdue, settled = settle_invoices(rollup)
     pays = any(name in rollup.names for name in PAYMENTS)
     unpaid = ~paid.within(trial.customer, trial.last_at, trial.last_at + TRIAL) & pays
-    owed = ~Times.of(rollup, SIGNS_OF_LIFE).within(overdue.customer, overdue.last_at, overdue.last_at + INVOICE)
+    owed = ~(settled <= overdue.last_at + INVOICE)
     owed &= ~came.within(overdue.customer, overdue.last_at, overdue.last_at + INVOICE)
     silent = ~engaged.within(refund.customer, refund.last_at, refund.last_at + REFUND)
     return Times(

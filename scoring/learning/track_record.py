@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoring.events import CHURNED, ENGAGEMENT
-from scoring.learning.outcomes import Times
+from scoring.group_by import Times
 from scoring.learning.training import learn
 from scoring.model import PRIOR, Model
 from scoring.pauses import Pause

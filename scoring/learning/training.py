@@ -25,13 +25,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from scoring.group_by import Times
 from scoring.history import EVENT
 from scoring.learning.early import KIND as EARLY
 from scoring.learning.early import Silences, is_gain
 from scoring.learning.fit import fit_regression, recalibrate
 from scoring.learning.logistic import discoveries, score_tests
 from scoring.learning.metrics import Metrics, metrics_of
-from scoring.learning.outcomes import USUAL_HORIZON, Times, horizon_of, lapsed_within, snapshots
+from scoring.learning.outcomes import USUAL_HORIZON, horizon_of, lapsed_within, snapshots
 from scoring.learning.samples import BASELINES, ELIGIBLE, Sample, columns_of
 from scoring.learning.samples import sample as take_sample
 from scoring.model import PRIOR, Model

@@ -1,4 +1,4 @@
-"""Alerts reach their receiver whatever happens to who delivers them: at least once, under one id, in order."""
+"""Alerts reach their receiver at least once, under one id, in order, whatever happens to the delivering processes."""
 
 from collections import defaultdict
 from collections.abc import Iterator

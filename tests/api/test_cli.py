@@ -14,33 +14,33 @@ def test_a_key_is_made_shown_once_listed_and_revoked(run: Run, connection: Conne
     made = run("keys create --account acme")
     secret = made.stdout.strip()
     assert (made.exit_code, secret[:8]) == (0, "sk_live_")
-    assert keys.known(connection, secret)
+    assert keys.is_valid(connection, secret)
     listed = run("keys list").stdout
     assert secret not in listed
     assert "acme" in listed
     assert "works" in listed
-    (only,) = keys.listed(connection)
+    (only,) = keys.list_keys(connection)
     refused = run("keys revoke", str(only.key_id))
     assert (refused.exit_code, "the last secret key of account acme (never used)" in refused.stderr) == (1, True)
-    assert keys.known(connection, secret)
+    assert keys.is_valid(connection, secret)
     assert run("keys revoke --yes", str(only.key_id)).exit_code == 0
-    assert not keys.known(connection, secret)
+    assert not keys.is_valid(connection, secret)
     assert "revoked" in run("keys list").stdout
 
 
 def test_a_publishable_key_has_its_limit(run: Run, connection: Connection) -> None:
     made = run("keys create --account acme --publishable --rate-limit 7")
     assert made.stdout.startswith("pk_live_")
-    assert [(key.publishable, key.rate_limit) for key in keys.listed(connection)] == [(True, 7)]
+    assert [(key.publishable, key.rate_limit) for key in keys.list_keys(connection)] == [(True, 7)]
 
 
 def test_only_the_last_secret_key_asks_for_more(run: Run, connection: Connection) -> None:
     """A publishable key, another account's, or one of two may go; which key is whose, names say."""
     for line in ("acme --name website --publishable", "acme --name 'old server'", "acme --name server", "other"):
         assert run(f"keys create --account {line}").exit_code == 0
-    assert [key.name for key in keys.listed(connection)] == ["website", "old server", "server", None]
+    assert [key.name for key in keys.list_keys(connection)] == ["website", "old server", "server", None]
     assert "old server" in run("keys list").stdout
-    first, second, third, other = (str(key.key_id) for key in keys.listed(connection))
+    first, second, third, other = (str(key.key_id) for key in keys.list_keys(connection))
     assert [run("keys revoke", key).exit_code for key in (first, second, third, other)] == [0, 0, 1, 1]
     assert run("keys revoke", second).exit_code == 0  # twice is the same as once
     assert run("keys create --account acme --name", "x" * 81).exit_code == 2

@@ -66,7 +66,7 @@ class Door:
     def empty(self) -> None:
         """Empty Redis, except for the keys."""
         self.redis.flushall()
-        keys.mirror(self.connection, self.redis)
+        keys.refresh_mirror(self.connection, self.redis)
 
     def track(self, load: Load) -> Contestant:
         """Our route, whose buffer must then hold every event that was answered."""

@@ -192,7 +192,7 @@ def test_a_key_is_made_copied_and_revoked(service: Door, page: Page) -> None:
     expect(page.get_by_role("heading", name="Your new key")).to_be_visible()
     page.get_by_role("button", name="Copy").first.click()
     key = page.evaluate("navigator.clipboard.readText()")
-    assert keys.known(service.connection, key)
+    assert keys.is_valid(service.connection, key)
     assert key in page.get_by_label("A command with the new key").inner_text()
     page.goto(f"{service.line.url}/keys")
     assert key not in page.content()
@@ -201,7 +201,7 @@ def test_a_key_is_made_copied_and_revoked(service: Door, page: Page) -> None:
     row.get_by_role("link").click()
     page.get_by_role("button", name="Revoke the key").click()
     expect(page.get_by_role("status")).to_contain_text("is revoked")
-    assert not keys.known(service.connection, key)
+    assert not keys.is_valid(service.connection, key)
 
 
 def test_a_page_ends_when_its_key_is_revoked(service: Door, browser: Browser) -> None:

@@ -161,11 +161,16 @@ def test_a_customer_is_seen_whole(service: Door, page: Page) -> None:
 
 
 def test_the_draft_is_copied(service: Door, page: Page) -> None:
+    """All of it, and nothing else: the text as the API gives it."""
+    with service.client() as client:
+        body = client.get(f"/api/v1{JANE}/draft").json()["body_text"]
     with watched(page, service.line.url):
         page.goto(service.line.url + JANE)
         page.get_by_role("button", name="Copy").click()
         expect(page.get_by_role("button", name="Copied")).to_be_visible()
         copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.strip() == body.strip()
+    assert copied.startswith("Hi,")
     assert "invoice" in copied
 
 

@@ -9,7 +9,7 @@ from scoring.events import ENGAGEMENT, RECOGNISED, detail_of, plan_of, value_of
 anything: st.SearchStrategy[Any] = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=120) | st.lists(st.none(), max_size=1)
 )
-names = st.sampled_from(["feature", "page", "plan", "score", "duration_seconds"])
+names = st.sampled_from(["feature", "page", "plan", "score", "duration_seconds", "invoice_id"])
 
 
 def test_the_thirteen_names_are_recognised() -> None:
@@ -45,10 +45,23 @@ def test_the_thirteen_names_are_recognised() -> None:
         ("nps_response", {"score": "inf"}, ""),
         ("nps_response", {"score": True}, ""),
         ("nps_response", {"score": "9" * 9999, "feature": "exports"}, ""),
+        ("invoice_paid", {"invoice_id": "in_1", "page": "/x"}, "invoice:in_1"),
+        ("invoice_overdue", {"invoice_id": 1042}, "invoice:1042"),
+        ("invoice_overdue", {"invoice_id": 1042.0}, "invoice:1042"),
+        ("invoice_overdue", {"invoice_id": " 1042 "}, "invoice:1042"),
+        ("invoice_paid", {"invoice_id": "x" * 300}, "invoice:" + "x" * 92),
+        ("invoice_paid", {"invoice_id": 1.5}, ""),
+        ("invoice_paid", {"invoice_id": True}, ""),
+        ("invoice_paid", {"invoice_id": ["a"]}, ""),
+        ("invoice_paid", {"invoice_id": ""}, ""),
+        ("invoice_paid", {"page": "/billing", "feature": "exports"}, ""),
+        ("Payment Failed", {"invoice_id": "in_1", "page": "/billing"}, "invoice:in_1"),
+        ("Report Shared", {"invoice_id": "in_1", "feature": "reports"}, "reports"),
+        ("login", {"invoice_id": "in_1"}, ""),
     ],
 )
 def test_the_detail_is_what_tells_events_of_a_name_apart(event: str, properties: dict[str, Any], detail: str) -> None:
-    """NPS score, else feature, else page without its query, else the plan of subscriptions and trials."""
+    """NPS score or invoice, else feature, else page without its query, else the plan of subscriptions and trials."""
     assert detail_of(event, properties) == detail
 
 
@@ -71,6 +84,12 @@ def test_the_plan_is_its_text_or_none() -> None:
     assert plan_of({"plan": ""}) is None
     assert plan_of({"plan": {"name": "pro"}}) is None
     assert plan_of({}) is None
+
+
+@pytest.mark.parametrize("event", ["invoice_paid", "Payment Failed"])
+def test_the_same_invoice_is_the_same_as_a_number_and_as_text(event: str) -> None:
+    details = {detail_of(event, {"invoice_id": value}) for value in (1042, 1042.0, "1042", "1042\n")}
+    assert len(details) == 1
 
 
 @given(st.sampled_from([*RECOGNISED, "custom"]), st.dictionaries(names, anything, max_size=3))

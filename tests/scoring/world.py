@@ -37,6 +37,8 @@ def rollup(*rows: Row, customers: int = 1) -> Rollup:
 def details(event: str) -> st.SearchStrategy[str]:
     if event == "nps_response":
         return st.sampled_from(["", *map(str, range(11))])
+    if event.startswith("invoice_"):
+        return st.sampled_from(["", "invoice:1", "invoice:2"])
     return st.sampled_from(["", "exports", "reports", "/home"])
 
 

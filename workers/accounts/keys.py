@@ -102,14 +102,14 @@ def revoke(connection: Connection, redis: Redis, key_id: int, account_id: int | 
         _write_mirror(connection, redis)
 
 
-def listed(connection: Connection) -> list[ListedKey]:
+def list_keys(connection: Connection) -> list[ListedKey]:
     """All keys, oldest first."""
     return [ListedKey(*row) for row in connection.execute(sql("list_keys"))]
 
 
 def find_last_secret_key(connection: Connection, key_id: int) -> ListedKey | None:
     """Returns this key if it is the only secret key of its account that works."""
-    working = [key for key in listed(connection) if not key.publishable and key.revoked_at is None]
+    working = [key for key in list_keys(connection) if not key.publishable and key.revoked_at is None]
     key = next((key for key in working if key.key_id == key_id), None)
     return key if key and sum(other.account == key.account for other in working) == 1 else None
 
@@ -120,13 +120,12 @@ def find_last_use(redis: Redis, key_id: int) -> datetime | None:
     return datetime.fromtimestamp(float(used), UTC) if used else None
 
 
-def known(connection: Connection, secret: str) -> bool:
+def is_valid(connection: Connection, secret: str) -> bool:
     """Whether this is a key that works."""
-    found = connection.execute(sql("find_key"), {"hash": digest(secret.encode())}).fetchone()
-    return found is not None
+    return connection.execute(sql("find_key"), {"hash": digest(secret.encode())}).fetchone() is not None
 
 
-def mirror(connection: Connection, redis: Redis) -> int:
+def refresh_mirror(connection: Connection, redis: Redis) -> int:
     """Write the keys that work to Redis and take out all others. Returns how many there are."""
     with _alone(connection):
         return _write_mirror(connection, redis)

@@ -50,14 +50,17 @@ def list_accounts(connection: Connection, name: str | None = None) -> list[Liste
     return [ListedAccount(*row) for row in rows]
 
 
-def resolve_account(connection: Connection, name: str | None) -> int:
-    """Returns the id of the account of this name, or of the only one. Raises NoSuchAccount."""
-    accounts = {listed: account_id for account_id, listed in connection.execute(sql("list_account_names"))}
-    if name is None and len(accounts) == 1:
-        return int(next(iter(accounts.values())))
-    if name not in accounts:
-        raise NoSuchAccount(f"name an account with --account; there are: {', '.join(accounts) or 'none'}")
-    return int(accounts[name])
+def resolve_account(connection: Connection, name: str | None) -> ListedAccount:
+    """Returns the account of this name, or the only one. Raises NoSuchAccount."""
+    accounts = list_accounts(connection, name)
+    if len(accounts) == 1:
+        return accounts[0]
+    if name is not None:
+        raise NoSuchAccount(f"there is no account {name}; `windback accounts list` shows them")
+    if not accounts:
+        raise NoSuchAccount("there is no account yet; `windback keys create --account NAME` makes one")
+    names = ", ".join(account.name for account in accounts)
+    raise NoSuchAccount(f"there are several accounts; name one with --account: {names}")
 
 
 def find_rules(connection: Connection, account_id: int, horizon_days: int | None) -> Rules:

@@ -21,7 +21,7 @@ def admit(connection: Connection, webhook_ids: Sequence[str], per_hour: int) -> 
 
 
 def is_any_due(process: Process) -> bool:
-    """Returns whether something could be sent now."""
+    """Returns True if a message may be sent now."""
     connection = process.connection()
     webhook_ids = [receiver.webhook_id for receiver in list_receivers(connection)]
     (is_due,) = one(connection.execute(sql("any_delivery_due"), {"webhook_ids": webhook_ids}))

@@ -1,7 +1,7 @@
 """The HTTP client of messages: one pool of connections, public addresses only, no redirects, no proxies, 10 seconds.
 
-What a receiver answers is read where it is short, so that its connection can be used again; a long answer is cut off
-with its connection.
+A short answer of a receiver is read, so that its connection can be used again; a long one is cut off with its
+connection.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ MOST_ANSWER_BYTES = 64 * 1024
 
 
 class PostResult(NamedTuple):
-    """What became of a message: the status of the answer, or why there was none."""
+    """The result of sending a message: the status of the answer, or the reason why there was none."""
 
     status: int | None
     error: str | None = None
@@ -87,7 +87,7 @@ class Transport(httpx2.AsyncBaseTransport):
         )
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """As httpx does. Raises what httpcore does."""
+        """As httpx does. Raises httpcore's errors."""
         url = request.url
         answer = await self._pool.handle_async_request(
             httpcore2.Request(
@@ -114,7 +114,7 @@ def open_client(allow_private: bool) -> httpx2.AsyncClient:
 
 
 async def post(client: httpx2.AsyncClient, url: str, body: bytes, headers: dict[str, str]) -> PostResult:
-    """Send a message once. Never raises for what a receiver or the network does."""
+    """Send a message once. Faults of the receiver or the network are part of the result, never raised."""
     try:
         async with asyncio.timeout(SECONDS):
             status = await _status(client, url, body, headers)

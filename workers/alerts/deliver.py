@@ -1,4 +1,4 @@
-"""Delivering: what waits in the outbox is sent, any number of processes side by side.
+"""Delivering: processes, any number side by side, send the deliveries that wait in the outbox.
 
 A process has one event loop in a thread of its own, with one HTTP client. A job wakes it and waits until nothing is
 due. Requests that still hang when the job ends go on behind it, so a receiver that doesn't answer holds up no other. A
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class Deliverer:
-    """A process's requests: those under way, and what is known of the receivers."""
+    """A process's requests under way, and the state of their receivers."""
 
     def __init__(self, process: Process) -> None:
         self.process = process
@@ -60,11 +60,11 @@ class Deliverer:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether requests are under way, or what became of them is not written down."""
+        """True while requests are under way, or results are not saved yet."""
         return bool(self._tasks or self._ended)
 
     def close(self) -> None:
-        """Give requests that are under way a moment, write down what became of them, and end."""
+        """Give requests that are under way a moment, save their results, and end."""
         self._run(self._close()).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -93,7 +93,7 @@ class Deliverer:
             await asyncio.sleep(GATHER_SECONDS)
 
     async def _start_due(self) -> int | None:
-        """Take what is due and start sending it. Returns how many; None where Postgres stays away."""
+        """Take and start sending the deliveries that are due. Returns their number, or None while Postgres is away."""
         taken = await self._with_postgres(lambda: take(self.process, self._rooms(), self._templates))
         if taken is None:
             return None
@@ -156,7 +156,7 @@ _deliverers: dict[Process, Deliverer] = {}
 
 
 def drain(process: Process) -> int:
-    """Deliver what is due. Returns how many attempts ended."""
+    """Send the deliveries that are due. Returns the number of attempts that ended."""
     clear_mark(process.redis, QUEUE, process.cell.prefix)
     if process not in _deliverers:
         _deliverers[process] = Deliverer(process)

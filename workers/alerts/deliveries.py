@@ -1,4 +1,4 @@
-"""Deliveries as rows: taken with their messages, and what became of them."""
+"""Deliveries as rows: taking them with their messages, and saving their results."""
 
 import logging
 import time
@@ -19,7 +19,7 @@ from workers.store import Connection, sql
 
 log = logging.getLogger(__name__)
 
-LEASE_SECONDS = 3 * SECONDS  # for an attempt, and for what was sent to be written down
+LEASE_SECONDS = 3 * SECONDS  # for an attempt, and for saving its result
 MOST_SUMMARIES = 8  # at a time
 
 
@@ -45,14 +45,14 @@ class Summary(NamedTuple):
 
 
 class DeliveryAttempt(NamedTuple):
-    """A message that was sent once, and what became of it."""
+    """One attempt to send a message, and its result."""
 
     message: Delivery | Summary
     outcome: PostResult
 
     @property
     def state(self) -> str:
-        """What the delivery is from now on."""
+        """The state of the delivery from now on."""
         if self.outcome.delivered:
             return "delivered"
         return "failed" if self.message.last or self.outcome.status == GONE else "waiting"
@@ -67,7 +67,7 @@ Taken = list[Delivery | Summary]
 
 
 def take(process: Process, room: Callable[[Receiver], int], templates: Templates) -> Taken:
-    """Lease what is due, as much as there is room for, and write its messages."""
+    """Lease the deliveries that are due, as many as there is room for, and write their messages."""
     connection = process.connection()
     receivers = {receiver.webhook_id: receiver for receiver in list_receivers(connection)}
     admission.admit(connection, list(receivers), process.settings.alerts_per_hour)
@@ -82,7 +82,7 @@ def take(process: Process, room: Callable[[Receiver], int], templates: Templates
 
 
 def end(process: Process, attempts: Sequence[DeliveryAttempt]) -> bool:
-    """Write down what became of these attempts."""
+    """Save the results of these attempts."""
     connection = process.connection()
     singles = [attempt for attempt in attempts if isinstance(attempt.message, Delivery)]
     with connection.transaction():

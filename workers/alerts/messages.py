@@ -1,4 +1,4 @@
-"""What is sent: an alert, a summary of many, an example to try a webhook with; as JSON, or as a message for Slack."""
+"""Messages: an alert, a summary of many, an example to try a webhook; as JSON, or in the format of Slack."""
 
 from collections.abc import Sequence
 from datetime import datetime

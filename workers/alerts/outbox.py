@@ -1,8 +1,8 @@
 """The outbox: alerts are rows, written in the transaction that writes the scores they follow from.
 
-What must not alert is decided before, where it is known why a score was written (see workers/risk); here it is decided
-to whom an alert matters, and whether it was given already. An alert's id follows from the customer and the risk before,
-so whoever comes to the same rise a second time gives the same alert.
+workers/risk decides which scores may alert, since it knows why each was written. This module decides which webhooks an
+alert concerns, and leaves out alerts that were given already. An alert's id follows from the customer and the risk
+before, so a second look at the same rise makes the same alert.
 """
 
 import hashlib

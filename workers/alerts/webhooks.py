@@ -108,7 +108,7 @@ def list_webhooks(connection: Connection, account_id: int) -> list[Webhook]:
 
 
 def remove(connection: Connection, account_id: int, webhook_id: str) -> None:
-    """Remove a webhook, and what waits to be delivered to it. Raises NoSuchWebhook."""
+    """Remove a webhook, and the deliveries that wait for it. Raises NoSuchWebhook."""
     parameters = {"account_id": account_id, "webhook_id": webhook_id}
     with connection.transaction():
         if connection.execute(sql("remove_webhook"), parameters).fetchone() is None:

@@ -1,4 +1,4 @@
-"""What customers said and what failed for them: facts that a rollup doesn't hold, read when somebody needs them."""
+"""Customers' own words, and failures that they met: facts that a rollup doesn't hold, read when they are needed."""
 
 from collections.abc import Sequence
 from datetime import UTC
@@ -12,7 +12,7 @@ from scoring.event_roles import PLAIN, Meaning
 from scoring.events import RECOGNISED
 from workers.store import Connection, sql
 
-WORDS: Final = {  # event → the property that holds somebody's words
+WORDS: Final = {  # event → the property with the customer's words
     "support_ticket_opened": "subject",
     "refund_requested": "reason",
     "nps_response": "comment",
@@ -23,8 +23,8 @@ MOST_SUBJECTS: Final = 3
 
 
 class Words(NamedTuple):
-    """Rows of the queries: what was said, newest first (customer, event, text); what failed (customer, event, when);
-    how they are called (customer, name, company)."""
+    """Rows of the queries: customers' words, newest first (customer, event, text); failures (customer, event, when);
+    names (customer, name, company)."""
 
     said: Sequence[Sequence[Any]]
     failed: Sequence[Sequence[Any]]
@@ -44,7 +44,7 @@ def word_queries(customer_ids: Sequence[str], meaning: Meaning) -> dict[str, dic
 
 
 def add_words(connection: Connection, account_id: int, advice: dict[str, Advice]) -> dict[str, Advice]:
-    """Advice by customer of an account, with what each of them said and what failed among the facts."""
+    """Returns the advice for customers of an account, with their words and failures among the facts."""
     ids = list(advice)
     row = connection.execute(sql("mappings_of_account"), {"account_id": account_id}).fetchone()
     meaning = Meaning.of_mappings(row[0] if row else {})

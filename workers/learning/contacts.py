@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scoring.learning.outcomes import Times
+from scoring.group_by import Times
 from workers.risk.rollups import AccountRollup
 from workers.store import Connection, sql
 

@@ -9,13 +9,14 @@ import msgspec
 import numpy as np
 
 from scoring.history import EVENT
-from scoring.latest import find_last_active, find_last_amount
+from scoring.invoices import find_last_amount
 from scoring.levels import Levels
 from scoring.look_back import LOOK_BACK
 from scoring.model import Model
 from scoring.pauses import Pause, bridge
 from scoring.rollup import DAY, Floats, Rollup
 from scoring.score import Scores, score
+from scoring.states import find_last_active
 from workers.accounts.serving import Served
 from workers.risk.causes import Change, DueCustomer, Terms
 from workers.risk.days import Reach, read_rollup

@@ -21,6 +21,7 @@ CUSTOMERS_AT_A_TIME: Final = 500
 DEMO = "%@demo.example"  # addresses of the simulated company: a reserved domain, where nobody has one
 EVER: Final = (date(1970, 1, 1), date(2200, 1, 1))
 DETAILED: Final = ["feature_used", "nps_response"]  # events whose detail a risk depends on
+INVOICED: Final = ["invoice_paid", "invoice_overdue"]  # … whose invoice it does
 
 PACKED: Final = np.dtype([("day", ">i4"), ("n", ">i4"), ("value", ">f8"), ("last_at", ">i8"), ("word", ">i8")])
 
@@ -52,9 +53,9 @@ def read_account(
 
     Customers of `windback demo` are left out where there are others: they must not teach a real account.
     """
-    detailed = [*DETAILED, *meaning.names_of(DETAILED)]
+    detailed, invoiced = ([*events, *meaning.names_of(events)] for events in (DETAILED, INVOICED))
     parameters: dict[str, Any] = {"account_id": account_id, "detailed": detailed, "since": days[0], "until": days[1]}
-    parameters["demo"] = DEMO
+    parameters |= {"demo": DEMO, "invoiced": invoiced}
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         connection.execute("SET LOCAL statement_timeout = '30min'")

@@ -32,6 +32,7 @@ WAIT_SECONDS = 3  # for who stores old events
 CUSTOMERS = 500
 ROWS = 5_000
 FIRST = "0" * 32
+OVERDUE = "invoice_overdue"
 RECENT_SECONDS = 23 * 3600  # younger events can't have been pruned: retentions are whole days
 
 Ids = Sequence[str]
@@ -120,7 +121,8 @@ def prune_events(connection: Connection, ids: Ids, moment: datetime) -> bool:
 def prune_rollups(connection: Connection, ids: Ids, moment: datetime) -> bool:
     """Prune what is derived from events: daily counts and past risks; whether there may be more."""
     midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    full = _prune_some(connection, "prune_days", ids, midnight)
+    overdue = [OVERDUE, *(name for (name,) in connection.execute(sql("list_names_mapped_to"), {"role": OVERDUE}))]
+    full = _prune_some(connection, "prune_days", ids, midnight, overdue=overdue)
     full |= _prune_some(connection, "prune_risk_history", ids, moment)
     for query in ("prune_risk_rebuilt", "prune_fingerprints", "prune_deliveries", "prune_alerts", "prune_handlings"):
         connection.execute(sql(query), {"customer_ids": ids, "before": moment})
@@ -132,8 +134,9 @@ def prune_dead_letters(connection: Connection, moment: datetime) -> None:
     connection.execute(sql("prune_dead_letters"), {"before": moment, "limit": ROWS})
 
 
-def _prune_some(connection: Connection, query: str, ids: Ids, moment: datetime) -> bool:
-    return connection.execute(sql(query), {"customer_ids": ids, "before": moment, "limit": ROWS}).rowcount == ROWS
+def _prune_some(connection: Connection, query: str, ids: Ids, moment: datetime, **more: Any) -> bool:
+    parameters = {"customer_ids": ids, "before": moment, "limit": ROWS, **more}
+    return connection.execute(sql(query), parameters).rowcount == ROWS
 
 
 def drop_pruned(cursor: Cursor[Any], some: StagedRows) -> None:

@@ -1,4 +1,4 @@
-"""What the page of a customer shows of acting: a draft, what was done, and facts in words."""
+"""The part of a customer's page about acting: a draft, the handlings, and facts in words."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -47,7 +47,7 @@ def label_facts(advice: Advice | None) -> list[tuple[str, str]]:
 
 
 def with_handlings(events: list[EventInTimeline], handlings: list[Handling], last_page: bool) -> list[EventInTimeline]:
-    """A page of a timeline, newest first, with what was done among what happened."""
+    """Returns a page of a timeline, newest first, with handlings among the events."""
     oldest = events[-1].timestamp if events and not last_page else datetime.min.replace(tzinfo=UTC)
     done = [_as_event(handling) for handling in handlings if handling.at >= oldest]
     return sorted([*events, *done], key=lambda event: event.timestamp, reverse=True)

@@ -40,7 +40,7 @@ async def list_templates(request: Request, session: Session) -> Response:
 
 @page
 async def show_or_save(request: Request, session: Session) -> Response:
-    """`GET /drafts/{strategy}`: a template and what it makes. `POST`: previews it, saves it, or brings ours back."""
+    """`GET /drafts/{strategy}`: a template and previews. `POST`: previews it, saves it, or brings ours back."""
     strategy = strategy_of(request)
     templates = await read_templates(request, session.account_id)
     current = next(template for template in templates if template.strategy == strategy)
@@ -86,7 +86,7 @@ async def _show(
 
 
 async def _previews(request: Request, account_id: int, strategy: str, template: Template) -> list[Preview]:
-    """What the template makes for some customers who are advised this strategy, or else for an example."""
+    """Returns drafts by the template for some customers with this strategy, or else for an example."""
     parameters = {"account_id": account_id, "strategy": strategy, "limit": PREVIEWED}
     rows = await fetch(request, sql("advised_customers"), parameters)
     known: list[tuple[str, dict[str, Any]]] = []

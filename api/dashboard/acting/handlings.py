@@ -1,4 +1,4 @@
-"""What somebody did about a customer, by the buttons of the pages."""
+"""Noting handlings by the buttons of the pages."""
 
 from typing import Final
 

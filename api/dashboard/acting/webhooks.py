@@ -1,4 +1,4 @@
-"""The page *Alerts*: where alerts go, what was said, and what became of it."""
+"""The page *Alerts*: webhooks, the latest alerts, and their deliveries."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -64,7 +64,7 @@ async def redeliver(request: Request, session: Session) -> Response:
 
 @page
 async def show_effect(request: Request, session: Session) -> Response:
-    """`GET /alerts/effect`: whether alerts help, in a sentence and by strategy."""
+    """`GET /alerts/effect`: the effect of alerts, in a sentence and by strategy."""
     effect = await read_effect(request, session.account_id)
     return render(
         request, "effect.html", session, effect=effect, sentences=describe_effect(effect), strategies=STRATEGIES

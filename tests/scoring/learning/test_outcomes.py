@@ -39,6 +39,9 @@ def test_an_invoice_nobody_pays_or_comes_for_is_a_lapse() -> None:
     assert lapsed(*logins(41, 38), row("invoice_overdue", 36))
     assert not lapsed(*logins(41, 38), row("invoice_overdue", 36), row("invoice_paid", 20))
     assert not lapsed(*logins(41, 38, 30), row("invoice_overdue", 36))
+    other, own = (row("invoice_paid", 20, f"invoice:{number}") for number in (2, 1))
+    assert lapsed(*logins(41, 38), row("invoice_overdue", 36, "invoice:1"), other)
+    assert not lapsed(*logins(41, 38), row("invoice_overdue", 36, "invoice:1"), other, own)
 
 
 def test_silence_after_a_refund_request_is_a_lapse() -> None:

@@ -20,7 +20,7 @@ def test_a_key_is_kept_as_its_sha256_alone(connection: Connection, redis: Redis)
     assert made.secret.startswith("sk_live_")
     everything = str(connection.execute("SELECT * FROM api_keys").fetchall()) + str(redis.hgetall(MIRROR))
     assert made.secret not in everything
-    assert keys.known(connection, made.secret)
+    assert keys.is_valid(connection, made.secret)
 
 
 def test_a_new_key_is_at_the_doors_at_once(connection: Connection, redis: Redis) -> None:
@@ -33,7 +33,7 @@ def test_keys_of_one_account_share_it(connection: Connection, redis: Redis) -> N
     keys.create(connection, redis, "acme")
     keys.create(connection, redis, "acme")
     keys.create(connection, redis, "other")
-    assert [key.account for key in keys.listed(connection)] == ["acme", "acme", "other"]
+    assert [key.account for key in keys.list_keys(connection)] == ["acme", "acme", "other"]
     assert len({key.account_id for key in mirrored(redis).values()}) == 2
 
 
@@ -42,7 +42,7 @@ def test_a_revoked_key_is_gone_from_the_mirror(connection: Connection, redis: Re
     keys.revoke(connection, redis, made.key_id)
     keys.revoke(connection, redis, made.key_id)
     assert list(mirrored(redis)) == [keys.digest(kept.secret.encode()).hex()]
-    assert not keys.known(connection, made.secret)
+    assert not keys.is_valid(connection, made.secret)
 
 
 def test_a_key_that_does_not_exist_cannot_be_revoked(connection: Connection, redis: Redis) -> None:
@@ -54,11 +54,11 @@ def test_a_lost_mirror_is_made_again(connection: Connection, redis: Redis) -> No
     keys.create(connection, redis, "acme")
     before = mirrored(redis)
     redis.delete(MIRROR)
-    assert keys.mirror(connection, redis) == 1
+    assert keys.refresh_mirror(connection, redis) == 1
     assert mirrored(redis) == before
 
 
 def test_what_postgres_does_not_know_leaves_the_mirror(connection: Connection, redis: Redis) -> None:
     redis.hset(MIRROR, "stranger", b"{}")
-    keys.mirror(connection, redis)
+    keys.refresh_mirror(connection, redis)
     assert mirrored(redis) == {}

@@ -1,4 +1,4 @@
-"""A receiver of webhooks on loopback: it keeps what it gets, and answers as it is told."""
+"""A receiver of webhooks on loopback: it keeps all messages, and answers as a test sets it."""
 
 import json
 import threading
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Message(NamedTuple):
-    """What came in."""
+    """A message that came in."""
 
     path: str
     headers: dict[str, str]
@@ -21,7 +21,7 @@ class Message(NamedTuple):
 
 
 class Receiver:
-    """`status` is what it answers; it answers nothing while `held` is set."""
+    """It answers with `status`, and not at all while `held` is set."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []

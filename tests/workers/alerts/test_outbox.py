@@ -45,7 +45,7 @@ def alerts(connection: Connection) -> list[tuple[Any, ...]]:
 
 
 def a_regular(process: Process) -> None:
-    """Somebody who comes every day, last today."""
+    """A customer with a visit on every day, the last one today."""
     ingested(process, *[event(timestamp=ago(days=day, hours=1)) for day in range(40, 0, -1)], lane=HISTORY)
     ingested(process, event())
 

@@ -17,7 +17,7 @@ REASONS = [Reason("silence", 21.4, "No login for 12 days")]
 
 
 def add_customer(connection: Connection, account_id: int, email: str) -> str:
-    """A customer who was scored; returns the id."""
+    """Stores and scores a customer. Returns the id."""
     customer_id = hash_customer(account_id, email)
     connection.execute(
         """

@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from scoring.event_roles import Meaning
+from scoring.invoices import settle_invoices
 from tests.workers.worlds import fill, world
 from workers.risk import rollups
 from workers.risk.rollups import read_account
@@ -42,6 +44,23 @@ def test_words_and_numbers_survive_the_reading(connection: Connection) -> None:
     assert [found.plans[k] if k >= 0 else None for k in found.plan[order]] == ["pro", None]
     assert (found.n[order].tolist(), found.value[order].tolist()) == ([7, 1], [60.5, 0.0])
     assert found.last_at[order].tolist()[1] == datetime(2025, 1, 3, 10, 0, 0, 250_000, UTC).timestamp()
+
+
+def test_invoices_keep_their_identity_in_the_reading(connection: Connection) -> None:
+    """In a number for each id: an overdue invoice and its payment have the same."""
+    account_id = fill(connection, world(1, 5))
+    connection.execute("DELETE FROM customer_days")
+    connection.execute("""
+        INSERT INTO customer_days SELECT customer_id, day, event, detail, 1, 0, day, NULL
+        FROM customers, (VALUES
+            ('2025-01-02'::date, 'invoice_overdue', 'invoice:in_1'), ('2025-01-03', 'invoice_overdue', 'invoice:in_2'),
+            ('2025-01-04', 'Charged', 'invoice:in_1'), ('2025-01-05', 'Invoice Sent', 'invoice:in_1')
+        ) AS rows (day, event, detail)
+    """)
+    found = read_account(connection, account_id, meaning=Meaning(stands_for={"Charged": "invoice_paid"})).rollup
+    overdue, settled = settle_invoices(found)
+    assert np.isinf(settled[np.argsort(overdue.day)]).tolist() == [False, True]
+    assert found.details[found.detail[found.of(("Invoice Sent",))][0]] == ""
 
 
 def test_beyond_the_most_rows_whole_customers_are_left_out(connection: Connection, acme: int) -> None:

@@ -11,7 +11,9 @@ from redis import Redis
 from tests.sending import ago
 from tests.waiting import wait_until
 from tests.workers.events import count, event, push_events
+from tests.workers.worlds import account
 from workers import clock
+from workers.accounts import mappings
 from workers.buffer.lanes import HISTORY, LIVE
 from workers.ingest import dead_letters
 from workers.ingest.ingest import drain
@@ -125,6 +127,24 @@ def test_counts_and_risks_go_later_but_for_the_last_of_each_event(process: Proce
     assert ingested(process, *sent[-2:]).duplicate >= 1
     a_pass(process)
     assert connection.execute(ROLLUP).fetchall() == counted
+
+
+@pytest.mark.parametrize("name", ["invoice_overdue", "Charge Failed"])
+def test_an_invoice_that_was_paid_stays_paid(process: Process, connection: Connection, name: str) -> None:
+    """The last overdue one is never pruned, so its payment isn't either; other payments go."""
+    assert account(connection) == 1
+    mappings.add_mappings(connection, 1, {} if name == "invoice_overdue" else {name: "invoice_overdue"}, force=True)
+    bills = [(name, 600, "in_1"), *(("invoice_paid", 590 - number, f"in_{number}") for number in (0, 1, 2, 3))]
+    sent = [
+        event(event=what, timestamp=ago(days=days), properties={"invoice_id": invoice}) for what, days, invoice in bills
+    ]
+    ingested(process, *sent, event(event="invoice_paid", properties={"invoice_id": "in_9"}))
+    a_pass(process)
+    details = connection.execute("SELECT event, detail FROM customer_days WHERE detail <> '' ORDER BY 2, 1").fetchall()
+    kept = {(name, "invoice:in_1"), ("invoice_paid", "invoice:in_1"), ("invoice_paid", "invoice:in_9")}
+    assert set(details) == kept
+    rescore_due(process)
+    assert connection.execute("SELECT overdue_since FROM customers").fetchall() == [(None,)]
 
 
 def test_old_event_ids_and_dead_letters_are_forgotten(process: Process, connection: Connection) -> None:

@@ -19,6 +19,12 @@ RETURNING account_id
 -- name: account_mappings
 SELECT mappings FROM accounts WHERE account_id = %(account_id)s FOR UPDATE
 
+-- name: list_names_mapped_to
+-- Whatever the account.
+SELECT DISTINCT mapping.key
+FROM accounts CROSS JOIN LATERAL jsonb_each_text(mappings) AS mapping
+WHERE mapping.value = %(role)s
+
 -- name: find_sent_names
 SELECT name FROM unnest(%(names)s::text[]) AS name
 WHERE EXISTS (SELECT FROM event_days WHERE account_id = %(account_id)s AND event = name)
@@ -46,9 +52,6 @@ UPDATE accounts SET generation = generation + 1 WHERE account_id = %(account_id)
 -- name: learn_horizon
 UPDATE accounts SET horizon_learnt = %(horizon_days)s
 WHERE account_id = %(account_id)s AND horizon_learnt IS DISTINCT FROM %(horizon_days)s
-
--- name: list_account_names
-SELECT account_id, name FROM accounts ORDER BY account_id
 
 -- name: choose_acting
 UPDATE accounts

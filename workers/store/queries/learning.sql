@@ -27,11 +27,15 @@ ORDER BY trained_at DESC LIMIT 1
 SELECT NOT EXISTS (SELECT FROM customers WHERE account_id = %(account_id)s AND email NOT LIKE %(demo)s)
 
 -- name: read_words
--- What an account's rows say besides numbers, under the number that stands for it in read_packed.
+-- What an account's rows say besides numbers, under the number that stands for it in read_packed. Only a customer's own
+-- invoices are told apart by their ids, so 4096 numbers for all of an account's do.
 SELECT hashtextextended(event || E'\x1f' || detail || E'\x1f' || coalesce(plan, ''), 0), event, detail, plan, rows
 FROM (
-    SELECT event, CASE WHEN event = ANY (%(detailed)s::text[]) THEN detail ELSE '' END AS detail, days.plan,
-           count(*) AS rows
+    SELECT event, CASE
+               WHEN event = ANY (%(detailed)s::text[]) THEN detail
+               WHEN event = ANY (%(invoiced)s::text[]) AND starts_with(detail, 'invoice:')
+               THEN 'invoice:' || (hashtextextended(detail, 0) & 4095)
+               ELSE '' END AS detail, days.plan, count(*) AS rows
     FROM customer_days AS days JOIN customers USING (customer_id)
     WHERE account_id = %(account_id)s AND day >= %(since)s AND day < %(until)s
       AND (%(with_demo)s OR email NOT LIKE %(demo)s)
@@ -50,8 +54,11 @@ CROSS JOIN LATERAL (  -- OFFSET keeps it a look-up for each customer, however la
     SELECT string_agg(
         int4send(day - '1970-01-01') || int4send(n) || float8send(value) || timestamptz_send(last_at)
         || int8send(hashtextextended(
-            event || E'\x1f' || CASE WHEN event = ANY (%(detailed)s::text[]) THEN detail ELSE '' END
-            || E'\x1f' || coalesce(plan, ''), 0
+            event || E'\x1f' || CASE
+                WHEN event = ANY (%(detailed)s::text[]) THEN detail
+                WHEN event = ANY (%(invoiced)s::text[]) AND starts_with(detail, 'invoice:')
+                THEN 'invoice:' || (hashtextextended(detail, 0) & 4095)
+                ELSE '' END || E'\x1f' || coalesce(plan, ''), 0
         )), ''
     ) AS packed
     FROM customer_days

@@ -76,7 +76,8 @@ DELETE FROM event_ids USING old
 WHERE event_ids.customer_id = old.customer_id AND event_ids.event_key = old.event_key
 
 -- name: prune_days
--- The last day of each event stays: it tells what a customer's state is.
+-- The last day of each event stays: it tells what a customer's state is. So do an overdue invoice and the payment with
+-- its id: without one, the other would say something else.
 WITH old AS MATERIALIZED (
     SELECT old.*
     FROM unnest(%(customer_ids)s::uuid[]) AS given (customer_id)
@@ -87,6 +88,11 @@ WITH old AS MATERIALIZED (
               SELECT FROM customer_days AS later
               WHERE later.customer_id = days.customer_id AND later.event = days.event AND later.day > days.day
           )
+          AND (NOT starts_with(detail, 'invoice:') OR NOT EXISTS (
+              SELECT FROM customer_days AS same
+              WHERE same.customer_id = days.customer_id AND same.detail = days.detail AND same.event <> days.event
+                AND (same.event = ANY (%(overdue)s::text[]) OR days.event = ANY (%(overdue)s::text[]))
+          ))
         LIMIT %(limit)s
         FOR UPDATE OF days SKIP LOCKED
     ) AS old
