@@ -22,9 +22,9 @@ class Line(NamedTuple):
 
     def cells(self) -> list[str]:
         """The line as it is printed."""
-        other = "" if self.baseline is None else _number(self.baseline)
+        other = "" if self.baseline is None else number(self.baseline)
         ratio = "" if self.baseline is None else f"{self.value / self.baseline:.2f}"
-        return [self.figure, f"{_number(self.value)} {self.unit}", other, ratio, self.target]
+        return [self.figure, f"{number(self.value)} {self.unit}", other, ratio, self.target]
 
 
 Contestant = Callable[[], Sequence[float]]
@@ -50,7 +50,7 @@ def table(lines: Sequence[Line]) -> str:
     """The lines under a heading, the numbers flush right."""
     rows = [["", "windback", "baseline", "ratio", "target"], *(line.cells() for line in lines)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(_aligned(row, widths) for row in rows)
+    return "\n".join(aligned(row, widths) for row in rows)
 
 
 def facts(world: World) -> str:
@@ -60,11 +60,13 @@ def facts(world: World) -> str:
     return f"{os.cpu_count()} cores, Python {platform.python_version()}, PostgreSQL {postgres}, {redis}, {packages}"
 
 
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+def aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    """A line of a table: its first cell to the left, the others to the right, the last as it is."""
     name, *numbers, target = row
     middle = [number.rjust(width) for number, width in zip(numbers, widths[1:], strict=False)]
     return "  ".join([name.ljust(widths[0]), *middle, target]).rstrip()
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+def number(value: float) -> str:
+    """A figure as it is printed."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

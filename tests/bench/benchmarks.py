@@ -1,0 +1,17 @@
+"""The benchmarks by name: each returns the lines of its table."""
+
+from collections.abc import Callable, Mapping
+
+from tests.bench import alerts, door, ingest, lanes, reading, renewal, rescore
+from tests.bench.measure import Line
+from tests.bench.world import World
+
+BENCHMARKS: Mapping[str, Callable[[World], list[Line]]] = {
+    "door": door.run,
+    "ingest": ingest.run,
+    "lanes": lanes.run,
+    "rescore": rescore.run,
+    "renewal": renewal.run,
+    "alerts": alerts.run,
+    "reading": reading.run,
+}
