@@ -1,4 +1,4 @@
-"""How an event's bytes become a row of Postgres, ready for COPY."""
+"""How an event's bytes become a row of Postgres."""
 
 import hashlib
 import re
@@ -23,6 +23,7 @@ from workers.buffer.entries import (
     normalise_email,
     parse_instant,
 )
+from workers.buffer.fields import pack_jsonb, pack_text, pack_uuid
 from workers.buffer.lint import find_personal_data
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -185,32 +186,33 @@ def make_identification(request: Request, identity: Identity, position: int = 0)
 
 
 class KnownCustomer(NamedTuple):
-    """The customer of an address. `copy` is its columns for COPY: customer_id, account_id and email."""
+    """The customer of an address. `id_field` is the customer_id as Postgres takes it."""
 
     customer_id: str
     account_id: int
     email: str
-    copy: str
-    user_id: str | None = None  # of a person whose address isn't known yet; then `email` and `copy` are empty
+    id_field: bytes
+    user_id: str | None = None  # of a person whose address isn't known yet; then `email` is empty
 
 
 @lru_cache(maxsize=100_000)
 def find_user(account_id: int, user_id: str) -> KnownCustomer:
     """Returns a user id as the customer that it stands for until its address is known."""
-    return KnownCustomer(hash_user(account_id, user_id), account_id, "", "", user_id)
+    customer_id = hash_user(account_id, user_id)
+    return KnownCustomer(customer_id, account_id, "", pack_uuid(customer_id), user_id)
 
 
 @lru_cache(maxsize=100_000)
 def find_customer(account_id: int, email: str) -> KnownCustomer:
     """Returns the customer of an address as it was sent."""
     normal = normalise_email(email)
-    columns = hash_customer(account_id, normal), account_id, normal
-    return KnownCustomer(*columns, format_copy(*columns))
+    customer_id = hash_customer(account_id, normal)
+    return KnownCustomer(customer_id, account_id, normal, pack_uuid(customer_id))
 
 
 class Content(NamedTuple):
     """An event's name and properties: its key if it has no event_id, the stored text, and what the rollup keeps.
-    `copy` is its columns for COPY: event, properties, detail, value and plan."""
+    The fields are as Postgres takes them."""
 
     key: int
     event: str
@@ -220,22 +222,37 @@ class Content(NamedTuple):
     plan: str | None
     personal: tuple[str, ...]  # the paths of what looks like personal data
     traits: dict[str, Any]  # what it says of the customer, not only of the event
-    copy: str
+    event_field: bytes
+    properties_field: bytes
+    detail_field: bytes
+    plan_field: bytes
 
 
 def read_content(event: str, properties: bytes) -> Content:
     """Returns the content of an event. `properties` is JSON, or b"" for none. Raises one of UNREADABLE."""
     parsed = {} if properties in EMPTY else _decode_properties(properties)
     key = _key(b"content\0", event.encode() + b"\0" + (_encode_sorted(parsed) if parsed else b""))
-    columns = _format_jsonb(properties, parsed), detail_of(event, parsed), value_of(event, parsed), plan_of(parsed)
+    text, detail, plan = _format_jsonb(properties, parsed), detail_of(event, parsed), plan_of(parsed)
     traits = {name: parsed[name] for name in TRAITS if parsed.get(name) is not None} or NO_TRAITS
-    return Content(key, event, *columns, find_personal_data(properties, parsed), traits, format_copy(event, *columns))
+    return Content(
+        key,
+        event,
+        text,
+        detail,
+        value_of(event, parsed),
+        plan,
+        find_personal_data(properties, parsed),
+        traits,
+        pack_text(event),
+        pack_jsonb(text),
+        pack_text(detail),
+        pack_text(plan),
+    )
 
 
 TRAITS = ("mrr", "currency", "company")  # properties that are traits of the customer as well; plans are in the rollup
 NO_TRAITS: dict[str, Any] = {}
 TOO_FINE = re.compile(rb"[eE](?<=\d.)(?:-\d{3}|\+?\d{4})|\.\d{15000}")
-COPY_ESCAPES = (("\\", r"\\"), ("\t", r"\t"), ("\n", r"\n"), ("\r", r"\r"))
 EMPTY = (b"null", b"{}", b"")
 REMEMBERED_BYTES = 256  # the same few properties come again and again; long ones seldom do
 _content = lru_cache(maxsize=50_000)(read_content)
@@ -247,17 +264,6 @@ def _format_jsonb(properties: bytes, parsed: dict[str, Any]) -> str | None:
     if not parsed:
         return None
     return (msgspec.json.encode(parsed) if TOO_FINE.search(properties) else properties).decode()
-
-
-def format_copy(*values: str | float | None) -> str:
-    """Returns values in the text format of COPY, with tabs between."""
-    return "\t".join(r"\N" if value is None else _escape(str(value)) for value in values)
-
-
-def _escape(text: str) -> str:
-    for plain, escaped in COPY_ESCAPES:
-        text = text.replace(plain, escaped)
-    return text
 
 
 def _key(kind: bytes, identity: bytes) -> int:

@@ -1,17 +1,31 @@
 """Rows on their way into Postgres, written for COPY before a transaction begins."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
+from struct import Struct
 from typing import NamedTuple
 
+from workers.buffer.fields import EPOCH_US
+from workers.buffer.fold import Fold, fold
 from workers.buffer.rows import Row
+
+COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+COPY_END = b"\xff\xff"
+
+COLUMNS = (6).to_bytes(2, "big")
+
+_key_of = itemgetter(0, 1, 2)
+_pack_times = Struct(">iqiqiq").pack
 
 
 class StagedRows(NamedTuple):
-    """Rows, and the distinct ones of them as the table `incoming` takes them: of equal ones the first."""
+    """Rows; the distinct ones of them (of equal ones the first) in the order of their keys, as the table `events` takes
+    them; and what they add to daily counts and customers."""
 
     rows: Sequence[Row]
-    distinct: int
-    text: str  # in the text format of COPY
+    distinct: Sequence[Row]
+    copy: bytes  # in the binary format of COPY
+    added: Fold
     identified: bool  # whether any has an event_id
     unresolved: bool  # whether any has a user id in place of an address
     traits: bool  # whether any says what a customer pays, or belongs to
@@ -22,11 +36,13 @@ class StagedRows(NamedTuple):
 
 def stage(rows: Sequence[Row]) -> StagedRows:
     """Returns these rows, ready for COPY."""
-    distinct = {row[:3]: row for row in reversed(rows)}.values()
+    by_key = {_key_of(row): row for row in reversed(rows)}
+    distinct = [by_key[key] for key in sorted(by_key)]
     return StagedRows(
         rows,
-        len(distinct),
-        "".join(map(_format_row, distinct)),
+        distinct,
+        format_copy(distinct),
+        fold(distinct),
         any(row.identified for row in distinct),
         any(row.customer.user_id is not None for row in distinct),
         any(row.content.traits for row in distinct),
@@ -36,6 +52,14 @@ def stage(rows: Sequence[Row]) -> StagedRows:
     )
 
 
-def _format_row(row: Row) -> str:
-    _, occurred_us, key, received_us, identified, customer, content, _ = row
-    return f"{customer.copy}\t{content.copy}\t{occurred_us}\t{key}\t{received_us}\t{identified}\n"
+def format_copy(rows: Iterable[Row]) -> bytes:
+    """Returns rows in the binary format of COPY.
+
+    The columns are customer_id, event, properties, occurred_at, event_key and received_at.
+    """
+    fields = [COPY_HEAD]
+    for _, occurred_us, key, received_us, _, customer, content, _ in rows:
+        times = _pack_times(8, occurred_us - EPOCH_US, 8, key, 8, received_us - EPOCH_US)
+        fields += (COLUMNS, customer.id_field, content.event_field, content.properties_field, times)
+    fields.append(COPY_END)
+    return b"".join(fields)

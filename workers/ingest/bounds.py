@@ -8,15 +8,13 @@ the rest is counted under "". The worker counts in memory, and asks Postgres onl
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from workers.buffer.rows import Row, format_copy
-from workers.buffer.staging import StagedRows, stage
+from workers.buffer.fold import DayCount, DayKey, Fold, Span
 from workers.store import Connection, sql
 
 MOST_DETAILS = 100  # of a customer, day and name
 ASK_AT = 20  # details that this worker has seen: from here on Postgres tells what others have stored
 REMEMBERED_DAYS = 50_000
 REMEMBERED_CUSTOMERS = 200_000
-DAY_US = 86_400_000_000
 
 CustomerDay = tuple[str, int, str]  # customer_id, day since 1970, event
 
@@ -37,26 +35,28 @@ def find_memory(connection: Connection) -> Memory:
     return _memories.setdefault(connection, Memory(set(), {}, {}))
 
 
-def take_new_customers(memory: Memory, staged: StagedRows) -> list[str]:
-    """Returns the customers that may not be in the table yet; they are taken for known from now on."""
-    new = {row.customer_id for row in staged.rows} - memory.customers
+def take_new_customers(memory: Memory, fold: Fold) -> list[Span]:
+    """Returns the customers that may not be in the table yet, in their order; they are taken for known from now on."""
+    new = sorted(fold.spans.keys() - memory.customers)
     if len(memory.customers) + len(new) > REMEMBERED_CUSTOMERS:
         memory.customers.clear()
     memory.customers.update(new)
-    return sorted(new)
+    return [fold.spans[customer_id] for customer_id in new]
 
 
-def bound_details(connection: Connection, memory: Memory, staged: StagedRows) -> StagedRows:
-    """Returns the rows with "" for each detail that is one too many for its customer, day and name."""
-    over = {place for place, row in enumerate(staged.rows) if row.content.detail and _is_over(connection, memory, row)}
-    if not over:
-        return staged
-    return stage([_without_detail(row) if place in over else row for place, row in enumerate(staged.rows)])
+def bound_details(connection: Connection, memory: Memory, days: dict[DayKey, DayCount]) -> None:
+    """Count each detail that is one too many for its customer, day and name under ""."""
+    for key in [key for key in days if key[3] and _is_over(connection, memory, key)]:
+        count = days.pop(key)
+        rest = (*key[:3], "")
+        if rest in days:
+            days[rest].merge(count)
+        else:
+            days[rest] = count
 
 
-def _is_over(connection: Connection, memory: Memory, row: Row) -> bool:
-    place = row.customer_id, min(row.occurred_us, row.received_us) // DAY_US, row.content.event
-    detail = row.content.detail
+def _is_over(connection: Connection, memory: Memory, key: DayKey) -> bool:
+    place, detail = key[:3], key[3]
     details = memory.details.get(place)
     if details is None:
         first = memory.first.setdefault(place, detail)
@@ -84,9 +84,3 @@ def _forget(memory: Memory) -> None:
     if len(memory.first) > REMEMBERED_DAYS:
         memory.first.clear()
         memory.details.clear()
-
-
-def _without_detail(row: Row) -> Row:
-    content = row.content
-    columns = format_copy(content.event, content.properties, "", content.value, content.plan)
-    return row._replace(content=content._replace(detail="", copy=columns))

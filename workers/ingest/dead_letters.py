@@ -114,7 +114,6 @@ def _replay(connection: Connection, dead_letter_ids: Sequence[str], rescore_seco
 def _replay_together(connection: Connection, dead_letter_ids: Sequence[str], rescore_seconds: float) -> ReplayResult:
     with connection.transaction():
         erasure.join_storing(connection)  # before the letters are held: an erasure may want them
-        connection.execute(sql("create_incoming"))
         rows = connection.execute(sql("take_dead_letters"), {"dead_letter_ids": list(dead_letter_ids)}).fetchall()
         letters = [Letter(*row) for row in rows]
         save_identities(connection, None, [identity for letter in letters for identity in read_identities(letter)])

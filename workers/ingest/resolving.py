@@ -75,7 +75,6 @@ def _resolve_some(process: Process) -> int:
 def resolve_some(connection: Connection, rescore_seconds: float) -> int:
     """Store some of the events whose address is known by now, in one transaction. Returns how many."""
     with connection.transaction():
-        connection.execute(sql("create_incoming"))
         erasure.join_storing(connection)
         users = [user for (user,) in connection.execute(sql("take_waiting"), {"limit": USERS_TOGETHER})]
         asked = {"customer_ids": users, "limit": EVENTS_TOGETHER}

@@ -10,17 +10,21 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import psycopg
 
+from workers.buffer.fold import Fold, fold
 from workers.buffer.lanes import Lane
 from workers.buffer.rows import Identification, Row, find_customer, read_content
 from workers.buffer.staging import StagedRows, stage
 from workers.buffer.stream import EventCounts
 from workers.identities import identify, profiles, resolution
-from workers.ingest import bounds, receipts
+from workers.ingest import bounds, insertion, receipts
 from workers.ingest.batches import Batch, DecodedEntry
+from workers.ingest.columns import make_day_columns, make_span_columns
+from workers.ingest.insertion import MetBefore
 from workers.ingest.letters import (
     UNDECODABLE,
     bury,
@@ -31,7 +35,7 @@ from workers.ingest.letters import (
 from workers.logs import first_line
 from workers.store import Connection, one, sql
 from workers.store.faults import BAD_DATA, UNCLEAR, ServerFault
-from workers.upkeep import erasure, retention
+from workers.upkeep import erasure
 
 log = logging.getLogger(__name__)
 
@@ -67,14 +71,21 @@ def store_batch(
 
     `read_ahead` is called once, while Postgres is at work. Raises psycopg.Error if Postgres is the trouble.
     """
-    try:
+
+    def attempt(all_new: bool) -> Mapping[bytes, EventCounts]:
         return _attempt(
             connection,
             lane,
             batch,
-            lambda staged: _count_outcome(store_rows(connection, staged, rescore_seconds, read_ahead, lane)),
+            lambda staged: _count_outcome(store_rows(connection, staged, rescore_seconds, read_ahead, lane, all_new)),
             lambda identities: save_identities(connection, lane, identities),
         )
+
+    try:
+        if not insertion.is_wary(connection):
+            with suppress(MetBefore):
+                return attempt(all_new=True)
+        return attempt(all_new=False)
     except REFUSALS as error:
         log.info("a batch is stored in parts: %s", type(error).__name__)
     return _attempt(
@@ -94,7 +105,6 @@ def _attempt(
     save: Callable[[Sequence[Identification]], None],
 ) -> Mapping[bytes, EventCounts]:
     with connection.transaction():
-        connection.execute(sql("create_incoming"))  # on its own it would be a commit more
         erasure.join_storing(connection)
         before = receipts.find_receipts(connection, lane, batch.sources)
         new = batch.without(before)
@@ -131,7 +141,6 @@ def store_parts(connection: Connection, lane: Lane, rows: Sequence[Row], rescore
     """Store rows under a savepoint; where one is refused, halves, until it is alone, and is buried."""
     try:
         with connection.transaction():
-            connection.execute(sql("empty_incoming"))
             return _count_outcome(store_rows(connection, stage(rows), rescore_seconds, do_nothing, lane))
     except REFUSALS as error:
         if len(rows) == 1:
@@ -168,10 +177,12 @@ def store_rows(
     rescore_seconds: float,
     read_ahead: Callable[[], None] = do_nothing,
     lane: Lane | None = None,
+    all_new: bool = False,
 ) -> Outcome:
     """Store events, rollup, customers and when they are due, without events that are stored already or were received
     before their customer was erased. Events of a user id whose address isn't known are put aside. The caller's
-    transaction holds the shared erasure lock (`join_storing`). Raises one of REFUSALS for bad rows."""
+    transaction holds the shared erasure lock (`join_storing`). Raises one of REFUSALS for bad rows. `all_new` rows are
+    stored faster; raises MetBefore if they aren't all new."""
     if not staged.rows:
         return Outcome()
     kept = erasure.not_erased(connection, lane, staged)
@@ -181,7 +192,7 @@ def store_rows(
         kept = erasure.not_erased(connection, lane, resolved.staged)
     if kept.traits:
         profiles.save_properties(connection, kept.rows)
-    outcome = _store_staged(connection, kept, rescore_seconds, read_ahead)
+    outcome = _store_staged(connection, kept, rescore_seconds, read_ahead, all_new)
     aside = len(resolved.unresolved)
     return outcome._replace(
         duplicate=outcome.duplicate + aside - unresolved,
@@ -191,26 +202,35 @@ def store_rows(
 
 
 def _store_staged(
-    connection: Connection, kept: StagedRows, rescore_seconds: float, read_ahead: Callable[[], None]
+    connection: Connection, kept: StagedRows, rescore_seconds: float, read_ahead: Callable[[], None], all_new: bool
 ) -> Outcome:
     if not kept.rows:
         return Outcome()
-    memory = bounds.find_memory(connection)
-    kept = bounds.bound_details(connection, memory, kept)
-    with connection.cursor() as cursor:
-        with cursor.copy(sql("copy_incoming")) as copy:
-            copy.write(kept.text)
-        if kept.identified:
-            cursor.execute(sql("claim_event_ids"))
-            cursor.execute(sql("drop_seen_event_ids"))
-        retention.drop_pruned(cursor, kept)
-        if new := bounds.take_new_customers(memory, kept):
-            cursor.execute(sql("insert_new_customers"), {"customer_ids": new})
-        with connection.pipeline():
-            cursor.execute(sql("store_incoming"), {"rescore_seconds": rescore_seconds})
-            read_ahead()
-        (stored,) = one(cursor)
-    return Outcome(stored=stored, duplicate=len(kept.rows) - stored)
+    now_us, _ = one(connection.execute(sql("begin_storing")))
+    try:
+        if all_new:
+            insertion.insert_all(connection, kept)
+            new, added = kept.distinct, kept.added
+        else:
+            new = insertion.insert_new(connection, kept)
+            added = fold(new)
+        if added.latest_us > now_us:
+            added = fold(new, now_us)
+        _add(connection, added, rescore_seconds, read_ahead)
+    except BaseException:
+        bounds.find_memory(connection).customers.clear()  # those of this batch are not there after all
+        raise
+    return Outcome(stored=len(new), duplicate=len(kept.rows) - len(new))
+
+
+def _add(connection: Connection, added: Fold, rescore_seconds: float, read_ahead: Callable[[], None]) -> None:
+    """Add to the daily counts, and make the customers due."""
+    bounds.bound_details(connection, bounds.find_memory(connection), added.days)
+    spans = [added.spans[customer_id] for customer_id in sorted(added.spans)]
+    columns = {**make_day_columns(added.days), **make_span_columns(spans)}
+    with connection.pipeline():
+        connection.execute(sql("add_events"), {**columns, "rescore_seconds": rescore_seconds})
+        read_ahead()
 
 
 def _count_outcome(outcome: Outcome) -> Counter[str]:

@@ -10,12 +10,12 @@ until the counts of its month are pruned too: an import that is run again adds n
 
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 import psycopg
-from psycopg import Cursor
 
+from workers.buffer.rows import EPOCH, Row
 from workers.buffer.staging import StagedRows
 from workers.process import Process
 from workers.settings import Settings
@@ -139,8 +139,28 @@ def _prune_some(connection: Connection, query: str, ids: Ids, moment: datetime, 
     return connection.execute(sql(query), parameters).rowcount == ROWS
 
 
-def drop_pruned(cursor: Cursor[Any], some: StagedRows) -> None:
-    """Within a transaction that stores, once `incoming` is filled: leave out what was stored once and then pruned."""
-    if some.rows and some.occurred_us < (time.time() - RECENT_SECONDS) * 1_000_000:
-        share(cursor.connection, Lock.PRUNING)
-        cursor.execute(sql("drop_pruned"))
+def may_be_pruned(connection: Connection, staged: StagedRows) -> bool:
+    """Within a transaction that stores: returns whether some of these events may have been stored and pruned before. If
+    they are old enough for that, pruning waits until the transaction ends."""
+    if staged.occurred_us >= (time.time() - RECENT_SECONDS) * 1_000_000:
+        return False
+    share(connection, Lock.PRUNING)
+    return one(connection.execute(sql("any_pruned"))) == (True,)
+
+
+def without_pruned(connection: Connection, rows: Sequence[Row]) -> Sequence[Row]:
+    """Returns the rows without those that were stored and pruned before. The transaction has asked `may_be_pruned`."""
+    months = sorted({(row.customer_id, _month_of(row)) for row in rows})
+    parameters = {"customer_id": [month[0] for month in months], "month": [month[1] for month in months]}
+    found = connection.execute(sql("find_fingerprints"), parameters)
+    fingerprints = {months[place]: set(keys) for place, keys in found}
+    return [row for row in rows if _fingerprint(row) not in fingerprints.get((row.customer_id, _month_of(row)), ())]
+
+
+def _month_of(row: Row) -> date:
+    return (EPOCH + timedelta(microseconds=row.occurred_us)).date().replace(day=1)
+
+
+def _fingerprint(row: Row) -> int:
+    """As `prune_events` makes it."""
+    return row.event_key ^ row.occurred_us

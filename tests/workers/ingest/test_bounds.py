@@ -14,7 +14,7 @@ from workers.buffer.staging import StagedRows, stage
 from workers.ingest import bounds
 from workers.ingest.transaction import store_rows
 from workers.process import Process
-from workers.store import Connection, connect, sql
+from workers.store import Connection, connect
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,6 @@ def test_a_batch_that_waits_for_anothers_new_customers_holds_nothing(
     ingested(process, event(customer_email="known@example.com"))
     with connect(database_url) as first, connect(database_url) as second:
         with first.transaction():
-            first.execute(sql("create_incoming"))
             store_rows(first, staged("new@example.com"), 5)
             other = threading.Thread(target=_store, args=(second, staged("known@example.com", "new@example.com")))
             other.start()
@@ -98,7 +97,6 @@ def test_a_batch_that_waits_for_anothers_new_customers_holds_nothing(
 
 def _store(connection: Connection, rows: StagedRows) -> None:
     with connection.transaction():
-        connection.execute(sql("create_incoming"))
         store_rows(connection, rows, 5)
 
 

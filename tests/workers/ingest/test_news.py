@@ -8,6 +8,7 @@ from typing import Any
 from tests.workers.events import count, event, ingested
 from workers import clock, tickets
 from workers.buffer.lanes import HISTORY
+from workers.ingest.columns import make_day_columns, make_span_columns
 from workers.ingest.transaction import Outcome
 from workers.process import Process
 from workers.risk.rescore import rescore_due
@@ -106,8 +107,9 @@ def test_customers_are_looked_up_however_few_there_were_when_the_plan_was_made(
     scored(process, connection)
     connection.execute("ANALYZE customers")
     with connection.transaction():
-        connection.execute(sql("create_incoming"))
-        plan = connection.execute("EXPLAIN " + sql("store_incoming"), {"rescore_seconds": 5}).fetchall()
+        connection.execute(sql("begin_storing"))
+        columns = make_day_columns({}) | make_span_columns([])
+        plan = connection.execute("EXPLAIN " + sql("add_events"), {**columns, "rescore_seconds": 5}).fetchall()
     text = "\n".join(line for (line,) in plan)
     assert "customers_pkey" in text
     assert "Seq Scan on customers" not in text

@@ -45,20 +45,14 @@ WITH old AS MATERIALIZED (
 )
 SELECT count(*) FROM gone
 
--- name: drop_pruned
-DELETE FROM incoming
-USING (
-    SELECT DISTINCT customer_id,
-           date_trunc('month', 'epoch'::timestamptz + occurred_us * '1 microsecond'::interval)::date AS month
-    FROM incoming
-    WHERE EXISTS (SELECT FROM pruned)
-) AS sent
-CROSS JOIN LATERAL (
-    SELECT unnest(keys) AS key FROM pruned
-    WHERE pruned.customer_id = sent.customer_id AND pruned.month = sent.month
-    OFFSET 0
-) AS known
-WHERE incoming.customer_id = sent.customer_id AND incoming.event_key # incoming.occurred_us = known.key
+-- name: any_pruned
+SELECT EXISTS (SELECT FROM pruned)
+
+-- name: find_fingerprints
+-- What is left of these customers' pruned events of these months.
+SELECT place - 1, keys
+FROM unnest(%(customer_id)s::uuid[], %(month)s::date[]) WITH ORDINALITY AS sent (customer_id, month, place)
+JOIN pruned USING (customer_id, month)
 
 -- name: prune_event_ids
 WITH old AS MATERIALIZED (

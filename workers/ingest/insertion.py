@@ -1,0 +1,77 @@
+"""A batch's events into their table, and which of them were not there yet.
+
+Nearly all batches hold new events alone: these are copied into the table as they are, as quickly as Postgres can. The
+first event that is there already ends that attempt. The next one, and the next batches until one is all new again, are
+inserted past those that are there.
+"""
+
+from collections.abc import Sequence
+from weakref import WeakSet
+
+import psycopg
+
+from workers.buffer.rows import Row
+from workers.buffer.staging import StagedRows
+from workers.ingest import bounds
+from workers.ingest.columns import make_event_columns, make_key_columns, make_span_columns
+from workers.store import Connection, arrays, sql
+from workers.upkeep import retention
+
+_wary: WeakSet[Connection] = WeakSet()  # connections whose last batch met events that were there
+
+
+class MetBefore(Exception):
+    """An event of a batch that was taken to be all new is in the tables already, or was once."""
+
+
+def is_wary(connection: Connection) -> bool:
+    """Returns whether the next batch may hold events that are there."""
+    return connection in _wary
+
+
+def insert_all(connection: Connection, staged: StagedRows) -> None:
+    """Insert events that are all new, with their new customers. Raises MetBefore: then the transaction has failed."""
+    if _claim_event_ids(connection, staged) or retention.may_be_pruned(connection, staged):
+        raise MetBefore
+    _insert_customers(connection, staged)
+    try:
+        with connection.cursor() as cursor, cursor.copy(sql("copy_events")) as copy:
+            copy.write(staged.copy)
+    except psycopg.errors.UniqueViolation:
+        raise MetBefore from None
+
+
+def insert_new(connection: Connection, staged: StagedRows) -> Sequence[Row]:
+    """Insert those events that are new, with their new customers. Returns them, in the order of their keys."""
+    rows = staged.distinct
+    if _claim_event_ids(connection, staged):
+        rows = _without_seen(connection, rows)
+    if retention.may_be_pruned(connection, staged):
+        rows = retention.without_pruned(connection, rows)
+    _insert_customers(connection, staged)
+    inserted = set(connection.execute(sql("insert_new_events"), make_event_columns(rows)))
+    (_wary.discard if len(inserted) == len(staged.rows) else _wary.add)(connection)
+    return [row for row in rows if row[:3] in inserted]
+
+
+def _claim_event_ids(connection: Connection, staged: StagedRows) -> int:
+    """Note the event_ids of these rows. Returns how many were noted before."""
+    if not staged.identified:
+        return 0
+    identified = sorted((row for row in staged.distinct if row.identified), key=lambda row: (row[0], row[2], row[3]))
+    received = {"received_at": arrays.moments(row.received_us for row in identified)}
+    claimed = connection.execute(sql("claim_event_ids"), make_key_columns(identified) | received)
+    return len(identified) - claimed.rowcount
+
+
+def _without_seen(connection: Connection, rows: Sequence[Row]) -> Sequence[Row]:
+    """Returns the rows without those whose event_id was noted with another time."""
+    identified = [row for row in rows if row.identified]
+    places = connection.execute(sql("find_seen_event_ids"), make_key_columns(identified))
+    seen = {identified[place][:3] for (place,) in places}
+    return [row for row in rows if row[:3] not in seen]
+
+
+def _insert_customers(connection: Connection, staged: StagedRows) -> None:
+    if new := bounds.take_new_customers(bounds.find_memory(connection), staged.added):
+        connection.execute(sql("insert_new_customers"), make_span_columns(new))
