@@ -1,5 +1,6 @@
 """`python -m workers ingest|import|score|deliver|clock|train`: start one process of the line."""
 
+import gc
 import logging
 import os
 import signal
@@ -96,6 +97,7 @@ def start(kind: str) -> None:
     parent_watch.watch()
     assert configured.redis_url
     process = Process(configured, redis_client(configured.redis_url))
+    _tune_collection()
     log.info("%s started", kind)
     run(process, kind)
     process.disconnect_all()
@@ -115,6 +117,14 @@ def run(process: Process, kind: str) -> None:
     with own, heartbeat.keep_beating(process.heartbeat, own, process.name, kind):
         clock.run(process) if kind == "clock" else work(process, kind)
         deliver.close_all()
+
+
+def _tune_collection() -> None:
+    """Have the garbage collector look less often: a batch makes many objects and few cycles, and a look goes over all
+    that is remembered."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 def _stop_on_signals(process: Process) -> None:

@@ -72,13 +72,14 @@ _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 def microseconds(moment: datetime) -> int:
     """Returns microseconds since 1970."""
-    return (moment - EPOCH) // MICROSECOND
+    passed = moment - EPOCH
+    return (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
 
 
 def make_rows(entry: Entry) -> list[Row]:
     """Returns the rows of an entry, in order. Raises one of UNREADABLE if a part of it can't be read."""
     return [
-        make_row(request, event, entry.batch_id + b"%d.%d" % (position, index))
+        make_row(request, event, entry.batch_id + b"%d" % position, index)
         for position, request in enumerate(entry.requests)
         for index, event in enumerate(decode_events(request))
     ]
@@ -120,7 +121,7 @@ def _read_request(
 ) -> None:
     for index, event in enumerate(events):
         try:
-            read.rows.append(make_row(request, event, nonce + b".%d" % index, position))
+            read.rows.append(make_row(request, event, nonce, index, position))
         except UNREADABLE as error:
             read.unreadable.append(_make_unreadable(request, event, nonce + b".%d" % index, error))
     for identity in identities:
@@ -140,19 +141,18 @@ def _make_unreadable(request: Request, event: Event, nonce: bytes, error: Except
     return Unreadable(request.account_id, customer_id, request.received_us, alone, error)
 
 
-def make_row(request: Request, event: Event, nonce: bytes, position: int = 0) -> Row:
-    """Returns an event's row. `nonce` identifies an event that has neither an event_id nor a timestamp."""
+def make_row(request: Request, event: Event, nonce: bytes, index: int, position: int = 0) -> Row:
+    """Returns an event's row. `nonce` and `index` identify an event that has neither an event_id nor a timestamp."""
     customer = _find_customer_of(request.account_id, event)
     properties = bytes(event.properties)
     content = (_content if len(properties) <= REMEMBERED_BYTES else read_content)(event.event, properties)
-    occurred_us, key = request.received_us, content.key
+    occurred_us, key, identified = request.received_us, content.key, False
     if event.timestamp is not None:
         occurred_us = microseconds(parse_instant(event.timestamp))
     if event.event_id is not None:
-        key = _key(b"id\0", event.event_id.encode())
+        key, identified = _key(b"id\0", event.event_id.encode()), True
     elif event.timestamp is None:
-        key = _key(b"nonce\0", nonce)
-    identified = event.event_id is not None
+        key = _key(b"nonce\0", nonce + b".%d" % index)
     return Row(customer.customer_id, occurred_us, key, request.received_us, identified, customer, content, position)
 
 
@@ -186,12 +186,13 @@ def make_identification(request: Request, identity: Identity, position: int = 0)
 
 
 class KnownCustomer(NamedTuple):
-    """The customer of an address. `id_field` is the customer_id as Postgres takes it."""
+    """The customer of an address. The fields are the customer_id and the address as Postgres takes them."""
 
     customer_id: str
     account_id: int
     email: str
     id_field: bytes
+    email_field: bytes
     user_id: str | None = None  # of a person whose address isn't known yet; then `email` is empty
 
 
@@ -199,7 +200,7 @@ class KnownCustomer(NamedTuple):
 def find_user(account_id: int, user_id: str) -> KnownCustomer:
     """Returns a user id as the customer that it stands for until its address is known."""
     customer_id = hash_user(account_id, user_id)
-    return KnownCustomer(customer_id, account_id, "", pack_uuid(customer_id), user_id)
+    return KnownCustomer(customer_id, account_id, "", pack_uuid(customer_id), pack_text(""), user_id)
 
 
 @lru_cache(maxsize=100_000)
@@ -207,7 +208,7 @@ def find_customer(account_id: int, email: str) -> KnownCustomer:
     """Returns the customer of an address as it was sent."""
     normal = normalise_email(email)
     customer_id = hash_customer(account_id, normal)
-    return KnownCustomer(customer_id, account_id, normal, pack_uuid(customer_id))
+    return KnownCustomer(customer_id, account_id, normal, pack_uuid(customer_id), pack_text(normal))
 
 
 class Content(NamedTuple):

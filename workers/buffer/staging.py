@@ -15,6 +15,7 @@ COPY_END = b"\xff\xff"
 COLUMNS = (6).to_bytes(2, "big")
 
 _key_of = itemgetter(0, 1, 2)
+_occurred_of, _received_of, _is_identified, _position_of = map(itemgetter, (1, 3, 4, 7))
 _pack_times = Struct(">iqiqiq").pack
 
 
@@ -38,17 +39,18 @@ def stage(rows: Sequence[Row]) -> StagedRows:
     """Returns these rows, ready for COPY."""
     by_key = {_key_of(row): row for row in reversed(rows)}
     distinct = [by_key[key] for key in sorted(by_key)]
+    added = fold(distinct)
     return StagedRows(
         rows,
         distinct,
         format_copy(distinct),
-        fold(distinct),
-        any(row.identified for row in distinct),
-        any(row.customer.user_id is not None for row in distinct),
+        added,
+        any(map(_is_identified, distinct)),
+        any(span[0].user_id is not None for span in added.spans.values()),
         any(row.content.traits for row in distinct),
-        min((row.received_us for row in rows), default=0),
-        min((row.occurred_us for row in rows), default=0),
-        min((row.position for row in rows), default=0),
+        min(map(_received_of, rows), default=0),
+        min(map(_occurred_of, rows), default=0),
+        min(map(_position_of, rows), default=0),
     )
 
 

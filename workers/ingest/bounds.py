@@ -8,7 +8,7 @@ the rest is counted under "". The worker counts in memory, and asks Postgres onl
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from workers.buffer.fold import DayCount, DayKey, Fold, Span
+from workers.buffer.fold import DayCount, DayKey, Fold, Span, merge_counts
 from workers.store import Connection, sql
 
 MOST_DETAILS = 100  # of a customer, day and name
@@ -49,10 +49,7 @@ def bound_details(connection: Connection, memory: Memory, days: dict[DayKey, Day
     for key in [key for key in days if key[3] and _is_over(connection, memory, key)]:
         count = days.pop(key)
         rest = (*key[:3], "")
-        if rest in days:
-            days[rest].merge(count)
-        else:
-            days[rest] = count
+        days[rest] = merge_counts(days[rest], count) if rest in days else count
 
 
 def _is_over(connection: Connection, memory: Memory, key: DayKey) -> bool:

@@ -34,25 +34,27 @@ def make_day_columns(days: Mapping[DayKey, DayCount]) -> dict[str, BinaryArray]:
     """Returns rows of customer_days, in the order of their key; their customer_id as day_customer_id."""
     keys = sorted(days)
     counts = [days[key] for key in keys]
+    customers, contents, n, values, last_us, _, plans = zip(*counts, strict=True) if counts else [()] * 7
     return {
-        "day_customer_id": arrays.uuids([count.customer.id_field for count in counts]),
+        "day_customer_id": arrays.uuids([customer.id_field for customer in customers]),
         "day": arrays.dates(key[1] for key in keys),
-        "event": arrays.texts([count.content.event_field for count in counts]),
-        "detail": arrays.texts([days[key].content.detail_field if key[3] else _NO_DETAIL for key in keys]),
-        "n": arrays.integers(count.n for count in counts),
-        "value": arrays.doubles(count.value for count in counts),
-        "last_at": arrays.moments(count.last_us for count in counts),
-        "plan": arrays.texts([count.plan_field for count in counts]),
+        "event": arrays.texts([content.event_field for content in contents]),
+        "detail": arrays.texts([days[key][1].detail_field if key[3] else _NO_DETAIL for key in keys]),
+        "n": arrays.integers(n),
+        "value": arrays.doubles(values),
+        "last_at": arrays.moments(last_us),
+        "plan": arrays.texts(plans),
     }
 
 
 def make_span_columns(spans: Sequence[Span]) -> dict[str, BinaryArray]:
     """Returns customers and when their events were seen."""
+    customers, first_us, last_us, since_us = zip(*spans, strict=True) if spans else [()] * 4
     return {
-        "customer_id": arrays.uuids([span.customer.id_field for span in spans]),
-        "account_id": arrays.integers(span.customer.account_id for span in spans),
-        "email": arrays.texts([pack_text(span.customer.email) for span in spans]),
-        "first_seen": arrays.moments(span.first_us for span in spans),
-        "last_seen": arrays.moments(span.last_us for span in spans),
-        "since": arrays.moments(span.since_us for span in spans),
+        "customer_id": arrays.uuids([customer.id_field for customer in customers]),
+        "account_id": arrays.integers([customer.account_id for customer in customers]),
+        "email": arrays.texts([customer.email_field for customer in customers]),
+        "first_seen": arrays.moments(first_us),
+        "last_seen": arrays.moments(last_us),
+        "since": arrays.moments(since_us),
     }

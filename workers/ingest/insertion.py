@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 import psycopg
 
+from workers.buffer.fold import Fold
 from workers.buffer.rows import Row
 from workers.buffer.staging import StagedRows
 from workers.ingest import bounds
@@ -29,11 +30,12 @@ def is_wary(connection: Connection) -> bool:
     return connection in _wary
 
 
-def insert_all(connection: Connection, staged: StagedRows) -> None:
-    """Insert events that are all new, with their new customers. Raises MetBefore: then the transaction has failed."""
+def insert_all(connection: Connection, staged: StagedRows, added: Fold) -> None:
+    """Insert events that are all new, and the new ones of their customers. Raises MetBefore, and then nothing of the
+    transaction may stand."""
     if _claim_event_ids(connection, staged) or retention.may_be_pruned(connection, staged):
         raise MetBefore
-    _insert_customers(connection, staged)
+    _insert_customers(connection, added)
     try:
         with connection.cursor() as cursor, cursor.copy(sql("copy_events")) as copy:
             copy.write(staged.copy)
@@ -41,14 +43,15 @@ def insert_all(connection: Connection, staged: StagedRows) -> None:
         raise MetBefore from None
 
 
-def insert_new(connection: Connection, staged: StagedRows) -> Sequence[Row]:
-    """Insert those events that are new, with their new customers. Returns them, in the order of their keys."""
+def insert_new(connection: Connection, staged: StagedRows, added: Fold) -> Sequence[Row]:
+    """Insert those events that are new, and the new ones of all their customers. Returns the rows that are new, in the
+    order of their keys."""
     rows = staged.distinct
     if _claim_event_ids(connection, staged):
         rows = _without_seen(connection, rows)
     if retention.may_be_pruned(connection, staged):
         rows = retention.without_pruned(connection, rows)
-    _insert_customers(connection, staged)
+    _insert_customers(connection, added)
     inserted = set(connection.execute(sql("insert_new_events"), make_event_columns(rows)))
     (_wary.discard if len(inserted) == len(staged.rows) else _wary.add)(connection)
     return [row for row in rows if row[:3] in inserted]
@@ -72,6 +75,6 @@ def _without_seen(connection: Connection, rows: Sequence[Row]) -> Sequence[Row]:
     return [row for row in rows if row[:3] not in seen]
 
 
-def _insert_customers(connection: Connection, staged: StagedRows) -> None:
-    if new := bounds.take_new_customers(bounds.find_memory(connection), staged.added):
+def _insert_customers(connection: Connection, added: Fold) -> None:
+    if new := bounds.take_new_customers(bounds.find_memory(connection), added):
         connection.execute(sql("insert_new_customers"), make_span_columns(new))

@@ -208,13 +208,12 @@ def _store_staged(
         return Outcome()
     now_us, _ = one(connection.execute(sql("begin_storing")))
     try:
+        added = kept.added if kept.added.latest_us <= now_us else fold(kept.distinct, now_us)
         if all_new:
-            insertion.insert_all(connection, kept)
-            new, added = kept.distinct, kept.added
+            insertion.insert_all(connection, kept, added)
+            new = kept.distinct
         else:
-            new = insertion.insert_new(connection, kept)
-            added = fold(new)
-        if added.latest_us > now_us:
+            new = insertion.insert_new(connection, kept, added)
             added = fold(new, now_us)
         _add(connection, added, rescore_seconds, read_ahead)
     except BaseException:

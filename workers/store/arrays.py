@@ -51,7 +51,7 @@ def jsonbs(fields: Sequence[bytes]) -> BinaryArray:
 
 def integers(values: Iterable[int]) -> BinaryArray:
     """Returns an integer[]."""
-    return _make_array(23, _pack("i", values))
+    return _make_array(23, _pack_few("i", values))
 
 
 def bigints(values: Iterable[int]) -> BinaryArray:
@@ -61,23 +61,31 @@ def bigints(values: Iterable[int]) -> BinaryArray:
 
 def doubles(values: Iterable[float]) -> BinaryArray:
     """Returns a double precision[]."""
-    return _make_array(701, _pack("d", values))
+    return _make_array(701, _pack_few("d", values))
 
 
 def dates(days: Iterable[int]) -> BinaryArray:
     """Returns a date[] of days since 1970."""
-    return _make_array(1082, _pack("i", (day - EPOCH_DAYS for day in days)))
+    return _make_array(1082, _pack_few("i", (day - EPOCH_DAYS for day in days)))
 
 
 def moments(microseconds: Iterable[int]) -> BinaryArray:
     """Returns a timestamptz[] of microseconds since 1970."""
-    return _make_array(1184, _pack("q", (moment - EPOCH_US for moment in microseconds)))
+    return _make_array(1184, _pack("q", [moment - EPOCH_US for moment in microseconds]))
 
 
 def _pack(kind: str, values: Iterable[float]) -> list[bytes]:
     field = Struct(f">i{kind}")
     pack, size = field.pack, field.size - _LENGTH_BYTES
     return [pack(size, value) for value in values]
+
+
+def _pack_few(kind: str, values: Iterable[float]) -> list[bytes]:
+    """As `_pack`, for values that come again and again."""
+    values = list(values)
+    distinct = list(set(values))
+    fields = dict(zip(distinct, _pack(kind, distinct), strict=True))
+    return [fields[value] for value in values]
 
 
 def _make_array(type_oid: int, fields: Sequence[bytes]) -> BinaryArray:

@@ -33,10 +33,13 @@ def key(account_id: int, week: int) -> str:
 def volumes_of(rows: Iterable[Row]) -> Volumes:
     """Returns how many of these events were received in which hour, by the clock of the web process that took them: ids
     of the buffer stay ahead for as long as Redis's clock once was."""
-    now = time.time() * 1_000_000
-    return Volumes(
-        Counter((row.customer.account_id, int(min(row.received_us, now)) // HOUR_MICROSECONDS) for row in rows)
-    )
+    now = int(time.time() * 1_000_000)
+    volumes = Volumes()
+    for (account_id, received_us), events in Counter(
+        (row.customer.account_id, row.received_us) for row in rows
+    ).items():
+        volumes[account_id, min(received_us, now) // HOUR_MICROSECONDS] += events
+    return volumes
 
 
 def add(redis: Redis, volumes: Volumes) -> None:

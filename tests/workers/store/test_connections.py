@@ -74,7 +74,7 @@ def test_a_connection_that_is_lost_in_the_middle_of_a_copy(
 ) -> None:
     pushed(redis)
     for _ in range(3):
-        way.cut_on(b"COPY incoming", after=after)
+        way.cut_on(b"COPY events", after=after)
     assert drain(worker, LIVE) == Outcome(stored=400)
     assert way.cuts == 3
     assert settled(connection, redis)

@@ -105,3 +105,24 @@ def test_storing_scoring_rebuilding_pruning_erasing_and_switching_models_at_once
     ).fetchone()
     assert counted
     assert counted[0] == counted[1]
+
+
+def test_two_workers_on_the_same_new_customers_never_wait_in_a_circle(
+    process: Process, connection: Connection, redis: Redis
+) -> None:
+    """Their batches hold the same customers, who were never seen before, in other orders."""
+    process.settings = msgspec.structs.replace(process.settings, batch_events=200)
+    for turn in range(30):
+        fresh = [event(customer_email=f"c{turn}-{n}@example.com") for n in range(200)]
+        push_events(redis, *(fresh if turn % 2 else reversed(fresh)))
+        push_events(redis, *(reversed(fresh) if turn % 2 else fresh))
+    workers = [Process(process.settings, redis) for _ in range(2)]
+    threads = [threading.Thread(target=drain, args=(worker, LIVE)) for worker in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for worker in workers:
+        worker.disconnect()
+    assert deadlocks(connection) == 0
+    assert connection.execute("SELECT count(*), min(n), max(n) FROM customer_days").fetchone() == (6000, 2, 2)

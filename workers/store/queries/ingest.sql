@@ -25,11 +25,15 @@ WHERE seen.occurred_at <> batch.occurred_at
 
 -- name: insert_new_events
 -- The rows are in the order of their keys. Returns the keys of those that were not there yet.
-INSERT INTO events (customer_id, occurred_at, event_key, event, properties, received_at)
-SELECT * FROM unnest(%(customer_id)s::uuid[], %(occurred_at)s::timestamptz[], %(event_key)s::bigint[],
-                     %(event)s::text[], %(properties)s::jsonb[], %(received_at)s::timestamptz[])
-ON CONFLICT DO NOTHING
-RETURNING replace(customer_id::text, '-', ''), (extract(epoch FROM occurred_at) * 1000000)::bigint, event_key
+WITH inserted AS (
+    INSERT INTO events (customer_id, occurred_at, event_key, event, properties, received_at)
+    SELECT * FROM unnest(%(customer_id)s::uuid[], %(occurred_at)s::timestamptz[], %(event_key)s::bigint[],
+                         %(event)s::text[], %(properties)s::jsonb[], %(received_at)s::timestamptz[])
+    ON CONFLICT DO NOTHING
+    RETURNING customer_id, occurred_at, event_key
+)
+SELECT replace(customer_id::text, '-', ''), (extract(epoch FROM occurred_at) * 1000000)::bigint, event_key
+FROM inserted
 
 -- name: list_details
 SELECT detail

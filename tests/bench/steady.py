@@ -1,0 +1,100 @@
+"""Totals beside a steady stream: do they keep up with it, and how far behind are they?"""
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from redis import Redis
+
+from tests.acceptance.line import line
+from tests.bench import stream
+from tests.bench.measure import Line
+from tests.bench.world import World
+from workers.accounts import keys
+from workers.buffer.entries import Entry, Request, encode_entry
+from workers.buffer.lanes import LIVE
+from workers.buffer.stream import ENTRY_EVENTS
+from workers.redis import redis_client
+from workers.settings import Settings
+from workers.store import Connection, connect
+from workers.tickets import ask
+
+RATE = 15_000  # events a second
+SECONDS, LONG_SECONDS = 90.0, 600.0
+TURN_SECONDS = 0.1
+BODIES = 3_000  # of ENTRY_EVENTS each, sent again and again: without a timestamp each event is a new one
+LOOK_SECONDS = 1.0
+
+
+def run(world: World) -> list[Line]:
+    """The processes that store, score and keep the totals, and a producer that writes to the buffer."""
+    with ExitStack() as stack:
+        redis = stack.enter_context(redis_client(world.servers.redis_url))
+        redis.flushall()
+        url = stack.enter_context(world.database())
+        connection = stack.enter_context(connect(url))
+        keys.create(connection, redis, "default")
+        settings = Settings(database_url=url, redis_url=world.servers.redis_url)
+        processes = stack.enter_context(line(settings, world.folder / "steady.log"))
+        del processes.environment["WINDBACK_BATCH_EVENTS"]
+        processes.start("ingest", "score", "clock")
+        stack.enter_context(_producing(redis))
+        waits, lags = _watch(redis, connection, LONG_SECONDS if world.long else SECONDS)
+    third = len(lags) // 3
+    return [
+        Line(f"totals: at {RATE:,} events/s, the longest they were behind", max(lags), "s", None, "at most 150"),
+        Line("  in the last third, and in the one before", max(lags[-third:]), "s", max(lags[third:-third]), "≤ 1.2"),
+        Line("  events that waited to be stored, at the end", waits[-1], "events", None, f"under {RATE:,}"),
+    ]
+
+
+def _watch(redis: Redis, connection: Connection, seconds: float) -> tuple[list[int], list[float]]:
+    """Returns how many events waited, and how far the totals were behind, second by second."""
+    waits, lags, until = [], [], time.monotonic() + seconds
+    while time.monotonic() < until:
+        time.sleep(LOOK_SECONDS)
+        waits.append(redis.xlen(LIVE.stream) * ENTRY_EVENTS)
+        row = connection.execute(
+            "SELECT extract(epoch FROM now() - at + worked_seconds * '1 s') FROM tallied"
+        ).fetchone()
+        lags.append(float(row[0]) if row else seconds)
+    return waits, lags
+
+
+@contextmanager
+def _producing(redis: Redis) -> Iterator[None]:
+    """Entries at an even pace until the end of the block."""
+    ending = threading.Event()
+    thread = threading.Thread(target=_produce, args=(redis, _bodies(), ending), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        thread.join()
+
+
+def _bodies() -> Sequence[bytes]:
+    sent = stream.events(BODIES * ENTRY_EVENTS)
+    for event in sent:
+        del event["timestamp"]
+    return stream.bodies(sent, ENTRY_EVENTS)
+
+
+def _produce(redis: Redis, bodies: Sequence[bytes], ending: threading.Event) -> None:
+    numbers = itertools.count()
+    began = time.monotonic()
+    for turn in itertools.count(1):
+        entries = int(turn * TURN_SECONDS * RATE / ENTRY_EVENTS) - int((turn - 1) * TURN_SECONDS * RATE / ENTRY_EVENTS)
+        pipeline = redis.pipeline(transaction=False)
+        for number in itertools.islice(numbers, entries):
+            request = Request(1, time.time_ns() // 1000, bodies[number % len(bodies)])
+            entry = encode_entry(Entry(number.to_bytes(12, "big"), [request]))
+            pipeline.xadd(LIVE.stream, {"n": ENTRY_EVENTS, "entry": entry})
+        pipeline.hincrby(LIVE.ledger, "accepted", ENTRY_EVENTS * entries)
+        pipeline.execute()
+        ask(redis, LIVE.queue)
+        if ending.wait(max(0.0, began + turn * TURN_SECONDS - time.monotonic())):
+            return
