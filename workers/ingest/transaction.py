@@ -164,8 +164,7 @@ def _confirm_refusal(connection: Connection, error: Exception, rescore_seconds: 
     probe = Row(customer.customer_id, now_us, content.key, now_us, False, customer, content)
     try:
         with connection.transaction():
-            connection.execute(sql("empty_incoming"))
-            _store_staged(connection, stage([probe]), rescore_seconds, do_nothing)
+            _store_staged(connection, stage([probe]), rescore_seconds, do_nothing, all_new=False)
             raise psycopg.Rollback
     except UNCLEAR:
         raise ServerFault(first_line(error)) from error
