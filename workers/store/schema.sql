@@ -656,26 +656,6 @@ CREATE TABLE model_changes (
     PRIMARY KEY (account_id, at)
 );
 
--- A customer's risk at a moment in the past, as the model in use has it; null where that is not known.
-CREATE FUNCTION risk_then(customer customers, moment timestamptz) RETURNS real LANGUAGE sql STABLE PARALLEL SAFE
-RETURN (
-    SELECT risks.probability
-    FROM (
-        SELECT history.at, history.probability FROM risk_history AS history
-        WHERE history.customer_id = (customer).customer_id
-          AND history.at >= coalesce((customer).comparable_since, '-infinity')
-        UNION ALL
-        SELECT rebuilt.at, rebuilt.probability FROM risk_rebuilt AS rebuilt
-        WHERE rebuilt.customer_id = (customer).customer_id AND rebuilt.model = (customer).model
-        UNION ALL
-        SELECT restated.at, restated.probability FROM risk_restated AS restated
-        WHERE restated.customer_id = (customer).customer_id AND restated.generation = (customer).generation
-    ) AS risks
-    WHERE risks.at <= moment
-    ORDER BY risks.at DESC
-    LIMIT 1
-);
-
 -- Accounts' track records: whether one is due, and as of when the last one was computed.
 CREATE TABLE track_records (
     account_id integer PRIMARY KEY,

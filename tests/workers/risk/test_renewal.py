@@ -108,17 +108,24 @@ def push_to(process: Process, account_id: int, events: list[dict[str, Any]]) -> 
     ingest.drain(process, LIVE)
 
 
+def risk_then(moment: str) -> str:
+    """A customer's risk at a moment, as renew_risk_before has it."""
+    assignment, _, _ = sql("renew_risk_before").partition("\nWHERE customer_id = ANY")
+    return assignment.partition("SET risk_before = ")[2].replace("now() - interval '14 days'", moment)
+
+
 def test_the_weeks_before_are_compared_by_the_new_model(connection: Connection, scored: int) -> None:
     """What rose is what the customers did: the same model on both sides."""
     model = add_model(connection, scored)
     connection.execute("UPDATE risk_history SET at = at - interval '20 days'")
-    before = "SELECT customer_id::text, risk_then(customers, now() - interval '7 days') FROM customers"
+    week_ago = risk_then("now() - interval '7 days'")
+    before = f"SELECT customer_id::text, {week_ago} FROM customers"
     old = dict(rows(connection, before))
     assert None not in old.values()
     renewals.request_switch(connection, scored, 1)
     (at,) = rows(connection, "SELECT extract(epoch FROM requested_at)::float8 FROM renewals")[0]
     renewal.run(connection, MEANS, scored)
-    known = """SELECT customer_id::text, risk_then(customers, to_timestamp(%s)) FROM customers
+    known = f"""SELECT customer_id::text, {risk_then("to_timestamp(%s)")} FROM customers
         WHERE first_seen <= to_timestamp(%s) ORDER BY 1"""
     then = dict(rows(connection, known, at - 7 * DAY + 1, at - 7 * DAY))
     ids = list(then)
@@ -135,7 +142,7 @@ def test_after_the_switch_comparisons_use_what_was_recorded_since(connection: Co
     add_model(connection, scored)
     renewals.request_switch(connection, scored, 1)
     renewal.run(connection, MEANS, scored)
-    found = rows(connection, "SELECT bool_and(abs(risk_then(customers, now()) - probability) < 1e-6) FROM customers")
+    found = rows(connection, f"SELECT bool_and(abs({risk_then('now()')} - probability) < 1e-6) FROM customers")
     assert found == [(True,)]
 
 

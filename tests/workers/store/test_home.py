@@ -101,6 +101,5 @@ def test_no_table_of_a_cell_refers_to_one_of_home() -> None:
 
 def test_functions_touch_cells_alone() -> None:
     functions = [statement for statement in STATEMENTS if type(statement).__name__ == "CreateFunctionStmt"]
-    touched = {table for function in functions for table in referenced_relations(function)}
-    assert "risk_history" in touched
-    assert not touched & HOME
+    assert functions
+    assert [table for function in functions for table in referenced_relations(function) if table in HOME] == []

@@ -10,12 +10,12 @@ SELECT (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' |
 ON CONFLICT (single) DO UPDATE
 SET since = CASE
         WHEN alerting.identity <> excluded.identity OR alerting.last_xid > excluded.last_xid + 100000
-          OR alerting.seen_at < now() - interval '1 hour' THEN now()
+          OR excluded.seen_at - alerting.seen_at > interval '1 hour' THEN excluded.seen_at
         ELSE alerting.since
     END,
-    identity = excluded.identity, last_xid = excluded.last_xid, seen_at = now()
+    identity = excluded.identity, last_xid = excluded.last_xid, seen_at = excluded.seen_at
 WHERE alerting.identity <> excluded.identity OR alerting.last_xid > excluded.last_xid + 100000
-   OR alerting.seen_at < now() - interval '5 seconds'
+   OR excluded.seen_at - alerting.seen_at > interval '5 seconds'
 
 -- name: alerting_since
 -- Null where it is not known: then no alert is given. It is noted every few seconds.

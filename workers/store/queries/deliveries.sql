@@ -54,7 +54,10 @@ WHERE deliveries.customer_id = chosen.customer_id AND deliveries.alert_id = chos
 WITH open AS (
     UPDATE summaries
     SET next_attempt_at = greatest(
-        next_attempt_at, least(now() + %(gather)s * interval '1 second', created_at + %(longest)s * interval '1 second')
+        next_attempt_at, least(
+            now() + %(gather)s * interval '1 second',
+            (created_at AT TIME ZONE 'UTC' + %(longest)s * interval '1 second') AT TIME ZONE 'UTC'
+        )
     )
     WHERE webhook_id = %(webhook_id)s::uuid AND state = 'gathering'
     RETURNING summary_id
@@ -111,12 +114,14 @@ WITH chosen AS (
     ORDER BY next_attempt_at
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
+), taken AS (
+    UPDATE summaries
+    SET state = 'waiting', attempts = attempts + 1, next_attempt_at = now() + %(lease)s * interval '1 second'
+    FROM chosen
+    WHERE summaries.summary_id = chosen.summary_id
+    RETURNING summaries.summary_id, webhook_id, attempts, give_up_at, created_at
 )
-UPDATE summaries
-SET state = 'waiting', attempts = attempts + 1, next_attempt_at = now() + %(lease)s * interval '1 second'
-FROM chosen
-WHERE summaries.summary_id = chosen.summary_id
-RETURNING summaries.summary_id::text, webhook_id::text, attempts, give_up_at <= now(), created_at
+SELECT summary_id::text, webhook_id::text, attempts, give_up_at <= now(), created_at FROM taken
 
 -- name: summarised
 -- How many alerts a summary stands for, and the highest of them.
@@ -130,7 +135,7 @@ LIMIT %(limit)s
 -- name: end_attempts
 UPDATE deliveries
 SET state = ended.state, last_status = ended.status, last_error = ended.error,
-    next_attempt_at = now() + ended.pause * interval '1 second'
+    next_attempt_at = to_timestamp(extract(epoch FROM now())::float8 + ended.pause)
 FROM unnest(
     %(customer_id)s::uuid[], %(alert_id)s::uuid[], %(webhook_id)s::uuid[], %(state)s::text[], %(status)s::integer[],
     %(error)s::text[], %(pause)s::float8[]
@@ -150,13 +155,16 @@ WHERE summary_id = %(summary_id)s::uuid AND state = 'waiting'
 
 -- name: give_up_deliveries
 -- Those that a disabled webhook has kept for too long.
-UPDATE deliveries SET state = 'failed', last_error = coalesce(last_error, 'the webhook is disabled')
-WHERE (customer_id, alert_id, webhook_id) IN (
+WITH kept AS MATERIALIZED (
     SELECT customer_id, alert_id, webhook_id FROM deliveries
     WHERE state = 'waiting' AND give_up_at < now() - interval '1 hour'
     LIMIT %(limit)s
     FOR UPDATE SKIP LOCKED
 )
+UPDATE deliveries SET state = 'failed', last_error = coalesce(last_error, 'the webhook is disabled')
+FROM kept
+WHERE deliveries.customer_id = kept.customer_id AND deliveries.alert_id = kept.alert_id
+  AND deliveries.webhook_id = kept.webhook_id
 
 -- name: redeliver
 -- To every webhook again that is still there, at once and whatever the cap.

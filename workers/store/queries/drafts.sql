@@ -7,7 +7,7 @@ SELECT strategy, subject, body_text FROM draft_templates WHERE account_id = %(ac
 INSERT INTO draft_templates (account_id, strategy, subject, body_text)
 VALUES (%(account_id)s, %(strategy)s, %(subject)s, %(body_text)s)
 ON CONFLICT (account_id, strategy) DO UPDATE
-SET subject = excluded.subject, body_text = excluded.body_text, changed_at = now()
+SET subject = excluded.subject, body_text = excluded.body_text, changed_at = excluded.changed_at
 RETURNING strategy
 
 -- name: drop_template

@@ -27,10 +27,13 @@ SELECT replace(customer_id::text, '-', ''), email, (extract(epoch FROM said_at) 
 FROM identities WHERE customer_id = ANY (%(customer_ids)s::uuid[])
 
 -- name: add_identity
+WITH waiting AS MATERIALIZED (
+    SELECT EXISTS (SELECT FROM unresolved_events WHERE customer_id = %(customer_id)s::uuid) AS has_waiting
+)
 INSERT INTO identities (customer_id, account_id, user_id, owner, email, said_at, has_waiting)
 SELECT %(customer_id)s::uuid, %(account_id)s, %(user_id)s, %(owner)s::uuid, %(email)s,
-       'epoch'::timestamptz + %(said_us)s * '1 microsecond'::interval,
-       EXISTS (SELECT FROM unresolved_events WHERE customer_id = %(customer_id)s::uuid)
+       'epoch'::timestamptz + %(said_us)s * '1 microsecond'::interval, has_waiting
+FROM waiting
 ON CONFLICT (customer_id) DO NOTHING
 
 -- name: confirm_identity
@@ -58,11 +61,15 @@ WITH these AS (
     WHERE customer_id = ANY (%(customer_ids)s::uuid[])
     ORDER BY customer_id, occurred_at, event_key
     LIMIT %(limit)s
+), taken AS (
+    DELETE FROM unresolved_events AS gone USING these
+    WHERE gone.customer_id = these.customer_id AND gone.occurred_at = these.occurred_at
+      AND gone.event_key = these.event_key
+    RETURNING gone.*
 )
-DELETE FROM unresolved_events AS gone USING these
-WHERE gone.customer_id = these.customer_id AND gone.occurred_at = these.occurred_at AND gone.event_key = these.event_key
-RETURNING gone.account_id, gone.user_id, (extract(epoch FROM gone.occurred_at) * 1000000)::bigint, gone.event_key,
-          gone.event, gone.properties, (extract(epoch FROM gone.received_at) * 1000000)::bigint, gone.identified, gone.lane
+SELECT account_id, user_id, (extract(epoch FROM occurred_at) * 1000000)::bigint, event_key, event, properties,
+       (extract(epoch FROM received_at) * 1000000)::bigint, identified, lane
+FROM taken
 
 -- name: end_waiting
 UPDATE identities SET has_waiting = false WHERE customer_id = ANY (%(customer_ids)s::uuid[])
@@ -205,8 +212,11 @@ DELETE FROM customer_days WHERE customer_id = %(source)s AND n <= 0
 
 -- name: merge_events
 -- Stored anew, by this transaction: so the totals count them under the customer that is left.
+WITH source AS MATERIALIZED (
+    SELECT occurred_at, event_key, event, properties, received_at FROM events WHERE customer_id = %(source)s
+)
 INSERT INTO events (customer_id, occurred_at, event_key, event, properties, received_at)
-SELECT %(target)s, occurred_at, event_key, event, properties, received_at FROM events WHERE customer_id = %(source)s
+SELECT %(target)s::uuid, occurred_at, event_key, event, properties, received_at FROM source
 ON CONFLICT DO NOTHING
 
 -- name: merge_event_ids
@@ -230,12 +240,15 @@ SELECT %(target)s, month, keys FROM pruned WHERE customer_id = %(source)s
 ON CONFLICT (customer_id, month) DO UPDATE SET keys = kept.keys || excluded.keys
 
 -- name: merge_customer
+WITH source AS MATERIALIZED (
+    SELECT account_id, first_seen, last_seen FROM customers WHERE customer_id = %(source)s
+)
 INSERT INTO customers AS kept (customer_id, account_id, email, first_seen, last_seen, rescore_at)
-SELECT %(target)s, account_id, %(email)s, first_seen, last_seen, now() FROM customers WHERE customer_id = %(source)s
+SELECT %(target)s::uuid, account_id, %(email)s, first_seen, last_seen, now() FROM source
 ON CONFLICT (customer_id) DO UPDATE
 SET first_seen = least(kept.first_seen, excluded.first_seen),
     last_seen = greatest(kept.last_seen, excluded.last_seen),
-    rescore_at = now(), due_because = 'settings'
+    rescore_at = excluded.rescore_at, due_because = 'settings'
 
 -- name: merge_rebuild
 -- The past of both is computed anew.

@@ -7,7 +7,7 @@ SELECT account_id, %(hash)s, %(hint)s, %(publishable)s, %(rate_limit)s, %(name)s
 RETURNING key_id, account_id
 
 -- name: revoke_key
-UPDATE api_keys SET revoked_at = coalesce(revoked_at, now())
+UPDATE api_keys SET revoked_at = least(revoked_at, now())
 WHERE key_id = %(key_id)s AND (%(account_id)s::integer IS NULL OR account_id = %(account_id)s)
 RETURNING hash
 

@@ -16,7 +16,8 @@ DELETE FROM tallied
 INSERT INTO recounts (snapshot, after, foreign_from)
 SELECT snapshot, %(first)s::uuid, pg_snapshot_xmax(snapshot)::text::bigint FROM pg_current_snapshot() AS snapshot
 ON CONFLICT (single) DO UPDATE
-SET snapshot = excluded.snapshot, after = excluded.after, foreign_from = excluded.foreign_from, began_at = now()
+SET snapshot = excluded.snapshot, after = excluded.after, foreign_from = excluded.foreign_from,
+    began_at = excluded.began_at
 
 -- name: renumber_events
 -- Events of another server's transactions get the number 0, which every snapshot has seen.
@@ -135,8 +136,10 @@ WITH steps AS (
     SELECT customer_id, day, level, 1 AS customers FROM steps WHERE level IS DISTINCT FROM before
     UNION ALL
     SELECT customer_id, day, before, -1 FROM steps WHERE before <> level
+), counted AS MATERIALIZED (
+    SELECT account_id, day, moved.level, sum(customers) AS customers
+    FROM moved JOIN customers USING (customer_id)
+    GROUP BY 1, 2, 3 HAVING sum(customers) <> 0
 )
 INSERT INTO risk_moves (account_id, day, level, customers)
-SELECT account_id, day, moved.level, sum(customers)
-FROM moved JOIN customers USING (customer_id)
-GROUP BY 1, 2, 3 HAVING sum(customers) <> 0
+SELECT account_id, day, level, customers FROM counted

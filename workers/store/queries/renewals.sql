@@ -9,7 +9,7 @@ SET because = CASE WHEN kept.switches AND NOT kept.switched THEN kept.because EL
     version = CASE WHEN excluded.switches THEN excluded.version ELSE kept.version END,
     horizon_learnt = CASE WHEN excluded.switches THEN excluded.horizon_learnt ELSE kept.horizon_learnt END,
     switches = excluded.switches OR kept.switches AND NOT kept.switched,
-    generation = -1, requested_at = now(), touched_at = now(), after = '', round = 0, found = 0, scored = 0, total = 0,
+    generation = -1, requested_at = excluded.requested_at, touched_at = excluded.touched_at, after = '', round = 0, found = 0, scored = 0, total = 0,
     switched = false
 
 -- name: renewal_progress
@@ -31,7 +31,7 @@ FOR UPDATE SKIP LOCKED
 -- name: note_renewal
 UPDATE renewals
 SET generation = %(generation)s, after = %(after)s, round = %(round)s, found = %(found)s, scored = %(scored)s,
-    total = %(total)s, switched = %(switched)s, touched_at = clock_timestamp()
+    total = %(total)s, switched = %(switched)s, touched_at = now()
 WHERE account_id = %(account_id)s
 
 -- name: end_renewal
@@ -165,7 +165,23 @@ ORDER BY at
 
 -- name: renew_risk_before
 -- The risk of 14 days ago as the new model has it.
-UPDATE customers SET risk_before = risk_then(customers, now() - interval '14 days')
+UPDATE customers SET risk_before = (
+    SELECT risks.probability
+    FROM (
+        SELECT history.at, history.probability FROM risk_history AS history
+        WHERE history.customer_id = customers.customer_id
+          AND history.at >= coalesce(customers.comparable_since, '-infinity')
+        UNION ALL
+        SELECT rebuilt.at, rebuilt.probability FROM risk_rebuilt AS rebuilt
+        WHERE rebuilt.customer_id = customers.customer_id AND rebuilt.model = customers.model
+        UNION ALL
+        SELECT restated.at, restated.probability FROM risk_restated AS restated
+        WHERE restated.customer_id = customers.customer_id AND restated.generation = customers.generation
+    ) AS risks
+    WHERE risks.at <= now() - interval '14 days'
+    ORDER BY risks.at DESC
+    LIMIT 1
+)
 WHERE customer_id = ANY (%(customer_ids)s::uuid[])
 
 -- name: list_restated_levels

@@ -108,16 +108,23 @@ HAVING sum(customers) <> 0
 ON CONFLICT (account_id, event, day, previous) DO UPDATE SET customers = kept.customers + excluded.customers
 
 -- name: tally_hours
+WITH batch AS MATERIALIZED (
+    SELECT * FROM fresh
+), counted AS MATERIALIZED (
+    -- The same, and whether the customer is new to the hour of the event.
+    SELECT account_id, event, hour, n, NOT EXISTS (
+        SELECT FROM events
+        WHERE events.customer_id = batch.customer_id AND events.event = batch.event
+          AND occurred_at >= batch.hour AND occurred_at < batch.hour + interval '2 hours'
+          AND date_trunc('hour', least(occurred_at, received_at), 'UTC') = batch.hour
+          AND stored_by < %(xmax)s
+          AND (stored_by < %(xmin)s OR pg_visible_in_snapshot(stored_by::text::xid8, %(snapshot)s::pg_snapshot))
+    ) AS is_new
+    FROM batch
+)
 INSERT INTO event_hours AS kept (account_id, event, hour, n, customers)
-SELECT account_id, event, hour, sum(n), count(*) FILTER (WHERE NOT EXISTS (
-    SELECT FROM events
-    WHERE events.customer_id = fresh.customer_id AND events.event = fresh.event
-      AND occurred_at >= fresh.hour AND occurred_at < fresh.hour + interval '2 hours'
-      AND date_trunc('hour', least(occurred_at, received_at), 'UTC') = fresh.hour
-      AND stored_by < %(xmax)s
-      AND (stored_by < %(xmin)s OR pg_visible_in_snapshot(stored_by::text::xid8, %(snapshot)s::pg_snapshot))
-))
-FROM fresh
+SELECT account_id, event, hour, sum(n), count(*) FILTER (WHERE is_new)
+FROM counted
 GROUP BY account_id, event, hour
 ON CONFLICT (account_id, event, hour) DO UPDATE
 SET n = kept.n + excluded.n, customers = kept.customers + excluded.customers

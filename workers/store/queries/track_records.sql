@@ -25,19 +25,27 @@ DELETE FROM flags WHERE account_id = %(account_id)s
 
 -- name: copy_departures
 -- Customers who were erased meanwhile are gone.
+WITH there AS MATERIALIZED (
+    SELECT gone.*
+    FROM unnest(%(customer_id)s::uuid[], %(left_at)s::float8[], %(risks)s::text[]) AS gone (customer_id, left_at, risks)
+    WHERE EXISTS (SELECT FROM customers WHERE customers.customer_id = gone.customer_id)
+)
 INSERT INTO departures (customer_id, left_at, account_id, risks)
 SELECT customer_id, 'epoch'::timestamptz + left_at * interval '1 second', %(account_id)s, risks::real[]
-FROM unnest(%(customer_id)s::uuid[], %(left_at)s::float8[], %(risks)s::text[]) AS gone (customer_id, left_at, risks)
-WHERE EXISTS (SELECT FROM customers WHERE customers.customer_id = gone.customer_id)
+FROM there
 ON CONFLICT DO NOTHING
 
 -- name: copy_flags
+WITH there AS MATERIALIZED (
+    SELECT flagged.*
+    FROM unnest(%(customer_id)s::uuid[], %(at)s::float8[], %(probability)s::real[], %(left_at)s::float8[])
+         AS flagged (customer_id, at, probability, left_at)
+    WHERE EXISTS (SELECT FROM customers WHERE customers.customer_id = flagged.customer_id)
+)
 INSERT INTO flags (customer_id, at, account_id, probability, left_at)
 SELECT customer_id, 'epoch'::timestamptz + at * interval '1 second', %(account_id)s, probability,
        'epoch'::timestamptz + left_at * interval '1 second'
-FROM unnest(%(customer_id)s::uuid[], %(at)s::float8[], %(probability)s::real[], %(left_at)s::float8[])
-     AS flagged (customer_id, at, probability, left_at)
-WHERE EXISTS (SELECT FROM customers WHERE customers.customer_id = flagged.customer_id)
+FROM there
 ON CONFLICT DO NOTHING
 
 -- name: find_track_record
