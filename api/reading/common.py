@@ -68,9 +68,9 @@ async def _fetch_from(
 
 
 def list_said(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What traits say of a customer, as far as it is known."""
-    said = {name: row[name] for name in ("name", "company", "mrr", "currency") if row[name] is not None}
-    return {**said, "mrr_at_risk": round(row["mrr_at_risk"])} if "mrr" in said else said
+    """What traits say of a customer; None for what is not known."""
+    said = {name: row[name] for name in ("name", "company", "mrr", "currency")}
+    return {**said, "mrr_at_risk": None if row["mrr"] is None else round(row["mrr_at_risk"])}
 
 
 def score_of(probability: float) -> float:

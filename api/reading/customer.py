@@ -5,7 +5,7 @@ from typing import Annotated, Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import Meta, Raw, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -64,13 +64,13 @@ class Customer(Struct):
     overdue_since: Time | None
     nps: Annotated[int, Meta(ge=0, le=10)] | None
     advice: Advice | None
-    name: str | UnsetType = UNSET
-    company: str | UnsetType = UNSET
-    mrr: Count | UnsetType = UNSET
-    currency: str | UnsetType = UNSET
-    mrr_at_risk: MoneyAtRisk | UnsetType = UNSET
-    traits: dict[str, Any] | UnsetType = UNSET
-    user_ids: list[str] | UnsetType = UNSET
+    name: str | None
+    company: str | None
+    mrr: Count | None
+    currency: str | None
+    mrr_at_risk: MoneyAtRisk | None
+    traits: dict[str, Any]
+    user_ids: list[str]
 
 
 class EventInTimeline(Struct):
@@ -158,8 +158,8 @@ async def describe(request: Request, row: dict[str, Any]) -> Customer:
         events={count["event"]: count["n"] for count in counts},
         risk=_describe_risk(row),
         plan=row["plan"],
-        traits=msgspec.json.decode(traits[0]["traits"]) if traits else UNSET,
-        user_ids=[user["user_id"] for user in users] or UNSET,
+        traits=msgspec.json.decode(traits[0]["traits"]) if traits else {},
+        user_ids=[user["user_id"] for user in users],
         **list_said(row),
         open_tickets=row["open_tickets"],
         overdue_since=row["overdue_since"],

@@ -40,8 +40,7 @@ class RiskInList(Struct):
 class CustomerInList(Struct):
     """A customer in a list. `risk` is null until the first score, seconds after the first event. `last_seen` is the
     last event of any kind, `last_active` the last use of the product. `risen` is the rise of the score in points since
-    14 days ago, or since `since`; null if the score of that time isn't known. `advice` is there where it is included;
-    `name`, `company`, `mrr`, `currency` and `mrr_at_risk` where they are known.
+    14 days ago, or since `since`; null if the score of that time isn't known. `advice` is there where it is included.
     """
 
     email: str
@@ -51,12 +50,12 @@ class CustomerInList(Struct):
     plan: str | None
     risk: RiskInList | None
     risen: float | None
+    name: str | None
+    company: str | None
+    mrr: Count | None
+    currency: str | None
+    mrr_at_risk: MoneyAtRisk | None
     advice: Advice | msgspec.UnsetType | None = msgspec.UNSET
-    name: str | msgspec.UnsetType = msgspec.UNSET
-    company: str | msgspec.UnsetType = msgspec.UNSET
-    mrr: Count | msgspec.UnsetType = msgspec.UNSET
-    currency: str | msgspec.UnsetType = msgspec.UNSET
-    mrr_at_risk: MoneyAtRisk | msgspec.UnsetType = msgspec.UNSET
 
 
 class Customers(Struct):

@@ -3,16 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from msgspec import UnsetType
-
 from api.dashboard.timeline import text_of
 
 OWN_LINES: Final = frozenset({"name", "company", "mrr", "plan", "currency", "email"})
 MOST: Final = 20
 
 
-def list_other_traits(traits: Mapping[str, Any] | UnsetType) -> list[tuple[str, str]]:
+def list_other_traits(traits: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The other traits, as text, by name."""
-    if isinstance(traits, UnsetType):
-        return []
     return [(name, text_of(value)) for name, value in sorted(traits.items()) if name not in OWN_LINES][:MOST]

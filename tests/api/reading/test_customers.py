@@ -58,6 +58,13 @@ def test_a_customer_is_told_whole(acme: TestClient, work: Callable[[], None]) ->
         "open_tickets": 1,
         "overdue_since": None,
         "nps": None,
+        "name": None,
+        "company": None,
+        "mrr": None,
+        "currency": None,
+        "mrr_at_risk": None,
+        "traits": {},
+        "user_ids": [],
     }
     assert risk.keys() == {
         "score", "probability", "level", "state", "horizon_days", "model", "scored_at", "low_confidence",
@@ -118,7 +125,9 @@ def test_pages_add_up_to_the_whole_list_in_order(seven: TestClient, sort: str, l
 def test_the_riskiest_come_first_unless_told_otherwise(seven: TestClient) -> None:
     assert list(pages(seven)) == list(pages(seven, sort="-risk"))
     first = seven.get(CUSTOMERS).json()["customers"][0]
-    assert first.keys() == {"email", "first_seen", "last_seen", "last_active", "plan", "risk", "risen"}
+    said = {"name", "company", "mrr", "currency", "mrr_at_risk"}
+    assert first.keys() == {"email", "first_seen", "last_seen", "last_active", "plan", "risk", "risen", *said}
+    assert {first[name] for name in said} == {None}
     assert first["risk"].keys() == {"score", "level", "state", "reason"}
 
 
