@@ -11,3 +11,8 @@ WITH_THOUSANDTHS: Final = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "
 def digits_of(currency: str) -> int:
     """How many decimals an amount of this currency has."""
     return 0 if currency in WITHOUT_MINOR else 3 if currency in WITH_THOUSANDTHS else 2
+
+
+def describe_amount(minor: float, currency: str | None) -> str:
+    """An amount in minor units with its currency: 4,900 EUR."""
+    return f"{minor / 10 ** digits_of(currency or ''):,.0f}\u00a0{currency or ''}".rstrip()

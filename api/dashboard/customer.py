@@ -13,13 +13,13 @@ from api.dashboard.history import draw_risk
 from api.dashboard.labels import SPANS, STATES, STRATEGIES
 from api.dashboard.page import page, redirect, render
 from api.dashboard.session import Session
-from api.dashboard.setup.money import describe_amount
 from api.dashboard.setup.traits import list_other_traits
 from api.dashboard.timeline import group_by_day
 from api.errors import Refused
 from api.reading import customer, query
 from api.reading.common import fetch
 from api.reading.erasing import erase
+from scoring.currencies import describe_amount
 from workers.buffer.entries import normalise_email
 from workers.store import sql
 

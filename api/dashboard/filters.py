@@ -34,6 +34,7 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 
 from api.assets import asset
+from scoring.currencies import describe_amount
 
 LONGEST = 200
 STEPS = ((86400 * 365, "year"), (86400 * 30, "month"), (86400, "day"), (3600, "hour"), (60, "minute"))
@@ -70,7 +71,7 @@ def percent(share: float, digits: int = 0) -> str:
 def money(customer: Mapping[str, Any]) -> str:
     """The value of a customer: 199 USD a month, else the amount of the last invoice; empty if unknown."""
     if customer["mrr"] is not None:
-        return f"{customer['mrr'] / 100:,.0f} {customer['currency'] or ''}".rstrip() + " a month"
+        return f"{describe_amount(customer['mrr'], customer['currency'])} a month"
     return f"last invoice {customer['paid']:,.0f}" if customer["paid"] else ""
 
 

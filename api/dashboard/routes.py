@@ -4,7 +4,7 @@ from starlette.routing import Route
 
 from api.dashboard import customer, customers, events, keys, model, overview, signing
 from api.dashboard.acting import drafts, handlings, webhooks
-from api.dashboard.setup import companies, imports, mappings, settings, welcome
+from api.dashboard.setup import companies, imports, mappings, money, settings, welcome
 
 ROUTES = (
     Route("/", overview.overview, methods=["GET"], include_in_schema=False),
@@ -18,6 +18,7 @@ ROUTES = (
     Route("/companies", companies.list_companies, methods=["GET"], include_in_schema=False),
     Route("/companies/{name:path}", companies.show_company, methods=["GET"], include_in_schema=False),
     Route("/mappings", mappings.list_or_save, methods=["GET", "POST"], include_in_schema=False),
+    Route("/money.csv", money.export_money, methods=["GET"], include_in_schema=False),
     Route("/import", imports.list_or_upload, methods=["GET", "POST"], include_in_schema=False),
     Route("/import/{import_id}", imports.show_or_change, methods=["GET", "POST"], include_in_schema=False),
     Route("/model", model.show_model, methods=["GET"], include_in_schema=False),

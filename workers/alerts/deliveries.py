@@ -10,7 +10,7 @@ from scoring.drafts.draft import Draft, write_draft
 from scoring.drafts.language import TemplateError
 from workers.alerts import admission
 from workers.alerts.client import SECONDS, PostResult
-from workers.alerts.messages import HIGHEST, Alert, encode_alert, encode_summary
+from workers.alerts.messages import HIGHEST, Alert, PaidAtLevel, encode_alert, encode_summary
 from workers.alerts.schedule import GONE, pause_after
 from workers.alerts.templates import Templates
 from workers.alerts.webhooks import Receiver, list_receivers
@@ -146,7 +146,11 @@ def _summary_body(
     if not rows:
         return None
     highest = [Alert.from_row(*columns) for *columns, _ in rows]
-    return encode_summary(receiver.format, summary_id, at, rows[0][-1], highest, address)
+    paid = [
+        PaidAtLevel(*columns)
+        for columns in connection.execute(sql("summarised_money"), {"summary_id": summary_id}).fetchall()
+    ]
+    return encode_summary(receiver.format, summary_id, at, rows[0][-1], highest, paid, address)
 
 
 def _end_summary(connection: Connection, attempt: DeliveryAttempt) -> None:

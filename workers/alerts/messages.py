@@ -8,6 +8,7 @@ from urllib.parse import quote
 import msgspec
 
 from scoring.advice import Advice
+from scoring.currencies import describe_amount
 from scoring.drafts.draft import Draft
 from scoring.reasons import Reason
 from workers.alerts.webhooks import Format
@@ -39,10 +40,21 @@ class Alert(NamedTuple):
     probability: float
     reasons: list[Reason]
     advice: Advice
+    mrr: int | None = None  # minor units of the currency
+    currency: str | None = None
 
     @classmethod
     def from_row(
-        cls, email: str, at: datetime, level_before: str, level: str, probability: float, reasons: str, advice: str
+        cls,
+        email: str,
+        at: datetime,
+        level_before: str,
+        level: str,
+        probability: float,
+        reasons: str,
+        advice: str,
+        mrr: int | None,
+        currency: str | None,
     ) -> "Alert":
         """From the columns of a query, whose reasons and advice are JSON."""
         return cls(
@@ -53,6 +65,8 @@ class Alert(NamedTuple):
             probability,
             msgspec.json.decode(reasons, type=list[Reason]),
             msgspec.json.decode(advice, type=Advice),
+            mrr,
+            currency,
         )
 
     @property
@@ -60,10 +74,26 @@ class Alert(NamedTuple):
         """The risk in whole percent."""
         return round(self.probability * 100)
 
+    @property
+    def money(self) -> Json:
+        """What the customer pays a month, and how much of it is at risk, in minor units; None where it isn't known."""
+        at_risk = None if self.mrr is None else round(self.mrr * self.probability)
+        return {"mrr": self.mrr, "currency": self.currency, "mrr_at_risk": at_risk}
+
+
+class PaidAtLevel(NamedTuple):
+    """What the customers of a summary pay who are at one level, in one currency: minor units a month."""
+
+    currency: str | None
+    level: str
+    customers: int
+    mrr: int
+    mrr_at_risk: int
+
 
 def example(at: datetime) -> Alert:
     """An alert that nobody gave, about nobody."""
-    return Alert("jane@example.com", at, "medium", "high", 0.632, EXAMPLE_REASONS, EXAMPLE_ADVICE)
+    return Alert("jane@example.com", at, "medium", "high", 0.632, EXAMPLE_REASONS, EXAMPLE_ADVICE, 4900, "EUR")
 
 
 def customer_url(address: str, email: str) -> str:
@@ -78,16 +108,23 @@ def encode_alert(kind: Format, message_id: str, alert: Alert, draft: Draft, addr
 
 
 def encode_summary(
-    kind: Format, message_id: str, at: datetime, count: int, highest: Sequence[Alert], address: str
+    kind: Format,
+    message_id: str,
+    at: datetime,
+    count: int,
+    highest: Sequence[Alert],
+    paid: Sequence[PaidAtLevel],
+    address: str,
 ) -> bytes:
-    """The body of a message that stands for `count` alerts, with the highest of them."""
+    """The body of a message that stands for `count` alerts, with the highest of them, and what all of them pay."""
     if kind == "slack":
-        return msgspec.json.encode(_slack_summary(count, highest, address))
+        return msgspec.json.encode(_slack_summary(count, highest, paid, address))
     return msgspec.json.encode(
         {
             "event": "churn_risk.summary",
             "id": message_id,
             "count": count,
+            "money": [at_level._asdict() for at_level in paid],
             "highest": [_in_summary(alert, address) for alert in highest],
             "triggered_at": at,
             "customers_url": f"{address}/customers",
@@ -108,6 +145,7 @@ def _alert(message_id: str, alert: Alert, draft: Draft, address: str) -> Json:
         "reasons": alert.reasons,
         "advice": alert.advice,
         "draft": {"subject": draft.subject, "body_text": draft.body_text},
+        **alert.money,
         "triggered_at": alert.at,
         "customer_url": customer_url(address, alert.email),
     }
@@ -121,6 +159,7 @@ def _in_summary(alert: Alert, address: str) -> Json:
         "level_before": alert.level_before,
         "reason": alert.reasons[0].text if alert.reasons else None,
         "strategy": alert.advice.strategy,
+        **alert.money,
         "customer_url": customer_url(address, alert.email),
     }
 
@@ -129,7 +168,8 @@ def _slack_alert(alert: Alert, address: str, test: bool) -> Json:
     who = ", ".join(filter(None, [alert.advice.facts.get("name"), alert.advice.facts.get("company")]))
     title = f"{f'{who} ({alert.email})' if who else alert.email} is now at {alert.level} risk"
     reason = f"\n{_plain(alert.reasons[0].text)}" if alert.reasons else ""
-    risk = f"*{alert.level_before} → {alert.level}* ({alert.score} %)"
+    pays = f", pays {describe_amount(alert.mrr, alert.currency)} a month" if alert.mrr else ""
+    risk = f"*{alert.level_before} → {alert.level}* ({alert.score} %){pays}"
     link = f"<{customer_url(address, alert.email)}|{_plain(alert.email)}>"
     return {
         "text": _plain(f"{'Example: ' if test else ''}{title}"),
@@ -141,14 +181,24 @@ def _slack_alert(alert: Alert, address: str, test: bool) -> Json:
     }
 
 
-def _slack_summary(count: int, highest: Sequence[Alert], address: str) -> Json:
+def _slack_summary(count: int, highest: Sequence[Alert], paid: Sequence[PaidAtLevel], address: str) -> Json:
     title = f"{count} more customers are at a higher risk than before"
+    money = [
+        f"• {at_level.level}: {describe_amount(at_level.mrr, at_level.currency)} a month, "
+        f"{describe_amount(at_level.mrr_at_risk, at_level.currency)} of it at risk"
+        for at_level in paid
+    ]
     lines = [
         f"• <{customer_url(address, one.email)}|{_plain(one.email)}> {one.level} ({one.score} %)" for one in highest
     ]
     return {
         "text": title,
-        "blocks": [_section(f"*{title}.* The highest:"), _section("\n".join(lines)), _button("All customers", address)],
+        "blocks": [
+            _section(f"*{title}.* The highest:"),
+            _section("\n".join(lines)),
+            *([_section("\n".join(["*What they pay*", *money]))] if money else []),
+            _button("All customers", address),
+        ],
     }
 
 

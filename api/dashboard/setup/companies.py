@@ -9,12 +9,12 @@ from starlette.responses import Response
 
 from api.dashboard.page import page, render
 from api.dashboard.session import Session
-from api.dashboard.setup.money import describe_amount
 from api.errors import Refused
 from api.reading.common import fetch
 from api.reading.customer_filter import CustomerFilter
 from api.reading.customers import read_page
 from api.reading.mappings import read_names
+from scoring.currencies import describe_amount
 from scoring.event_roles import Meaning
 from scoring.events import ENGAGEMENT
 from workers.store import sql

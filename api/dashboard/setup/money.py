@@ -1,15 +1,21 @@
 """What is paid, by level of risk: a column for each currency, since nothing here is converted."""
 
+import csv
+import io
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from starlette.requests import Request
+from starlette.responses import Response
 
+from api.dashboard.page import page
+from api.dashboard.session import Session
 from api.reading.common import fetch
-from scoring.currencies import digits_of
+from scoring.currencies import describe_amount
 from workers.store import sql
 
 LEVELS: Final = ("critical", "high", "medium", "low", "lapsed")
+SUMS: Final = ("currency", "level", "customers", "mrr", "mrr_at_risk")
 
 
 class PaidAtLevel(NamedTuple):
@@ -27,14 +33,26 @@ class Money(NamedTuple):
     levels: list[PaidAtLevel]
 
 
-def describe_amount(minor: float, currency: str) -> str:
-    """An amount in minor units with its currency: 4,900 EUR."""
-    return f"{minor / 10 ** digits_of(currency):,.0f}\u00a0{currency}".rstrip()
+@page
+async def export_money(request: Request, session: Session) -> Response:
+    """`GET /money.csv`: the sums by currency and level, in minor units of the currency."""
+    rows = await _read_sums(request, session.account_id)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(SUMS)
+    writer.writerows([*(row[name] for name in SUMS[:-1]), round(row["at_risk"])] for row in rows)
+    headers = {"Content-Disposition": 'attachment; filename="windback-money.csv"', "Cache-Control": "no-store"}
+    return Response(text.getvalue(), headers=headers, media_type="text/csv")
+
+
+async def _read_sums(request: Request, account_id: int) -> list[dict[str, Any]]:
+    rows = await fetch(request, sql("money_by_level"), {"account_id": account_id})
+    return sorted(rows, key=lambda row: (row["currency"], LEVELS.index(row["level"])))
 
 
 async def read_money(request: Request, account_id: int) -> Money | None:
     """What is paid and at risk, the currency with the most first; None if nothing is known."""
-    rows = await fetch(request, sql("money_by_level"), {"account_id": account_id})
+    rows = await _read_sums(request, account_id)
     if not rows:
         return None
     totals: dict[str, float] = {}

@@ -169,6 +169,7 @@ def test_above_the_cap_the_rest_of_the_hour_is_one_message(
         for number in range(20)
     ]
     alert(connection, account_id, rises)
+    connection.execute("UPDATE customers SET mrr = 1000, currency = CASE WHEN email < 'c1' THEN 'EUR' ELSE 'JPY' END")
     deliver.drain(process)
     bodies = [message.json for message in receiver.messages]
     assert Counter(body["event"] for body in bodies) == {"churn_risk.alert": 3, "churn_risk.summary": 1}
@@ -177,6 +178,12 @@ def test_above_the_cap_the_rest_of_the_hour_is_one_message(
     alone = {body["customer_email"] for body in bodies if body is not summary}
     rest = [f"c{number:02}@example.com" for number in range(19, -1, -1) if f"c{number:02}@example.com" not in alone]
     assert [one["customer_email"] for one in summary["highest"]] == rest[:10]
+    assert {body["mrr"] for body in [*bodies, *summary["highest"]] if body is not summary} == {1000}
+    euros = sum(email < "c1" for email in rest)
+    assert sorted((sums["currency"], sums["level"], sums["customers"], sums["mrr"]) for sums in summary["money"]) == [
+        ("EUR", "high", euros, 1000 * euros),
+        ("JPY", "high", 17 - euros, 1000 * (17 - euros)),
+    ]
     assert Counter(state for state, *_ in states(connection)) == {"delivered": 20}
     alert(connection, account_id, [rise(connection, account_id, "late@example.com")])
     deliver.drain(process)

@@ -104,7 +104,8 @@ WITH chosen AS MATERIALIZED (
     RETURNING deliveries.customer_id, deliveries.alert_id, deliveries.webhook_id, attempts, give_up_at
 )
 SELECT taken.customer_id::text, taken.alert_id::text, webhook_id::text, attempts, give_up_at <= now(),
-       email, alerts.at, level_before, alerts.level, alerts.probability, alerts.reasons::text, alerts.advice::text
+       email, alerts.at, level_before, alerts.level, alerts.probability, alerts.reasons::text, alerts.advice::text, mrr,
+       currency
 FROM taken JOIN alerts USING (customer_id, alert_id) JOIN customers USING (customer_id)
 
 -- name: take_summaries
@@ -125,12 +126,26 @@ SELECT summary_id::text, webhook_id::text, attempts, give_up_at <= now(), create
 
 -- name: summarised
 -- How many alerts a summary stands for, and the highest of them.
-SELECT email, alerts.at, level_before, alerts.level, alerts.probability, alerts.reasons::text, alerts.advice::text,
-       count(*) OVER () AS total
+SELECT email, alerts.at, level_before, alerts.level, alerts.probability, alerts.reasons::text, alerts.advice::text, mrr,
+       currency, count(*) OVER () AS total
 FROM deliveries JOIN alerts USING (customer_id, alert_id) JOIN customers USING (customer_id)
 WHERE summary_id = %(summary_id)s::uuid
 ORDER BY alerts.probability DESC, email
 LIMIT %(limit)s
+
+-- name: summarised_money
+-- What the customers of a summary pay at each level, and how much of it is at risk: by currency, never converted. A
+-- customer of several alerts counts once, by the latest.
+SELECT currency, latest.level, count(*), sum(mrr)::bigint, round(sum(mrr * latest.probability))::bigint
+FROM (
+    SELECT DISTINCT ON (customer_id) customer_id, alerts.level, alerts.probability
+    FROM deliveries JOIN alerts USING (customer_id, alert_id)
+    WHERE summary_id = %(summary_id)s::uuid
+    ORDER BY customer_id, alerts.at DESC
+) AS latest JOIN customers USING (customer_id)
+WHERE mrr > 0
+GROUP BY 1, 2
+ORDER BY 5 DESC, 1, 2
 
 -- name: end_attempts
 UPDATE deliveries

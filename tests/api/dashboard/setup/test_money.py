@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from starlette.testclient import TestClient
 
+from tests.sending import ago, track
 from tests.workers.events import event
 
 
@@ -82,3 +83,29 @@ def test_without_money_nothing_is_said_of_it(signed_in: TestClient, work: Callab
     work()
     assert "Money at risk" not in signed_in.get("/").text
     assert "No companies yet" in signed_in.get("/companies").text
+
+
+def test_the_sums_are_exported_in_minor_units(paying: TestClient) -> None:
+    lines = paying.get("/money.csv").text.split("\r\n")
+    assert lines[0] == "currency,level,customers,mrr,mrr_at_risk"
+    rows = [line.split(",") for line in lines[1:] if line]
+    sums = {name: sum(int(row[3]) for row in rows if row[0] == name) for name in ("EUR", "JPY")}
+    assert sums == {"EUR": 14800, "JPY": 500000}
+    assert sum(int(row[2]) for row in rows) == 3
+    assert all(0 < int(row[4]) <= int(row[3]) for row in rows)
+
+
+@pytest.mark.parametrize(("last", "said"), [(20, "has gone silent"), (2, "is still here")])
+def test_a_company_says_whether_its_most_active_person_is_silent(
+    signed_in: TestClient, work: Callable[[], None], last: int, said: str
+) -> None:
+    """Whoever else of the company came today."""
+    days = [event(customer_email="old@example.com", timestamp=ago(days=day)) for day in range(last, last + 40)]
+    track(signed_in, *days, event(customer_email="new@example.com"))
+    people = [{"customer_email": f"{name}@example.com", "traits": {"company": "A & B/Süd"}} for name in ("old", "new")]
+    assert signed_in.post("/api/v1/identify", json={"identities": people}).status_code == 200
+    work()
+    page = signed_in.get("/companies/A%20%26%20B%2FS%C3%BCd").text
+    assert f"The most active person {said}." in page
+    assert "2\u00a0customers" in page
+    assert "was active on 40\u00a0days" in page
