@@ -16,6 +16,7 @@ from workers.redis import REDIS_AWAY
 
 REMEMBER_SECONDS = 10.0
 REMEMBER_KEYS = 10_000
+LOOK_UP_SECONDS = 0.8  # of Redis; a key that isn't known then is refused at once
 PATIENCE_SECONDS = 0.05  # with a key that is known from before: the write that follows may take 0.8
 LONGEST_KEY = 200
 PREFIXES = (SECRET_PREFIX.encode(), PUBLISHABLE_PREFIX.encode())
@@ -125,16 +126,21 @@ class Mirror:
         try:
             while self._waiting:
                 group, self._waiting = self._waiting, {}
-                for answer, key in zip(group.values(), await self._read(list(group)), strict=True):
-                    answer.set_result(key)
+                keys = await self._read(list(group))
+                answers = list(group.values())
+                if keys is None:  # those who came meanwhile wait no longer
+                    answers, self._waiting = [*answers, *self._waiting.values()], {}
+                for place, answer in enumerate(answers):
+                    answer.set_result(keys[place] if keys else None)
         finally:
             self._reading = None
 
-    async def _read(self, hashes: Sequence[bytes]) -> Sequence[MirroredKey | None]:
+    async def _read(self, hashes: Sequence[bytes]) -> Sequence[MirroredKey] | None:
         try:
-            reply: Any = await self._redis.hmget(MIRROR, [MIRRORED, *(hashed.hex() for hashed in hashes)])
+            async with asyncio.timeout(LOOK_UP_SECONDS):
+                reply: Any = await self._redis.hmget(MIRROR, [MIRRORED, *(hashed.hex() for hashed in hashes)])
         except REDIS_AWAY:
-            return [None] * len(hashes)
+            return None
         mirrored, *keys = reply
         return [MirroredKey(key, mirrored is not None) for key in keys]
 

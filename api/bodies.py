@@ -1,6 +1,12 @@
-"""Reading the JSON body of a request that isn't the hot route's."""
+"""Receiving the bodies of requests, and handling them, so that no request holds the event loop or much memory.
+
+What a body holds decides how long it takes to read it. A short one takes little, whatever it holds; a long one is
+handled in a thread, so that others need not wait for it.
+"""
 
 import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import msgspec
@@ -12,14 +18,59 @@ from scoring.events import MAX_BODY_BYTES
 T = TypeVar("T")
 
 BODY_SECONDS = 20.0  # in which a body has to arrive
+RECEIVING_BYTES = 64 << 20  # of bodies that a process holds before they are in the buffer
+LIGHT_BYTES = 2_048  # of a body that is handled on the event loop
+SMALL_BYTES = 64 * 1024  # of a body that is no list of anything
+
+_thread = ThreadPoolExecutor(1, "bodies")  # several would share one core all the same
 
 
-async def read_json(request: Request, kind: type[T], code: str) -> T:
-    """The body as a value of this type.
+class Receiving:
+    """How many bytes of bodies a process holds that came in parts, or compressed."""
 
-    Raises Refused: malformed_json, payload_too_large, body_timeout, or `code` where the JSON has another shape.
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
+class Hold:
+    """What of it is one request's."""
+
+    __slots__ = ("_receiving", "bytes")
+
+    def __init__(self, receiving: Receiving) -> None:
+        self._receiving = receiving
+        self.bytes = 0
+
+    def add(self, size: int) -> None:
+        """Hold more bytes. Raises Refused, overloaded."""
+        if self._receiving.bytes + size > RECEIVING_BYTES:
+            raise Refused("overloaded")
+        self._receiving.bytes += size
+        self.bytes += size
+
+    def release(self) -> None:
+        """Hold nothing any more."""
+        self._receiving.bytes -= self.bytes
+
+
+receiving = Receiving()  # of this process
+
+
+async def handle(body: bytes, work: Callable[[], T]) -> T:
+    """Returns what `work` makes of a body; it runs in a thread if the body is long. It may build up one part of the
+    body after another, and not all at once: a single call of a C function lets no other thread run."""
+    if len(body) <= LIGHT_BYTES:
+        return work()
+    return await asyncio.get_running_loop().run_in_executor(_thread, work)
+
+
+async def read_json(request: Request, kind: type[T], code: str, most_bytes: int = SMALL_BYTES) -> T:
+    """Returns the body as a value of this type.
+
+    Raises Refused: malformed_json, payload_too_large, body_timeout, overloaded, or `code` where the JSON has another
+    shape.
     """
-    body = await read_body(request)
+    body = await read_body(request, most_bytes)
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
@@ -28,17 +79,25 @@ async def read_json(request: Request, kind: type[T], code: str) -> T:
         raise Refused("malformed_json") from None
 
 
-async def read_body(request: Request) -> bytes:
-    """The bytes of the body. Raises Refused: payload_too_large, body_timeout."""
-    body = bytearray()
+async def read_body(request: Request, most_bytes: int = MAX_BODY_BYTES) -> bytes:
+    """Returns the bytes of the body. Raises Refused: payload_too_large, body_timeout, overloaded, malformed_json."""
+    hold = Hold(receiving)
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            async for part in request.stream():
-                body += part
-                if len(body) > MAX_BODY_BYTES:
-                    raise Refused("payload_too_large")
+            return await _receive(request, hold, most_bytes)
     except TimeoutError:
         raise Refused("body_timeout") from None
     except ClientDisconnect:
         raise Refused("malformed_json") from None
-    return bytes(body)
+    finally:
+        hold.release()
+
+
+async def _receive(request: Request, hold: Hold, most_bytes: int) -> bytes:
+    parts: list[bytes] = []
+    async for part in request.stream():
+        hold.add(len(part))
+        parts.append(part)
+        if hold.bytes > most_bytes:
+            raise Refused("payload_too_large", f"The body is over {most_bytes // 1024} KiB; send less at once.")
+    return b"".join(parts)

@@ -13,7 +13,7 @@ from api.track import answers
 
 KEY = ("missing_api_key", "invalid_api_key", "buffer_unavailable", "key_not_allowed")
 STORE = "store_unavailable"
-UNREADABLE = ("malformed_json", "payload_too_large", "body_timeout")
+UNREADABLE = ("malformed_json", "payload_too_large", "body_timeout", "overloaded")
 
 MAPPINGS = {
     "mappings": {"Signed In": "login", "account.closed": "churn"},

@@ -7,9 +7,9 @@ would send it again for ever. Only what stands in the way of all (the key, the b
 import base64
 import binascii
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from starlette.requests import Request
@@ -17,12 +17,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.auth import Keys
+from api.bodies import Hold, handle, receiving
 from api.doors.posthog_messages import is_posthog, read_posthog
 from api.doors.segment_messages import CALLS, Json, MessageReading, read_message
 from api.errors import Refused
 from api.identities.identify import check as check_identities
 from api.identities.pushing import Parcel, push
-from api.track.body import Hold, Receiving, receive_body
+from api.track.body import receive_body
 from api.track.cors import ANY_ORIGIN, allow_asked
 from api.track.rules import find_faults
 from workers import counters
@@ -34,6 +35,29 @@ MOST_MESSAGES = 2500
 SUCCESS = b'{"success": true}'
 BATCHES = ("batch", "b", "import")
 WEBHOOK = "webhook"  # RudderStack's destination, whose messages are Segment's, and PostHog's
+
+
+class MessageWarning(NamedTuple):
+    """Why a message, or a part of it, is not read."""
+
+    code: str
+    field: str
+    message: str
+    event: object = None
+
+
+class CheckedMessages(NamedTuple):
+    """What is valid of a request's messages, and warnings of the rest. `newest`: the time of the newest event."""
+
+    events: list[Json]
+    identities: list[Identity]
+    warnings: list[MessageWarning]
+    newest: float = 0.0
+
+    @property
+    def parcel(self) -> Parcel:
+        """What goes into the buffer."""
+        return Parcel(self.events, self.identities, self.newest)
 
 
 async def take(request: Request) -> Response:
@@ -70,20 +94,19 @@ async def _take(request: Request) -> None:
     call = request.path_params["call"]
     if call not in CALL_NAMES:
         raise Refused("not_found")
-    sent = _decode(await _receive(request))
+    body = await _receive(request)
+    sent = await handle(body, lambda: _decode(body))
     key = await _authenticate(request, sent)
-    messages = _list_messages(sent) if call in BATCHES else [sent]
-    kind = None if call in (*BATCHES, WEBHOOK) else CALLS.get(call, call)
     now = time.time()
-    if call == WEBHOOK and is_posthog(sent):
-        readings = [read_posthog(sent)]
-    else:
-        readings = [read_message(message, kind, sent.get("sentAt"), now) for message in messages]
-    await push(request, key, _make_parcel(request, key, readings, now), now)
+    checked = await handle(body, lambda: _check(call, sent, not key.publishable, now))
+    for warning in checked.warnings:
+        counters.add("rejected", warning.code)
+        request.app.state.door.warnings.add(key.account_id, *warning)
+    await push(request, key, checked.parcel, now)
 
 
 async def _receive(request: Request) -> bytes:
-    hold = Hold(_receiving)
+    hold = Hold(receiving)
     try:
         body = await receive_body(request.scope, request.receive, hold)
     finally:
@@ -128,44 +151,49 @@ def _read_basic(request: Request) -> str | None:
         raise Refused("invalid_api_key") from None
 
 
-def _make_parcel(request: Request, key: Key, readings: Iterable[MessageReading], now: float) -> Parcel:
-    """Returns the events and identities that are valid; warns of the others."""
-    events: list[Json] = []
-    said: list[Json] = []
+def _check(call: str, sent: Json, is_trusted: bool, now: float) -> CheckedMessages:
+    """Returns what is valid of a request's messages. Raises Refused."""
+    checked = CheckedMessages([], [], [])
     newest = 0.0
-    for reading in readings:
+    said: list[Json] = []
+    for reading in _read_messages(call, sent, now):
         if reading.problem:
-            _warn(request, key, "customer_email_invalid", "userId", reading.problem)
+            checked.warnings.append(MessageWarning("customer_email_invalid", "userId", reading.problem))
         if reading.identity:
             said.append(reading.identity)
-        if reading.event and (at := _check_event(request, key, reading.event, now)):
-            events.append(reading.event)
+        if reading.event and (at := _check_event(checked, reading.event, now)):
+            checked.events.append(reading.event)
             newest = max(newest, at)
-    return Parcel(events, _check_identities(request, key, said, now), newest or now)
+    checked.identities.extend(_check_identities(checked, said, is_trusted, now))
+    return checked._replace(newest=newest or now)
 
 
-def _check_event(request: Request, key: Key, event: Json, now: float) -> float | None:
-    """Returns the event's time in epoch seconds, or None where it is refused."""
+def _read_messages(call: str, sent: Json, now: float) -> Iterator[MessageReading]:
+    if call == WEBHOOK and is_posthog(sent):
+        yield read_posthog(sent)
+        return
+    kind = None if call in (*BATCHES, WEBHOOK) else CALLS.get(call, call)
+    for message in _list_messages(sent) if call in BATCHES else [sent]:
+        yield read_message(message, kind, sent.get("sentAt"), now)
+
+
+def _check_event(checked: CheckedMessages, event: Json, now: float) -> float | None:
+    """Returns the event's time in epoch seconds, or None if it is refused."""
     fault = next(find_faults({"properties": None, "timestamp": None, "event_id": None, **event}, now), None)
     if fault:
-        _warn(request, key, fault.code, fault.field, fault.message, event.get("event"))
+        checked.warnings.append(MessageWarning(fault.code, fault.field, fault.message, event.get("event")))
         return None
     timestamp = event.get("timestamp")
     return parse_instant(timestamp).timestamp() if timestamp else now
 
 
-def _check_identities(request: Request, key: Key, said: list[Json], now: float) -> list[Identity]:
-    checked = check_identities(said, now, trusted=not key.publishable)
-    for rejected in checked.rejected:
-        _warn(request, key, rejected.code, rejected.field, rejected.message)
-    for message in checked.unread:
-        _warn(request, key, "traits_invalid", "traits", message)
-    return checked.valid
-
-
-def _warn(request: Request, key: Key, code: str, field: str, message: str, event: object = None) -> None:
-    counters.add("rejected", code)
-    request.app.state.door.warnings.add(key.account_id, code, field, message, event)
+def _check_identities(checked: CheckedMessages, said: list[Json], is_trusted: bool, now: float) -> list[Identity]:
+    identities = check_identities(said, now, is_trusted)
+    for rejected in identities.rejected:
+        checked.warnings.append(MessageWarning(rejected.code, rejected.field, rejected.message))
+    for message in identities.unread:
+        checked.warnings.append(MessageWarning("traits_invalid", "traits", message))
+    return identities.valid
 
 
 def _with_headers(response: Response, headers: Iterable[tuple[bytes, bytes]]) -> Response:
@@ -174,7 +202,6 @@ def _with_headers(response: Response, headers: Iterable[tuple[bytes, bytes]]) ->
     return response
 
 
-_receiving = Receiving()
 CALL_NAMES = (*CALLS, *CALLS.values(), *BATCHES, WEBHOOK)
 METHODS = ["POST", "OPTIONS"]
 ROUTES = (

@@ -31,6 +31,7 @@ from workers.accounts.stripe_sources import NoStripeSecret
 from workers.buffer.entries import parse_instant
 from workers.store import sql
 
+MOST_BYTES = 512 * 1024  # of an event: Stripe's largest have a tenth of it
 TOLERANCE_SECONDS = 300  # between sending and receiving; Stripe signs anew when it sends again
 
 
@@ -83,7 +84,7 @@ async def take_or_remove(request: Request) -> Response:
             raise Refused("not_found")
         return Response(status_code=HTTPStatus.NO_CONTENT)
     account_id, secret = await _find_source(request)
-    body = await read_body(request)
+    body = await read_body(request, MOST_BYTES)
     now = time.time()
     _check_signature(request.headers.get("stripe-signature", ""), body, secret, now)
     await _push(request, account_id, _decode(body), now)

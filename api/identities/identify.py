@@ -1,19 +1,20 @@
 """`POST /api/v1/identify`: which address a user id has, and what is said of a customer."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.bodies import read_json
+from api.bodies import handle, read_body
 from api.errors import Refused
 from api.identities.pushing import Parcel, push
 from api.identities.rules import find_faults, find_unread_traits
 from api.track.answers import Rejected
+from api.track.raw_json import TOO_DEEP, RawField, cut_list, decode_object, decode_text, decode_whole
 from scoring.events import MAX_BATCH
 from workers import counters
 from workers.buffer.entries import Identity, parse_instant
@@ -44,6 +45,19 @@ class NewIdentities(Struct):
     identities: Annotated[list[NewIdentity], Meta(min_length=1, max_length=MAX_BATCH)]
 
 
+class RawIdentity(Struct, gc=False):
+    """The fields of an identity that are read, as they were sent; or a list of identities."""
+
+    user_id: RawField = UNSET
+    customer_email: RawField = UNSET
+    traits: RawField = UNSET
+    timestamp: RawField = UNSET
+    identities: RawField = UNSET
+
+
+_decode_fields: Callable[[bytes], RawIdentity] = msgspec.json.Decoder(RawIdentity).decode
+
+
 class CheckedIdentities(NamedTuple):
     """The valid identities of a request, and why the others are refused."""
 
@@ -55,9 +69,9 @@ class CheckedIdentities(NamedTuple):
 async def identify(request: Request) -> Response:
     """`POST /api/v1/identify`: one identity, or up to 100."""
     key = await request.app.state.door.keys.authenticate_secret(request.scope)
-    body = await read_json(request, dict[str, Any], "malformed_json")
+    body = await read_body(request)
     now = time.time()
-    checked = check(list_identities(body), now)
+    checked = await handle(body, lambda: _check_body(body, now))
     warnings = request.app.state.door.warnings
     for rejected in checked.rejected:
         counters.add("rejected", rejected.code)
@@ -74,22 +88,42 @@ async def identify(request: Request) -> Response:
     return Response(msgspec.json.encode(partial), 207, media_type="application/json")
 
 
-def list_identities(body: dict[str, Any]) -> Sequence[object]:
-    """Returns the identities of a body, unchecked. Raises Refused: invalid_identity, batch_too_large."""
-    if "identities" not in body:
-        return [body]
-    identities = body["identities"]
-    if "user_id" in body or "customer_email" in body:
+def _check_body(body: bytes, now: float) -> CheckedIdentities:
+    try:
+        return check(read_identities(body), now)
+    except RecursionError:  # some readers need a little more of the stack than others
+        raise Refused("malformed_json", TOO_DEEP) from None
+
+
+def read_identities(body: bytes) -> Iterator[object]:
+    """Yields the identities of a body, unchecked; each is decoded when its turn comes. Raises Refused: malformed_json,
+    invalid_identity, batch_too_large."""
+    decode_whole(bytes.decode, body)
+    fields = decode_whole(_decode_fields, body)
+    if fields.identities is UNSET:
+        return map(_read_identity, [body])
+    if fields.user_id is not UNSET or fields.customer_email is not UNSET:
         raise _refuse(ONE_OR_ALL)
-    if not isinstance(identities, list) or not identities:
+    raws = cut_list(fields.identities)
+    if not raws:
         raise _refuse("`identities` must be a list of 1 to 100 identities.")
-    if len(identities) > MAX_BATCH:
-        message = f"The batch has {len(identities)} identities; at most {MAX_BATCH} are taken. Split it."
-        raise Refused("batch_too_large", message)
-    return identities
+    if len(raws) > MAX_BATCH:
+        raise Refused("batch_too_large", f"The batch has over {MAX_BATCH} identities; split it.")
+    return map(_read_identity, raws)
 
 
-def check(identities: Sequence[object], now: float, trusted: bool = True) -> CheckedIdentities:
+def _read_identity(raw: bytes) -> object:
+    """Returns the fields of an identity that are read; None if it is no object."""
+    try:
+        fields = _decode_fields(raw)
+    except msgspec.ValidationError:
+        return None
+    traits = decode_object(fields.traits)
+    named = {name: decode_text(getattr(fields, name)) for name in ("user_id", "customer_email", "timestamp")}
+    return {**named, "traits": traits}
+
+
+def check(identities: Iterable[object], now: float, trusted: bool = True) -> CheckedIdentities:
     """Returns what can be taken of these, as of `now` (epoch seconds)."""
     checked = CheckedIdentities([], [], [])
     for index, identity in enumerate(identities):

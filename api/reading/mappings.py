@@ -20,6 +20,8 @@ from workers.accounts.mappings import NeverSent, Unmappable
 from workers.store import Connection, sql
 from workers.upkeep import totals
 
+MOST_BYTES = 1 << 20
+
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_EVENT_NAME)]
 Role = Annotated[str, Meta(extra_json_schema={"enum": list(ROLES)})]
 
@@ -73,7 +75,7 @@ async def show_or_put_mappings(request: Request) -> Response:
     """`GET /api/v1/mappings`, and `PUT`: replaces all mappings; what isn't named stands for itself again."""
     account_id = await account_of(request)
     if request.method == "PUT":
-        wanted = await read_json(request, NewMappings, "invalid_mapping")
+        wanted = await read_json(request, NewMappings, "invalid_mapping", MOST_BYTES)
         await save_mappings(request, account_id, _pairs(wanted), wanted.force)
     sent = await read_names(request, account_id)
     return answer(Mappings(sent.mappings, [ProposedMapping(*proposal) for proposal in sent.proposals]))

@@ -7,42 +7,14 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
 from api.auth import header
+from api.bodies import Hold
 from api.errors import Refused
 from scoring.events import MAX_BODY_BYTES
 
 BODY_SECONDS = 20.0  # in which a body has to arrive
 LATE = "the body is late"
-RECEIVING_BYTES = 64 << 20  # of bodies that a process holds before they are in the buffer
 GZIP_MEMBERS = 1_000
 GZIP_SLICE = 16_384  # what follows a member is copied each time
-
-
-class Receiving:
-    """How many bytes of bodies a process holds that came in parts, or compressed."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-
-
-class Hold:
-    """What of it is one request's."""
-
-    __slots__ = ("_receiving", "bytes")
-
-    def __init__(self, receiving: Receiving) -> None:
-        self._receiving = receiving
-        self.bytes = 0
-
-    def add(self, size: int) -> None:
-        """Hold more bytes. Raises Refused, overloaded."""
-        if self._receiving.bytes + size > RECEIVING_BYTES:
-            raise Refused("overloaded")
-        self._receiving.bytes += size
-        self.bytes += size
-
-    def release(self) -> None:
-        """Hold nothing any more."""
-        self._receiving.bytes -= self.bytes
 
 
 async def receive_body(scope: Scope, receive: Receive, hold: Hold) -> bytes:

@@ -1,7 +1,8 @@
 """Checks the body of a request to track.
 
 Valid requests, nearly all, take the quick way: one typed decode, and per event a few look-ups and comparisons. Unusual
-ones take the slow way (judge.py), which finds what is wrong, event by event, and keeps the rest.
+ones take the slow way (judge.py), which finds what is wrong, event by event, and keeps the rest. The quick way runs on
+the event loop, so it leaves to the slow one what could take long.
 """
 
 from collections.abc import Callable
@@ -14,11 +15,13 @@ from msgspec import Struct
 from api.track.judge import Checked, judge
 from api.track.rules import AHEAD_SECONDS, EARLIEST, Properties, valid_email, valid_event_id, valid_name, valid_user_id
 from scoring.events import MAX_BATCH, MAX_PROPERTIES_BYTES
+from workers.buffer.addresses import is_international
 
 REMEMBER_STRINGS = 50_000
 REMEMBER_CHARACTERS = 300  # an address may be padded with any number of blanks
 
 SHORT_BYTES = MAX_PROPERTIES_BYTES // 5  # of a body: written anew, `1e9,` is `1000000000.0,`
+MOST_COSTLY = 5  # strings of a body that are looked at on the event loop though each may take a millisecond
 HEAVY_BYTES = 32_768  # a body that is no longer is never heavy
 HEAVY_VALUES = 20_000  # of a body; a process can judge some 1,000 a millisecond
 
@@ -49,23 +52,27 @@ class Unusual(Exception):
 class ValidStrings:
     """Strings that were valid lately, so that the same ones are not checked again."""
 
-    def __init__(self, valid: Callable[[str], bool]) -> None:
-        self._valid = valid
+    def __init__(self, valid: Callable[[str], bool], is_costly: Callable[[str], bool] | None = None) -> None:
+        self._valid, self._is_costly = valid, is_costly
         self._valid_lately: set[str] = set()
 
     def are_valid(self, values: list[str]) -> bool:
-        """Returns whether all of these are valid."""
+        """Returns whether all of these are valid. Raises Unusual if it would take long to find out."""
         if self._valid_lately.issuperset(values):
             return True
-        if not all(map(self._valid, values)):
+        new = set(values) - self._valid_lately
+        if self._is_costly and len(new) > MOST_COSTLY and sum(map(self._is_costly, new)) > MOST_COSTLY:
+            raise Unusual
+        if not all(map(self._valid, new)):
             return False
         if len(self._valid_lately) >= REMEMBER_STRINGS:
             self._valid_lately.clear()
-        self._valid_lately.update(value for value in values if len(value) <= REMEMBER_CHARACTERS)
+        self._valid_lately.update(value for value in new if len(value) <= REMEMBER_CHARACTERS)
         return True
 
 
-_names, _emails, _users = ValidStrings(valid_name), ValidStrings(valid_email), ValidStrings(valid_user_id)
+_names, _users = ValidStrings(valid_name), ValidStrings(valid_user_id)
+_emails = ValidStrings(valid_email, is_international)
 _decode_event = msgspec.json.Decoder(QuickEvent).decode
 _decode_batch = msgspec.json.Decoder(QuickBatch).decode
 _encode = msgspec.json.Encoder().encode
@@ -79,10 +86,15 @@ def is_heavy(body: bytes) -> bool:
 def check(body: bytes, now: float, with_customers: bool = False) -> Checked:
     """Returns what a body holds, as of `now` (epoch seconds), and whose events they are if that is asked for. Raises
     Refused: malformed_json, batch_too_large."""
+    return check_quickly(body, now, with_customers) or judge(body, now)
+
+
+def check_quickly(body: bytes, now: float, with_customers: bool = False) -> Checked | None:
+    """Returns what a body holds that is valid and usual, else None: the slow way judges it."""
     try:
         return _quick(body, now, with_customers)
     except (Unusual, ValueError, TypeError, RecursionError):  # TypeError: times with and without an offset
-        return judge(body, now)
+        return None
 
 
 def _quick(body: bytes, now: float, with_customers: bool) -> Checked:

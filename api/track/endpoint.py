@@ -1,10 +1,8 @@
 """The hot route: bytes in, events to the buffer, ok out. A plain ASGI endpoint, without Request or Response objects."""
 
-import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from functools import lru_cache
 from http import HTTPStatus
@@ -15,13 +13,14 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from api.auth import Keys
+from api.bodies import Hold, handle, receiving
 from api.buffers import Buffers
 from api.errors import Refused
 from api.headers import Headers
 from api.request_id import HEADER, id_of
 from api.track.answers import Partial, Rejected
-from api.track.body import Hold, Receiving, receive_body
-from api.track.check import check, is_heavy
+from api.track.body import receive_body
+from api.track.check import check_quickly, is_heavy
 from api.track.cors import ANY_ORIGIN, IN_BROWSER, allow_asked, find_foreign_site
 from api.track.judge import Checked, judge
 from api.track.rules import FIELDS
@@ -66,8 +65,6 @@ class Track:
         self._keys, self._buffers, self._warnings = keys, buffers, warnings
         self._charges = buffers.charges
         self._only = buffers.cells[0] if len(buffers.cells) == 1 else None
-        self._receiving = Receiving()
-        self._judges = ThreadPoolExecutor(1, "judge")  # several would share one core all the same
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
@@ -86,7 +83,7 @@ class Track:
     async def _answer(self, scope: Scope, receive: Receive) -> TrackAnswer:
         if scope["method"] != "POST":
             return _answer_other_method(scope)
-        key, hold = None, Hold(self._receiving)
+        key, hold = None, Hold(receiving)
         try:
             key = await self._keys.authenticate(scope)
             if not key.publishable and (site := find_foreign_site(scope)):
@@ -105,7 +102,7 @@ class Track:
         """Take a body that doesn't come over HTTP. Returns the events that are refused; the others are in the buffer.
         Raises Refused: buffer_unavailable, buffer_full."""
         now = time.time()
-        checked = check(body, now)
+        checked = await self._check(body, now)
         if checked.rejected or checked.ignored:
             self._warn(key, checked)
         if checked.events:
@@ -145,10 +142,10 @@ class Track:
         return checked
 
     async def _check(self, body: bytes, now: float) -> Checked:
-        """Returns what a body holds. A heavy one is judged in a thread, so that others need not wait for it."""
-        if is_heavy(body):
-            return await asyncio.get_running_loop().run_in_executor(self._judges, judge, body, now)
-        return check(body, now, self._only is None)
+        """Returns what a body holds. Raises Refused: malformed_json, batch_too_large."""
+        if not is_heavy(body) and (checked := check_quickly(body, now, self._only is None)):
+            return checked
+        return await handle(body, lambda: judge(body, now))
 
     def _note_refusal(self, key: Key | None, refused: Refused) -> Refused:
         if refused.code != "invalid_event":  # whose events are counted one by one

@@ -1,7 +1,6 @@
 """The slow way of checking a body: finds what is wrong, event by event, and keeps the rest.
 
-A body may hold a million values, so nothing is decoded before its size is known. Events and fields are cut out of the
-JSON as they were sent, which builds nothing; only the fields that are read are decoded, event by event.
+Events and fields are cut out of the JSON as they were sent (see raw_json.py).
 """
 
 import re
@@ -9,33 +8,26 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct
 
 from api.errors import Refused
 from api.track.answers import Rejected
+from api.track.raw_json import NOT_TEXT, TOO_DEEP, RawField, cut_list, decode_object, decode_text, decode_whole
 from api.track.rules import FIELDS, Fault, find_faults
-from scoring.events import MAX_BATCH, MAX_PROPERTIES_BYTES
+from scoring.events import MAX_BATCH
 from workers.buffer.entries import Request, decode_events, parse_instant
 
 LIST_ALL_COLONS = 10_000  # of an event; beyond, the fields that are not read are too many to be listed
 MOST_UNREAD = 20  # fields of an event that are listed
 MORE_FIELDS = "…"
 MARKED_BYTES = 512 * 1024  # of a batch in which halves of surrogate pairs are looked for
-ESCAPED_BYTES = 6  # of a character, at most: \u0041
 
-TOO_DEEP = "The body is nested too deeply."
-NOT_TEXT = object()
-TOO_LONG = {"": "x" * (MAX_PROPERTIES_BYTES + 1)}  # in place of properties that are too long to be decoded
 LONE_SURROGATE = re.compile(
     rb"(?<!\\)((?:\\\\)*)\\u"
     rb"(?:[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u)[dD][c-fC-F][0-9a-fA-F]{2})"
 )
 
-RawField = Raw | UnsetType
 RawEvent = msgspec.defstruct("RawEvent", [(field, RawField, UNSET) for field in FIELDS], gc=False)
-FirstEvents = msgspec.defstruct(
-    "FirstEvents", [(f"event_{n}", RawField, UNSET) for n in range(MAX_BATCH + 1)], array_like=True, gc=False
-)
 
 
 class RawBody(Struct, gc=False):
@@ -87,11 +79,8 @@ class Verdict(NamedTuple):
 
 
 _decode_body = msgspec.json.Decoder(RawBody).decode
-_decode_events: Callable[[Raw], Any] = msgspec.json.Decoder(FirstEvents).decode
 _decode_fields: Callable[[bytes], Any] = msgspec.json.Decoder(RawEvent).decode
 _decode_names = msgspec.json.Decoder(dict[str, Raw]).decode
-_decode_text = msgspec.json.Decoder(str | None).decode
-_decode_any = msgspec.json.Decoder().decode
 
 
 def judge(body: bytes, now: float) -> Checked:
@@ -103,16 +92,15 @@ def judge(body: bytes, now: float) -> Checked:
 
 
 def _judge_body(body: bytes, now: float) -> Checked:
-    _read(bytes.decode, body)
+    decode_whole(bytes.decode, body)
     body = _mark_lone_surrogates(body)
-    fields = _read(_decode_body, body)
+    fields = decode_whole(_decode_body, body)
     if fields.events is UNSET:
         return _sort_out(body, [body], now, [])
     if fields.event is not UNSET:
         return _refuse_all("Send either one event or `events`, not both.")
-    try:
-        raws = [bytes(raw) for raw in msgspec.structs.astuple(_decode_events(fields.events)) if raw is not UNSET]
-    except msgspec.ValidationError:
+    raws = cut_list(fields.events)
+    if raws is None:
         return _refuse_all("`events` must be a list of events.")
     if not raws:
         return _refuse_all(f"`events` is empty; send 1 to {MAX_BATCH} events.")
@@ -124,18 +112,6 @@ def _judge_body(body: bytes, now: float) -> Checked:
 
 def _refuse_all(message: str) -> Checked:
     return Checked(b"", 0, 0.0, [Rejected(0, "events", "events_invalid", message)], [None])
-
-
-def _read(decode: Callable[[bytes], Any], body: bytes) -> Any:
-    """Returns decoded JSON. Raises Refused, malformed_json, unless it is JSON of the expected kind in UTF-8."""
-    try:
-        return decode(body)
-    except msgspec.ValidationError:
-        raise Refused("malformed_json") from None
-    except UnicodeDecodeError:
-        raise Refused("malformed_json", "The body is not UTF-8.") from None
-    except ValueError as error:
-        raise Refused("malformed_json", f"The body can't be read: {error}.") from None
 
 
 def _mark_lone_surrogates(body: bytes) -> bytes:
@@ -187,7 +163,7 @@ def _judge(raw: bytes, now: float) -> Verdict:
     except msgspec.ValidationError:
         return Verdict(None, Fault("event", "event_invalid", "An event must be an object."), now)
     unread = _list_unread(raw, FIELDS, len(raw))
-    event = {name: _decode_field(name, getattr(fields, name)) for name in FIELDS}
+    event = {name: (decode_object if name == "properties" else decode_text)(getattr(fields, name)) for name in FIELDS}
     if event["properties"] is NOT_TEXT:
         fault = Fault("properties", "properties_invalid", "A number is too large to be read.")
         return Verdict(fields, fault, now, event["event"], unread)
@@ -196,25 +172,6 @@ def _judge(raw: bytes, now: float) -> Verdict:
     if fault_found is None and event["timestamp"] is not None:
         at = parse_instant(event["timestamp"]).timestamp()
     return Verdict(fields, fault_found, at, event["event"], unread)
-
-
-def _decode_field(name: str, raw: RawField) -> Any:
-    """Returns a field's value; NOT_TEXT for one that is neither a text nor null, and for properties with a number that
-    can't be read."""
-    if raw is UNSET:
-        return None
-    try:
-        return _decode_properties(bytes(raw)) if name == "properties" else _decode_text(raw)
-    except msgspec.ValidationError:
-        return NOT_TEXT
-
-
-def _decode_properties(raw: bytes) -> Any:
-    if len(raw) > MAX_PROPERTIES_BYTES:
-        raw = msgspec.json.format(raw, indent=-1)  # without blanks
-        if len(raw) > MAX_PROPERTIES_BYTES * ESCAPED_BYTES:
-            return TOO_LONG
-    return _decode_any(raw)
 
 
 def _list_unread(raw: bytes, read: Sequence[str], size: int) -> Sequence[str]:

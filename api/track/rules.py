@@ -52,9 +52,10 @@ def valid_name(name: str) -> bool:
 
 def valid_email(email: str) -> bool:
     """Returns whether this can be an address, once trimmed and lower-cased."""
-    plain, normal = email.strip().lower(), normalise_email(email)
+    normal = normalise_email(email)
     if len(normal) > MAX_EMAIL or EMAIL.fullmatch(normal) is None:
         return False
+    plain = email.strip().lower()
     return plain == normal or EMAIL.fullmatch(plain) is not None  # IDNA leaves out characters that can't be seen
 
 

@@ -181,3 +181,15 @@ def test_a_buffer_is_stalled_when_entries_wait_and_nothing_is_stored(
     assert waiting._replace(settled_seconds=3.0).stalled_seconds == 3.0
     assert waiting._replace(settled_seconds=70.0).stalled_seconds == 70.0
     assert waiting._replace(entries=0).stalled_seconds == 0
+
+
+@pytest.mark.parametrize("settled", [100, 5])
+def test_a_stall_shows_though_redis_clock_has_gone_back(redis: Redis, settled: int) -> None:
+    """Ids of entries stay ahead of it, so they say nothing of how long these wait."""
+    now = int(redis.time()[0])
+    redis.xadd(LIVE.stream, {"n": 1, "entry": b""}, id=f"{(now + 86_400) * 1000}-0")
+    redis.hset(LIVE.ledger, "accepted", 1)
+    redis.hset(LIVE.outcomes, "settled_at", now - settled)
+    found = read_ledger(redis)
+    assert found.stalled_seconds == pytest.approx(settled if settled >= ledger.STALLED_SECONDS else 0, abs=30)
+    assert found.oldest_seconds == pytest.approx(settled, abs=30)

@@ -1,4 +1,5 @@
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -63,6 +64,33 @@ def test_a_process_that_fell_silent_is_gone_and_forgotten_later(redis: Redis) ->
     assert list(read(redis)) == ["fresh"]
     heartbeat.forget(redis)
     assert sorted(redis.hkeys(WORKERS)) == [b"fresh", b"gone"]
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600, 86_400, -86_400])
+def test_ages_do_not_follow_a_clock_that_jumps(monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
+    own_heartbeat, now = Heartbeat(), time.time()
+    with own_heartbeat.busy():
+        own_heartbeat.progress()
+        monkeypatch.setattr(time, "time", lambda: now + seconds)
+        said = own_heartbeat.report("ingest")
+    assert said.stuck_seconds == 0
+    assert max(said.up_seconds, said.busy_seconds or 0, said.progress_seconds or 0) < 3000
+
+
+@pytest.mark.parametrize("hours", [1, 24, -1, -24])
+def test_when_redis_clock_jumps_those_who_beat_are_there_and_those_who_are_gone_are_not(
+    redis: Redis, hours: int
+) -> None:
+    """A beat from before the jump looks as if it lay far ahead, or far back, until the next one is there."""
+    before = int(redis.time()[0]) - hours * 3600
+    for name in ("lives", "died"):
+        redis.hset(WORKERS, name, b"%d " % before + SAID)
+    redis.eval(heartbeat.BEAT, 1, WORKERS, "lives", SAID)
+    assert list(read(redis)) == ["lives"]
+    heartbeat.forget(redis)
+    assert b"lives" in redis.hkeys(WORKERS)
+    if abs(hours) > 1:
+        assert redis.hkeys(WORKERS) == [b"lives"]
 
 
 def test_what_counts_is_when_something_last_got_done() -> None:

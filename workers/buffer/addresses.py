@@ -5,16 +5,23 @@ from unicodedata import normalize
 
 import idna
 
+LONGEST = 1_024  # characters, of which no form of an address has so many
 ROUNDS = 3  # until nothing changes any more; the second one is enough for all letters there are
 
 
 def normalise_email(email: str) -> str:
     """Returns the form in which an address is stored and compared: trimmed, in lower case, composed (NFC), and with the
-    domain in Unicode (IDNA 2008)."""
-    plain = email.strip().lower()
-    if plain.isascii() and "xn--" not in plain:  # nearly always
+    domain in Unicode (IDNA 2008). What is too long for an address is only trimmed."""
+    plain = email.strip()
+    if len(plain) > LONGEST:
         return plain
-    return _normalise_international(plain)
+    plain = plain.lower()
+    return _normalise_international(plain) if is_international(plain) else plain
+
+
+def is_international(email: str) -> bool:
+    """Returns whether an address may have other forms: nearly none has."""
+    return not email.isascii() or "xn--" in email.lower()
 
 
 @lru_cache(maxsize=10_000)

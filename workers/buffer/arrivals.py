@@ -50,12 +50,12 @@ def find_arrivals(
 
 
 def _is_arriving(note: bytes, first: tuple[int, int] | None, now_ms: int) -> bool:
-    """`note` is when the import began (epoch milliseconds), and the id of the account's latest entry."""
-    since, _, entry_id = note.partition(b" ")
-    latest = _parse_id(entry_id)
-    if first is not None and first <= latest:
+    """`note` is when the import began (epoch milliseconds), the id of the account's latest entry, and when that was
+    written: ids stay ahead for as long as Redis's clock once was. What lies ahead was written before it went back."""
+    since, entry_id, written_at = note.split(b" ")
+    if first is not None and first <= _parse_id(entry_id):
         return True
-    return now_ms - latest[0] < QUIET_SECONDS * 1000 and now_ms - int(since) < LONGEST_SECONDS * 1000
+    return abs(now_ms - int(written_at)) < QUIET_SECONDS * 1000 and abs(now_ms - int(since)) < LONGEST_SECONDS * 1000
 
 
 def _first_id(entries: list[tuple[bytes, Any]]) -> tuple[int, int] | None:

@@ -13,6 +13,7 @@ from workers.buffer.writer import WRITE_SECONDS, Rate, RateLimited, rate_key
 log = logging.getLogger(__name__)
 
 REMEMBER_KEYS = 10_000
+AWAY_SECONDS = 1.0  # after a failure, in which nothing is charged: those who wait would each wait for another one
 
 
 class Charges:
@@ -22,6 +23,7 @@ class Charges:
         self._connection = ScriptConnection(redis_url, CHARGE)
         self._one_at_a_time = asyncio.Lock()
         self._waiting_until: dict[int, float] = {}
+        self._away_until = 0.0
 
     def check(self, rate: Rate) -> None:
         """Raise RateLimited if the key was charged more than its limit a moment ago."""
@@ -37,9 +39,12 @@ class Charges:
         try:
             async with self._one_at_a_time:
                 self.check(rate)
+                if time.monotonic() < self._away_until:
+                    return
                 wait_us = await self._connection.run([rate_key(rate)], [events, rate.limit], WRITE_SECONDS)
         except (RedisError, OSError, TimeoutError) as error:
             log.debug("a refused request is not charged: %s", error)
+            self._away_until = time.monotonic() + AWAY_SECONDS
             return
         if wait_us:
             if len(self._waiting_until) >= REMEMBER_KEYS:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from workers.buffer.lanes import Lane
 
 STALLED_SECONDS = 60.0
+AHEAD_SECONDS = 1.0  # of Redis's clock, by which an id may be
 
 # KEYS: stream, ledger, outcomes.
 READ = """
@@ -32,7 +33,7 @@ class Ledger(NamedTuple):
     erased: int
     unresolved: int  # they wait in a table for the address of their user id
     entries: int
-    oldest_seconds: float  # how long the first entry waits
+    oldest_seconds: float  # how long the first entry waits, or less if Redis's clock has gone back
     settled_seconds: float | None  # since events last left the buffer; None: never
 
     @property
@@ -66,6 +67,7 @@ def parse(reply: Any) -> Ledger:
     now = int(seconds) + int(micros) / 1e6
     moved, became = _parse_fields(ledger), _parse_fields(outcomes)
     settled_at = became.get("settled_at")
+    settled_seconds = None if settled_at is None else max(0.0, now - settled_at)
     return Ledger(
         accepted=moved.get("accepted", 0),
         settled=moved.get("settled", 0),
@@ -75,8 +77,8 @@ def parse(reply: Any) -> Ledger:
         erased=became.get("erased", 0),
         unresolved=became.get("unresolved", 0),
         entries=entries,
-        oldest_seconds=max(0.0, now - int(first.split(b"-")[0]) / 1000) if first else 0.0,
-        settled_seconds=None if settled_at is None else max(0.0, now - settled_at),
+        oldest_seconds=_find_age(first, now, settled_seconds) if first else 0.0,
+        settled_seconds=settled_seconds,
     )
 
 
@@ -98,6 +100,13 @@ def merge(ledgers: Sequence[Ledger]) -> Ledger:
         oldest_seconds=worst.oldest_seconds,
         settled_seconds=worst.settled_seconds if worst.stalled_seconds else min(settled, default=None),
     )
+
+
+def _find_age(first: bytes, now: float, settled_seconds: float | None) -> float:
+    """Returns how long the first entry waits. If Redis's clock has gone back, ids stay ahead of it and say nothing:
+    then it is the time since events were last stored."""
+    age = now - int(first.split(b"-")[0]) / 1000
+    return max(age, 0.0) if age > -AHEAD_SECONDS else settled_seconds or 0.0
 
 
 def count_dead(ledgers: Iterable[Ledger]) -> dict[str, int]:

@@ -70,9 +70,10 @@ if pushed then
   if redis.call('SET', KEYS[3], '1', 'NX', 'EX', ARGV[1]) then ticket = 1 end
   local ms = math.floor(now / 1000)
   for account in string.gmatch(ARGV[2], '%S+') do
-    local since, before = string.match(redis.call('HGET', KEYS[5], account) or '', '^(%d+) (%d+)')
-    if not since or ms - tonumber(before) > tonumber(ARGV[3]) then since = string.format('%.0f', ms) end
-    redis.call('HSET', KEYS[5], account, since .. ' ' .. last)
+    local since, before = string.match(redis.call('HGET', KEYS[5], account) or '', '^(%d+) %S+ (%d+)$')
+    local at = string.format('%.0f', ms)
+    if not since or math.abs(ms - tonumber(before)) > tonumber(ARGV[3]) then since = at end
+    redis.call('HSET', KEYS[5], account, since .. ' ' .. last .. ' ' .. at)
     redis.call('EXPIRE', KEYS[5], 86400)
   end
 end

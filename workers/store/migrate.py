@@ -1,8 +1,8 @@
-"""Bring a database to the current schema: numbered SQL files, each applied once, in order, under one lock.
+"""Migrations: brings a database to the current schema by numbered SQL files, each applied once, in order.
 
-It may be done while events come in: a migration waits only briefly for a lock, since everybody else then waits behind
-it, and tries again. Each one is a transaction; one that begins with a line `-- no transaction` is carried out statement
-by statement instead (an index that is built concurrently), so it must be safe to begin again.
+It runs while events come in: a migration waits for a lock of a table for a second at most, because all other statements
+wait behind it, and then tries again. A migration is one transaction. If its first line is `-- no transaction`, its
+statements run one by one (an index that is built concurrently), so it must be safe to run again.
 """
 
 import random
@@ -34,7 +34,7 @@ TAKEN = (
 FOLDER = Path(__file__).with_name("migrations")
 NO_TRANSACTION = "-- no transaction\n"
 LOCK_WAIT_SECONDS = 1  # for a table, during which all others wait for it too
-PAUSE_SECONDS = 1.0  # in which they catch up
+PAUSE_SECONDS = 1.0  # between two attempts
 GIVE_UP_SECONDS = 600.0
 
 
@@ -43,8 +43,8 @@ class MigrationError(Exception):
 
 
 class NotOurs(MigrationError):
-    """The schema holds tables of somebody else by our names, or the role may create none. Give Windback a schema of its
-    own, and a role that owns it."""
+    """The schema has tables of another application with our names, or the role may not create tables. Give Windback a
+    schema of its own, and a role that owns it."""
 
     def __init__(self, error: psycopg.Error) -> None:
         super().__init__(
@@ -54,18 +54,20 @@ class NotOurs(MigrationError):
 
 
 class Blocked(MigrationError):
-    """Another transaction, or another `windback migrate`, was in the way all the time. What was applied until then
-    stays; find out who it is (pg_stat_activity), and migrate again."""
+    """Another transaction, or another `windback migrate`, held a lock for GIVE_UP_SECONDS. Migrations that were applied
+    stay. Look for it in pg_stat_activity, then run `windback migrate` again."""
 
 
 class Migration(NamedTuple):
+    """A numbered SQL file."""
+
     version: int
     name: str
     sql: str
 
 
 def migrations() -> list[Migration]:
-    """All migrations, oldest first."""
+    """Returns all migrations, oldest first."""
     return [_migration(path) for path in sorted(FOLDER.glob("*.sql"))]
 
 
@@ -76,8 +78,8 @@ def _migration(path: Path) -> Migration:
 
 
 def migrate(place: Cell | str) -> list[str]:
-    """Apply what is missing to the schema of a cell, or to the one that a URL leads to. Returns the names of what was
-    applied. Safe to run twice, and from two places at once.
+    """Apply the missing migrations to the schema of a cell, or to the one that a URL leads to. Returns their names.
+    Safe to run twice, and from two places at once.
 
     Raises Blocked, NotOurs, and psycopg.OperationalError where Postgres can't be reached.
     """
@@ -88,17 +90,17 @@ def migrate(place: Cell | str) -> list[str]:
         if not pending(connection):
             return []
         _patiently(partial(_alone, connection), give_up)
-        return [_patiently(partial(_apply, connection, one), give_up) for one in pending(connection)]
+        return [_patiently(partial(_apply, connection, each), give_up) for each in pending(connection)]
 
 
 def pending(connection: Connection) -> list[Migration]:
-    """The migrations that this database has not seen."""
+    """Returns the migrations that were not applied to this database."""
     done = applied(connection)
     return [migration for migration in migrations() if migration.version not in done]
 
 
 def applied(connection: Connection) -> set[int]:
-    """The versions that this database has seen."""
+    """Returns the versions that were applied to this database."""
     try:
         with connection.transaction():
             schema = one(connection.execute("SELECT current_schema()"))[0]
@@ -124,16 +126,16 @@ def _patiently(step: Callable[[], T], give_up: float) -> T:
 
 
 def _alone(connection: Connection) -> None:
-    """Be the only one who migrates, until the connection ends. Waiting for the lock within Postgres would hold up an
-    index that is built concurrently."""
+    """Hold the lock of migrations until the connection ends. Raises LockNotAvailable if another process holds it: a
+    wait within Postgres would hold up an index that is built concurrently."""
     if not try_hold(connection, Lock.SCHEMA):
-        raise errors.LockNotAvailable("another one migrates")
+        raise errors.LockNotAvailable("another process migrates")
 
 
 def _apply(connection: Connection, migration: Migration) -> str:
     connection.execute("SET statement_timeout = 0")
     if migration.sql.startswith(NO_TRANSACTION):
-        connection.execute("SET lock_timeout = 0")  # nobody waits behind it
+        connection.execute("SET lock_timeout = 0")  # no other statement waits behind it
         for statement in filter(str.strip, re.split(r";\s*$", migration.sql, flags=re.MULTILINE)):
             connection.execute(statement)
         _note(connection, migration)

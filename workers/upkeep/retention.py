@@ -1,11 +1,11 @@
-"""Retention: what is older than its setting says is pruned, a little at a time, while everything goes on.
+"""Retention: prunes what is older than the settings allow, a little at a time, while everything goes on.
 
-The clock passes over all customers in the order of their ids, some hundred in a step, and deletes what is too old by
-the primary keys of the tables: no index has to be kept for it, and no statement takes long. A pass rests for a hundred
-times the time that it worked.
+The clock passes over all customers in the order of their ids, some hundred in a step. It deletes by the primary keys of
+the tables, so no index is kept for it, and no statement takes long. After a pass it rests for a hundred times as long
+as it worked.
 
-The counts of the rollup outlive the events that they count. So of every pruned event a fingerprint of 8 bytes stays,
-until the counts of its month are pruned too: an import that is run again adds nothing, whenever that is.
+The counts of the rollup outlive the events that they count. So a fingerprint of 8 bytes stays of every pruned event,
+until the counts of its month are pruned too: an import that is run again adds nothing, however late.
 """
 
 import time
@@ -23,12 +23,12 @@ from workers.store import Connection, one, sql
 from workers.store.locks import Lock, lock, share
 from workers.upkeep import erasure, totals
 
-STATE = "prune"  # a hash of the cell: the customer `after` whom the pass goes on, the milliseconds that it `worked`
+STATE = "prune"  # a hash of the cell: `after`, the last customer of the pass, and `worked`, in milliseconds
 RESTING = "prune:resting"
 BUDGET_SECONDS = 0.25  # of a tick of the clock
 LEAST_REST_SECONDS = 10.0
 REST = 100  # times the time worked
-WAIT_SECONDS = 3  # for who stores old events
+WAIT_SECONDS = 3  # for transactions that store old events
 CUSTOMERS = 500
 ROWS = 5_000
 FIRST = "0" * 32
@@ -39,7 +39,7 @@ Ids = Sequence[str]
 
 
 class Before(NamedTuple):
-    """The moments before which things are pruned; None: never."""
+    """The moments before which each kind of row is pruned; None: never."""
 
     event_ids: datetime
     events: datetime | None
@@ -47,7 +47,7 @@ class Before(NamedTuple):
 
 
 def before(settings: Settings, now: datetime) -> Before:
-    """What the settings say, as of `now`."""
+    """Returns the moments that the settings give, as of `now`."""
 
     def ago(days: int | None) -> datetime | None:
         return None if days is None else now - timedelta(days=days)
@@ -57,27 +57,27 @@ def before(settings: Settings, now: datetime) -> Before:
 
 
 def prune(process: Process) -> None:
-    """Go on with a pass, for a moment: a duty of the clock."""
+    """Continue a pass for BUDGET_SECONDS. A duty of the clock."""
     redis: Any = process.redis
     if redis.exists(process.key(RESTING)):
         return
     began = time.monotonic()
-    given, worked_ms = redis.hmget(process.key(STATE), "after", "worked")
+    last_customer, worked_ms = redis.hmget(process.key(STATE), "after", "worked")
     moments = before(process.settings, datetime.now(UTC))
-    if not given and moments.events:
+    if not last_customer and moments.events:
         prune_dead_letters(process.connection(), moments.events)
-    if not given:
+    if not last_customer:
         totals.prune(process.connection(), moments.events, moments.rollups)
         if moments.events:
             totals.tally_few(process.connection())  # events that no tally has counted stay until the next pass
-    after = step(process.connection(), given.decode() if given else FIRST, moments)
+    after = step(process.connection(), last_customer.decode() if last_customer else FIRST, moments)
     while after and not process.stopping.is_set() and time.monotonic() - began < BUDGET_SECONDS:
         after = step(process.connection(), after, moments)
     _note(process, after, int(worked_ms or 0) + int((time.monotonic() - began) * 1000))
 
 
 def _note(process: Process, after: str | None, worked_ms: int) -> None:
-    """Remember how far the pass is; at its end, rest."""
+    """Save how far the pass is, or begin the rest at its end."""
     if after:
         process.redis.hset(process.key(STATE), mapping={"after": after, "worked": worked_ms})
         process.redis.expire(process.key(STATE), timedelta(days=7))
@@ -87,10 +87,10 @@ def _note(process: Process, after: str | None, worked_ms: int) -> None:
 
 
 def step(connection: Connection, after: str, moments: Before) -> str | None:
-    """Prune what is old of the customers after this one, or some of it. Returns the customer after whom to go on, None
-    where there are no more."""
-    some = connection.execute(sql("next_customers"), {"after": after, "limit": CUSTOMERS}).fetchall()
-    ids = [customer_id for (customer_id,) in some]
+    """Prune old rows of the next customers, ROWS of each kind at most. Returns the customer from which to continue, or
+    None at the end."""
+    page = connection.execute(sql("next_customers"), {"after": after, "limit": CUSTOMERS}).fetchall()
+    ids = [customer_id for (customer_id,) in page]
     if not ids:
         return None
     full = _prune_some(connection, "prune_event_ids", ids, moments.event_ids)
@@ -102,7 +102,7 @@ def step(connection: Connection, after: str, moments: Before) -> str | None:
 
 
 def prune_events(connection: Connection, ids: Ids, moment: datetime) -> bool:
-    """Prune events of these customers; whether there may be more."""
+    """Prune events of these customers. Returns True if there may be more."""
     parameters = {"customer_ids": ids, "before": moment, "limit": ROWS}
     (any_old,) = one(connection.execute(sql("any_old_events"), parameters))
     if not any_old:
@@ -113,13 +113,13 @@ def prune_events(connection: Connection, ids: Ids, moment: datetime) -> bool:
             erasure.join_storing(connection)
             lock(connection, Lock.PRUNING)
             gone = connection.execute(sql("prune_events"), parameters).fetchone()
-    except psycopg.errors.LockNotAvailable:  # whoever stores or erases goes first
+    except psycopg.errors.LockNotAvailable:  # storing and erasing go first
         return True
     return gone == (ROWS,)
 
 
 def prune_rollups(connection: Connection, ids: Ids, moment: datetime) -> bool:
-    """Prune what is derived from events: daily counts and past risks; whether there may be more."""
+    """Prune daily counts, past risks and what belongs to them. Returns True if there may be more."""
     midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     overdue = [OVERDUE, *(name for (name,) in connection.execute(sql("list_names_mapped_to"), {"role": OVERDUE}))]
     full = _prune_some(connection, "prune_days", ids, midnight, overdue=overdue)
@@ -130,7 +130,7 @@ def prune_rollups(connection: Connection, ids: Ids, moment: datetime) -> bool:
 
 
 def prune_dead_letters(connection: Connection, moment: datetime) -> None:
-    """Prune some letters that were received before this moment."""
+    """Prune letters that were received before this moment, ROWS at most."""
     connection.execute(sql("prune_dead_letters"), {"before": moment, "limit": ROWS})
 
 

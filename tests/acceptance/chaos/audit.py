@@ -34,6 +34,8 @@ DAYS = "SELECT customer_id::text, day, event, detail, n, value, last_at, plan FR
 QUIET = """
 SELECT NOT EXISTS (SELECT FROM customers WHERE rescore_at <= now() + interval '6 s' OR scored_at IS NULL)
    AND NOT EXISTS (SELECT FROM rebuilds) AND NOT EXISTS (SELECT FROM news)
+   AND NOT EXISTS (SELECT FROM identities WHERE has_waiting OR next_email IS NOT NULL)
+   AND NOT EXISTS (SELECT FROM ledger_moves)
 """
 
 
@@ -71,11 +73,11 @@ def rows(connection: Connection, query: str) -> list[Any]:
 def once(stored: list[Any], sent: Mapping[str, Sent]) -> Iterator[str]:
     """What was acknowledged is there once and as it was sent; the rest at most once; and nothing else."""
     times = Counter(row.properties.get("mark") for row in stored)
-    yield from _told("lost", (mark for mark, one in sent.items() if one.acknowledged and not times[mark]))
-    yield from _told("stored twice", (mark for mark, n in times.items() if n > 1))
-    yield from _told("sent by nobody", (mark for mark in times if mark not in sent))
+    yield from describe("lost", (mark for mark, one in sent.items() if one.acknowledged and not times[mark]))
+    yield from describe("stored twice", (mark for mark, n in times.items() if n > 1))
+    yield from describe("sent by nobody", (mark for mark in times if mark not in sent))
     pairs = [(row, sent[row.properties["mark"]].event) for row in stored if row.properties.get("mark") in sent]
-    yield from _told("stored otherwise", (row for row, event in pairs if not _as_sent(row, event)))
+    yield from describe("stored otherwise", (row for row, event in pairs if not _as_sent(row, event)))
 
 
 def _as_sent(row: Any, event: Mapping[str, Any]) -> bool:
@@ -88,8 +90,8 @@ def rollup(stored: list[Any], days: list[Any]) -> Iterator[str]:
     """The rollup is what a recount of the events gives."""
     kept = {(row.customer_id, row.day, row.event, row.detail): row for row in days}
     counted = recount(stored)
-    yield from _told("a day without events", kept.keys() - counted.keys())
-    yield from _told("a day that is missing", counted.keys() - kept.keys())
+    yield from describe("a day without events", kept.keys() - counted.keys())
+    yield from describe("a day that is missing", counted.keys() - kept.keys())
     for key in counted.keys() & kept.keys():
         day, row = counted[key], kept[key]
         if (day.n, day.last_at) != (row.n, row.last_at) or abs(day.value - row.value) > 1e-6:
@@ -119,8 +121,8 @@ def seen(stored: list[Any], customers: list[Any]) -> Iterator[str]:
     moments = defaultdict(list)
     for row in stored:
         moments[row.customer_id].append(row.seen_at)
-    yield from _told("a customer too many", {one.customer_id for one in customers} - moments.keys())
-    yield from _told("a customer is missing", moments.keys() - {one.customer_id for one in customers})
+    yield from describe("a customer too many", {one.customer_id for one in customers} - moments.keys())
+    yield from describe("a customer is missing", moments.keys() - {one.customer_id for one in customers})
     for one in customers:
         span = (min(moments[one.customer_id]), max(moments[one.customer_id])) if moments[one.customer_id] else None
         if span and span != (one.first_seen, one.last_seen):
@@ -132,7 +134,7 @@ def scored(connection: Connection, stored: list[Any], customers: list[Any]) -> I
     last: dict[str, datetime] = {}
     for row in stored:
         last[row.customer_id] = max(row.stored_at, last.get(row.customer_id, row.stored_at))
-    yield from _told("never scored", (one.email for one in customers if one.scored_at is None))
+    yield from describe("never scored", (one.email for one in customers if one.scored_at is None))
     known = [one for one in customers if one.scored_at is not None]
     for one in known:
         if one.customer_id in last and one.scored_at < last[one.customer_id] - SCORE_SLACK:
@@ -158,18 +160,19 @@ def risks(connection: Connection) -> Iterator[str]:
         WHERE last.at IS NULL OR (last.level, last.state, last.at) IS DISTINCT FROM
               (customers.level, customers.state, customers.recorded_at) OR customers.probability NOT BETWEEN 0 AND 1
     """
-    yield from _told("the history of the risk ends otherwise", (row.email for row in rows(connection, wrong)))
+    yield from describe("the history of the risk ends otherwise", (row.email for row in rows(connection, wrong)))
     orphans = "SELECT customer_id FROM risk_history WHERE customer_id NOT IN (SELECT customer_id FROM customers)"
-    yield from _told("a risk of nobody", rows(connection, orphans))
+    yield from describe("a risk of nobody", rows(connection, orphans))
 
 
 def quiet(connection: Connection) -> bool:
-    """Whether nobody is due, or will be as soon as a customer may be scored again, and nothing is to be rebuilt."""
+    """Returns whether nobody is due, or will be as soon as a customer may be scored again, and nothing is to be rebuilt
+    or moved."""
     row = connection.execute(QUIET).fetchone()
     return bool(row and row[0])
 
 
-def _told(what: str, found: Any) -> Iterator[str]:
+def describe(what: str, found: Any) -> Iterator[str]:
     some = list(found)
     if some:
         yield f"{what}: {len(some)}, such as {', '.join(map(str, some[:SHOWN]))}"

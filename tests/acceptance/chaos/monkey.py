@@ -31,7 +31,7 @@ class Lengths(NamedTuple):
 
 
 SHORT = Lengths(pause=0.8, frozen=3.0, outage=5.0)
-LONG = Lengths(pause=10.0, frozen=30.0, outage=120.0)
+LONG = Lengths(pause=5.0, frozen=20.0, outage=90.0)
 
 
 class Monkey:
@@ -64,22 +64,20 @@ class Monkey:
         self._do([*kills, *rest])
 
     def long(self, seconds: float) -> None:
-        """Anything, until the time is up."""
+        """All things in another order each time, until the time is up; each at least once."""
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            kills = [lambda kind=kind: self.kill(kind) for kind in (*WORKERS, *SERVERS) * 3]
-            freezes = [lambda kind=kind: self.freeze(kind) for kind in (*WORKERS, *SERVERS)]
-            rest = [
-                self.poison,
-                self.poison,
-                self.outage,
-                self.restart_all,
-                self.kill_several,
-                self.read_only,
-                self.erase,
-            ]
-            everything = [*kills, *freezes, *rest, self.erase, self.switch_model, self.fill_disk]
-            self._do(self._chance.sample(everything, 5))
+        deck: list[Callable[[], None]] = []
+        is_first = True
+        while is_first or time.monotonic() < until:
+            deck = deck or self._chance.sample(everything := self._everything(), len(everything))
+            self._do([deck.pop()])
+            is_first = is_first and bool(deck)
+
+    def _everything(self) -> list[Callable[[], None]]:
+        kills = [lambda kind=kind: self.kill(kind) for kind in (*WORKERS, *SERVERS)]
+        freezes = [lambda kind=kind: self.freeze(kind) for kind in (*WORKERS, *SERVERS)]
+        rest = [self.poison, self.outage, self.restart_all, self.read_only, self.switch_model, self.fill_disk]
+        return [*kills, *freezes, *rest, self.kill_several, self.poison, *[self.erase] * 3]
 
     def kill(self, kind: str) -> None:
         """`kill -9` one of a kind."""

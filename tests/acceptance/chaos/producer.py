@@ -42,6 +42,7 @@ class Request:
     headers: dict[str, str]
     valid: list[Sent]
     safe: bool
+    path: str = "/api/v1/track"
 
 
 @dataclass
@@ -68,12 +69,17 @@ class Connection:
         """Send until told to stop; what is safe to repeat, until it is answered for."""
         while not self.stopping.wait(self._chance.expovariate(1 / self.pace_seconds)):
             request = self._request()
-            self._deliver(request)
+            self.deliver(request)
             if request.safe and self._chance.random() < LATER:
-                self._deliver(request)
+                self.deliver(request)
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; another request opens it again."""
         self._http.close()
 
-    def _deliver(self, request: Request) -> None:
+    def deliver(self, request: Request) -> None:
+        """Send a request until it is answered for, if it is safe to repeat."""
         pause, longest = RETRY_SECONDS
         while not self._send(request) and request.safe:
             assert self.patience > 0, "the door stays closed"
@@ -84,7 +90,7 @@ class Connection:
     def _send(self, request: Request) -> bool:
         began = time.monotonic()
         try:
-            self._http.request("POST", "/api/v1/track", request.body, request.headers)
+            self._http.request("POST", request.path, request.body, request.headers)
             answer = self._http.getresponse()
             answer.read()
             status = str(answer.status)

@@ -1,6 +1,7 @@
 """A storm: load and trouble at the same time, then quiet, then the audit."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -8,10 +9,12 @@ from typing import NamedTuple
 from tests.acceptance.chaos import alerted, analytics, audit, books
 from tests.acceptance.chaos.calm import CalmAccount
 from tests.acceptance.chaos.monkey import LONG, SHORT, Monkey
+from tests.acceptance.chaos.persons import PersonsAccount
 from tests.acceptance.chaos.plant import Plant, plant
 from tests.acceptance.chaos.producer import Producer, Sent
 from tests.waiting import wait_until
 from tests.workers.alerts.receiver import Receiver, receiving
+from workers.accounts import keys
 from workers.buffer.lanes import LANES
 
 CONNECTIONS = 4
@@ -29,6 +32,7 @@ class Report(NamedTuple):
     sent: int
     acknowledged: int
     alerts: int
+    persons: str
     quiet_seconds: float
     findings: list[str]
 
@@ -36,8 +40,9 @@ class Report(NamedTuple):
         said = ", ".join(f"{count} x {status}" for status, count in sorted(self.answers.items()))
         return "\n".join(
             [
-                f"seed {self.seed}: {', '.join(self.trouble)}",
+                f"seed {self.seed}: {', '.join(f'{count} x {name}' for name, count in Counter(self.trouble).items())}",
                 f"{self.sent} events sent, {self.acknowledged} acknowledged, {self.alerts} alerts; answers: {said}",
+                self.persons,
                 f"quiet after {self.quiet_seconds:.1f} s",
                 *(self.findings or ["nothing lost, nothing twice"]),
             ]
@@ -50,19 +55,28 @@ def run(folder: Path, seed: int, minutes: float = 0) -> Report:
     with receiving() as receiver, plant(folder, WINDBACK_CLAIM_SECONDS=claim, **SETTINGS, **alerted.SETTINGS) as made:
         with made.connection() as connection, made.redis() as redis:
             secret = alerted.add_account(connection, redis, receiver)
+            persons_secret = keys.create(connection, redis, "persons").secret
         made.start()
         wait_until(made.is_ready, timeout=60)
         producer = Producer(made.port, made.key, seed, CONNECTIONS, PACE_SECONDS)
-        calm = CalmAccount(made.port, secret, seed)
+        calm, persons = CalmAccount(made.port, secret, seed), PersonsAccount(made.port, persons_secret, seed)
         monkey = Monkey(made, seed, LONG if minutes else SHORT)
         try:
             monkey.long(minutes * 60) if minutes else monkey.short()
         finally:
             producer.finish()
-            sent = producer.sent | calm.finish()
+            sent = producer.sent | calm.finish() | dict(persons.finish())
         began = time.monotonic()
         wait_until(lambda: _quiet(made), timeout=QUIET_SECONDS, interval=0.2)
-        return _report(made, seed, producer, sent, monkey, time.monotonic() - began, receiver)
+        seconds = time.monotonic() - began
+        findings = _check_waiting(made, persons)
+        persons.name_all()
+        wait_until(lambda: _quiet(made), timeout=QUIET_SECONDS, interval=0.2)
+        findings += _audit(made, sent, monkey, persons, receiver)
+        acknowledged, alerts = sum(one.acknowledged for one in sent.values()), len(receiver.messages)
+        return Report(
+            seed, monkey.done, producer.answers, len(sent), acknowledged, alerts, persons.describe(), seconds, findings
+        )
 
 
 def _quiet(made: Plant) -> bool:
@@ -76,27 +90,24 @@ def _quiet(made: Plant) -> bool:
         )
 
 
-def _report(
-    made: Plant,
-    seed: int,
-    producer: Producer,
-    sent: Mapping[str, Sent],
-    monkey: Monkey,
-    seconds: float,
-    receiver: Receiver,
-) -> Report:
+def _check_waiting(made: Plant, persons: PersonsAccount) -> list[str]:
+    with made.redis() as redis, made.connection() as connection:
+        counted = sum(lane.unresolved for lane in books.ledgers(redis).values())
+        return list(persons.find_waiting_faults(connection, counted))
+
+
+def _audit(
+    made: Plant, sent: Mapping[str, Sent], monkey: Monkey, persons: PersonsAccount, receiver: Receiver
+) -> list[str]:
     acknowledged = sum(one.acknowledged for one in sent.values())
     for worker in made.kinds("score", "clock"):  # so that nothing changes while it is looked at
         worker.end()
     with made.redis() as redis, made.connection() as connection:
         dead = range(monkey.poisoned, monkey.maybe_poisoned + 1)
         findings = [*audit.all_of(connection, sent), *books.all_of(redis, connection, made, acknowledged, dead)]
-        findings += alerted.check_alerts(connection, receiver)
+        findings += [*alerted.check_alerts(connection, receiver), *persons.find_faults(connection)]
         findings += [*analytics.all_of(connection), *analytics.erased(connection, monkey.erased)]
-    findings += _deadlocks(made)
-    return Report(
-        seed, monkey.done, producer.answers, len(sent), acknowledged, len(receiver.messages), seconds, findings
-    )
+    return findings + _deadlocks(made)
 
 
 def _deadlocks(made: Plant) -> list[str]:

@@ -12,7 +12,7 @@ from tests.workers.events import event, push, push_events
 from workers import heartbeat, lease
 from workers.buffer.lanes import HISTORY, LIVE
 from workers.heartbeat import Beat
-from workers.store import Connection
+from workers.store import Connection, faults
 
 
 def says(redis: Redis, name: str, beat: Beat) -> None:
@@ -96,6 +96,18 @@ def test_postgres_may_be_away(run: Run) -> None:
     found = rows(run("status", DATABASE_URL="postgresql://127.0.0.1:1/nowhere"))
     assert (found["rescores"], found["dead letters"], found["ledger"][:10]) == ("unknown", "unknown", "0 accepted")
     assert found["postgres"].startswith("doesn't answer: ")
+
+
+def test_a_postgres_that_only_reads_is_named(run: Run, connection: Connection) -> None:
+    """It answers all that is asked here, and stores nothing."""
+    connection.execute(f"ALTER DATABASE {connection.info.dbname} SET default_transaction_read_only = on")
+    found = run("status")
+    assert rows(found)["postgres"] == faults.READ_ONLY
+    assert (rows(found)["rescores"], rows(found)["dead letters"]) == ("none due", "none")
+    assert told(run("status", "--json"))["postgres"] == faults.READ_ONLY
+    connection.execute("SET default_transaction_read_only = off")
+    connection.execute(f"ALTER DATABASE {connection.info.dbname} RESET default_transaction_read_only")
+    assert rows(run("status"))["postgres"] == "ok"
 
 
 def test_where_nothing_runs_it_says_so_in_one_line(run: Run, tmp_path: Path) -> None:

@@ -245,10 +245,19 @@ def test_a_form_that_can_not_be_read_is_refused(client: TestClient, body: bytes)
 def test_attempts_are_throttled_by_address(client: TestClient, settings: Settings, key: NewKey) -> None:
     for _ in range(signing.ATTEMPTS):
         assert sign_in(client, "sk_live_wrong")[0] == 401
-    answer = client.post("/sign-in", data={"key": key.secret})
-    assert (answer.status_code, answer.headers["retry-after"]) == (429, "60")
+    for wrong in ("sk_live_other", "", "pk_live_other", "nonsense"):
+        answer = client.post("/sign-in", data={"key": wrong})
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "60")
     with TestClient(create_app(settings), client=("192.0.2.7", 1)) as elsewhere:
-        assert sign_in(elsewhere, key.secret)[0] == 303
+        assert sign_in(elsewhere, "sk_live_wrong")[0] == 401
+
+
+def test_the_right_key_signs_in_whatever_others_at_the_same_address_typed(client: TestClient, key: NewKey) -> None:
+    """Behind a proxy all people may have one address."""
+    for _ in range(signing.ATTEMPTS):
+        assert sign_in(client, "sk_live_wrong")[0] == 401
+    assert sign_in(client, key.secret)[0] == 303
+    assert sign_in(client, "sk_live_wrong")[0] == 429
 
 
 def test_pages_let_nothing_in_and_are_kept_nowhere(signed_in: TestClient) -> None:

@@ -10,10 +10,11 @@ import pytest
 from redis import Redis
 from starlette.testclient import TestClient
 
+from api import bodies
+from api.bodies import Hold, Receiving
 from api.errors import Refused
-from api.track import body as bodies
-from api.track import judge as judging
-from api.track.body import Hold, Receiving, Unzip
+from api.track import raw_json
+from api.track.body import GZIP_MEMBERS, Unzip
 from api.track.check import check, is_heavy
 from api.track.judge import MORE_FIELDS, MOST_UNREAD, judge
 from scoring.events import MAX_PROPERTIES_BYTES
@@ -236,9 +237,9 @@ def unzipped(*parts: bytes) -> bytes:
 
 def test_gzip_members_are_bounded() -> None:
     member = gzip.compress(b"")
-    assert unzipped(member * (bodies.GZIP_MEMBERS - 1), gzip.compress(b"x")) == b"x"
+    assert unzipped(member * (GZIP_MEMBERS - 1), gzip.compress(b"x")) == b"x"
     with pytest.raises(Refused, match="malformed_gzip"):
-        unzipped(member * (bodies.GZIP_MEMBERS + 1))
+        unzipped(member * (GZIP_MEMBERS + 1))
 
 
 def test_many_gzip_members_in_one_piece_cost_no_copy_each(client: TestClient, acme: TestClient) -> None:
@@ -262,13 +263,13 @@ def test_bodies_that_are_being_received_are_bounded(acme: TestClient, monkeypatc
 
 def test_judging_builds_nothing_of_what_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[int] = []
-    decode = judging._decode_any
+    decode = raw_json._decode_any
 
     def noting(raw: bytes) -> object:
         decoded.append(len(raw))
         return decode(raw)
 
-    monkeypatch.setattr(judging, "_decode_any", noting)
+    monkeypatch.setattr(raw_json, "_decode_any", noting)
     for body in HEAVY.values():
         verdict(body)
-    assert max(decoded) <= MAX_PROPERTIES_BYTES * judging.ESCAPED_BYTES
+    assert max(decoded) <= MAX_PROPERTIES_BYTES * raw_json.ESCAPED_BYTES

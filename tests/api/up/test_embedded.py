@@ -292,6 +292,34 @@ def test_a_user_without_a_name_runs_a_folder_that_another_made(reachable: Path) 
     assert use_servers_nameless(reachable) == "they work"
 
 
+@needs_root
+def test_started_by_root_a_folder_on_the_way_is_opened_once_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Root's own project may lie in a folder that is closed to others: that changes in sight, or not at all."""
+    above = tmp_path / "project"
+    above.mkdir(mode=0o700)
+    for said in (1, 0):
+        with embedded.servers(above / "data", durable=False):
+            pass
+        assert capsys.readouterr().err.count(f"opened {above} for PostgreSQL's own user (chmod o+x)") == said
+    assert above.stat().st_mode & 0o777 == 0o701  # to pass through, and not to look around
+
+
+def test_logs_are_for_their_owner_alone(tmp_path: Path) -> None:
+    """Those of an older version as well."""
+    packaged_servers.prepare(tmp_path)
+    (tmp_path / "postgres.log").touch(0o644)
+    before = os.umask(0)
+    try:
+        with embedded.servers(tmp_path, durable=False):
+            pass
+    finally:
+        os.umask(before)
+    logs = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("*.log*")}
+    assert logs == {"postgres.log": 0o600, "redis.log": 0o600}
+
+
 def test_a_folder_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
     """Somebody's project may be named as the data folder: its own ignore file is not ours to write."""
     (tmp_path / ".gitignore").write_text("node_modules\n")

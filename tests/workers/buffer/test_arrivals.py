@@ -47,7 +47,7 @@ def test_the_beginning_of_an_import_is_kept_until_it_pauses(redis: Redis) -> Non
     began = redis.hget(HISTORY.arrivals, "1").split()[0]  # type: ignore[union-attr]
     push(redis, ENTRY, lane=HISTORY, arriving=[1])
     assert redis.hget(HISTORY.arrivals, "1").split()[0] == began  # type: ignore[union-attr]
-    redis.hset(HISTORY.arrivals, "1", b"5 5-0")
+    redis.hset(HISTORY.arrivals, "1", b"5 5-0 5")
     push(redis, ENTRY, lane=HISTORY, arriving=[1])
     assert int(redis.hget(HISTORY.arrivals, "1").split()[0]) >= int(began)  # type: ignore[union-attr]
     assert redis.ttl(HISTORY.arrivals) > 0
@@ -56,3 +56,19 @@ def test_the_beginning_of_an_import_is_kept_until_it_pauses(redis: Redis) -> Non
 def test_live_events_that_wait_for_long_make_every_risk_provisional(redis: Redis) -> None:
     redis.xadd(LIVE.stream, {"n": 1, "entry": b""}, id="1000-0")
     assert find_arrivals(redis, [7]).hold(7)
+
+
+@pytest.mark.parametrize("hours", [1, 24, -24])
+def test_a_clock_of_redis_that_jumps_holds_nobody(redis: Redis, monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
+    """What was written before the jump is over; what is written since arrives, though its id stays ahead."""
+    monkeypatch.setattr(arrivals, "QUIET_SECONDS", 5.0)
+    jumped = int(redis.time()[0] * 1000) + hours * 3_600_000
+    redis.hset(HISTORY.arrivals, "1", b"%d %d-0 %d" % (jumped, jumped, jumped))
+    assert not find_arrivals(redis).account_ids
+    if hours > 0:  # ids never go back
+        redis.xadd(HISTORY.stream, {"n": 0, "entry": b""}, id=f"{jumped}-0")
+    push(redis, ENTRY, lane=HISTORY, arriving=[1])
+    redis.xtrim(HISTORY.stream, maxlen=0, approximate=False)
+    assert find_arrivals(redis).account_ids == {1}
+    since = int(redis.hget(HISTORY.arrivals, "1").split()[0])  # type: ignore[union-attr]
+    assert abs(since - int(redis.time()[0] * 1000)) < 60_000

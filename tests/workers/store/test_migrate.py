@@ -101,7 +101,7 @@ def test_only_one_migrates_at_a_time(database_url: str, monkeypatch: pytest.Monk
     monkeypatch.setattr("workers.store.migrate.GIVE_UP_SECONDS", 0.1)
     with connect(database_url) as other:
         assert try_hold(other, Lock.SCHEMA)
-        with pytest.raises(Blocked, match="another one migrates"):
+        with pytest.raises(Blocked, match="another process migrates"):
             migrate(database_url)
     assert migrate(database_url) == ["0999 m"]
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from redis import Redis
 
-from tests.workers.events import event, push, push_events
+from tests.workers.events import entry, event, push, push_events, request
+from workers.buffer.entries import encode_entry
 from workers.buffer.lanes import HISTORY, LIVE
 from workers.ingest.ingest import drain
 from workers.process import Process
@@ -61,6 +62,28 @@ def test_live_events_are_counted_by_account_and_hour(process: Process, redis: Re
     volumes = volume.read(redis, 1, int(time.time() // 3600) + 1)
     assert (volumes[-2:].sum(), volumes.sum()) == (3, 3)
     assert all(0 < redis.ttl(key) <= volume.KEPT_SECONDS for key in redis.scan_iter("windback:volume:*"))
+
+
+@pytest.mark.parametrize("days", [1, -1])
+def test_ids_of_a_redis_whose_clock_jumped_put_no_volume_elsewhere(process: Process, redis: Redis, days: int) -> None:
+    """Ids stay ahead for as long as the clock once was; volume goes by when the door took the events."""
+    ahead = int((time.time() + days * 86_400) * 1000)
+    data = encode_entry(entry(request(event(), received_us=time.time_ns() // 1000)))
+    redis.xadd(LIVE.stream, {"n": 1, "entry": data}, id=f"{ahead}-0")
+    redis.hincrby(LIVE.ledger, "accepted", 1)
+    drain(process, LIVE)
+    volumes = volume.read(redis, 1, int(time.time() // 3600) + 1)
+    assert (volumes[-2:].sum(), volumes.sum()) == (1, 1)
+    assert len(redis.keys("windback:volume:*")) == 1
+
+
+def test_a_door_whose_clock_is_ahead_counts_for_now(process: Process, redis: Redis) -> None:
+    """Else a day in which others are behind would look like an outage."""
+    ahead_us = int((time.time() + 86_400) * 1_000_000)
+    push(redis, entry(request(event(), received_us=ahead_us)))
+    drain(process, LIVE)
+    volumes = volume.read(redis, 1, int(time.time() // 3600) + 1)
+    assert (volumes[-2:].sum(), volumes.sum()) == (1, 1)
 
 
 def test_volumes_are_read_by_the_hour_over_weeks(redis: Redis) -> None:
