@@ -32,7 +32,8 @@ class CellBuffer:
 
     def __init__(self, settings: Settings, cell: Cell, redis: Redis, issue: IssueTicket) -> None:
         lanes, folder = lanes_of(cell), find_redis_folder(settings, cell)
-        events, size = (-(-cap // settings.cells) for cap in (settings.buffer_events, settings.buffer_bytes))
+        events = settings.buffer_events and -(-settings.buffer_events // settings.cells)
+        size = -(-settings.buffer_bytes // settings.cells)
         self.cell, self.redis = cell, redis
         self.fault: str | None = UNCHECKED
         self.capacity = Capacity(events, size, folder, settings.disk_free_bytes, lanes)

@@ -45,7 +45,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     level_medium: Percent = 20.0
     level_high: Percent = 50.0
     level_critical: Percent = 75.0
-    buffer_events: Annotated[int, Meta(ge=1)] = 1_000_000
+    buffer_events: Annotated[int, Meta(ge=1)] | None = None
     buffer_bytes: Annotated[int, Meta(ge=1)] = 1 << 30
     disk_free_bytes: Annotated[int, Meta(ge=0)] = 500_000_000
     batch_events: Annotated[int, Meta(ge=1, le=50_000)] = 5_000

@@ -9,6 +9,7 @@ write that comes out short can damage the append-only file.
 """
 
 import asyncio
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,11 +25,11 @@ SAMPLES = 20  # of a stream's nodes, from which its memory is estimated
 
 class Capacity:
     """The buffer of a cell against its cap: `events` in both lanes, and `bytes` that they take in Redis; `free_bytes`
-    of the disk under `folder` against a floor, None if Redis is elsewhere."""
+    of the disk under `folder` against a floor, None if Redis is elsewhere. Without `cap_events`, bytes alone count."""
 
     def __init__(
         self,
-        cap_events: int,
+        cap_events: int | None,
         cap_bytes: int,
         folder: Path | None = None,
         floor_bytes: int = 0,
@@ -47,7 +48,7 @@ class Capacity:
 
     def has_room(self, lane: Lane) -> bool:
         """Returns whether this lane takes more events now."""
-        parts = (self.events / self._cap_events, self.bytes / self._cap_bytes, self._disk_share())
+        parts = (self.events / (self._cap_events or math.inf), self.bytes / self._cap_bytes, self._disk_share())
         used = max(parts) / lane.share
         if used >= 1:
             self._refused.add(lane.name)
@@ -66,10 +67,12 @@ class Capacity:
                 f"{lanes} events are refused: the disk of Redis's files has {self.free_bytes:,} bytes left; make room"
                 f" (WINDBACK_DISK_FREE_BYTES is {self._floor_bytes:,})"
             )
+        cap = f"WINDBACK_BUFFER_BYTES is {self._cap_bytes:,}"
+        if self._cap_events:
+            cap = f"WINDBACK_BUFFER_EVENTS is {self._cap_events:,}, {cap}"
         return (
-            f"the buffer is full for {lanes} events: it holds {self.events:,} events in {self.bytes:,} "
-            f"bytes of Redis's memory; WINDBACK_BUFFER_EVENTS is {self._cap_events:,}, WINDBACK_BUFFER_BYTES "
-            f"{self._cap_bytes:,}"
+            f"the buffer is full for {lanes} events: it holds {self.events:,} events in {self.bytes:,} bytes of Redis's"
+            f" memory; {cap}"
         )
 
     async def refresh(self, redis: Redis) -> None:

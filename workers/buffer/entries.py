@@ -6,12 +6,18 @@ is delivered twice is stored once.
 """
 
 import hashlib
+import zlib
 from datetime import UTC, datetime
 
 import msgspec
 from msgspec import Raw, Struct
 
 from workers.buffer.addresses import normalise_email as normalise_email
+
+COMPRESSED = b"\xc1"  # how a compressed entry begins; no MessagePack does
+SIZE_BYTES = 4  # of the size that follows; then comes the batch id
+COMPRESSED_FROM = 1_000  # bytes; of fewer too little is left to gain
+BEGINNING = 17  # bytes that tell an entry from all others: a frame and the batch id
 
 
 class Request(Struct, array_like=True, frozen=True):
@@ -57,10 +63,41 @@ class Body(Struct):
     identities: list[Identity] | None = None
 
 
-encode_entry = msgspec.msgpack.Encoder().encode
-decode_entry = msgspec.msgpack.Decoder(Entry).decode
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Entry).decode
 _decode_event = msgspec.json.Decoder(Event).decode
 _decode_body = msgspec.json.Decoder(Body).decode
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """Returns an entry's bytes, compressed if there are many: events are much alike."""
+    data = _encode(entry)
+    if len(data) < COMPRESSED_FROM:
+        return data
+    return COMPRESSED + len(data).to_bytes(SIZE_BYTES, "big") + _mark(entry) + zlib.compress(data, level=1)
+
+
+def decode_entry(data: bytes) -> Entry:
+    """Returns the entry of these bytes. Raises ValueError if they can't be read."""
+    if data[:1] != COMPRESSED:
+        return _decode(data)
+    try:
+        whole = zlib.decompressobj().decompress(data[BEGINNING:], measure_entry(data) + 1)
+    except zlib.error as error:
+        raise ValueError(f"the entry can't be decompressed: {error}") from None
+    if len(whole) != measure_entry(data):
+        raise ValueError("the entry isn't as long as it says")
+    return _decode(whole)
+
+
+def measure_entry(data: bytes) -> int:
+    """Returns how many bytes an entry has when it isn't compressed. READ in stream.py does the same."""
+    return int.from_bytes(data[1 : 1 + SIZE_BYTES], "big") if data[:1] == COMPRESSED else len(data)
+
+
+def _mark(entry: Entry) -> bytes:
+    """Returns the batch id, or the beginning of it, so that compressed entries begin with it as well."""
+    return entry.batch_id[: BEGINNING - 1 - SIZE_BYTES].ljust(BEGINNING - 1 - SIZE_BYTES, b"\0")
 
 
 def parse_instant(timestamp: str) -> datetime:

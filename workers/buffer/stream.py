@@ -13,6 +13,7 @@ import msgspec
 from redis import Redis
 from redis.exceptions import ResponseError
 
+from workers.buffer.entries import measure_entry
 from workers.buffer.lanes import GROUP, LANES, Lane
 
 ENTRY_EVENTS = 100  # an entry holds more only when a single request does
@@ -113,7 +114,7 @@ return settled
 """
 
 # Reads entries one by one, until they hold enough. KEYS: stream. ARGV: group, consumer, the id to read after (`>`: what
-# is new), how many events and bytes are enough, how many entries at most.
+# is new), how many events and bytes (before compression) are enough, how many entries at most.
 READ = """
 local entries, after, events, bytes = {}, ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 for _ = 1, tonumber(ARGV[6]) do
@@ -124,7 +125,10 @@ for _ = 1, tonumber(ARGV[6]) do
   if after ~= '>' then after = entry[1] end
   if entry[2] then
     for i = 1, #entry[2], 2 do
-      if entry[2][i] == 'n' then events = events - tonumber(entry[2][i + 1]) else bytes = bytes - #entry[2][i + 1] end
+      local value = entry[2][i + 1]
+      if entry[2][i] == 'n' then events = events - tonumber(value)
+      elseif string.byte(value) == 0xc1 and #value > 5 then bytes = bytes - struct.unpack('>I4', value, 2)
+      else bytes = bytes - #value end
     end
   end
   if events <= 0 or bytes <= 0 then break end
@@ -236,7 +240,7 @@ class Reader:
 def _find_room(batch: Sequence[StreamEntry], events: int) -> tuple[int, int] | None:
     """Returns how many events and bytes a batch may hold besides these entries; None if it holds enough."""
     room = events - sum(entry.events for entry in batch)
-    room_bytes = READ_BYTES - sum(len(entry.data) for entry in batch)
+    room_bytes = READ_BYTES - sum(measure_entry(entry.data) for entry in batch)
     if batch and (room < ENTRY_EVENTS or room_bytes <= 0):
         return None
     return max(1, room - ENTRY_EVENTS + 1), room_bytes

@@ -12,13 +12,13 @@ from typing import Any
 import msgspec
 from redis import Redis
 
+from workers.buffer.entries import BEGINNING
 from workers.buffer.lanes import LANES, Lane
 from workers.buffer.stream import EventCounts, StreamEntry
 from workers.store import Connection, sql
 
 KEPT_SECONDS = 600  # a Redis that loses its last second of writes may bring back what had left
 PRUNED_TOGETHER = 5_000
-BEGINNING = 16  # bytes of an entry: MessagePack's frame and the batch id
 
 
 def find_receipts(connection: Connection, lane: Lane, batch: Sequence[StreamEntry]) -> dict[bytes, EventCounts]:

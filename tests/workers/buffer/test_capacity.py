@@ -9,6 +9,7 @@ from api.track.door import door_redis
 from tests.workers.events import event, push, push_events
 from workers.buffer.capacity import Capacity
 from workers.buffer.lanes import HISTORY, LIVE
+from workers.settings import Settings
 
 
 @pytest.mark.parametrize(("events", "live", "history"), [(0, True, True), (49, True, True), (50, True, False),
@@ -17,6 +18,23 @@ def test_history_is_refused_at_half_and_live_events_at_all_of_the_cap(events: in
     capacity = Capacity(cap_events=100, cap_bytes=10**9)
     capacity.events = events
     assert (capacity.has_room(LIVE), capacity.has_room(HISTORY)) == (live, history)
+
+
+def test_without_a_cap_in_events_memory_alone_counts() -> None:
+    capacity = Capacity(cap_events=None, cap_bytes=1000)
+    capacity.events = 10**9
+    assert (capacity.has_room(LIVE), capacity.has_room(HISTORY)) == (True, True)
+    capacity.bytes = 1000
+    assert (capacity.describe_full() or "").endswith("; WINDBACK_BUFFER_BYTES is 1,000")
+
+
+def test_the_default_holds_what_an_hour_at_300_events_a_second_brings(redis: Redis, redis_url: str) -> None:
+    """Each event alone in its entry, and of 500 bytes."""
+    for number in range(500):
+        push_events(redis, event(properties={"note": f"{number:0400}"}))
+    settings = Settings()
+    assert settings.buffer_events is None
+    assert refreshed(redis_url).bytes / 500 * 300 * 3600 < settings.buffer_bytes
 
 
 def test_memory_counts_as_well() -> None:
