@@ -110,7 +110,7 @@ CREATE INDEX customers_paying ON customers (account_id) WHERE mrr > 0;
 CREATE INDEX customers_lapsed ON customers (account_id, lapsed_at) WHERE lapsed_at IS NOT NULL;
 
 -- Addresses for search by any part of them. Apart from customers, whose rows change with every score: an index of
--- trigrams is dear to write. A trigger keeps it.
+-- trigrams is dear to write. Whatever inserts, readdresses or erases customers does the same here.
 CREATE EXTENSION IF NOT EXISTS pg_trgm;
 
 CREATE TABLE customer_search (
@@ -120,21 +120,6 @@ CREATE TABLE customer_search (
 );
 
 CREATE INDEX customer_search_email ON customer_search USING gin (email gin_trgm_ops);
-
-CREATE FUNCTION keep_customer_search() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    IF TG_OP = 'DELETE' THEN
-        DELETE FROM customer_search WHERE customer_id = OLD.customer_id;
-    ELSE
-        INSERT INTO customer_search (customer_id, account_id, email) VALUES (NEW.customer_id, NEW.account_id, NEW.email)
-        ON CONFLICT (customer_id) DO UPDATE SET account_id = excluded.account_id, email = excluded.email;
-    END IF;
-    RETURN NULL;
-END
-$$;
-
-CREATE TRIGGER keep_customer_search AFTER INSERT OR DELETE OR UPDATE OF account_id, email ON customers
-FOR EACH ROW EXECUTE FUNCTION keep_customer_search();
 
 -- event_key is a hash of the producer's event_id, else of the content: the same event has the same key. stored_by is
 -- the transaction that stored it, by which tallies know it.

@@ -66,6 +66,9 @@ SELECT count(*) FROM waited
 
 -- name: erase_customer
 -- A score that is being written holds the customer's row: this waits for it.
+WITH gone_search AS (
+    DELETE FROM customer_search WHERE customer_id = %(customer_id)s
+)
 DELETE FROM customers WHERE customer_id = %(customer_id)s
 
 -- name: erase_rebuild

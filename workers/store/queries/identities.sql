@@ -186,6 +186,9 @@ SELECT EXISTS (SELECT FROM customers WHERE customer_id = %(customer_id)s)
     OR EXISTS (SELECT FROM customer_days WHERE customer_id = %(customer_id)s)
 
 -- name: readdress_customer
+WITH found_by AS (
+    UPDATE customer_search SET email = %(email)s WHERE customer_id = %(customer_id)s
+)
 UPDATE customers SET email = %(email)s, rescore_at = now(), due_because = 'settings' WHERE customer_id = %(customer_id)s
 
 -- name: list_customer_tables
@@ -242,6 +245,10 @@ ON CONFLICT (customer_id, month) DO UPDATE SET keys = kept.keys || excluded.keys
 -- name: merge_customer
 WITH source AS MATERIALIZED (
     SELECT account_id, first_seen, last_seen FROM customers WHERE customer_id = %(source)s
+), found_by AS (
+    INSERT INTO customer_search (customer_id, account_id, email)
+    SELECT %(target)s::uuid, account_id, %(email)s FROM source
+    ON CONFLICT DO NOTHING
 )
 INSERT INTO customers AS kept (customer_id, account_id, email, first_seen, last_seen, rescore_at)
 SELECT %(target)s::uuid, account_id, %(email)s, first_seen, last_seen, now() FROM source

@@ -44,11 +44,16 @@ LIMIT %(limit)s
 -- name: insert_new_customers
 -- Before all that is locked afterwards, and in order: a batch that waits here for another with the same new customers
 -- holds nothing that the other will want, and add_events then finds all its customers there.
-INSERT INTO customers (customer_id, account_id, email, first_seen, last_seen, rescore_at, due_because)
-SELECT customer_id, account_id, email, first_seen, last_seen, now(),
-       CASE WHEN last_seen < now() - interval '1 day' THEN 'import' ELSE 'event' END
-FROM unnest(%(customer_id)s::uuid[], %(account_id)s::integer[], %(email)s::text[], %(first_seen)s::timestamptz[],
-            %(last_seen)s::timestamptz[]) AS new (customer_id, account_id, email, first_seen, last_seen)
+WITH inserted AS (
+    INSERT INTO customers (customer_id, account_id, email, first_seen, last_seen, rescore_at, due_because)
+    SELECT customer_id, account_id, email, first_seen, last_seen, now(),
+           CASE WHEN last_seen < now() - interval '1 day' THEN 'import' ELSE 'event' END
+    FROM unnest(%(customer_id)s::uuid[], %(account_id)s::integer[], %(email)s::text[], %(first_seen)s::timestamptz[],
+                %(last_seen)s::timestamptz[]) AS new (customer_id, account_id, email, first_seen, last_seen)
+    ON CONFLICT DO NOTHING
+    RETURNING customer_id, account_id, email
+)
+INSERT INTO customer_search (customer_id, account_id, email) SELECT customer_id, account_id, email FROM inserted
 ON CONFLICT DO NOTHING
 
 -- name: add_events
@@ -108,17 +113,25 @@ WITH days AS (
         last_seen = greatest(kept.last_seen, excluded.last_seen),
         due_because = CASE WHEN kept.due_because = 'event' THEN kept.due_because ELSE excluded.due_because END,
         rescore_at = least(kept.rescore_at, excluded.rescore_at)
+), searchable AS (
+    INSERT INTO customer_search (customer_id, account_id, email)
+    SELECT customer_id, account_id, email FROM locked WHERE known = 'new'
+    ON CONFLICT DO NOTHING
 )
 -- Customers whose row is held: the next score takes in when they were seen.
 INSERT INTO news (customer_id, first_seen, last_seen)
 SELECT customer_id, first_seen, last_seen FROM locked WHERE known = 'held'
 
 -- name: bury
-INSERT INTO dead_letters (customer_id, dead_letter_id, account_id, reason, sqlstate, fingerprint, received_at, lane, body)
-SELECT %(customer_id)s, %(dead_letter_id)s, %(account_id)s, %(reason)s, %(sqlstate)s, %(fingerprint)s, received_at,
-       %(lane)s, %(body)s
-FROM (SELECT 'epoch'::timestamptz + %(received_us)s * '1 microsecond'::interval AS received_at) AS given
-WHERE NOT EXISTS (
-    SELECT FROM erasures WHERE customer_id = %(customer_id)s::uuid AND erased_at >= given.received_at
+WITH unerased AS MATERIALIZED (
+    SELECT received_at
+    FROM (SELECT 'epoch'::timestamptz + %(received_us)s * '1 microsecond'::interval AS received_at) AS given
+    WHERE NOT EXISTS (
+        SELECT FROM erasures WHERE customer_id = %(customer_id)s::uuid AND erased_at >= given.received_at
+    )
 )
+INSERT INTO dead_letters (customer_id, dead_letter_id, account_id, reason, sqlstate, fingerprint, received_at, lane, body)
+SELECT %(customer_id)s::uuid, %(dead_letter_id)s::uuid, %(account_id)s::integer, %(reason)s, %(sqlstate)s,
+       %(fingerprint)s, received_at, %(lane)s, %(body)s::bytea
+FROM unerased
 ON CONFLICT DO NOTHING
