@@ -63,6 +63,11 @@ RETRY_AFTER_SECONDS = {
 BY_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "payload_too_large"}
 
 
+def code_of(status: int) -> str:
+    """The code of an answer that has only a status."""
+    return BY_STATUS.get(status, "internal_error")
+
+
 class Refused(Exception):
     """A request is refused with a code of the table. `more` joins the body: the `rejected` list."""
 
@@ -106,7 +111,7 @@ async def on_refused(request: Request, error: Exception) -> Response:
 async def on_http_exception(request: Request, error: Exception) -> Response:
     """Answers Starlette's own refusals in our format."""
     assert isinstance(error, HTTPException)
-    refused = Refused(BY_STATUS.get(error.status_code, "internal_error"))
+    refused = Refused(code_of(error.status_code))
     response = refused.response()
     response.headers.update(error.headers or {})
     return response

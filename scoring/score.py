@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ _SECTIONS, _ROUNDS = 16, 5  # a day to a tenth of a second
 
 DEFAULT_LEVELS: Final = Levels()
 
-__all__ = ["ACTIVE", "LAPSED", "NEW", "STATES", "Scores", "risks_at", "score"]
+__all__ = ["ACTIVE", "LAPSED", "NEW", "STATES", "PastScores", "Scores", "risks_at", "score", "scores_at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,34 @@ def score(
     )
 
 
+class PastScores(NamedTuple):
+    """Arrays of one length: probability, state (index into STATES), and the days over which the risk looks."""
+
+    probability: Floats
+    state: NDArray[np.int8]
+    horizon_days: Floats
+
+
+def scores_at(
+    rollup: Rollup,
+    customers: NDArray[np.intp],
+    instants: Floats,
+    horizon_days: float,
+    model: Model,
+    pauses: Sequence[Pause] = (),
+) -> PastScores:
+    """The scores of each (customer, instant), arrays of one length, as they would have been at past instants.
+
+    They come from the code that scores now; instants are epoch seconds, and events after them are not looked at. The
+    clock stands still during `pauses`.
+    """
+    past, clock = bridge(rollup.at(customers, instants), pauses, instants)
+    history = history_of(past, clock, model.features)
+    horizons = own_horizons(history, horizon_days)
+    probability = weigh(model, View(history, clock, horizons)).probability
+    return PastScores(probability, state_of(history, clock, probability, horizon_days), horizons)
+
+
 def risks_at(
     rollup: Rollup,
     customers: NDArray[np.intp],
@@ -100,15 +128,9 @@ def risks_at(
     model: Model,
     pauses: Sequence[Pause] = (),
 ) -> tuple[Floats, NDArray[np.int8]]:
-    """Probability and state (index into STATES) of each (customer, instant), both arrays of one length.
-
-    They are the risks as they would have been at past instants (epoch seconds), through the code that scores now;
-    events after an instant are not looked at. The clock stands still during `pauses`.
-    """
-    past, clock = bridge(rollup.at(customers, instants), pauses, instants)
-    history = history_of(past, clock, model.features)
-    probability = weigh(model, View(history, clock, own_horizons(history, horizon_days))).probability
-    return probability, state_of(history, clock, probability, horizon_days)
+    """Probability and state of each (customer, instant), as `scores_at` has them."""
+    scores = scores_at(rollup, customers, instants, horizon_days, model, pauses)
+    return scores.probability, scores.state
 
 
 def _lapses(history: History, state: NDArray[np.int8], now: float, horizon_days: float) -> list[float | None]:

@@ -21,7 +21,7 @@ from workers.buffer.stream import forget_consumers
 from workers.heartbeat import Heartbeat
 from workers.identities import addresses
 from workers.ingest import receipts, resolving
-from workers.learning import nightly
+from workers.learning import demo_models, nightly
 from workers.logs import first_line
 from workers.process import Process
 from workers.risk import rebuild, rescore
@@ -160,6 +160,7 @@ DUTIES = (
     Duty("call rebuild", 5, rebuild.issue_job),
     Duty("watch tracking", 1, watch_tracking, "home"),
     Duty("repair levels", 3600, level_moves.repair_levels),
+    Duty("put aside demo models", 10, demo_models.put_aside_all, "home"),
     Duty("call nightly", 600, nightly.issue_job, "home"),
     Duty("call track records", 20, nightly.issue_track_job, "home"),
 )

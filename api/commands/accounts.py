@@ -13,10 +13,18 @@ from workers import settings
 from workers.accounts import mappings, registry
 from workers.accounts.mappings import NeverSent, Unmappable
 from workers.accounts.registry import ListedAccount
+from workers.accounts.time_zones import UTC_NAME, explain_bad_time_zone
 from workers.store import connect
 from workers.upkeep import totals
 
-SETTABLE = ("--churn-event", "--engagement-event", "--horizon-days", "--holdout-percent", "--contact-event")
+SETTABLE = (
+    "--churn-event",
+    "--engagement-event",
+    "--horizon-days",
+    "--holdout-percent",
+    "--contact-event",
+    "--time-zone",
+)
 
 
 @click.group("accounts")
@@ -48,6 +56,7 @@ def list_accounts(account: str | None, data_dir: Path) -> None:
 @click.option("--holdout-percent", type=click.FloatRange(0, 90),
               help="The share of customers whom no alert reaches, so that it shows whether alerts help.")  # fmt: skip
 @click.option("--contact-event", help="An event that says a customer was written to; '' for none.")
+@click.option("--time-zone", help="The zone in which pages show times, like Europe/Berlin.")
 @data_dir_option
 def set_account(
     account: str | None,
@@ -56,14 +65,17 @@ def set_account(
     horizon_days: int | None,
     holdout_percent: float | None,
     contact_event: str | None,
+    time_zone: str | None,
     data_dir: Path,
 ) -> None:
     """Change an account's settings. Options left out stay as they are. Customers are rescored within minutes."""
-    if not (churn_events or engagement_events) and (horizon_days, holdout_percent, contact_event) == (None,) * 3:
+    if not (churn_events or engagement_events) and {horizon_days, holdout_percent, contact_event, time_zone} == {None}:
         raise click.UsageError(f"nothing to set: give one of {', '.join(SETTABLE)}")
     chosen = {CHURN_ROLE: churn_events, ENGAGEMENT_ROLE: engagement_events}
     _check(chosen)
     _check_contact(contact_event)
+    if time_zone is not None and (fault := explain_bad_time_zone(time_zone)):
+        raise click.UsageError(fault)
     with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
         before = choose_account(connection, account)
         kept = {name: role for name, role in before.mappings.items() if not chosen.get(role)}
@@ -72,6 +84,8 @@ def set_account(
         if churn_events or engagement_events or horizon_days is not None:
             registry.choose_rules(connection, before.name, {**kept, **named}, horizon)
         registry.choose_acting(connection, before.name, holdout_percent, contact_event)
+        if time_zone is not None:
+            registry.choose_time_zone(connection, before.account_id, time_zone)
         after = choose_account(connection, before.name)
     click.echo(_row(after, settings.load().horizon_days))
 
@@ -140,6 +154,7 @@ def _row(account: ListedAccount, setting: int | None) -> str:
     row = f"{account.name:<20} {horizon:>4} {_origin(account, setting):<8} {churn:<20} {engagement}"
     acting = [f"{account.holdout_percent:g} % held out"] if account.holdout_percent else []
     acting += [f"contacted by {account.contact_event}"] if account.contact_event else []
+    acting += [account.time_zone] if account.time_zone != UTC_NAME else []
     return "  ".join(filter(None, [row, others, *acting]))
 
 

@@ -12,6 +12,7 @@ from api.dashboard.labels import STRATEGIES
 from api.dashboard.levels import GROUPS, count_groups
 from api.dashboard.page import address, page, render
 from api.dashboard.session import Session
+from api.dashboard.zones import local
 from api.reading import query
 from api.reading.common import account_of
 from api.reading.customer_filter import NOT_LAPSED, PARAMETERS, CustomerFilter, list_query, parse_filter
@@ -118,11 +119,11 @@ def _describe_narrowing(chosen: CustomerFilter) -> str:
     """The filters that have no control on the page, in words."""
     parts = []
     if chosen.lapsed_since:
-        parts.append(f"lapsed since {chosen.lapsed_since:%-d %b}")
+        parts.append(f"lapsed since {local(chosen.lapsed_since):%-d %b}")
     if chosen.then:
         parts.append(f"{chosen.then[0]} on {chosen.then[1]:%-d %b %Y}")
     if chosen.risen is not None:
-        since = f"{chosen.since:%-d %b}" if chosen.since else "two weeks ago"
+        since = f"{local(chosen.since):%-d %b}" if chosen.since else "two weeks ago"
         parts.append(f"risk up {chosen.risen * 100:g} points or more since {since}")
     if chosen.plan:
         parts.append(f"on the plan {chosen.plan}")

@@ -20,7 +20,7 @@ from api.reading import query
 from api.reading.analytics import CountedEvent, read_events
 from api.reading.common import fetch
 from api.reading.intervals import last
-from api.reading.series import Point, Property, read_event
+from api.reading.series import Point, Property, read_sample, read_series, require_event
 from scoring.events import RECOGNISED
 from workers.store import sql
 
@@ -77,7 +77,9 @@ async def show_event(request: Request, session: Session) -> Response:
     """`GET /events/{name}`."""
     name = request.path_params["name"]
     span = query.choice(request, "span", list(SPANS), "30") or "30"
-    series = await read_event(request, session.account_id, name, last(int(span), "day", datetime.now(UTC)))
+    await require_event(request, session.account_id, name)
+    points = await read_series(request, session.account_id, name, last(int(span), "day", datetime.now(UTC)))
+    sample = await read_sample(request, session.account_id, name)
     events = await read_events(request, session.account_id)
     counted = next((event for event in events if event.event == name), None)
     if counted is None:
@@ -87,12 +89,13 @@ async def show_event(request: Request, session: Session) -> Response:
         "event.html",
         session,
         event=counted,
-        chart=_draw_days(name, series.series),
-        series=series.series[::-1],
-        total=sum(point.count for point in series.series),
+        chart=_draw_days(name, points),
+        series=points[::-1],
+        total=sum(point.count for point in points),
         recognised=RECOGNISED_WORDS,
         roles=ROLE_WORDS,
-        properties=[(prop.name, _count_values(prop)) for prop in series.properties],
+        properties=[(prop.name, _count_values(prop)) for prop in sample.properties],
+        sampled=sample.events,
         bar=bar,
         span=span,
         spans=SPANS,

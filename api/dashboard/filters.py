@@ -4,6 +4,7 @@
 |---|---|
 | `{{ moment \\| ago }}` | `<time>`: "2 hours ago", the exact time on hover; "never" for none |
 | `{{ moment \\| day }}` | `<time>`: "12 Nov 2026" |
+| `{{ moment \\| clock }}` | `<time>`: "17:05" |
 | `{{ 12345 \\| number }}` | 12,345 |
 | `{{ 0.634 \\| percent }}`, `{{ 0.634 \\| percent(1) }}` | 63%, 63.4% |
 | `{{ customer \\| money }}` | 199 USD a month |
@@ -34,6 +35,7 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 
 from api.assets import asset
+from api.dashboard.zones import current, local, offset
 from scoring.currencies import describe_amount
 
 LONGEST = 200
@@ -54,8 +56,13 @@ def ago(moment: datetime | None, now: datetime | None = None) -> Markup | str:
 
 
 def day(moment: datetime | None) -> Markup | str:
-    """The day of a time (UTC), with the exact one on hover."""
-    return "never" if moment is None else _time(moment, f"{moment.astimezone(UTC):%-d %b %Y}".replace(" ", NO_BREAK))
+    """The day of a time, with the exact one on hover."""
+    return "never" if moment is None else _time(moment, f"{local(moment):%-d %b %Y}".replace(" ", NO_BREAK))
+
+
+def clock(moment: datetime) -> Markup:
+    """The hour and minute of a time, with the exact one on hover."""
+    return _time(moment, f"{local(moment):%H:%M}")
 
 
 def number(value: float) -> str:
@@ -123,9 +130,10 @@ def environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
     templates = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    filters = (ago, day, number, percent, signed, span, count, isolate, path, code, mail, money)
+    filters = (ago, day, clock, number, percent, signed, span, count, isolate, path, code, mail, money)
     templates.filters.update({function.__name__: function for function in filters})
-    templates.globals.update(asset=asset, first_event=first_event, link=link, with_query=with_query)
+    functions = {"asset": asset, "first_event": first_event, "link": link, "with_query": with_query}
+    templates.globals.update(functions, time_zone=current, local=local)
     return templates
 
 
@@ -155,8 +163,9 @@ def first_event(address: str, key: str = "sk_live_…") -> str:
 
 
 def _time(moment: datetime, words: str) -> Markup:
-    moment = moment.astimezone(UTC)
-    return _TIME.format(f"{moment:%Y-%m-%dT%H:%M:%SZ}", f"{moment:%Y-%m-%d %H:%M:%S} UTC", words)
+    here = local(moment)
+    exact = f"{here:%-d %b %Y, %H:%M:%S} {offset(here)}"
+    return _TIME.format(f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", exact, words)
 
 
 def _rounded(seconds: float) -> str | None:

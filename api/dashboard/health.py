@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from api.dashboard.filters import count, number, span
 from api.dashboard.remedies import is_refusal
+from api.dashboard.zones import local, offset
 from api.health import probes
 from api.health.probes import NO_CLOCK, PipelineState
 from api.reading.common import fetch
@@ -94,7 +95,8 @@ async def _check_refused(request: Request, account_id: int, traffic: Traffic | N
 
 def _check_arriving(traffic: Traffic | None, stored: StoreHealth) -> Check:
     if stored.out_since:
-        since = f"{stored.out_since:%-d %b, %H:%M} UTC"
+        here = local(stored.out_since)
+        since = f"{here:%-d %b, %H:%M} {offset(here)}"
         text = f"Almost no events since {since}. Risks are frozen until events arrive again. Check your product."
         return Check("bad", "Tracking seems to be down", text)
     if not traffic or not traffic.last_hour:

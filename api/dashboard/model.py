@@ -14,7 +14,7 @@ from api.dashboard.session import Session
 from api.dashboard.weights import describe_effects
 from api.reading.common import fetch
 from api.reading.model import ModelInUse, Quality, read_model
-from api.reading.track_record import read_track_record
+from api.reading.track_record import read_details, read_track_record
 from scoring.learning.metrics import Metrics
 from scoring.learning.training import CHALLENGE, CHALLENGE_CUSTOMERS, TRY_MAP, TRY_RECALIBRATED
 from workers.accounts.models import Card, name_of
@@ -29,7 +29,6 @@ KINDS = {
 }
 MATURED_DAYS = 365
 VERSIONS = 50
-MATTERS = 0.1  # log-odds: odds 10 % higher or lower
 
 
 class LearningStage(NamedTuple):
@@ -79,8 +78,8 @@ async def show_model(request: Request, session: Session) -> Response:
         decision=_describe_decision(model),
         stages=STAGES,
         lapses=model.last_training.lapses if model.last_training else 0,
-        large=[effect for effect in effects if abs(effect.log_odds) >= MATTERS],
-        small=[effect for effect in effects if abs(effect.log_odds) < MATTERS],
+        certain=[effect for effect in effects if effect.matters],
+        uncertain=[effect for effect in effects if not effect.matters],
         least=min((effect.log_odds for effect in effects), default=0.0),
         most=max((effect.log_odds for effect in effects), default=0.0),
         bar=bar,
@@ -88,6 +87,8 @@ async def show_model(request: Request, session: Session) -> Response:
         over_time=_draw_auc(matured),
         matured=matured[::-1],
         track_record=await read_track_record(request, session.account_id),
+        details=await read_details(request, session.account_id),
+        horizon_days=model.horizon_days,
         versions=await _list_versions(request, session.account),
     )
 

@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.dashboard.accuracy import describe_accuracy
-from api.dashboard.charts import Layer, legend, stacked
+from api.dashboard.charts import Layer, bar, legend, stacked
+from api.dashboard.churn import read_churn_months, read_plans
 from api.dashboard.health import check_renewal, find_worst, run_checks
 from api.dashboard.labels import STRATEGIES
 from api.dashboard.levels import GROUPS, MONTH, TILES, WEEK, count_tiles, link_then, restate
@@ -22,7 +23,7 @@ from api.reading.common import fetch
 from api.reading.comparisons import ModelChange, read_levels_then, read_model_changes, read_renewal
 from api.reading.levels import Day, read_levels
 from api.reading.model import read_model
-from api.reading.track_record import read_track_record
+from api.reading.track_record import read_details, read_track_record
 from workers.store import sql
 
 URGENT = 8  # customers
@@ -56,6 +57,9 @@ async def overview(request: Request, session: Session) -> Response:
         read_model(request, account_id),
         read_track_record(request, account_id),
     )
+    details, months, plans = await asyncio.gather(
+        read_details(request, account_id), read_churn_months(request, account_id), read_plans(request, account_id)
+    )
     use = await ask_for_use(request, account_id)
     if use is not None:
         checks = [*checks, NOT_UNDERSTOOD]
@@ -80,6 +84,10 @@ async def overview(request: Request, session: Session) -> Response:
         horizon_days=model.horizon_days,
         accuracy=describe_accuracy(model),
         track_record=track_record,
+        details=details,
+        bar=bar,
+        months=months,
+        plans=plans,
     )
 
 

@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from api.assets import policy
 from api.dashboard import filters, session
 from api.dashboard.session import Session
-from api.errors import Refused
+from api.errors import Refused, code_of
 from api.origins import find_public_url
 
 HEADERS = {
@@ -102,7 +102,7 @@ def _wants_page(request: Request) -> bool:
 
 async def _error_page(request: Request, error: Exception, answer: Response) -> Response:
     title = TITLES.get(answer.status_code, "Something went wrong")
-    message = error.message if isinstance(error, Refused) else Refused(_code(answer.status_code)).message
+    message = error.message if isinstance(error, Refused) else Refused(code_of(answer.status_code)).message
     current = await _find_session(request, answer.status_code)
     rendered = render(request, "error.html", current, status=answer.status_code, title=title, message=message)
     kept = ("retry-after", "allow")
@@ -119,10 +119,6 @@ async def _find_session(request: Request, status: int) -> Session | None:
         return await session.current(request)
     except Refused:
         return None
-
-
-def _code(status: int) -> str:
-    return {404: "not_found", 405: "method_not_allowed"}.get(status, "internal_error")
 
 
 def _came_from_elsewhere(request: Request) -> bool:

@@ -13,6 +13,7 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.dashboard import zones
 from api.origins import is_https
 from api.reading.common import fetch
 from workers.accounts.keys import SECRET_PREFIX, digest
@@ -33,7 +34,7 @@ class SessionCookie(msgspec.Struct, array_like=True):
 
 
 class Session(NamedTuple):
-    """A signed-in user: the key, the part of it that may be shown (`hint`), and its account."""
+    """A signed-in user: the key, the part of it that may be shown (`hint`), its account and that one's time zone."""
 
     session_id: str
     token: str
@@ -41,6 +42,7 @@ class Session(NamedTuple):
     account_id: int
     account: str
     hint: str
+    time_zone: str
 
 
 async def current(request: Request) -> Session | None:
@@ -50,7 +52,11 @@ async def current(request: Request) -> Session | None:
     if content is None:
         return None
     rows = await fetch(request, sql("find_session"), {"key_id": content.key_id, "session_id": content.session_id})
-    return Session(content.session_id, content.token, content.key_id, **rows[0]) if rows else None
+    if not rows:
+        return None
+    session = Session(content.session_id, content.token, content.key_id, **rows[0])
+    zones.use(session.time_zone)
+    return session
 
 
 async def find_key_id(request: Request, secret: str) -> int | None:

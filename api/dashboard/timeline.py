@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from api.dashboard.zones import local
 from api.reading.customer import EventInTimeline
 
 PAIRS = 5  # shown in the line
@@ -26,8 +27,8 @@ class TimelineEvent(NamedTuple):
 
 
 def group_by_day(events: Sequence[EventInTimeline]) -> list[list[TimelineEvent]]:
-    """Events in their order, grouped by day (UTC)."""
-    return [list(map(shorten, group)) for _, group in groupby(events, lambda event: event.timestamp.date())]
+    """Events in their order, grouped by day in the account's time zone."""
+    return [list(map(shorten, group)) for _, group in groupby(events, lambda event: local(event.timestamp).date())]
 
 
 def shorten(event: EventInTimeline) -> TimelineEvent:

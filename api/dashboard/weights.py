@@ -8,9 +8,12 @@ import numpy as np
 from api.reading.model import Weight
 from scoring.feature_use import PLAN, USES
 from scoring.history import EVENT, HALF_LIVES
+from scoring.learning.uncertainty import margin
 from scoring.model import Term
 from scoring.prior import no_return
 
+LEAST: Final = 0.1  # log-odds: odds 10 % higher or lower
+MOST: Final = 50.0  # log-odds that are shown
 ONCE: Final = (0.0, 1.0)  # the feature of a customer without the event, and with it
 
 
@@ -23,16 +26,30 @@ class Comparison(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """The log-odds that a comparison adds, and the factor on the odds of leaving."""
+    """The log-odds that a comparison adds, how far that may be off (None where it was not learnt), and the factors on
+    the odds of leaving."""
 
     feature: str
     words: str
     log_odds: float
+    margin: float | None
 
     @property
     def odds(self) -> float:
         """1 changes nothing."""
-        return exp(min(self.log_odds, 50.0))
+        return exp(min(self.log_odds, MOST))
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The odds are between these, with 95 % confidence; None where they were not learnt."""
+        if self.margin is None:
+            return None
+        return exp(min(self.log_odds - self.margin, MOST)), exp(min(self.log_odds + self.margin, MOST))
+
+    @property
+    def matters(self) -> bool:
+        """True for an effect that is not small and whose direction is certain."""
+        return abs(self.log_odds) >= max(LEAST, self.margin or 0.0)
 
 
 def describe_effects(weights: list[Weight], horizon_days: int) -> list[Effect]:
@@ -47,7 +64,8 @@ def describe_effects(weights: list[Weight], horizon_days: int) -> list[Effect]:
 def _measure(weight: Weight, comparison: Comparison) -> Effect:
     term = Term(weight.feature, tuple(weight.weights), tuple(weight.knots), weight.offset)
     without, with_it = term.at(np.array([comparison.without, comparison.with_it])).tolist()
-    return Effect(weight.feature, comparison.words, with_it - without)
+    spread = margin(term, weight.covariance, comparison.without, comparison.with_it) if weight.covariance else None
+    return Effect(weight.feature, comparison.words, with_it - without, spread)
 
 
 def _compare_by_name(feature: str) -> Comparison:

@@ -29,6 +29,7 @@ IDENTITIES = 100  # a request
 ADDRESSES = 100_000  # that are looked for
 STORED_SECONDS = 180.0
 POLL_SECONDS = 0.5
+FORGOTTEN_SECONDS = 60.0
 
 
 class Listed(NamedTuple):
@@ -157,11 +158,21 @@ def _remove(client: Client) -> None:
                 show(gone)
     if gone:
         _say(f"{gone:,} demo customers erased, and {rows['events']:,} events of theirs")
-        model = client.require("GET", "/api/v1/model", "kind", "name")
-        if model["kind"] != "prior":
-            _say(f"The model in use, {model['name']}, has learnt from them: `windback models rollback` goes back")
+        _wait_until_forgotten(client)
     else:
         click.echo("there are no demo customers in this account")
+
+
+def _wait_until_forgotten(client: Client) -> None:
+    """Until no model is in use that has learnt from them; what takes too long is only told."""
+    model, give_up = client.require("GET", "/api/v1/model", "name", "from_demo"), time.monotonic() + FORGOTTEN_SECONDS
+    learnt = model["name"] if model["from_demo"] else None
+    while model["from_demo"] and time.monotonic() < give_up and not client.stopped.wait(POLL_SECONDS):
+        model = client.require("GET", "/api/v1/model", "name", "from_demo")
+    if model["from_demo"]:
+        _say(f"The model in use, {model['name']}, has learnt from them: it is put aside as soon as the workers run")
+    elif learnt:
+        _say(f"The model {learnt} had learnt from them and is put aside: {model['name']} is in use again")
 
 
 def _listed(client: Client) -> tuple[list[Listed], int]:

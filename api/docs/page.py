@@ -3,7 +3,6 @@
 Nothing on the page comes from elsewhere, and its policy lets nothing in: it works offline, and runs no script but ours.
 """
 
-import hashlib
 import shlex
 from functools import cache
 from pathlib import Path
@@ -23,6 +22,7 @@ from api.docs.describe import fields, kind
 from api.docs.openapi import document
 from api.docs.reference import REFERENCE
 from api.errors import CODES
+from api.etags import has, not_modified, tag_of
 
 HERE = Path(__file__).parents[1]
 FROM_ANYWHERE = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
@@ -47,20 +47,18 @@ async def helper(request: Request) -> Response:
 @cache
 def _helper() -> tuple[bytes, str]:
     body = (STATIC / "windback.js").read_bytes()
-    return body, _tag(body)
+    return body, tag_of(body)
 
 
 def _cached(request: Request, body: bytes, tag: str, headers: dict[str, str]) -> Response:
-    headers = {**headers, "ETag": tag, "Cache-Control": REVALIDATE}
-    if tag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=headers)
-    return Response(body, headers=headers)
+    headers = {**headers, "Cache-Control": REVALIDATE}
+    return not_modified(tag, headers) if has(request, tag) else Response(body, headers={**headers, "ETag": tag})
 
 
 @cache
 def _encoded() -> tuple[bytes, str]:
     body = msgspec.json.encode(document(REFERENCE))
-    return body, _tag(body)
+    return body, tag_of(body)
 
 
 @cache
@@ -82,11 +80,7 @@ def _page() -> tuple[bytes, str]:
         fields=lambda schema: list(fields(schema, components)),
         kind=lambda schema: kind(schema, components),
     )
-    return page.encode(), _tag(page.encode())
-
-
-def _tag(body: bytes) -> str:
-    return f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+    return page.encode(), tag_of(page.encode())
 
 
 def _pretty(value: Any) -> str:

@@ -10,7 +10,8 @@ from api.reading.customer_filter import ORDERS, STATES
 from api.reading.intervals import INTERVALS, MOST
 from api.reading.query import DEFAULT_LIMIT, HIGHEST_LIMIT
 from api.track import answers
-from scoring.learning.track_record import LONGEST_DAYS, MOST_BEFORE
+from scoring.learning.departures import MOST_BEFORE
+from scoring.learning.track_record import LONGEST_DAYS
 from scoring.levels import NAMES
 from workers import warnings
 

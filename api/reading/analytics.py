@@ -8,8 +8,9 @@ from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.etags import has
 from api.reading.common import Count, Time, account_of, answer, fetch
-from api.reading.etags import has, not_modified, tag_of_totals
+from api.reading.etags import not_modified, tag_of_totals
 from api.reading.intervals import bounds, clamp, floor, following, interval_of
 from api.reading.query import accepts
 from scoring.event_roles import Meaning

@@ -1,6 +1,5 @@
-"""`ETag` and `If-None-Match`: 304 if the client's copy is current, if possible before the query runs."""
+"""Tags of what is read: 304 if the client's copy is current, if possible before the query runs."""
 
-import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import wraps
@@ -9,6 +8,8 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api import etags
+from api.etags import has, tag_of
 from api.reading.common import fetch
 from api.reading.intervals import floor
 from workers.store import sql
@@ -34,19 +35,8 @@ def validated(endpoint: Endpoint) -> Endpoint:
 
 
 def not_modified(tag: str) -> Response:
-    """304: the client's copy is current."""
-    return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={**CACHING, "ETag": tag})
-
-
-def has(request: Request, tag: str) -> bool:
-    """True if the request's `If-None-Match` names this tag."""
-    tags = request.headers.get("If-None-Match", "").split(",")
-    return tag.removeprefix("W/") in [known.strip().removeprefix("W/") for known in tags]
-
-
-def tag_of(content: bytes) -> str:
-    """A weak tag of this content."""
-    return f'W/"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
+    """304, for a route that reads."""
+    return etags.not_modified(tag, CACHING)
 
 
 async def tag_of_totals(request: Request, account_id: int) -> str:

@@ -21,13 +21,17 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Weight(Struct):
-    """The log-odds that a feature adds: weights[0] · x + Σ weights[k] · max(0, x - knots[k - 1]) - offset."""
+    """The log-odds that a feature adds: weights[0] · x + Σ weights[k] · max(0, x - knots[k - 1]) - offset.
+
+    `covariance` is that of the slopes between the knots, where they were learnt from customers; else `null`.
+    """
 
     feature: str
     signal: str
     weights: list[float]
     knots: list[float]
     offset: float
+    covariance: list[list[float]] | None
 
 
 class TrainedOn(Struct):
@@ -76,7 +80,8 @@ class LastTraining(Struct):
 
 
 class ModelInUse(Struct):
-    """The model in use. For the day-one formula, `version` and everything about training is `null`."""
+    """The model in use. For the day-one formula, `version` and everything about training is `null`. `from_demo` is true
+    if it learnt from the simulated company of `windback demo`: it is put aside once there are other customers."""
 
     name: str
     version: int | None
@@ -90,6 +95,7 @@ class ModelInUse(Struct):
     holdout_before: Quality | None
     last_training: LastTraining | None
     matured: Matured | None
+    from_demo: bool
 
 
 @accepts()
@@ -113,19 +119,28 @@ async def read_model(request: Request, account_id: int) -> ModelInUse:
         ),
         created_at=row["created_at"],
         baseline=model.baseline,
-        weights=list_weights(model),
+        weights=list_weights(model, card),
         trained_on=_describe_training_data(card) if card else None,
         holdout=_describe_quality(card.holdout.get(model.kind)) if card else None,
         holdout_before=_describe_quality(card.holdout.get("in use")) if card else None,
         last_training=_describe_last_training(row["trained_at"], row["training"]),
         matured=_describe_matured(row),
+        from_demo=card is not None and card.demo,
     )
 
 
-def list_weights(model: Model) -> list[Weight]:
-    """The terms of a model."""
+def list_weights(model: Model, card: Card | None = None) -> list[Weight]:
+    """The terms of a model; `card` is that of its training."""
+    covariances = card.covariances if card and card.chosen == model.version else {}
     return [
-        Weight(term.feature, signal_of(term.feature), list(term.weights), list(term.knots), term.offset)
+        Weight(
+            term.feature,
+            signal_of(term.feature),
+            list(term.weights),
+            list(term.knots),
+            term.offset,
+            covariances.get(term.feature),
+        )
         for term in model.terms
     ]
 

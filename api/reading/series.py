@@ -3,20 +3,22 @@
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Raw, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.errors import Refused
+from api.etags import has
 from api.reading.common import Count, Time, account_of, answer, fetch
-from api.reading.etags import has, not_modified, tag_of_totals
+from api.reading.etags import not_modified, tag_of_totals
 from api.reading.intervals import Range, range_of
 from api.reading.query import accepts
 from workers.store import sql
 
 SCALARS = ("string", "number", "boolean")
+SAMPLED = 1000  # events, the latest of a name
 
 
 class Point(Struct):
@@ -49,6 +51,13 @@ class Series(Struct):
     properties: list[Property]
 
 
+class Sample(NamedTuple):
+    """The properties of so many of the latest events."""
+
+    events: int
+    properties: list[Property]
+
+
 @accepts("from", "to", "interval")
 async def show_event(request: Request) -> Response:
     """`GET /api/v1/analytics/events/{name}`: an event over time."""
@@ -62,12 +71,16 @@ async def show_event(request: Request) -> Response:
 
 async def read_event(request: Request, account_id: int, event: str, period: Range) -> Series:
     """An event over time. Raises Refused: event_not_found, store_unavailable."""
+    await require_event(request, account_id, event)
+    sample = await read_sample(request, account_id, event)
+    return Series(event, await read_series(request, account_id, event, period), sample.properties)
+
+
+async def require_event(request: Request, account_id: int, event: str) -> None:
+    """Raises Refused, event_not_found, for a name that the account has never sent."""
     parameters = {"account_id": account_id, "event": event}
     if "\0" in event or not (await fetch(request, sql("knows_event"), parameters))[0]["known"]:
         raise Refused("event_not_found")
-    return Series(
-        event, await read_series(request, account_id, event, period), await read_values(request, account_id, event)
-    )
 
 
 async def read_series(request: Request, account_id: int, event: str, period: Range) -> list[Point]:
@@ -78,10 +91,12 @@ async def read_series(request: Request, account_id: int, event: str, period: Ran
     return [points.get(at) or Point(at, 0, 0) for at in period.starts]
 
 
-async def read_values(request: Request, account_id: int, event: str) -> list[Property]:
-    """The properties of recent events of a name, and their most common values."""
-    rows = await fetch(request, sql("event_values"), {"account_id": account_id, "event": event})
-    return [
+async def read_sample(request: Request, account_id: int, event: str) -> Sample:
+    """The latest events of a name: how many, at most SAMPLED, and their most common values."""
+    parameters = {"account_id": account_id, "event": event, "limit": SAMPLED}
+    rows = await fetch(request, sql("event_values"), parameters)
+    properties = [
         Property(name, [Value(Raw(row["value"].encode()), row["count"]) for row in values])
         for name, values in groupby(rows, itemgetter("name"))
     ]
+    return Sample(rows[0]["sampled"] if rows else 0, properties)

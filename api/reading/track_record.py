@@ -10,17 +10,19 @@ from starlette.responses import Response
 
 from api.reading import query
 from api.reading.common import Count, Level, Score, Time, account_of, answer, fetch, score_of
-from scoring.learning.track_record import LONGEST_DAYS, MOST_BEFORE
+from scoring.learning.departures import MOST_BEFORE
+from scoring.learning.track_record import LONGEST_DAYS
 from scoring.levels import NAMES
 from workers.store import sql
 
 DAYS, BEFORE, LEVEL = 90, 14, "high"
 LEVELS = NAMES[1:]
 PAGE = 50
+LEAD_DAYS = (28, 14, 7, 3, 1)  # before a customer left
 
 
 class Departed(Struct):
-    """A customer who left, and the risk so many days before; null where there was no such customer yet."""
+    """A customer who left, and the risk so many days before; null where there was no such customer at risk yet."""
 
     email: str
     left_at: Time
@@ -28,8 +30,13 @@ class Departed(Struct):
 
 
 class TrackRecord(Struct):
-    """How many of those who left had been flagged before, and how many of those flagged left. All counts are null where
-    there is no track record yet; `why` says so. A customer left when a horizon had passed without use."""
+    """How many of those who left had been flagged before, and how many of those flagged left, in customers.
+
+    A customer left at `left_at`, when the silence became longer than is usual for that customer (then they are lapsed),
+    and stayed away for a whole horizon. Flagged are the customers who stood at this level or above, not lapsed, on a
+    weekly list of these days before the last horizon; they left if they did not use the product at all within the
+    horizon after the first of these lists. All counts are null where there is no track record yet; `why` says so.
+    """
 
     days: Count
     before: Count
@@ -49,6 +56,22 @@ class Question(NamedTuple):
     days: int = DAYS
     before: int = BEFORE
     level: str = LEVEL
+
+
+class Lead(NamedTuple):
+    """How many of those who left had been flagged so many days before."""
+
+    days_before: int
+    flagged: int
+
+
+class Details(NamedTuple):
+    """What the page shows besides: how early flags came, the longest time ahead first, and the lines of the weekly
+    lists in place of customers, as a backtest counts."""
+
+    lead: list[Lead]
+    lines: int
+    lines_left: int
 
 
 @query.accepts("days", "before", "level", "limit", "cursor")
@@ -75,14 +98,30 @@ async def read_track_record(
     rows = await fetch(request, sql("find_track_record"), {"account_id": account_id})
     if why := _explain_missing(rows, question):
         return TrackRecord(*question, None, None, None, None, [], None, why)  # type: ignore[arg-type]
-    bound = request.app.state.settings.levels[LEVELS.index(question.level)]
-    parameters = {"account_id": account_id, "at": rows[0]["computed_at"], "bound": bound, **question._asdict()}
+    parameters = _parameters(request, account_id, rows[0], question)
     (counts,) = await fetch(request, sql("count_track_record"), parameters)
     position = {"first": after is None, "left_at": after and after[0], "customer_id": after and after[1]}
     gone = await fetch(request, sql("list_departed"), {**parameters, **position, "limit": size + 1})
     page = gone[:size]
     cursor = query.encode_cursor(page[-1]["left_at"], page[-1]["customer_id"]) if len(gone) > size else None
     return TrackRecord(*question, **counts, customers=[_describe(row) for row in page], next_cursor=cursor, why=None)  # type: ignore[arg-type]
+
+
+async def read_details(request: Request, account_id: int, question: Question = Question()) -> Details | None:  # noqa: B008
+    """Returns the details of a track record; None while there is none."""
+    rows = await fetch(request, sql("find_track_record"), {"account_id": account_id})
+    if _explain_missing(rows, question):
+        return None
+    parameters = _parameters(request, account_id, rows[0], question)
+    lead = await fetch(request, sql("count_flagged_earlier"), {**parameters, "days_before": list(LEAD_DAYS)})
+    (lines,) = await fetch(request, sql("count_flagged_lines"), parameters)
+    return Details([Lead(**row) for row in lead], **lines)
+
+
+def _parameters(request: Request, account_id: int, record: dict[str, Any], question: Question) -> dict[str, Any]:
+    bound = request.app.state.settings.levels[LEVELS.index(question.level)]
+    known = {"at": record["computed_at"], "horizon_days": record["horizon_days"]}
+    return {"account_id": account_id, "bound": bound, **known, **question._asdict()}
 
 
 def _explain_missing(rows: list[dict[str, Any]], question: Question) -> str | None:
@@ -93,8 +132,8 @@ def _explain_missing(rows: list[dict[str, Any]], question: Question) -> str | No
     covered = (record["computed_at"] - record["since"]).days if record["since"] else 0
     if covered < needed:
         return (
-            f"The history covers {covered} days, and a track record needs {needed}: a customer has left after "
-            f"{record['horizon_days']} days without use, and the risk is that of {question.before} days before."
+            f"The history covers {covered} days, and a track record needs {needed}: the outcome of a risk is known "
+            f"after {record['horizon_days']} days, and the risk is that of {question.before} days before."
         )
     return None
 

@@ -22,10 +22,23 @@ document.addEventListener("keydown", (event) => {
   field.focus();
 });
 
-// Times are UTC; on hover they are in the time zone of the browser, too.
+// Times are in the account's zone; on hover in the browser's, too. A click or a tap shows the exact time.
 for (const time of document.querySelectorAll("time[title]")) {
-  const local = new Date(time.dateTime);
-  if (!Number.isNaN(local.getTime())) time.title = `${local.toLocaleString()} here, ${time.title}`;
+  const moment = new Date(time.dateTime);
+  if (Number.isNaN(moment.getTime())) continue;
+  const [words, exact] = [time.textContent, time.title];
+  const here = moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  time.title = `${exact} (${here} on this device)`;
+  if (time.closest("a, button, summary")) continue;
+  time.addEventListener("click", () => (time.textContent = time.textContent === words ? exact : words));
+}
+
+// The settings can take the browser's time zone.
+for (const button of document.querySelectorAll("button[data-picks-zone]")) {
+  const field = document.getElementById(button.dataset.picksZone);
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  button.hidden = ![...field.options].some((option) => option.value === zone);
+  button.addEventListener("click", () => (field.value = zone));
 }
 
 // The welcome page notices the first event.

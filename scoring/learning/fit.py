@@ -67,7 +67,7 @@ def fit_regression(sample: Sample, names: Iterable[str], version: str, additive:
     names = list(names)
     values = sample.select(names).T
     knots = [_knots(name, x) if additive or name in _BENT else () for name, x in zip(names, values, strict=True)]
-    pieces = [_pieces(x, at) for x, at in zip(values, knots, strict=True)]
+    pieces = [pieces_of(x, at) for x, at in zip(values, knots, strict=True)]
     x = np.column_stack([column for part in pieces for column in part])
     mean, sd = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-9)
     owners = [name for name, part in zip(names, pieces, strict=True) for _ in part]
@@ -90,7 +90,7 @@ def _knots(name: str, x: Floats) -> tuple[float, ...]:
     return tuple(float(knot) for knot in inner if x.min() < knot < x.max())
 
 
-def _pieces(x: Floats, knots: tuple[float, ...]) -> list[Floats]:
+def pieces_of(x: Floats, knots: tuple[float, ...]) -> list[Floats]:
     """x split at its knots into columns that add up to it, so that a coefficient is the slope of one stretch."""
     edges = [-np.inf, *knots, np.inf]
     return [np.asarray(np.clip(x, low, high) - (low if np.isfinite(low) else 0.0)) for low, high in pairwise(edges)]
@@ -99,12 +99,13 @@ def _pieces(x: Floats, knots: tuple[float, ...]) -> list[Floats]:
 def _priors(owners: list[str], sd: Floats) -> Priors:
     return Priors(
         mean=np.array([_WEIGHTS.get(name, 0.0) for name in owners]) * sd,
-        sd=np.array([_sd(name, spread) for name, spread in zip(owners, sd.tolist(), strict=True)]),
+        sd=np.array([prior_sd(name, spread) for name, spread in zip(owners, sd.tolist(), strict=True)]),
         sign=np.array([_sign(name) for name in owners], dtype=np.int8),
     )
 
 
-def _sd(name: str, spread: float) -> float:
+def prior_sd(name: str, spread: float) -> float:
+    """The standard deviation of the prior of a standardised coefficient; `spread` is that of its column."""
     if name in _FORMULA:
         return SD_FORMULA * max(spread, 1e-3)
     return SD_CUSTOM if name.startswith((USES, PLAN, EVENT)) else SD

@@ -35,6 +35,7 @@ from scoring.learning.metrics import Metrics, metrics_of
 from scoring.learning.outcomes import USUAL_HORIZON, horizon_of, lapsed_within, snapshots
 from scoring.learning.samples import BASELINES, ELIGIBLE, Sample, columns_of
 from scoring.learning.samples import sample as take_sample
+from scoring.learning.uncertainty import REGRESSIONS, Covariance, measure_covariances
 from scoring.model import PRIOR, Model
 from scoring.pauses import Pause
 from scoring.rollup import DAY, Floats, Rollup
@@ -78,6 +79,7 @@ class Training(msgspec.Struct, frozen=True):
     holdout: dict[str, Metrics]  # by kind: "in use", "recalibrated", "map", "additive"; empty when there was none
     candidates: list[Candidate]
     rivals: dict[str, Model] = {}  # by kind, as judged on the holdout; the winner fitted again on everything
+    covariances: dict[str, Covariance] = {}  # of the winner's weights, by feature
 
 
 class Learnt(msgspec.Struct, frozen=True):
@@ -169,6 +171,7 @@ def train(
         holdout=holdout,
         candidates=candidates_of(sample, model, doubts),
         rivals=rivals,
+        covariances=measure_covariances(sample, model) if winner in REGRESSIONS else {},
     )
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from scoring.learning.metrics import Metrics
 from scoring.learning.training import Candidate
+from scoring.learning.uncertainty import Covariance
 from scoring.model import PRIOR, Model
 from workers.store import Connection, locks, one, sql
 from workers.store.locks import Lock
@@ -31,6 +32,8 @@ class Card(msgspec.Struct, frozen=True):
     lapses: int
     holdout: dict[str, Metrics]  # by kind; "in use" is `against`
     candidates: list[Candidate]
+    covariances: dict[str, Covariance] = {}  # of the weights of `chosen`, by feature
+    demo: bool = False  # True if it learnt from the simulated company of `windback demo`
 
 
 class InUse(NamedTuple):

@@ -33,6 +33,7 @@ class ListedAccount(NamedTuple):
     horizon_learnt: int | None
     holdout_percent: float = 0.0  # of its customers, whom no alert reaches
     contact_event: str | None = None  # which says that a customer was written to
+    time_zone: str = "UTC"  # in which pages show times
 
     @property
     def meaning(self) -> Meaning:
@@ -87,6 +88,11 @@ def choose_rules(connection: Connection, name: str, mappings: Mapping[str, str],
     if row is None:
         raise NoSuchAccount(f"there is no account {name}; `windback accounts list` shows them")
     renewals.request_rescore(connection, row[0])
+
+
+def choose_time_zone(connection: Connection, account_id: int, time_zone: str) -> None:
+    """Have pages show times in this zone."""
+    connection.execute(sql("choose_time_zone"), {"account_id": account_id, "time_zone": time_zone})
 
 
 def save_learnt_horizon(connection: Connection, account_id: int, horizon_days: int) -> None:

@@ -11,7 +11,7 @@ from scoring.learning.metrics import Metrics, metrics_of
 from scoring.learning.outcomes import INVOICE, SETTLED, lapsed_within
 from scoring.rollup import DAY
 from workers.learning.contacts import find_contact_event
-from workers.risk.rollups import day_of, read_account
+from workers.risk.rollups import DEMO, day_of, read_account
 from workers.store import Connection, one, sql
 from workers.tracking.outages import outages_of, pauses_of
 
@@ -53,7 +53,9 @@ def mature(
 def _compare(connection: Connection, account_id: int, day: date, horizon_days: int, meaning: Meaning) -> Matured | None:
     at = datetime(day.year, day.month, day.day, tzinfo=UTC)
     contact_event = find_contact_event(connection, account_id)
+    (with_demo,) = one(connection.execute(sql("is_demo_only"), {"account_id": account_id, "demo": DEMO}))
     parameters = {"account_id": account_id, "at": at, "horizon_days": horizon_days, "contact_event": contact_event}
+    parameters |= {"with_demo": with_demo, "demo": DEMO}
     rows = connection.execute(sql("said_then"), parameters).fetchall()
     predicted: dict[str, float] = dict(rows)
     start, end = at.timestamp(), at.timestamp() + horizon_days * DAY

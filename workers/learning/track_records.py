@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from scoring.learning.churn_months import ChurnMonth
 from scoring.learning.track_record import TrackRecord, track
 from scoring.levels import Levels
 from scoring.rollup import Floats
@@ -45,7 +46,7 @@ def compute(
     pauses = pauses_of(outages_of(connection, account_id), moment)
     record = track(rollup, moment, rules.horizon_days, levels.medium, pauses=pauses)
     _save(connection, account_id, moment, rules.horizon_days, record, ids)
-    log.info("track record computed", extra={"account_id": account_id, "left": len(record.departures.left_at)})
+    log.info("track record computed", extra={"account_id": account_id, "lapsed": len(record.departures.left_at)})
 
 
 def _save(
@@ -56,6 +57,7 @@ def _save(
         "account_id": account_id,
         "customer_id": [ids[place] for place in departures.customer.tolist()],
         "left_at": departures.left_at.tolist(),
+        "stayed_away": [None if np.isnan(stayed) else bool(stayed) for stayed in departures.stayed_away.tolist()],
         "risks": [_encode(risks) for risks in departures.risks],
     }
     flagged: dict[str, Any] = {
@@ -63,14 +65,17 @@ def _save(
         "customer_id": [ids[place] for place in flags.customer.tolist()],
         "at": flags.at.tolist(),
         "probability": flags.risk.tolist(),
-        "left_at": [None if np.isnan(left_at) else left_at for left_at in flags.left_at.tolist()],
+        "has_left": flags.left.tolist(),
     }
+    columns = zip(*record.months, strict=True) if record.months else [()] * len(ChurnMonth._fields)
+    months = {"account_id": account_id, **dict(zip(ChurnMonth._fields, map(list, columns), strict=True))}
     kept = {"account_id": account_id, "at": _moment(now), "since": _moment(record.since), "horizon_days": horizon_days}
     with connection.transaction():
-        for query in ("forget_departures", "forget_flags"):
+        for query in ("forget_departures", "forget_flags", "forget_months"):
             connection.execute(sql(query), {"account_id": account_id})
         connection.execute(sql("copy_departures"), gone)
         connection.execute(sql("copy_flags"), flagged)
+        connection.execute(sql("copy_months"), months)
         connection.execute(sql("save_track_record"), kept)
 
 

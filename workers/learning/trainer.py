@@ -16,6 +16,7 @@ from workers.accounts import models, registry, renewals, track_records
 from workers.accounts.models import Card, InUse, name_of
 from workers.accounts.registry import Rules
 from workers.accounts.renewals import Progress
+from workers.learning import demo_models
 from workers.learning.contacts import find_contacts
 from workers.risk import renewal
 from workers.risk.renewal import Means
@@ -55,6 +56,9 @@ def train(
     epoch seconds. Raises Overtaken.
     """
     moment = time.time() if now is None else now
+    if demo_models.put_aside(connection, account_id):
+        renewal.run(connection, Means(levels, horizon_days, redis), account_id, progress)
+    demo = demo_models.is_taught_by_demo(connection, account_id)
     before = models.find_in_use(connection, account_id)
     last = find_last_training(connection, account_id)
     doubts = {candidate.event: candidate.doubts for candidate in last[1].candidates} if last else {}
@@ -71,7 +75,7 @@ def train(
         doubts=doubts,
         contacts=find_contacts(connection, account_id, account),
     )
-    card = _save(connection, account_id, before, learnt, _window(rollup), rules)
+    card = _save(connection, account_id, before, learnt, _window(rollup), rules, demo)
     renewal.run(connection, Means(levels, horizon_days, redis), account_id, progress)
     track_records.request(connection, account_id)
     return card
@@ -91,6 +95,7 @@ def _save(
     learnt: Learnt,
     window: tuple[datetime | None, datetime | None],
     rules: Rules,
+    demo: bool,
 ) -> Card:
     training = learnt.training
     with connection.transaction():
@@ -103,7 +108,7 @@ def _save(
             for version, (kind, model) in enumerate(training.rivals.items(), first)
         }
         chosen = named[training.model.kind] if training.replaced else before.model
-        card = _card(before.model, chosen, learnt, window)
+        card = msgspec.structs.replace(_card(before.model, chosen, learnt, window), demo=demo)
         models.save_models(connection, account_id, named.values(), card)
         if rules.horizon_fixed and learnt.horizon_found:
             registry.save_learnt_horizon(connection, account_id, learnt.horizon_found)
@@ -134,6 +139,7 @@ def _card(before: Model, chosen: Model, learnt: Learnt, window: tuple[datetime |
         lapses=training.lapses,
         holdout=training.holdout,
         candidates=training.candidates,
+        covariances=training.covariances,
     )
 
 

@@ -26,7 +26,7 @@ FIRST_PART = 50  # customers; then as many as take about PART_SECONDS
 MOST_IN_PART = 5_000
 PART_SECONDS = 1.0
 AHEAD = 20_000  # transactions: how far above our own numbers no other server's are left
-RECENT = 300  # customers' hours that are noted of each event's name
+RECENT = 1_000  # events of each name that can be found: of so many customers' hours at most
 
 
 class Recount(NamedTuple):
@@ -113,7 +113,7 @@ def _count_part(connection: Connection, state: Recount, customers: int) -> bool:
         connection.execute(sql("skip_erasing"))
         connection.execute(sql("drop_leaving"), {"after": state.after, "upto": upto})
         connection.execute("ANALYZE part")
-        parameters = {**state.counted, "foreign_from": state.foreign_from, "some": RECENT, "kept": RECENT}
+        parameters = {**state.counted, "foreign_from": state.foreign_from, "kept": RECENT}
         for query in ("renumber_part", "recount_days", "fill_fresh_of_part"):
             connection.execute(sql(query), parameters)
         connection.execute("ANALYZE fresh")

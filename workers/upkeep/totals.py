@@ -29,7 +29,6 @@ QUIET_REST = 10  # times the time worked, while none do; or else this long
 ENOUGH_QUIET_REST_SECONDS = 5.0
 MOST_EVENTS = 20_000  # of a tally within a job; more have a thread
 RECOUNT_SECONDS = 1.0  # of a recount within a job; more has a thread
-RECENT_AT_ONCE = 100  # customers' hours that one tally notes of each event's name
 
 
 def drain(process: Process) -> None:
@@ -89,7 +88,7 @@ def add_new(connection: Connection) -> None:
     """Add new events to the totals, in a transaction of one moment."""
     last = read_last(connection)
     erased_totals.subtract(connection)
-    parameters = {**counted_by(last), "some": RECENT_AT_ONCE, "kept": recount.RECENT}
+    parameters = {**counted_by(last), "kept": recount.RECENT}
     connection.execute("SET LOCAL enable_seqscan = off")
     filled = connection.execute(sql("fill_fresh"), parameters).rowcount
     if filled:

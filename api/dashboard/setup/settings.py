@@ -19,6 +19,7 @@ from api.reading.common import fetch
 from api.reading.model import read_model
 from workers.accounts import registry, renewals, stripe_sources
 from workers.accounts.models import NoEarlierModel
+from workers.accounts.time_zones import explain_bad_time_zone, list_time_zones
 from workers.learning import nightly
 from workers.redis import command_client
 from workers.store import Connection, sql
@@ -29,6 +30,7 @@ LONGEST_HORIZON: Final = 365
 BAD_HORIZON: Final = f"Days must be a whole number from 1 to {LONGEST_HORIZON}, or nothing: then it is learnt."
 SAVED: Final = {
     "horizon": "Saved. Every risk is computed anew within a minute.",
+    "time_zone": "Saved. Pages show times in this zone.",
     "train": "A training begins within seconds. The page Model shows what it learnt.",
     "roll_back": "The model before is put in place; every customer has a new score within a minute.",
     "stripe": "Enter the new address in Stripe's dashboard, as a webhook endpoint.",
@@ -68,6 +70,7 @@ async def _show(request: Request, session: Session, fault: str | None = None) ->
         sources=sources,
         address=address(request),
         longest_horizon=LONGEST_HORIZON,
+        time_zones=list_time_zones(),
     )
 
 
@@ -81,6 +84,14 @@ async def _set_horizon(request: Request, session: Session, fields: Mapping[str, 
         registry.choose_rules(connection, session.account, account.mappings, int(days) if days else None)
 
     await in_database(request, choose)
+    return None
+
+
+async def _set_time_zone(request: Request, session: Session, fields: Mapping[str, str]) -> str | None:
+    name = fields.get("time_zone", "").strip()
+    if fault := explain_bad_time_zone(name):
+        return f"{fault}."
+    await in_database(request, lambda connection: registry.choose_time_zone(connection, session.account_id, name))
     return None
 
 
@@ -115,6 +126,7 @@ async def _remove_stripe(request: Request, session: Session, fields: Mapping[str
 
 ACTIONS: Final[Mapping[str, Callable[[Request, Session, Mapping[str, str]], Any]]] = {
     "horizon": _set_horizon,
+    "time_zone": _set_time_zone,
     "train": _train,
     "roll_back": _roll_back,
     "stripe": _add_stripe,

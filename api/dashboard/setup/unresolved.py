@@ -7,6 +7,7 @@ from starlette.requests import Request
 
 from api.dashboard.filters import count
 from api.dashboard.health import Check
+from api.dashboard.zones import local
 from api.reading.common import fetch
 from workers.store import sql
 
@@ -18,8 +19,9 @@ async def check_unresolved(request: Request, account_id: int) -> Iterator[Check]
     (waiting,) = await fetch(request, sql("count_unresolved"), {"account_id": account_id})
     if not waiting["events"]:
         return iter(())
+    since = local(waiting["since"])
     text = (
         f"{count(waiting['events'], 'event')} of {count(waiting['users'], 'user id')} without an address, the first "
-        f"since {waiting['since']:%-d %b}. Send `identify` with their `customer_email`; they wait for {KEPT_DAYS} days."
+        f"since {since:%-d %b}. Send `identify` with their `customer_email`; they wait for {KEPT_DAYS} days."
     )
     return iter([Check("warn", "Events wait for an address", text)])

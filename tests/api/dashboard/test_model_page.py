@@ -1,7 +1,9 @@
 """`/model`."""
 
 import re
+from math import exp
 
+import pytest
 from starlette.testclient import TestClient
 
 from api.dashboard.weights import describe_effects
@@ -84,14 +86,25 @@ def test_a_weight_is_told_as_the_odds_of_one_case() -> None:
 
 
 def test_a_bent_weight_is_followed_along_its_bend() -> None:
-    bent = Weight("tenure", "tenure", [0.5, -0.5], [4.0], 0.0)
+    bent = Weight("tenure", "tenure", [0.5, -0.5], [4.0], 0.0, None)
     (effect,) = describe_effects([bent], 30)
     assert round(effect.log_odds, 3) == round(0.5 * (4.0 - 3.43399), 3)
 
 
+def test_an_effect_matters_where_its_direction_is_certain() -> None:
+    """One step of the feature, whose weight is 0.5 with a standard error of 0.1, 0.3, or unknown."""
+    weights = [Weight("uses:exports", "", [0.5], [], 0.0, spread) for spread in ([[0.01]], [[0.09]], None)]
+    sure, unsure, formula = (describe_effects([weight], 30)[0] for weight in weights)
+    assert [effect.matters for effect in (sure, unsure, formula)] == [True, False, True]
+    assert sure.interval == pytest.approx((exp(0.5 - 0.196), exp(0.5 + 0.196)))
+    assert unsure.interval
+    assert unsure.interval[0] < 1 < unsure.interval[1]
+    assert formula.interval is None
+
+
 def test_features_named_after_what_is_sent_keep_their_names() -> None:
     names = ["uses:exports", "plan:pro", "event:report_shared"]
-    effects = describe_effects([Weight(name, "", [0.1], [], 0.0) for name in names], 30)
+    effects = describe_effects([Weight(name, "", [0.1], [], 0.0, None) for name in names], 30)
     assert {effect.words for effect in effects} == {
         "Used exports recently",
         "Is on the plan pro",

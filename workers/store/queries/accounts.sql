@@ -1,5 +1,6 @@
 -- name: list_account_rules
-SELECT account_id, name, mappings, horizon_chosen, horizon_learnt, holdout_percent, contact_event
+SELECT account_id, name, mappings, horizon_chosen, horizon_learnt, holdout_percent, contact_event,
+       time_zone
 FROM accounts
 WHERE (%(name)s::text IS NULL OR name = %(name)s)
   AND (%(account_id)s::integer IS NULL OR account_id = %(account_id)s)
@@ -58,3 +59,6 @@ UPDATE accounts
 SET holdout_percent = coalesce(%(holdout_percent)s, holdout_percent),
     contact_event = nullif(coalesce(%(contact_event)s, contact_event), '')
 WHERE name = %(name)s
+
+-- name: choose_time_zone
+UPDATE accounts SET time_zone = %(time_zone)s WHERE account_id = %(account_id)s

@@ -44,23 +44,25 @@ WITH counted AS (
 SELECT at, count, coalesce(customers, 0)::bigint AS customers FROM counted LEFT JOIN returned USING (at)
 
 -- name: event_values
--- Each customer's and hour's events are found by their key. Texts that are long are nobody's common value.
-WITH latest AS (
+-- Each customer's and hour's events are found by their key. Texts that are long are nobody's common value. `sampled` is
+-- how many events were looked at.
+WITH latest AS MATERIALIZED (
     SELECT properties
     FROM (
         SELECT customer_id, hour FROM recent_events
         WHERE account_id = %(account_id)s AND event = %(event)s
         ORDER BY hour DESC, customer_id DESC
-        LIMIT 300
+        LIMIT %(limit)s
     ) AS recent
     CROSS JOIN LATERAL (
         SELECT properties FROM events
         WHERE events.customer_id = recent.customer_id AND events.event = %(event)s
           AND occurred_at >= hour AND occurred_at < hour + interval '2 hours'
+          AND date_trunc('hour', least(occurred_at, received_at), 'UTC') = hour
           AND pg_column_size(properties) <= 2000
-        LIMIT 10
+        LIMIT %(limit)s
     ) AS theirs
-    LIMIT 1000
+    LIMIT %(limit)s
 ), counted AS (
     SELECT key AS name, value, count(*) AS count, sum(count(*)) OVER (PARTITION BY key) AS total,
            row_number() OVER (PARTITION BY key ORDER BY count(*) DESC, value) AS place
@@ -70,7 +72,8 @@ WITH latest AS (
 ), ranked AS (
     SELECT *, dense_rank() OVER (ORDER BY total DESC, name) AS rank FROM counted WHERE place <= 10
 )
-SELECT name, value::text AS value, count FROM ranked WHERE rank <= 50 ORDER BY rank, place
+SELECT name, value::text AS value, count, (SELECT count(*) FROM latest) AS sampled
+FROM ranked WHERE rank <= 50 ORDER BY rank, place
 
 -- name: risk_levels
 -- The moves up to a day add up to how many customers were at each level.

@@ -49,3 +49,15 @@ WHERE account_id = %(account_id)s AND day >= %(since)s AND day <= %(until)s AND 
 -- name: counted_at
 -- When the totals were last brought up to date.
 SELECT at FROM tallied
+
+-- name: risk_by_plan
+-- Customers with a risk by plan, the largest first; those beyond are left out.
+SELECT coalesce(plan, '') AS plan, count(*) FILTER (WHERE state <> 'lapsed') AS customers,
+       count(*) FILTER (WHERE state <> 'lapsed' AND level IN ('high', 'critical')) AS likely,
+       coalesce(avg(probability) FILTER (WHERE state <> 'lapsed'), 0)::float8 AS risk,
+       count(*) FILTER (WHERE state = 'lapsed') AS lapsed
+FROM customers
+WHERE account_id = %(account_id)s AND level IS NOT NULL
+GROUP BY 1
+ORDER BY 2 DESC, 1
+LIMIT %(limit)s

@@ -26,6 +26,27 @@ ORDER BY trained_at DESC LIMIT 1
 -- True if an account has no customers besides those of `windback demo`.
 SELECT NOT EXISTS (SELECT FROM customers WHERE account_id = %(account_id)s AND email NOT LIKE %(demo)s)
 
+-- name: has_demo
+SELECT EXISTS (SELECT FROM customers WHERE account_id = %(account_id)s AND email LIKE %(demo)s)
+
+-- name: has_others
+SELECT EXISTS (SELECT FROM customers WHERE account_id = %(account_id)s AND email NOT LIKE %(demo)s)
+
+-- name: list_demo_models
+-- The accounts whose model in use learnt from the simulated company, and that don't have another one coming.
+SELECT account_id FROM models
+WHERE in_use AND (card ->> 'demo')::boolean
+  AND NOT EXISTS (SELECT FROM renewals WHERE renewals.account_id = models.account_id AND switches)
+
+-- name: is_demo_model
+SELECT 1 FROM models WHERE account_id = %(account_id)s AND in_use AND (card ->> 'demo')::boolean
+
+-- name: forget_demo_trainings
+DELETE FROM trainings WHERE account_id = %(account_id)s AND (card ->> 'demo')::boolean
+
+-- name: forget_matured
+DELETE FROM matured WHERE account_id = %(account_id)s
+
 -- name: read_words
 -- What an account's rows say besides numbers, under the number that stands for it in read_packed. Only a customer's own
 -- invoices are told apart by their ids, so 4096 numbers for all of an account's do.
@@ -117,7 +138,7 @@ CROSS JOIN LATERAL (
     ORDER BY at DESC LIMIT 1
 ) AS said
 WHERE account_id = %(account_id)s AND said.at > %(at)s::timestamptz - interval '3 days' AND said.state = 'active'
-  AND said.horizon_days = %(horizon_days)s
+  AND said.horizon_days = %(horizon_days)s AND (%(with_demo)s OR email NOT LIKE %(demo)s)
   AND NOT EXISTS (  -- what became of those who were written to is not their own doing alone
       SELECT FROM handlings
       WHERE handlings.customer_id = customers.customer_id AND what = 'contacted' AND handlings.at > %(at)s

@@ -15,7 +15,7 @@ SELECT key_id FROM api_keys WHERE hash = %(hash)s AND revoked_at IS NULL AND NOT
 
 -- name: find_session
 -- A session lasts while its key does, and until somebody signs out of it.
-SELECT account_id, accounts.name AS account, hint
+SELECT account_id, accounts.name AS account, hint, time_zone
 FROM api_keys JOIN accounts USING (account_id)
 WHERE key_id = %(key_id)s AND revoked_at IS NULL
   AND NOT EXISTS (SELECT FROM ended_sessions WHERE session_id = %(session_id)s)

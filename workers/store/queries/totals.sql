@@ -130,14 +130,14 @@ ON CONFLICT (account_id, event, hour) DO UPDATE
 SET n = kept.n + excluded.n, customers = kept.customers + excluded.customers
 
 -- name: note_recent
--- Where the latest events of each name are: of which customer, in which hour.
+-- Where the latest events of each name are: of which customer, in which hour. As many as hold the latest events.
 WITH latest AS (
     SELECT customer_id, event, hour, account_id,
-           row_number() OVER (PARTITION BY account_id, event ORDER BY hour DESC, customer_id DESC) AS place
+           sum(n) OVER (PARTITION BY account_id, event ORDER BY hour DESC, customer_id DESC) - n AS later
     FROM fresh
 )
 INSERT INTO recent_events (customer_id, event, hour, account_id)
-SELECT customer_id, event, hour, account_id FROM latest WHERE place <= %(some)s
+SELECT customer_id, event, hour, account_id FROM latest WHERE later < %(kept)s
 ON CONFLICT DO NOTHING
 
 -- name: trim_recent

@@ -26,58 +26,96 @@ DELETE FROM flags WHERE account_id = %(account_id)s
 -- name: copy_departures
 -- Customers who were erased meanwhile are gone.
 WITH there AS MATERIALIZED (
-    SELECT gone.*
-    FROM unnest(%(customer_id)s::uuid[], %(left_at)s::float8[], %(risks)s::text[]) AS gone (customer_id, left_at, risks)
-    WHERE EXISTS (SELECT FROM customers WHERE customers.customer_id = gone.customer_id)
+    SELECT lapsed.*
+    FROM unnest(%(customer_id)s::uuid[], %(left_at)s::float8[], %(stayed_away)s::boolean[], %(risks)s::text[])
+         AS lapsed (customer_id, left_at, stayed_away, risks)
+    WHERE EXISTS (SELECT FROM customers WHERE customers.customer_id = lapsed.customer_id)
 )
-INSERT INTO departures (customer_id, left_at, account_id, risks)
-SELECT customer_id, 'epoch'::timestamptz + left_at * interval '1 second', %(account_id)s, risks::real[]
+INSERT INTO departures (customer_id, left_at, account_id, stayed_away, risks)
+SELECT customer_id, 'epoch'::timestamptz + left_at * interval '1 second', %(account_id)s, stayed_away, risks::real[]
 FROM there
 ON CONFLICT DO NOTHING
 
 -- name: copy_flags
 WITH there AS MATERIALIZED (
     SELECT flagged.*
-    FROM unnest(%(customer_id)s::uuid[], %(at)s::float8[], %(probability)s::real[], %(left_at)s::float8[])
-         AS flagged (customer_id, at, probability, left_at)
+    FROM unnest(%(customer_id)s::uuid[], %(at)s::float8[], %(probability)s::real[], %(has_left)s::boolean[])
+         AS flagged (customer_id, at, probability, has_left)
     WHERE EXISTS (SELECT FROM customers WHERE customers.customer_id = flagged.customer_id)
 )
-INSERT INTO flags (customer_id, at, account_id, probability, left_at)
-SELECT customer_id, 'epoch'::timestamptz + at * interval '1 second', %(account_id)s, probability,
-       'epoch'::timestamptz + left_at * interval '1 second'
+INSERT INTO flags (customer_id, at, account_id, probability, has_left)
+SELECT customer_id, 'epoch'::timestamptz + at * interval '1 second', %(account_id)s, probability, has_left
 FROM there
 ON CONFLICT DO NOTHING
+
+-- name: forget_months
+DELETE FROM churn_months WHERE account_id = %(account_id)s
+
+-- name: copy_months
+INSERT INTO churn_months (account_id, month, customers, joined, came_back, lapsed)
+SELECT %(account_id)s, month, customers, joined, came_back, lapsed
+FROM unnest(%(start)s::date[], %(customers)s::integer[], %(joined)s::integer[], %(came_back)s::integer[],
+            %(lapsed)s::integer[]) AS months (month, customers, joined, came_back, lapsed)
+
+-- name: list_churn_months
+-- The latest first; `flagged` are those of the lapsed who had been at this risk so many days before.
+SELECT month, customers, joined, came_back, lapsed, (
+           SELECT count(*) FROM departures
+           WHERE departures.account_id = %(account_id)s AND risks[%(before)s::integer] >= %(bound)s
+             AND left_at >= month::timestamptz AND left_at < month + interval '1 month'
+       ) AS flagged
+FROM churn_months
+WHERE account_id = %(account_id)s
+ORDER BY month DESC
 
 -- name: find_track_record
 SELECT computed_at, since, horizon_days FROM track_records WHERE account_id = %(account_id)s AND computed_at IS NOT NULL
 
 -- name: count_track_record
--- A customer who left more than once counts once, by the last time.
+-- A customer who left more than once counts once, by the last time. One who stood on several of the lists counts once,
+-- by the first of them: what became of the customer after the first warning. The lists are those whose horizon is over.
 WITH gone AS (
     SELECT DISTINCT ON (customer_id) customer_id, risks[%(before)s::integer] >= %(bound)s AS flagged
     FROM departures
-    WHERE account_id = %(account_id)s AND left_at > %(at)s::timestamptz - %(days)s * interval '1 day'
+    WHERE account_id = %(account_id)s AND stayed_away AND left_at > %(at)s::timestamptz - %(days)s * interval '1 day'
     ORDER BY customer_id, left_at DESC
-), flagged AS (
-    SELECT customer_id, bool_or(left_at IS NOT NULL) AS left_since
+), warned AS (
+    SELECT DISTINCT ON (customer_id) customer_id, has_left
     FROM flags
     WHERE account_id = %(account_id)s AND probability >= %(bound)s
-      AND at > %(at)s::timestamptz - (%(days)s + %(before)s) * interval '1 day'
-      AND at <= %(at)s::timestamptz - %(before)s * interval '1 day'
-    GROUP BY customer_id
-    UNION ALL
-    SELECT customer_id, true FROM gone WHERE flagged
+      AND at > %(at)s::timestamptz - (%(days)s + %(horizon_days)s) * interval '1 day'
+    ORDER BY customer_id, at
 )
 SELECT (SELECT count(*) FROM gone) AS "left", (SELECT count(*) FROM gone WHERE flagged) AS flagged_before,
-       count(DISTINCT customer_id) AS flagged, count(DISTINCT customer_id) FILTER (WHERE left_since) AS flagged_left
-FROM flagged
+       count(*) AS flagged, count(*) FILTER (WHERE has_left) AS flagged_left
+FROM warned
+
+-- name: count_flagged_lines
+-- The same by line of the lists.
+SELECT count(*) AS lines, count(*) FILTER (WHERE has_left) AS lines_left
+FROM flags
+WHERE account_id = %(account_id)s AND probability >= %(bound)s
+  AND at > %(at)s::timestamptz - (%(days)s + %(horizon_days)s) * interval '1 day'
+
+-- name: count_flagged_earlier
+-- Of those who left, how many had been flagged, by how many days before.
+SELECT days_before, count(*) FILTER (WHERE risks[days_before] >= %(bound)s) AS flagged
+FROM unnest(%(days_before)s::integer[]) AS days_before
+CROSS JOIN (
+    SELECT DISTINCT ON (customer_id) risks
+    FROM departures
+    WHERE account_id = %(account_id)s AND stayed_away AND left_at > %(at)s::timestamptz - %(days)s * interval '1 day'
+    ORDER BY customer_id, left_at DESC
+) AS gone
+GROUP BY days_before
+ORDER BY days_before DESC
 
 -- name: list_departed
 SELECT email, gone.*
 FROM (
     SELECT DISTINCT ON (customer_id) customer_id, left_at, risks[%(before)s::integer] AS risk
     FROM departures
-    WHERE account_id = %(account_id)s AND left_at > %(at)s::timestamptz - %(days)s * interval '1 day'
+    WHERE account_id = %(account_id)s AND stayed_away AND left_at > %(at)s::timestamptz - %(days)s * interval '1 day'
     ORDER BY customer_id, left_at DESC
 ) AS gone
 JOIN customers USING (customer_id)

@@ -1,0 +1,48 @@
+"""Churn by month, and risk by plan."""
+
+from datetime import date
+from typing import Final, NamedTuple
+
+from starlette.requests import Request
+
+from api.reading.common import fetch
+from workers.store import sql
+
+WEEK_BEFORE: Final = 7  # days before a customer lapsed, as of which a flag counts
+MOST_PLANS: Final = 12
+NO_PLAN: Final = ""
+
+
+class ChurnMonth(NamedTuple):
+    """A month: customers at its start, and what happened in it; `flagged` are those of the lapsed."""
+
+    month: date
+    customers: int
+    joined: int
+    came_back: int
+    lapsed: int
+    flagged: int
+
+
+class PlanRisk(NamedTuple):
+    """A plan: its customers who have not lapsed, those of them at high or critical risk, and the mean risk (0 to 1)."""
+
+    plan: str
+    customers: int
+    likely: int
+    risk: float
+    lapsed: int
+
+
+async def read_churn_months(request: Request, account_id: int) -> list[ChurnMonth]:
+    """The whole months of the last year, the latest first; none until they are computed."""
+    bound = request.app.state.settings.levels.high
+    parameters = {"account_id": account_id, "bound": bound, "before": WEEK_BEFORE}
+    return [ChurnMonth(**row) for row in await fetch(request, sql("list_churn_months"), parameters)]
+
+
+async def read_plans(request: Request, account_id: int) -> list[PlanRisk]:
+    """The plans with the most customers first; none where no customer has one."""
+    rows = await fetch(request, sql("risk_by_plan"), {"account_id": account_id, "limit": MOST_PLANS})
+    plans = [PlanRisk(**row) for row in rows]
+    return plans if any(plan.plan != NO_PLAN for plan in plans) else []

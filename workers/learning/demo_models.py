@@ -1,0 +1,40 @@
+"""Models that learnt from the simulated company of `windback demo`: none of them is used for a real account.
+
+Such a model is in use only while the simulated customers are the only ones. As soon as the account has a customer of
+its own, or they are gone, the day-one formula takes its place, and what was learnt and checked of them is forgotten.
+"""
+
+from scoring.learning.outcomes import USUAL_HORIZON
+from workers.accounts import renewals, track_records
+from workers.process import Process
+from workers.risk.rollups import DEMO
+from workers.store import Connection, one, sql
+
+
+def is_taught_by_demo(connection: Connection, account_id: int) -> bool:
+    """Returns True if the simulated customers are all that the account has."""
+    parameters = {"account_id": account_id, "demo": DEMO}
+    (simulated,) = one(connection.execute(sql("has_demo"), parameters))
+    (others_too,) = one(connection.execute(sql("has_others"), parameters))
+    return bool(simulated and not others_too)
+
+
+def put_aside_all(process: Process) -> None:
+    """Put aside every model in use that learnt from a company that is gone or not alone: a duty of the clock."""
+    connection = process.connection()
+    for (account_id,) in connection.execute(sql("list_demo_models")).fetchall():
+        put_aside(connection, account_id)
+
+
+def put_aside(connection: Connection, account_id: int) -> bool:
+    """Ask for the day-one formula in place of a model in use that learnt from the simulated company, unless its
+    customers are still all that there is. Returns whether it was asked for."""
+    learnt = connection.execute(sql("is_demo_model"), {"account_id": account_id}).fetchone()
+    if not learnt or is_taught_by_demo(connection, account_id):
+        return False
+    with connection.transaction():
+        connection.execute(sql("forget_demo_trainings"), {"account_id": account_id})
+        connection.execute(sql("forget_matured"), {"account_id": account_id})
+        renewals.request_switch(connection, account_id, None, USUAL_HORIZON)
+    track_records.request(connection, account_id)
+    return True
