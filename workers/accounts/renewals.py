@@ -50,6 +50,11 @@ def find_progress(connection: Connection, account_id: int) -> Progress | None:
     return Progress(*row) if row else None
 
 
+def is_switching(connection: Connection, account_id: int) -> bool:
+    """Returns True while the account is about to use another model."""
+    return bool(one(connection.execute(sql("is_switching"), {"account_id": account_id}))[0])
+
+
 def is_pending(connection: Connection) -> bool:
     """Returns True while an account's customers are to be scored anew."""
     return bool(one(connection.execute(sql("any_renewal")))[0])

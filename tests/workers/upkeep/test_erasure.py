@@ -95,8 +95,8 @@ def act(connection: Connection) -> None:
 def track(connection: Connection) -> None:
     """Jane left once, and was flagged before."""
     jane = hash_customer(1, JANE)
-    connection.execute("INSERT INTO departures VALUES (%s, now(), 1, '{0.5}')", [jane])
-    connection.execute("INSERT INTO flags VALUES (%s, now(), 1, 0.5, now())", [jane])
+    connection.execute("INSERT INTO departures VALUES (%s, now(), 1, true, '{0.5}')", [jane])
+    connection.execute("INSERT INTO flags VALUES (%s, now(), 1, 0.5, true)", [jane])
 
 
 def test_nothing_of_the_customer_stays_but_a_receipt(process: Process, connection: Connection) -> None:

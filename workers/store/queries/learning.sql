@@ -33,10 +33,8 @@ SELECT EXISTS (SELECT FROM customers WHERE account_id = %(account_id)s AND email
 SELECT EXISTS (SELECT FROM customers WHERE account_id = %(account_id)s AND email NOT LIKE %(demo)s)
 
 -- name: list_demo_models
--- The accounts whose model in use learnt from the simulated company, and that don't have another one coming.
-SELECT account_id FROM models
-WHERE in_use AND (card ->> 'demo')::boolean
-  AND NOT EXISTS (SELECT FROM renewals WHERE renewals.account_id = models.account_id AND switches)
+-- The accounts whose model in use learnt from the simulated company.
+SELECT account_id FROM models WHERE in_use AND (card ->> 'demo')::boolean
 
 -- name: is_demo_model
 SELECT 1 FROM models WHERE account_id = %(account_id)s AND in_use AND (card ->> 'demo')::boolean
