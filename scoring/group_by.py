@@ -89,15 +89,6 @@ class Times:
         mine = (key >= _key(customer, since)) & (key >> _BITS == customer)
         return np.where(mine, (key & _MASK) / 1000.0, np.inf)
 
-    def first(self, customer: NDArray[Any], after: Floats) -> Floats:
-        """The first time after an instant, in epoch seconds; infinite where there is none."""
-        if not len(self._keys):
-            return np.full(len(customer), np.inf)
-        place = np.searchsorted(self._keys, _key(customer, after), side="right")
-        key = self._keys[np.minimum(place, len(self._keys) - 1)]
-        mine = (place < len(self._keys)) & (key >> _BITS == customer)
-        return np.where(mine, (key & _MASK) / 1000.0, np.inf)
-
     def last(self, customer: NDArray[Any], until: Floats) -> Floats:
         """The last time at or before an instant, in epoch seconds; minus infinity where there was none."""
         if not len(self._keys):
