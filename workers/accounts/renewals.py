@@ -50,9 +50,9 @@ def find_progress(connection: Connection, account_id: int) -> Progress | None:
     return Progress(*row) if row else None
 
 
-def is_switching(connection: Connection, account_id: int) -> bool:
+def awaits_switch(connection: Connection, account_id: int) -> bool:
     """Returns True while the account is about to use another model."""
-    return bool(one(connection.execute(sql("is_switching"), {"account_id": account_id}))[0])
+    return bool(one(connection.execute(sql("awaits_switch"), {"account_id": account_id}))[0])
 
 
 def is_pending(connection: Connection) -> bool:

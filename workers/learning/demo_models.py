@@ -23,7 +23,7 @@ def put_aside_all(process: Process) -> None:
     """Put aside every model in use that learnt from a company that is gone or not alone: a duty of the clock."""
     connection = process.connection()
     for (account_id,) in connection.execute(sql("list_demo_models")).fetchall():
-        if not renewals.is_switching(connection, account_id):
+        if not renewals.awaits_switch(connection, account_id):
             put_aside(connection, account_id)
 
 

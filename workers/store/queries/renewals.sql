@@ -15,7 +15,7 @@ SET because = CASE WHEN kept.switches AND NOT kept.switched THEN kept.because EL
 -- name: renewal_progress
 SELECT scored, total FROM renewals WHERE account_id = %(account_id)s
 
--- name: is_switching
+-- name: awaits_switch
 -- True while an account is about to use another model.
 SELECT EXISTS (SELECT FROM renewals WHERE account_id = %(account_id)s AND switches AND NOT switched)
 
