@@ -1,18 +1,17 @@
 """Real servers for whatever crosses Postgres or Redis, started once: each test has its own database, an empty Redis."""
 
-import itertools
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import hypothesis
 import pytest
 from redis import Redis
 
 from api.up.embedded import Servers, servers
+from tests import databases
 from workers.buffer import arrivals
 from workers.ingest import ingest
 from workers.process import Process
@@ -20,10 +19,8 @@ from workers.redis import redis_client
 from workers.risk import rescore
 from workers.settings import Settings
 from workers.store import Connection, connect
-from workers.store.migrate import migrate
 
 ROOM = 4 << 30  # bytes
-_numbers = itertools.count()
 
 # A machine that is busy with other things is no fault of an example.
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -40,9 +37,11 @@ def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def all_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Postgres, with a migrated template database, and Redis."""
-    with _in_memory(tmp_path_factory) as folder, servers(folder, durable=False) as found:
-        _execute(found.database_url, "CREATE DATABASE template_windback")
-        migrate(_database(found.database_url, "template_windback"))
+    with (
+        _in_memory(tmp_path_factory) as folder,
+        servers(folder, databases.CITUS_URL, durable=False) as found,
+    ):
+        databases.make_template(found.database_url)
         yield found
 
 
@@ -55,10 +54,8 @@ def _history_is_in_once_it_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def database_url(all_servers: Servers) -> Iterator[str]:
     """A database of one's own, at the current schema."""
-    name = f"test_{next(_numbers)}"
-    _execute(all_servers.database_url, f"CREATE DATABASE {name} TEMPLATE template_windback STRATEGY file_copy")
-    yield _database(all_servers.database_url, name)
-    _execute(all_servers.database_url, f"DROP DATABASE {name} WITH (FORCE)")
+    with databases.own_database(all_servers.database_url) as url:
+        yield url
 
 
 @pytest.fixture
@@ -106,12 +103,3 @@ def _in_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             yield Path(folder)
     else:
         yield tmp_path_factory.mktemp("servers")
-
-
-def _database(url: str, name: str) -> str:
-    return urlsplit(url)._replace(path=f"/{name}").geturl()
-
-
-def _execute(url: str, statement: str) -> None:
-    with connect(url) as connection:
-        connection.execute(statement)

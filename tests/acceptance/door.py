@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx2
 import psutil
 from redis import Redis
 
 from api.up.embedded import servers
+from tests import databases
 from tests.acceptance.line import Line
 from tests.waiting import wait_until
 from workers.accounts import keys
@@ -175,7 +176,5 @@ def door(database_url: str, folder: Path, *processes: str, kind: type[Line] = Li
 @contextmanager
 def own_database(url: str, name: str) -> Iterator[str]:
     """A migrated database of one's own on the tests' server."""
-    with connect(url) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE template_windback STRATEGY file_copy")
-        yield urlsplit(url)._replace(path=f"/{name}").geturl()
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with databases.copy_template(url, name) as copy:
+        yield copy

@@ -1,0 +1,29 @@
+"""The workers' suite and the line, against Citus: as they stand, only that each database's schema is placed by it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+SUITES = ("tests/workers", "tests/acceptance/test_line.py", "tests/acceptance/test_redelivery.py")
+# Each with the reason why Citus differs.
+DIFFERENT: dict[str, str] = {}
+MINUTES = 90
+
+pytestmark = pytest.mark.skipif(
+    "CITUS_URL" not in os.environ, reason="CITUS_URL names no coordinator of Citus, and no registry has Citus to start"
+)
+
+
+@pytest.mark.timeout(MINUTES * 60)
+@pytest.mark.parametrize("suite", SUITES)
+def test_the_suite_passes(suite: str) -> None:
+    left_out = [option for test in DIFFERENT for option in ("--deselect", test)]
+    command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", suite, *left_out]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=MINUTES * 60, check=False)
+    assert ended.returncode == 0, ended.stdout[-5000:]
+    assert re.search(r"\d+ passed", ended.stdout)

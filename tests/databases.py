@@ -1,0 +1,55 @@
+"""A database for each test: a copy of a migrated template, on the tests' own Postgres or on a cluster of Citus."""
+
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from tests.acceptance.citus import cluster
+from workers.store import connect
+from workers.store.migrate import migrate
+
+TEMPLATE = "template_windback"
+CITUS_URL = os.environ.get("CITUS_URL")  # a coordinator, by a superuser: it then places the tables of each test
+_numbers = itertools.count()
+
+
+def make_template(url: str) -> None:
+    """Make the migrated database that all others are copies of."""
+    if CITUS_URL:
+        cluster.make_template(CITUS_URL, TEMPLATE)
+    else:
+        execute(url, f"CREATE DATABASE {TEMPLATE}")
+        migrate(name_database(url, TEMPLATE))
+
+
+@contextmanager
+def copy_template(url: str, name: str) -> Iterator[str]:
+    """A migrated database of this name. Yields its URL."""
+    if CITUS_URL:
+        with cluster.copy_template(CITUS_URL, TEMPLATE, name) as copy:
+            yield copy
+        return
+    execute(url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
+    yield name_database(url, name)
+    execute(url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def own_database(url: str) -> Iterator[str]:
+    """A migrated database of one's own. Yields its URL."""
+    with copy_template(url, f"test_{os.getpid()}_{next(_numbers)}") as copy:
+        yield copy
+
+
+def name_database(url: str, name: str) -> str:
+    """The URL of another database on the same server."""
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+def execute(url: str, *statements: str) -> None:
+    """Carry out statements, each for itself."""
+    with connect(url) as connection:
+        for statement in statements:
+            connection.execute(statement)
