@@ -1,32 +1,44 @@
-"""Waiting until what was imported is stored and scored, as the service's own metrics say."""
+"""Waiting until what was imported is stored and scored, as the service's own metrics say.
+
+A service that others use has always something in its buffer, and somebody due: what counts is whether the oldest of it
+is younger than the import.
+"""
 
 import re
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 
 from api.commands.client import Client, ServiceFailed
 
 PAUSE_SECONDS = 0.5
-QUIET_TIMES = 3  # in a row: between storing and scoring nothing may wait for a moment
-GAUGE = re.compile(r"^(windback_buffer_events|windback_rescore_due)(?:\{[^}]*\})? ([0-9.e+]+)$", re.MULTILINE)
+QUIET_TIMES = 3  # in a row: a score may ask for another
+PUT_OFF_SECONDS = 6.0  # for which the next score of a customer is put off after the last one
+STORING = "windback_buffer_events", "windback_buffer_oldest_seconds"
+SCORING = "windback_rescore_due", "windback_rescore_lag_seconds"
+GAUGE = re.compile(r"^(windback_\w+?)(\{[^}]*\})? ([0-9.e+-]+)$", re.MULTILINE)
 HIDDEN = "/metrics can't be read there, so nobody knows when the import is stored and scored; leave out --wait"
 
 
-def wait_until_scored(client: Client) -> None:
-    """Return when nothing waits to be stored or scored. Raises ServiceFailed."""
+def wait_until_scored(client: Client, clock: Callable[[], float] = time.monotonic) -> None:
+    """Return when nothing of before waits to be stored, and then to be scored. Raises ServiceFailed."""
+    _wait(client, STORING, clock, clock())
+    _wait(client, SCORING, clock, clock() + PUT_OFF_SECONDS)
+
+
+def _wait(client: Client, gauges: tuple[str, str], clock: Callable[[], float], since: float) -> None:
     quiet = 0
     while quiet < QUIET_TIMES:
-        waiting = _count_waiting(client)
-        quiet = quiet + 1 if waiting == 0 else 0
+        quiet = 0 if _is_waiting(client, gauges, clock() - since) else quiet + 1
         time.sleep(PAUSE_SECONDS)
 
 
-def _count_waiting(client: Client) -> float:
+def _is_waiting(client: Client, names: tuple[str, str], age_seconds: float) -> bool:
+    """Returns whether something waits that is at least so old. Raises ServiceFailed."""
     reply = client.ask("GET", "/metrics")
-    found = GAUGE.findall(reply.text)
-    if reply.status != HTTPStatus.OK or {name for name, _ in found} != {
-        "windback_buffer_events",
-        "windback_rescore_due",
-    }:
+    gauges = {(name, labels): float(value) for name, labels, value in GAUGE.findall(reply.text)}
+    number, age = names
+    if reply.status != HTTPStatus.OK or not {number, age} <= {name for name, _ in gauges}:
         raise ServiceFailed(HIDDEN)
-    return sum(float(value) for _, value in found)
+    waiting = [labels for (name, labels), value in gauges.items() if name == number and value]
+    return any(gauges.get((age, labels), age_seconds) >= age_seconds for labels in waiting)

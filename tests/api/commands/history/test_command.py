@@ -1,16 +1,23 @@
 """`windback import --from …` against a running service, and the dry run without one."""
 
 import json
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 from starlette.testclient import TestClient
 
 from api.cli import main
+from api.commands.client import ServiceFailed, ServiceReply
+from api.commands.history import waiting
 from api.commands.history.progress import Progress
 from tests.api.history.test_presets import AMPLITUDE, SEGMENT
+from tests.waiting import wait_until
 from workers.accounts.keys import NewKey
 
 
@@ -84,3 +91,89 @@ def test_progress_says_the_share_the_rate_and_what_is_left() -> None:
     now = iter([0.0, 10.0])
     progress = Progress(Path("a.csv"), lambda: next(now))
     assert progress.describe(1000, 0.25) == "a.csv: 25%, 1,000 events, 100 a second, 30 s left"
+
+
+def test_progress_is_drawn_anew_five_times_a_second_at_most(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However often a batch is through; in a pipe nothing is drawn."""
+    moment = 0.0
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    progress = Progress(Path("a.csv"), lambda: moment)
+    for number in range(100):
+        moment = number / 64  # seconds
+        progress(number, number / 100)
+    drawn = capsys.readouterr().err.split("\r")[1:]
+    assert len(drawn) == 8  # every 13th
+    assert drawn[0].startswith("\x1b[Ka.csv: 0%, 0 events")
+    assert drawn[-1].endswith("a.csv: 91%, 91 events, 64 a second, 0 s left")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
+    Progress(Path("a.csv"))(5, 0.5)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(0.5, "100 s left"), (0.1, "15 min left"), (0.001, "27.8 h left"), (0.0, ""), (1.0, "")]
+)
+def test_the_time_left_is_in_the_unit_that_people_use(share: float, said: str) -> None:
+    now = iter([0.0, 100.0])
+    line = Progress(Path("a.csv"), lambda: next(now)).describe(1000, share)
+    assert line.endswith(said or "10 a second")
+
+
+def test_wait_ends_when_all_of_it_is_stored_and_scored(
+    acme: TestClient, url: str, key: NewKey, work: Callable[[], None], tmp_path: Path
+) -> None:
+    (tmp_path / "export.ndjson").write_text(json.dumps(SEGMENT))
+    arguments = (str(tmp_path / "export.ndjson"), "--from", "segment", "--wait", "--url", url, "--api-key", key.secret)
+    with ThreadPoolExecutor(1) as pool:
+        importing = pool.submit(imported, *arguments)
+        wait_until(lambda: "windback_events_accepted_total" in acme.get("/metrics").text)
+        assert not importing.done()
+        while not importing.done():
+            work()
+    assert (importing.result().exit_code, "stored and scored" in importing.result().output) == (0, True)
+    assert acme.get("/api/v1/customers/jane@example.com").json()["risk"] is not None
+
+
+METRICS = """
+windback_buffer_events{{lane="live"}} 5.0
+windback_buffer_events{{lane="history"}} {history}
+windback_buffer_oldest_seconds{{lane="live"}} 0.2
+windback_buffer_oldest_seconds{{lane="history"}} {age}
+windback_rescore_due {due}
+windback_rescore_lag_seconds {lag}
+"""
+
+
+class Metrics:
+    """A client whose service says these figures, one after the other, and the last one for ever."""
+
+    def __init__(self, *figures: dict[str, float]) -> None:
+        self.answers = [METRICS.format_map({"history": 0, "age": 0, "due": 7, "lag": 1.0, **each}) for each in figures]
+        self.asked = 0
+
+    def ask(self, method: str, path: str) -> ServiceReply:
+        """The next answer."""
+        self.asked += 1
+        return ServiceReply(200, {}, text=self.answers[min(self.asked, len(self.answers)) - 1])
+
+
+def test_wait_ends_on_a_service_that_is_never_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What others have sent since then is younger."""
+    monkeypatch.setattr(waiting, "PAUSE_SECONDS", 0.0)
+    moment = count(0.0, 10.0)
+    busy = [{"history": 9, "age": 1000.0}] * 4
+    client: Any = Metrics(*busy, {})
+    waiting.wait_until_scored(client, lambda: next(moment))
+    assert client.asked == len(busy) + 2 * waiting.QUIET_TIMES
+    late: Any = Metrics({}, {}, {}, {"lag": 1000.0}, {})
+    waiting.wait_until_scored(late, lambda: next(moment))
+    assert late.asked == 4 + waiting.QUIET_TIMES
+
+
+def test_wait_says_so_where_metrics_are_hidden() -> None:
+    client: Any = Metrics({})
+    client.answers = ["nothing here"]
+    with pytest.raises(ServiceFailed, match="leave out --wait"):
+        waiting.wait_until_scored(client)

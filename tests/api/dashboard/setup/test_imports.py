@@ -144,6 +144,7 @@ def test_an_export_of_another_product_is_recognised_and_finds_its_people(
         (gzip.compress(OWN.encode())[:-9], "damaged or cut off"),
         ("[1, 2", "begins like a JSON array"),
     ],
+    ids=["parquet", "guessed", "without times", "another name", "cut off", "open array"],
 )
 def test_a_file_that_cannot_be_read_says_why(
     signed_in: TestClient, redis: Redis, content: bytes | str, said: str
