@@ -37,6 +37,12 @@ async def in_database(request: Request, work: Callable[[Connection], T], custome
         return await run_in_threadpool(run)
 
 
+async def in_thread(work: Callable[[], T]) -> T:
+    """Returns what `work` returns, which opens connections of its own. Raises Refused, store_unavailable."""
+    with refusing():
+        return await run_in_threadpool(work)
+
+
 @contextmanager
 def refusing() -> Iterator[None]:
     """Raises Refused, store_unavailable, when Postgres and not the data is the trouble: it is away, or only reads."""

@@ -19,6 +19,7 @@ class Cell(NamedTuple):
     database_url: str
     buffer_url: str
     number: int | None = None
+    cells: int = 1  # how many there are
 
     @property
     def name(self) -> str:

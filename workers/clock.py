@@ -19,7 +19,7 @@ from workers.accounts import keys
 from workers.alerts import admission, outbox
 from workers.buffer.stream import forget_consumers
 from workers.heartbeat import Heartbeat
-from workers.identities import addresses
+from workers.identities import addresses, forwarding
 from workers.ingest import receipts, resolving
 from workers.learning import demo_models, nightly
 from workers.logs import first_line
@@ -148,6 +148,7 @@ DUTIES = (
     Duty("give up deliveries", 3600, give_up_deliveries),
     Duty("mirror keys", 10, mirror_keys, "home"),
     Duty("mirror home", 2, mirror_home, "cells"),
+    Duty("forward", 1, forwarding.deliver, "cells"),
     Duty("announce cells", 10, announce_cells, "home"),
     Duty("prune consumers", 600, prune_consumers),
     Duty("warn of persistence", 3600, warn_of_persistence),

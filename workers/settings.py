@@ -77,7 +77,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             return (self.home,)
         databases = _places(self.cell_database_urls) or [self.home.database_url] * self.cells
         buffers = _places(self.cell_buffer_urls) or [self.home.buffer_url] * self.cells
-        return tuple(map(Cell, databases, buffers, range(self.cells)))
+        return tuple(map(Cell, databases, buffers, range(self.cells), [self.cells] * self.cells))
 
     @property
     def address(self) -> str:

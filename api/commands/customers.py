@@ -9,10 +9,9 @@ from api.commands.options import account_option, choose_account, use_servers
 from api.reading.erasing import describe
 from api.track.rules import valid_email
 from api.up.options import data_dir_option
-from workers.buffer.stream import last_positions
-from workers.redis import command_client
+from workers import settings
+from workers.identities import across
 from workers.store import connect
-from workers.upkeep import erasure
 
 
 @click.group("customers")
@@ -29,10 +28,8 @@ def erase_customer(email: str, account: str | None, by_user_id: bool, data_dir: 
     """Erase a customer: events, scores, dead letters, and what still waits to be stored. Safe to run twice."""
     if not by_user_id and not valid_email(email):
         raise click.BadParameter("this is not an address like local@domain.tld", param_hint="EMAIL")
-    with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
-        account_id = choose_account(connection, account).account_id
-        with command_client(servers.redis_url) as redis:
-            positions = last_positions(redis)
-        erase = erasure.erase_user if by_user_id else erasure.erase
-        receipt = erase(connection, account_id, email, positions)
+    with use_servers(data_dir) as servers:
+        with connect(servers.database_url) as connection:
+            account_id = choose_account(connection, account).account_id
+        receipt = across.erase(servers.apply(settings.load()), account_id, email, by_user_id)
     click.echo(msgspec.json.encode(describe(receipt)).decode())

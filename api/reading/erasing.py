@@ -5,22 +5,16 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.database import in_database
+from api.database import in_thread
 from api.errors import Refused
 from api.reading.common import account_of
 from api.reading.customer import show_customer
 from api.reading.query import refuse_unknown
 from api.track.rules import valid_email
-from workers.buffer.entries import hash_customer, normalise_email
-from workers.buffer.lanes import lanes_of
-from workers.buffer.stream import last_positions
-from workers.cells import Cell, cell_of
-from workers.redis import REDIS_AWAY, command_client
-from workers.upkeep import erasure
+from workers.identities import across
 from workers.upkeep.erasure import Receipt
 
 Count = Annotated[int, Meta(ge=0)]
@@ -62,22 +56,8 @@ async def erase(request: Request, account_id: int, email: str) -> Erased:
     """Erase a customer, known or not. Raises Refused."""
     if not valid_email(email):  # …/events is not an address either
         raise Refused("customer_not_found")
-    settings, customer_id = request.app.state.settings, hash_customer(account_id, normalise_email(email))
-    cell = settings.all_cells[cell_of(customer_id, settings.cells)]
-    positions = await run_in_threadpool(_read_positions, cell)
-    receipt = await in_database(
-        request, lambda connection: erasure.erase(connection, account_id, email, positions), customer_id
-    )
-    return describe(receipt)
-
-
-def _read_positions(cell: Cell) -> dict[str, int] | None:
-    """Returns the ends of the lanes of a cell's buffer; None while Redis is away: then clocks have to do."""
-    try:
-        with command_client(cell.buffer_url) as redis:
-            return last_positions(redis, lanes_of(cell))
-    except REDIS_AWAY:
-        return None
+    settings = request.app.state.settings
+    return describe(await in_thread(lambda: across.erase(settings, account_id, email)))
 
 
 def describe(receipt: Receipt) -> Erased:

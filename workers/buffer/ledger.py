@@ -1,4 +1,5 @@
-"""The ledger of a lane: accepted = stored + duplicate + dead + erased + unresolved + in the buffer.
+"""The ledger of a lane: accepted = stored + duplicate + dead + erased + unresolved + moved + in the buffer. What moved
+is accepted by another cell.
 
 `accepted` and `settled` move in the same scripts as the entries do, and what became of the events with `settled`; one
 script reads it all, so that the sum is right at any moment.
@@ -35,6 +36,7 @@ class Ledger(NamedTuple):
     entries: int
     oldest_seconds: float  # how long the first entry waits, or less if Redis's clock has gone back
     settled_seconds: float | None  # since events last left the buffer; None: never
+    moved: int = 0  # to another cell
 
     @property
     def buffered(self) -> int:
@@ -44,7 +46,7 @@ class Ledger(NamedTuple):
     @property
     def unaccounted(self) -> int:
         """How many events are missing (or, below 0, were counted twice). Anything but 0 is a fault."""
-        became = self.stored + self.duplicate + sum(self.dead.values()) + self.erased + self.unresolved
+        became = self.stored + self.duplicate + sum(self.dead.values()) + self.erased + self.unresolved + self.moved
         return self.accepted - became - self.buffered
 
     @property
@@ -79,18 +81,20 @@ def parse(reply: Any) -> Ledger:
         entries=entries,
         oldest_seconds=_find_age(first, now, settled_seconds) if first else 0.0,
         settled_seconds=settled_seconds,
+        moved=became.get("moved", 0),
     )
 
 
 def merge(ledgers: Sequence[Ledger]) -> Ledger:
-    """Returns the ledger of a lane over several cells: the counts in sum, the waiting of the one that is worst off."""
+    """Returns the ledger of a lane over several cells: the counts in sum, the waiting of the one that is worst off.
+    What moved from one to another counts once."""
     if len(ledgers) == 1:
         return ledgers[0]
     worst = max(ledgers, key=lambda ledger: (ledger.stalled_seconds, ledger.oldest_seconds))
     settled = [ledger.settled_seconds for ledger in ledgers if ledger.settled_seconds is not None]
     return Ledger(
-        accepted=sum(ledger.accepted for ledger in ledgers),
-        settled=sum(ledger.settled for ledger in ledgers),
+        accepted=sum(ledger.accepted - ledger.moved for ledger in ledgers),
+        settled=sum(ledger.settled - ledger.moved for ledger in ledgers),
         stored=sum(ledger.stored for ledger in ledgers),
         duplicate=sum(ledger.duplicate for ledger in ledgers),
         dead=count_dead(ledgers),

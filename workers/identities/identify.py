@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from workers.buffer.entries import hash_customer, hash_user
 from workers.buffer.rows import Identification
-from workers.identities import profiles
+from workers.identities import forwarding, profiles
 from workers.identities.profiles import Statement
 from workers.store import Connection, sql
 from workers.store.locks import Lock, lock
@@ -49,7 +49,7 @@ def save_identifications(connection: Connection, identifications: Sequence[Ident
     users = sorted({hash_user(each.account_id, each.user_id) for each in kept if each.user_id is not None})
     known = _save_addresses(connection, list(_list_namings(kept)), users)
     statements = [_make_statement(each, known) for each in kept if each.traits]
-    profiles.save_statements(connection, _follow_all(connection, statements))
+    profiles.save_statements(connection, _forward(connection, _follow_all(connection, statements)))
 
 
 def _is_erased(identification: Identification, covers: Covers) -> bool:
@@ -109,7 +109,7 @@ def _save_address(connection: Connection, naming: Naming, known: KnownIdentity |
         email = _follow(connection, naming)
         owner = hash_customer(naming.account_id, email)
         connection.execute(sql("add_identity"), {**parameters, "email": email, "owner": owner})
-        profiles.hand_over(connection, naming.account_id, [naming.customer_id], owner)
+        profiles.hand_over(connection, naming.account_id, [naming.customer_id], owner, email)
     elif naming.email == known.email:
         connection.execute(sql("confirm_identity"), parameters)
     else:
@@ -137,9 +137,7 @@ def _follow_all(connection: Connection, statements: Sequence[Statement]) -> list
     asked = {"customer_ids": [statement.customer_id for statement in statements]}
     owners: dict[str, str] = dict(connection.execute(sql("find_owners"), asked).fetchall())
     return [
-        statement._replace(customer_id=hash_customer(statement.account_id, owners[statement.customer_id]))
-        if statement.customer_id in owners
-        else statement
+        _move_statement(statement, owners[statement.customer_id]) if statement.customer_id in owners else statement
         for statement in statements
     ]
 
@@ -155,6 +153,25 @@ def _make_statement(identification: Identification, known: Mapping[str, KnownIde
     """Traits belong to the customer; to the user id while its address isn't known."""
     account_id, user_id = identification[:2]
     subject = find_subject(identification)
+    statement = Statement(subject, account_id, identification.traits, identification.said_us)
     if user_id is not None and subject in known:
-        subject = hash_customer(account_id, known[subject].email)
-    return Statement(subject, account_id, identification.traits, identification.said_us)
+        return _move_statement(statement, known[subject].email)
+    return statement
+
+
+def _move_statement(statement: Statement, email: str) -> Statement:
+    """Returns a statement as one about the customer of an address."""
+    return statement._replace(customer_id=hash_customer(statement.account_id, email), email=email)
+
+
+def _forward(connection: Connection, statements: Sequence[Statement]) -> list[Statement]:
+    """Note what was said of other cells' customers. Returns the rest."""
+    here = []
+    for statement in statements:
+        account_id, customer_id = statement.account_id, statement.customer_id
+        if statement.email and forwarding.is_elsewhere(connection, customer_id):
+            said = {statement.said_us: dict(statement.traits)}
+            forwarding.note_traits(connection, account_id, customer_id, statement.email, said)
+        else:
+            here.append(statement)
+    return here

@@ -59,47 +59,60 @@ def apply_changes(connection: Connection) -> list[AddressChange]:
 def merge_known(connection: Connection, account_id: int, email: str, into: str) -> Merged | None:
     """Merge a customer into another one: what either did is then one history, stored once. Both are normalised. Returns
     None where there is no such customer; a merge that was done before is done again, and moves nothing."""
+    merged = merge_within(connection, account_id, email, into)
+    erased_totals.leave_out(connection)
+    return merged
+
+
+def merge_within(connection: Connection, account_id: int, email: str, into: str) -> Merged | None:
+    """As `merge_known`; the totals follow with the next tally."""
     with connection.transaction():
         lock(connection, Lock.STORING)
         source = hash_customer(account_id, email)
-        if not _has_history(connection, source):
+        if not has_history(connection, source):
             row = connection.execute(sql("find_owners"), {"customer_ids": [source]}).fetchone()
             return Merged(into, 0) if row and row[1] == into else None
-        _drop_given_up(connection, account_id, into)
+        drop_given_up(connection, account_id, into)
         events = _merge_rows(connection, account_id, email, into)
-        _give_up(connection, account_id, email, into)
-    erased_totals.leave_out(connection)
+        give_up(connection, account_id, email, into)
     return Merged(into, events)
 
 
 def _move(connection: Connection, change: AddressChange) -> bool:
     """Move the customer unless the new address has a history of its own. Returns whether it was moved."""
     old, new = (hash_customer(change.account_id, email) for email in (change.email, change.next_email))
-    _drop_given_up(connection, change.account_id, change.next_email)
-    if _has_history(connection, new):
+    drop_given_up(connection, change.account_id, change.next_email)
+    if has_history(connection, new):
         own = {"customer_id": change.customer_id, "email": change.next_email, "owner": new}
         connection.execute(sql("own_identity"), own)
         profiles.hand_over(connection, change.account_id, [hash_user(change.account_id, change.user_id)], new)
-        return not _has_history(connection, old)
-    for table in _tables(connection):
-        _rename(connection, table, old, new)
-    connection.execute(sql("readdress_customer"), {"customer_id": new, "email": change.next_email})
-    profiles.hand_over(connection, change.account_id, [old], new)
-    _give_up(connection, change.account_id, change.email, change.next_email)
+        return not has_history(connection, old)
+    rename_customer(connection, change.account_id, change.email, change.next_email)
+    give_up(connection, change.account_id, change.email, change.next_email)
     return True
 
 
-def _has_history(connection: Connection, customer_id: str) -> bool:
+def rename_customer(connection: Connection, account_id: int, email: str, into: str) -> None:
+    """Give all rows of a customer to an address that has none."""
+    old, new = hash_customer(account_id, email), hash_customer(account_id, into)
+    for table in _tables(connection):
+        _rename(connection, table, old, new)
+    connection.execute(sql("readdress_customer"), {"customer_id": new, "email": into})
+    profiles.hand_over(connection, account_id, [old], new)
+
+
+def has_history(connection: Connection, customer_id: str) -> bool:
+    """Returns whether anything is stored of a customer."""
     (found,) = one(connection.execute(sql("has_history"), {"customer_id": customer_id}))
     return bool(found)
 
 
-def _drop_given_up(connection: Connection, account_id: int, email: str) -> None:
+def drop_given_up(connection: Connection, account_id: int, email: str) -> None:
     """An address that is in use again leads nowhere else."""
     connection.execute(sql("drop_given_up"), {"customer_id": hash_customer(account_id, email)})
 
 
-def _give_up(connection: Connection, account_id: int, email: str, into: str) -> None:
+def give_up(connection: Connection, account_id: int, email: str, into: str) -> None:
     """From now on everything of one address is another one's."""
     parameters = {
         "account_id": account_id,
@@ -125,7 +138,7 @@ def _merge_rows(connection: Connection, account_id: int, email: str, into: str) 
         connection.execute(sql(query), both)
     for table in ("events", "event_ids", "customer_days", "pruned", "customers", "rebuilds", "risk_history",
                   "risk_rebuilt"):  # fmt: skip
-        connection.execute(_delete(table), {"customer_id": source})
+        connection.execute(delete_of(table), {"customer_id": source})
     for table in _tables(connection):
         _rename(connection, table, source, target)
     profiles.hand_over(connection, account_id, [source], target)
@@ -163,8 +176,9 @@ def _rename(connection: Connection, table: str, source: str, target: str) -> Non
         with connection.transaction():
             connection.execute(query.format(pieces.Identifier(table)), parameters)
     except UniqueViolation:
-        connection.execute(_delete(table), parameters)
+        connection.execute(delete_of(table), parameters)
 
 
-def _delete(table: str) -> pieces.Composed:
+def delete_of(table: str) -> pieces.Composed:
+    """Returns the statement that deletes a customer's rows."""
     return pieces.SQL("DELETE FROM {} WHERE customer_id = %(customer_id)s").format(pieces.Identifier(table))

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from workers.buffer.rows import Row
+from workers.identities import forwarding
+from workers.identities.forwarding import Said
 from workers.store import Connection, sql
 
 READ = ("name", "plan", "mrr", "currency", "company")  # traits that mean something here; all are kept
@@ -17,6 +19,7 @@ class Statement(NamedTuple):
     account_id: int
     traits: Mapping[str, Any]
     said_us: int
+    email: str = ""  # of a customer who may live in another cell
 
 
 class Profile(NamedTuple):
@@ -61,8 +64,14 @@ def apply_profiles(connection: Connection, customer_ids: Sequence[str]) -> None:
     connection.execute(sql("apply_profiles"), {"customer_ids": list(customer_ids)})
 
 
-def hand_over(connection: Connection, account_id: int, sources: Sequence[str], owner: str) -> None:
-    """Merge the profiles of user ids, or of an address that is given up, into their owner's."""
+def hand_over(
+    connection: Connection, account_id: int, sources: Sequence[str], owner: str, email: str | None = None
+) -> None:
+    """Merge the profiles of user ids, or of an address that is given up, into their owner's, who has this address and
+    may live in another cell."""
+    if email is not None and forwarding.is_elsewhere(connection, owner):
+        _send_away(connection, account_id, sources, owner, email)
+        return
     profiles = _find_profiles(connection, sorted({*sources, owner}))
     merged = profiles.pop(owner, Profile({}, {}))
     if not profiles:
@@ -72,6 +81,18 @@ def hand_over(connection: Connection, account_id: int, sources: Sequence[str], o
     connection.execute(sql("delete_profiles"), {"customer_ids": list(profiles)})
     _save(connection, {owner: account_id}, {owner: merged})
     connection.execute(sql("tell_profile"), {"customer_ids": [owner]})
+
+
+def _send_away(connection: Connection, account_id: int, sources: Sequence[str], owner: str, email: str) -> None:
+    profiles = _find_profiles(connection, sources)
+    if not profiles:
+        return
+    connection.execute(sql("delete_profiles"), {"customer_ids": list(profiles)})
+    said: Said = {}
+    for profile in profiles.values():
+        for name, value in profile.traits.items():
+            said.setdefault(profile.said_us[name], {})[name] = value
+    forwarding.note_traits(connection, account_id, owner, email, said)
 
 
 def _find_profiles(connection: Connection, customer_ids: Sequence[str]) -> dict[str, Profile]:

@@ -9,15 +9,18 @@ from typing import NamedTuple
 
 from workers.buffer.rows import Row, find_customer
 from workers.buffer.staging import StagedRows, stage
+from workers.identities import forwarding
 from workers.store import Connection, one, sql
 from workers.store.locks import Lock, share
 
 
 class Resolved(NamedTuple):
-    """A batch's events under the addresses they belong to, and those of user ids whose address isn't known yet."""
+    """A batch's events under the addresses they belong to, those of user ids whose address isn't known yet, and those
+    whose customer lives in another cell."""
 
     staged: StagedRows
     unresolved: Sequence[Row]
+    elsewhere: Sequence[Row] = ()
 
 
 def resolve(connection: Connection, staged: StagedRows) -> Resolved:
@@ -33,7 +36,8 @@ def resolve(connection: Connection, staged: StagedRows) -> Resolved:
         owners |= _find_owners(connection, unknown)
     resolved = [_resolve_row(row, owners) for row in staged.rows if row.customer_id not in unknown - owners.keys()]
     waiting = [row for row in staged.rows if row.customer_id in unknown and row.customer_id not in owners]
-    return Resolved(stage(resolved), waiting)
+    here, elsewhere = forwarding.divide(connection, resolved)
+    return Resolved(stage(here), waiting, elsewhere)
 
 
 def put_aside(connection: Connection, rows: Sequence[Row], lane: str | None) -> int:

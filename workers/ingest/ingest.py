@@ -13,6 +13,7 @@ from workers.buffer.attempts import Attempts
 from workers.buffer.lanes import Lane
 from workers.buffer.rows import Row
 from workers.buffer.stream import EventCounts, Reader
+from workers.identities import forwarding
 from workers.ingest import resolving
 from workers.ingest.batches import Batch, Batches
 from workers.ingest.transaction import Outcome, store_batch
@@ -48,6 +49,8 @@ def drain(process: Process, lane: Lane) -> Outcome:
             more = True
     if identified:
         resolving.drain(process)
+    if total.moved:
+        retry_while_unavailable(process, lambda: forwarding.deliver(process))
     if away:
         process.ask_later(lane.queue)
     elif more:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from workers.buffer.lanes import HISTORY, LANES, LIVE
 from workers.buffer.rows import Row, find_user, read_content
-from workers.identities import ledger_moves, moving
+from workers.identities import across, forwarding, ledger_moves, moving
+from workers.identities.moving import AddressChange
 from workers.ingest.transaction import store_parts
 from workers.process import Process
 from workers.retry import retry_while_unavailable
@@ -42,7 +43,7 @@ def issue_job(process: Process) -> None:
 def drain(process: Process) -> int:
     """Move customers whose address has changed, store all events whose address is known by now, and tell the ledger.
     Returns how many events there were."""
-    conflicts = retry_while_unavailable(process, lambda: moving.apply_changes(process.connection()))
+    conflicts = retry_while_unavailable(process, lambda: _apply_changes(process))
     for change in conflicts or ():
         message = (
             "An address that was said of a user id belongs to another customer, and both have events: the user id has "
@@ -57,8 +58,15 @@ def drain(process: Process) -> int:
         if process.stopping.is_set():
             break
     ledger_moves.apply_moves(process.connection(), process.redis, process.lanes)
+    retry_while_unavailable(process, lambda: forwarding.deliver(process))
     process.ask("score")
     return total
+
+
+def _apply_changes(process: Process) -> list[AddressChange]:
+    if process.cell.cells > 1:
+        return across.apply_changes(process)
+    return moving.apply_changes(process.connection())
 
 
 def expire(process: Process) -> None:

@@ -20,7 +20,7 @@ from workers.buffer.lanes import Lane
 from workers.buffer.rows import Identification, Row, find_customer, read_content
 from workers.buffer.staging import StagedRows, stage
 from workers.buffer.stream import EventCounts
-from workers.identities import identify, profiles, resolution
+from workers.identities import forwarding, identify, profiles, resolution
 from workers.ingest import bounds, insertion, receipts
 from workers.ingest.batches import Batch, DecodedEntry
 from workers.ingest.columns import make_day_columns, make_span_columns
@@ -51,6 +51,7 @@ class Outcome(NamedTuple):
     dead: int = 0
     erased: int = 0
     unresolved: int = 0  # of a user id whose address isn't known yet
+    moved: int = 0  # to the cell of their customer
 
     def __add__(self, other: "Outcome") -> "Outcome":  # type: ignore[override]
         return Outcome(*(a + b for a, b in zip(self, other, strict=True)))
@@ -186,17 +187,21 @@ def store_rows(
         return Outcome()
     kept = erasure.not_erased(connection, lane, staged)
     resolved = resolution.resolve(connection, kept)
-    unresolved = resolution.put_aside(connection, resolved.unresolved, lane.name if lane else None)
+    lane_name = lane.name if lane else None
+    unresolved = resolution.put_aside(connection, resolved.unresolved, lane_name)
+    if resolved.elsewhere:
+        forwarding.note_events(connection, resolved.elsewhere, lane_name)
     if resolved.staged is not kept:  # under another address, one may have been erased
         kept = erasure.not_erased(connection, lane, resolved.staged)
     if kept.traits:
         profiles.save_properties(connection, kept.rows)
     outcome = _store_staged(connection, kept, rescore_seconds, read_ahead, all_new)
-    aside = len(resolved.unresolved)
+    aside, moved = len(resolved.unresolved), len(resolved.elsewhere)
     return outcome._replace(
         duplicate=outcome.duplicate + aside - unresolved,
-        erased=len(staged.rows) - len(kept.rows) - aside,
+        erased=len(staged.rows) - len(kept.rows) - aside - moved,
         unresolved=unresolved,
+        moved=moved,
     )
 
 

@@ -5,6 +5,8 @@ then rows of event_ids, new customers, events, customer_days, rebuilds, customer
 key. What can't keep to it (scores, rebuilds, pruning) takes what nobody holds, and leaves the rest for the next time.
 """
 
+from weakref import WeakKeyDictionary
+
 import psycopg
 from psycopg.rows import TupleRow
 
@@ -14,6 +16,8 @@ from workers.store.statements import QueryMissing as QueryMissing
 from workers.store.statements import RowMissing as RowMissing
 from workers.store.statements import one as one
 from workers.store.statements import sql as sql
+
+_cells: WeakKeyDictionary[psycopg.Connection[TupleRow], Cell] = WeakKeyDictionary()  # to which connections lead
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -35,4 +39,11 @@ def connect(place: Cell | str, **settings: str) -> Connection:
     except BaseException:
         connection.close()
         raise
+    if not isinstance(place, str):
+        _cells[connection] = place
     return connection
+
+
+def find_cell(connection: Connection) -> Cell | None:
+    """Returns the cell that a connection leads to; None if it was opened with a mere URL."""
+    return _cells.get(connection)

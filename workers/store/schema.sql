@@ -373,6 +373,17 @@ CREATE TABLE cells (
     installation_id uuid NOT NULL
 );
 
+-- What belongs to another of several cells, until it is in the buffer there: an outbox.
+CREATE TABLE forwards (
+    forward_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    cell integer NOT NULL,
+    lane text NOT NULL,
+    account_id integer NOT NULL,
+    events integer NOT NULL,
+    received_us bigint NOT NULL,
+    body bytea NOT NULL
+);
+
 -- What analytics reads, see workers/upkeep/totals.py. The last tally: what it saw, when, how long it took.
 CREATE TABLE tallied (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),

@@ -39,7 +39,7 @@ def erase(connection: Connection, account_id: int, email: str, positions: Mappin
     (stream.last_positions): what stands there up to them is covered, whatever any clock says. Without them, what was
     received before. Raises psycopg.Error, and then it has to be done again."""
     erased = _follow_address(connection, account_id, normalise_email(email))
-    return _erase(connection, account_id, erased, positions)
+    return erase_id(connection, account_id, erased, positions)
 
 
 def erase_user(
@@ -49,12 +49,28 @@ def erase_user(
     as `erase`."""
     unnamed = hash_user(account_id, user_id)
     row = connection.execute(sql("find_owners"), {"customer_ids": [unnamed]}).fetchone()
-    return _erase(connection, account_id, hash_customer(account_id, row[1]) if row else unnamed, positions)
+    return erase_id(connection, account_id, hash_customer(account_id, row[1]) if row else unnamed, positions)
 
 
-def _erase(connection: Connection, account_id: int, erased: str, positions: Mapping[str, int] | None) -> Receipt:
+def erase_names(
+    connection: Connection, account_id: int, erased: str, positions: Mapping[str, int] | None = None
+) -> None:
+    """Erase the user ids and given-up addresses of a customer of another cell, and the events that wait for them."""
+    with connection.transaction():
+        lock(connection, Lock.STORING)
+        _erase_identities(connection, _describe(account_id, erased, positions))
+
+
+def _describe(account_id: int, erased: str, positions: Mapping[str, int] | None) -> dict[str, Any]:
     ends = {f"{name}_position": (positions or {}).get(name) for name in LANES}
-    customer = {"account_id": account_id, "customer_id": erased, **ends}
+    return {"account_id": account_id, "customer_id": erased, **ends}
+
+
+def erase_id(
+    connection: Connection, account_id: int, erased: str, positions: Mapping[str, int] | None = None
+) -> Receipt:
+    """As `erase`, by the id of the customer who has the address now."""
+    customer = _describe(account_id, erased, positions)
     swept = _sweep_long(connection, customer)
     with connection.transaction():
         lock(connection, Lock.STORING)

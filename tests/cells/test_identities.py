@@ -1,0 +1,143 @@
+"""Who is who over several cells: whatever cells an address, its user ids and its next address fall into, the same
+customers come out as with a single one."""
+
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+from tests.cells.conftest import MakeWorld, World
+from tests.cells.test_line import NOW, counted, history
+from tests.workers.events import count
+
+PEOPLE = 12
+
+
+def identify(world: World, **fields: Any) -> None:
+    assert world.client.post("/api/v1/identify", json=fields).json()["status"] == "ok"
+
+
+def logins(person: int, days: int = 3, first: int = 0) -> list[dict[str, Any]]:
+    """What a user id did."""
+    return [
+        {
+            "event": "login",
+            "user_id": f"user-{person}",
+            "timestamp": (NOW - timedelta(days=first + day, minutes=person)).isoformat(),
+        }
+        for day in range(days)
+    ]
+
+
+def tell_the_story(world: World) -> World:
+    """Events of user ids before and after their address is known, traits, addresses that change and are merged."""
+    for person in range(PEOPLE):
+        world.track(*logins(person))
+    world.work()
+    for person in range(PEOPLE):
+        email = f"p{person}@example.com"
+        identify(world, user_id=f"user-{person}", customer_email=email, traits={"name": f"Person {person}"})
+        identify(world, user_id=f"user-{person}", traits={"company": f"Company {person % 3}"})
+    world.work()
+    for person in range(PEOPLE):
+        world.track(*logins(person, first=5))
+        world.track({"event": "report_shared", "customer_email": f"p{person}@example.com", "event_id": f"e{person}"})
+    world.work()
+    for person in range(0, PEOPLE, 3):
+        identify(world, user_id=f"user-{person}", customer_email=f"moved{person}@example.com")
+    world.work()
+    for person in range(PEOPLE):
+        world.track(*logins(person, first=9))
+        world.track({"event": "feature_used", "customer_email": f"p{person}@example.com", "event_id": f"f{person}"})
+    world.work()
+    for person in range(1, PEOPLE, 3):
+        into = f"p{person + 1}@example.com"
+        merged = world.client.post(f"/api/v1/customers/p{person}@example.com/merge", json={"into": into})
+        assert (merged.status_code, merged.json()["email"]) == (200, into)
+    world.work()
+    world.work()
+    return world
+
+
+def customers(world: World) -> dict[str, tuple[Any, ...]]:
+    """What is known of each customer, and the days."""
+    rows = [
+        row
+        for place in world.places
+        for row in place.connection().execute(
+            """SELECT email, name, company, (
+                SELECT jsonb_object_agg(event, n) FROM (
+                    SELECT event, sum(n) AS n FROM customer_days AS days
+                    WHERE days.customer_id = customers.customer_id GROUP BY event
+                ) AS counted
+            ) FROM customers"""
+        )
+    ]
+    assert len({row[0] for row in rows}) == len(rows)
+    return {row[0]: row[1:] for row in rows}
+
+
+def totals(world: World) -> Counter[tuple[str, Any]]:
+    """What analytics reads: how often an event came on a day."""
+    counts: Counter[tuple[str, Any]] = Counter()
+    for place in world.places:
+        for event, day, n in place.connection().execute("SELECT event, day, n FROM event_days"):
+            counts[event, day] += n
+    return counts
+
+
+def test_identities_come_out_as_in_a_single_cell(make_world: MakeWorld) -> None:
+    one, four = (tell_the_story(make_world(cells)) for cells in (1, 4))
+    assert customers(four) == customers(one)
+    assert len(customers(one)) == PEOPLE - PEOPLE // 3
+    assert totals(four) == totals(one)
+    assert sum(counted(four)) == sum(counted(one))
+    assert [count(place.connection(), "forwards") for place in four.places] == [0, 0, 0, 0]
+    assert sum(count(place.connection(), "unresolved_events") for place in four.places) == 0
+
+
+def test_a_customer_is_erased_in_all_cells(make_world: MakeWorld) -> None:
+    world = tell_the_story(make_world(4))
+    for person in range(PEOPLE):
+        for email in (f"p{person}@example.com", f"moved{person}@example.com"):
+            assert world.client.delete(f"/api/v1/customers/{email}").status_code == 202
+    world.work()
+    for table in ("customers", "events", "customer_days", "identities", "profiles", "unresolved_events"):
+        assert sum(count(place.connection(), table) for place in world.places) == 0, table
+    assert not +totals(world)
+
+
+def test_a_forward_that_is_written_twice_is_stored_once(make_world: MakeWorld) -> None:
+    """A process that ends between the write and its commit leaves the note where it was."""
+    world = make_world(4)
+    for person in range(PEOPLE):
+        identify(world, user_id=f"user-{person}", customer_email=f"p{person}@example.com")
+    world.work()
+    for person in range(PEOPLE):
+        world.track(*logins(person), *({"event": "opened", "user_id": f"user-{person}"} for _ in range(2)))
+    kept = {}
+    for place in world.places:
+        connection = place.connection()
+        connection.execute(
+            "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN INSERT INTO kept SELECT OLD.*; RETURN OLD; END'"
+        )
+        connection.execute("CREATE TABLE kept (LIKE forwards)")
+        connection.execute("CREATE TRIGGER keep BEFORE DELETE ON forwards FOR EACH ROW EXECUTE FUNCTION keep()")
+    world.work()
+    world.work()
+    for place in world.places:
+        connection = place.connection()
+        kept[place.cell.name] = count(connection, "kept")
+        connection.execute("DROP TRIGGER keep ON forwards")
+        connection.execute("INSERT INTO forwards SELECT * FROM kept")
+    assert sum(kept.values()) > 0
+    world.work()
+    world.work()
+    assert sum(counted(world)) == PEOPLE * 5
+
+
+def test_a_history_without_user_ids_forwards_nothing(make_world: MakeWorld) -> None:
+    world = make_world(4)
+    world.track(*history())
+    world.work()
+    assert world.redis.hget(world.places[0].lanes["live"].outcomes, "moved") in (None, b"0")

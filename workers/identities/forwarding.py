@@ -1,0 +1,112 @@
+"""What one cell finds to be another one's: events of a user id, or of a given-up address, whose customer lives there.
+
+The transaction that finds them notes them in a table, in place of storing them; then they are written to the buffer of
+their own cell. They keep their keys, so one that is written twice is stored once. Traits go the same way.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+from redis.exceptions import RedisError
+
+from workers import tickets
+from workers.buffer.arrivals import QUIET_SECONDS
+from workers.buffer.entries import Entry, Identity, Request, encode_entry
+from workers.buffer.lanes import LIVE
+from workers.buffer.rows import EPOCH, Row, StoredRow, encode_forwarded
+from workers.buffer.stream import PUSH
+from workers.cells import cell_of
+from workers.process import Process
+from workers.store import Connection, find_cell, sql
+from workers.tickets import MARK_SECONDS, mark_key
+
+TOGETHER = 100  # notes
+Said = dict[int, dict[str, Any]]  # by the microsecond at which it was said: traits
+
+
+def is_elsewhere(connection: Connection, customer_id: str) -> bool:
+    """Returns whether a customer belongs to another cell than the one that this connection leads to."""
+    cell = find_cell(connection)
+    return cell is not None and cell.number is not None and cell_of(customer_id, cell.cells) != cell.number
+
+
+def divide(connection: Connection, rows: Sequence[Row]) -> tuple[Sequence[Row], Sequence[Row]]:
+    """Returns the rows of this cell's customers, and those of other cells'."""
+    cell = find_cell(connection)
+    if cell is None or cell.number is None:
+        return rows, ()
+    here = [row for row in rows if cell_of(row.customer_id, cell.cells) == cell.number]
+    return here, [row for row in rows if cell_of(row.customer_id, cell.cells) != cell.number]
+
+
+def note_events(connection: Connection, rows: Sequence[Row], lane: str | None) -> None:
+    """Note events of other cells' customers, in the transaction that would else store them."""
+    parts: defaultdict[tuple[int, int], list[Row]] = defaultdict(list)
+    for row in rows:
+        parts[_number_of(connection, row.customer_id), row.customer.account_id].append(row)
+    for (number, account_id), part in parts.items():
+        body = encode_forwarded([StoredRow.of(row) for row in part])
+        _note(connection, number, lane, account_id, body, len(part), min(row.received_us for row in part))
+
+
+def note_traits(connection: Connection, account_id: int, customer_id: str, email: str, said: Said) -> None:
+    """Note what was said of another cell's customer, in the transaction that would else store it."""
+    identities = [
+        Identity(
+            customer_email=email,
+            traits=msgspec.Raw(msgspec.json.encode(traits)),
+            timestamp=(EPOCH + timedelta(microseconds=said_us)).isoformat(),
+        )
+        for said_us, traits in said.items()
+    ]
+    if identities:
+        body = msgspec.json.encode({"events": [], "identities": identities})
+        _note(connection, _number_of(connection, customer_id), None, account_id, body, 0, max(said))
+
+
+def deliver(process: Process) -> int:
+    """Write what is noted to the buffers of its cells; what can't be written now stays noted. Returns how many notes
+    were written."""
+    if process.cell.number is None:
+        return 0
+    connection, written = process.connection(), 0
+    for (number,) in connection.execute(sql("list_forward_cells")).fetchall():
+        try:
+            with connection.transaction():
+                notes = connection.execute(sql("take_forwards"), {"cell": number, "limit": TOGETHER}).fetchall()
+                for note in notes:
+                    _write(process.at(number), *note)
+        except RedisError as error:
+            process.heartbeat.trouble(f"the buffer of cell {number:03} can't be written to: {error}")
+        else:
+            written += len(notes)
+    return written
+
+
+def _note(
+    connection: Connection, number: int, lane: str | None, account_id: int, body: bytes, events: int, received_us: int
+) -> None:
+    parameters = {"cell": number, "lane": lane or LIVE.name, "account_id": account_id, "events": events}
+    connection.execute(sql("note_forward"), {**parameters, "received_us": received_us, "body": body})
+
+
+def _number_of(connection: Connection, customer_id: str) -> int:
+    cell = find_cell(connection)
+    assert cell is not None
+    return cell_of(customer_id, cell.cells)
+
+
+def _write(
+    there: Process, forward_id: str, lane_name: str, account_id: int, events: int, received_us: int, body: bytes
+) -> None:
+    lane = there.lanes[lane_name]
+    entry = encode_entry(Entry(forward_id.encode(), [Request(account_id, received_us, body)]))
+    keys = [lane.stream, lane.ledger, mark_key(lane.queue, lane.prefix), lane.other.ledger, lane.arrivals]
+    arriving = str(account_id) if lane.is_history else ""
+    arguments: list[Any] = [MARK_SECONDS, arriving, int(QUIET_SECONDS * 1000), events, 0, 0, entry]
+    reply: Any = there.redis.eval(PUSH, len(keys), *keys, *arguments)
+    if reply[0]:
+        tickets.issue(there.home_redis, lane.queue, there.cell.number)
