@@ -5,7 +5,8 @@ never ask Postgres. A list of places that is swapped or shortened is refused by 
 stored.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from redis import Redis
@@ -26,6 +27,14 @@ HERE = f"{PREFIX}:cells:here"  # a set, in each Redis of a list: the names of th
 class Misplaced(ForeignRedis):
     """The settings lead to other places than those where the cells are. Set them as they were; `windback cells split`
     makes more cells."""
+
+
+@contextmanager
+def connect_cells(settings: Settings) -> Iterator[list[Connection]]:
+    """Yields a connection to each of several cells; none where there is a single one, which is at home."""
+    with ExitStack() as stack:
+        cells = settings.all_cells if settings.cells > 1 else ()
+        yield [stack.enter_context(connect(cell)) for cell in cells]
 
 
 def migrate_all(settings: Settings) -> list[str]:

@@ -105,6 +105,12 @@ class Process:
             with connect(self.settings.home) as connection:
                 yield connection
 
+    @contextmanager
+    def cell_connections(self) -> Iterator[list[Connection]]:
+        """Yields a connection to each cell: the process's own where there is a single one, else some for the block."""
+        with placement.connect_cells(self.settings) as cells:
+            yield cells or [self.connection()]
+
     def ask(self, queue: str) -> None:
         """Issue a ticket of the cell unless one waits already."""
         tickets.ask(self.home_redis, queue, self.cell, self.redis)

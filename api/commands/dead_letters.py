@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,7 @@ from api.up.options import data_dir_option
 from workers import settings
 from workers.ingest import dead_letters
 from workers.ingest.dead_letters import Letter, LetterGroup, ReplayResult
-from workers.store import connect
+from workers.store import Connection, connect
 
 
 class LetterId(click.types.UUIDParameterType):
@@ -40,8 +41,8 @@ def dead_letters_commands() -> None:
 @data_dir_option
 def list_letters(data_dir: Path) -> None:
     """Show the causes, the most frequent first, each with the id of an example."""
-    with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
-        groups = dead_letters.group(connection)
+    with _use_cells(data_dir) as cells:
+        groups = dead_letters.add_up([group for cell in cells for group in dead_letters.group(cell)])
     if not groups:
         click.echo("there are no dead letters")
         return
@@ -55,8 +56,8 @@ def list_letters(data_dir: Path) -> None:
 @data_dir_option
 def show_letter(id_: UUID, data_dir: Path) -> None:
     """Show a dead letter: its reason and its event."""
-    with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
-        letter = dead_letters.find(connection, str(id_))
+    with _use_cells(data_dir) as cells:
+        letter = next(filter(None, (dead_letters.find(cell, str(id_)) for cell in cells)), None)
     if letter is None:
         raise click.ClickException(f"there is no dead letter {id_}; `windback dead-letters list` shows examples")
     click.echo(_whole(letter))
@@ -68,15 +69,17 @@ def show_letter(id_: UUID, data_dir: Path) -> None:
 def replay_letters(ids: Sequence[UUID], data_dir: Path) -> None:
     """Store these dead letters (default: all) once the cause is fixed. Safe to run twice; failures stay."""
     total = ReplayResult()
-    with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
-        present = dead_letters.list_ids(connection, [str(id_) for id_ in ids])
-        with click.progressbar(length=len(present), file=sys.stderr, hidden=not sys.stderr.isatty()) as progress:
-            for step in dead_letters.replay(connection, present, settings.load().rescore_seconds):
-                total += step
-                progress.update(step.letters + step.failed)
+    with _use_cells(data_dir) as cells:
+        present = [dead_letters.list_ids(cell, [str(id_) for id_ in ids]) for cell in cells]
+        found = sum(map(len, present))
+        with click.progressbar(length=found, file=sys.stderr, hidden=not sys.stderr.isatty()) as progress:
+            for cell, letters in zip(cells, present, strict=True):
+                for step in dead_letters.replay(cell, letters, settings.load().rescore_seconds):
+                    total += step
+                    progress.update(step.letters + step.failed)
     outcome = total.outcome
     click.echo(f"{total.letters} replayed: {outcome.stored} events stored, {outcome.duplicate} were stored before")
-    _report_missing(len(ids) - len(present) if ids else 0)
+    _report_missing(len(ids) - found if ids else 0)
     if total.failed:
         raise click.ClickException(f"{total.failed} failed again and stay; see `windback dead-letters show ID`")
 
@@ -87,13 +90,22 @@ def replay_letters(ids: Sequence[UUID], data_dir: Path) -> None:
 @data_dir_option
 def purge_letters(ids: Sequence[UUID], yes: bool, data_dir: Path) -> None:
     """Delete these dead letters (default: all) for good."""
-    with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
-        present = dead_letters.list_ids(connection, [str(id_) for id_ in ids])
-        if present and not yes:
-            click.confirm(f"Delete {len(present)} dead letters for good?", abort=True, err=True)
-        gone = dead_letters.purge(connection, present) if present else 0
+    with _use_cells(data_dir) as cells:
+        present = [dead_letters.list_ids(cell, [str(id_) for id_ in ids]) for cell in cells]
+        found = sum(map(len, present))
+        if found and not yes:
+            click.confirm(f"Delete {found} dead letters for good?", abort=True, err=True)
+        gone = sum(dead_letters.purge(cell, letters) for cell, letters in zip(cells, present, strict=True) if letters)
     click.echo(f"{gone} deleted")
-    _report_missing(len(ids) - len(present) if ids else 0)
+    _report_missing(len(ids) - found if ids else 0)
+
+
+@contextmanager
+def _use_cells(data_dir: Path) -> Iterator[list[Connection]]:
+    """Yields a connection to each cell."""
+    with use_servers(data_dir) as servers, ExitStack() as stack:
+        cells = servers.apply(settings.load()).all_cells
+        yield [stack.enter_context(connect(cell)) for cell in cells]
 
 
 def _report_missing(missing: int) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from api.commands.options import account_option, choose_account, every_account_option, list_accounts, use_servers
+from api.up.embedded import Servers
 from api.up.options import data_dir_option
 from api.words import describe_top_tenth
 from scoring.learning.metrics import Metrics
@@ -18,6 +19,7 @@ from workers.accounts.models import Card, ListedModel
 from workers.accounts.registry import ListedAccount
 from workers.accounts.renewals import Progress
 from workers.learning import trainer
+from workers.placement import connect_cells
 from workers.redis import command_client
 from workers.risk import renewal
 from workers.risk.renewal import Means
@@ -37,21 +39,22 @@ def train(account: str | None, data_dir: Path) -> None:
     with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
         for trained in list_accounts(connection, account):
             try:
-                card = _train(connection, servers.redis_url, trained)
+                card = _train(connection, servers, trained)
             except trainer.Overtaken as error:
                 raise click.ClickException(f"account {trained.name}: {error}") from None
             click.echo("\n".join(_report(trained.name, card)))
 
 
-def _train(connection: Connection, redis_url: str, account: ListedAccount) -> Card:
-    configured = settings.load()
-    with command_client(redis_url) as redis:
+def _train(connection: Connection, servers: Servers, account: ListedAccount) -> Card:
+    configured = servers.apply(settings.load())
+    with command_client(servers.redis_url) as redis, connect_cells(configured) as cells:
         return trainer.train(
             connection,
             account.account_id,
             configured.horizon_days,
             levels=configured.levels,
             redis=redis,
+            cells=cells,
             progress=_show_progress,
         )
 

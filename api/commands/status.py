@@ -1,9 +1,10 @@
 """`windback status`: the state of the whole pipeline, on one screen."""
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import click
 import msgspec
@@ -16,16 +17,19 @@ from redis.retry import Retry
 
 from api.commands.options import one_line_errors
 from api.up import packaged_servers
+from api.up.embedded import Servers
 from api.up.options import data_dir_option
 from workers import heartbeat, settings
 from workers.buffer import ledger
-from workers.buffer.lanes import LANES
+from workers.buffer.lanes import LANES, lanes_of
 from workers.buffer.ledger import Ledger
+from workers.cells import Cell
 from workers.heartbeat import Beats
-from workers.lease import LEASE
+from workers.lease import lease_key
 from workers.logs import first_line
 from workers.persistence import describe_persistence
-from workers.store import connect, sql
+from workers.settings import Settings
+from workers.store import connect, one, sql
 from workers.store.faults import find_write_fault
 from workers.tickets import JOBS
 
@@ -105,37 +109,60 @@ def status(data_dir: Path, as_json: bool) -> None:
         configured = settings.load()
     ours = packaged_servers.urls(data_dir)
     try:
-        report = _read_redis(configured.redis_url or ours[1])
+        configured = Servers(configured.database_url or ours[0], configured.redis_url or ours[1]).apply(configured)
+        report = _read_redis(configured)
     except (RedisError, OSError) as error:
         hint = "Start it with `windback up`, or set REDIS_URL or --data-dir"
         raise click.ClickException(
             f"Nothing runs here: Redis doesn't answer ({first_line(error).rstrip('.')}). {hint}"
         ) from None
-    _read_postgres(configured.database_url or ours[0], report)
+    _read_postgres(configured, report)
     click.echo(msgspec.json.encode(report).decode() if as_json else "\n".join(_screen(report)))
 
 
-def _read_redis(url: str) -> Status:
-    once = Retry(NoBackoff(), 0)
-    with Redis.from_url(url, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS, retry=once) as redis:
+def _read_redis(configured: Settings) -> Status:
+    with _client(configured.redis_url or "") as redis:
         pipeline = redis.pipeline(transaction=False)
-        for lane in LANES.values():
-            ledger.queue_read(pipeline, lane)
         heartbeat.queue_read(pipeline)
-        pipeline.exists(LEASE)
         pipeline.info("persistence")
-        *replies, beating, lease, persistence = pipeline.execute()
-    ledgers, beats = dict(zip(LANES, map(ledger.parse, replies), strict=True)), heartbeat.parse(beating)
+        beating, persistence = pipeline.execute()
+    beats = heartbeat.parse(beating)
+    cells = [_read_cell(cell) for cell in configured.all_cells]
+    ledgers = {name: ledger.merge([state.ledgers[name] for state in cells]) for name in LANES}
     settled = [entry.settled_seconds for entry in ledgers.values() if entry.settled_seconds is not None]
+    stalls = [stall for state in cells for stall in ledger.describe_stalls(state.ledgers)]
     return Status(
         buffer={name: _lane_status(entry) for name, entry in ledgers.items()},
         workers={kind: _workers(heartbeat.select_kind(beats, kind)) for kind in JOBS},
-        stuck=[*heartbeat.find_faults(beats, {}), *ledger.describe_stalls(ledgers)],
-        clock=bool(lease),
+        stuck=[*heartbeat.find_faults(beats, {}), *stalls],
+        clock=all(state.clock for state in cells),
         last_stored_seconds=min(settled, default=None),
         ledger=_sums([*ledgers.values()]),
         redis=describe_persistence(persistence) or "ok",
     )
+
+
+class CellLedgers(NamedTuple):
+    """The ledgers of a cell by lane, and whether a clock is active there."""
+
+    ledgers: dict[str, Ledger]
+    clock: bool
+
+
+def _read_cell(cell: Cell) -> CellLedgers:
+    lanes = lanes_of(cell)
+    with _client(cell.buffer_url) as redis:
+        pipeline = redis.pipeline(transaction=False)
+        for lane in lanes.values():
+            ledger.queue_read(pipeline, lane)
+        pipeline.exists(lease_key(cell.prefix))
+        *replies, lease = pipeline.execute()
+    return CellLedgers(dict(zip(lanes, map(ledger.parse, replies), strict=True)), bool(lease))
+
+
+def _client(url: str) -> Redis:
+    once = Retry(NoBackoff(), 0)
+    return Redis.from_url(url, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS, retry=once)
 
 
 def _lane_status(entry: Ledger) -> LaneStatus:
@@ -161,16 +188,20 @@ def _sums(ledgers: list[Ledger]) -> LedgerSums:
     )
 
 
-def _read_postgres(url: str, report: Status) -> None:
+def _read_postgres(configured: Settings, report: Status) -> None:
     try:
-        with connect(url) as connection:
+        with connect(configured.home) as connection:
             report.postgres = find_write_fault(connection) or report.postgres
-            due: Any = connection.execute(sql("due"), {"limit": DUE_COUNTED}).fetchone()
-            report.dead_letters = dict(connection.execute(sql("count_dead_letters")).fetchall())
             report.outages = dict(connection.execute(sql("open_outages")).fetchall())
             trained = connection.execute(sql("latest_training")).fetchone()
             report.training = TrainingSummary(*trained) if trained else None
-            report.due = DueRescores(*due)
+        due, letters = DueRescores(0, 0.0), Counter[str]()
+        for cell in configured.all_cells:
+            with connect(cell) as connection:
+                customers, lag_seconds = one(connection.execute(sql("due"), {"limit": DUE_COUNTED}))
+                due = DueRescores(due.customers + customers, max(due.lag_seconds, lag_seconds))
+                letters.update(dict(connection.execute(sql("count_dead_letters")).fetchall()))
+        report.due, report.dead_letters = due, dict(letters.most_common())
     except psycopg.Error as error:
         report.postgres = f"doesn't answer: {first_line(error).rstrip('.')}"
 

@@ -70,6 +70,21 @@ def group(connection: Connection) -> list[LetterGroup]:
     return [LetterGroup(*row) for row in connection.execute(sql("group_dead_letters"))]
 
 
+def add_up(groups: Sequence[LetterGroup]) -> list[LetterGroup]:
+    """Returns groups of several cells with those of one cause as one, the commonest first."""
+    causes: dict[str, LetterGroup] = {}
+    for group_of_cell in groups:
+        before = causes.get(group_of_cell.fingerprint)
+        causes[group_of_cell.fingerprint] = group_of_cell if before is None else _join(before, group_of_cell)
+    return sorted(causes.values(), key=lambda joined: -joined.letters)
+
+
+def _join(one_group: LetterGroup, other: LetterGroup) -> LetterGroup:
+    latest = max(one_group, other, key=lambda joined: joined.last)
+    first = min(one_group.first, other.first)
+    return latest._replace(letters=one_group.letters + other.letters, first=first)
+
+
 def find(connection: Connection, dead_letter_id: str) -> Letter | None:
     """Returns a letter, or None."""
     row = connection.execute(sql("find_dead_letter"), {"dead_letter_id": dead_letter_id}).fetchone()

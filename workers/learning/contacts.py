@@ -1,5 +1,7 @@
 """When customers were written to: what became of them then is no measure of a risk, and nothing to learn it from."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from scoring.group_by import Times
@@ -7,11 +9,14 @@ from workers.risk.rollups import AccountRollup
 from workers.store import Connection, sql
 
 
-def find_contacts(connection: Connection, account_id: int, account: AccountRollup) -> Times:
+def find_contacts(
+    connection: Connection, account_id: int, account: AccountRollup, cells: Sequence[Connection] = ()
+) -> Times:
     """Returns when each customer of the rollup was contacted: as noted, and by the account's own event that says so."""
     rollup, ids = account
     number = {customer_id: k for k, customer_id in enumerate(ids)}
-    rows = connection.execute(sql("list_contacts"), {"account_id": account_id}).fetchall()
+    asked = [cell.execute(sql("list_contacts"), {"account_id": account_id}) for cell in cells or [connection]]
+    rows = [row for part in asked for row in part.fetchall()]
     noted = [(number[customer_id], at) for customer_id, at in rows if customer_id in number]
     sent = rollup.of([event for event in [find_contact_event(connection, account_id)] if event])
     who = np.concatenate([np.array([k for k, _ in noted], np.int64), rollup.customer[sent].astype(np.int64)])

@@ -1,6 +1,7 @@
 """Evaluates matured scores: those of a horizon ago (predicted), beside what has happened since (actual)."""
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import msgspec
@@ -27,9 +28,15 @@ class Matured(msgspec.Struct, frozen=True):
 
 
 def mature(
-    connection: Connection, account_id: int, horizon_days: int, meaning: Meaning = PLAIN, now: float | None = None
+    connection: Connection,
+    account_id: int,
+    horizon_days: int,
+    meaning: Meaning = PLAIN,
+    now: float | None = None,
+    cells: Sequence[Connection] = (),
 ) -> Matured | None:
-    """Compare the latest scores over this horizon whose outcome is known, and keep the comparison.
+    """Compare the latest scores over this horizon whose outcome is known, and keep the comparison. `cells` hold the
+    customers, where there are several; `connection` leads home.
 
     Returns None if there are no such scores, if it was done before, or if an outage of tracking hides the outcomes.
     """
@@ -38,7 +45,7 @@ def mature(
     (done,) = one(connection.execute(sql("any_matured"), {"account_id": account_id, "day": day}))
     if done:
         return None
-    matured = _compare(connection, account_id, day, horizon_days, meaning)
+    matured = _compare(connection, account_id, day, horizon_days, meaning, cells or [connection])
     if matured:
         parameters = {
             "account_id": account_id,
@@ -50,21 +57,30 @@ def mature(
     return matured
 
 
-def _compare(connection: Connection, account_id: int, day: date, horizon_days: int, meaning: Meaning) -> Matured | None:
+def _compare(
+    connection: Connection,
+    account_id: int,
+    day: date,
+    horizon_days: int,
+    meaning: Meaning,
+    cells: Sequence[Connection],
+) -> Matured | None:
     at = datetime(day.year, day.month, day.day, tzinfo=UTC)
     contact_event = find_contact_event(connection, account_id)
-    (with_demo,) = one(connection.execute(sql("is_demo_only"), {"account_id": account_id, "demo": DEMO}))
+    demo = {"account_id": account_id, "demo": DEMO}
+    with_demo = [one(cell.execute(sql("is_demo_only"), demo))[0] for cell in cells]
     parameters = {"account_id": account_id, "at": at, "horizon_days": horizon_days, "contact_event": contact_event}
-    parameters |= {"with_demo": with_demo, "demo": DEMO}
-    rows = connection.execute(sql("said_then"), parameters).fetchall()
-    predicted: dict[str, float] = dict(rows)
+    parameters |= {"with_demo": all(with_demo), "demo": DEMO}
+    predicted: dict[str, float] = {}
+    for cell in cells:
+        predicted |= dict(cell.execute(sql("said_then"), parameters).fetchall())
     start, end = at.timestamp(), at.timestamp() + horizon_days * DAY
     pauses = pauses_of(outages_of(connection, account_id), time.time())
     out = any(pause.began < end and pause.ended > start for pause in pauses)
     if not predicted or out:
         return None
     days = (day - LOOK_BACK, day + timedelta(days=horizon_days + 1))
-    rollup, ids = read_account(connection, account_id, days, meaning)
+    rollup, ids = read_account(cells, account_id, days, meaning)
     number = {customer_id: k for k, customer_id in enumerate(ids)}
     came = np.array([customer_id in number for customer_id in predicted])  # the others did nothing at all
     who = np.array([number[customer_id] for customer_id in predicted if customer_id in number], np.intp)

@@ -18,13 +18,13 @@ from scoring.learning.outcomes import HORIZONS
 from scoring.rollup import DAY
 from workers import tickets
 from workers.accounts import registry
+from workers.accounts.models import Card
 from workers.accounts.registry import ListedAccount, resolve_rules
 from workers.learning import track_records, trainer
 from workers.learning.evaluation import mature
 from workers.process import Process
 from workers.redis import PREFIX
 from workers.risk import rebuild
-from workers.settings import Settings
 from workers.store import Connection, one, sql
 from workers.store.locks import Lock, holding
 
@@ -50,10 +50,12 @@ KILL_SECONDS = 5.0
 def issue_job(process: Process) -> None:
     """Issue a job if an account's turn has come: a duty of the clock. It waits while history comes in, so that no
     account spends its turn on half of an import."""
-    if rebuild.is_pending(process.connection()):
-        return
     redis = process.home_redis
-    if redis.exists(WANTED) or list_waiting(process.connection(), redis, process.settings.horizon_days):
+    with process.cell_connections() as cells:
+        if any(map(rebuild.is_pending, cells)):
+            return
+        waiting = list_waiting(process.connection(), redis, process.settings.horizon_days, cells)
+    if waiting or redis.exists(WANTED):
         tickets.enqueue(redis, "score", tickets.NIGHTLY, "nightly")
 
 
@@ -66,21 +68,24 @@ def ask_for_training(redis: Redis, account_id: int) -> None:
 
 def issue_track_job(process: Process) -> None:
     """Issue a job if a track record is due and no history comes in: a duty of the clock."""
-    connection = process.connection()
-    if not track_records.list_due(connection) or rebuild.is_pending(connection):
-        return
+    with process.cell_connections() as cells:
+        if not track_records.list_due(*cells) or any(map(rebuild.is_pending, cells)):
+            return
     if process.home_redis.set(ASKED, 1, nx=True, ex=ASKED_SECONDS):
         tickets.enqueue(process.home_redis, "score", "workers.jobs.nightly", "track record")
 
 
-def list_waiting(connection: Connection, redis: Redis, horizon_days: int | None) -> list[ListedAccount]:
-    """Returns the accounts that are ripe and have not had their turn tonight; `horizon_days` is the setting."""
+def list_waiting(
+    connection: Connection, redis: Redis, horizon_days: int | None, cells: Sequence[Connection] = ()
+) -> list[ListedAccount]:
+    """Returns the accounts that are ripe, in any cell, and have not had their turn tonight; `horizon_days` is the
+    setting."""
     accounts = registry.list_accounts(connection)
     pipeline = redis.pipeline(transaction=False)
     for account in accounts:
         pipeline.exists(turn_key(account.account_id))
     waiting = [account for account, had_turn in zip(accounts, pipeline.execute(), strict=True) if not had_turn]
-    ripe = _find_ripe(connection, waiting, horizon_days)
+    ripe = set[int]().union(*(_find_ripe(cell, waiting, horizon_days) for cell in cells or [connection]))
     return [account for account in waiting if account.account_id in ripe]
 
 
@@ -126,48 +131,61 @@ def _watch_child(child: subprocess.Popen[bytes], process: Process) -> None:
 def run(process: Process) -> None:
     """Give every waiting account its turn, unless another process is at it."""
     connection, redis = process.connection(), process.home_redis
-    with holding(connection, Lock.LEARNING) as ours:
+    with holding(connection, Lock.LEARNING) as ours, process.cell_connections() as cells:
         if ours:
-            _train_wanted(process)
-        for account in list_waiting(connection, redis, process.settings.horizon_days) if ours else []:
+            _train_wanted(process, cells)
+        for account in list_waiting(connection, redis, process.settings.horizon_days, cells) if ours else []:
             if process.stopping.is_set() or not redis.set(turn_key(account.account_id), 1, nx=True, ex=TURN_SECONDS):
                 continue
             try:
-                _take_turn(connection, redis, account, process.settings)
+                _take_turn(process, cells, account)
             except Exception:  # whatever it is, the other accounts are not to suffer from it
                 log.exception("the nightly training of an account failed", extra={"account": account.name})
         if ours:
-            track_records.compute_due(process)
+            track_records.compute_due(process, cells)
     redis.delete(ASKED)
 
 
-def _train_wanted(process: Process) -> None:
+def _train_wanted(process: Process, cells: Sequence[Connection]) -> None:
     """Train the accounts for which somebody asked."""
-    connection, redis, settings = process.connection(), process.home_redis, process.settings
+    connection, redis = process.connection(), process.home_redis
     for account in registry.list_accounts(connection):
         if process.stopping.is_set() or not redis.srem(WANTED, account.account_id):
             continue
         try:
-            trainer.train(connection, account.account_id, settings.horizon_days, levels=settings.levels, redis=redis)
+            _train(process, cells, account.account_id)
         except Exception:  # the other accounts are not to suffer from it
             log.exception("a training that was asked for failed", extra={"account": account.name})
 
 
-def _take_turn(connection: Connection, redis: Redis, account: ListedAccount, settings: Settings) -> None:
-    horizon_days = settings.horizon_days
-    horizon, meaning, *_ = resolve_rules(account, horizon_days)
+def _train(process: Process, cells: Sequence[Connection], account_id: int) -> Card:
+    settings = process.settings
+    return trainer.train(
+        process.connection(),
+        account_id,
+        settings.horizon_days,
+        levels=settings.levels,
+        redis=process.redis,
+        cells=cells if settings.cells > 1 else (),
+    )
+
+
+def _take_turn(process: Process, cells: Sequence[Connection], account: ListedAccount) -> None:
+    connection, account_id = process.connection(), account.account_id
+    horizon, meaning, *_ = resolve_rules(account, process.settings.horizon_days)
     for days in sorted({horizon, *HORIZONS}):  # scores of before may have looked over another horizon
-        if matured := mature(connection, account.account_id, days, meaning):
+        if matured := mature(connection, account_id, days, meaning, cells=cells):
             log.info("matured", extra={"account": account.name, "day": str(matured.day), "auc": matured.metrics.auc})
-    if is_worthwhile(connection, account.account_id, horizon):
-        card = trainer.train(connection, account.account_id, horizon_days, levels=settings.levels, redis=redis)
+    if is_worthwhile(connection, account_id, horizon, cells):
+        card = _train(process, cells, account_id)
         log.info("trained", extra={"account": account.name, "model": card.chosen, "why": card.why})
 
 
-def is_worthwhile(connection: Connection, account_id: int, horizon_days: int) -> bool:
+def is_worthwhile(connection: Connection, account_id: int, horizon_days: int, cells: Sequence[Connection] = ()) -> bool:
     """Returns True if enough outcomes have come since the last training."""
     parameters = {"account_id": account_id, "horizon_days": min(horizon_days, EARLY_DAYS)}
-    (ripening,) = one(connection.execute(sql("count_ripening"), parameters))
+    asked = [cell.execute(sql("count_ripening"), parameters) for cell in cells or [connection]]
+    ripening = sum(one(cursor)[0] for cursor in asked)
     row = connection.execute(sql("last_snapshots"), {"account_id": account_id}).fetchone()
     before, days = row or (0, NEVER_DAYS)
     new = ripening * days / SNAPSHOT_DAYS

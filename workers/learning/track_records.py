@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,32 +21,42 @@ from workers.tracking.outages import outages_of, pauses_of
 log = logging.getLogger(__name__)
 
 
-def list_due(connection: Connection) -> list[int]:
-    """Returns the accounts whose track record is due."""
-    return [account_id for (account_id,) in connection.execute(sql("list_due_track_records"))]
+def list_due(*cells: Connection) -> list[int]:
+    """Returns the accounts whose track record is due in any of these cells."""
+    due = [account_id for cell in cells for (account_id,) in cell.execute(sql("list_due_track_records"))]
+    return list(dict.fromkeys(due))
 
 
-def compute_due(process: Process) -> None:
+def compute_due(process: Process, cells: Sequence[Connection] = ()) -> None:
     """Compute all track records that are due."""
     connection, settings = process.connection(), process.settings
-    for account_id in list_due(connection):
+    for account_id in list_due(*(cells or [connection])):
         try:
-            compute(connection, account_id, settings.levels, settings.horizon_days)
+            compute(connection, account_id, settings.levels, settings.horizon_days, cells=cells)
         except Exception:  # whatever it is, the other accounts are not to suffer from it
             log.exception("the track record of an account failed", extra={"account_id": account_id})
 
 
 def compute(
-    connection: Connection, account_id: int, levels: Levels, horizon_days: int | None = None, now: float | None = None
+    connection: Connection,
+    account_id: int,
+    levels: Levels,
+    horizon_days: int | None = None,
+    now: float | None = None,
+    cells: Sequence[Connection] = (),
 ) -> None:
-    """Compute an account's track record, and keep it in place of the one before."""
+    """Compute an account's track record, and keep it in place of the one before: in each cell that of its customers.
+    `cells` hold these, where there are several; `connection` leads home."""
     moment = time.time() if now is None else now
-    connection.execute(sql("begin_track_record"), {"account_id": account_id})
+    places = cells or [connection]
+    for cell in places:
+        cell.execute(sql("begin_track_record"), {"account_id": account_id})
     rules = registry.find_rules(connection, account_id, horizon_days)
-    rollup, ids = read_account(connection, account_id, meaning=rules.meaning)
+    rollup, ids = read_account(places, account_id, meaning=rules.meaning)
     pauses = pauses_of(outages_of(connection, account_id), moment)
     record = track(rollup, moment, rules.horizon_days, levels.medium, pauses=pauses)
-    _save(connection, account_id, moment, rules.horizon_days, record, ids)
+    for cell in places:  # each keeps the rows of its own customers
+        _save(cell, account_id, moment, rules.horizon_days, record, ids)
     log.info("track record computed", extra={"account_id": account_id, "lapsed": len(record.departures.left_at)})
 
 

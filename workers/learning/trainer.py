@@ -1,7 +1,7 @@
 """Training an account: its rollup in, the better model in use."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,12 +46,14 @@ def train(
     *,
     levels: Levels = DEFAULT_LEVELS,
     redis: Redis | None = None,
+    cells: Sequence[Connection] = (),
     progress: Callable[[Progress], None] | None = None,
 ) -> Card:
     """Learn from what became of an account's customers, keep all that was tried, switch if one is better.
 
     Before a switch all customers are scored anew; `progress` is called with how far that is.
 
+    `connection` leads home; the customers are there too, or in several `cells`, which then switch by themselves.
     `horizon_days` is the setting; where neither it nor the account fixes a horizon, that is learnt as well. `now` is in
     epoch seconds. Raises Overtaken.
     """
@@ -63,7 +65,7 @@ def train(
     last = find_last_training(connection, account_id)
     doubts = {candidate.event: candidate.doubts for candidate in last[1].candidates} if last else {}
     rules = registry.find_rules(connection, account_id, horizon_days)
-    account = read_account(connection, account_id, meaning=rules.meaning)
+    account = read_account(cells or connection, account_id, meaning=rules.meaning)
     rollup = account.rollup.until(moment)
     learnt = learn(
         rollup,
@@ -73,11 +75,12 @@ def train(
         horizon_before=rules.horizon_learnt,
         pauses=pauses_of(outages_of(connection, account_id), moment),
         doubts=doubts,
-        contacts=find_contacts(connection, account_id, account),
+        contacts=find_contacts(connection, account_id, account, cells),
     )
     card = _save(connection, account_id, before, learnt, _window(rollup), rules, demo)
     renewal.run(connection, Means(levels, horizon_days, redis), account_id, progress)
-    track_records.request(connection, account_id)
+    for cell in cells or [connection]:
+        track_records.request(cell, account_id)
     return card
 
 

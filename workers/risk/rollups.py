@@ -5,6 +5,8 @@ Beyond MOST_ROWS whole customers are left out, never parts of their histories: i
 are a fair draw.
 """
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import date, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -43,26 +45,31 @@ class _Words(NamedTuple):
 
 
 def read_account(
-    connection: Connection,
+    cells: Connection | Sequence[Connection],
     account_id: int,
     days: tuple[date, date] = EVER,
     meaning: Meaning = PLAIN,
     most_rows: int = MOST_ROWS,
 ) -> AccountRollup:
-    """An account's rows of the days from the first up to, but not including, the second; as of one moment.
+    """An account's rows of the days from the first up to, but not including, the second; as of one moment in each cell.
 
     Customers of `windback demo` are left out where there are others: they must not teach a real account.
     """
     detailed, invoiced = ([*events, *meaning.names_of(events)] for events in (DETAILED, INVOICED))
     parameters: dict[str, Any] = {"account_id": account_id, "detailed": detailed, "since": days[0], "until": days[1]}
     parameters |= {"demo": DEMO, "invoiced": invoiced}
-    with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        connection.execute("SET LOCAL statement_timeout = '30min'")
-        (parameters["with_demo"],) = one(connection.execute(sql("is_demo_only"), parameters))
-        words = _decode_words(connection.execute(sql("read_words"), parameters).fetchall())
+    connections = cells if isinstance(cells, Sequence) else [cells]
+    with ExitStack() as stack:
+        for connection in connections:
+            stack.enter_context(connection.transaction())
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            connection.execute("SET LOCAL statement_timeout = '30min'")
+        asked = [one(connection.execute(sql("is_demo_only"), parameters)) for connection in connections]
+        parameters["with_demo"] = all(is_demo_only for (is_demo_only,) in asked)
+        rows = [connection.execute(sql("read_words"), parameters).fetchall() for connection in connections]
+        words = _decode_words([row for part in rows for row in part])
         share = min(1.0, most_rows / max(words.rows, 1))
-        whole = _unpack(connection, parameters | {"last": _id_bound(share)}, words, share)
+        whole = _unpack(connections, parameters, words, share)
     return whole._replace(rollup=translate(whole.rollup, meaning))
 
 
@@ -71,9 +78,9 @@ def day_of(epoch: float) -> date:
     return EVER[0] + timedelta(days=int(epoch // 86400))
 
 
-def _id_bound(share: float) -> str:
-    """The id up to which this share of customers lies."""
-    return f"{min(int(share * 2**32), 2**32 - 1):08x}-ffff-ffff-ffff-ffffffffffff"
+def _id_bound(share: float, cell: int = 0, cells: int = 1) -> str:
+    """The id up to which this share of a cell's customers lies: its ids are a range."""
+    return f"{min(int((cell + share) / cells * 2**32), 2**32 - 1):08x}-ffff-ffff-ffff-ffffffffffff"
 
 
 def _decode_words(rows: list[Any]) -> _Words:
@@ -87,17 +94,21 @@ def _decode_words(rows: list[Any]) -> _Words:
     return _Words(numbers[order], codes[:, order], names, sum(row[4] for row in rows))
 
 
-def _unpack(connection: Connection, parameters: dict[str, Any], words: _Words, share: float) -> AccountRollup:
+def _unpack(
+    connections: Sequence[Connection], parameters: dict[str, Any], words: _Words, share: float
+) -> AccountRollup:
     room = min(words.rows, int(words.rows * share * 1.05) + 100_000)
     columns = {name: np.empty(room, kind) for name, kind in _COLUMNS.items()}
     ids: list[str] = []
     filled = 0
-    with connection.cursor(name="rollup") as cursor:
-        cursor.itersize = CUSTOMERS_AT_A_TIME
-        cursor.execute(sql("read_packed"), parameters, binary=True)
-        while block := cursor.fetchmany(CUSTOMERS_AT_A_TIME):
-            filled = _add(columns, filled, block, len(ids), words)
-            ids += [customer_id for customer_id, _ in block]
+    for number, connection in enumerate(connections):
+        bound = {"last": _id_bound(share, number, len(connections))}
+        with connection.cursor(name="rollup") as cursor:
+            cursor.itersize = CUSTOMERS_AT_A_TIME
+            cursor.execute(sql("read_packed"), parameters | bound, binary=True)
+            while block := cursor.fetchmany(CUSTOMERS_AT_A_TIME):
+                filled = _add(columns, filled, block, len(ids), words)
+                ids += [customer_id for customer_id, _ in block]
     cut = {name: column[:filled] for name, column in columns.items()}
     events, details, plans = words.names
     return AccountRollup(Rollup(customers=len(ids), **cut, names=events, details=details, plans=plans), ids)
