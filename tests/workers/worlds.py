@@ -1,6 +1,7 @@
 """Simulated customers in the tables, up to yesterday."""
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 
@@ -27,8 +28,10 @@ def account(connection: Connection, name: str = "acme") -> int:
     return int(row[0])
 
 
-def fill(connection: Connection, made: World, name: str = "acme") -> int:
-    """Write a world's customers and days for an account; returns the account's number."""
+def fill(
+    connection: Connection, made: World, name: str = "acme", keeps: Callable[[str], bool] = lambda customer_id: True
+) -> int:
+    """Write a world's customers and days for an account: those whom this cell keeps. Returns the account's number."""
     account_id, rollup = account(connection, name), made.rollup
     shift = int(time.time() // DAY) - 1 - int(rollup.day.max())
     emails = [f"c{number}@example.com" for number in range(rollup.customers)]
@@ -38,6 +41,8 @@ def fill(connection: Connection, made: World, name: str = "acme") -> int:
             "COPY customer_days (customer_id, day, event, detail, n, value, last_at, plan) FROM STDIN"
         ) as copy:
             for k in range(len(rollup.day)):
+                if not keeps(ids[rollup.customer[k]]):
+                    continue
                 at = datetime.fromtimestamp(rollup.last_at[k] + shift * DAY, UTC)
                 event, detail = rollup.names[rollup.event[k]], rollup.details[rollup.detail[k]]
                 copy.write_row((ids[rollup.customer[k]], at.date(), event, detail, Int4(rollup.n[k]), 0.0, at, None))
@@ -47,7 +52,11 @@ def fill(connection: Connection, made: World, name: str = "acme") -> int:
             SELECT %(id)s::uuid, %(account)s, %(email)s, min(last_at), max(last_at), now() + interval '1 day', now()
             FROM customer_days WHERE customer_id = %(id)s
             """,
-            [{"id": one, "account": account_id, "email": email} for one, email in zip(ids, emails, strict=True)],
+            [
+                {"id": one, "account": account_id, "email": email}
+                for one, email in zip(ids, emails, strict=True)
+                if keeps(one)
+            ],
         )
     count_anew(connection)
     return account_id

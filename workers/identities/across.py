@@ -235,8 +235,7 @@ def _select(table: str) -> pieces.Composed:
 
 def _insert(table: str, columns: Sequence[str]) -> pieces.Composed:
     query = pieces.SQL(
-        "INSERT INTO {table} ({columns}) SELECT {columns} FROM jsonb_populate_recordset(NULL::{table}, %(rows)s::jsonb)"
-        " ON CONFLICT DO NOTHING"
+        "INSERT INTO {} ({}) SELECT {} FROM jsonb_populate_recordset(NULL::{}, %(rows)s::jsonb) ON CONFLICT DO NOTHING"
     )
-    names = pieces.SQL(", ").join(map(pieces.Identifier, columns))
-    return query.format(table=pieces.Identifier(table), columns=names)
+    names, name = pieces.SQL(", ").join(map(pieces.Identifier, columns)), pieces.Identifier(table)
+    return query.format(name, names, names, name)

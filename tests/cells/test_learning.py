@@ -1,0 +1,88 @@
+"""Learning over several cells: the same model as from a single one, used by all of them."""
+
+import time
+
+import msgspec
+import pytest
+
+from tests.cells.conftest import MakeWorld, World
+from tests.workers.events import count
+from tests.workers.worlds import fill, world
+from workers import clock
+from workers.accounts import models
+from workers.cells import cell_of
+from workers.learning import track_records, trainer
+from workers.learning.trainer import Card
+from workers.risk import rescore
+
+
+def filled(made: World) -> World:
+    """The simulated customers, each in the own cell."""
+    cells = made.settings.cells
+    for number, place in enumerate(made.places):
+        if cells > 1:
+            clock.mirror_home(place)
+        assert fill(place.connection(), world(), keeps=lambda id_, number=number: cell_of(id_, cells) == number) == 1
+    return made
+
+
+def train(made: World, now: float) -> Card:
+    with made.process.cell_connections() as cells:
+        several = cells if made.settings.cells > 1 else ()
+        return trainer.train(made.process.connection(), 1, now=now, cells=several)
+
+
+def rounded(value: object) -> object:
+    """Numbers to 6 digits."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {name: rounded(part) for name, part in value.items()}
+    return [rounded(part) for part in value] if isinstance(value, list) else value
+
+
+@pytest.fixture
+def both(make_world: MakeWorld) -> tuple[World, World]:
+    return filled(make_world(1)), filled(make_world(3))
+
+
+def test_three_cells_learn_what_one_does(both: tuple[World, World]) -> None:
+    now = time.time()
+    one, three = (train(made, now) for made in both)
+    assert one.snapshots > 0
+    assert rounded(msgspec.to_builtins(three)) == rounded(msgspec.to_builtins(one))
+
+
+def test_a_switch_at_home_is_followed_in_every_cell(both: tuple[World, World]) -> None:
+    _, three = both
+    card = train(three, time.time())
+    assert card.chosen != card.against
+    for place in three.places:
+        clock.mirror_home(place)
+        while count(place.connection(), "renewals"):
+            rescore.drain(place)
+        assert models.find_in_use(place.connection(), 1).model.version == card.chosen
+        others = count(place.connection(), f"customers WHERE model <> '{card.chosen}'")
+        assert others == 0
+        clock.mirror_home(place)
+        assert count(place.connection(), "renewals") == 0
+
+
+def test_track_records_of_all_cells_are_those_of_one(both: tuple[World, World]) -> None:
+    now = time.time()
+    for made in both:
+        with made.process.cell_connections() as cells:
+            track_records.compute(made.process.connection(), 1, made.settings.levels, now=now, cells=cells)
+    one, three = (
+        {
+            table: sorted(
+                row
+                for place in made.places
+                for row in place.connection().execute(f"SELECT customer_id::text FROM {table}").fetchall()
+            )
+            for table in ("departures", "flags")
+        }
+        for made in both
+    )
+    assert one == three
+    assert one["departures"]
