@@ -1,6 +1,7 @@
 """Learning over several cells: the same model as from a single one, used by all of them."""
 
 import time
+from functools import partial
 
 import msgspec
 import pytest
@@ -10,10 +11,15 @@ from tests.workers.events import count
 from tests.workers.worlds import fill, world
 from workers import clock
 from workers.accounts import models
+from workers.accounts.models import Card
 from workers.cells import cell_of
 from workers.learning import track_records, trainer
-from workers.learning.trainer import Card
 from workers.risk import rescore
+
+
+def is_of(number: int, cells: int, customer_id: str) -> bool:
+    """Whether a customer is of this cell."""
+    return cell_of(customer_id, cells) == number
 
 
 def filled(made: World) -> World:
@@ -22,7 +28,7 @@ def filled(made: World) -> World:
     for number, place in enumerate(made.places):
         if cells > 1:
             clock.mirror_home(place)
-        assert fill(place.connection(), world(), keeps=lambda id_, number=number: cell_of(id_, cells) == number) == 1
+        assert fill(place.connection(), world(), keeps=partial(is_of, number, cells)) == 1
     return made
 
 
