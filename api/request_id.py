@@ -41,10 +41,16 @@ async def identified(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -
 
 
 def _log(scope: Scope, status: int, seconds: float) -> None:
-    """The endpoint tells what was asked for; the path may hold an address."""
-    level = logging.DEBUG if scope["path"].startswith(QUIET) else logging.INFO
+    """The record names the endpoint: the path may hold an address. Reading that went well, thousands of times an hour,
+    is worth a record to debug with only."""
+    level = logging.DEBUG if _is_quiet(scope, status) else logging.INFO
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         level = logging.WARNING
     endpoint = getattr(scope.get("endpoint"), "__name__", None)
     answered = {"method": scope["method"], "endpoint": endpoint, "status": status, "ms": round(seconds * 1000, 1)}
     log.log(level, "answered", extra=answered)
+
+
+def _is_quiet(scope: Scope, status: int) -> bool:
+    reads = scope["method"] in ("GET", "HEAD") and status < HTTPStatus.BAD_REQUEST
+    return bool(reads or scope["path"].startswith(QUIET))

@@ -45,6 +45,23 @@ def test_what_was_asked_for_is_logged_and_whom_it_was_about_is_not(
     assert not [one for one in ours if "jane" in one]
 
 
+def test_reading_that_goes_well_is_logged_to_debug_only(acme: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    """A page that refreshes itself would fill the log; what changes or is refused stands in it."""
+    with caplog.at_level(logging.DEBUG):
+        acme.get("/api/v1/customers")
+        acme.get("/docs")
+        acme.get("/api/v1/customers?limit=none")
+        acme.put("/api/v1/mappings", json={"mappings": {}})
+        acme.get("/readyz?nothing")
+    assert [(each["levelname"], each["method"], each["status"]) for each in answered(caplog)] == [
+        ("DEBUG", "GET", 200),
+        ("DEBUG", "GET", 200),
+        ("INFO", "GET", 422),
+        ("INFO", "PUT", 200),
+        ("DEBUG", "GET", 200),
+    ]
+
+
 def test_an_answer_that_is_our_fault_is_a_warning_and_carries_the_id(
     acme: TestClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
