@@ -23,7 +23,6 @@ WINDBACK = [sys.executable, "-c", "from api.cli import main; main()"]
 @pytest.fixture
 def running(settings: Settings, tmp_path: Path) -> Iterator[Line]:
     with line(settings, tmp_path / "line.log") as made:
-        made.start()
         yield made
 
 
@@ -40,6 +39,7 @@ def _settled(redis: Redis, lane: Lane) -> bool:
 
 def test_a_company_comes_is_not_doubled_and_goes(running: Line, connection: Connection, redis: Redis) -> None:
     """Every customer has a risk when the command ends, the past is rebuilt, and a real customer is left alone."""
+    running.start()
     key = keys.create(connection, redis, "acme").secret
     service = ["--url", running.url, "--api-key", key]
     with httpx2.Client(base_url=running.url, headers={"X-API-Key": key}, timeout=30) as client:
@@ -69,6 +69,7 @@ def test_a_company_comes_is_not_doubled_and_goes(running: Line, connection: Conn
 
 
 def test_a_key_that_does_not_work_is_told_in_one_line(running: Line) -> None:
+    running.start("web")
     done = subprocess.run(
         [*WINDBACK, "demo", "--url", running.url, "--api-key", "sk_live_x"], capture_output=True, text=True, check=False
     )

@@ -1,0 +1,117 @@
+"""`windback up` as people run it: a process, its output, its signals, and the processes of its data folder."""
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from api.up import packaged_servers
+from tests.ports import free_port
+from tests.waiting import wait_until
+
+WINDBACK = [sys.executable, "-c", "from api.cli import main; main()"]
+UNSET = ("DATABASE_URL", "REDIS_URL", "PORT", "WINDBACK_HOST", "WINDBACK_DATA_DIR")
+
+
+class Up:
+    """A `windback up` in a folder: its process, its port, and what it has said so far. With `prepared`, a data folder
+    whose database is set up, it begins with a copy of that."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        port: int | None = None,
+        settings: Mapping[str, str] | None = None,
+        program: Sequence[str] = WINDBACK,
+        prepared: Path | None = None,
+    ) -> None:
+        self.folder = folder
+        self.data_dir = folder / ".windback"
+        self.port = port or free_port()
+        if prepared and not self.data_dir.exists():
+            packaged_servers.prepare(self.data_dir)
+            shutil.copytree(prepared / "postgres", self.data_dir / "postgres", symlinks=True)
+        given = {name: value for name, value in os.environ.items() if name not in UNSET}
+        with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
+            self.process = subprocess.Popen(
+                [*program, "up", "--port", str(self.port), *options],
+                cwd=folder,
+                env=given | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)} | dict(settings or {}),
+                stdout=out,
+                stderr=err,
+            )
+
+    @property
+    def out(self) -> str:
+        return (self.folder / "out").read_text()
+
+    @property
+    def err(self) -> str:
+        return (self.folder / "err").read_text()
+
+    def ready(self) -> str:
+        """Wait until it says that it runs; the key that it prints."""
+        wait_until(lambda: "API key" in self.out or self.process.poll() is not None, timeout=90)
+        assert f"http://127.0.0.1:{self.port}" in self.out, self.err
+        found = re.search(r"sk_live_\S+", self.out)
+        assert found
+        return found[0]
+
+    def stop(self, signum: signal.Signals = signal.SIGINT) -> None:
+        self.process.send_signal(signum)
+        assert self.process.wait(60) == 0, self.err
+        assert family(self.data_dir) == []
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def ask(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request(method, path, json.dumps(body), {k.replace("_", "-"): v for k, v in headers.items()})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read() or "null")
+        finally:
+            connection.close()
+
+    def is_ready(self) -> bool:
+        try:
+            return self.ask("GET", "/readyz")[0] == 200
+        except OSError:
+            return False
+
+
+def family(data_dir: Path, word: str = "") -> list[Any]:
+    """The processes of this data folder, those with this word in their command line: by their settings, or by their
+    working folder (the servers')."""
+    psutil = packaged_servers.load("psutil")
+    found = []
+    for process in psutil.process_iter():
+        try:
+            ours = process.environ().get("WINDBACK_DATA_DIR") == str(data_dir) or str(data_dir) in process.cwd()
+            if ours and process.status() != psutil.STATUS_ZOMBIE and word in " ".join(process.cmdline()):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+@contextmanager
+def cleaned(up: Up) -> Iterator[Up]:
+    """Whatever happens in the test, nothing of this `up` outlives it."""
+    try:
+        yield up
+    finally:
+        up.kill()
+        for process in family(up.data_dir):
+            process.kill()
