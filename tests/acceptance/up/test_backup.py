@@ -18,7 +18,7 @@ from api.up import embedded, packaged_servers
 from api.up.embedded import servers
 from tests.acceptance.line import line
 from tests.acceptance.test_line import batches, empty, post
-from tests.acceptance.ups import Up, cleaned, family
+from tests.acceptance.up.process import Up, cleaned, family
 from tests.waiting import wait_until
 from tests.workers.events import count, event
 from workers.accounts import keys

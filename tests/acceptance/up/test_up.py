@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from api.cli import main
 from api.commands.client import open_service
 from api.up import embedded, preflight, procfile
-from tests.acceptance.ups import UNSET, WINDBACK, Up, cleaned, family
+from tests.acceptance.up.process import UNSET, WINDBACK, Up, cleaned, family
 from tests.waiting import wait_until
 
 KINDS = procfile.procfile()

@@ -10,7 +10,7 @@ import pytest
 
 from api.up import packaged_servers
 from api.up.append_only import FOLDER
-from tests.acceptance.ups import Up, cleaned, family
+from tests.acceptance.up.process import Up, cleaned, family
 from tests.small_disk import Disk, small_disk
 from tests.waiting import wait_until
 from tests.workers.events import event
