@@ -4,12 +4,15 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from scoring.events import MAX_PROPERTIES_BYTES, MAX_PROPERTIES_KEYS
 from workers.buffer.rows import Row
 from workers.identities import forwarding
 from workers.identities.forwarding import Said
 from workers.store import Connection, sql
 
 READ = ("name", "plan", "mrr", "currency", "company")  # traits that mean something here; all are kept
+MOST_BYTES = 2 * MAX_PROPERTIES_BYTES  # of a customer's traits: of what is said more and more, the oldest goes
+MOST_TRAITS = 2 * MAX_PROPERTIES_KEYS
 
 
 class Statement(NamedTuple):
@@ -33,6 +36,17 @@ class Profile(NamedTuple):
         for name, value in traits.items():
             if said_us[name] >= self.said_us.get(name, -1):
                 self.traits[name], self.said_us[name] = value, said_us[name]
+
+    def trim(self) -> None:
+        """Forget the oldest traits that mean nothing here, where there are too many."""
+        sizes = {name: len(json.dumps({name: value})) for name, value in self.traits.items()}
+        total = sum(sizes.values())
+        for name in sorted(self.traits.keys() - {*READ}, key=lambda name: (self.said_us.get(name, 0), name)):
+            if total <= MOST_BYTES and len(self.traits) <= MOST_TRAITS:
+                return
+            total -= sizes[name]
+            del self.traits[name]
+            self.said_us.pop(name, None)
 
 
 def save_statements(connection: Connection, statements: Sequence[Statement], due: bool = True) -> None:
@@ -105,6 +119,8 @@ def _find_profiles(connection: Connection, customer_ids: Sequence[str]) -> dict[
 def _save(connection: Connection, accounts: Mapping[str, int], profiles: Mapping[str, Profile]) -> None:
     if not profiles:
         return
+    for profile in profiles.values():
+        profile.trim()
     rows = [
         {
             "customer_id": customer_id,

@@ -80,3 +80,19 @@ def test_new_traits_make_a_customer_due(process: Process, connection: Connection
     drain(process, LIVE)
     assert rescore_due(process) == 1
     assert connection.execute("SELECT mrr FROM customers").fetchall() == [(100,)]
+
+
+def test_traits_that_grow_for_ever_are_bounded_and_the_oldest_goes(process: Process, connection: Connection) -> None:
+    """What is read stays, however old."""
+    send(process, event(), identities=[named(traits={"mrr": 4900, "currency": "EUR", "first": 1})])
+    for number in range(6):
+        send(process, identities=[named(traits={f"long {number}": "x" * 20_000, f"n{number}": number})])
+        drain(process, LIVE)
+    send(process, identities=[named(traits={f"key {number}": number for number in range(250)}) for _ in range(2)])
+    send(process, identities=[named(traits={f"other {number}": number for number in range(250)})])
+    send(process, identities=[named(traits={f"third {number}": number for number in range(250)})])
+    drain(process, LIVE)
+    ((traits,),) = connection.execute("SELECT traits FROM profiles").fetchall()
+    assert len(traits) <= 510
+    assert {"mrr", "currency", "third 0", "third 249"} <= traits.keys()
+    assert not {"first", "long 0", "n0"} & traits.keys()
