@@ -82,7 +82,7 @@ def _move(connection: Connection, change: AddressChange) -> bool:
     """Move the customer unless the new address has a history of its own. Returns whether it was moved."""
     old, new = (hash_customer(change.account_id, email) for email in (change.email, change.next_email))
     drop_given_up(connection, change.account_id, change.next_email)
-    if has_history(connection, new):
+    if has_history(connection, new) or _goes_alone(connection, change, old, new):
         own = {"customer_id": change.customer_id, "email": change.next_email, "owner": new}
         connection.execute(sql("own_identity"), own)
         profiles.hand_over(connection, change.account_id, [hash_user(change.account_id, change.user_id)], new)
@@ -90,6 +90,14 @@ def _move(connection: Connection, change: AddressChange) -> bool:
     rename_customer(connection, change.account_id, change.email, change.next_email)
     give_up(connection, change.account_id, change.email, change.next_email)
     return True
+
+
+def _goes_alone(connection: Connection, change: AddressChange, old: str, new: str) -> bool:
+    """Returns whether only the user id changes its address: nothing was done under the old one, and one of both is
+    another user id's as well."""
+    both = {"owners": [old, new], "customer_id": change.customer_id}
+    (shared,) = one(connection.execute(sql("are_shared"), both))
+    return bool(shared) and not has_history(connection, old)
 
 
 def rename_customer(connection: Connection, account_id: int, email: str, into: str) -> None:

@@ -167,6 +167,13 @@ UPDATE identities SET said_at = next_said_at, next_email = NULL, next_said_at = 
 WHERE customer_id = %(customer_id)s::uuid AND email = %(email)s AND next_email = %(next_email)s
 RETURNING 1
 
+-- name: are_shared
+-- Whether one of these addresses is another user id's.
+SELECT EXISTS (
+    SELECT FROM identities
+    WHERE owner = ANY (%(owners)s::uuid[]) AND user_id IS NOT NULL AND customer_id <> %(customer_id)s::uuid
+)
+
 -- name: own_identity
 UPDATE identities SET email = %(email)s, owner = %(owner)s::uuid WHERE customer_id = %(customer_id)s::uuid
 
