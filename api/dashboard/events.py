@@ -63,6 +63,7 @@ async def list_events(request: Request, session: Session) -> Response:
         first=first,
         following=str(first // NAMES + 2) if first + NAMES < len(matching) else None,
         all_names=len(events),
+        is_counting=not events and await _has_customers(request, session.account_id),
         counted=await fetch(request, sql("counted_at"), {}),
         missing=[name for name in RECOGNISED if name not in sent],
         search=search,
@@ -100,6 +101,10 @@ async def show_event(request: Request, session: Session) -> Response:
         span=span,
         spans=SPANS,
     )
+
+
+async def _has_customers(request: Request, account_id: int) -> bool:
+    return bool(await fetch(request, sql("any_customer"), {"account_id": account_id}))
 
 
 def _page_number(request: Request) -> int:

@@ -7,6 +7,7 @@ import numpy as np
 
 from api.reading.model import Weight
 from scoring.feature_use import PLAN, USES
+from scoring.features import VISITS
 from scoring.history import EVENT, HALF_LIVES
 from scoring.learning.uncertainty import margin
 from scoring.model import Term
@@ -81,6 +82,9 @@ def _list_comparisons(horizon_days: float) -> dict[str, Comparison]:
     return {
         "activity": Comparison("Comes once a week instead of daily", daily, weekly),
         "silence": Comparison("Came weekly, and has been silent for 30 days", 0.0, silent),
+        "newcomer": Comparison("Has been active on one day so far instead of twenty", 1 / 20, 1.0),
+        "lateness": Comparison("Silent for three of the usual pauses instead of one", log1p(1), log1p(3)),
+        "due": Comparison("Usually comes once in so many days instead of twice or more", VISITS, 1.0),
         "tenure": Comparison("A customer for a year instead of a month", log1p(30), log1p(365)),
         "cadence": Comparison("Usually comes every 7 days instead of daily", 0.0, log(7)),
         "trend": Comparison("Twice as active this week as in the last quarter", 0.0, log(2)),

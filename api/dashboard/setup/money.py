@@ -72,4 +72,4 @@ async def read_money(request: Request, account_id: int) -> Money | None:
 
 
 def _describe_level(paid: Mapping[tuple[str, str], int], level: str, currencies: list[str]) -> list[str]:
-    return [describe_amount(paid[level, each], each) if (level, each) in paid else "-" for each in currencies]
+    return [describe_amount(paid[level, each], each) if (level, each) in paid else "—" for each in currencies]

@@ -34,27 +34,33 @@ AND customer_id IN (
 )
 
 -- name: risk_since
--- A part of list_customers: the risk in force at a time, by the model of now.
-LEFT JOIN LATERAL (
-    SELECT risks.probability AS was FROM (
-        SELECT at, probability, model FROM risk_history WHERE risk_history.customer_id = customers.customer_id
-        UNION ALL
-        SELECT at, probability, model FROM risk_rebuilt WHERE risk_rebuilt.customer_id = customers.customer_id
-    ) AS risks
-    WHERE at <= %(since)s AND risks.model = customers.model
-    ORDER BY at DESC LIMIT 1
-) AS past ON true
+-- A part of list_customers: the risk in force at a time, by the model of now. A risk that was given is later than all
+-- that were rebuilt.
+CROSS JOIN LATERAL (
+    SELECT coalesce(
+        (SELECT given.probability FROM risk_history AS given
+         WHERE given.customer_id = customers.customer_id AND given.at <= %(since)s AND given.model = customers.model
+         ORDER BY given.at DESC LIMIT 1),
+        (SELECT rebuilt.probability FROM risk_rebuilt AS rebuilt
+         WHERE rebuilt.customer_id = customers.customer_id AND rebuilt.at <= %(since)s
+           AND rebuilt.model = customers.model
+         ORDER BY rebuilt.at DESC LIMIT 1)
+    ) AS was
+    OFFSET 0
+) AS past
 
 -- name: level_then
 -- A part of list_customers: the level in force at a time, whatever the model.
 CROSS JOIN LATERAL (
-    SELECT standing(risks.state, risks.level) AS stood FROM (
-        SELECT at, state, level FROM risk_history WHERE risk_history.customer_id = customers.customer_id
-        UNION ALL
-        SELECT at, state, level FROM risk_rebuilt WHERE risk_rebuilt.customer_id = customers.customer_id
-    ) AS risks
-    WHERE at <= %(then)s
-    ORDER BY at DESC LIMIT 1
+    SELECT CASE WHEN recorded_at <= %(then)s THEN standing(recorded_state, recorded_level) ELSE coalesce(
+        (SELECT standing(given.state, given.level) FROM risk_history AS given
+         WHERE given.customer_id = customers.customer_id AND given.at <= %(then)s
+         ORDER BY given.at DESC LIMIT 1),
+        (SELECT standing(rebuilt.state, rebuilt.level) FROM risk_rebuilt AS rebuilt
+         WHERE rebuilt.customer_id = customers.customer_id AND rebuilt.at <= %(then)s
+         ORDER BY rebuilt.at DESC LIMIT 1)
+    ) END AS stood
+    OFFSET 0
 ) AS past
 
 -- name: find_customer
