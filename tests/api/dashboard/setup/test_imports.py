@@ -141,7 +141,7 @@ def test_an_export_of_another_product_is_recognised_and_finds_its_people(
         (f"event,customer_email,when\nlogin,{JANE},{DAY}\n", "Import 1\u00a0event"),
         (f"event,customer_email\nlogin,{JANE}\n", "tick that such events happened now"),
         ("event,email,timestamp\nlogin,a@b.cd,2026-01-01\n", "Import 1\u00a0event"),
-        (gzip.compress(OWN.encode())[:-9], "damaged or cut off"),
+        (gzip.compress(OWN.encode(), mtime=0)[:-9], "damaged or cut off"),
         ("[1, 2", "begins like a JSON array"),
     ],
     ids=["parquet", "guessed", "without times", "another name", "cut off", "open array"],
