@@ -4,8 +4,12 @@ from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from redis import ConnectionPool
+from redis.exceptions import RedisError
 
 ENCODE = "percent-encode special characters of user and password (@ is %40, : is %3A, / is %2F, % is %25)"
+
+OPTIONS = "an option after its ? is unknown or has a wrong value; redis-py's documentation of Redis.from_url lists them"
 
 
 class SettingsError(Exception):
@@ -35,13 +39,16 @@ def check_redis(url: str | None, name: str = "REDIS_URL") -> None:
     if url is None:
         return
     _check_scheme(name, url, ("redis://", "rediss://", "unix://"))
-    if url.startswith("unix://"):
-        return
-    _check_authority(name, url)
+    if not url.startswith("unix://"):
+        _check_authority(name, url)
+        try:
+            _ = urlsplit(url).port
+        except ValueError:
+            raise SettingsError(f"{name} is wrong: its port is not a number; {ENCODE}") from None
     try:
-        _ = urlsplit(url).port
-    except ValueError:
-        raise SettingsError(f"{name} is wrong: its port is not a number; {ENCODE}") from None
+        ConnectionPool.from_url(url).make_connection()  # which connects to nothing yet
+    except (ValueError, TypeError, RedisError):
+        raise SettingsError(f"{name} is wrong: {OPTIONS}") from None
 
 
 def check_public(url: str | None) -> None:

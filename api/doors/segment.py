@@ -9,7 +9,7 @@ import binascii
 import time
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from starlette.requests import Request
@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.auth import Keys
-from api.bodies import Hold, handle, receiving
+from api.bodies import Hold, decode_object, handle, receiving
 from api.doors.posthog_messages import is_posthog, read_posthog
 from api.doors.segment_messages import CALLS, Json, MessageReading, read_message
 from api.errors import Refused
@@ -118,7 +118,7 @@ async def _receive(request: Request) -> bytes:
 
 def _decode(body: bytes) -> Json:
     try:
-        return msgspec.json.decode(body, type=dict[str, Any])
+        return decode_object(body)
     except (ValueError, RecursionError):
         raise Refused("malformed_json") from None
 

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api.bodies import read_body, read_json
+from api.bodies import decode_object, read_body, read_json
 from api.database import in_database
 from api.doors.stripe_events import read_stripe_event
 from api.errors import Refused
@@ -132,7 +132,7 @@ def _check_signature(header: str, body: bytes, secret: str, now: float) -> None:
 
 def _decode(body: bytes) -> dict[str, Any]:
     try:
-        return msgspec.json.decode(body, type=dict[str, Any])
+        return decode_object(body)
     except (ValueError, RecursionError):
         raise Refused("malformed_json") from None
 

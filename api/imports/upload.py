@@ -3,6 +3,7 @@
 The form's own token comes first, and no file is written before it is right. Writing to the disk is done in a thread.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -15,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
+SLICE_BYTES = 16 * 1024  # that are read at a time: others are served in between, whatever is in it
 WRITE_BYTES = 1 << 20  # that are written at a time
 FIELD_BYTES = 16 * 1024  # of all fields that are no file
 HEADER_BYTES = 16 * 1024  # of a part
@@ -76,7 +78,9 @@ class Upload:
         """Take it all. Raises UploadRefused and what `check` raises; then nothing of it is kept."""
         try:
             async for part in parts:
-                self._feed(part)
+                for start in range(0, len(part), SLICE_BYTES):
+                    self._feed(part[start : start + SLICE_BYTES])
+                    await asyncio.sleep(0)
                 if self._bytes >= WRITE_BYTES:
                     await run_in_threadpool(self._write)
             await run_in_threadpool(self._write)

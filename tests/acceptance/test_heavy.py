@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import hypothesis
+import psutil
 import pytest
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from tests.workers.events import event
 EACH = 3  # batches of a kind
 BEHIND_SECONDS = 30.0  # on a machine of its own; this one may be busy with other things
 PATIENCE = 4
+WORK_SECONDS = BEHIND_SECONDS / 2  # of a processor, for the worker and its part of Postgres, start included
 
 KINDS: dict[str, dict[str, Any]] = {
     "card numbers": {"a": ["4111111111111112"] * 1700},
@@ -60,9 +62,17 @@ def stored_behind(service: Door, bodies: list[bytes]) -> None:
     service.line.start("ingest")
     try:
         wait_until(lambda: service.count("customers WHERE email = %s", email), timeout=PATIENCE * BEHIND_SECONDS)
+        assert worked_seconds(service) < WORK_SECONDS
         wait_until(service.is_empty, timeout=PATIENCE * BEHIND_SECONDS)
     finally:
         service.line.terminate("ingest")
+
+
+def worked_seconds(service: Door) -> float:
+    """Returns for how long a processor was at work for the ingest worker: in it, and in Postgres."""
+    backends = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    pids = [service.line.processes["ingest"].pid, *(pid for (pid,) in service.connection.execute(backends))]
+    return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids)
 
 
 @pytest.mark.timeout(600)

@@ -67,6 +67,21 @@ def test_a_password_is_shown_by_no_error(name: str, url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:hidden@h/0?socket_timeout=hidden",
+        "redis://:hidden@h/0?hidden=1",
+        "rediss://:hidden@h/0?ssl_cert_reqs=hidden",
+        "unix:///tmp/redis.sock?db=hidden",
+    ],
+)
+def test_a_wrong_option_of_redis_is_named_and_its_value_is_not(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"^REDIS_URL is wrong: an option") as caught:
+        load({"REDIS_URL": url})
+    assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("name", "url"),
     [
         ("DATABASE_URL", "postgresql://w:a%40b%2Fc@h1:5432,h2/x?options=-csearch_path%3Dwb"),
@@ -74,6 +89,8 @@ def test_a_password_is_shown_by_no_error(name: str, url: str) -> None:
         ("DATABASE_URL", "postgres://[::1]:5432/x"),
         ("REDIS_URL", "rediss://user:a%40b@h:6380/1"),
         ("REDIS_URL", "unix:///tmp/a@b/redis.sock"),
+        ("REDIS_URL", "unix:///tmp/redis.sock?db=2"),
+        ("REDIS_URL", "redis://h/0?socket_timeout=2.5&health_check_interval=10"),
     ],
 )
 def test_unusual_urls_are_taken(name: str, url: str) -> None:

@@ -19,7 +19,8 @@ from workers.buffer.lanes import LANES
 
 CONNECTIONS = 4
 PACE_SECONDS = 0.03
-QUIET_SECONDS = 120.0
+LONG_PACE_SECONDS = 0.1  # so that a busy machine keeps up
+QUIET_SECONDS = 900.0  # a machine that is busy with other things takes long
 SETTINGS = {"WINDBACK_RESCORE_SECONDS": "2", "WINDBACK_BATCH_EVENTS": "500", "WINDBACK_LOG_LEVEL": "info"}
 
 
@@ -58,7 +59,8 @@ def run(folder: Path, seed: int, minutes: float = 0) -> Report:
             persons_secret = keys.create(connection, redis, "persons").secret
         made.start()
         wait_until(made.is_ready, timeout=60)
-        producer = Producer(made.port, made.key, seed, CONNECTIONS, PACE_SECONDS)
+        pace_seconds = LONG_PACE_SECONDS if minutes else PACE_SECONDS
+        producer = Producer(made.port, made.key, seed, CONNECTIONS, pace_seconds)
         calm, persons = CalmAccount(made.port, secret, seed), PersonsAccount(made.port, persons_secret, seed)
         monkey = Monkey(made, seed, LONG if minutes else SHORT)
         try:
