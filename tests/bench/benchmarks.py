@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from tests.bench import alerts, door, ingest, lanes, reading, renewal, rescore
+from tests.bench import alerts, door, ingest, lanes, reading, renewal, rescore, steady
 from tests.bench.measure import Line
 from tests.bench.world import World
 
@@ -10,6 +10,7 @@ BENCHMARKS: Mapping[str, Callable[[World], list[Line]]] = {
     "door": door.run,
     "ingest": ingest.run,
     "lanes": lanes.run,
+    "steady": steady.run,
     "rescore": rescore.run,
     "renewal": renewal.run,
     "alerts": alerts.run,

@@ -26,6 +26,7 @@ SECONDS, LONG_SECONDS = 90.0, 600.0
 TURN_SECONDS = 0.1
 BODIES = 3_000  # of ENTRY_EVENTS each, sent again and again: without a timestamp each event is a new one
 LOOK_SECONDS = 1.0
+BEHIND = "SELECT extract(epoch FROM now() - at + worked_seconds * interval '1 second') FROM tallied"
 
 
 def run(world: World) -> list[Line]:

@@ -23,8 +23,9 @@ from workers.upkeep.snapshots import LastTally, counted_by, one_moment, read_las
 
 log = logging.getLogger(__name__)
 
-REST = 50  # times the time worked, while events wait to be stored; or else this long, and 5 times the time worked
+REST = 50  # times the time worked, while events wait to be stored; or else this long
 ENOUGH_REST_SECONDS = 60.0
+LONG_WORK_SECONDS = 60.0  # the longer a tally took beyond this, the shorter the rest
 QUIET_REST = 10  # times the time worked, while none do; or else this long
 ENOUGH_QUIET_REST_SECONDS = 5.0
 MOST_EVENTS = 20_000  # of a tally within a job; more have a thread
@@ -37,7 +38,7 @@ def drain(process: Process) -> None:
         connection = process.connection()
         erased_totals.leave_out(connection)
         last = read_last(connection)
-        if not (last and _rests(last, _busy(process))) and not tally_few(connection):
+        if not (last and must_rest(last, _busy(process))) and not tally_few(connection):
             threading.Thread(target=_tally_long, args=(process,), name="tally", daemon=True).start()
     except psycopg.Error as error:
         _warn(error)
@@ -48,7 +49,7 @@ def is_due(process: Process) -> bool:
     """Returns whether there are events to tally now, or erased customers to leave out."""
     connection = process.connection()
     last = read_last(connection)
-    resting = last is not None and _rests(last, _busy(process))
+    resting = last is not None and must_rest(last, _busy(process))
     return erased_totals.is_due(connection) or (not resting and _count_new(connection, last, 1) > 0)
 
 
@@ -138,10 +139,11 @@ def _warn(error: psycopg.Error) -> None:
     log.warning("Postgres can't tally now: %s", str(error).partition("\n")[0])
 
 
-def _rests(last: LastTally, busy: bool) -> bool:
-    """Returns whether it is time to rest: long while events wait to be stored, so that they don't wait for this."""
+def must_rest(last: LastTally, busy: bool) -> bool:
+    """Returns whether it is time to rest: long while events wait to be stored, so that they don't wait for this. But
+    less, the more there was to tally: so the totals follow any stream that a tally can follow at all."""
     if busy:
-        enough = max(ENOUGH_REST_SECONDS, 5 * last.worked_seconds)
+        enough = ENOUGH_REST_SECONDS * min(1.0, LONG_WORK_SECONDS / max(last.worked_seconds, 0.001))
         return last.rested_seconds < min(REST * last.worked_seconds, enough)
     return last.rested_seconds < min(QUIET_REST * last.worked_seconds, ENOUGH_QUIET_REST_SECONDS)
 

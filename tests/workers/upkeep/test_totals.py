@@ -18,6 +18,7 @@ from workers.risk.rebuild import rebuild_some
 from workers.store import Connection, connect, sql
 from workers.store.locks import Lock, holding
 from workers.upkeep import erasure, totals
+from workers.upkeep.snapshots import LastTally
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -135,6 +136,14 @@ def test_it_rests_longer_while_events_wait_to_be_store(process: Process, connect
     connection.execute("UPDATE tallied SET at = now() - interval '6 seconds'")
     drain(process, HISTORY)
     assert totals.is_due(process)
+
+
+@pytest.mark.parametrize(("worked", "rest"), [(0.1, 5), (1, 50), (10, 60), (60, 60), (120, 30), (600, 6)])
+def test_while_events_wait_the_rest_is_long_and_shorter_the_more_there_was_to_tally(worked: float, rest: float) -> None:
+    """So the totals follow a stream at any rate that a tally can follow."""
+    last = LastTally("1:1:", 1, 1, False, rest - 0.1, worked)
+    assert totals.must_rest(last, busy=True)
+    assert not totals.must_rest(last._replace(rested_seconds=rest + 0.1), busy=True)
 
 
 def test_days_that_are_pruned_leave_the_rest_right(process: Process, connection: Connection) -> None:
