@@ -4,6 +4,7 @@ Each command finds its servers by DATABASE_URL and REDIS_URL, or takes the embed
 not.
 """
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,24 +12,28 @@ from typing import Any
 
 import click
 
-from api.commands.accounts import accounts_group
-from api.commands.backtest import backtest
-from api.commands.check import check
-from api.commands.customers import customers_group
-from api.commands.dead_letters import dead_letters_commands
-from api.commands.history.command import import_command
-from api.commands.keys import keys_group
-from api.commands.models import models_group, train
-from api.commands.options import one_line_errors
-from api.commands.status import status
-from api.commands.webhooks import webhooks_group
-from api.demo.command import demo
-from api.up import embedded
-from api.up.command import up
 from api.up.options import data_dir_option
-from api.web import web
-from workers import placement, settings
-from workers.__main__ import clock_command, worker
+from workers import settings
+
+COMMANDS = {
+    "accounts": "api.commands.accounts:accounts_group",
+    "backtest": "api.commands.backtest:backtest",
+    "check": "api.commands.check:check",
+    "clock": "workers.__main__:clock_command",
+    "customers": "api.commands.customers:customers_group",
+    "dead-letters": "api.commands.dead_letters:dead_letters_commands",
+    "demo": "api.demo.command:demo",
+    "import": "api.commands.history.command:import_command",
+    "keys": "api.commands.keys:keys_group",
+    "models": "api.commands.models:models_group",
+    "status": "api.commands.status:status",
+    "train": "api.commands.models:train",
+    "up": "api.up.command:up",
+    "web": "api.web:web",
+    "webhooks": "api.commands.webhooks:webhooks_group",
+    "worker": "workers.__main__:worker",
+}
+SILENT = ("web", "worker", "clock", "check")  # these say themselves which settings are none
 
 
 class Misuse(click.ClickException):
@@ -38,7 +43,20 @@ class Misuse(click.ClickException):
 
 
 class Commands(click.Group):
-    """A group of commands. Every error is one line, misuse included: what is wrong, and which --help to read."""
+    """A group of commands, each imported when it is asked for: one that runs on needs no memory for the others. Every
+    error is one line, misuse included: what is wrong, and which --help to read."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """As click does."""
+        return sorted([*COMMANDS, *super().list_commands(ctx)])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """As click does."""
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
 
     def make_context(self, *arguments: Any, **options: Any) -> click.Context:
         """As click does."""
@@ -67,33 +85,19 @@ def _one_line() -> Iterator[None]:
 @click.pass_context
 def main(context: click.Context) -> None:
     """Windback: customers' events in, a churn risk for every customer out."""
-    if context.invoked_subcommand not in (web.name, worker.name, clock_command.name, check.name):  # these say it
+    if context.invoked_subcommand not in SILENT:
         for sentence in settings.explain_unknown().values():
             click.echo(f"Note: {sentence}", err=True)
-
-
-main.add_command(up)
-main.add_command(backtest)
-main.add_command(import_command)
-main.add_command(demo)
-main.add_command(train)
-main.add_command(models_group)
-main.add_command(accounts_group)
-main.add_command(dead_letters_commands)
-main.add_command(customers_group)
-main.add_command(webhooks_group)
-main.add_command(keys_group)
-main.add_command(status)
-main.add_command(check)
-main.add_command(web)
-main.add_command(worker)
-main.add_command(clock_command)
 
 
 @main.command("migrate")
 @data_dir_option
 def migrate_command(data_dir: Path) -> None:
     """Bring the database to the current schema. Safe to run twice, and from two places at once."""
+    from api.commands.options import one_line_errors
+    from api.up import embedded
+    from workers import placement
+
     with one_line_errors():
         configured = settings.load()
         with embedded.servers(data_dir, configured.database_url, configured.redis_url) as servers:

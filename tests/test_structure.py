@@ -2,6 +2,8 @@
 layers inside them are held by the import linter."""
 
 import ast
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -61,3 +63,21 @@ def test_rooms_import_in_no_circle(package: str) -> None:
         list(TopologicalSorter(arrows).static_order())
     except CycleError as error:
         pytest.fail(f"rooms import each other: {' ← '.join(error.args[1])}")
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("api.cli", ["numpy", "httpx2", "jinja2", "rq"]),
+        ("api.up.command", ["numpy", "httpx2", "jinja2"]),
+        ("workers.ingest.ingest", ["httpx2", "jinja2", "scoring.score"]),
+        ("workers.risk.rescore", ["httpx2", "scoring.learning.backtest"]),
+    ],
+)
+def test_a_process_imports_no_more_than_it_needs(module: str, heavy: list[str]) -> None:
+    """Each of them lives as long as the service, and so does what it has imported."""
+    code = f"import sys, {module}; print(*sorted(set({heavy}) & set(sys.modules)))"
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        == "\n"
+    )

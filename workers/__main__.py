@@ -1,6 +1,7 @@
 """`python -m workers ingest|import|score|deliver|clock|train`: start one process of the line."""
 
 import gc
+import importlib
 import logging
 import os
 import signal
@@ -12,16 +13,20 @@ from redis import Redis
 from redis.exceptions import RedisError
 from rq import SimpleWorker
 
-from workers import clock, heartbeat, jobs, logs, parent_watch, settings
-from workers.alerts import deliver
+from workers import heartbeat, jobs, logs, parent_watch, settings
 from workers.buffer.lanes import HISTORY
-from workers.learning import nightly
 from workers.process import Process
 from workers.redis import redis_client
 from workers.tickets import JOB_TIMEOUT_SECONDS, JOBS, Ticket
 
 log = logging.getLogger("workers")
 
+USUAL_MODULES = {  # of most jobs of a kind: imported at the start, so that the first one needn't wait
+    "ingest": "workers.ingest.ingest",
+    "import": "workers.ingest.ingest",
+    "score": "workers.risk.rescore",
+    "deliver": "workers.alerts.deliver",
+}
 IMPORT_NICENESS = 5  # where all share a machine, live events come first
 
 
@@ -97,6 +102,8 @@ def start(kind: str) -> None:
     parent_watch.watch()
     assert configured.redis_url
     process = Process(configured, redis_client(configured.redis_url))
+    if kind in USUAL_MODULES:
+        importlib.import_module(USUAL_MODULES[kind])
     _tune_collection()
     log.info("%s started", kind)
     run(process, kind)
@@ -108,15 +115,34 @@ def run(process: Process, kind: str) -> None:
     """Do what such a process does until it is asked to stop."""
     if kind == "train":  # a signal ends it at once, which its transactions allow for
         os.nice(10)
-        nightly.run(process)
+        _train(process)
         return
     _stop_on_signals(process)
     if kind == HISTORY.queue:
         os.nice(IMPORT_NICENESS)
     own = redis_client(process.settings.redis_url or "")  # one that RQ's long wait for work doesn't share
     with own, heartbeat.keep_beating(process.heartbeat, own, process.name, kind):
-        clock.run(process) if kind == "clock" else work(process, kind)
-        deliver.close_all()
+        _tick(process) if kind == "clock" else work(process, kind)
+        if kind == "deliver":
+            _close_connections()
+
+
+def _train(process: Process) -> None:
+    from workers.learning import nightly
+
+    nightly.run(process)
+
+
+def _tick(process: Process) -> None:
+    from workers import clock
+
+    clock.run(process)
+
+
+def _close_connections() -> None:
+    from workers.alerts import deliver
+
+    deliver.close_all()
 
 
 def _tune_collection() -> None:

@@ -1,18 +1,16 @@
 """The RQ jobs: one-line adapters over plain functions. Their process has all they need. Where there are several cells,
-the argument is the number of one."""
+the argument is the number of one.
+
+Each job imports its own functions: a process that runs one kind of them needs no memory for the others.
+"""
 
 import logging
 from collections.abc import Callable
 
-from workers.alerts import deliver as delivering
 from workers.buffer.lanes import HISTORY, LIVE
-from workers.ingest import ingest, resolving
 from workers.installation import ForeignRedis
-from workers.learning import nightly as nights
 from workers.process import MOST_CONNECTED, Process
 from workers.retry import retry_while_unavailable
-from workers.risk import rebuild as rebuilding
-from workers.risk import rescore
 
 log = logging.getLogger(__name__)
 
@@ -24,36 +22,50 @@ FAULT_SECONDS = 5.0  # that a job waits after a fault of ours: the clock calls f
 
 def ingest_live(cell: int | None = None) -> None:
     """Drain the live lane."""
+    from workers.ingest import ingest
+
     _run(lambda process: ingest.drain(process, LIVE), cell)
 
 
 def ingest_history(cell: int | None = None) -> None:
     """Drain the history lane."""
+    from workers.ingest import ingest
+
     _run(lambda process: ingest.drain(process, HISTORY), cell)
 
 
 def resolve(cell: int | None = None) -> None:
     """Store events whose user id has an address by now, and move customers whose address has changed."""
+    from workers.ingest import resolving
+
     _run(resolving.drain, cell)
 
 
 def score(cell: int | None = None) -> None:
     """Rescore the customers that are due."""
+    from workers.risk import rescore
+
     _run(rescore.drain, cell)
 
 
 def rebuild(cell: int | None = None) -> None:
     """Compute risks as of past dates, where history has arrived."""
+    from workers.risk import rebuild as rebuilding
+
     _run(rebuilding.drain, cell)
 
 
 def deliver(cell: int | None = None) -> None:
     """Send the alerts that wait."""
+    from workers.alerts import deliver as delivering
+
     _run(delivering.drain, cell)
 
 
 def nightly() -> None:
     """Start what learns by night, in a process of its own."""
+    from workers.learning import nightly as nights
+
     _run(nights.start)
 
 
