@@ -11,7 +11,7 @@ from typing import Any
 import click
 import msgspec
 
-from api.history.event_files import FileLine, read_events
+from api.history.event_files import UNDATED, FileLine, read_events
 from api.history.records import Columns, Record, read_records
 from api.history.text_files import FileFault, TextFile
 from api.track.rules import valid_email
@@ -100,7 +100,7 @@ class FileLog:
 
     def read(self, file: TextFile) -> Iterator[Event]:
         """The events of a file. Raises FileFault."""
-        for line in read_events(file):
+        for line in read_events(file, no_time=UNDATED):
             self.lines += 1
             if line.event is None:
                 self.skipped.append(line)

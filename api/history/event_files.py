@@ -14,7 +14,8 @@ from api.track.rules import FIELDS, find_faults
 COLUMNS = Columns(("event", "customer_email"), FIELDS, {"customer_email": "user_id"})
 NAMES = ("feature", "plan", "page")  # properties that are names: a plan 2.0 is text
 TIME_NAMES = re.compile(r"(?i)(.*[_ ])?(time|date|timestamp|ts|at|when|day|datetime)|occurredat|createdat|senttime")
-NO_TIME = "it has no timestamp; give it one, or date such events to now with --now"
+UNDATED = "it has no timestamp"
+NO_TIME = f"{UNDATED}; give it one, or date such events to now with --now"
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -31,20 +32,26 @@ Convert = Callable[[Record], dict[str, Any]]  # raises ValueError with a reason
 
 
 def read_events(
-    file: TextFile, *, now: bool = False, columns: Columns = COLUMNS, convert: Convert | None = None
+    file: TextFile,
+    *,
+    now: bool = False,
+    columns: Columns = COLUMNS,
+    convert: Convert | None = None,
+    no_time: str = NO_TIME,
 ) -> Iterator[FileLine]:
-    """The events of a file, and the lines that hold none. With `now`, an event without a timestamp happens now.
+    """The events of a file, and the lines that hold none. With `now`, an event without a timestamp happens now; else
+    `no_time` says why there is none.
 
     Raises FileFault where the file can't be read any further, OSError.
     """
     convert = convert or to_event
     for record in read_records(file, columns):
         if convert is to_event and not now and record.is_row:
-            _check_time_column(record)
-        yield read_event(record, convert, now=now)
+            _check_time_column(record, no_time)
+        yield read_event(record, convert, now=now, no_time=no_time)
 
 
-def read_event(record: Record, convert: Convert, *, now: bool) -> FileLine:
+def read_event(record: Record, convert: Convert, *, now: bool, no_time: str = NO_TIME) -> FileLine:
     """The event of a record, if it keeps the rules of the track route."""
     if record.fields is None:
         return FileLine(record.number, None, record.fault)
@@ -56,7 +63,7 @@ def read_event(record: Record, convert: Convert, *, now: bool) -> FileLine:
     if fault is not None:
         return FileLine(record.number, None, fault.message)
     if event.get("timestamp") is None and not now:
-        return FileLine(record.number, None, NO_TIME)
+        return FileLine(record.number, None, no_time)
     return FileLine(record.number, event)
 
 
@@ -93,11 +100,12 @@ def _read_properties(cell: str) -> dict[str, Any]:
         raise ValueError("the column properties is not a JSON object") from None
 
 
-def _check_time_column(record: Record) -> None:
+def _check_time_column(record: Record, no_time: str) -> None:
     """Raises FileFault if a CSV file has no column `timestamp` at all."""
     assert record.fields is not None
     if "timestamp" in record.fields:
         return
     likely = next((name for name in record.fields if TIME_NAMES.fullmatch(name)), None)
     hint = f"rename the column {likely}" if likely else "add it"
-    raise FileFault(f"the header names no column timestamp: {hint}, or date all events to now with --now", 1)
+    hint += ", or date all events to now with --now" if no_time == NO_TIME else ""
+    raise FileFault(f"the header names no column timestamp: {hint}", 1)

@@ -79,11 +79,17 @@ def parse_filter(request: Request, states: tuple[str, ...] | None = None) -> Cus
         plan=request.query_params.get("plan"),
         company=request.query_params.get("company"),
         currency=(request.query_params.get("currency") or "").upper() or None,
-        prefix=request.query_params.get("email"),
-        part=request.query_params.get("search"),
+        prefix=_read_address(request, "email"),
+        part=_read_address(request, "search"),
         risen=_parse_rise(request),
         since=_parse_since(request),
     )
+
+
+def _read_address(request: Request, name: str) -> str | None:
+    """A part of an address. No address holds a blank: one inside is a plus sign that wasn't percent-encoded."""
+    text = request.query_params.get(name)
+    return text and text.strip().replace(" ", "+")
 
 
 def list_query(

@@ -3,6 +3,7 @@
 Events and fields are cut out of the JSON as they were sent (see raw_json.py).
 """
 
+import codecs
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ MOST_UNREAD = 20  # fields of an event that are listed
 MORE_FIELDS = "…"
 MARKED_BYTES = 512 * 1024  # of a batch in which halves of surrogate pairs are looked for
 
+MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+MARKED = "The body begins with a byte order mark; send UTF-8 without one."
 LONE_SURROGATE = re.compile(
     rb"(?<!\\)((?:\\\\)*)\\u"
     rb"(?:[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u)[dD][c-fC-F][0-9a-fA-F]{2})"
@@ -92,6 +95,8 @@ def judge(body: bytes, now: float) -> Checked:
 
 
 def _judge_body(body: bytes, now: float) -> Checked:
+    if body.startswith(MARKS):
+        raise Refused("malformed_json", MARKED)
     decode_whole(bytes.decode, body)
     body = _mark_lone_surrogates(body)
     fields = decode_whole(_decode_body, body)

@@ -28,7 +28,7 @@ from scoring.rollup import DAY, Floats, Rollup
 BASELINES: Final = {"recency": ("recency",), "recency_frequency_tenure": ("recency", "frequency", "tenure")}
 _FOLDED: Final = 20  # lapses below which nothing can be trained
 _NOTHING: Final = (
-    "there is nothing to score: no customer was active before any of the moments asked for, "
+    "There is nothing to score: no customer was active before any of the moments asked for, "
     "by login, feature_used or an engagement event of your own"
 )
 REFIT: Final = 10 * DAY  # seconds, after which the formula is adjusted anew to the account's silences so far

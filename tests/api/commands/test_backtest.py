@@ -143,6 +143,21 @@ def test_where_nothing_is_left_why_comes_first(tmp_path: Path, name: str, text: 
     assert words in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("event,customer_email,occurred_at\nlogin,a@b.cd,2026-01-01\n", "rename the column occurred_at\n"),
+        ("event,customer_email,timestamp\nlogin,a@b.cd,\n", "line 2: it has no timestamp. There is nothing to score"),
+    ],
+)
+def test_no_option_is_named_that_only_imports_have(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "events.csv"
+    path.write_text(text)
+    result = run(path)
+    assert words in result.stderr
+    assert "--now" not in result.stderr
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_snapshots_are_read_as_events_are(events: Path, tmp_path: Path, encoding: str) -> None:
     snapshots = tmp_path / "snapshots.csv"

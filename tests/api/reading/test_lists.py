@@ -71,6 +71,17 @@ def test_any_part_of_an_address_is_searched_for(company: TestClient, part: str, 
     assert emails(company, search=part, sort="email") == found
 
 
+@pytest.mark.parametrize(
+    "query", ["email=jane+x", "email=jane%2Bx", "search=e+x@ex", "search=+jane%2Bx+", "email=JANE+X"]
+)
+def test_a_plus_sign_may_stand_as_it_is(acme: TestClient, work: Callable[[], None], query: str) -> None:
+    """In a query it means a blank, and no address holds one."""
+    track(acme, event(customer_email="jane+x@example.com"), event(customer_email="jane@example.com"))
+    work()
+    found = acme.get(f"/api/v1/customers?{query}").json()["customers"]
+    assert [customer["email"] for customer in found] == ["jane+x@example.com"]
+
+
 def test_a_search_follows_customers_who_come_and_go(company: TestClient, work: Callable[[], None]) -> None:
     track(company, event(customer_email="new.quinn@acme.com"))
     work()

@@ -150,6 +150,14 @@ def test_what_is_not_a_json_object_is_malformed(body: bytes) -> None:
     assert refused(body).code == "malformed_json"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_named(encoding: str) -> None:
+    """Editors and .NET put one at the head of a text, where nobody sees it."""
+    refusal = refused(json.dumps(GOOD).encode(encoding))
+    assert refusal.code == "malformed_json"
+    assert "byte order mark" in json.loads(refusal.body)["message"]
+
+
 def test_a_batch_keeps_what_is_valid_and_names_exactly_what_is_not() -> None:
     bad = GOOD | {"timestamp": 7}
     found = checked({"events": [GOOD, bad, GOOD, "x", GOOD | {"event": "other"}]})
