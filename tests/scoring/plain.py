@@ -100,8 +100,25 @@ def _idle(active: float, exposure: float, horizon: float) -> float:
 def _signals(times: dict[str, list[tuple[float, int, str]]], seen: float | None, now: float) -> float:
     total = sum(w * _damp(_faded(times[event], h, seen)) for event, (w, h) in FROZEN.items())
     total += sum(w * _damp(_faded(times[event], h, now)) for event, (w, h) in FADING.items())
-    paid = max((at for event in PAID for at, _, _ in times[event]), default=-inf)
-    return total + 1.2 * _damp(_faded([t for t in times["invoice_overdue"] if t[0] > paid], 30.0, seen))
+    return total + 1.2 * _damp(_faded(_owed(times), 30.0, seen))
+
+
+def _owed(times: dict[str, list[tuple[float, int, str]]]) -> list[tuple[float, int, str]]:
+    """Overdue notices that nobody has settled: a payment settles the latest invoice, a renewal all before it."""
+    renewed = max((at for at, _, _ in times["subscription_renewed"]), default=-inf)
+    moves = [(notice[0], 0, notice) for notice in times["invoice_overdue"]]
+    moves += [(at, 1, (at, n, "")) for at, n, _ in times["invoice_paid"] for _ in range(n)]
+    invoices: list[list[tuple[float, int, str]]] = []
+    last = -inf  # when the last notice came, with no payment since
+    for at, pays, notice in sorted(moves):
+        if pays:
+            invoices[-1:] = []
+        elif at - last <= 3 * DAY:
+            invoices[-1].append(notice)  # a reminder
+        else:
+            invoices.append([notice])
+        last = -inf if pays else at
+    return [notice for notices in invoices for notice in notices if notice[0] > renewed]
 
 
 def _faded(happened: list[tuple[float, int, str]], half_life: float, until: float | None) -> float:
