@@ -20,7 +20,7 @@ from scoring.events import (
     RECOGNISED,
     SIGNS_OF_LIFE,
 )
-from scoring.feature_use import find_named_use, measure_use, read_asked
+from scoring.feature_use import USES, find_named_use, measure_use, read_asked
 from scoring.group_by import SPAN, Index, by_owner, median_gap, ranks, sort_distinct, sum_above_zero
 from scoring.invoices import settle_invoices
 from scoring.look_back import limit_reach
@@ -96,17 +96,20 @@ class History:
         return type(self)(*(pick(getattr(self, field.name)) for field in fields(self)))
 
 
-def history_of(rollup: Rollup, now: float | Floats, asked: Collection[str] = ()) -> History:
+def history_of(rollup: Rollup, now: float | Floats, asked: Collection[str] = (), *, in_words: bool = True) -> History:
     """The facts of each customer; `now` in epoch seconds, one for all or one each; for `asked` see `History.asked`.
 
-    The rollup must hold nothing later than `now` (`Rollup.until`, `Rollup.at`).
+    The rollup must hold nothing later than `now` (`Rollup.until`, `Rollup.at`). Without `in_words`, what no risk rests
+    on and only reasons or advice name is left out: the favourite feature.
     """
     first = _earliest(rollup)
-    began = _earliest(rollup.where(rollup.of(BEGINNINGS), "last_at"))
+    beginnings = rollup.of(BEGINNINGS)
+    began = first if beginnings.all() else _earliest(rollup.where(beginnings, "last_at"))
     rollup = limit_reach(rollup, [name.removeprefix(EVENT) for name in asked if name.startswith(EVENT)])
     engagement = rollup.of(ENGAGEMENT)
     engaged, others = rollup.where(engagement, "day", "value", "last_at"), rollup.where(~engagement)
-    used = rollup.where(find_named_use(rollup), "detail", "n", "last_at")
+    features = in_words or any(name == "breadth" or name.startswith(USES) for name in asked)
+    used = rollup.where(find_named_use(rollup) if features else engagement & False, "detail", "n", "last_at")
     life = _life(rollup, engagement)
     last_active, seen, plan = _latest(engaged), _latest(life), _plan(rollup)
     today = np.broadcast_to(np.asarray(now) // DAY, (rollup.customers,))
@@ -150,6 +153,8 @@ def _earliest(rollup: Rollup) -> Floats:
 def _life(rollup: Rollup, engagement: NDArray[np.bool_]) -> Rollup:
     """The days of engagement, and until the first one those of payments."""
     sign = rollup.of(SIGNS_OF_LIFE)
+    if not sign.any():
+        return rollup.where(engagement, "day", "value", "last_at")
     begin = by_owner(np.minimum, rollup.customer[engagement], rollup.last_at[engagement], rollup.customers)
     early = sign & ~(rollup.last_at >= begin[rollup.customer])
     return rollup.where(engagement | early, "day", "value", "last_at")
@@ -181,12 +186,13 @@ def cadence_of(engaged: Rollup) -> Floats:
 
 
 def _decayed(owner: NDArray[Any], age: Floats, weight: Floats | None, size: int) -> Floats:
-    """Sums of weights that halve with each half-life of age (days): (size, 3)."""
+    """Sums of weights that halve with each half-life of age (whole days): (size, 3)."""
     out = np.zeros((size, len(HALF_LIVES)))
     if weight is not None and not weight.any():
         return out
+    days = age.astype(np.intp)
     for column, half_life in enumerate(HALF_LIVES):
-        share = np.exp2(-age / half_life)
+        share = np.exp2(-np.arange(days.max(initial=0) + 1) / half_life)[days]
         out[:, column] = np.bincount(owner, share if weight is None else share * weight, size)
     return out
 

@@ -33,6 +33,7 @@ class Scores:
 
     probability: Floats  # 0 to 1
     horizon_days: Floats  # over which the risk looks: the account's, or longer for a slow customer
+    level: NDArray[np.intp]  # index into levels.NAMES
     state: NDArray[np.int8]  # index into STATES
     next_due: Floats  # epoch seconds: when silence alone next changes the level, at the latest in a day
     low_confidence: NDArray[np.bool_]
@@ -76,6 +77,7 @@ def score(
     return Scores(
         probability=probability,
         horizon_days=horizons,
+        level=level,
         state=state,
         next_due=np.minimum(_next_due(view, risk, now, levels, model), _next_known(rollup, now)),
         low_confidence=history.active_days < CONFIDENT,
@@ -114,7 +116,7 @@ def scores_at(
     clock stands still during `pauses`.
     """
     past, clock = bridge(rollup.at(customers, instants), pauses, instants)
-    history = history_of(past, clock, model.features)
+    history = history_of(past, clock, model.features, in_words=False)
     horizons = own_horizons(history, horizon_days)
     probability = weigh(model, View(history, clock, horizons)).probability
     return PastScores(probability, state_of(history, clock, probability, horizon_days), horizons)

@@ -8,7 +8,7 @@ from scoring.events import MAX_PROPERTIES_BYTES, MAX_PROPERTIES_KEYS
 from workers.buffer.rows import Row
 from workers.identities import forwarding
 from workers.identities.forwarding import Said
-from workers.store import Connection, sql
+from workers.store import Connection, sql, vectors
 
 READ = ("name", "plan", "mrr", "currency", "company")  # traits that mean something here; all are kept
 MOST_BYTES = 2 * MAX_PROPERTIES_BYTES  # of a customer's traits: of what is said more and more, the oldest goes
@@ -75,7 +75,7 @@ def save_properties(connection: Connection, rows: Iterable[Row]) -> None:
 
 def apply_profiles(connection: Connection, customer_ids: Sequence[str]) -> None:
     """Write what is read of the traits into these customers' rows, which the caller's transaction holds."""
-    connection.execute(sql("apply_profiles"), {"customer_ids": list(customer_ids)})
+    connection.execute(sql("apply_profiles"), {"customer_ids": vectors.uuids(customer_ids)})
 
 
 def hand_over(

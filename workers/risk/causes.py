@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from scoring.advice import Advice
-from scoring.levels import Levels
+from scoring.levels import NAMES
 from scoring.reasons import Reason
 from scoring.rollup import DAY
 from scoring.score import STATES, Scores
@@ -67,14 +67,18 @@ class Change(NamedTuple):
     horizon_days: int  # the customer's own
 
 
-def changes_of(due: Sequence[DueCustomer], terms: Terms, scores: Scores, levels: Levels) -> list[Change]:
+def changes_of(due: Sequence[DueCustomer], terms: Terms, scores: Scores) -> list[Change]:
     """Returns what the scores of these customers changed, in their order."""
-    horizons = scores.horizon_days.astype(int).tolist()
-    codes = scores.state.tolist()
-    risks = zip(scores.probability.tolist(), codes, scores.reasons, scores.advice, horizons, strict=True)
+    columns = (
+        scores.probability.tolist(),
+        [NAMES[code] for code in scores.level.tolist()],
+        [STATES[code] for code in scores.state.tolist()],
+        scores.reasons,
+        scores.advice,
+        scores.horizon_days.astype(int).tolist(),
+    )
     changes = []
-    for before, (probability, code, reasons, advice, horizon) in zip(due, risks, strict=True):
-        level, state = levels.name(probability), STATES[code]
+    for before, probability, level, state, reasons, advice, horizon in zip(due, *columns, strict=True):
         recorded = is_recorded(before, terms, level, state, horizon)
         cause = find_cause(before, terms, horizon)
         changes.append(Change(before, cause, recorded, probability, level, state, reasons, advice, horizon))

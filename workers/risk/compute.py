@@ -1,11 +1,9 @@
 """Computes the scores of customers of one account, from their rollups."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from math import ceil
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
 from scoring.history import EVENT
@@ -19,6 +17,7 @@ from scoring.score import Scores, score
 from scoring.states import find_last_active
 from workers.accounts.serving import Served
 from workers.risk.causes import Change, DueCustomer, Terms
+from workers.risk.columns import columns_of, moment, pack
 from workers.risk.days import Reach, read_rollup
 from workers.risk.two_weeks import find_risks_before
 from workers.store import Connection, sql
@@ -79,53 +78,11 @@ def reach_of(first_seen: float, now: float, model: Model, pauses: Sequence[Pause
 def write_scores(connection: Connection, terms: Terms, changes: Sequence[Change], part: Part, model: Model) -> None:
     """Write scores into the rows of their customers, and record those that are to be."""
     columns = columns_of(changes, part.scores, part.shift)
-    lists = {
-        "lists": True,
-        "last_active": [moment(at) for at in _known(part.last_active)],
-        "paid": _known(part.paid),
-        "lapsed_at": [moment(None if at is None else at + part.shift) for at in part.scores.lapsed_at],
+    columns |= {
+        "last_active": part.last_active,
+        "paid": part.paid,
+        "lapsed_at": np.array(part.scores.lapsed_at, np.float64) + part.shift,
         "risk_before": find_risks_before(part.rollup, part.instant, changes, terms.horizon_days, model),
     }
-    connection.execute(sql("write_scores"), {**terms._asdict(), **columns, **lists})
-
-
-def without_lists(customers: int) -> dict[str, Any]:
-    """Returns the columns of write_scores that lists show, for scores that leave them as they are."""
-    names = ("last_active", "paid", "lapsed_at", "risk_before")
-    return {"lists": False, **{name: [None] * customers for name in names}}
-
-
-def _known(values: Floats) -> list[float | None]:
-    return [None if value != value else value for value in values.tolist()]
-
-
-def columns_of(changes: Sequence[Change], scores: Scores, shift: float) -> dict[str, Any]:
-    """Returns the scores as columns of the tables that keep them."""
-    return {
-        "scored_at": moment(changes[0].before.now),
-        "customer_id": [change.before.customer_id for change in changes],
-        "because": [change.because for change in changes],
-        "recorded": [change.recorded for change in changes],
-        "rescore_at": [moment(due + shift) for due in scores.next_due.tolist()],
-        "probability": scores.probability.tolist(),
-        "level": [change.level for change in changes],
-        "state": [change.state for change in changes],
-        "low_confidence": scores.low_confidence.tolist(),
-        "plan": list(scores.plan),
-        "open_tickets": [int(count) for count in scores.open_tickets],
-        "overdue_since": [moment(since) for since in scores.overdue_since],
-        "nps": list(scores.nps),
-        "reasons": [encode(reasons) for reasons in scores.reasons],
-        "advice": [encode(advice) for advice in scores.advice],
-        "horizon_days": [change.horizon_days for change in changes],
-    }
-
-
-def moment(epoch: float | None) -> datetime | None:
-    """Returns the datetime of epoch seconds."""
-    return None if epoch is None else datetime.fromtimestamp(epoch, UTC)
-
-
-def encode(value: Any) -> str:
-    """Returns the JSON of a value."""
-    return msgspec.json.encode(value).decode()
+    scored_at = moment(changes[0].before.now)
+    connection.execute(sql("write_scores"), {**terms._asdict(), "scored_at": scored_at, "lists": True, **pack(columns)})

@@ -1,4 +1,4 @@
-"""Reads the rollups of some customers: Postgres packs each column into one value, and numpy unpacks it without a Python
+"""Reads the rollups of some customers: Postgres packs all rows into one value, and numpy unpacks it without a Python
 object a row."""
 
 from collections.abc import Sequence
@@ -11,11 +11,12 @@ from scoring.event_roles import PLAIN, Meaning, translate
 from scoring.events import ENGAGEMENT
 from scoring.look_back import LASTING
 from scoring.rollup import Codes, Floats, Rollup
-from workers.store import Connection, sql
+from workers.store import Connection, sql, vectors
 
 MOST_ROWS: Final = 50_000  # of a customer: a person has some thousand in a year
-HEADER_BYTES: Final = 20  # of a binary array of one dimension
 SINCE_2000: Final = 946_684_800_000_000  # microseconds from 1970 to where Postgres begins to count
+SINCE_2000_DAYS: Final = 10_957
+PACKED: Final = np.dtype([("customer", ">i4"), ("day", ">i4"), ("n", ">i4"), ("value", ">f8"), ("last_at", ">i8")])
 
 
 class Reach(NamedTuple):
@@ -29,7 +30,7 @@ def read_rollup(
     connection: Connection, customer_ids: Sequence[str], meaning: Meaning = PLAIN, reach: Reach | None = None
 ) -> Rollup:
     """Returns what these customers did, numbered in their order: all of it, or what a risk looks back at."""
-    parameters: dict[str, Any] = {"customer_ids": list(customer_ids), "rows": MOST_ROWS}
+    parameters: dict[str, Any] = {"customer_ids": vectors.uuids(customer_ids), "rows": MOST_ROWS}
     if reach:
         lasting = [*LASTING, *reach.custom_events, *meaning.names_of(LASTING)]
         engagement = [*ENGAGEMENT, *meaning.names_of(ENGAGEMENT)]
@@ -38,17 +39,17 @@ def read_rollup(
     row = connection.execute(query, parameters, binary=True).fetchone()
     if row is None or row[0] is None:
         return Rollup.from_rows(len(customer_ids), ())
-    customer, day, n, value, last_at, words = row
-    names, details, plans, codes = _decode_words(words)
+    rows = np.frombuffer(row[0], PACKED)
+    names, details, plans, codes = _decode_words(row[1])
     rollup = Rollup(
         customers=len(customer_ids),
-        customer=_array(customer, ">i4").astype(np.int32),
-        day=_array(day, ">i4").astype(np.int32),
+        customer=rows["customer"].astype(np.int32),
+        day=rows["day"].astype(np.int32) + np.int32(SINCE_2000_DAYS),
         event=codes[0],
         detail=codes[1],
-        n=_array(n, ">i4").astype(np.int32),
-        value=_array(value, ">f8").astype(np.float64),
-        last_at=epoch_of(_array(last_at, ">i8")),
+        n=rows["n"].astype(np.int32),
+        value=rows["value"].astype(np.float64),
+        last_at=epoch_of(rows["last_at"]),
         plan=codes[2],
         names=names,
         details=details,
@@ -60,11 +61,6 @@ def read_rollup(
 def epoch_of(moments: NDArray[Any]) -> Floats:
     """Returns epoch seconds, from timestamptz as Postgres sends it."""
     return np.asarray((moments.astype(np.int64) + SINCE_2000) / 1e6)
-
-
-def _array(packed: bytes, kind: str) -> NDArray[Any]:
-    """Returns the array that array_send packed; it holds no nulls."""
-    return np.frombuffer(packed, np.dtype([("size", ">i4"), ("value", kind)]), offset=HEADER_BYTES)["value"]
 
 
 def _decode_words(text: str) -> tuple[list[str], list[str], list[str], NDArray[np.int32]]:

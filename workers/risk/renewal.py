@@ -25,7 +25,8 @@ from workers.buffer.arrivals import find_arrivals
 from workers.buffer.lanes import LANES, Lane
 from workers.process import SCORED_AT_ONCE
 from workers.risk.causes import DueCustomer, Terms, changes_of, find_cause, is_recorded
-from workers.risk.compute import Computed, columns_of, compute_scores, moment, without_lists, write_scores
+from workers.risk.columns import columns_of, moment, pack, without_lists
+from workers.risk.compute import Computed, compute_scores, write_scores
 from workers.store import Connection, locks, one, sql
 from workers.store.locks import Lock
 
@@ -154,9 +155,10 @@ def _compute_ahead(
     computed = compute_scores(connection, customers, target, means.levels, max(RESTATED_DAYS))
     terms = Terms(target.model.version, target.horizon_days, target.generation, computed.stale, False)
     for part in computed.parts:
-        changes = changes_of([customers[place] for place in part.places], terms, part.scores, means.levels)
-        columns = columns_of(changes, part.scores, part.shift)
-        connection.execute(sql("write_ahead"), {**columns, "generation": target.generation})
+        changes = changes_of([customers[place] for place in part.places], terms, part.scores)
+        columns = pack(columns_of(changes, part.scores, part.shift))
+        context = {"generation": target.generation, "scored_at": moment(changes[0].before.now)}
+        connection.execute(sql("write_ahead"), {**columns, **context})
     if renewal.round == 0:
         _restate(connection, means, renewal, target, customers, computed)
 
@@ -258,11 +260,12 @@ def _apply_slice(connection: Connection, means: Means, renewal: Renewal, target:
         is_recorded(customer, terms, level, state, horizon)
         for customer, level, state, horizon in zip(customers, columns["level"], columns["state"], horizons, strict=True)
     ]
-    columns["customer_id"] = [customer.customer_id for customer in customers]
-    columns["scored_at"] = moment(customers[0].now)
-    connection.execute(sql("write_scores"), {**terms._asdict(), **columns, **without_lists(len(rows))})
-    connection.execute(sql("renew_risk_before"), {"customer_ids": columns["customer_id"]})
-    connection.execute(sql("drop_ahead"), {"customer_ids": columns["customer_id"]})
+    columns["customer_id"] = ids = [customer.customer_id for customer in customers]
+    packed = pack(columns | without_lists(len(rows)))
+    context = {**terms._asdict(), "scored_at": moment(customers[0].now), "lists": False}
+    connection.execute(sql("write_scores"), {**context, **packed})
+    connection.execute(sql("renew_risk_before"), {"customer_ids": ids})
+    connection.execute(sql("drop_ahead"), {"customer_ids": ids})
     return True
 
 
@@ -275,7 +278,7 @@ def _score_left_over(connection: Connection, means: Means, renewal: Renewal, tar
     terms = _terms_of(connection, means, target, customers)
     computed = compute_scores(connection, customers, target, means.levels)
     for part in computed.parts:
-        changes = changes_of([customers[place] for place in part.places], terms, part.scores, means.levels)
+        changes = changes_of([customers[place] for place in part.places], terms, part.scores)
         write_scores(connection, terms._replace(stale_input=computed.stale), changes, part, target.model)
     return True
 

@@ -116,7 +116,7 @@ def _rescore_batch(process: Process, due: list[DueCustomer]) -> int:
     connection.execute(sql("limit_scoring"), {"timeout": STATEMENT_TIMEOUT})
     connection.execute(sql("take_news"), {"limit": MOST_NEWS, "rescore_seconds": process.settings.rescore_seconds})
     turns = {"limit": process.scoring_pace.size, "accounts": ACCOUNTS_AT_ONCE, "after": process.scored_account}
-    due += [DueCustomer(*row) for row in connection.execute(sql("take_due"), turns)]
+    due += map(DueCustomer._make, connection.execute(sql("take_due"), turns).fetchall())
     accounts = sorted({customer.account_id for customer in due})
     process.scored_account = due[0].turns_end or -1 if due else -1
     arrivals = find_arrivals(process.redis, accounts, process.lanes) if due else None
@@ -140,7 +140,7 @@ def _rescore(
     terms = Terms(served.model.version, served.horizon_days, served.generation, computed.stale, provisional)
     changes: list[Change] = []
     for part in computed.parts:
-        found = changes_of([due[place] for place in part.places], terms, part.scores, levels)
+        found = changes_of([due[place] for place in part.places], terms, part.scores)
         write_scores(connection, terms, found, part, served.model)
         changes += found
     apply_profiles(connection, [customer.customer_id for customer in due])

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from scoring.model import Model
-from scoring.rollup import DAY, Rollup
+from scoring.rollup import DAY, Floats, Rollup
 from scoring.score import risks_at
 from workers.risk.causes import Change
 
@@ -15,15 +15,13 @@ BACK_DAYS: Final = 14
 
 def find_risks_before(
     rollup: Rollup, now: float, changes: Sequence[Change], horizon_days: float, model: Model
-) -> list[float | None]:
-    """The probability BACK_DAYS before `now` (the account's clock) of each customer whose score is recorded; None for
+) -> Floats:
+    """The probability BACK_DAYS before `now` (the account's clock) of each customer whose score is recorded; NaN for
     others, and for customers who weren't there then."""
     since = now - BACK_DAYS * DAY
-    chosen = [number for number, change in enumerate(changes) if change.recorded and change.before.first_seen <= since]
-    risks: list[float | None] = [None] * len(changes)
-    if chosen:
-        instants = np.full(len(chosen), since)
-        probability, _ = risks_at(rollup, np.array(chosen, np.intp), instants, horizon_days, model)
-        for number, risk in zip(chosen, probability.tolist(), strict=True):
-            risks[number] = risk
+    wanted = np.array([change.recorded and change.before.first_seen <= since for change in changes], dtype=bool)
+    risks = np.full(len(changes), np.nan)
+    chosen = np.flatnonzero(wanted)
+    if len(chosen):
+        risks[chosen], _ = risks_at(rollup, chosen, np.full(len(chosen), since), horizon_days, model)
     return risks

@@ -72,14 +72,15 @@ UPDATE customers SET rescore_at = least(rescore_at, now()), due_because = coales
 WHERE account_id = %(account_id)s AND scored_at IS NOT NULL AND generation <> %(generation)s
 
 -- name: write_ahead
+-- Times come in epoch seconds; NaN stands for what isn't known.
 INSERT INTO scores_ahead AS kept
-SELECT customer_id, %(generation)s, %(scored_at)s, rescore_at, probability, level, state, low_confidence, plan,
-       open_tickets, overdue_since, nps, reasons, advice, horizon_days
+SELECT customer_id, %(generation)s, %(scored_at)s, to_timestamp(rescore_at), probability, level, state, low_confidence,
+       plan, open_tickets, to_timestamp(nullif(overdue_since, 'NaN')), nullif(nps, 'NaN'), reasons::jsonb,
+       advice::jsonb, horizon_days
 FROM unnest(
-    %(customer_id)s::uuid[], %(rescore_at)b::timestamptz[], %(probability)b::real[], %(level)b::text[],
-    %(state)b::text[], %(low_confidence)b::boolean[], %(plan)b::text[], %(open_tickets)b::integer[],
-    %(overdue_since)b::timestamptz[], %(nps)b::integer[], %(reasons)b::text[]::jsonb[],
-    %(advice)b::text[]::jsonb[], %(horizon_days)b::integer[]
+    %(customer_id)s::uuid[], %(rescore_at)s::float8[], %(probability)s::real[], %(level)s::text[],
+    %(state)s::text[], %(low_confidence)s::boolean[], %(plan)s::text[], %(open_tickets)s::integer[],
+    %(overdue_since)s::float8[], %(nps)s::real[], %(reasons)s::text[], %(advice)s::text[], %(horizon_days)s::integer[]
 ) AS scored (customer_id, rescore_at, probability, level, state, low_confidence, plan, open_tickets, overdue_since,
              nps, reasons, advice, horizon_days)
 ON CONFLICT (customer_id) DO UPDATE
@@ -102,8 +103,9 @@ SET probability = excluded.probability, level = excluded.level, state = excluded
 SELECT customer_id::text, account_id, extract(epoch FROM now())::float8, extract(epoch FROM first_seen)::float8,
        due_because, extract(epoch FROM scored_at)::float8, extract(epoch FROM recorded_at)::float8, recorded_level,
        recorded_state, customers.model, customers.horizon_days, customers.generation, stale_input, provisional, NULL,
-       ahead.rescore_at, ahead.probability, ahead.level, ahead.state, ahead.low_confidence, ahead.plan,
-       ahead.open_tickets, ahead.overdue_since, ahead.nps, ahead.reasons::text, ahead.advice::text,
+       extract(epoch FROM ahead.rescore_at)::float8, ahead.probability, ahead.level, ahead.state,
+       ahead.low_confidence, ahead.plan, ahead.open_tickets, extract(epoch FROM ahead.overdue_since)::float8,
+       ahead.nps, convert_to(ahead.reasons::text, 'UTF8'), convert_to(ahead.advice::text, 'UTF8'),
        ahead.horizon_days
 FROM customers JOIN scores_ahead AS ahead USING (customer_id)
 WHERE account_id = %(account_id)s AND customers.generation <> %(generation)s
