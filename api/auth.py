@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -34,8 +35,8 @@ class RememberedKey(NamedTuple):
 class Keys:
     """The keys as one web process knows them. Memory holds their SHA-256 only."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis, self._mirror = redis, Mirror(redis)
+    def __init__(self, redis: Redis, others: Sequence[Redis] = ()) -> None:
+        self._redis, self._mirror = redis, Mirror(redis, *others)
         self._remembered: dict[bytes, RememberedKey] = {}
         self._unknown: dict[bytes, RememberedKey] = {}  # apart: a flood of them must not push the others out
         self._used: set[int] = set()
@@ -105,11 +106,11 @@ class MirroredKey(NamedTuple):
 
 
 class Mirror:
-    """Redis's mirror of the keys. Look-ups that come while another is under way share the next: so a flood of unknown
-    keys takes a single connection, and not all there are."""
+    """The mirror of the keys in Redis; where home's is away, in that of a cell. Look-ups that come while another is
+    under way share the next: so a flood of unknown keys takes a single connection, and not all there are."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    def __init__(self, *redises: Redis) -> None:
+        self._redises = redises
         self._waiting: dict[bytes, asyncio.Future[MirroredKey | None]] = {}
         self._reading: asyncio.Task[None] | None = None
 
@@ -138,11 +139,14 @@ class Mirror:
     async def _read(self, hashes: Sequence[bytes]) -> Sequence[MirroredKey] | None:
         try:
             async with asyncio.timeout(LOOK_UP_SECONDS):
-                reply: Any = await self._redis.hmget(MIRROR, [MIRRORED, *(hashed.hex() for hashed in hashes)])
-        except REDIS_AWAY:
+                for redis in self._redises:
+                    with suppress(*REDIS_AWAY):
+                        reply: Any = await redis.hmget(MIRROR, [MIRRORED, *(hashed.hex() for hashed in hashes)])
+                        mirrored, *keys = reply
+                        return [MirroredKey(key, mirrored is not None) for key in keys]
+        except TimeoutError:
             return None
-        mirrored, *keys = reply
-        return [MirroredKey(key, mirrored is not None) for key in keys]
+        return None
 
 
 async def save_last_used(redis: Redis, key_ids: Iterable[int]) -> None:

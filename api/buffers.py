@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from workers.buffer.capacity import Capacity
 from workers.buffer.charges import Charges
 from workers.buffer.entries import Request
 from workers.buffer.lanes import lanes_of
+from workers.buffer.lodging import Host, lodge
 from workers.buffer.parts import BodyPart
 from workers.buffer.writer import BufferUnavailable, Rate, Writer
 from workers.cells import Cell
@@ -22,6 +24,7 @@ from workers.settings import Settings
 
 log = logging.getLogger(__name__)
 
+UNKNOWN_SECONDS = 5.0  # for which nothing is written to a Redis that did not say whose it is; it is asked every second
 UNCHECKED = "it isn't known yet which cells this Redis belongs to"
 
 IssueTicket = Callable[[str, int | None], Coroutine[None, None, None]]
@@ -30,15 +33,22 @@ IssueTicket = Callable[[str, int | None], Coroutine[None, None, None]]
 class CellBuffer:
     """The buffer of a cell. `fault` says why nothing may be written to it."""
 
-    def __init__(self, settings: Settings, cell: Cell, redis: Redis, issue: IssueTicket) -> None:
+    def __init__(self, settings: Settings, cell: Cell, redis: Redis, issue: IssueTicket, hosts: Sequence[Host]) -> None:
         lanes, folder = lanes_of(cell), find_redis_folder(settings, cell)
         events = settings.buffer_events and -(-settings.buffer_events // settings.cells)
         size = -(-settings.buffer_bytes // settings.cells)
         self.cell, self.redis = cell, redis
         self.fault: str | None = UNCHECKED
+        self.is_checked = False
         self.capacity = Capacity(events, size, folder, settings.disk_free_bytes, lanes)
         self.writers = {
-            name: Writer(cell.buffer_url, lane, self.capacity, partial(_issue, issue, cell.number))
+            name: Writer(
+                cell.buffer_url,
+                lane,
+                self.capacity,
+                partial(_issue, issue, cell.number),
+                partial(lodge, hosts, cell) if hosts else None,
+            )
             for name, lane in lanes.items()
         }
 
@@ -47,6 +57,11 @@ class CellBuffer:
         if self.fault is not None:
             raise BufferUnavailable
         await self.writers[lane].write(request, events, rate)
+
+    def lodge_all(self) -> None:
+        """Let entries lodge with other cells for a moment: whether this Redis is the right one isn't known yet."""
+        for writer in self.writers.values():
+            writer.away_until = time.monotonic() + UNKNOWN_SECONDS
 
     async def close(self) -> None:
         """Write what is left, and close the connections."""
@@ -63,8 +78,12 @@ class Buffers:
         for cell in settings.all_cells:
             if cell.buffer_url not in clients:
                 clients[cell.buffer_url] = connect(cell.buffer_url)
-        self.cells = [CellBuffer(settings, cell, clients[cell.buffer_url], issue) for cell in settings.all_cells]
-        self._clients = [client for client in clients.values() if client is not home]
+        share = settings.buffer_events and settings.buffer_events // settings.cells
+        self._hosts = [Host(cell, share) for cell in settings.all_cells] if len({*clients}) > 1 else []
+        self.cells = [
+            CellBuffer(settings, cell, clients[cell.buffer_url], issue, self._hosts) for cell in settings.all_cells
+        ]
+        self.others = [client for client in clients.values() if client is not home]
         self.charges = Charges(settings.redis_url or "")
 
     async def write(
@@ -96,10 +115,7 @@ class Buffers:
 
     async def refresh(self) -> None:
         """Read whether the cells are where they were, and how full each is."""
-        try:
-            await self._check_places()
-        except REDIS_AWAY as error:
-            log.debug("Redis can't do it now: %s", error)
+        await self._check_places()
         for buffer in self.cells:
             try:
                 await buffer.capacity.refresh(buffer.redis)
@@ -110,21 +126,46 @@ class Buffers:
         """Write what is left, and close the connections."""
         for buffer in self.cells:
             await buffer.close()
+        for host in self._hosts:
+            await host.close()
         await self.charges.close()
-        for client in self._clients:
+        for client in self.others:
             await client.aclose()
 
     async def _check_places(self) -> None:
-        """Compare each buffer with what home has announced. What a Redis that doesn't answer holds stays as it was."""
-        fields: Mapping[bytes, bytes] = await _maybe(self._home.hgetall(placement.ANNOUNCED))
-        announced = {name.decode(): value.decode() for name, value in fields.items()}
+        """Compare each buffer with what the clock has announced to all of them. What a Redis that doesn't answer holds
+        stays as it was; one that never did is not written to: its entries lodge elsewhere."""
+        announced = await self._read_announced()
+        if announced is None:
+            return
         fault = placement.find_fault(announced, len(self.cells))
         for buffer in self.cells:
             buffer.fault = fault
             if fault is None and len(self.cells) > 1:
-                tied: bytes | None = await _maybe(buffer.redis.get(installation.key_of(buffer.cell.prefix)))
-                if (tied or b"").decode() != announced.get(buffer.cell.name):
-                    buffer.fault = placement.describe_swapped(buffer.cell)
+                buffer.fault = await self._find_misplaced(buffer, announced)
+
+    async def _read_announced(self) -> Mapping[str, str] | None:
+        """Returns what home has announced; where its Redis is away, what another one was told."""
+        for redis in (self._home, *self.others):
+            try:
+                fields: Mapping[bytes, bytes] = await _maybe(redis.hgetall(placement.ANNOUNCED))
+            except REDIS_AWAY as error:
+                log.debug("Redis can't do it now: %s", error)
+            else:
+                return {name.decode(): value.decode() for name, value in fields.items()}
+        return None
+
+    async def _find_misplaced(self, buffer: CellBuffer, announced: Mapping[str, str]) -> str | None:
+        try:
+            tied: bytes | None = await _maybe(buffer.redis.get(installation.key_of(buffer.cell.prefix)))
+        except REDIS_AWAY:
+            if not buffer.is_checked:
+                buffer.lodge_all()
+            return None
+        if (tied or b"").decode() != announced.get(buffer.cell.name):
+            return placement.describe_swapped(buffer.cell)
+        buffer.is_checked = True
+        return None
 
 
 async def _maybe(result: Any) -> Any:

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from typing import Literal, NamedTuple
 
 import psycopg
+from redis import Redis
 from redis.exceptions import RedisError
 
 from workers import heartbeat, lease, placement, tickets
@@ -20,7 +21,7 @@ from workers.alerts import admission, outbox
 from workers.buffer.stream import forget_consumers
 from workers.heartbeat import Heartbeat
 from workers.identities import addresses, forwarding
-from workers.ingest import receipts, resolving
+from workers.ingest import lodgers, receipts, resolving
 from workers.learning import demo_models, nightly
 from workers.logs import first_line
 from workers.process import Process
@@ -93,13 +94,25 @@ def give_up_deliveries(process: Process) -> None:
 
 
 def mirror_keys(process: Process) -> None:
-    """Write the keys to Redis as they stand in Postgres."""
-    keys.refresh_mirror(process.connection(), process.home_redis)
+    """Write the keys to Redis as they stand in Postgres: to those of all cells, since home's may be away."""
+    _everywhere(process, lambda redis: keys.refresh_mirror(process.connection(), redis))
+
+
+def _everywhere(process: Process, write: Callable[[Redis], object]) -> None:
+    """Write to home's Redis, and to those of cells that answer."""
+    home, *others = process.list_redises()
+    write(home)
+    for redis in others:
+        try:
+            write(redis)
+        except RedisError as error:
+            log.info("the Redis of a cell can't do it now: %s", error)
 
 
 def announce_cells(process: Process) -> None:
     """Tell the doors which cells there are."""
-    placement.announce(process.home_redis, placement.list_noted(process.connection()))
+    noted = placement.list_noted(process.connection())
+    _everywhere(process, lambda redis: placement.announce(redis, noted))
 
 
 def mirror_home(process: Process) -> None:
@@ -148,6 +161,7 @@ DUTIES = (
     Duty("give up deliveries", 3600, give_up_deliveries),
     Duty("mirror keys", 10, mirror_keys, "home"),
     Duty("mirror home", 2, mirror_home, "cells"),
+    Duty("move lodgers", 1, lodgers.move_on, "cells"),
     Duty("forward", 1, forwarding.deliver, "cells"),
     Duty("announce cells", 10, announce_cells, "home"),
     Duty("prune consumers", 600, prune_consumers),

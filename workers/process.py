@@ -111,9 +111,20 @@ class Process:
         with placement.connect_cells(self.settings) as cells:
             yield cells or [self.connection()]
 
+    def list_redises(self) -> list[Redis]:
+        """Returns a client of each Redis: home's first, then those of the cells' buffers."""
+        places = [self.at(cell.number) for cell in self.settings.all_cells] if self.settings.cells > 1 else [self]
+        by_url = {there.cell.buffer_url: there.redis for there in places}
+        by_url.pop(self.settings.redis_url or "", None)
+        return [self.home_redis, *by_url.values()]
+
     def ask(self, queue: str) -> None:
         """Issue a ticket of the cell unless one waits already."""
         tickets.ask(self.home_redis, queue, self.cell, self.redis)
+
+    def issue(self, queue: str) -> None:
+        """Issue a ticket of the cell, whose mark is already set."""
+        tickets.issue(self.home_redis, queue, self.cell.number)
 
     def ask_later(self, queue: str) -> None:
         """As `ask`, where the cell's Postgres is away: of several cells, the others go first for a moment."""

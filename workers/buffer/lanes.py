@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from workers.cells import Cell
 from workers.redis import PREFIX
+from workers.tickets import mark_key
 
 GROUP = "ingest"  # the consumer group of all streams
 
@@ -49,6 +50,11 @@ class Lane(NamedTuple):
     def attempts(self) -> str:
         """A hash that counts attempts at entries that failed, see attempts.py."""
         return f"{self.prefix}:attempts:{self.name}"
+
+    @property
+    def mark(self) -> str:
+        """The key that is set while a ticket of the cell waits, see tickets.py."""
+        return mark_key(self.queue, self.prefix)
 
     @property
     def arrivals(self) -> str:

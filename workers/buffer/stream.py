@@ -21,6 +21,7 @@ ENTRY_BYTES = 1 << 20
 READ_ENTRIES = 100  # by one call of the script: others wait for it
 READ_BYTES = 4 << 20  # of a batch, and of what is read of it at once: an entry may hold as much alone
 CLAIM_ENTRIES = 100
+QUIET_MILLISECONDS = 5_000  # see arrivals.py
 
 # How many microseconds a key has to wait, by the generic cell rate algorithm of ITU-T I.371 with a burst of one second:
 # what is kept is the time at which everything taken so far would have been due, and when that was written: a clock that
@@ -156,6 +157,17 @@ def last_positions(redis: Redis, lanes: Mapping[str, Lane] = LANES) -> dict[str,
         except ResponseError:  # there is no such stream
             positions[lane.name] = 0
     return positions
+
+
+def push_entry(
+    redis: Redis, lane: Lane, events: int, entry: bytes, arriving: Iterable[int] = (), mark_seconds: int = 60
+) -> bool:
+    """Write an entry to a lane, as a worker does that has it from another cell; `arriving` are accounts whose history
+    it holds. Returns whether a ticket has to be issued."""
+    keys = [lane.stream, lane.ledger, lane.mark, lane.other.ledger, lane.arrivals]
+    accounts = " ".join(map(str, arriving))
+    reply: Any = redis.eval(PUSH, len(keys), *keys, mark_seconds, accounts, QUIET_MILLISECONDS, events, 0, 0, entry)
+    return bool(reply[0])
 
 
 class StreamEntry(NamedTuple):

@@ -9,7 +9,8 @@ import asyncio
 import logging
 import math
 import secrets
-from collections.abc import Callable, Coroutine, Iterator
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from redis.exceptions import OutOfMemoryError, RedisError
@@ -19,16 +20,21 @@ from workers.buffer.capacity import Capacity
 from workers.buffer.connection import ScriptConnection
 from workers.buffer.entries import Entry, Request, encode_entry
 from workers.buffer.lanes import Lane
+from workers.buffer.lodging import AWAY_SECONDS, Lodger
 from workers.buffer.stream import ENTRY_BYTES, ENTRY_EVENTS, PUSH
 from workers.redis import PREFIX
-from workers.tickets import MARK_SECONDS, mark_key
+from workers.tickets import MARK_SECONDS
 
 log = logging.getLogger(__name__)
 
+LODGER_WRITE_SECONDS = 0.5  # likewise, where another cell may be asked after it
 WRITE_SECONDS = 0.8  # with what surrounds it, an answer comes within a second
 GROUP_REQUESTS = 1_000
 GROUP_BYTES = 8 << 20
 LOGGED_BATCHES = 10  # in a log record, of those that were not written
+
+
+Lodge = Callable[[str, Sequence[Lodger]], Coroutine[None, None, bool]]  # the lane, the entries
 
 
 class BufferUnavailable(Exception):
@@ -85,12 +91,19 @@ class Writer:
     """One web process's way into a lane's buffer. Limits of keys are counted there where there is a single cell."""
 
     def __init__(
-        self, redis_url: str, lane: Lane, capacity: Capacity, issue_ticket: Callable[[str], Coroutine[None, None, None]]
+        self,
+        redis_url: str,
+        lane: Lane,
+        capacity: Capacity,
+        issue_ticket: Callable[[str], Coroutine[None, None, None]],
+        lodge: Lodge | None = None,
     ) -> None:
         self._lane, self._capacity = lane, capacity
-        self._issue_ticket = issue_ticket
+        self._issue_ticket, self._lodge = issue_ticket, lodge
+        self._send = self._write if lodge is None else self._write_or_lodge
+        self.away_until = float("-inf")  # monotonic; until then entries lodge with another cell at once
         self._push = ScriptConnection(redis_url, PUSH)
-        self._keys = [lane.stream, lane.ledger, mark_key(lane.queue, lane.prefix), lane.other.ledger, lane.arrivals]
+        self._keys = [lane.stream, lane.ledger, lane.mark, lane.other.ledger, lane.arrivals]
         self._pending: list[PendingWrite] = []
         self._writing: asyncio.Task[None] | None = None
         self._tickets: set[asyncio.Task[None]] = set()
@@ -118,7 +131,7 @@ class Writer:
                 group, self._pending = _split_group(self._pending)
                 parcels = list(_pack(group))
                 try:
-                    await self._write(parcels)
+                    await self._send(parcels)
                 except OutOfMemoryError:
                     self._fail(parcels, BufferFull, "Redis is out of memory")
                 except (RedisError, OSError, TimeoutError) as error:
@@ -129,9 +142,27 @@ class Writer:
         finally:
             self._writing = None
 
-    async def _write(self, parcels: list[Parcel]) -> None:
+    async def _write_or_lodge(self, parcels: list[Parcel]) -> None:
+        """As `_write`; while Redis is away, the same entries are written to another cell's."""
+        failure: Exception = TimeoutError("Redis did not answer a moment ago")
+        if time.monotonic() >= self.away_until:
+            try:
+                await self._write(parcels, LODGER_WRITE_SECONDS)
+                return
+            except OutOfMemoryError:
+                raise
+            except (RedisError, OSError, TimeoutError) as error:
+                failure, self.away_until = error, time.monotonic() + AWAY_SECONDS
+        assert self._lodge
+        if not await self._lodge(self._lane.name, [(parcel.events, parcel.entry) for parcel in parcels]):
+            raise failure
+        for parcel in parcels:
+            for write in parcel.writes:
+                _resolve(write.written, None)
+
+    async def _write(self, parcels: list[Parcel], seconds: float = WRITE_SECONDS) -> None:
         keys, arguments = _make_arguments(self._keys, parcels, self._lane.is_history)
-        ticket_needed, self._capacity.events, *waits = await self._push.run(keys, arguments, WRITE_SECONDS)
+        ticket_needed, self._capacity.events, *waits = await self._push.run(keys, arguments, seconds)
         for parcel, wait_us in zip(parcels, waits, strict=True):
             for write in parcel.writes:
                 _resolve(write.written, RateLimited(wait_us) if wait_us else None)

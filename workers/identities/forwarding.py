@@ -12,16 +12,13 @@ from typing import Any
 import msgspec
 from redis.exceptions import RedisError
 
-from workers import tickets
-from workers.buffer.arrivals import QUIET_SECONDS
 from workers.buffer.entries import Entry, Identity, Request, encode_entry
 from workers.buffer.lanes import LIVE
 from workers.buffer.rows import EPOCH, Row, StoredRow, encode_forwarded
-from workers.buffer.stream import PUSH
+from workers.buffer.stream import push_entry
 from workers.cells import cell_of
 from workers.process import Process
 from workers.store import Connection, find_cell, sql
-from workers.tickets import MARK_SECONDS, mark_key
 
 TOGETHER = 100  # notes
 Said = dict[int, dict[str, Any]]  # by the microsecond at which it was said: traits
@@ -104,9 +101,5 @@ def _write(
 ) -> None:
     lane = there.lanes[lane_name]
     entry = encode_entry(Entry(forward_id.encode(), [Request(account_id, received_us, body)]))
-    keys = [lane.stream, lane.ledger, mark_key(lane.queue, lane.prefix), lane.other.ledger, lane.arrivals]
-    arriving = str(account_id) if lane.is_history else ""
-    arguments: list[Any] = [MARK_SECONDS, arriving, int(QUIET_SECONDS * 1000), events, 0, 0, entry]
-    reply: Any = there.redis.eval(PUSH, len(keys), *keys, *arguments)
-    if reply[0]:
-        tickets.issue(there.home_redis, lane.queue, there.cell.number)
+    if push_entry(there.redis, lane, events, entry, [account_id] if lane.is_history else ()):
+        there.issue(lane.queue)

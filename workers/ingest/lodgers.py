@@ -1,0 +1,56 @@
+"""Moving on what lodges with a cell: entries of others whose Redis was away, see workers/buffer/lodging.py."""
+
+import logging
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from workers.buffer.entries import decode_entry
+from workers.buffer.lanes import LANES, Lane
+from workers.buffer.lodging import LEAVE, count_key, lodgers_key
+from workers.buffer.stream import push_entry
+from workers.process import Process
+
+log = logging.getLogger(__name__)
+
+TOGETHER = 100  # entries
+
+
+def move_on(process: Process) -> int:
+    """Write what lodges here to the buffers of its own cells, where these answer: a duty of the clock. Returns how many
+    entries went."""
+    guests = [(cell, lane) for cell in process.settings.all_cells if cell != process.cell for lane in LANES]
+    pipeline = process.redis.pipeline(transaction=False)
+    for cell, lane in guests:
+        pipeline.exists(lodgers_key(process.cell, cell.name, lane))
+    present = [guest for guest, is_there in zip(guests, pipeline.execute(), strict=True) if is_there]
+    return sum(_move_lane(process, process.at(cell.number), lane) for cell, lane in present)
+
+
+def _move_lane(here: Process, there: Process, lane: str) -> int:
+    key, moved = lodgers_key(here.cell, there.cell.name, lane), 0
+    while not here.stopping.is_set():
+        entries: Any = here.redis.xrange(key, count=TOGETHER)
+        for entry_id, fields in entries:
+            if not _push(there, there.lanes[lane], int(fields[b"n"]), fields[b"entry"]):
+                return moved
+            here.redis.eval(LEAVE, 2, key, count_key(here.cell), entry_id, fields[b"n"])
+            moved += 1
+        if len(entries) < TOGETHER:
+            break
+    if moved and not here.redis.xlen(key):
+        here.redis.delete(key)
+    log.info("lodgers moved on", extra={"cell": there.cell.name, "lane": lane, "entries": moved})
+    return moved
+
+
+def _push(there: Process, lane: Lane, events: int, entry: bytes) -> bool:
+    """Returns False while the other Redis is away."""
+    accounts = {request.account_id for request in decode_entry(entry).requests} if lane.is_history else set()
+    try:
+        if push_entry(there.redis, lane, events, entry, accounts):
+            there.issue(lane.queue)
+    except RedisError as error:
+        log.debug("the lodgers of cell %s wait: %s", there.cell.name, error)
+        return False
+    return True
