@@ -18,6 +18,7 @@ from workers import settings
 COMMANDS = {
     "accounts": "api.commands.accounts:accounts_group",
     "backtest": "api.commands.backtest:backtest",
+    "cells": "api.commands.cells:cells_group",
     "check": "api.commands.check:check",
     "clock": "workers.__main__:clock_command",
     "customers": "api.commands.customers:customers_group",

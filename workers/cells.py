@@ -20,6 +20,7 @@ class Cell(NamedTuple):
     buffer_url: str
     number: int | None = None
     cells: int = 1  # how many there are
+    staged: bool = False  # its schema is being made, see growth.py
 
     @property
     def name(self) -> str:
@@ -29,7 +30,8 @@ class Cell(NamedTuple):
     @property
     def schema(self) -> str | None:
         """Its schema in Postgres; None: the one that the URL leads to."""
-        return None if self.number is None else f"cell_{self.number:03}"
+        stage = "staged_" if self.staged else ""
+        return None if self.number is None else f"{stage}cell_{self.number:03}"
 
     @property
     def prefix(self) -> str:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import msgspec.inspect
@@ -78,6 +78,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         databases = _places(self.cell_database_urls) or [self.home.database_url] * self.cells
         buffers = _places(self.cell_buffer_urls) or [self.home.buffer_url] * self.cells
         return tuple(map(Cell, databases, buffers, range(self.cells), [self.cells] * self.cells))
+
+    def changed(self, **values: Any) -> "Settings":
+        """Returns these settings with other values."""
+        return msgspec.structs.replace(self, **values)
 
     @property
     def address(self) -> str:

@@ -27,7 +27,8 @@ def resolve(connection: Connection, staged: StagedRows) -> Resolved:
     """Returns the rows under their addresses. The caller's transaction holds the shared erasure lock."""
     (given_up,) = one(connection.execute(sql("any_given_up")))
     if not (given_up or staged.unresolved):
-        return Resolved(staged, ())
+        here, elsewhere = forwarding.divide(connection, staged.rows)
+        return Resolved(stage(here) if elsewhere else staged, (), elsewhere)
     asked = {row.customer_id for row in staged.rows if given_up or row.customer.user_id is not None}
     owners = _find_owners(connection, asked)
     unknown = {row.customer_id for row in staged.rows if row.customer.user_id is not None} - owners.keys()

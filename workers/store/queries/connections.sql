@@ -25,6 +25,28 @@ SELECT number, installation_id::text FROM cells ORDER BY number
 -- name: note_cell
 INSERT INTO cells (number, installation_id) VALUES (%(number)s, %(installation_id)s)
 
+-- name: forget_cells
+DELETE FROM cells
+
+-- name: list_cell_tables
+SELECT relname
+FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+WHERE nspname = %(schema)s AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> ALL (%(without)s::text[])
+ORDER BY relname <> 'accounts', relname
+
+-- name: list_copied_columns
+SELECT column_name
+FROM information_schema.columns
+WHERE table_schema = %(schema)s AND table_name = %(table)s AND is_generated = 'NEVER'
+ORDER BY ordinal_position
+
+-- name: adopt_installation
+UPDATE installation SET installation_id = %(installation_id)s
+
+-- name: fill_search
+INSERT INTO customer_search (customer_id, account_id, email)
+SELECT customer_id, account_id, email FROM customers ON CONFLICT DO NOTHING
+
 -- name: has_schema
 SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %(schema)s)
 
@@ -33,3 +55,6 @@ SELECT EXISTS (SELECT FROM customers) OR EXISTS (SELECT FROM landed) OR EXISTS (
 
 -- name: find_installation
 SELECT installation_id::text FROM installation
+
+-- name: count_customers
+SELECT count(*) FROM customers

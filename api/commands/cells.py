@@ -1,0 +1,118 @@
+"""`windback cells`: where the cells are; twice as many of them; a cell on another server."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+from psycopg.conninfo import conninfo_to_dict
+
+from api.commands.options import use_servers
+from api.up.options import data_dir_option
+from workers import growth, settings
+from workers.buffer import ledger, lodging
+from workers.buffer.lanes import lanes_of
+from workers.cells import Cell
+from workers.growth import StillWorking
+from workers.lease import lease_key
+from workers.placement import Misplaced
+from workers.redis import command_client
+from workers.settings import Settings, variable
+from workers.store import connect, one, sql
+from workers.urls import SettingsError, check_postgres
+
+CHANGED = ("cells", "cell_database_urls", "cell_buffer_urls")
+
+
+@click.group("cells")
+def cells_group() -> None:
+    """Cells of customers: where they are, dividing them, moving one."""
+
+
+@cells_group.command("status")
+@data_dir_option
+def show_cells(data_dir: Path) -> None:
+    """Show each cell: its place, its customers, what waits in its buffer and what lodges there."""
+    with use_servers(data_dir) as servers:
+        rows = [_read(cell) for cell in servers.apply(settings.load()).all_cells]
+    click.echo(f"{'CELL':<6}{'CUSTOMERS':>11}{'WAITING':>9}{'LODGING':>9}  {'CLOCK':<6} PLACE")
+    for row in rows:
+        clock = "runs" if row.clock else "none"
+        click.echo(f"{row.name:<6}{row.customers:>11}{row.waiting:>9}{row.lodging:>9}  {clock:<6} {row.place}")
+
+
+@cells_group.command("split")
+@data_dir_option
+def split_cells(data_dir: Path) -> None:
+    """Divide each cell in two, with all workers and clocks stopped. The web processes may go on."""
+    with use_servers(data_dir) as servers:
+        before = servers.apply(settings.load())
+        after = _carry_out(before, lambda: growth.split(before))
+    click.echo("\n".join(_describe_change(after)))
+
+
+@cells_group.command("move")
+@click.argument("number", type=click.IntRange(0))
+@click.option("--to", "database_url", required=True, help="The URL of the other Postgres.")
+@data_dir_option
+def move_cell(number: int, database_url: str, data_dir: Path) -> None:
+    """Copy cell NUMBER to another Postgres, with all workers and clocks stopped. The web processes may go on."""
+    with use_servers(data_dir) as servers:
+        before = servers.apply(settings.load())
+        if number >= before.cells or before.cells == 1:
+            raise click.BadParameter(f"there are {before.cells} cells", param_hint="NUMBER")
+        try:
+            check_postgres(database_url, "--to")
+        except SettingsError as error:
+            raise click.ClickException(str(error)) from None
+        after = _carry_out(before, lambda: growth.move(before, number, database_url))
+    click.echo("\n".join(_describe_change(after)))
+
+
+def _carry_out(before: Settings, work: Callable[[], Settings]) -> Settings:
+    try:
+        with command_client(before.redis_url or "") as redis:
+            growth.refuse_while_working(redis)
+        return work()
+    except (StillWorking, Misplaced) as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _describe_change(after: Settings) -> Iterator[str]:
+    yield "done; start all processes with these settings, the web processes too:"
+    for name in CHANGED:
+        if value := getattr(after, name):
+            yield f"  {variable(name)}={value}"
+
+
+class CellRow(NamedTuple):
+    """A cell as it is listed."""
+
+    name: str
+    customers: int
+    waiting: int
+    lodging: int
+    clock: bool
+    place: str
+
+
+def _read(cell: Cell) -> CellRow:
+    with connect(cell) as connection:
+        (customers,) = one(connection.execute(sql("count_customers")))
+    lanes = lanes_of(cell)
+    with command_client(cell.buffer_url) as redis:
+        pipeline = redis.pipeline(transaction=False)
+        for lane in lanes.values():
+            ledger.queue_read(pipeline, lane)
+        pipeline.get(lodging.count_key(cell))
+        pipeline.exists(lease_key(cell.prefix))
+        *replies, lodging_events, lease = pipeline.execute()
+    waiting = sum(ledger.parse(reply).buffered for reply in replies)
+    return CellRow(cell.name, customers, waiting, int(lodging_events or 0), bool(lease), _describe_place(cell))
+
+
+def _describe_place(cell: Cell) -> str:
+    """Where a cell is, without passwords."""
+    parts = conninfo_to_dict(cell.database_url)
+    buffer = cell.buffer_url.rpartition("@")[2].removeprefix("redis://").partition("?")[0]
+    return f"{cell.schema or 'home'} in {parts.get('dbname')} at {parts.get('host', 'localhost')}; {buffer}"
