@@ -14,12 +14,15 @@ from api.app import create_app
 from api.dashboard.accuracy import describe_accuracy
 from api.reading.model import Matured, ModelInUse, Quality
 from scoring.learning.metrics import Bin
+from scoring.levels import Levels
 from tests.api.dashboard.conftest import token_in
 from tests.sending import ago
 from tests.workers.events import event
+from tests.workers.worlds import fill, world
 from workers.accounts import keys
 from workers.accounts.keys import NewKey
 from workers.buffer.lanes import LIVE
+from workers.learning import track_records
 from workers.settings import Settings
 from workers.store import Connection
 
@@ -120,6 +123,27 @@ def test_lists_open_behind_the_numbers(silent: TestClient, connection: Connectio
     assert "anna@acme.com" in then.replace("<wbr>", "")
     assert "ben@acme.com" not in then.replace("<wbr>", "")
     assert "Only customers: critical on" in then
+
+
+def test_the_track_record_and_churn_by_month(signed_in: TestClient, connection: Connection) -> None:
+    account_id = fill(connection, world(120, 180))
+    track_records.compute(connection, account_id, Levels())
+    page = words(signed_in)
+    record = signed_in.get("/api/v1/model/track-record").json()
+    assert f"Of {record['flagged']} customers flagged at high risk or above, {record['flagged_left']} (" in page
+    assert f"Of the {record['left']} customers who left in the last 90 days, {record['flagged_before']} (" in page
+    assert "7 days before" in page
+    assert "How this is counted" in page
+    assert "Churn by month" in page
+
+
+def test_risk_by_plan(silent: TestClient, connection: Connection) -> None:
+    assert "Risk by plan" not in words(silent)
+    connection.execute("UPDATE customers SET plan = '<b>Pro' WHERE email = 'ben@acme.com'")
+    page = silent.get("/").text
+    assert "Risk by plan" in page
+    assert 'href="/customers?plan=%3Cb%3EPro"><bdi>&lt;b&gt;Pro</bdi>' in page
+    assert "No plan" in page
 
 
 def test_a_customer_who_is_put_off_is_not_first(silent: TestClient, connection: Connection) -> None:

@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 from starlette.testclient import TestClient
 
-from tests.sending import track
+from tests.sending import ago, track
 from tests.workers.events import event
 from workers.accounts import keys
 from workers.store import Connection
@@ -148,6 +148,33 @@ def test_the_commonest_values_of_properties_are_told(acme: TestClient, work: Cal
         {"name": "seats", "values": [{"value": 3, "count": 1}, {"value": 3.5, "count": 1}]},
         {"name": "paid", "values": [{"value": True, "count": 1}]},
     ]
+
+
+def test_values_are_those_of_the_latest_thousand_events(acme: TestClient, work: Callable[[], None]) -> None:
+    """Whichever came first: the 300 oldest come last here, and one customer sends several an hour."""
+    minutes = [*range(0, 1300), *range(1300, 1600)]
+    sent = [
+        event(
+            timestamp=ago(minutes=minute),
+            properties={"age": "new" if minute < 900 else "old" if minute > 1100 else "-"},
+        )
+        for minute in minutes
+    ]
+    for part in (sent[:1300], sent[1300:]):
+        for start in range(0, len(part), 100):
+            track(acme, *part[start : start + 100])
+        work()
+    (age,) = acme.get(f"{EVENTS}/login").json()["properties"]
+    counts = {value["value"]: value["count"] for value in age["values"]}
+    assert counts == {"new": 900, "-": 100}
+
+
+def test_an_event_counts_once_among_the_latest(acme: TestClient, work: Callable[[], None]) -> None:
+    """Also where the hours of a customer's events follow each other."""
+    track(acme, *[event(timestamp=ago(hours=hour), properties={"plan": "pro"}) for hour in range(1, 9)])
+    work()
+    (plan,) = acme.get(f"{EVENTS}/login").json()["properties"]
+    assert plan["values"] == [{"value": "pro", "count": 8}]
 
 
 def test_reading_a_series_needs_a_secret_key(client: TestClient) -> None:

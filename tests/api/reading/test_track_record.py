@@ -7,6 +7,7 @@ from starlette.testclient import TestClient
 
 from scoring.levels import Levels
 from tests.workers.worlds import account, fill, world
+from workers.buffer.entries import hash_customer
 from workers.learning import track_records
 from workers.store import Connection
 
@@ -28,11 +29,45 @@ def test_it_counts_who_left_and_who_was_flagged(acme: TestClient) -> None:
     assert (record["days"], record["before"], record["level"], record["why"]) == (90, 14, "high", None)
     left, flagged_before, flagged, flagged_left = (record[name] for name in COUNTS)
     assert 0 < flagged_before <= left == len(record["customers"])
-    assert flagged_before <= flagged_left <= flagged
+    assert 0 < flagged_left <= flagged
     assert sum((customer["score_before"] or 0) >= 50 for customer in record["customers"]) == flagged_before
     times = [datetime.fromisoformat(customer["left_at"]) for customer in record["customers"]]
     assert times == sorted(times, reverse=True)
     assert datetime.now(UTC) - timedelta(days=90) <= times[-1] <= times[0] <= datetime.now(UTC)
+
+
+def test_each_customer_counts_once(acme: TestClient, connection: Connection) -> None:
+    """Anna was flagged twice, and came back after the first time. Ben was flagged, and left. Cleo was not flagged
+    enough; Dora too long ago. Ben and Cleo left; Anna may still come back."""
+    account_id = account(connection)
+    ids = {name: hash_customer(account_id, f"{name}@example.com") for name in ("anna", "ben", "cleo", "dora")}
+    for name, customer_id in ids.items():
+        connection.execute(
+            "INSERT INTO customers (customer_id, account_id, email, first_seen, last_seen, rescore_at)"
+            " VALUES (%s, %s, %s, now(), now(), now())",
+            [customer_id, account_id, f"{name}@example.com"],
+        )
+    flags = [("anna", 40, 0.6, False), ("anna", 33, 0.8, True), ("ben", 50, 0.5, True), ("cleo", 50, 0.4, True)]
+    for name, days, risk, left in [*flags, ("dora", 130, 0.9, True)]:
+        connection.execute(
+            "INSERT INTO flags VALUES (%s, now() - %s * interval '1 day', %s, %s, %s)",
+            [ids[name], days, account_id, risk, left],
+        )
+    for name, days, stayed, risk in (("ben", 20, True, 0.6), ("cleo", 30, True, 0.4), ("anna", 5, None, 0.9)):
+        connection.execute(
+            "INSERT INTO departures"
+            " VALUES (%s, now() - %s * interval '1 day', %s, %s, array_fill(%s::real, ARRAY[60]))",
+            [ids[name], days, account_id, stayed, risk],
+        )
+    connection.execute(
+        "INSERT INTO track_records VALUES (%s, false, now(), now() - interval '300 days', 30)", [account_id]
+    )
+    record = acme.get(ROUTE).json()
+    assert [record[name] for name in COUNTS] == [2, 1, 2, 1]
+    assert [(gone["email"], gone["score_before"]) for gone in record["customers"]] == [
+        ("ben@example.com", 60.0),
+        ("cleo@example.com", 40.0),
+    ]
 
 
 @pytest.mark.usefixtures("tracked")
