@@ -141,7 +141,7 @@ def _merge_rows(connection: Connection, account_id: int, email: str, into: str) 
     connection.execute(sql("lock_merged"), both)
     level_moves.take_back_moves(connection, account_id, [source])
     _drop_repeated_days(connection, both)
-    events = connection.execute(sql("merge_events"), both).rowcount
+    (events,) = one(connection.execute(sql("merge_events"), both))
     for query in ("merge_event_ids", "merge_days", "merge_pruned", "merge_customer", "merge_rebuild"):
         connection.execute(sql(query), both)
     for table in ("events", "event_ids", "customer_days", "pruned", "customers", "rebuilds", "risk_history",
@@ -151,7 +151,7 @@ def _merge_rows(connection: Connection, account_id: int, email: str, into: str) 
         _rename(connection, table, source, target)
     profiles.hand_over(connection, account_id, [source], target)
     erased_totals.end_erasing(connection, whom)
-    return events
+    return int(events)
 
 
 def _drop_repeated_days(connection: Connection, both: dict[str, Any]) -> None:

@@ -56,7 +56,8 @@ def put_aside(connection: Connection, rows: Sequence[Row], lane: str | None) -> 
         "received_us": [row.received_us for row in rows],
         "identified": [row.identified for row in rows],
     }
-    return connection.execute(sql("put_aside"), {**columns, "lane": lane}).rowcount
+    (put,) = one(connection.execute(sql("put_aside"), {**columns, "lane": lane}))
+    return int(put)
 
 
 def _find_owners(connection: Connection, customer_ids: set[str]) -> dict[str, str]:

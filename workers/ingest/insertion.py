@@ -15,7 +15,7 @@ from workers.buffer.rows import Row
 from workers.buffer.staging import StagedRows
 from workers.ingest import bounds
 from workers.ingest.columns import make_event_columns, make_key_columns, make_span_columns
-from workers.store import Connection, arrays, sql
+from workers.store import Connection, arrays, one, sql
 from workers.upkeep import retention
 
 _wary: WeakSet[Connection] = WeakSet()  # connections whose last batch met events that were there
@@ -63,8 +63,8 @@ def _claim_event_ids(connection: Connection, staged: StagedRows) -> int:
         return 0
     identified = sorted((row for row in staged.distinct if row.identified), key=lambda row: (row[0], row[2], row[3]))
     received = {"received_at": arrays.moments(row.received_us for row in identified)}
-    claimed = connection.execute(sql("claim_event_ids"), make_key_columns(identified) | received)
-    return len(identified) - claimed.rowcount
+    (claimed,) = one(connection.execute(sql("claim_event_ids"), make_key_columns(identified) | received))
+    return len(identified) - int(claimed)
 
 
 def _without_seen(connection: Connection, rows: Sequence[Row]) -> Sequence[Row]:

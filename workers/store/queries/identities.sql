@@ -10,16 +10,20 @@ SELECT EXISTS (SELECT FROM identities WHERE user_id IS NULL)
 SELECT replace(customer_id::text, '-', ''), email FROM identities WHERE customer_id = ANY (%(customer_ids)s::uuid[])
 
 -- name: put_aside
-INSERT INTO unresolved_events (customer_id, occurred_at, event_key, account_id, user_id, event, properties, received_at,
-                               identified, lane)
-SELECT customer_id, 'epoch'::timestamptz + occurred_us * '1 microsecond'::interval, event_key, account_id, user_id, event,
-       properties, 'epoch'::timestamptz + received_us * '1 microsecond'::interval, identified, %(lane)s
-FROM unnest(%(customer_id)s::uuid[], %(occurred_us)s::bigint[], %(event_key)s::bigint[], %(account_id)s::integer[],
-            %(user_id)s::text[], %(event)s::text[], %(properties)s::text[], %(received_us)s::bigint[],
-            %(identified)s::boolean[])
-    AS sent (customer_id, occurred_us, event_key, account_id, user_id, event, properties, received_us, identified)
-ORDER BY customer_id, occurred_us, event_key
-ON CONFLICT DO NOTHING
+WITH put AS (
+    INSERT INTO unresolved_events (customer_id, occurred_at, event_key, account_id, user_id, event, properties, received_at,
+                                   identified, lane)
+    SELECT customer_id, 'epoch'::timestamptz + occurred_us * '1 microsecond'::interval, event_key, account_id, user_id, event,
+           properties, 'epoch'::timestamptz + received_us * '1 microsecond'::interval, identified, %(lane)s
+    FROM unnest(%(customer_id)s::uuid[], %(occurred_us)s::bigint[], %(event_key)s::bigint[], %(account_id)s::integer[],
+                %(user_id)s::text[], %(event)s::text[], %(properties)s::text[], %(received_us)s::bigint[],
+                %(identified)s::boolean[])
+        AS sent (customer_id, occurred_us, event_key, account_id, user_id, event, properties, received_us, identified)
+    ORDER BY customer_id, occurred_us, event_key
+    ON CONFLICT DO NOTHING
+    RETURNING 1
+)
+SELECT count(*) FROM put
 
 -- name: find_identities
 SELECT replace(customer_id::text, '-', ''), email, (extract(epoch FROM said_at) * 1000000)::bigint, next_email,
@@ -224,10 +228,13 @@ DELETE FROM customer_days WHERE customer_id = %(source)s AND n <= 0
 -- Stored anew, by this transaction: so the totals count them under the customer that is left.
 WITH source AS MATERIALIZED (
     SELECT occurred_at, event_key, event, properties, received_at FROM events WHERE customer_id = %(source)s
+), merged AS (
+    INSERT INTO events (customer_id, occurred_at, event_key, event, properties, received_at)
+    SELECT %(target)s::uuid, occurred_at, event_key, event, properties, received_at FROM source
+    ON CONFLICT DO NOTHING
+    RETURNING 1
 )
-INSERT INTO events (customer_id, occurred_at, event_key, event, properties, received_at)
-SELECT %(target)s::uuid, occurred_at, event_key, event, properties, received_at FROM source
-ON CONFLICT DO NOTHING
+SELECT count(*) FROM merged
 
 -- name: merge_event_ids
 INSERT INTO event_ids (customer_id, event_key, occurred_at, received_at)

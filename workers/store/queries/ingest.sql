@@ -9,11 +9,16 @@ SELECT (extract(epoch FROM now()) * 1000000)::bigint, set_config('enable_seqscan
 COPY events (customer_id, event, properties, occurred_at, event_key, received_at) FROM STDIN (FORMAT BINARY)
 
 -- name: claim_event_ids
--- The rows are in the order of their keys.
-INSERT INTO event_ids (customer_id, event_key, occurred_at, received_at)
-SELECT * FROM unnest(%(customer_id)s::uuid[], %(event_key)s::bigint[], %(occurred_at)s::timestamptz[],
-                     %(received_at)s::timestamptz[])
-ON CONFLICT DO NOTHING
+-- The rows are in the order of their keys. Returns how many were not there; the count of a bare INSERT can't be relied on
+-- where an extension carries it out.
+WITH claimed AS (
+    INSERT INTO event_ids (customer_id, event_key, occurred_at, received_at)
+    SELECT * FROM unnest(%(customer_id)s::uuid[], %(event_key)s::bigint[], %(occurred_at)s::timestamptz[],
+                         %(received_at)s::timestamptz[])
+    ON CONFLICT DO NOTHING
+    RETURNING 1
+)
+SELECT count(*) FROM claimed
 
 -- name: find_seen_event_ids
 -- The places of those rows whose event_id stands with another time.
