@@ -175,8 +175,6 @@ def _check_retention(settings: Settings) -> None:
 
 def _check_cells(settings: Settings) -> None:
     """Raises SettingsError unless each cell has a place, if places are listed."""
-    if settings.cells > 1:
-        raise SettingsError("WINDBACK_CELLS must be 1: reading over several cells isn't built yet")
     for field, check in (("cell_database_urls", urls.check_postgres), ("cell_buffer_urls", urls.check_redis)):
         places = _places(getattr(settings, field))
         if places and (len(places) != settings.cells or settings.cells == 1):

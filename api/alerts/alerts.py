@@ -12,7 +12,8 @@ from starlette.responses import Response
 from api.alerts.webhooks import id_of
 from api.errors import Refused
 from api.reading import query
-from api.reading.common import Count, Level, Score, Time, account_of, answer, fetch, score_of
+from api.reading.common import Count, Level, Score, Time, account_of, answer, fetch, fetch_all, score_of
+from api.reading.merging import first_found, put_in_order
 from workers.store import sql
 
 
@@ -78,7 +79,8 @@ async def read_alerts(request: Request, account_id: int, size: int) -> Alerts:
         "after_id": after[1] if after else None,
         "limit": size + 1,
     }
-    rows = await fetch(request, sql("list_alerts"), parameters)
+    cells = await fetch_all(request, sql("list_alerts"), parameters)
+    rows = put_in_order(cells, ("at", "alert_id"), size + 1, descending=True)
     page = rows[:size]
     cursor = query.encode_cursor(page[-1]["at"], page[-1]["alert_id"]) if len(rows) > size else None
     return Alerts([_listed(row) for row in page], cursor)
@@ -86,7 +88,7 @@ async def read_alerts(request: Request, account_id: int, size: int) -> Alerts:
 
 async def send_again(request: Request, account_id: int, alert_id: str) -> None:
     """Make the deliveries of an alert wait anew. Raises Refused, alert_not_found."""
-    found = await fetch(request, sql("find_alert"), {"account_id": account_id, "alert_id": alert_id})
+    found = first_found(await fetch_all(request, sql("find_alert"), {"account_id": account_id, "alert_id": alert_id}))
     if not found:
         raise Refused("alert_not_found")
     await fetch(request, sql("redeliver"), {"customer_id": found[0]["customer_id"], "alert_id": alert_id})

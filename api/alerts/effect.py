@@ -7,7 +7,8 @@ from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.reading.common import Count, account_of, answer, fetch
+from api.reading.common import Count, account_of, answer, fetch, fetch_all
+from api.reading.merging import add_up
 from api.reading.query import accepts
 from scoring.effect import Group, compare
 from scoring.event_roles import Meaning
@@ -63,7 +64,7 @@ async def read_effect(request: Request, account_id: int) -> AlertEffect:
         "engagement": [*ENGAGEMENT, *meaning.names_of(ENGAGEMENT)],
         "churn": list(meaning.churn),
     }
-    rows = await fetch(request, sql("count_outcomes"), parameters)
+    rows = add_up(await fetch_all(request, sql("count_outcomes"), parameters), ("strategy", "held_out"))
     strategies = sorted({row["strategy"] for row in rows})
     return AlertEffect(
         *_effect(rows),

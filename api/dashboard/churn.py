@@ -1,11 +1,13 @@
 """Churn by month, and risk by plan."""
 
 from datetime import date
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from starlette.requests import Request
 
-from api.reading.common import fetch
+from api.reading.common import fetch_all
+from api.reading.merging import add_up
 from workers.store import sql
 
 WEEK_BEFORE: Final = 7  # days before a customer lapsed, as of which a flag counts
@@ -38,11 +40,13 @@ async def read_churn_months(request: Request, account_id: int) -> list[ChurnMont
     """The whole months of the last year, the latest first; none until they are computed."""
     bound = request.app.state.settings.levels.high
     parameters = {"account_id": account_id, "bound": bound, "before": WEEK_BEFORE}
-    return [ChurnMonth(**row) for row in await fetch(request, sql("list_churn_months"), parameters)]
+    months = add_up(await fetch_all(request, sql("list_churn_months"), parameters), ("month",))
+    return [ChurnMonth(**row) for row in sorted(months, key=itemgetter("month"), reverse=True)]
 
 
 async def read_plans(request: Request, account_id: int) -> list[PlanRisk]:
     """The plans with the most customers first; none where no customer has one."""
-    rows = await fetch(request, sql("risk_by_plan"), {"account_id": account_id, "limit": MOST_PLANS})
-    plans = [PlanRisk(**row) for row in rows]
+    rows = add_up(await fetch_all(request, sql("risk_by_plan"), {"account_id": account_id}), ("plan",))
+    plans = [PlanRisk(**{**row, "risk": row["risk"] / max(row["customers"], 1)}) for row in rows]
+    plans = sorted(plans, key=lambda plan: (-plan.customers, plan.plan))[:MOST_PLANS]
     return plans if any(plan.plan != NO_PLAN for plan in plans) else []

@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from api.reading.customer import Risk
 from scoring.explain import Explanation
+from workers.cells import Cell, cell_of
 from workers.risk.explain import Scored, explain_score
 from workers.store import connect
 
@@ -36,7 +37,8 @@ async def explain_risk(request: Request, row: dict[str, Any], risk: Risk) -> Con
     scored = Scored(str(row["customer_id"]), *(row[name] for name in Scored._fields[1:]))
     settings = request.app.state.settings
     try:
-        explanation = await run_in_threadpool(_explain, settings.database_url, scored, risk.horizon_days)
+        cell = settings.all_cells[cell_of(scored.customer_id, settings.cells)]
+        explanation = await run_in_threadpool(_explain, cell, scored, risk.horizon_days)
     except psycopg.Error:
         explanation = None
     return add_up(risk, explanation)
@@ -54,6 +56,6 @@ def add_up(risk: Risk, explanation: Explanation | None) -> Contributions:
     return Contributions(start, parts, risk.score)
 
 
-def _explain(database_url: str, scored: Scored, horizon_days: int) -> Explanation | None:
-    with connect(database_url) as connection:
+def _explain(cell: Cell, scored: Scored, horizon_days: int) -> Explanation | None:
+    with connect(cell) as connection:
         return explain_score(connection, scored, horizon_days)

@@ -17,8 +17,9 @@ from api.dashboard.setup.traits import list_other_traits
 from api.dashboard.timeline import group_by_day
 from api.errors import Refused
 from api.reading import customer, query
-from api.reading.common import fetch
+from api.reading.common import fetch_all
 from api.reading.erasing import erase
+from api.reading.merging import first_found
 from scoring.currencies import describe_amount
 from workers.buffer.entries import normalise_email
 from workers.store import sql
@@ -40,7 +41,7 @@ async def show_or_erase(request: Request, session: Session) -> Response:
 async def receipt(request: Request, session: Session) -> Response:
     """`GET /erasures/{erasure_id}`: the receipt of an erasure."""
     parameters = {"erasure_id": request.path_params["erasure_id"], "account_id": session.account_id}
-    rows = await fetch(request, sql("find_erasure"), parameters)
+    rows = first_found(await fetch_all(request, sql("find_erasure"), parameters))
     if not rows:
         raise Refused("not_found")
     return render(request, "erased.html", session, erasure=rows[0])

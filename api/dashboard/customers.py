@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from api.dashboard.export import write_lines
+from api.dashboard.export import ExportOrder, write_lines
 from api.dashboard.labels import STRATEGIES
 from api.dashboard.levels import GROUPS, count_groups
 from api.dashboard.page import address, page, render
@@ -15,7 +16,7 @@ from api.dashboard.session import Session
 from api.dashboard.zones import local
 from api.reading import query
 from api.reading.common import account_of
-from api.reading.customer_filter import NOT_LAPSED, PARAMETERS, CustomerFilter, list_query, parse_filter
+from api.reading.customer_filter import NOT_LAPSED, PARAMETERS, SORTS, CustomerFilter, list_query, parse_filter
 from api.reading.customers import read_page
 from scoring.levels import NAMES
 from workers.store import connect
@@ -78,11 +79,12 @@ async def _export_for_session(request: Request, session: Session) -> Response:
 def _export(request: Request, account_id: int) -> Response:
     chosen = _parse_page_filter(request, ALL)
     statement, parameters = list_query(account_id, chosen)
-    url = request.app.state.settings.database_url
+    settings = request.app.state.settings
+    order = ExportOrder(SORTS[chosen.sort.removeprefix("-")].field, chosen.sort.startswith("-"))
     state = "not-lapsed" if chosen.states == NOT_LAPSED else ",".join(chosen.states)
     words = ["windback-customers", *filter(None, (",".join(chosen.levels), state)), f"{datetime.now(UTC):%Y-%m-%d}"]
     headers = {"Content-Disposition": f'attachment; filename="{"-".join(words)}.csv"', "Cache-Control": "no-store"}
-    pieces = write_lines(lambda: connect(url), statement, parameters)
+    pieces = write_lines([partial(connect, cell) for cell in settings.all_cells], statement, parameters, order)
     return StreamingResponse(pieces, headers=headers, media_type="text/csv")
 
 

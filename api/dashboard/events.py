@@ -18,9 +18,11 @@ from api.dashboard.timeline import text_of
 from api.errors import Refused
 from api.reading import query
 from api.reading.analytics import CountedEvent, read_events
-from api.reading.common import fetch
+from api.reading.common import fetch_all
 from api.reading.intervals import last
-from api.reading.series import Point, Property, read_sample, read_series, require_event
+from api.reading.merging import add_up
+from api.reading.sampling import Property, read_sample
+from api.reading.series import Point, read_series, require_event
 from scoring.events import RECOGNISED
 from workers.store import sql
 
@@ -64,7 +66,7 @@ async def list_events(request: Request, session: Session) -> Response:
         following=str(first // NAMES + 2) if first + NAMES < len(matching) else None,
         all_names=len(events),
         is_counting=not events and await _has_customers(request, session.account_id),
-        counted=await fetch(request, sql("counted_at"), {}),
+        counted=add_up(await fetch_all(request, sql("counted_at"), {}), at=min),
         missing=[name for name in RECOGNISED if name not in sent],
         search=search,
         kind=kind,
@@ -104,7 +106,7 @@ async def show_event(request: Request, session: Session) -> Response:
 
 
 async def _has_customers(request: Request, account_id: int) -> bool:
-    return bool(await fetch(request, sql("any_customer"), {"account_id": account_id}))
+    return any(await fetch_all(request, sql("any_customer"), {"account_id": account_id}))
 
 
 def _page_number(request: Request) -> int:
@@ -123,7 +125,7 @@ async def _draw_rows(request: Request, account_id: int, events: list[CountedEven
         "until": today,
         "events": [event.event for event in events],
     }
-    rows = await fetch(request, sql("daily_counts"), parameters)
+    rows = add_up(await fetch_all(request, sql("daily_counts"), parameters), ("event", "day"))
     counts = {(row["event"], row["day"]): row["n"] for row in rows}
     event_rows = []
     for event in events:

@@ -2,11 +2,16 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import Any, LiteralString
+from itertools import islice
+from typing import Any, LiteralString, NamedTuple
+
+from psycopg.rows import dict_row
 
 from api.reading.common import score_of
+from api.reading.merging import merge_rows
 from workers.store import Connection
 
 ROWS = 500  # a piece
@@ -35,17 +40,30 @@ COLUMNS = (
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet starts a formula with one of these
 
 
+class ExportOrder(NamedTuple):
+    """The column by which the rows are in order, and the direction."""
+
+    column: str
+    descending: bool
+
+
 def write_lines(
-    connected: Callable[[], Connection], query: LiteralString, parameters: Mapping[str, Any]
+    cells: Sequence[Callable[[], Connection]], query: LiteralString, parameters: Mapping[str, Any], order: ExportOrder
 ) -> Iterator[bytes]:
-    """Yields the file in pieces, as of one moment. Holds a connection until the end."""
-    with connected() as connection, connection.transaction(), connection.cursor(name="export") as cursor:
+    """Yields the file in pieces, of each cell as of one moment. Holds connections until the end."""
+    with ExitStack() as stack:
+        rows = [_read_rows(stack.enter_context(connected()), query, parameters) for connected in cells]
+        yield _piece([COLUMNS])
+        merged = merge_rows(rows, (order.column, "customer_id"), descending=order.descending)
+        while piece := list(islice(merged, ROWS)):
+            yield _piece([_cells(row) for row in piece])
+
+
+def _read_rows(connection: Connection, query: LiteralString, parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    with connection.transaction(), connection.cursor(name="export", row_factory=dict_row) as cursor:
         cursor.itersize = ROWS
         cursor.execute(query, parameters)
-        names = [column.name for column in cursor.description or ()]
-        yield _piece([COLUMNS])
-        while rows := cursor.fetchmany(ROWS):
-            yield _piece([_cells(dict(zip(names, row, strict=True))) for row in rows])
+        yield from cursor
 
 
 def guard(cell: str) -> str:

@@ -12,7 +12,8 @@ from api.dashboard.remedies import is_refusal
 from api.dashboard.zones import local, offset
 from api.health import probes
 from api.health.probes import NO_CLOCK, PipelineState
-from api.reading.common import fetch
+from api.reading.common import fetch, fetch_all
+from api.reading.merging import add_up
 from scoring.outages import HOUR, WEEK_HOURS
 from workers import warnings
 from workers.accounts.renewals import Progress
@@ -60,7 +61,8 @@ async def run_checks(request: Request, account_id: int) -> list[Check]:
     """All checks, in the order of the page. Every figure is the account's own. Raises Refused, store_unavailable."""
     door = request.app.state.door
     line = await probes.read_pipeline(door.redis, door.buffers.by_cell)
-    (row,) = await fetch(request, sql("account_health"), {"account_id": account_id, "limit": MOST_DEAD + 1})
+    cells = await fetch_all(request, sql("account_health"), {"account_id": account_id, "limit": MOST_DEAD + 1})
+    (row,) = add_up(cells, last_at=max, due_seconds=max)
     outage = await fetch(request, sql("find_open_outage"), {"account_id": account_id})
     stored = StoreHealth(outage[0]["began_at"] if outage else None, **row)
     if line is None:

@@ -19,9 +19,10 @@ from api.dashboard.session import Session
 from api.dashboard.setup.money import read_money
 from api.dashboard.setup.unresolved import check_unresolved
 from api.dashboard.setup.use import NOT_UNDERSTOOD, ask_for_use
-from api.reading.common import fetch
+from api.reading.common import fetch_all
 from api.reading.comparisons import ModelChange, read_levels_then, read_model_changes, read_renewal
 from api.reading.levels import Day, read_levels
+from api.reading.merging import add_up, put_in_order
 from api.reading.model import read_model
 from api.reading.track_record import read_details, read_track_record
 from workers.store import sql
@@ -38,16 +39,16 @@ async def overview(request: Request, session: Session) -> Response:
     """`GET /`."""
     account_id = session.account_id
     lists = asyncio.gather(
-        fetch(request, sql("any_customer"), {"account_id": account_id}),
-        fetch(request, sql("urgent"), {"account_id": account_id, "limit": URGENT}),
-        fetch(request, sql("risen"), {"account_id": account_id, "least": LEAST_RISE, "limit": RISEN}),
-        fetch(request, sql("count_lapsed"), {"account_id": account_id, "since": datetime.now(UTC) - WEEK}),
+        fetch_all(request, sql("any_customer"), {"account_id": account_id}),
+        fetch_all(request, sql("urgent"), {"account_id": account_id, "limit": URGENT}),
+        fetch_all(request, sql("risen"), {"account_id": account_id, "least": LEAST_RISE, "limit": RISEN}),
+        fetch_all(request, sql("count_lapsed"), {"account_id": account_id, "since": datetime.now(UTC) - WEEK}),
     )
     now = datetime.now(UTC)
     compared = asyncio.gather(
         read_levels_then(request, account_id, now - WEEK),
         read_model_changes(request, account_id, now - MONTH),
-        fetch(request, sql("list_restated_levels"), {"account_id": account_id}),
+        fetch_all(request, sql("list_restated_levels"), {"account_id": account_id}),
         read_renewal(request, account_id),
     )
     (week_ago, changes, restated, renewal), (customers, urgent, risen, lapsed) = await asyncio.gather(compared, lists)
@@ -65,7 +66,7 @@ async def overview(request: Request, session: Session) -> Response:
         checks = [*checks, NOT_UNDERSTOOD]
     checks = [*checks, *await check_unresolved(request, account_id), *check_renewal(renewal)]
     context: dict[str, Any] = {"checks": checks, "worst": find_worst(checks)}
-    if not customers:
+    if not any(customers):
         return render(request, "welcome.html", session, **context, address=address(request))
     return render(
         request,
@@ -75,11 +76,11 @@ async def overview(request: Request, session: Session) -> Response:
         counts=days[-1] if days else NOBODY,
         use=use,
         money=await read_money(request, account_id),
-        urgent=urgent,
-        risen=risen,
-        tiles=count_tiles(days, week_ago, lapsed[0]["customers"]),
+        urgent=put_in_order(urgent, ("urgency", "customer_id"), URGENT, descending=True),
+        risen=put_in_order(risen, ("risen", "customer_id"), RISEN, descending=True),
+        tiles=count_tiles(days, week_ago, sum(row["customers"] for (row,) in lapsed)),
         groups=GROUPS,
-        chart=_draw_levels(restate(days, changes, restated), changes),
+        chart=_draw_levels(restate(days, changes, add_up(restated, ("at", "level"))), changes),
         strategies=STRATEGIES,
         horizon_days=model.horizon_days,
         accuracy=describe_accuracy(model),

@@ -9,9 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.etags import has
-from api.reading.common import Count, Time, account_of, answer, fetch
+from api.reading.common import Count, Time, account_of, answer, fetch, fetch_all
 from api.reading.etags import not_modified, tag_of_totals
 from api.reading.intervals import bounds, clamp, floor, following, interval_of
+from api.reading.merging import add_up
 from api.reading.query import accepts
 from scoring.event_roles import Meaning
 from scoring.events import CHURNED, RECOGNISED
@@ -81,7 +82,9 @@ async def read_events(
     Raises Refused, store_unavailable.
     """
     parameters = {"account_id": account_id, "since": since or EVER[0], "until": until or EVER[1]}
-    rows = await fetch(request, sql("count_account_events"), parameters)
+    cells = await fetch_all(request, sql("count_account_events"), parameters)
+    rows = add_up(cells, ("event",), first_seen=min, last_seen=max)
+    rows.sort(key=lambda row: (-row["count"], row["event"]))
     (learnt,) = await fetch(request, sql("show_model"), {"account_id": account_id}) or [{}]
     weights, candidates = _list_weights(learnt["weights"]), _list_candidates(learnt["training"])
     meaning = Meaning.of_mappings(learnt["mappings"] or {})

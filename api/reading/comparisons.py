@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from starlette.requests import Request
 
-from api.reading.common import fetch
+from api.reading.common import fetch_all
+from api.reading.merging import add_up, first_found
 from workers.accounts.renewals import Progress
 from workers.store import sql
 
@@ -23,8 +24,8 @@ class ModelChange(NamedTuple):
 
 async def read_model_changes(request: Request, account_id: int, since: datetime) -> list[ModelChange]:
     """Returns the changes of model, horizon and settings since a moment, oldest first: a chart marks these days."""
-    rows = await fetch(request, sql("list_model_changes"), {"account_id": account_id, "since": since})
-    return [ModelChange(**row) for row in rows]
+    cells = await fetch_all(request, sql("list_model_changes"), {"account_id": account_id, "since": since})
+    return [ModelChange(**row) for row in first_found(cells)]
 
 
 async def read_levels_then(request: Request, account_id: int, at: datetime) -> dict[str, int] | None:
@@ -32,11 +33,11 @@ async def read_levels_then(request: Request, account_id: int, at: datetime) -> d
 
     None if that is not known: the account had no customers, or the model changed and no past was computed with it.
     """
-    rows = await fetch(request, sql("levels_then"), {"account_id": account_id, "at": at})
-    return {row["level"]: row["customers"] for row in rows} or None
+    cells = await fetch_all(request, sql("levels_then"), {"account_id": account_id, "at": at})
+    return {row["level"]: row["customers"] for row in add_up(cells, ("level",))} or None
 
 
 async def read_renewal(request: Request, account_id: int) -> Progress | None:
     """Returns how many customers have their new score, while an account is scored anew; None at other times."""
-    rows = await fetch(request, sql("renewal_progress"), {"account_id": account_id})
+    rows = add_up(await fetch_all(request, sql("renewal_progress"), {"account_id": account_id}))
     return Progress(**rows[0]) if rows else None

@@ -17,11 +17,12 @@ from api.reading.common import (
     Time,
     account_of,
     answer,
-    fetch,
+    fetch_all,
     list_said,
     score_of,
 )
 from api.reading.customer_filter import CURSORS, PARAMETERS, SORTS, CustomerFilter, list_query, parse_filter
+from api.reading.merging import put_in_order
 from api.reading.query import accepts, choices
 from scoring.advice import Advice
 
@@ -83,7 +84,9 @@ async def read_page(
     if after is not None and after[0] != chosen.sort:
         raise query.invalid("cursor", f"belongs to a list sorted by {after[0]}; start again without it.")
     statement, parameters = list_query(account_id, chosen, after, size + 1)
-    rows = await fetch(request, statement, parameters)
+    order = SORTS[name].field, "customer_id"
+    cells = await fetch_all(request, statement, parameters)
+    rows = put_in_order(cells, order, size + 1, descending=chosen.sort.startswith("-"))
     page = rows[:size]
     if len(rows) <= size:
         return page, None

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from api import etags
 from api.etags import has, tag_of
-from api.reading.common import fetch
+from api.reading.common import fetch, fetch_all
 from api.reading.intervals import floor
 from workers.store import sql
 
@@ -41,7 +41,7 @@ def not_modified(tag: str) -> Response:
 
 async def tag_of_totals(request: Request, account_id: int) -> str:
     """The tag of an answer that only changes with the totals, the model or the hour."""
-    (totals,) = await fetch(request, sql("version_of_totals"), {})
+    totals = [row["tallied"] for (row,) in await fetch_all(request, sql("version_of_totals"), {})]
     (learning,) = await fetch(request, sql("version_of_learning"), {"account_id": account_id})
     hour = floor(datetime.now(UTC), "hour")
-    return tag_of(repr((account_id, str(request.url), hour, *totals.values(), *learning.values())).encode())
+    return tag_of(repr((account_id, str(request.url), hour, *totals, *learning.values())).encode())

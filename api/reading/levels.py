@@ -6,8 +6,9 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.reading.common import Count, Time, account_of, answer, fetch
+from api.reading.common import Count, Time, account_of, answer, fetch_all
 from api.reading.intervals import bounds, clamp
+from api.reading.merging import add_up
 from api.reading.query import accepts
 from workers.store import sql
 
@@ -46,5 +47,5 @@ async def read_levels(
     the first risk and in the future are left out."""
     last = clamp(until or datetime.now(UTC))
     first = clamp(since) if since else last - timedelta(days=USUAL_DAYS - 1)
-    rows = await fetch(request, sql("risk_levels"), {"account_id": account_id, "since": first, "until": last})
-    return [Day(**row) for row in rows]
+    cells = await fetch_all(request, sql("risk_levels"), {"account_id": account_id, "since": first, "until": last})
+    return [Day(**row) for row in add_up(cells, ("at",))]

@@ -10,7 +10,8 @@ from starlette.responses import Response
 from api.bodies import read_json
 from api.database import in_database
 from api.errors import Refused
-from api.reading.common import Count, account_of, answer, fetch
+from api.reading.common import Count, account_of, answer, fetch, fetch_all
+from api.reading.merging import add_up
 from api.reading.query import accepts
 from scoring.event_roles import ROLES
 from scoring.events import MAX_EVENT_NAME
@@ -83,7 +84,8 @@ async def show_or_put_mappings(request: Request) -> Response:
 
 async def read_names(request: Request, account_id: int) -> SentNames:
     """The names that were sent, and their mappings. Raises Refused, store_unavailable."""
-    rows = await fetch(request, sql("list_sent_names"), {"account_id": account_id})
+    rows = add_up(await fetch_all(request, sql("list_sent_names"), {"account_id": account_id}), ("event",))
+    rows.sort(key=lambda row: (-row["events"], row["event"]))
     mapped = await fetch(request, sql("mappings_of_account"), {"account_id": account_id})
     return SentNames([SentName(**row) for row in rows], dict(sorted(mapped[0]["mappings"].items())) if mapped else {})
 

@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.reading import query
-from api.reading.common import Count, Level, Score, Time, account_of, answer, fetch, score_of
+from api.reading.common import Count, Level, Score, Time, account_of, answer, fetch_all, score_of
+from api.reading.merging import add_up, first_found, put_in_order
 from scoring.learning.departures import MOST_BEFORE
 from scoring.learning.track_record import LONGEST_DAYS
 from scoring.levels import NAMES
@@ -95,13 +96,14 @@ async def read_track_record(
     after: tuple[datetime, UUID] | None = None,
 ) -> TrackRecord:
     """Returns an account's track record, and a page of the customers who left: those after a position."""
-    rows = await fetch(request, sql("find_track_record"), {"account_id": account_id})
+    rows = first_found(await fetch_all(request, sql("find_track_record"), {"account_id": account_id}))
     if why := _explain_missing(rows, question):
         return TrackRecord(*question, None, None, None, None, [], None, why)  # type: ignore[arg-type]
     parameters = _parameters(request, account_id, rows[0], question)
-    (counts,) = await fetch(request, sql("count_track_record"), parameters)
+    (counts,) = add_up(await fetch_all(request, sql("count_track_record"), parameters))
     position = {"first": after is None, "left_at": after and after[0], "customer_id": after and after[1]}
-    gone = await fetch(request, sql("list_departed"), {**parameters, **position, "limit": size + 1})
+    cells = await fetch_all(request, sql("list_departed"), {**parameters, **position, "limit": size + 1})
+    gone = put_in_order(cells, ("left_at", "customer_id"), size + 1, descending=True)
     page = gone[:size]
     cursor = query.encode_cursor(page[-1]["left_at"], page[-1]["customer_id"]) if len(gone) > size else None
     return TrackRecord(*question, **counts, customers=[_describe(row) for row in page], next_cursor=cursor, why=None)  # type: ignore[arg-type]
@@ -109,12 +111,14 @@ async def read_track_record(
 
 async def read_details(request: Request, account_id: int, question: Question = Question()) -> Details | None:  # noqa: B008
     """Returns the details of a track record; None while there is none."""
-    rows = await fetch(request, sql("find_track_record"), {"account_id": account_id})
+    rows = first_found(await fetch_all(request, sql("find_track_record"), {"account_id": account_id}))
     if _explain_missing(rows, question):
         return None
     parameters = _parameters(request, account_id, rows[0], question)
-    lead = await fetch(request, sql("count_flagged_earlier"), {**parameters, "days_before": list(LEAD_DAYS)})
-    (lines,) = await fetch(request, sql("count_flagged_lines"), parameters)
+    earlier = await fetch_all(request, sql("count_flagged_earlier"), {**parameters, "days_before": list(LEAD_DAYS)})
+    lead = add_up(earlier, ("days_before",))
+    lead.sort(key=lambda row: -row["days_before"])
+    (lines,) = add_up(await fetch_all(request, sql("count_flagged_lines"), parameters))
     return Details([Lead(**row) for row in lead], **lines)
 
 

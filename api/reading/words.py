@@ -19,6 +19,7 @@ async def advice_with_words(request: Request, row: dict[str, Any]) -> Advice | N
     customer_id = str(row["customer_id"])
     mapped = await fetch(request, sql("mappings_of_account"), {"account_id": row["account_id"]})
     meaning = Meaning.of_mappings(mapped[0]["mappings"] if mapped else {})
-    rows = [await fetch(request, sql(name), asked) for name, asked in word_queries([customer_id], meaning).items()]
+    asked = {name: {**each, "customer_id": customer_id} for name, each in word_queries([customer_id], meaning).items()}
+    rows = [await fetch(request, sql(name), parameters) for name, parameters in asked.items()]
     words = Words(*([tuple(each.values()) for each in found] for found in rows))
     return with_words(msgspec.convert(row["advice"], Advice), customer_id, words, meaning)

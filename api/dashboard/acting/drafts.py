@@ -13,7 +13,8 @@ from api.dashboard.labels import STRATEGIES
 from api.dashboard.page import page, redirect, render
 from api.dashboard.session import Session
 from api.errors import Refused
-from api.reading.common import fetch
+from api.reading.common import fetch_all
+from api.reading.merging import put_in_order
 from api.reading.words import advice_with_words
 from scoring.drafts.draft import Draft, Template, write_draft
 from scoring.drafts.language import TemplateError
@@ -88,7 +89,8 @@ async def _show(
 async def _previews(request: Request, account_id: int, strategy: str, template: Template) -> list[Preview]:
     """Returns drafts by the template for some customers with this strategy, or else for an example."""
     parameters = {"account_id": account_id, "strategy": strategy, "limit": PREVIEWED}
-    rows = await fetch(request, sql("advised_customers"), parameters)
+    cells = await fetch_all(request, sql("advised_customers"), parameters)
+    rows = put_in_order(cells, ("order", "customer_id"), PREVIEWED)
     known: list[tuple[str, dict[str, Any]]] = []
     for row in rows:
         advice = await advice_with_words(request, row)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -10,10 +11,11 @@ from starlette.responses import Response
 from api.dashboard.page import page, render
 from api.dashboard.session import Session
 from api.errors import Refused
-from api.reading.common import fetch
+from api.reading.common import fetch_all
 from api.reading.customer_filter import CustomerFilter
 from api.reading.customers import read_page
 from api.reading.mappings import read_names
+from api.reading.merging import add_up
 from scoring.currencies import describe_amount
 from scoring.event_roles import Meaning
 from scoring.events import ENGAGEMENT
@@ -32,9 +34,8 @@ async def list_companies(request: Request, session: Session) -> Response:
     parameters = {
         "account_id": session.account_id,
         "part": f"%{escaped}%" if part else None,
-        "limit": MOST_COMPANIES,
     }
-    companies = await fetch(request, sql("list_companies"), parameters)
+    companies = await _read_companies(request, parameters)
     return render(
         request, "companies.html", session, companies=companies, part=part, most=MOST_COMPANIES, amount=describe_amount
     )
@@ -47,10 +48,14 @@ async def show_company(request: Request, session: Session) -> Response:
     sums = (
         []
         if "\0" in name
-        else await fetch(request, sql("show_company"), {"account_id": session.account_id, "company": name})
+        else add_up(
+            await fetch_all(request, sql("show_company"), {"account_id": session.account_id, "company": name}),
+            ("currency",),
+        )
     )
     if not sums:
         raise Refused("not_found")
+    sums.sort(key=lambda row: (-row["at_risk"], row["currency"]))
     people, cursor = await read_page(request, session.account_id, CustomerFilter("-mrr_at_risk", company=name), PEOPLE)
     return render(
         request,
@@ -65,13 +70,30 @@ async def show_company(request: Request, session: Session) -> Response:
     )
 
 
+async def _read_companies(request: Request, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    """The companies with the most money at risk. A company's customers may be in several cells: those that lead in one
+    of them are added up over all. Where one that leads in none could come before them, more of each cell are asked."""
+    limit = MOST_COMPANIES
+    while True:
+        cells = await fetch_all(request, sql("list_companies"), {**parameters, "names": None, "limit": limit})
+        ends = [rows[-1]["at_risk"] for rows in cells if len(rows) == limit]
+        if ends and len(cells) > 1:
+            names = sorted({row["company"] for rows in cells for row in rows})
+            cells = await fetch_all(request, sql("list_companies"), {**parameters, "names": names, "limit": None})
+        sums = add_up(cells, ("company", "currency"), highest=max, riskiest=max, last_active=max)
+        first = sorted(sums, key=lambda row: (-row["at_risk"], -row["riskiest"], row["company"]))[:MOST_COMPANIES]
+        if not ends or len(cells) == 1 or first[-1]["at_risk"] > sum(ends):
+            return first
+        limit *= 4
+
+
 async def _find_carrier(request: Request, account_id: int, company: str) -> Mapping[str, Any] | None:
     """The most active person of a company, and whether they have gone silent."""
     sent = await read_names(request, account_id)
     events = [*ENGAGEMENT, *Meaning.of_mappings(sent.mappings).names_of(ENGAGEMENT)]
-    rows = await fetch(
-        request, sql("most_active_person"), {"account_id": account_id, "company": company, "events": events}
-    )
+    parameters = {"account_id": account_id, "company": company, "events": events}
+    cells = await fetch_all(request, sql("most_active_person"), parameters)
+    rows = sorted(chain.from_iterable(cells), key=lambda row: (-row["days"], row["email"]))
     if not rows:
         return None
     last = rows[0]["last_active"]

@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from api.dashboard.page import page
 from api.dashboard.session import Session
-from api.reading.common import fetch
+from api.reading.common import fetch_all
+from api.reading.merging import add_up
 from scoring.currencies import describe_amount
 from workers.store import sql
 
@@ -46,7 +47,7 @@ async def export_money(request: Request, session: Session) -> Response:
 
 
 async def _read_sums(request: Request, account_id: int) -> list[dict[str, Any]]:
-    rows = await fetch(request, sql("money_by_level"), {"account_id": account_id})
+    rows = add_up(await fetch_all(request, sql("money_by_level"), {"account_id": account_id}), ("currency", "level"))
     return sorted(rows, key=lambda row: (row["currency"], LEVELS.index(row["level"])))
 
 

@@ -8,7 +8,8 @@ from starlette.requests import Request
 from api.dashboard.filters import count
 from api.dashboard.health import Check
 from api.dashboard.zones import local
-from api.reading.common import fetch
+from api.reading.common import fetch_all
+from api.reading.merging import add_up
 from workers.store import sql
 
 KEPT_DAYS: Final = 35
@@ -16,7 +17,7 @@ KEPT_DAYS: Final = 35
 
 async def check_unresolved(request: Request, account_id: int) -> Iterator[Check]:
     """Returns a line if events wait. Raises Refused, store_unavailable."""
-    (waiting,) = await fetch(request, sql("count_unresolved"), {"account_id": account_id})
+    (waiting,) = add_up(await fetch_all(request, sql("count_unresolved"), {"account_id": account_id}), since=min)
     if not waiting["events"]:
         return iter(())
     since = local(waiting["since"])

@@ -6,13 +6,13 @@ from starlette.responses import Response
 
 from api.dashboard.page import page
 from api.dashboard.session import Session
-from api.reading.common import fetch
+from api.reading.common import fetch_all
 from workers.store import sql
 
 
 @page
 async def first_event(request: Request, session: Session) -> Response:
     """`GET /first-event`: whether one has arrived."""
-    customers = await fetch(request, sql("any_customer"), {"account_id": session.account_id})
-    body = msgspec.json.encode({"arrived": bool(customers)})
+    customers = await fetch_all(request, sql("any_customer"), {"account_id": session.account_id})
+    body = msgspec.json.encode({"arrived": any(customers)})
     return Response(body, headers={"Cache-Control": "no-store"}, media_type="application/json")

@@ -43,37 +43,48 @@ WITH counted AS (
 )
 SELECT at, count, coalesce(customers, 0)::bigint AS customers FROM counted LEFT JOIN returned USING (at)
 
--- name: event_values
--- Each customer's and hour's events are found by their key. Texts that are long are nobody's common value. `sampled` is
--- how many events were looked at.
-WITH latest AS MATERIALIZED (
-    SELECT properties
-    FROM (
-        SELECT customer_id, hour FROM recent_events
-        WHERE account_id = %(account_id)s AND event = %(event)s
-        ORDER BY hour DESC, customer_id DESC
-        LIMIT %(limit)s
-    ) AS recent
-    CROSS JOIN LATERAL (
-        SELECT properties FROM events
+-- name: recent_hours
+-- Where the latest events of a name are, customer by customer and hour by hour, and how many; found by their key. Texts
+-- that are long are nobody's common value.
+SELECT customer_id, hour, theirs.events
+FROM (
+    SELECT customer_id, hour FROM recent_events
+    WHERE account_id = %(account_id)s AND event = %(event)s
+    ORDER BY hour DESC, customer_id DESC
+    LIMIT %(limit)s
+) AS recent
+CROSS JOIN LATERAL (
+    SELECT count(*) AS events FROM (
+        SELECT FROM events
         WHERE events.customer_id = recent.customer_id AND events.event = %(event)s
           AND occurred_at >= hour AND occurred_at < hour + interval '2 hours'
           AND date_trunc('hour', least(occurred_at, received_at), 'UTC') = hour
           AND pg_column_size(properties) <= 2000
         LIMIT %(limit)s
+    ) AS counted
+) AS theirs
+ORDER BY hour DESC, customer_id DESC
+
+-- name: event_values
+-- How often each value of each property comes in these hours of customers, of each hour's events at most as many as asked.
+WITH latest AS MATERIALIZED (
+    SELECT theirs.properties
+    FROM unnest(%(customer_ids)s::uuid[], %(hours)s::timestamptz[], %(limits)s::integer[])
+         AS asked (customer_id, hour, most)
+    CROSS JOIN LATERAL (
+        SELECT properties FROM events
+        WHERE events.customer_id = asked.customer_id AND events.event = %(event)s
+          AND occurred_at >= hour AND occurred_at < hour + interval '2 hours'
+          AND date_trunc('hour', least(occurred_at, received_at), 'UTC') = hour
+          AND pg_column_size(properties) <= 2000
+        ORDER BY occurred_at DESC, event_key DESC
+        LIMIT most
     ) AS theirs
-    LIMIT %(limit)s
-), counted AS (
-    SELECT key AS name, value, count(*) AS count, sum(count(*)) OVER (PARTITION BY key) AS total,
-           row_number() OVER (PARTITION BY key ORDER BY count(*) DESC, value) AS place
-    FROM latest CROSS JOIN jsonb_each(properties)
-    WHERE jsonb_typeof(value) IN ('string', 'number', 'boolean') AND length(value::text) <= 200
-    GROUP BY key, value
-), ranked AS (
-    SELECT *, dense_rank() OVER (ORDER BY total DESC, name) AS rank FROM counted WHERE place <= 10
 )
-SELECT name, value::text AS value, count, (SELECT count(*) FROM latest) AS sampled
-FROM ranked WHERE rank <= 50 ORDER BY rank, place
+SELECT key AS name, value::text AS value, count(*) AS count
+FROM latest CROSS JOIN jsonb_each(properties) AS property (key, value)
+WHERE jsonb_typeof(value) IN ('string', 'number', 'boolean') AND length(value::text) <= 200
+GROUP BY key, property.value
 
 -- name: risk_levels
 -- The moves up to a day add up to how many customers were at each level.

@@ -21,8 +21,8 @@ SELECT (SELECT count(*) FROM (
 
 -- name: urgent
 -- Whom to talk to first, by the order of customers.urgency.
-SELECT email, probability, level, reasons -> 0 ->> 'text' AS reason, advice ->> 'strategy' AS strategy, risen,
-       last_active, plan, company, mrr, currency, paid
+SELECT customer_id, email, probability, level, reasons -> 0 ->> 'text' AS reason, advice ->> 'strategy' AS strategy,
+       risen, last_active, plan, company, mrr, currency, paid, urgency
 FROM customers
 WHERE account_id = %(account_id)s AND urgency > 0 AND level <> 'low' AND coalesce(snoozed_until, '-infinity') <= now()
 ORDER BY urgency DESC, customer_id DESC
@@ -30,7 +30,7 @@ LIMIT %(limit)s
 
 -- name: risen
 -- The biggest rises within two weeks.
-SELECT email, probability, level, reasons -> 0 ->> 'text' AS reason, risk_before AS before
+SELECT customer_id, email, probability, level, reasons -> 0 ->> 'text' AS reason, risk_before AS before, risen
 FROM customers
 WHERE account_id = %(account_id)s AND coalesce(risen, 0) >= %(least)s AND urgency > 0
 ORDER BY coalesce(risen, 0) DESC, customer_id DESC
@@ -51,13 +51,11 @@ WHERE account_id = %(account_id)s AND day >= %(since)s AND day <= %(until)s AND 
 SELECT at FROM tallied
 
 -- name: risk_by_plan
--- Customers with a risk by plan, the largest first; those beyond are left out.
+-- Customers with a risk by plan, and the sum of the risks of those who have not lapsed.
 SELECT coalesce(plan, '') AS plan, count(*) FILTER (WHERE state <> 'lapsed') AS customers,
        count(*) FILTER (WHERE state <> 'lapsed' AND level IN ('high', 'critical')) AS likely,
-       coalesce(avg(probability) FILTER (WHERE state <> 'lapsed'), 0)::float8 AS risk,
+       coalesce(sum(probability::float8) FILTER (WHERE state <> 'lapsed'), 0) AS risk,
        count(*) FILTER (WHERE state = 'lapsed') AS lapsed
 FROM customers
 WHERE account_id = %(account_id)s AND level IS NOT NULL
 GROUP BY 1
-ORDER BY 2 DESC, 1
-LIMIT %(limit)s

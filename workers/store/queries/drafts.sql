@@ -15,7 +15,7 @@ DELETE FROM draft_templates WHERE account_id = %(account_id)s AND strategy = %(s
 
 -- name: advised_customers
 -- Some customers who are advised a strategy, the riskiest first.
-SELECT customer_id, account_id, email, advice FROM customers
+SELECT customer_id, account_id, email, advice, -probability AS order FROM customers
 WHERE account_id = %(account_id)s AND advice ->> 'strategy' = %(strategy)s
 ORDER BY probability DESC, customer_id
 LIMIT %(limit)s

@@ -11,9 +11,10 @@ GROUP BY 1, 2
 -- The companies with the most money at risk first; one row for each of its currencies.
 SELECT company, coalesce(currency, '') AS currency, count(*) AS customers, coalesce(sum(mrr), 0)::bigint AS mrr,
        sum(mrr_at_risk) AS at_risk, max(probability) FILTER (WHERE state <> 'lapsed') AS highest,
-       max(last_active) AS last_active
+       max(probability) AS riskiest, max(last_active) AS last_active
 FROM customers
 WHERE account_id = %(account_id)s AND company IS NOT NULL
+  AND (%(names)s::text[] IS NULL OR company = ANY (%(names)s))
   AND (%(part)s::text IS NULL OR company ILIKE %(part)s)
 GROUP BY company, 2
 ORDER BY sum(mrr_at_risk) DESC, max(probability) DESC, company

@@ -1,0 +1,104 @@
+"""The commonest property values of an event, of its latest occurrences.
+
+The latest customers and hours of the event are found in all cells, and then the values in the cell of each customer.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+from starlette.requests import Request
+
+from api.reading.common import fetch, fetch_all
+from api.reading.merging import add_up, put_in_order
+from workers.cells import cell_of
+from workers.store import sql
+
+SCALARS = ("string", "number", "boolean")
+SAMPLED = 1000  # events, the latest of a name
+MOST_PROPERTIES = 50
+MOST_VALUES = 10
+
+
+class Value(Struct):
+    """How often a property had a value."""
+
+    value: Annotated[Raw, Meta(extra_json_schema={"anyOf": [{"type": scalar} for scalar in SCALARS]})]
+    count: Annotated[int, Meta(ge=1)]
+
+
+class Property(Struct):
+    """A property and its commonest values, the most frequent first."""
+
+    name: str
+    values: list[Value]
+
+
+class Sample(NamedTuple):
+    """The properties of so many of the latest events."""
+
+    events: int
+    properties: list[Property]
+
+
+class Share(NamedTuple):
+    """What of a sample is read from a cell: hours of customers, and how many events of each at most."""
+
+    customer_ids: list[Any]
+    hours: list[Any]
+    limits: list[int]
+
+
+async def read_sample(request: Request, account_id: int, event: str) -> Sample:
+    """The latest events of a name: how many, at most SAMPLED, and their most common values."""
+    parameters = {"account_id": account_id, "event": event, "limit": SAMPLED}
+    shares = _share_out(await fetch_all(request, sql("recent_hours"), parameters))
+    counted = await asyncio.gather(*(_count_values(request, event, share) for share in shares))
+    values = add_up(counted, ("name", "value")) if counted else []
+    return Sample(sum(sum(share.limits) for share in shares), _choose_commonest(values))
+
+
+def _share_out(cells: Sequence[Sequence[dict[str, Any]]]) -> list[Share]:
+    """Returns the latest hours that hold SAMPLED events together, by the cells of their customers."""
+    shares: dict[int, Share] = defaultdict(lambda: Share([], [], []))
+    left = SAMPLED
+    for row in put_in_order(cells, ("hour", "customer_id"), descending=True):
+        taken = min(row["events"], left)
+        share = shares[cell_of(str(row["customer_id"]), len(cells))]
+        share.customer_ids.append(row["customer_id"])
+        share.hours.append(row["hour"])
+        share.limits.append(taken)
+        left -= taken
+        if not left:
+            break
+    return list(shares.values())
+
+
+async def _count_values(request: Request, event: str, share: Share) -> list[dict[str, Any]]:
+    parameters = {"event": event, "customer_id": share.customer_ids[0], **share._asdict()}
+    return await fetch(request, sql("event_values"), parameters)
+
+
+def _choose_commonest(rows: Sequence[dict[str, Any]]) -> list[Property]:
+    """The properties that come most, and the values of each that do; those that come equally often by name or value."""
+    by_name = [
+        (name, list(values)) for name, values in groupby(sorted(rows, key=itemgetter("name")), itemgetter("name"))
+    ]
+    by_name.sort(key=lambda pair: (-sum(row["count"] for row in pair[1]), pair[0]))
+    return [Property(name, _list_values(values)) for name, values in by_name[:MOST_PROPERTIES]]
+
+
+def _list_values(rows: Sequence[dict[str, Any]]) -> list[Value]:
+    commonest = sorted(rows, key=lambda row: (-row["count"], _order_of(row["value"])))[:MOST_VALUES]
+    return [Value(Raw(row["value"].encode()), row["count"]) for row in commonest]
+
+
+def _order_of(text: str) -> tuple[int, Any]:
+    """Texts come before numbers, these before true and false, as in jsonb."""
+    value = msgspec.json.decode(text)
+    return (0 if isinstance(value, str) else 2 if isinstance(value, bool) else 1, value)
