@@ -5,7 +5,7 @@ https://segment.com/docs/connections/spec/ describes the messages. A message bel
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -80,9 +80,12 @@ def _name_both(message: Json) -> Json:
 
 def _list_addresses(message: Json) -> Iterator[str]:
     context = _as_object(message.get("context"))
-    places = (message.get("traits"), context.get("traits"), message.get("properties"))
-    candidates = [*(_as_object(place).get("email") for place in places), message.get("userId")]
-    return (email for email in candidates if isinstance(email, str) and valid_email(email))
+    for place in (message.get("traits"), context.get("traits"), message.get("properties")):
+        if isinstance(place, dict) and isinstance(email := place.get("email"), str) and valid_email(email):
+            yield email
+    user_id = message.get("userId")
+    if isinstance(user_id, str) and "@" in user_id and valid_email(user_id):
+        yield user_id
 
 
 def _find_user_id(message: Json) -> str | None:
@@ -121,22 +124,27 @@ def _correct_time(message: Json, sent_at: object, now: float) -> str | None:
     timestamp = message.get("timestamp") or message.get("originalTimestamp")
     if not isinstance(timestamp, str):
         return None
+    if not isinstance(sent_at, str):
+        return timestamp
     try:
-        happened, sent = parse_instant(timestamp), parse_instant(sent_at) if isinstance(sent_at, str) else None
+        happened, sent = parse_instant(timestamp), parse_instant(sent_at)
     except ValueError:
         return timestamp  # refused by the rules
-    if sent is None or abs(now - sent.timestamp()) <= CLOCK_SECONDS:
+    if abs(now - sent.timestamp()) <= CLOCK_SECONDS:
         return timestamp
     return (datetime.fromtimestamp(now, UTC) - max(sent - happened, timedelta())).isoformat()
 
 
 def _as_object(value: object) -> Json:
-    return dict(value) if isinstance(value, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else str(value) if isinstance(value, int) else ""
 
 
-def _drop_nothing(fields: Mapping[str, Any]) -> Json:
+def _drop_nothing(fields: Json) -> Json:
+    values = fields.values()
+    if None not in values and "" not in values:
+        return fields
     return {name: value for name, value in fields.items() if value is not None and value != ""}

@@ -50,7 +50,7 @@ def _read_line(record: Record, reading: Reading, save: SaveIdentity, skipped: Co
     if record.fields is None:
         return FileLine(record.number, None, record.fault)
     try:
-        converted = _convert(record._replace(fields=_rename_columns(record.fields, reading.columns)), reading)
+        converted = _convert(_rename_columns(record, reading.columns), reading)
     except ValueError as error:
         return FileLine(record.number, None, str(error))
     if converted.skipped:
@@ -69,17 +69,20 @@ def _convert(record: Record, reading: Reading) -> Converted:
     return PRESETS[reading.preset].convert(record.fields)
 
 
-def _rename_columns(fields: Json, columns: Mapping[str, str]) -> Json:
+def _rename_columns(record: Record, columns: Mapping[str, str]) -> Record:
     if not columns:
-        return fields
+        return record
     ours = {theirs: name for name, theirs in columns.items()}
-    return {ours.get(name, name): value for name, value in fields.items()}
+    return record._replace(fields={ours.get(name, name): value for name, value in (record.fields or {}).items()})
 
 
 def _finish_event(event: Json, reading: Reading) -> Json:
     name, user_id = event.get("event"), event.get("user_id")
-    event = {**event, "event": reading.renamed.get(name, name)} if isinstance(name, str) else event
-    email = reading.people.get(user_id) if isinstance(user_id, str) and not event.get("customer_email") else None
+    if isinstance(name, str) and name in reading.renamed:
+        event = {**event, "event": reading.renamed[name]}
+    if not reading.people or event.get("customer_email"):
+        return event
+    email = reading.people.get(user_id) if isinstance(user_id, str) else None
     if email is None:
         return event
     return {"customer_email": email, **{field: value for field, value in event.items() if field != "user_id"}}
