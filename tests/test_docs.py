@@ -51,6 +51,23 @@ def test_every_command_is_in_the_readme(command: str) -> None:
     assert command in README
 
 
+def mentions() -> Iterator[str]:
+    """The command lines of the README, without `windback` itself."""
+    yield from re.findall(r"`windback ([^`]+)`", README)
+    yield from re.findall(r"^    .*?(?:^|[ /])windback ([a-z].*)$", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", sorted(set(mentions())))
+def test_a_command_in_the_readme_exists_with_its_options(line: str) -> None:
+    words = re.findall(r"--?[a-z-]+|[\w-]+", line)
+    command: click.Command | None = main
+    while isinstance(command, click.Group) and words:
+        command = command.get_command(click.Context(command), words.pop(0))
+    assert command
+    options = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("-")} <= options
+
+
 @pytest.mark.parametrize("metric", list(METRICS))
 def test_every_metric_is_in_the_readme(metric: str) -> None:
     assert re.search(rf"`{metric}(_total)?[`{{]", README)

@@ -128,7 +128,9 @@ def _report(account: str, card: Card) -> Iterator[str]:
 def _summarise(card: Card) -> str:
     """What a training found, in words."""
     if not card.snapshots:
-        return "nothing to learn from yet: no customer was active a horizon ago"
+        return (
+            "nothing to learn from yet: no customer was active a horizon ago (beside others, those of demo don't count)"
+        )
     if not card.holdout:
         return (
             f"not enough to learn from yet: {card.lapses:,} customers churned, and at least {RECALIBRATE} must have "

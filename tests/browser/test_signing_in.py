@@ -9,6 +9,8 @@ from tests.acceptance.door import Door
 from tests.browser.proxy import nginx
 from tests.browser.watch import sign_in
 
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
 
 @pytest.mark.parametrize(
     "headers",
@@ -25,3 +27,12 @@ def test_a_person_signs_in_and_out_through_a_proxy(service: Door, tmp_path: Path
         sign_in(page, url, service.key)
         page.get_by_role("button", name="Sign out").click()
         expect(page).to_have_url(f"{url}/sign-in")
+
+
+def test_the_readmes_way_through_nginx_leads_there(service: Door, tmp_path: Path, page: Page) -> None:
+    block = README[README.index("    location / {") :]
+    block = block[: block.index("    }\n") + 5].replace("http://127.0.0.1:8000", service.line.url)
+    assert service.line.url in block
+    with nginx(tmp_path, block) as url:
+        sign_in(page, url, service.key)
+        expect(page.get_by_role("button", name="Sign out")).to_be_visible()
