@@ -28,6 +28,7 @@ from workers.process import Process
 from workers.risk import rebuild, rescore
 from workers.store import one, sql
 from workers.tracking import outages
+from workers.turns import Turns
 from workers.upkeep import level_moves, retention, totals
 
 log = logging.getLogger(__name__)
@@ -183,14 +184,15 @@ DUTIES = (
 
 def run(process: Process) -> None:
     """Tick until the process is asked to stop: at home, and in each of several cells in a thread of its own."""
+    turns = Turns(process.settings.cells)
     with ExitStack() as stack:
         for cell in process.settings.all_cells if process.settings.cells > 1 else ():
             there = process.at(cell.number)
             there.heartbeat = Heartbeat()
-            thread = threading.Thread(target=_run_at, args=(there,), name=f"cell {cell.name}")
+            thread = threading.Thread(target=_run_at, args=(there, turns), name=f"cell {cell.name}")
             thread.start()
             stack.callback(thread.join)
-        _run_at(process)
+        _run_at(process, turns)
 
 
 def duties_at(process: Process) -> Sequence[Duty]:
@@ -201,11 +203,11 @@ def duties_at(process: Process) -> Sequence[Duty]:
     return [duty for duty in DUTIES if duty.place in ("everywhere", here)]
 
 
-def _run_at(process: Process) -> None:
+def _run_at(process: Process, turns: Turns) -> None:
     last = {duty.name: float("-inf") for duty in DUTIES}
     while not process.stopping.is_set():
         try:
-            if _may_work(process) and lease.hold(process.redis, process.name, process.cell.prefix):
+            if _may_work(process) and turns.take(process):
                 with process.heartbeat.busy():
                     _tick(process, last, time.monotonic())
         except RedisError as error:

@@ -58,9 +58,9 @@ def train(
     epoch seconds. Raises Overtaken.
     """
     moment = time.time() if now is None else now
-    if demo_models.put_aside(connection, account_id):
+    if demo_models.put_aside(connection, account_id, cells):
         renewal.run(connection, Means(levels, horizon_days, redis), account_id, progress)
-    demo = demo_models.is_taught_by_demo(connection, account_id)
+    demo = demo_models.is_taught_by_demo(connection, account_id, cells)
     before = models.find_in_use(connection, account_id)
     last = find_last_training(connection, account_id)
     doubts = {candidate.event: candidate.doubts for candidate in last[1].candidates} if last else {}

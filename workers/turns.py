@@ -1,0 +1,62 @@
+"""Which of several cells a clock takes: its fair share, so that each of the clocks that run has about as many.
+
+A clock that ends gives its leases back, or they end by themselves; the others then take its cells.
+"""
+
+import threading
+import time
+
+from redis.exceptions import RedisError
+
+from workers import heartbeat, lease
+from workers.process import Process
+
+COUNT_SECONDS = 3.0  # after which the clocks are counted again
+
+
+class Turns:
+    """The leases of one clock, whose cells have a thread each."""
+
+    def __init__(self, cells: int) -> None:
+        self._cells, self._clocks = cells, 1
+        self._held: set[int | None] = set()
+        self._counted = float("-inf")
+        self._alone = threading.Lock()
+
+    def take(self, process: Process) -> bool:
+        """Returns whether this clock is active in the process's cell: it has the lease, and not more than its share.
+        Home is nobody's share. Raises RedisError."""
+        number = process.cell.number
+        if number is None:
+            return lease.hold(process.redis, process.name, process.cell.prefix)
+        with self._alone:
+            share = -(-self._cells // self._count(process))
+            others = len(self._held - {number})
+        if others >= share:
+            self._let_go(process)
+            return False
+        ours = lease.hold(process.redis, process.name, process.cell.prefix)
+        with self._alone:
+            (self._held.add if ours else self._held.discard)(number)
+        return ours
+
+    def _let_go(self, process: Process) -> None:
+        with self._alone:
+            was_held = process.cell.number in self._held
+            self._held.discard(process.cell.number)
+        if was_held:
+            lease.release(process.redis, process.name, process.cell.prefix)
+
+    def _count(self, process: Process) -> int:
+        """Returns how many clocks run, as of a moment ago; this one at least."""
+        now = time.monotonic()
+        if now - self._counted >= COUNT_SECONDS:
+            self._counted = now
+            pipeline = process.home_redis.pipeline(transaction=False)
+            heartbeat.queue_read(pipeline)
+            try:
+                beats = heartbeat.parse(pipeline.execute()[0])
+            except RedisError:
+                return self._clocks  # home's Redis is away: as many as before
+            self._clocks = max(1, len(heartbeat.select_kind(beats, "clock")))
+        return self._clocks
