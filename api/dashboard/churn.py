@@ -37,11 +37,12 @@ class PlanRisk(NamedTuple):
 
 
 async def read_churn_months(request: Request, account_id: int) -> list[ChurnMonth]:
-    """The whole months of the last year, the latest first; none until they are computed."""
+    """The whole months of the last year, the latest first; none until they are computed, or where nobody was there."""
     bound = request.app.state.settings.levels.high
     parameters = {"account_id": account_id, "bound": bound, "before": WEEK_BEFORE}
     months = add_up(await fetch_all(request, sql("list_churn_months"), parameters), ("month",))
-    return [ChurnMonth(**row) for row in sorted(months, key=itemgetter("month"), reverse=True)]
+    counted = [ChurnMonth(**row) for row in sorted(months, key=itemgetter("month"), reverse=True)]
+    return counted if any(month.customers or month.joined or month.came_back for month in counted) else []
 
 
 async def read_plans(request: Request, account_id: int) -> list[PlanRisk]:

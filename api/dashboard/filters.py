@@ -41,6 +41,7 @@ from scoring.currencies import describe_amount
 LONGEST = 200
 STEPS = ((86400 * 365, "year"), (86400 * 30, "month"), (86400, "day"), (3600, "hour"), (60, "minute"))
 NO_BREAK = "\u00a0"
+YEARS = 2  # from then on a duration is said in years
 _TIME = Markup('<time datetime="{}" title="{}">{}</time>')
 
 
@@ -94,7 +95,8 @@ def span(seconds: float) -> str:
     for size, unit, most in ((1, "s", 120), (60, "min", 7200), (3600, "h", 172_800)):
         if seconds < most:
             return f"{seconds / size:.0f}{NO_BREAK}{unit}"
-    return f"{seconds / 86400:.0f}{NO_BREAK}days"
+    days = seconds / 86400
+    return f"{days:.0f}{NO_BREAK}days" if days < YEARS * 365 else f"{days / 365:.0f}{NO_BREAK}years"
 
 
 def count(n: int, noun: str) -> str:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from scoring.learning.outcomes import SETTLED
 from scoring.learning.training import learn
 from scoring.model import PRIOR, Model
 from scoring.pauses import Pause
@@ -38,8 +39,12 @@ def learn_past_models(
     """The models from `since` to `now` (epoch seconds), each learnt from what was known at its boundary."""
     boundaries = np.arange(now - DAY, since, -MODEL_DAYS * DAY)[::-1]
     models = [PRIOR]
+    last = float(rollup.last_at.max(initial=-np.inf))
     for boundary in boundaries.tolist():
         progress()
+        if last + SETTLED + (horizon_days + MODEL_DAYS) * DAY < boundary:  # nothing has become known since the last one
+            models.append(models[-1])
+            continue
         known = [Pause(pause.began, min(pause.ended, boundary)) for pause in pauses if pause.began < boundary]
         models.append(learn(rollup, boundary, models[-1], horizon_days=horizon_days, pauses=known).training.model)
     return PastModels(boundaries, models)

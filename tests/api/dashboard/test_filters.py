@@ -22,14 +22,22 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 )
 def test_times_are_relative_with_the_exact_one_on_hover(before: timedelta, said: str) -> None:
     at = NOW - before
-    exact = f'datetime="{at:%Y-%m-%dT%H:%M:%SZ}" title="{at:%Y-%m-%d %H:%M:%S} UTC"'
+    exact = f'datetime="{at:%Y-%m-%dT%H:%M:%SZ}" title="{at:%-d %b %Y, %H:%M:%S} UTC"'
     assert filters.ago(at, NOW) == f"<time {exact}>{said}</time>"
     assert filters.ago(None) == "never"
 
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(0.42, "0.4 s"), (12, "12 s"), (119, "119 s"), (600, "10 min"), (9000, "2 h"), (400_000, "5 days")],
+    [
+        (0.42, "0.4 s"),
+        (12, "12 s"),
+        (119, "119 s"),
+        (600, "10 min"),
+        (9000, "2 h"),
+        (400_000, "5 days"),
+        (4169 * 86400, "11 years"),
+    ],
 )
 def test_durations(seconds: float, said: str) -> None:
     assert filters.span(seconds).replace(filters.NO_BREAK, " ") == said

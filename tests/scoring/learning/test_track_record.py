@@ -8,6 +8,7 @@ import pytest
 
 from scoring.events import CHURNED
 from scoring.learning.departures import MOST_BEFORE
+from scoring.learning.past_models import learn_past_models
 from scoring.learning.track_record import LONGEST_DAYS, TrackRecord, track
 from scoring.model import PRIOR
 from scoring.pauses import Pause
@@ -157,6 +158,16 @@ def test_an_outage_says_nothing_of_customers() -> None:
     early, late = Pause(NOW - 40 * DAY, NOW - 38 * DAY), Pause(NOW - 25 * DAY, NOW - 24 * DAY)
     assert len(record(history, pauses=[early]).departures.customer) == 0
     assert np.isnan(record(history, pauses=[late]).departures.stayed_away).all()
+
+
+def test_a_model_is_learnt_only_where_something_became_known(simulated: tuple[Rollup, float]) -> None:
+    """Long after the last event the models stay, and so do their answers."""
+    history, end = simulated
+    later = end + 400 * DAY
+    learnt = learn_past_models(history, end - 60 * DAY, later, HORIZON, (), lambda: None)
+    assert len(learnt.models) == len(learnt.boundaries) + 1 > 4
+    assert learnt.models[-1] is learnt.models[-2] is learnt.models[-3]
+    assert learnt.models[-1] != PRIOR
 
 
 def test_an_empty_account_has_none() -> None:
