@@ -9,7 +9,7 @@ from api.commands.options import account_option, choose_account, every_account_o
 from api.up.options import data_dir_option
 from scoring.event_roles import CHURN_ROLE, ENGAGEMENT_ROLE, ROLES, explain_bad_mapping
 from scoring.events import MAX_EVENT_NAME
-from workers import settings
+from workers import placement, settings
 from workers.accounts import mappings, registry
 from workers.accounts.mappings import NeverSent, Unmappable
 from workers.accounts.registry import ListedAccount
@@ -99,11 +99,16 @@ def set_account(
 def map_event(name: str, event: str, account: str | None, force: bool, data_dir: Path) -> None:
     """Say what NAME, an event of your own, stands for: one of the recognised events, `engagement` (it counts as use)
     or `churn` (the customer has left). It holds for the past as well; scores follow within a minute."""
-    with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
+    with (
+        use_servers(data_dir) as servers,
+        connect(servers.database_url) as connection,
+        placement.connect_cells(servers.apply(settings.load())) as cells,
+    ):
         account_id = choose_account(connection, account).account_id
-        totals.tally_few(connection)  # names that were sent a moment ago
+        for cell in cells or [connection]:
+            totals.tally_few(cell)  # names that were sent a moment ago
         try:
-            mapped = mappings.add_mappings(connection, account_id, {name: event}, force)
+            mapped = mappings.add_mappings(connection, account_id, {name: event}, force, cells)
         except Unmappable as error:
             raise click.UsageError(str(error)) from None
         except NeverSent as error:

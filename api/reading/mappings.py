@@ -1,7 +1,7 @@
 """What an account's own events stand for: `GET` and `PUT /api/v1/mappings`."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct
 from starlette.requests import Request
@@ -16,6 +16,7 @@ from api.reading.query import accepts
 from scoring.event_roles import ROLES
 from scoring.events import MAX_EVENT_NAME
 from scoring.proposals import Proposal, SentName, propose
+from workers import placement
 from workers.accounts import mappings
 from workers.accounts.mappings import NeverSent, Unmappable
 from workers.store import Connection, sql
@@ -92,23 +93,27 @@ async def read_names(request: Request, account_id: int) -> SentNames:
 
 async def save_mappings(request: Request, account_id: int, wanted: Mapping[str, str], force: bool = False) -> None:
     """Replace the account's mappings. Raises Refused: invalid_mapping, store_unavailable."""
-    await _change(request, lambda connection: mappings.replace_mappings(connection, account_id, wanted, force))
+    await _change(request, lambda home, cells: mappings.replace_mappings(home, account_id, wanted, force, cells))
 
 
 async def change_mappings(request: Request, account_id: int, added: Mapping[str, str], removed: list[str]) -> None:
     """Change some of the account's mappings. Raises Refused: invalid_mapping, store_unavailable."""
 
-    def change(connection: Connection) -> None:
-        mappings.remove_mappings(connection, account_id, removed)
-        mappings.add_mappings(connection, account_id, added)
+    def change(home: Connection, cells: Sequence[Connection]) -> None:
+        mappings.remove_mappings(home, account_id, removed)
+        mappings.add_mappings(home, account_id, added, cells=cells)
 
     await _change(request, change)
 
 
-async def _change(request: Request, work: Any) -> None:
-    def run(connection: Connection) -> None:
-        totals.tally_few(connection)  # names that were sent a moment ago
-        work(connection)
+async def _change(request: Request, work: Callable[[Connection, Sequence[Connection]], object]) -> None:
+    settings = request.app.state.settings
+
+    def run(home: Connection) -> None:
+        with placement.connect_cells(settings) as cells:
+            for cell in cells or [home]:
+                totals.tally_few(cell)  # names that were sent a moment ago
+            work(home, cells)
 
     try:
         await in_database(request, run)

@@ -154,3 +154,11 @@ def test_what_is_done_about_a_customer_is_kept_in_the_cell(make_world: MakeWorld
     assert world.client.post(path, json={"what": "noted", "text": "called", "who": "Ann"}).status_code == 201
     (noted,) = world.client.get(path).json()["handlings"]
     assert (noted["what"], noted["text"], noted["who"]) == ("noted", "called", "Ann")
+
+
+def test_a_name_that_any_cell_knows_can_be_mapped(make_world: MakeWorld) -> None:
+    world = make_world(8)
+    world.track({"event": "Signed In", "customer_email": "c1@example.com"})
+    world.work()
+    assert world.client.put("/api/v1/mappings", json={"mappings": {"Signed In": "login"}}).status_code == 200
+    assert world.client.put("/api/v1/mappings", json={"mappings": {"signed in": "login"}}).status_code == 422

@@ -1,7 +1,7 @@
 """What an account's own events stand for: read, changed, and checked against the names that were really sent."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from scoring.event_roles import explain_bad_mapping
 from workers.accounts import renewals
@@ -27,17 +27,26 @@ def list_mappings(connection: Connection, account_id: int) -> dict[str, str]:
 
 
 def replace_mappings(
-    connection: Connection, account_id: int, mappings: Mapping[str, str], force: bool = False
+    connection: Connection,
+    account_id: int,
+    mappings: Mapping[str, str],
+    force: bool = False,
+    cells: Sequence[Connection] = (),
 ) -> dict[str, str]:
-    """Map these names, and no others. Returns them. Raises Unmappable, NeverSent."""
-    return _change(connection, account_id, mappings, None, force)
+    """Map these names, and no others. Returns them. `cells` are connections to the cells, if there are several. Raises
+    Unmappable, NeverSent."""
+    return _change(connection, account_id, mappings, None, force, cells)
 
 
 def add_mappings(
-    connection: Connection, account_id: int, mappings: Mapping[str, str], force: bool = False
+    connection: Connection,
+    account_id: int,
+    mappings: Mapping[str, str],
+    force: bool = False,
+    cells: Sequence[Connection] = (),
 ) -> dict[str, str]:
-    """Map these names as well. Returns all mappings. Raises Unmappable, NeverSent."""
-    return _change(connection, account_id, mappings, (), force)
+    """Map these names as well. Returns all mappings. `cells` as above. Raises Unmappable, NeverSent."""
+    return _change(connection, account_id, mappings, (), force, cells)
 
 
 def remove_mappings(connection: Connection, account_id: int, names: Collection[str]) -> dict[str, str]:
@@ -51,6 +60,7 @@ def _change(
     added: Mapping[str, str],
     removed: Collection[str] | None,
     force: bool,
+    cells: Sequence[Connection] = (),
 ) -> dict[str, str]:
     """`removed` is None where everything goes that isn't added."""
     for name, role in added.items():
@@ -58,7 +68,7 @@ def _change(
             raise Unmappable(fault)
     with connection.transaction():
         before = list_mappings(connection, account_id)
-        unsent = set(added) - before.keys() - _sent_names(connection, account_id, added)
+        unsent = set(added) - before.keys() - _sent_names(cells or [connection], account_id, added)
         if unsent and not force:
             raise NeverSent(unsent)
         kept = {} if removed is None else {name: role for name, role in before.items() if name not in removed}
@@ -70,7 +80,7 @@ def _change(
     return dict(sorted(after.items()))
 
 
-def _sent_names(connection: Connection, account_id: int, names: Collection[str]) -> set[str]:
-    """Those of the names that the totals know; the caller brings these up to date."""
-    rows = connection.execute(sql("find_sent_names"), {"account_id": account_id, "names": list(names)})
-    return {name for (name,) in rows}
+def _sent_names(cells: Sequence[Connection], account_id: int, names: Collection[str]) -> set[str]:
+    """Those of the names that the totals of any cell know; the caller brings these up to date."""
+    parameters = {"account_id": account_id, "names": list(names)}
+    return {name for cell in cells for (name,) in cell.execute(sql("find_sent_names"), parameters)}

@@ -17,7 +17,9 @@ UPDATE customers
 SET first_seen = least(customers.first_seen, new.first_seen),
     last_seen = greatest(customers.last_seen, new.last_seen),
     due_because = 'event',
-    rescore_at = least(rescore_at, greatest(now(), scored_at + %(rescore_seconds)s * '1 second'::interval))
+    rescore_at = least(rescore_at, greatest(now(), (
+        scored_at AT TIME ZONE 'UTC' + %(rescore_seconds)s * '1 second'::interval
+    ) AT TIME ZONE 'UTC'))
 FROM (
     SELECT customer_id, min(first_seen) AS first_seen, max(last_seen) AS last_seen FROM taken GROUP BY customer_id
 ) AS new
