@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ class Sender:
         """Send people, events and identities of a file. Raises FileFault, OSError, Refused, Stopped; what was read
         before is sent first."""
         skipped = self._state.skipped = Counter[str]()
+        uploaded_at = datetime.fromtimestamp(self._state.created_at, UTC).isoformat()
         identities: list[Json] = [{"user_id": user, "customer_email": email} for user, email in reading.people.items()]
         lines: list[FileLine] = []
         try:
@@ -56,7 +58,8 @@ class Sender:
                     if line.event is None:
                         note_fault(self._state, line.number, line.fault)
                     else:
-                        lines.append(line)
+                        timestamp = line.event.get("timestamp") or uploaded_at  # run again, it is the same event
+                        lines.append(line._replace(event={**line.event, "timestamp": timestamp}))
                     if len(lines) >= MAX_BATCH or len(identities) >= MAX_BATCH:
                         self._state.share = file.share
                         await self._flush(lines, identities)

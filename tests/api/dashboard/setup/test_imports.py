@@ -198,6 +198,21 @@ def test_what_a_restart_interrupts_is_said_and_run_again(
     assert finish(redis, path, work).stage == "done"
 
 
+def test_events_that_happened_now_are_stored_once_when_it_is_run_again(
+    signed_in: TestClient, redis: Redis, work: Work
+) -> None:
+    """They happened when the file was uploaded."""
+    path = upload(signed_in, f"event,customer_email\nlogin,{JANE}\n")
+    read(signed_in, redis, path)
+    act(signed_in, path, "send", preset="", now="on")
+    wait_until(lambda: state_of(redis, path).stage == "storing", timeout=60)
+    act(signed_in, path, "stop")
+    wait_until(lambda: state_of(redis, path).stage == "stopped", timeout=60)
+    act(signed_in, path, "send")
+    assert finish(redis, path, work).stage == "done"
+    assert signed_in.get(f"/api/v1/customers/{JANE}").json()["events"] == {"login": 1}
+
+
 def test_an_import_can_be_removed_and_a_file_that_is_gone_is_said_to_be(
     signed_in: TestClient, redis: Redis, settings: Settings
 ) -> None:
