@@ -145,8 +145,9 @@ def newcomer(view: View) -> Floats:
 def due(view: View) -> Floats:
     """How many own cadences lie between the last visit and the end of the horizon, at most VISITS.
 
-    Where the horizon is a customer's own (`own_horizons`) it covers so many, and this stands still in silence. Over a
-    shorter one a slow customer who was just here is not expected back yet, and later is.
+    Where the horizon is a customer's own (`own_horizons`), as in all risks that are served, it covers so many, and this
+    stands still in silence. Over a shorter one, in training and backtests, a slow customer who was just here is not
+    expected back yet, and later is: held still there, it costs .010 AUC on a grocer's log.
     """
     return np.asarray(np.minimum((view.silent + view.horizon_days) / _slowness(view.history), VISITS))
 

@@ -38,8 +38,10 @@ def weigh(model: Model, view: View) -> Risk:
     parts = model.contributions(view)
     total = model.baseline + parts.sum(axis=1)
     held = hold(total)
-    bent = held != total
-    parts[bent] *= ((held - model.baseline) / np.where(bent, total - model.baseline, 1.0))[bent, None]
+    baseline = float(hold(np.array(model.baseline)))
+    moved = total != model.baseline
+    bent = moved & ((held != total) | (baseline != model.baseline))
+    parts[bent] *= ((held - baseline) / np.where(moved, total - model.baseline, 1.0))[bent, None]
     signals = tuple(dict.fromkeys((*model.signals, *MATTERS)))
     contributions = np.zeros((len(total), len(signals)))
     contributions[:, : parts.shape[1]] = parts
@@ -48,7 +50,7 @@ def weigh(model: Model, view: View) -> Risk:
     lifted = np.maximum(lowest - held, 0.0)
     weight = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-9)
     contributions[:, [signals.index(matter) for matter in MATTERS]] += lifted[:, None] * weight
-    return Risk(model.baseline, signals, contributions, np.maximum(held, lowest), lowest, total)
+    return Risk(baseline, signals, contributions, np.maximum(held, lowest), lowest, total)
 
 
 def hold(total: Floats) -> Floats:

@@ -73,7 +73,7 @@ def score(
     level = _level(probability, levels)
     state = state_of(history, now, probability, horizon_days)
     facts = facts_of(history, known, [STATES[code] for code in state.tolist()], now, horizons)
-    shares = np.round(points(model.baseline, risk.contributions), 2)
+    shares = np.round(points(risk.baseline, risk.contributions), 2)
     return Scores(
         probability=probability,
         horizon_days=horizons,
@@ -81,7 +81,7 @@ def score(
         state=state,
         next_due=np.minimum(_next_due(view, risk, now, levels, model), _next_known(rollup, now)),
         low_confidence=history.active_days < CONFIDENT,
-        baseline=model.baseline,
+        baseline=risk.baseline,
         signals=signals,
         contributions=risk.contributions,
         reasons=reasons_of(signals, shares, facts),

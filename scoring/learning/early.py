@@ -108,12 +108,12 @@ class Silences:
         return Watched(_columns(taken), lasts, taken.customer)
 
 
-def is_gain(gains: Floats, customers: NDArray[np.int64]) -> bool:
-    """Whether the mean gain (nats a row) is above its standard error, rows of one customer taken together."""
+def is_gain(gains: Floats, customers: NDArray[np.int64], errors: float = 1.0) -> bool:
+    """Whether the mean gain (nats a row) is above so many standard errors, rows of one customer taken together."""
     if not len(gains):
         return False
     _, place = np.unique(customers, return_inverse=True)
-    return bool(gains.sum() > 1.000001 * np.sqrt((np.bincount(place, gains) ** 2).sum()))
+    return bool(gains.sum() > (1e-6 + errors) * np.sqrt((np.bincount(place, gains) ** 2).sum()))
 
 
 def _list_cases(rollup: Rollup, until: float) -> tuple[NDArray[np.intp], Floats]:

@@ -276,15 +276,21 @@ def _rival(kind: str, sample: Sample, current: Model, version: str, doubts: Mapp
 
 
 def _winner(holdout: dict[str, Metrics], late: Sample, current: Model, rivals: Mapping[str, Model]) -> str:
-    """The lowest log loss among rivals that beat the model in use by a standard error and are not worse in lift."""
+    """The lowest log loss among rivals that beat the model in use by a standard error and are not worse in lift.
+
+    An early model was fitted before any outcome was known, and has proved nothing: whatever was fitted to outcomes
+    replaces it as soon as it does better at all.
+    """
     if not holdout:
         return "in use"
     floor = holdout["in use"].lift or 0.0
     before = _losses(late, current)
+    unproved = current.kind == EARLY
     fair = {
         kind: holdout[kind].log_loss
         for kind, model in rivals.items()
-        if (holdout[kind].lift or 0.0) >= floor and is_gain(before - _losses(late, model), late.customer)
+        if (holdout[kind].lift or 0.0) >= floor
+        and is_gain(before - _losses(late, model), late.customer, 0.0 if unproved and kind != EARLY else 1.0)
     }
     return min(fair, key=lambda kind: fair[kind]) if fair else "in use"
 
