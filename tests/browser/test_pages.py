@@ -115,6 +115,16 @@ def test_a_page_is_quiet_accessible_and_fits(service: Door, page: Page, path: st
         assert chart.evaluate("one => one.querySelector('title').textContent.length") > 0
 
 
+def test_the_navigation_stands_still(service: Door, page: Page) -> None:
+    """From page to page: the name of the current one is bold, and takes no more room for it."""
+    places = []
+    for path in ("/events", "/model", "/alerts"):
+        page.goto(service.line.url + path)
+        places.append(page.locator(".top nav a").evaluate_all("all => all.map((a) => a.getBoundingClientRect().left)"))
+    assert len(places[0]) > 5
+    assert places[0] == places[1] == places[2]
+
+
 def test_hostile_text_is_shown_as_it_is(service: Door, page: Page) -> None:
     """And changes nothing around it: its direction ends where it ends."""
     with watched(page, service.line.url):

@@ -280,6 +280,14 @@ def test_errors_are_pages_for_browsers_and_json_for_programs(signed_in: TestClie
     assert signed_in.get("/customers/nobody@example.com", headers=HTML).status_code == 404
 
 
+def test_a_page_that_is_not_there_keeps_the_way_back(signed_in: TestClient, client: TestClient) -> None:
+    """The navigation, for people who are signed in; for others there is none."""
+    lost = signed_in.get("/nowhere", headers=HTML)
+    assert (lost.status_code, 'aria-label="Pages"' in lost.text) == (404, True)
+    client.cookies.clear()
+    assert 'aria-label="Pages"' not in client.get("/nowhere", headers=HTML).text
+
+
 def test_without_postgres_pages_say_so(settings: Settings) -> None:
     away = Settings(database_url="postgresql://127.0.0.1:1/windback", redis_url=settings.redis_url)
     with TestClient(create_app(away)) as client:
