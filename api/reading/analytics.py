@@ -24,6 +24,8 @@ from workers.accounts.models import Card
 from workers.risk.rollups import EVER
 from workers.store import sql
 
+MOST_NAMES = 10_000  # that are counted one by one, the most frequent: who sends more has put data into names
+
 Signal = Literal["positive", "negative", "neutral", "varies"]
 EventState = Literal["stored", "counting", "tested", "in_use"]
 
@@ -54,7 +56,7 @@ class CountedEvent(Struct):
 
 
 class CountedEvents(Struct):
-    """All events of an account, the most frequent first."""
+    """The events of an account, the most frequent first; 10,000 names at most."""
 
     events: list[CountedEvent]
 
@@ -81,10 +83,11 @@ async def read_events(
 
     Raises Refused, store_unavailable.
     """
-    parameters = {"account_id": account_id, "since": since or EVER[0], "until": until or EVER[1]}
+    span = {"since": since or EVER[0], "until": until or EVER[1]}
+    parameters = {"account_id": account_id, **span, "limit": MOST_NAMES}
     cells = await fetch_all(request, sql("count_account_events"), parameters)
     rows = add_up(cells, ("event",), first_seen=min, last_seen=max)
-    rows.sort(key=lambda row: (-row["count"], row["event"]))
+    rows = sorted(rows, key=lambda row: (-row["count"], row["event"]))[:MOST_NAMES]
     (learnt,) = await fetch(request, sql("show_model"), {"account_id": account_id}) or [{}]
     weights, candidates = _list_weights(learnt["weights"]), _list_candidates(learnt["training"])
     meaning = Meaning.of_mappings(learnt["mappings"] or {})

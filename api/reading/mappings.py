@@ -23,6 +23,7 @@ from workers.store import Connection, sql
 from workers.upkeep import totals
 
 MOST_BYTES = 1 << 20
+MOST_NAMES = 1_000  # for which something is proposed, the most frequent: each takes some microseconds
 
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_EVENT_NAME)]
 Role = Annotated[str, Meta(extra_json_schema={"enum": list(ROLES)})]
@@ -85,8 +86,9 @@ async def show_or_put_mappings(request: Request) -> Response:
 
 async def read_names(request: Request, account_id: int) -> SentNames:
     """The names that were sent, and their mappings. Raises Refused, store_unavailable."""
-    rows = add_up(await fetch_all(request, sql("list_sent_names"), {"account_id": account_id}), ("event",))
-    rows.sort(key=lambda row: (-row["events"], row["event"]))
+    parameters = {"account_id": account_id, "limit": MOST_NAMES}
+    rows = add_up(await fetch_all(request, sql("list_sent_names"), parameters), ("event",))
+    rows = sorted(rows, key=lambda row: (-row["events"], row["event"]))[:MOST_NAMES]
     mapped = await fetch(request, sql("mappings_of_account"), {"account_id": account_id})
     return SentNames([SentName(**row) for row in rows], dict(sorted(mapped[0]["mappings"].items())) if mapped else {})
 

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from api.app import create_app
 from api.doors import segment
 from api.doors.stripe import sign
+from api.reading.analytics import MOST_NAMES
 from scoring.drafts.language import MOST_CHARACTERS
 from scoring.events import MAX_BODY_BYTES
 from tests.api.dashboard.conftest import token_in
@@ -21,6 +22,7 @@ from tests.api.loop_holds import Holds, watched
 from tests.workers.events import event
 from workers.accounts.keys import NewKey
 from workers.settings import Settings
+from workers.store import Connection
 
 HOLD_SECONDS = 0.05
 TRIES = 3  # the best of them counts: the processor has bad moments
@@ -308,6 +310,31 @@ def test_no_upload_holds_the_loop(jane: TestClient, key: NewKey) -> None:
 
         holds[name] = hold(send)
     check(holds)
+
+
+NAMES = 20_000
+ADD_NAMES = (
+    "INSERT INTO event_days SELECT 1, 'name ' || n, '2026-01-01', 1, '2026-01-01', '2026-01-01' "
+    f"FROM generate_series(1, {NAMES}) AS n",
+    "INSERT INTO event_returns SELECT 1, 'name ' || n, '2026-01-01', '-infinity', 1 "
+    f"FROM generate_series(1, {NAMES}) AS n",
+)
+
+
+def test_names_without_number_hold_nobody(jane: TestClient, key: NewKey, connection: Connection) -> None:
+    """As of a producer that puts ids into names; and before Postgres has looked at how many there are."""
+    jane.post("/sign-in", data={"key": key.secret})
+    for query in ADD_NAMES:
+        connection.execute(query)
+    holds = {}
+    for path in ("/api/v1/analytics/events", "/api/v1/mappings", "/", "/events", "/mappings", "/companies"):
+
+        def read(path: str = path) -> None:
+            assert jane.get(path, headers={"If-None-Match": ""}).status_code == 200
+
+        holds[path] = hold(read)
+    check(holds)
+    assert len(jane.get("/api/v1/analytics/events").json()["events"]) == MOST_NAMES
 
 
 def test_every_route_that_takes_a_body_is_tried(settings: Settings) -> None:

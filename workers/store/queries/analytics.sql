@@ -1,22 +1,24 @@
 -- Reading the totals that totals.sql keeps.
 
 -- name: count_account_events
--- Customers of a range are those who returned in it after a day before it.
-WITH counted AS (
-    SELECT event, sum(n)::bigint AS count, min(first_at) AS first_seen, max(last_at) AS last_seen
+-- Customers of a range are those who returned in it after a day before it. Both tables are added up at once: a join of
+-- the two is planned badly as long as they have no statistics.
+SELECT event, sum(n)::bigint AS count, sum(customers)::bigint AS customers, min(first_at) AS first_seen,
+       max(last_at) AS last_seen
+FROM (
+    SELECT event, n, 0 AS customers, first_at, last_at
     FROM event_days
     WHERE account_id = %(account_id)s AND day >= %(since)s::date AND day < %(until)s::date
-    GROUP BY event
-), returned AS (
-    SELECT event, sum(customers)::bigint AS customers
+    UNION ALL
+    SELECT event, 0, customers, NULL, NULL
     FROM event_returns
     WHERE account_id = %(account_id)s AND day >= %(since)s::date AND day < %(until)s::date
       AND previous < %(since)s::date
-    GROUP BY event
-)
-SELECT event, count, customers, first_seen, last_seen
-FROM counted JOIN returned USING (event)
+) AS totals
+GROUP BY event
+HAVING sum(n) > 0 AND sum(customers) > 0
 ORDER BY count DESC, event
+LIMIT %(limit)s
 
 -- name: knows_event
 SELECT EXISTS (SELECT FROM event_days WHERE account_id = %(account_id)s AND event = %(event)s) AS known
@@ -121,16 +123,17 @@ SELECT (SELECT version FROM models WHERE account_id = %(account_id)s AND in_use)
 
 -- name: list_sent_names
 -- Each name with its events, its customers, and on how many of their days it came (of all of them together).
-WITH counted AS (
-    SELECT event, sum(n)::bigint AS events FROM event_days WHERE account_id = %(account_id)s GROUP BY event
-), returned AS (
-    SELECT event, sum(customers) FILTER (WHERE previous = '-infinity')::bigint AS customers,
-           sum(customers)::bigint AS customer_days
-    FROM event_returns WHERE account_id = %(account_id)s GROUP BY event
-)
-SELECT event, events, coalesce(customers, 0) AS customers, coalesce(customer_days, 0) AS customer_days
-FROM counted LEFT JOIN returned USING (event)
+SELECT event, sum(n)::bigint AS events, sum(first)::bigint AS customers, sum(returned)::bigint AS customer_days
+FROM (
+    SELECT event, n, 0 AS first, 0 AS returned FROM event_days WHERE account_id = %(account_id)s
+    UNION ALL
+    SELECT event, 0, CASE WHEN previous = '-infinity' THEN customers ELSE 0 END, customers
+    FROM event_returns WHERE account_id = %(account_id)s
+) AS totals
+GROUP BY event
+HAVING sum(n) > 0
 ORDER BY events DESC, event
+LIMIT %(limit)s
 
 -- name: mappings_of_account
 SELECT mappings FROM accounts WHERE account_id = %(account_id)s
