@@ -27,7 +27,7 @@ class KnownIdentity(NamedTuple):
 
 
 class Naming(NamedTuple):
-    """The latest address that was said of a user id."""
+    """An address that was said of a user id."""
 
     customer_id: str  # the user id's
     account_id: int
@@ -47,7 +47,7 @@ def save_identifications(connection: Connection, identifications: Sequence[Ident
     if not kept:
         return
     users = sorted({hash_user(each.account_id, each.user_id) for each in kept if each.user_id is not None})
-    known = _save_addresses(connection, list(_list_namings(kept)), users)
+    known = _save_addresses(connection, _list_namings(kept), users)
     statements = [_make_statement(each, known) for each in kept if each.traits]
     profiles.save_statements(connection, _forward(connection, _follow_all(connection, statements)))
 
@@ -64,18 +64,22 @@ def _ids_of(identification: Identification) -> Iterable[str]:
         yield hash_customer(identification.account_id, identification.email)
 
 
-def _list_namings(identifications: Iterable[Identification]) -> Iterable[Naming]:
+def _list_namings(identifications: Iterable[Identification]) -> list[Naming]:
+    """Returns the latest address of each user id; before it, if there is another, the first: what was tracked under
+    that one moves as well, as if both hadn't come together."""
+    first: dict[str, Naming] = {}
     latest: dict[str, Naming] = {}
     for each in identifications:
         if each.user_id is None or each.email is None:
             continue
         customer_id = hash_user(each.account_id, each.user_id)
-        before = latest.get(customer_id)
-        if before is None or (each.trusted, each.said_us) >= (before.trusted, before.said_us):
-            latest[customer_id] = Naming(
-                customer_id, each.account_id, each.user_id, each.email, each.said_us, each.trusted
-            )
-    return [latest[customer_id] for customer_id in sorted(latest)]
+        naming = Naming(customer_id, each.account_id, each.user_id, each.email, each.said_us, each.trusted)
+        before = latest.setdefault(customer_id, first.setdefault(customer_id, naming))
+        if (naming.trusted, naming.said_us) >= (before.trusted, before.said_us):
+            latest[customer_id] = naming
+    return [
+        naming for customer_id in sorted(latest) for naming in dict.fromkeys((first[customer_id], latest[customer_id]))
+    ]
 
 
 def _save_addresses(
@@ -87,7 +91,8 @@ def _save_addresses(
         lock(connection, Lock.IDENTITIES)
         known = _find_identities(connection, users)
         for naming in namings:
-            _save_address(connection, naming, known.get(naming.customer_id))
+            if _save_address(connection, naming, known.get(naming.customer_id)):
+                known |= _find_identities(connection, [naming.customer_id])
         known = _find_identities(connection, users)
     return known
 
@@ -101,9 +106,10 @@ def _is_news(naming: Naming, known: KnownIdentity | None) -> bool:
     return naming.trusted and naming.said_us > latest
 
 
-def _save_address(connection: Connection, naming: Naming, known: KnownIdentity | None) -> None:
+def _save_address(connection: Connection, naming: Naming, known: KnownIdentity | None) -> bool:
+    """Returns whether the user id was unknown before."""
     if not _is_news(naming, known):
-        return
+        return False
     parameters = naming._asdict()
     if known is None:
         email = _follow(connection, naming)
@@ -114,6 +120,7 @@ def _save_address(connection: Connection, naming: Naming, known: KnownIdentity |
         connection.execute(sql("confirm_identity"), parameters)
     else:
         connection.execute(sql("announce_address"), parameters)
+    return known is None
 
 
 def _follow(connection: Connection, naming: Naming) -> str:

@@ -198,6 +198,26 @@ def test_another_address_moves_the_customer_with_all_history_once(process: Proce
     assert before
 
 
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("track_first", [True, False])
+def test_addresses_that_follow_each_other_are_one_person_in_one_batch_or_several(
+    process: Process, connection: Connection, together: bool, track_first: bool
+) -> None:
+    """What is tracked under the first one is the same person's, before and after."""
+    if track_first:
+        send(process, event(event_id="first"))
+        drain(process, LIVE)
+    for email in (JANE, NEW):
+        send(process, of_user(event_id=email), identities=[named(email)])
+        if not together:
+            drain(process, LIVE)
+    drain(process, LIVE)
+    send(process, event(event_id="last"), of_user(event_id="user"))
+    drain(process, LIVE)
+    assert stored(connection) == [(NEW, 4 + track_first)]
+    assert balance(process.redis) == {"accepted": 4 + track_first, "stored": 4 + track_first}
+
+
 def test_there_and_back_again(process: Process, connection: Connection) -> None:
     send(process, of_user(), identities=[named()])
     drain(process, LIVE)
