@@ -24,9 +24,9 @@ def doors(world: World, settings: Settings) -> TestClient:
     return client
 
 
-def stored(redis: Redis) -> list[bytes]:
+def stored(redis: Redis) -> list[bytes | str]:
     """The streams that hold anything."""
-    return [key for key in redis.keys("*") if b":buffer:" in key and redis.xlen(key)]
+    return [key for key in redis.keys("*:buffer:*") if redis.xlen(key)]
 
 
 @pytest.mark.parametrize("cells", [1, 3, 8])
