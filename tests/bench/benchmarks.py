@@ -10,7 +10,7 @@ BENCHMARKS: Mapping[str, Callable[[World], list[Line]]] = {
     "door": door.run,
     "ingest": ingest.run,
     "lanes": lanes.run,
-    "steady": steady.run,
+    "totals": steady.run,
     "rescore": rescore.run,
     "renewal": renewal.run,
     "alerts": alerts.run,

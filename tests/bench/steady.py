@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from redis import Redis
 
 from tests.acceptance.line import line
-from tests.bench import stream
+from tests.bench import ingest, stream
 from tests.bench.measure import Line
 from tests.bench.world import World
 from workers.accounts import keys
@@ -30,7 +30,8 @@ BEHIND = "SELECT extract(epoch FROM now() - at + worked_seconds * interval '1 se
 
 
 def run(world: World) -> list[Line]:
-    """The processes that store, score and keep the totals, and a producer that writes to the buffer."""
+    """What totals cost ingest; then the processes that store, score and keep them, and a producer beside."""
+    beside = ingest.run_beside_totals(world)
     with ExitStack() as stack:
         redis = stack.enter_context(redis_client(world.servers.redis_url))
         redis.flushall()
@@ -44,6 +45,7 @@ def run(world: World) -> list[Line]:
         stack.enter_context(_producing(redis))
         waits, lags = _watch(redis, connection, LONG_SECONDS if world.long else SECONDS)
     return [
+        beside,
         Line(f"totals: at {RATE:,} events/s, the longest they were behind", max(lags), "s", None, "at most 150"),
         Line("  events that waited to be stored, at the end", waits[-1], "events", None, f"under {RATE:,}"),
     ]

@@ -3,7 +3,7 @@
 This is done for every event, so what it adds up are plain tuples: an object of a class takes three times as long.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from workers.buffer.rows import Content, KnownCustomer, Row
@@ -21,8 +21,8 @@ Span = tuple[KnownCustomer, int, int, int]
 class Fold(NamedTuple):
     """The counts by day, the spans by customer_id, and when the last event was seen."""
 
-    days: dict[DayKey, DayCount]
-    spans: dict[str, Span]
+    days: Mapping[DayKey, DayCount]
+    spans: Mapping[str, Span]
     latest_us: int
 
 

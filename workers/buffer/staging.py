@@ -5,6 +5,7 @@ from operator import itemgetter
 from struct import Struct
 from typing import NamedTuple
 
+from workers.buffer.columns import Columns, make_columns
 from workers.buffer.fields import EPOCH_US
 from workers.buffer.fold import Fold, fold
 from workers.buffer.rows import Row
@@ -27,6 +28,7 @@ class StagedRows(NamedTuple):
     distinct: Sequence[Row]
     copy: bytes  # in the binary format of COPY
     added: Fold
+    columns: Columns  # of what is added
     identified: bool  # whether any has an event_id
     unresolved: bool  # whether any has a user id in place of an address
     traits: bool  # whether any says what a customer pays, or belongs to
@@ -45,6 +47,7 @@ def stage(rows: Sequence[Row]) -> StagedRows:
         distinct,
         format_copy(distinct),
         added,
+        make_columns(added),
         any(map(_is_identified, distinct)),
         any(span[0].user_id is not None for span in added.spans.values()),
         any(row.content.traits for row in distinct),

@@ -5,6 +5,7 @@ event, and the time that a score takes grows with them. So a customer has at mos
 the rest is counted under "". The worker counts in memory, and asks Postgres only where there are many.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -44,12 +45,16 @@ def take_new_customers(memory: Memory, fold: Fold) -> list[Span]:
     return [fold.spans[customer_id] for customer_id in new]
 
 
-def bound_details(connection: Connection, memory: Memory, days: dict[DayKey, DayCount]) -> None:
-    """Count each detail that is one too many for its customer, day and name under ""."""
-    for key in [key for key in days if key[3] and _is_over(connection, memory, key)]:
-        count = days.pop(key)
-        rest = (*key[:3], "")
-        days[rest] = merge_counts(days[rest], count) if rest in days else count
+def bound_details(connection: Connection, memory: Memory, days: Mapping[DayKey, DayCount]) -> Mapping[DayKey, DayCount]:
+    """Returns the counts, with each detail that is one too many for its customer, day and name counted under ""."""
+    over = [key for key in days if key[3] and _is_over(connection, memory, key)]
+    if not over:
+        return days
+    bounded = dict(days)
+    for key in over:
+        count, rest = bounded.pop(key), (*key[:3], "")
+        bounded[rest] = merge_counts(bounded[rest], count) if rest in bounded else count
+    return bounded
 
 
 def _is_over(connection: Connection, memory: Memory, key: DayKey) -> bool:

@@ -10,12 +10,13 @@ from weakref import WeakSet
 
 import psycopg
 
+from workers.buffer import arrays
+from workers.buffer.columns import make_event_columns, make_key_columns, make_span_columns
 from workers.buffer.fold import Fold
 from workers.buffer.rows import Row
 from workers.buffer.staging import StagedRows
 from workers.ingest import bounds
-from workers.ingest.columns import make_event_columns, make_key_columns, make_span_columns
-from workers.store import Connection, arrays, one, sql
+from workers.store import Connection, one, sql
 from workers.upkeep import retention
 
 _wary: WeakSet[Connection] = WeakSet()  # connections whose last batch met events that were there

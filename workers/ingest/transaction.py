@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 import psycopg
 
-from workers.buffer.fold import Fold, fold
+from workers.buffer.columns import make_columns
+from workers.buffer.fold import fold
 from workers.buffer.lanes import Lane
 from workers.buffer.rows import Identification, Row, find_customer, read_content
 from workers.buffer.staging import StagedRows, stage
@@ -23,7 +24,6 @@ from workers.buffer.stream import EventCounts
 from workers.identities import forwarding, identify, profiles, resolution
 from workers.ingest import bounds, insertion, receipts
 from workers.ingest.batches import Batch, DecodedEntry
-from workers.ingest.columns import make_day_columns, make_span_columns
 from workers.ingest.insertion import MetBefore
 from workers.ingest.letters import (
     UNDECODABLE,
@@ -219,21 +219,16 @@ def _store_staged(
         else:
             new = insertion.insert_new(connection, kept, added)
             added = fold(new, now_us)
-        _add(connection, added, rescore_seconds, read_ahead)
+        days = bounds.bound_details(connection, bounds.find_memory(connection), added.days)
+        as_staged = added is kept.added and days is added.days
+        columns = kept.columns if as_staged else make_columns(added._replace(days=days))
+        with connection.pipeline():
+            connection.execute(sql("add_events"), {**columns, "rescore_seconds": rescore_seconds})
+            read_ahead()
     except BaseException:
         bounds.find_memory(connection).customers.clear()  # those of this batch are not there after all
         raise
     return Outcome(stored=len(new), duplicate=len(kept.rows) - len(new))
-
-
-def _add(connection: Connection, added: Fold, rescore_seconds: float, read_ahead: Callable[[], None]) -> None:
-    """Add to the daily counts, and make the customers due."""
-    bounds.bound_details(connection, bounds.find_memory(connection), added.days)
-    spans = [added.spans[customer_id] for customer_id in sorted(added.spans)]
-    columns = {**make_day_columns(added.days), **make_span_columns(spans)}
-    with connection.pipeline():
-        connection.execute(sql("add_events"), {**columns, "rescore_seconds": rescore_seconds})
-        read_ahead()
 
 
 def _count_outcome(outcome: Outcome) -> Counter[str]:

@@ -11,6 +11,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from workers.cells import Cell
+from workers.store import parameters as parameters
 from workers.store import sessions
 from workers.store.statements import QueryMissing as QueryMissing
 from workers.store.statements import RowMissing as RowMissing

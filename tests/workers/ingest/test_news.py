@@ -7,8 +7,8 @@ from typing import Any
 
 from tests.workers.events import count, event, ingested
 from workers import clock, tickets
+from workers.buffer.columns import make_day_columns, make_span_columns
 from workers.buffer.lanes import HISTORY
-from workers.ingest.columns import make_day_columns, make_span_columns
 from workers.ingest.transaction import Outcome
 from workers.process import Process
 from workers.risk.rescore import rescore_due

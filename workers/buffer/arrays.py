@@ -1,15 +1,12 @@
 """Columns of many rows as parameters of a query: arrays in Postgres's binary format, of fields that are there already.
 
-psycopg's own way asks each value for its type, which costs more than Postgres takes to store it.
+psycopg's own way asks each value for its type, which costs more than Postgres takes to store it. It passes these on as
+workers/store/parameters.py says.
 """
 
 from collections.abc import Iterable, Sequence
 from struct import Struct
 from typing import NamedTuple
-
-import psycopg
-from psycopg.adapt import Dumper
-from psycopg.pq import Format
 
 from workers.buffer.fields import EPOCH_DAYS, EPOCH_US
 
@@ -22,16 +19,6 @@ class BinaryArray(NamedTuple):
     """An array in Postgres's binary format. The query casts it to its type."""
 
     data: bytes
-
-
-class _BinaryArrayDumper(Dumper):
-    format = Format.BINARY
-
-    def dump(self, obj: BinaryArray) -> bytes:
-        return obj.data
-
-
-psycopg.adapters.register_dumper(BinaryArray, _BinaryArrayDumper)
 
 
 def uuids(fields: Sequence[bytes]) -> BinaryArray:

@@ -2,16 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 
+from workers.buffer import arrays
+from workers.buffer.arrays import BinaryArray
 from workers.buffer.fields import pack_text
-from workers.buffer.fold import DayCount, DayKey, Span
+from workers.buffer.fold import DayCount, DayKey, Fold, Span
 from workers.buffer.rows import Row
-from workers.store import arrays
-from workers.store.arrays import BinaryArray
+
+Columns = dict[str, BinaryArray]
 
 _NO_DETAIL = pack_text("")
 
 
-def make_event_columns(rows: Sequence[Row]) -> dict[str, BinaryArray]:
+def make_columns(added: Fold) -> Columns:
+    """Returns the parameters of add_events."""
+    spans = [added.spans[customer_id] for customer_id in sorted(added.spans)]
+    return {**make_day_columns(added.days), **make_span_columns(spans)}
+
+
+def make_event_columns(rows: Sequence[Row]) -> Columns:
     """Returns rows of events."""
     return {
         **make_key_columns(rows),
@@ -21,7 +29,7 @@ def make_event_columns(rows: Sequence[Row]) -> dict[str, BinaryArray]:
     }
 
 
-def make_key_columns(rows: Sequence[Row]) -> dict[str, BinaryArray]:
+def make_key_columns(rows: Sequence[Row]) -> Columns:
     """Returns their keys."""
     return {
         "customer_id": arrays.uuids([row.customer.id_field for row in rows]),
@@ -30,7 +38,7 @@ def make_key_columns(rows: Sequence[Row]) -> dict[str, BinaryArray]:
     }
 
 
-def make_day_columns(days: Mapping[DayKey, DayCount]) -> dict[str, BinaryArray]:
+def make_day_columns(days: Mapping[DayKey, DayCount]) -> Columns:
     """Returns rows of customer_days, in the order of their key; their customer_id as day_customer_id."""
     keys = sorted(days)
     counts = [days[key] for key in keys]
@@ -47,7 +55,7 @@ def make_day_columns(days: Mapping[DayKey, DayCount]) -> dict[str, BinaryArray]:
     }
 
 
-def make_span_columns(spans: Sequence[Span]) -> dict[str, BinaryArray]:
+def make_span_columns(spans: Sequence[Span]) -> Columns:
     """Returns customers and when their events were seen."""
     customers, first_us, last_us, since_us = zip(*spans, strict=True) if spans else [()] * 4
     return {
