@@ -6,13 +6,15 @@ workers/store/parameters.py says.
 
 from collections.abc import Iterable, Sequence
 from struct import Struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from workers.buffer.fields import EPOCH_DAYS, EPOCH_US
 
 _HEADER = Struct(">iiIii")  # dimensions, whether nulls may follow, the type of the elements, how many, the first index
 _EMPTY = Struct(">iiI")
-_LENGTH_BYTES = 4
 
 
 class BinaryArray(NamedTuple):
@@ -23,59 +25,52 @@ class BinaryArray(NamedTuple):
 
 def uuids(fields: Sequence[bytes]) -> BinaryArray:
     """Returns a uuid[] of these fields."""
-    return _make_array(2950, fields)
+    return _make_array(2950, len(fields), b"".join(fields))
 
 
 def texts(fields: Sequence[bytes]) -> BinaryArray:
     """Returns a text[] of these fields."""
-    return _make_array(25, fields)
+    return _make_array(25, len(fields), b"".join(fields))
 
 
 def jsonbs(fields: Sequence[bytes]) -> BinaryArray:
     """Returns a jsonb[] of these fields."""
-    return _make_array(3802, fields)
+    return _make_array(3802, len(fields), b"".join(fields))
 
 
 def integers(values: Iterable[int]) -> BinaryArray:
     """Returns an integer[]."""
-    return _make_array(23, _pack_few("i", values))
+    return _pack(23, ">i4", np.fromiter(values, np.int64))
 
 
 def bigints(values: Iterable[int]) -> BinaryArray:
     """Returns a bigint[]."""
-    return _make_array(20, _pack("q", values))
+    return _pack(20, ">i8", np.fromiter(values, np.int64))
 
 
 def doubles(values: Iterable[float]) -> BinaryArray:
     """Returns a double precision[]."""
-    return _make_array(701, _pack_few("d", values))
+    return _pack(701, ">f8", np.fromiter(values, np.float64))
 
 
 def dates(days: Iterable[int]) -> BinaryArray:
     """Returns a date[] of days since 1970."""
-    return _make_array(1082, _pack_few("i", (day - EPOCH_DAYS for day in days)))
+    return _pack(1082, ">i4", np.fromiter(days, np.int64) - EPOCH_DAYS)
 
 
 def moments(microseconds: Iterable[int]) -> BinaryArray:
     """Returns a timestamptz[] of microseconds since 1970."""
-    return _make_array(1184, _pack("q", [moment - EPOCH_US for moment in microseconds]))
+    return _pack(1184, ">i8", np.fromiter(microseconds, np.int64) - EPOCH_US)
 
 
-def _pack(kind: str, values: Iterable[float]) -> list[bytes]:
-    field = Struct(f">i{kind}")
-    pack, size = field.pack, field.size - _LENGTH_BYTES
-    return [pack(size, value) for value in values]
+def _pack(type_oid: int, kind: str, values: NDArray[Any]) -> BinaryArray:
+    fields = np.empty(len(values), [("length", ">i4"), ("value", kind)])
+    fields["length"] = fields.dtype["value"].itemsize
+    fields["value"] = values
+    return _make_array(type_oid, len(values), fields.tobytes())
 
 
-def _pack_few(kind: str, values: Iterable[float]) -> list[bytes]:
-    """As `_pack`, for values that come again and again."""
-    values = list(values)
-    distinct = list(set(values))
-    fields = dict(zip(distinct, _pack(kind, distinct), strict=True))
-    return [fields[value] for value in values]
-
-
-def _make_array(type_oid: int, fields: Sequence[bytes]) -> BinaryArray:
-    if not fields:
+def _make_array(type_oid: int, count: int, fields: bytes) -> BinaryArray:
+    if not count:
         return BinaryArray(_EMPTY.pack(0, 0, type_oid))
-    return BinaryArray(_HEADER.pack(1, 1, type_oid, len(fields), 1) + b"".join(fields))
+    return BinaryArray(_HEADER.pack(1, 1, type_oid, count, 1) + fields)

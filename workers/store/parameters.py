@@ -1,10 +1,10 @@
 """How psycopg passes on parameters that are in Postgres's binary format already."""
 
+from typing import Any
+
 import psycopg
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
-
-from workers.buffer.arrays import BinaryArray
 
 
 class BinaryArrayDumper(Dumper):
@@ -12,9 +12,11 @@ class BinaryArrayDumper(Dumper):
 
     format = Format.BINARY
 
-    def dump(self, obj: BinaryArray) -> bytes:
+    def dump(self, obj: Any) -> bytes:
         """Returns the parameter's bytes."""
-        return obj.data
+        data: bytes = obj.data
+        return data
 
 
-psycopg.adapters.register_dumper(BinaryArray, BinaryArrayDumper)
+# By its name: processes that pass none need no numpy.
+psycopg.adapters.register_dumper("workers.buffer.arrays.BinaryArray", BinaryArrayDumper)
