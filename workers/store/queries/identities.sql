@@ -203,10 +203,13 @@ WITH found_by AS (
 UPDATE customers SET email = %(email)s, rescore_at = now(), due_because = 'settings' WHERE customer_id = %(customer_id)s
 
 -- name: list_customer_tables
-SELECT columns.table_name
-FROM information_schema.columns JOIN information_schema.tables USING (table_schema, table_name)
-WHERE column_name = 'customer_id' AND table_schema = current_schema() AND table_type = 'BASE TABLE'
-ORDER BY table_name
+-- A table that is partitioned, without its partitions.
+SELECT relname
+FROM pg_class
+JOIN pg_namespace ON pg_namespace.oid = relnamespace
+JOIN pg_attribute ON attrelid = pg_class.oid AND attname = 'customer_id' AND NOT attisdropped
+WHERE nspname = current_schema() AND relkind IN ('r', 'p') AND NOT relispartition
+ORDER BY relname
 
 -- name: lock_merged
 SELECT FROM customers WHERE customer_id IN (%(source)s, %(target)s) ORDER BY customer_id FOR UPDATE
