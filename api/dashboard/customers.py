@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from api.dashboard.export import ExportOrder, write_lines
+from api.dashboard.export import ExportOrder, byte_order_mark, write_lines
 from api.dashboard.labels import STRATEGIES
 from api.dashboard.levels import GROUPS, count_groups
 from api.dashboard.page import address, page, render
@@ -24,6 +25,7 @@ from workers.store import connect
 SIZE = 50
 HERE, ALL = "here", "all"  # not lapsed, and everybody
 PAGE_PARAMETERS = ("lapsed", "then", "on")
+FILE_PARAMETERS = (*PAGE_PARAMETERS, "bom")
 STANDINGS = (*NAMES, "lapsed")  # of a customer at a time
 COLUMNS = (
     ("email", "Customer"),
@@ -67,7 +69,7 @@ async def export_customers(request: Request) -> Response:
     if "x-api-key" not in request.headers:
         return await _export_for_session(request)
     account_id = await account_of(request)
-    query.refuse_unknown(request, (*PARAMETERS, *PAGE_PARAMETERS))
+    query.refuse_unknown(request, (*PARAMETERS, *FILE_PARAMETERS))
     return _export(request, account_id)
 
 
@@ -85,7 +87,7 @@ def _export(request: Request, account_id: int) -> Response:
     words = ["windback-customers", *filter(None, (",".join(chosen.levels), state)), f"{datetime.now(UTC):%Y-%m-%d}"]
     headers = {"Content-Disposition": f'attachment; filename="{"-".join(words)}.csv"', "Cache-Control": "no-store"}
     pieces = write_lines([partial(connect, cell) for cell in settings.all_cells], statement, parameters, order)
-    return StreamingResponse(pieces, headers=headers, media_type="text/csv")
+    return StreamingResponse(chain([byte_order_mark(request)], pieces), headers=headers, media_type="text/csv")
 
 
 def _parse_page_filter(request: Request, default: str) -> CustomerFilter:

@@ -1,5 +1,6 @@
 """Customers as CSV (RFC 4180), row by row, for spreadsheets."""
 
+import codecs
 import csv
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from itertools import islice
 from typing import Any, LiteralString, NamedTuple
 
 from psycopg.rows import dict_row
+from starlette.requests import Request
 
 from api.reading.common import score_of
 from api.reading.merging import merge_rows
@@ -64,6 +66,11 @@ def _read_rows(connection: Connection, query: LiteralString, parameters: Mapping
         cursor.itersize = ROWS
         cursor.execute(query, parameters)
         yield from cursor
+
+
+def byte_order_mark(request: Request) -> bytes:
+    """The mark that spreadsheets know UTF-8 by, if `bom=true` asks for it, as the pages' own links do."""
+    return codecs.BOM_UTF8 if request.query_params.get("bom") == "true" else b""
 
 
 def guard(cell: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.dashboard.export import byte_order_mark
 from api.dashboard.page import page
 from api.dashboard.session import Session
 from api.reading.common import fetch_all
@@ -43,7 +44,7 @@ async def export_money(request: Request, session: Session) -> Response:
     writer.writerow(SUMS)
     writer.writerows([*(row[name] for name in SUMS[:-1]), round(row["at_risk"])] for row in rows)
     headers = {"Content-Disposition": 'attachment; filename="windback-money.csv"', "Cache-Control": "no-store"}
-    return Response(text.getvalue(), headers=headers, media_type="text/csv")
+    return Response(byte_order_mark(request) + text.getvalue().encode(), headers=headers, media_type="text/csv")
 
 
 async def _read_sums(request: Request, account_id: int) -> list[dict[str, Any]]:

@@ -1,10 +1,12 @@
 """`/customers` and its CSV."""
 
+import codecs
 import csv
 import io
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -118,6 +120,19 @@ def test_no_cell_is_a_formula(signed_in: TestClient, work: Callable[[], None]) -
     expected = {email if email[0] == '"' else f"'{email}" for email in hostile}
     assert {row["email"] for row in found} == expected
     assert {row["plan"] for row in found} == {"'@SUM(A1:A9),x"}
+
+
+@pytest.mark.parametrize(("page", "path"), [("/customers", "/customers.csv"), ("/", "/money.csv")])
+def test_files_of_the_pages_begin_with_a_mark_for_spreadsheets(
+    signed_in: TestClient, work: Callable[[], None], page: str, path: str
+) -> None:
+    signed_in.post(
+        "/api/v1/track", json=event(customer_email="zoë@example.com", properties={"mrr": 100, "currency": "EUR"})
+    )
+    work()
+    (link,) = re.findall(rf'href="({path}[^"]*)"', signed_in.get(page).text)
+    assert signed_in.get(unescape(link)).content.startswith(codecs.BOM_UTF8)
+    assert signed_in.get(path).content[:5] in (b"email", b"curre")  # programs are not given one unasked
 
 
 @pytest.mark.parametrize("cell", ["=1", "+1", "-1", "@x", "\t=1", "\r=1"])
