@@ -204,12 +204,13 @@ def _switch(connection: Connection, means: Means, renewal: Renewal, target: Serv
             registry.save_learnt_horizon(connection, account_id, renewal.horizon_learnt)
         models.set_generation(connection, account_id, renewal.generation)
     _note_change(connection, renewal, before, target)
-    switched = renewal._replace(switched=True, scored=renewal.total)
+    switched = renewal._replace(switched=True, scored=renewal.total, after="")
     if renewal.total > AT_ONCE:
         _note(connection, switched)
         return
-    while _apply_slice(connection, means, switched, target):
-        pass
+    after: str | None = ""
+    while after is not None:
+        after = _apply_slice(connection, means, switched._replace(after=after), target)
     while _score_left_over(connection, means, switched, target):
         pass
     _finish(connection, switched)
@@ -235,20 +236,29 @@ def _note_change(connection: Connection, renewal: Renewal, before: Served, targe
 def _apply(connection: Connection, means: Means, renewal: Renewal) -> None:
     """A part of the scores of an account that has switched."""
     target = _find_served(connection, renewal.account_id, means)._replace(generation=renewal.generation)
-    if _apply_slice(connection, means, renewal, target):
-        _note(connection, renewal)
+    after = _apply_slice(connection, means, renewal, target)
+    if after is not None:
+        _note(connection, renewal._replace(after=after))
         return
     parameters = {"account_id": renewal.account_id, "generation": renewal.generation}
     connection.execute(sql("make_left_over_due"), parameters)
     _finish(connection, renewal)
 
 
-def _apply_slice(connection: Connection, means: Means, renewal: Renewal, target: Served) -> bool:
-    """Write scores that were computed ahead. Returns False if there are none."""
-    parameters = {"account_id": renewal.account_id, "generation": renewal.generation, "limit": SCORED_AT_ONCE}
-    rows = connection.execute(sql("take_ahead"), parameters).fetchall()
-    if not rows:
-        return False
+def _apply_slice(connection: Connection, means: Means, renewal: Renewal, target: Served) -> str | None:
+    """Write scores that were computed ahead. Returns the address up to which that is done; None where it all is."""
+    parameters = {"account_id": renewal.account_id, "after": renewal.after, "limit": SCORED_AT_ONCE}
+    slice_of_account = connection.execute(sql("customers_to_switch"), parameters).fetchall()
+    if not slice_of_account:
+        return None
+    ids = [customer_id for customer_id, _ in slice_of_account]
+    rows = connection.execute(sql("take_ahead"), {"customer_ids": ids, "generation": renewal.generation}).fetchall()
+    if rows:
+        _write_ahead(connection, means, target, rows)
+    return str(slice_of_account[-1][1])
+
+
+def _write_ahead(connection: Connection, means: Means, target: Served, rows: Sequence[tuple[Any, ...]]) -> None:
     customers = [DueCustomer(*row[:_ROW]) for row in rows]
     columns: dict[str, Any] = {name: [row[_ROW + place] for row in rows] for place, name in enumerate(_AHEAD)}
     terms = _terms_of(connection, means, target, customers)
@@ -266,7 +276,6 @@ def _apply_slice(connection: Connection, means: Means, renewal: Renewal, target:
     connection.execute(sql("write_scores"), {**context, **packed})
     connection.execute(sql("renew_risk_before"), {"customer_ids": ids})
     connection.execute(sql("drop_ahead"), {"customer_ids": ids})
-    return True
 
 
 def _score_left_over(connection: Connection, means: Means, renewal: Renewal, target: Served) -> bool:

@@ -98,8 +98,14 @@ FROM unnest(%(customer_id)s::uuid[], %(at)s::float8[], %(probability)s::real[], 
 ON CONFLICT (customer_id, generation, at) DO UPDATE
 SET probability = excluded.probability, level = excluded.level, state = excluded.state
 
+-- name: customers_to_switch
+SELECT customer_id::text, email FROM customers
+WHERE account_id = %(account_id)s AND email > %(after)s
+ORDER BY email
+LIMIT %(limit)s
+
 -- name: take_ahead
--- Scores that are as good as new, with the rows that they are for.
+-- Scores of these customers that are as good as new, with the rows that they are for.
 SELECT customer_id::text, account_id, extract(epoch FROM now())::float8, extract(epoch FROM first_seen)::float8,
        due_because, extract(epoch FROM scored_at)::float8, extract(epoch FROM recorded_at)::float8, recorded_level,
        recorded_state, customers.model, customers.horizon_days, customers.generation, stale_input, provisional, NULL,
@@ -108,11 +114,10 @@ SELECT customer_id::text, account_id, extract(epoch FROM now())::float8, extract
        ahead.nps, convert_to(ahead.reasons::text, 'UTF8'), convert_to(ahead.advice::text, 'UTF8'),
        ahead.horizon_days
 FROM customers JOIN scores_ahead AS ahead USING (customer_id)
-WHERE account_id = %(account_id)s AND customers.generation <> %(generation)s
+WHERE customers.customer_id = ANY (%(customer_ids)s::uuid[]) AND customers.generation <> %(generation)s
   AND ahead.generation = %(generation)s AND scored_at <= ahead.computed_at
   AND customers.rescore_at > now() AND due_because IS DISTINCT FROM 'event'
 ORDER BY customer_id
-LIMIT %(limit)s
 FOR UPDATE OF customers
 
 -- name: drop_ahead
