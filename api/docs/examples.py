@@ -186,8 +186,22 @@ MODEL: Json = {
     "created_at": "2025-12-01T03:00:12Z",
     "baseline": -2.34,
     "weights": [
-        {"feature": "silence", "signal": "silence", "weights": [0.81, -0.32], "knots": [1.7], "offset": 0.0},
-        {"feature": "event:report_shared", "signal": "report_shared", "weights": [-0.44], "knots": [], "offset": 0.0},
+        {
+            "feature": "silence",
+            "signal": "silence",
+            "weights": [0.81, -0.32],
+            "knots": [1.7],
+            "offset": 0.0,
+            "covariance": [[0.0064, -0.0012], [-0.0012, 0.0036]],
+        },
+        {
+            "feature": "event:report_shared",
+            "signal": "report_shared",
+            "weights": [-0.44],
+            "knots": [],
+            "offset": 0.0,
+            "covariance": [[0.0121]],
+        },
     ],
     "trained_on": {
         "horizon_days": 30,
@@ -207,6 +221,7 @@ MODEL: Json = {
         "lapses": 801,
     },
     "matured": {**_QUALITY, "day": "2025-10-29", "horizon_days": 30},
+    "from_demo": False,
 }
 PARTS = {"redis": "ok", "postgres": "ok", "buffer": "ok", "clock": "ok", "workers": "ok", "tracking": "ok"}
 READY: Json = {"status": "ok", "detail": PARTS}

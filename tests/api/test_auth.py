@@ -92,7 +92,7 @@ def test_looking_a_key_up_needs_little_of_the_house() -> None:
     listed = subprocess.run([sys.executable, "-c", listing], check=True, capture_output=True, text=True).stdout.split()
     rooms = {".".join(name.split(".")[:2]) for name in listed}
     assert rooms == {"workers.accounts", "workers.cells", "workers.installation", "workers.redis", "workers.store"}
-    assert len(listed) < 10
+    assert len(listed) <= 10
 
 
 def test_look_ups_that_come_at_once_share_a_command(key: NewKey, redis: Redis, redis_url: str) -> None:

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -90,10 +90,12 @@ def history() -> Iterator[dict[str, Any]]:
 def at_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scores are as of NOW whenever they are computed, so that those of two worlds are the same."""
 
-    def make(*columns: Any) -> DueCustomer:
-        return DueCustomer(*columns)._replace(now=NOW.timestamp())
+    class AsOfNow(DueCustomer):
+        @classmethod
+        def _make(cls, columns: Iterable[Any]) -> DueCustomer:  # type: ignore[override]
+            return DueCustomer(*columns)._replace(now=NOW.timestamp())
 
-    monkeypatch.setattr(rescore, "DueCustomer", make)
+    monkeypatch.setattr(rescore, "DueCustomer", AsOfNow)
 
 
 def fill(world: World) -> World:

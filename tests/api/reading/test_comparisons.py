@@ -23,7 +23,7 @@ def read(database_url: str, reader: Any, *parameters: Any) -> Any:
 
     async def run() -> Any:
         async with AsyncConnectionPool(database_url, min_size=1, open=False) as pool:
-            request = SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(pool=pool)))
+            request = SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(pool=pool, pools=[pool])))
             return await reader(cast(Request, request), *parameters)
 
     return asyncio.run(run())

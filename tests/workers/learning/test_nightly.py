@@ -40,7 +40,7 @@ def test_an_account_that_fails_stops_no_other(
     other = fill(connection, world(100, 120), "other")
     turns: list[int] = []
 
-    def broken(connection: Connection, account_id: int, *rest: Any) -> None:
+    def broken(connection: Connection, account_id: int, *rest: Any, **named: Any) -> None:
         turns.append(account_id)
         raise ValueError("broken")
 

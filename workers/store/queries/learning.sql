@@ -71,7 +71,7 @@ FROM (
 ) AS mine
 CROSS JOIN LATERAL (  -- OFFSET keeps it a look-up for each customer, however large the table
     SELECT string_agg(
-        int4send(day - '1970-01-01') || int4send(n) || float8send(value) || timestamptz_send(last_at)
+        int4send(day - '1970-01-01') || int4send(n::integer) || float8send(value::float8) || timestamptz_send(last_at)
         || int8send(hashtextextended(
             event || E'\x1f' || CASE
                 WHEN event = ANY (%(detailed)s::text[]) THEN detail

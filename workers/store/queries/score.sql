@@ -90,8 +90,8 @@ SELECT EXISTS (SELECT FROM customers WHERE rescore_at <= now()) OR EXISTS (SELEC
 -- All numbers in one value (days.PACKED), all words in another; an array of each column takes a fifth longer. No name
 -- holds a control character, so they may separate words. Of a customer with more rows than `rows`, the latest days: such
 -- a one is no person, and must not hold up the others.
-SELECT string_agg(int4send(given.number::integer - 1) || date_send(day) || int4send(n) || float8send(value)
-                  || timestamptz_send(last_at), ''),
+SELECT string_agg(int4send(given.number::integer - 1) || date_send(day) || int4send(n::integer)
+                  || float8send(value::float8) || timestamptz_send(last_at), ''),
        string_agg(event || E'\x1f' || detail || E'\x1f' || coalesce(plan, ''), E'\n')
 FROM unnest(%(customer_ids)s::uuid[]) WITH ORDINALITY AS given (customer_id, number)
 CROSS JOIN LATERAL (  -- LIMIT keeps it a look-up for each customer, however large the table
@@ -104,8 +104,8 @@ CROSS JOIN LATERAL (  -- LIMIT keeps it a look-up for each customer, however lar
 -- name: read_days_in_reach
 -- The same for long histories: the very first day, what lasts, and what is no more than `reach` days before the last
 -- engagement (of who has never been engaged, the last event that does not last).
-SELECT string_agg(int4send(given.number::integer - 1) || date_send(day) || int4send(n) || float8send(value)
-                  || timestamptz_send(last_at), ''),
+SELECT string_agg(int4send(given.number::integer - 1) || date_send(day) || int4send(n::integer)
+                  || float8send(value::float8) || timestamptz_send(last_at), ''),
        string_agg(event || E'\x1f' || detail || E'\x1f' || coalesce(plan, ''), E'\n')
 FROM unnest(%(customer_ids)s::uuid[]) WITH ORDINALITY AS given (customer_id, number)
 CROSS JOIN LATERAL (
