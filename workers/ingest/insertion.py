@@ -12,7 +12,7 @@ import psycopg
 
 from workers.buffer import arrays
 from workers.buffer.columns import make_event_columns, make_key_columns, make_span_columns
-from workers.buffer.fold import Fold
+from workers.buffer.fold import Fold, fold
 from workers.buffer.rows import Row
 from workers.buffer.staging import StagedRows
 from workers.ingest import bounds
@@ -44,15 +44,15 @@ def insert_all(connection: Connection, staged: StagedRows, added: Fold) -> None:
         raise MetBefore from None
 
 
-def insert_new(connection: Connection, staged: StagedRows, added: Fold) -> Sequence[Row]:
-    """Insert those events that are new, and the new ones of all their customers. Returns the rows that are new, in the
-    order of their keys."""
+def insert_new(connection: Connection, staged: StagedRows, added: Fold, now_us: int) -> Sequence[Row]:
+    """Insert those events that are new, and the new ones of their customers. Returns the rows that are new, in the
+    order of their keys. An event that was sent again, with another time, says nothing of when its customer was seen."""
     rows = staged.distinct
     if _claim_event_ids(connection, staged):
         rows = _without_seen(connection, rows)
     if retention.may_be_pruned(connection, staged):
         rows = retention.without_pruned(connection, rows)
-    _insert_customers(connection, added)
+    _insert_customers(connection, added if len(rows) == len(staged.distinct) else fold(rows, now_us))
     inserted = set(connection.execute(sql("insert_new_events"), make_event_columns(rows)))
     (_wary.discard if len(inserted) == len(staged.rows) else _wary.add)(connection)
     return [row for row in rows if row[:3] in inserted]

@@ -217,7 +217,7 @@ def _store_staged(
             insertion.insert_all(connection, kept, added)
             new = kept.distinct
         else:
-            new = insertion.insert_new(connection, kept, added)
+            new = insertion.insert_new(connection, kept, added, now_us)
             added = fold(new, now_us)
         days = bounds.bound_details(connection, bounds.find_memory(connection), added.days)
         as_staged = added is kept.added and days is added.days

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from redis import Redis
 
-from tests.workers.events import count, event, push
+from tests.workers.events import T0, count, event, push
 from workers.buffer import ledger
 from workers.buffer.entries import Entry, Request, hash_customer, hash_user
 from workers.buffer.lanes import HISTORY, LANES, LIVE
@@ -17,6 +17,7 @@ from workers.identities import ledger_moves
 from workers.ingest import ingest, resolving
 from workers.ingest.ingest import drain
 from workers.process import Process
+from workers.risk.rescore import rescore_due
 from workers.store import Connection, connect
 from workers.store.locks import Lock, share
 from workers.upkeep.erasure import erase, erase_user
@@ -80,6 +81,26 @@ def test_events_of_an_unknown_user_wait_and_are_stored_when_the_address_is_known
     assert stored(connection) == [(JANE, 3)]
     assert count(connection, "unresolved_events") == 0
     assert balance(process.redis) == {"accepted": 3, "stored": 3}
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_an_event_that_is_sent_again_while_it_waits_changes_no_span(
+    process: Process, connection: Connection, known: bool
+) -> None:
+    """It waits twice, as it was received at another time; it is stored once, at the first, and was seen then alone."""
+    if known:
+        send(process, event(), at_us=T0 - 1)
+    for received_us in (T0, T0 + 2_000):
+        send(process, of_user(event_id="a"), at_us=received_us)
+        drain(process, LIVE)
+    say(process, named())
+    send(process, of_user(event_id="a"), at_us=T0 + 4_000)
+    drain(process, LIVE)
+    say(process, named(NEW))
+    rescore_due(process)
+    assert stored(connection) == [(NEW, 2 if known else 1)]
+    spans = "SELECT (extract(epoch FROM first_seen) * 1e6)::bigint, (extract(epoch FROM last_seen) * 1e6)::bigint"
+    assert connection.execute(f"{spans} FROM customers").fetchall() == [(T0 - 1 if known else T0, T0)]
 
 
 def parts() -> list[dict[str, Any]]:

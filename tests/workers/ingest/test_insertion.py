@@ -85,3 +85,31 @@ def test_an_event_of_the_future_counts_as_seen_now(process: Process, connection:
     assert connection.execute("SELECT bool_and(last_seen <= now()) FROM customers").fetchone() == (True,)
     days = "SELECT bool_and(last_at <= now() AND day <= now()::date) FROM customer_days"
     assert connection.execute(days).fetchone() == (True,)
+
+
+SPANS = "SELECT email, first_seen, last_seen FROM customers ORDER BY email"
+STORED_SPANS = """
+SELECT email, min(least(occurred_at, received_at)), max(least(occurred_at, received_at))
+FROM events JOIN customers USING (customer_id) GROUP BY email ORDER BY email
+"""
+T_US = 1_764_583_200_000_000  # 2025-12-01T10:00Z
+EARLIER = {"event_id": "a", "timestamp": "2025-11-30T10:00:00Z"}
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("wary", [False, True])
+@pytest.mark.parametrize("again", [{"event_id": "a"}, EARLIER])
+def test_an_event_that_is_sent_again_changes_no_span(
+    process: Process, connection: Connection, together: bool, wary: bool, again: dict[str, Any]
+) -> None:
+    """Its time is another one, by which its customer was not seen, be they new or not."""
+    if wary:
+        ingested(process, at(0), at(1))
+        ingested(process, at(0))
+    for number, sent in enumerate((event(event_id="a", **NEW), event(**again, **NEW))):
+        push_events(process.redis, sent, received_us=T_US + 2_000 * number)
+        if not together:
+            drain(process, LIVE)
+    drain(process, LIVE)
+    assert count(connection, "events") == (3 if wary else 1)
+    assert connection.execute(SPANS).fetchall() == connection.execute(STORED_SPANS).fetchall()
