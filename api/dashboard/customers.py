@@ -95,8 +95,7 @@ def _parse_page_filter(request: Request, default: str) -> CustomerFilter:
     state = request.query_params.get("state") or default
     states = {HERE: NOT_LAPSED, ALL: ()}.get(state)
     chosen = parse_filter(request, states)
-    part = (chosen.part or "").strip() or None
-    prefix = (chosen.prefix or "").strip() or None
+    part, prefix = chosen.part or None, chosen.prefix or None
     return chosen._replace(part=part, prefix=prefix, lapsed_since=_parse_lapsed(request), then=_parse_then(request))
 
 

@@ -52,9 +52,9 @@ PARAMETERS = ("sort", "level", "state", "plan", "company", "currency", "email", 
 
 
 class CustomerFilter(NamedTuple):
-    """The customers and their order (one of ORDERS). `prefix` is the beginning of an address, `part` any part of it;
-    `risen` the least rise since `since` (default: 14 days ago), as a probability. `lapsed_since` and `then` (a level at
-    a time) are filters of the pages."""
+    """The customers and their order (one of ORDERS). `prefix` is the beginning of an address, `part` any part of it, as
+    they were typed; `risen` the least rise since `since` (default: 14 days ago), as a probability. `lapsed_since` and
+    `then` (a level at a time) are filters of the pages."""
 
     sort: str = "-risk"
     levels: tuple[str, ...] = ()
@@ -87,9 +87,8 @@ def parse_filter(request: Request, states: tuple[str, ...] | None = None) -> Cus
 
 
 def _read_address(request: Request, name: str) -> str | None:
-    """A part of an address. No address holds a blank: one inside is a plus sign that wasn't percent-encoded."""
     text = request.query_params.get(name)
-    return text and text.strip().replace(" ", "+")
+    return text and text.strip()
 
 
 def list_query(
@@ -159,5 +158,7 @@ def _parse_since(request: Request) -> datetime | None:
 
 
 def _escape_like(part: str) -> str:
-    escaped = normalise_email(part).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    """A part of an address for LIKE. No address holds a blank: one is taken for a plus sign that wasn't encoded."""
+    part = normalise_email(part).replace(" ", "+")
+    escaped = part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return escaped.replace("\0", "")

@@ -182,6 +182,7 @@ def test_hostile_text_is_text(service: Door, page: Page) -> None:
     assert shown(page) == [HOSTILE]
     page.goto(f"{service.line.url}/customers?search={quote(HOSTILE_NAME)}")
     expect(page.get_by_text(HOSTILE_NAME.lower())).to_be_visible()
+    expect(page.get_by_label("E-mail or domain")).to_have_value(HOSTILE_NAME)
 
 
 def test_a_key_is_made_copied_and_revoked(service: Door, page: Page) -> None:

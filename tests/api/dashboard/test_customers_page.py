@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from redis import Redis
@@ -75,6 +76,28 @@ def test_it_is_sorted_and_filtered_on_the_page_and_in_the_file(
     page = world.get(f"/customers?{query}")
     assert emails(page.text) == expected
     assert [row["email"] for row in rows(world.get(f"/customers.csv?{query}").text)] == expected
+
+
+@pytest.mark.parametrize("query", ["search=e+x@ex", "search=e%20x@ex", "search=e+x%40ex"])
+def test_a_plus_sign_that_came_as_a_blank_is_found_and_stays_as_it_was_typed(
+    signed_in: TestClient, work: Callable[[], None], query: str
+) -> None:
+    """No address holds a blank. Groups, pages and the file look for the same."""
+    track(signed_in, event(customer_email="jane+x@example.com"), event(customer_email="jane@example.com"))
+    work()
+    page = signed_in.get(f"/customers?state=all&{query}").text
+    assert emails(page) == ["jane%2Bx@example.com"]
+    assert 'name="search" type="search" value="e x@ex"' in page
+    links = [unescape(link) for link in re.findall(r'href="(/customers[^"]*search=[^"]*)"', page)]
+    assert {parse_qs(urlsplit(link).query)["search"][0] for link in links} == {"e x@ex"}
+    (file,) = [link for link in links if link.startswith("/customers.csv")]
+    assert [row["email"] for row in rows(signed_in.get(file).text.lstrip("\ufeff"))] == ["jane+x@example.com"]
+    assert emails(signed_in.get("/customers?state=all&email=jane+x").text) == ["jane%2Bx@example.com"]
+
+
+def test_words_that_are_not_found_are_shown_as_they_were_typed(signed_in: TestClient) -> None:
+    page = signed_in.get("/customers?search=+jane+of+acme+").text
+    assert "contains <bdi>jane of acme</bdi>" in page
 
 
 def test_groups_are_counted(world: TestClient) -> None:

@@ -72,7 +72,7 @@ def test_any_part_of_an_address_is_searched_for(company: TestClient, part: str, 
 
 
 @pytest.mark.parametrize(
-    "query", ["email=jane+x", "email=jane%2Bx", "search=e+x@ex", "search=+jane%2Bx+", "email=JANE+X"]
+    "query", ["email=jane+x", "email=jane%2Bx", "search=e+x@ex", "search=+jane%2Bx+", "email=JANE+X", "search=jane%20x"]
 )
 def test_a_plus_sign_may_stand_as_it_is(acme: TestClient, work: Callable[[], None], query: str) -> None:
     """In a query it means a blank, and no address holds one."""
