@@ -40,17 +40,16 @@ def main() -> None:
 async def run(configured: Settings, task: str, account_id: int, import_id: str) -> None:
     """Work on an import unless another process does."""
     async with _open_door(configured) as door:
-        alone = await door.redis.set(states.lock_key(import_id), 1, nx=True, ex=int(states.DEAD_SECONDS))
+        alone = await door.redis.set(states.lock_key(import_id), 1, nx=True, ex=states.LOCKED_SECONDS)
         state = await states.find(door.redis, account_id, import_id)
         if not alone or state is None:
             return
-        try:
-            await _work(configured, door, task, state)
-        finally:
-            await door.redis.delete(states.lock_key(import_id), states.stop_key(import_id))
+        await _work(configured, door, task, state)
+        await states.leave(door.redis, state)
 
 
 async def _work(configured: Settings, door: Door, task: str, state: FileImport) -> None:
+    """Do the task; the import's stage then says how it ended."""
     path = folder.path_of(configured, state.import_id)
     beat = Beat(door.redis, state, path)
     try:
@@ -62,7 +61,6 @@ async def _work(configured: Settings, door: Door, task: str, state: FileImport) 
     except Exception as error:
         log.exception("an import failed", extra={"account_id": state.account_id})
         state.stage, state.message = "failed", FAILED.format(type(error).__name__)
-    await states.save(door.redis, state)
 
 
 async def _preview(configured: Settings, state: FileImport, beat: Beat) -> None:

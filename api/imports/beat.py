@@ -40,7 +40,7 @@ class Beat:
             os.utime(self._path)
         try:
             await states.save(self._redis, self._state)
-            await self._redis.set(states.lock_key(self._state.import_id), 1, ex=int(states.DEAD_SECONDS))
+            await self._redis.set(states.lock_key(self._state.import_id), 1, ex=states.LOCKED_SECONDS)
             wanted = await self._redis.exists(states.stop_key(self._state.import_id))
         except REDIS_AWAY:
             return

@@ -20,7 +20,7 @@ PAUSE_SECONDS = 0.5
 
 async def follow(door: Door, cells: Sequence[Cell], state: FileImport, beat: Beat) -> None:
     """Return when everything is stored and scored. Raises Stopped."""
-    state.stage, sent_at = "storing", time.time()
+    state.stage, sent_at = "storing", time.monotonic()
     while (left := await _count_buffered(door, sent_at)) != 0:
         state.left = left or state.left
         await _rest(beat)
@@ -38,10 +38,10 @@ async def _rest(beat: Beat) -> None:
 
 async def _count_buffered(door: Door, sent_at: float) -> int | None:
     """Returns how many events wait to be stored that came before; None: Redis is away."""
+    age = time.monotonic() - sent_at  # taken first: what was sent a moment ago is older than that once it is read
     pipeline = await read_pipeline(door.redis, door.buffers.by_cell)
     if pipeline is None:
         return None
-    age = time.time() - sent_at
     return sum(ledger.buffered for ledger in pipeline.ledgers.values() if ledger.oldest_seconds >= age)
 
 

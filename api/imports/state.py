@@ -15,6 +15,7 @@ from workers.redis import PREFIX
 
 KEPT_SECONDS: Final = 7 * 86400
 DEAD_SECONDS: Final = 30.0  # without a sign of life of the process at work
+LOCKED_SECONDS: Final = 15  # since that sign; less, so that an import that looks dead can be begun anew
 MOST_IMPORTS: Final = 20  # of an account that are remembered
 WORKING: Final = ("reading", "sending", "storing", "scoring")
 
@@ -122,6 +123,16 @@ async def save(redis: Redis, state: FileImport) -> None:
     pipeline: Any = redis.pipeline(transaction=False)
     pipeline.hset(key, state.import_id, _encode(state))
     pipeline.expire(key, KEPT_SECONDS)
+    await pipeline.execute()
+
+
+async def leave(redis: Redis, state: FileImport) -> None:
+    """Write an import down as its process leaves it, and let the next one have it at the same moment: whoever reads
+    that it is over may begin anew at once. Raises RedisError, OSError."""
+    pipeline: Any = redis.pipeline(transaction=True)
+    pipeline.hset(hash_key(state.account_id), state.import_id, _encode(state))
+    pipeline.expire(hash_key(state.account_id), KEPT_SECONDS)
+    pipeline.delete(lock_key(state.import_id), stop_key(state.import_id))
     await pipeline.execute()
 
 

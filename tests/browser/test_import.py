@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from api.up.embedded import Servers
 from tests.acceptance.door import Door, door, own_database
 from tests.browser.watch import check_access, check_width, sign_in, watched
+from tests.waiting import wait_until
 
 DAY = datetime.now(UTC) - timedelta(days=40)
 WAIT = 60_000  # milliseconds
@@ -130,6 +132,16 @@ def test_a_file_that_is_no_text_is_refused_in_words(service: Door, page: Page, t
     check_page(page, "import-refused")
 
 
+def list_senders(web: psutil.Process) -> list[psutil.Process]:
+    """Returns the processes that send; one that has read a file may not have ended yet."""
+    senders = []
+    for child in web.children():
+        with suppress(psutil.NoSuchProcess):  # it has ended since
+            if "api.imports send" in " ".join(child.cmdline()):
+                senders.append(child)
+    return senders
+
+
 def test_a_restart_in_the_middle_is_said_and_the_import_is_run_again(service: Door, page: Page, tmp_path: Path) -> None:
     """The web process is killed while its import is at work."""
     write_mixpanel(tmp_path / "large.json.gz", 2_000, 38)
@@ -137,7 +149,7 @@ def test_a_restart_in_the_middle_is_said_and_the_import_is_run_again(service: Do
     before = service.redis.hlen("windback:imports:1")
     page.get_by_role("button", name="Import 76,000 events").click()
     expect(page.get_by_text("The file is being sent")).to_be_visible(timeout=WAIT)
-    (child,) = [each for each in service.web.children() if "api.imports" in " ".join(each.cmdline())]
+    (child,) = wait_until(lambda: list_senders(service.web))
     service.line.kill("web")
     psutil.wait_procs([child], timeout=30)
     assert not child.is_running()
