@@ -85,7 +85,10 @@ class Keys:
                 return stale  # better an answer of a minute ago than none: reading goes on without Redis
             raise Refused("buffer_unavailable")
         if entry.key is None and not entry.is_mirrored:
-            raise Refused("buffer_unavailable", "The keys are not in Redis yet; send it again.")
+            raise Refused(
+                "buffer_unavailable",
+                "The keys are not in Redis yet: the clock process writes them there. Send it again.",
+            )
         return self._remember(hashed, None if entry.key is None else _decode(entry.key))
 
     def _remember(self, hashed: bytes, key: Key | None) -> RememberedKey:

@@ -68,11 +68,11 @@ def test_a_company_comes_is_not_doubled_and_goes(running: Line, connection: Conn
         assert "no demo customers" in windback("demo", *service, "--remove")
 
 
-def test_a_key_that_does_not_work_is_told_in_one_line(running: Line) -> None:
+def test_a_key_that_does_not_work_is_told_in_one_line(running: Line, connection: Connection, redis: Redis) -> None:
+    keys.create(connection, redis, "acme")  # until there are keys in Redis, none is called wrong
     running.start("web")
-    done = subprocess.run(
-        [*WINDBACK, "demo", "--url", running.url, "--api-key", "sk_live_x"], capture_output=True, text=True, check=False
-    )
+    command = [*WINDBACK, "demo", "--url", running.url, "--api-key", "sk_live_x"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "key" in done.stderr
