@@ -170,7 +170,7 @@ def test_what_is_shown_is_what_is_exported(service: Door, page: Page, tmp_path: 
         page.get_by_role("link", name="Export as CSV").click()
     assert re.fullmatch(r"windback-customers-not-lapsed-[\d-]+\.csv", download.value.suggested_filename)
     download.value.save_as(tmp_path / "found.csv")
-    with (tmp_path / "found.csv").open(newline="") as file:
+    with (tmp_path / "found.csv").open(newline="", encoding="utf-8-sig") as file:
         assert [row["email"] for row in csv.DictReader(file)] == shown(page)
 
 
