@@ -16,6 +16,7 @@ from workers.store import connect, one, sql
 from workers.store.faults import is_unavailable
 
 PAUSE_SECONDS = 0.5
+DRIFT_SECONDS = 1.0  # by which Redis's clock and ours may differ in what passed since
 
 
 async def follow(door: Door, cells: Sequence[Cell], state: FileImport, beat: Beat) -> None:
@@ -42,7 +43,7 @@ async def _count_buffered(door: Door, sent_at: float) -> int | None:
     pipeline = await read_pipeline(door.redis, door.buffers.by_cell)
     if pipeline is None:
         return None
-    return sum(ledger.buffered for ledger in pipeline.ledgers.values() if ledger.oldest_seconds >= age)
+    return sum(ledger.buffered for ledger in pipeline.ledgers.values() if ledger.oldest_seconds >= age - DRIFT_SECONDS)
 
 
 def _count_unscored(cells: Sequence[Cell], account_id: int, stored_at: datetime) -> int | None:

@@ -52,6 +52,15 @@ def test_what_was_sent_a_moment_ago_is_waited_for(
     assert at_the_door(settings, lambda door: following._count_buffered(door, clock)) == 1
 
 
+def test_clocks_that_drift_apart_lose_nothing(
+    settings: Settings, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By our clock half a second more has passed since it was sent than by that of Redis."""
+    push(redis, entry(request(event())))
+    monkeypatch.setattr(following, "time", SimpleNamespace(monotonic=lambda: 1000.0))
+    assert at_the_door(settings, lambda door: following._count_buffered(door, 999.5)) == 1
+
+
 def test_what_came_later_is_not_waited_for(settings: Settings, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     push(redis, entry(request(event())))
     monkeypatch.setattr(following, "time", SimpleNamespace(monotonic=lambda: 1000.0))
