@@ -132,7 +132,7 @@ class Mirror:
                 group, self._waiting = self._waiting, {}
                 keys = await self._read(list(group))
                 answers = list(group.values())
-                if keys is None:  # those who came meanwhile wait no longer
+                if keys is None:  # requests that came meanwhile are refused as well
                     answers, self._waiting = [*answers, *self._waiting.values()], {}
                 for place, answer in enumerate(answers):
                     answer.set_result(keys[place] if keys else None)

@@ -145,7 +145,7 @@ class Buffers:
                 buffer.fault = await self._find_misplaced(buffer, announced)
 
     async def _read_announced(self) -> Mapping[str, str] | None:
-        """Returns what home has announced; where its Redis is away, what another one was told."""
+        """Returns the fields that home has announced; where its Redis is away, the copy in another one."""
         for redis in (self._home, *self.others):
             try:
                 fields: Mapping[bytes, bytes] = await _maybe(redis.hgetall(placement.ANNOUNCED))

@@ -37,7 +37,7 @@ class PlanRisk(NamedTuple):
 
 
 async def read_churn_months(request: Request, account_id: int) -> list[ChurnMonth]:
-    """The whole months of the last year, the latest first; none until they are computed, or where nobody was there."""
+    """Returns the whole months of the last year, the latest first; none before they are computed."""
     bound = request.app.state.settings.levels.high
     parameters = {"account_id": account_id, "bound": bound, "before": WEEK_BEFORE}
     months = add_up(await fetch_all(request, sql("list_churn_months"), parameters), ("month",))

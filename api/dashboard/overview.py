@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,71 +25,117 @@ from api.reading.levels import Day, read_levels
 from api.reading.merging import add_up, put_in_order
 from api.reading.model import read_model
 from api.reading.track_record import read_details, read_track_record
+from workers.accounts.renewals import Progress
 from workers.store import sql
 
 URGENT = 8  # customers
 RISEN = 5
 LEAST_RISE = 0.05  # smaller rises are not listed
 CHARTED = ("critical", "high", "medium")
+Row = dict[str, Any]
 NOBODY = Day(at=datetime.min.replace(tzinfo=UTC), low=0, medium=0, high=0, critical=0, lapsed=0)
+
+
+class OverviewLists(NamedTuple):
+    """Rows of each cell: whether there are customers, the most urgent, those whose risk rose most, and how many lapsed
+    in the last week."""
+
+    customers: list[list[Row]]
+    urgent: list[list[Row]]
+    risen: list[list[Row]]
+    lapsed: list[list[Row]]
+
+
+class LevelComparison(NamedTuple):
+    """What the levels of today are compared with, and a renewal that is under way."""
+
+    week_ago: dict[str, int] | None
+    changes: list[ModelChange]
+    restated: list[list[Row]]
+    renewal: Progress | None
 
 
 @page
 async def overview(request: Request, session: Session) -> Response:
     """`GET /`."""
     account_id = session.account_id
-    lists = asyncio.gather(
-        fetch_all(request, sql("any_customer"), {"account_id": account_id}),
-        fetch_all(request, sql("urgent"), {"account_id": account_id, "limit": URGENT}),
-        fetch_all(request, sql("risen"), {"account_id": account_id, "least": LEAST_RISE, "limit": RISEN}),
-        fetch_all(request, sql("count_lapsed"), {"account_id": account_id, "since": datetime.now(UTC) - WEEK}),
-    )
-    now = datetime.now(UTC)
-    compared = asyncio.gather(
-        read_levels_then(request, account_id, now - WEEK),
-        read_model_changes(request, account_id, now - MONTH),
-        fetch_all(request, sql("list_restated_levels"), {"account_id": account_id}),
-        read_renewal(request, account_id),
-    )
-    (week_ago, changes, restated, renewal), (customers, urgent, risen, lapsed) = await asyncio.gather(compared, lists)
-    checks, days, model, track_record = await asyncio.gather(
-        run_checks(request, account_id),
-        read_levels(request, account_id),
-        read_model(request, account_id),
-        read_track_record(request, account_id),
-    )
-    details, months, plans = await asyncio.gather(
-        read_details(request, account_id), read_churn_months(request, account_id), read_plans(request, account_id)
-    )
+    lists, comparison = await asyncio.gather(_read_lists(request, account_id), _read_comparison(request, account_id))
     use = await ask_for_use(request, account_id)
-    if use is not None:
-        checks = [*checks, NOT_UNDERSTOOD]
-    checks = [*checks, *await check_unresolved(request, account_id), *check_renewal(renewal)]
+    checks = [
+        *await run_checks(request, account_id),
+        *([] if use is None else [NOT_UNDERSTOOD]),
+        *await check_unresolved(request, account_id),
+        *check_renewal(comparison.renewal),
+    ]
     context: dict[str, Any] = {"checks": checks, "worst": find_worst(checks)}
-    if not any(customers):
+    if not any(lists.customers):
         return render(request, "welcome.html", session, **context, address=address(request))
+    context |= _describe_levels(await read_levels(request, account_id), lists, comparison)
+    context |= await _describe_model(request, account_id)
     return render(
         request,
         "overview.html",
         session,
         **context,
-        counts=days[-1] if days else NOBODY,
         use=use,
         money=await read_money(request, account_id),
-        urgent=put_in_order(urgent, ("urgency", "customer_id"), URGENT, descending=True),
-        risen=put_in_order(risen, ("risen", "customer_id"), RISEN, descending=True),
-        tiles=count_tiles(days, week_ago, sum(row["customers"] for (row,) in lapsed)),
+        urgent=put_in_order(lists.urgent, ("urgency", "customer_id"), URGENT, descending=True),
+        risen=put_in_order(lists.risen, ("risen", "customer_id"), RISEN, descending=True),
         groups=GROUPS,
-        chart=_draw_levels(restate(days, changes, add_up(restated, ("at", "level"))), changes),
         strategies=STRATEGIES,
-        horizon_days=model.horizon_days,
-        accuracy=describe_accuracy(model),
-        track_record=track_record,
-        details=details,
         bar=bar,
-        months=months,
-        plans=plans,
     )
+
+
+async def _read_lists(request: Request, account_id: int) -> OverviewLists:
+    rows = await asyncio.gather(
+        fetch_all(request, sql("any_customer"), {"account_id": account_id}),
+        fetch_all(request, sql("urgent"), {"account_id": account_id, "limit": URGENT}),
+        fetch_all(request, sql("risen"), {"account_id": account_id, "least": LEAST_RISE, "limit": RISEN}),
+        fetch_all(request, sql("count_lapsed"), {"account_id": account_id, "since": datetime.now(UTC) - WEEK}),
+    )
+    return OverviewLists(*rows)
+
+
+async def _read_comparison(request: Request, account_id: int) -> LevelComparison:
+    now = datetime.now(UTC)
+    return LevelComparison(
+        *await asyncio.gather(
+            read_levels_then(request, account_id, now - WEEK),
+            read_model_changes(request, account_id, now - MONTH),
+            fetch_all(request, sql("list_restated_levels"), {"account_id": account_id}),
+            read_renewal(request, account_id),
+        )
+    )
+
+
+def _describe_levels(days: Sequence[Day], lists: OverviewLists, comparison: LevelComparison) -> dict[str, Any]:
+    """The tiles and the chart."""
+    restated = restate(days, comparison.changes, add_up(comparison.restated, ("at", "level")))
+    return {
+        "counts": days[-1] if days else NOBODY,
+        "tiles": count_tiles(days, comparison.week_ago, sum(row["customers"] for (row,) in lists.lapsed)),
+        "chart": _draw_levels(restated, comparison.changes),
+    }
+
+
+async def _describe_model(request: Request, account_id: int) -> dict[str, Any]:
+    """How good the risks are, and what became of customers."""
+    model, track_record, details, months, plans = await asyncio.gather(
+        read_model(request, account_id),
+        read_track_record(request, account_id),
+        read_details(request, account_id),
+        read_churn_months(request, account_id),
+        read_plans(request, account_id),
+    )
+    return {
+        "horizon_days": model.horizon_days,
+        "accuracy": describe_accuracy(model),
+        "track_record": track_record,
+        "details": details,
+        "months": months,
+        "plans": plans,
+    }
 
 
 def _draw_levels(days: Sequence[Day], changes: Sequence[ModelChange]) -> Mapping[str, Any] | None:

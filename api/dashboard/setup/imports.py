@@ -56,7 +56,7 @@ assert {*PRODUCTS} == {"", *PRESETS}
 
 @page
 async def list_or_upload(request: Request, session: Session) -> Response:
-    """`GET /import`: a form, and the imports of the last days. `POST`: takes a file, and shows what is in it."""
+    """`GET /import`: shows a form and the latest imports. `POST`: takes a file and shows a preview."""
     if request.method != "POST":
         return await _list(request, session)
     try:
@@ -69,7 +69,7 @@ async def list_or_upload(request: Request, session: Session) -> Response:
 
 @page
 async def show_or_change(request: Request, session: Session) -> Response:
-    """`GET /import/{id}`: what is in the file, or how far it is. `POST`: does what the form's `action` says."""
+    """`GET /import/{id}`: shows the preview or the progress. `POST`: carries out the form's `action`."""
     state = await _find(request, session)
     if request.method != "POST":
         return _show(request, session, state)
@@ -81,7 +81,7 @@ async def show_or_change(request: Request, session: Session) -> Response:
 
 
 async def _act(request: Request, session: Session, state: FileImport, fields: Mapping[str, str]) -> str | None:
-    """Returns what is wrong, or None."""
+    """Returns the fault of the form in words, or None."""
     settings, redis, action = request.app.state.settings, request.app.state.door.redis, fields.get("action", "")
     working = state.is_working(time.time())
     if action in ("remove", "stop"):
