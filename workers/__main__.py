@@ -104,7 +104,7 @@ def start(kind: str) -> None:
     process = Process(configured, redis_client(configured.redis_url))
     if kind in USUAL_MODULES:
         importlib.import_module(USUAL_MODULES[kind])
-    _tune_collection()
+    tune_collection()
     log.info("%s started", kind)
     run(process, kind)
     process.disconnect_all()
@@ -145,7 +145,7 @@ def _close_connections() -> None:
     deliver.close_all()
 
 
-def _tune_collection() -> None:
+def tune_collection() -> None:
     """Have the garbage collector look less often: a batch makes many objects and few cycles, and a look goes over all
     that is remembered."""
     gc.collect()

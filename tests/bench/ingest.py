@@ -15,6 +15,7 @@ from tests.bench import stream
 from tests.bench.cpu import CpuMeter, meter_of
 from tests.bench.measure import Line, interleaved, per_second
 from tests.bench.world import EMPTY, World
+from workers.__main__ import tune_collection
 from workers.buffer.entries import Entry, Request, decode_entry, encode_entry, hash_customer
 from workers.buffer.lanes import LIVE
 from workers.buffer.rows import EPOCH, MICROSECOND, make_rows
@@ -37,10 +38,17 @@ Stored = tuple[str, str, int, str, str | None, str]  # a row of the table events
 
 def run(world: World) -> list[Line]:
     """Ours and the bare COPY; if it may take long, ours beside millions of events as well."""
-    ingest.LINGER_SECONDS = 0.001  # waiting for more is no work
-    entries = _entries(stream.events(EVENTS))
+    entries = _prepare()
     lines = _against_copy(world, entries)
     return [*lines, _when_full(world, entries)] if world.long else lines
+
+
+def _prepare() -> list[bytes]:
+    """Returns the entries to be stored. From now on this process collects garbage as a worker does."""
+    ingest.LINGER_SECONDS = 0.001  # waiting for more is no work
+    entries = _entries(stream.events(EVENTS))
+    tune_collection()
+    return entries
 
 
 def _against_copy(world: World, entries: Sequence[bytes]) -> list[Line]:
@@ -58,8 +66,7 @@ def _against_copy(world: World, entries: Sequence[bytes]) -> list[Line]:
 
 def run_beside_totals(world: World) -> Line:
     """Ours while another process keeps the totals, and without it."""
-    ingest.LINGER_SECONDS = 0.001
-    entries = _entries(stream.events(EVENTS))
+    entries = _prepare()
     runs = {"with": partial(_ours, world, entries, beside=_totals), "without": partial(_ours, world, entries)}
     found = interleaved(runs, world.rounds)
     return Line("ingest, with totals kept and without", found["with"][0], "events/s", found["without"][0], "≥ 0.95")
