@@ -12,7 +12,19 @@ from starlette.responses import Response
 from api.alerts.webhooks import id_of
 from api.errors import Refused
 from api.reading import query
-from api.reading.common import Count, Level, Score, Time, account_of, answer, fetch, fetch_all, score_of
+from api.reading.common import (
+    Count,
+    Level,
+    MoneyAtRisk,
+    Score,
+    Time,
+    account_of,
+    answer,
+    fetch,
+    fetch_all,
+    list_said,
+    score_of,
+)
 from api.reading.merging import first_found, put_in_order
 from workers.store import sql
 
@@ -29,7 +41,8 @@ class ListedDelivery(Struct):
 
 
 class ListedAlert(Struct):
-    """That a customer's level rose. One that is held out goes to no webhook."""
+    """That a customer's level rose. One that is held out goes to no webhook. Facts of the customer are as of now,
+    `mrr_at_risk` is by the risk of the alert."""
 
     id: str
     email: str
@@ -39,6 +52,12 @@ class ListedAlert(Struct):
     score: Score
     reason: str | None
     strategy: str | None
+    plan: str | None
+    name: str | None
+    company: str | None
+    mrr: Count | None
+    currency: str | None
+    mrr_at_risk: MoneyAtRisk | None
     held_out: bool
     deliveries: list[ListedDelivery]
 
@@ -96,14 +115,16 @@ async def send_again(request: Request, account_id: int, alert_id: str) -> None:
 
 def _listed(row: dict[str, Any]) -> ListedAlert:
     return ListedAlert(
-        row["alert_id"],
-        row["email"],
-        row["at"],
-        row["level_before"],
-        row["level"],
-        score_of(row["probability"]),
-        row["reason"],
-        row["strategy"],
-        row["held_out"],
-        msgspec.json.decode(row["deliveries"], type=list[ListedDelivery]),
+        id=row["alert_id"],
+        email=row["email"],
+        at=row["at"],
+        level_before=row["level_before"],
+        level=row["level"],
+        score=score_of(row["probability"]),
+        reason=row["reason"],
+        strategy=row["strategy"],
+        plan=row["plan"],
+        held_out=row["held_out"],
+        deliveries=msgspec.json.decode(row["deliveries"], type=list[ListedDelivery]),
+        **list_said(row),
     )

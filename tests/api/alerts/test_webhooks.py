@@ -140,6 +140,22 @@ def test_alerts_are_listed_newest_first(
     assert (listed[0]["reason"], listed[0]["strategy"]) == ("No login for 12 days", "re_engagement")
 
 
+def test_an_alert_says_what_the_customer_pays(acme: TestClient, connection: Connection) -> None:
+    """As the list of customers does; what is at risk of it, by the risk of the alert. Unknown facts are null."""
+    create(acme)
+    ((account_id,),) = connection.execute("SELECT account_id FROM accounts").fetchall()
+    for email in ("poor@example.com", "rich@example.com"):
+        alert(connection, account_id, [rise(connection, account_id, email)])
+    connection.execute("""
+        UPDATE customers SET mrr = 4900, currency = 'EUR', name = 'Rich', company = 'Example Ltd', plan = 'pro'
+        WHERE email LIKE 'rich%'
+    """)
+    rich, poor = acme.get("/api/v1/alerts").json()["alerts"]
+    facts = ("name", "company", "plan", "mrr", "currency", "mrr_at_risk")
+    assert [rich[fact] for fact in facts] == ["Rich", "Example Ltd", "pro", 4900, "EUR", 3087]
+    assert [poor[fact] for fact in facts] == [None] * 6
+
+
 def test_an_alert_can_be_sent_again(acme: TestClient, connection: Connection, key: NewKey, receiver: Receiver) -> None:
     create(acme, url=receiver.url)
     ((account_id,),) = connection.execute("SELECT account_id FROM accounts").fetchall()

@@ -78,6 +78,7 @@ SELECT holdout_percent FROM accounts WHERE account_id = %(account_id)s
 
 -- name: list_alerts
 SELECT alert_id::text, customer_id::text, email, alerts.at, level_before, alerts.level, alerts.probability,
+       name, company, plan, mrr, currency, mrr * alerts.probability AS mrr_at_risk,
        alerts.reasons -> 0 ->> 'text' AS reason, alerts.advice ->> 'strategy' AS strategy, held_out,
        coalesce((
            SELECT jsonb_agg(jsonb_build_object(
