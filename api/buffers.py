@@ -35,8 +35,7 @@ class CellBuffer:
 
     def __init__(self, settings: Settings, cell: Cell, redis: Redis, issue: IssueTicket, hosts: Sequence[Host]) -> None:
         lanes, folder = lanes_of(cell), find_redis_folder(settings, cell)
-        events = settings.buffer_events and -(-settings.buffer_events // settings.cells)
-        size = -(-settings.buffer_bytes // settings.cells)
+        events, size = share_caps(settings)
         self.cell, self.redis = cell, redis
         self.fault: str | None = UNCHECKED
         self.is_checked = False
@@ -69,6 +68,12 @@ class CellBuffer:
             await writer.close()
 
 
+def share_caps(settings: Settings) -> tuple[int | None, int]:
+    """Returns a cell's share of the buffer's caps, in events and bytes; lodgers may take as much again."""
+    events = settings.buffer_events and -(-settings.buffer_events // settings.cells)
+    return events, -(-settings.buffer_bytes // settings.cells)
+
+
 class Buffers:
     """The buffers of all cells, in their order."""
 
@@ -78,8 +83,8 @@ class Buffers:
         for cell in settings.all_cells:
             if cell.buffer_url not in clients:
                 clients[cell.buffer_url] = connect(cell.buffer_url)
-        share = settings.buffer_events and settings.buffer_events // settings.cells
-        self._hosts = [Host(cell, share) for cell in settings.all_cells] if len({*clients}) > 1 else []
+        caps = share_caps(settings)
+        self._hosts = [Host(cell, *caps) for cell in settings.all_cells] if len({*clients}) > 1 else []
         self.cells = [
             CellBuffer(settings, cell, clients[cell.buffer_url], issue, self._hosts) for cell in settings.all_cells
         ]

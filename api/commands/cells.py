@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 from api.commands.options import use_servers
 from api.up.options import data_dir_option
 from workers import growth, settings
-from workers.buffer import ledger, lodging
+from workers.buffer import ledger
 from workers.buffer.lanes import lanes_of
 from workers.cells import Cell
 from workers.growth import StillWorking
@@ -104,11 +104,12 @@ def _read(cell: Cell) -> CellRow:
         pipeline = redis.pipeline(transaction=False)
         for lane in lanes.values():
             ledger.queue_read(pipeline, lane)
-        pipeline.get(lodging.count_key(cell))
         pipeline.exists(lease_key(cell.prefix))
-        *replies, lodging_events, lease = pipeline.execute()
-    waiting = sum(ledger.parse(reply).buffered for reply in replies)
-    return CellRow(cell.name, customers, waiting, int(lodging_events or 0), bool(lease), _describe_place(cell))
+        *replies, lease = pipeline.execute()
+    ledgers = [ledger.parse(reply) for reply in replies]
+    lodging = sum(each.lodging for each in ledgers)
+    waiting = sum(each.buffered for each in ledgers) - lodging
+    return CellRow(cell.name, customers, waiting, lodging, bool(lease), _describe_place(cell))
 
 
 def _describe_place(cell: Cell) -> str:

@@ -36,7 +36,8 @@ class Lane(NamedTuple):
 
     @property
     def ledger(self) -> str:
-        """A hash that counts events: `accepted` into the stream, `settled` out of it."""
+        """A hash that counts events: `accepted` into the stream, `settled` out of it; and of other cells' events
+        those that `lodged` here, and that `left`."""
         return f"{self.prefix}:ledger:{self.name}"
 
     @property

@@ -1,5 +1,5 @@
 """The ledger of a lane: accepted = stored + duplicate + dead + erased + unresolved + moved + in the buffer. What moved
-is accepted by another cell.
+is accepted by another cell. What lodges with a cell (see lodging.py) is accepted and in its buffer, until it moves.
 
 `accepted` and `settled` move in the same scripts as the entries do, and what became of the events with `settled`; one
 script reads it all, so that the sum is right at any moment.
@@ -37,11 +37,12 @@ class Ledger(NamedTuple):
     oldest_seconds: float  # how long the first entry waits, or less if Redis's clock has gone back
     settled_seconds: float | None  # since events last left the buffer; None: never
     moved: int = 0  # to another cell
+    lodging: int = 0  # events of other cells that wait here
 
     @property
     def buffered(self) -> int:
         """How many events the buffer holds."""
-        return self.accepted - self.settled if self.entries else 0
+        return (self.accepted - self.settled - self.lodging if self.entries else 0) + self.lodging
 
     @property
     def unaccounted(self) -> int:
@@ -70,9 +71,10 @@ def parse(reply: Any) -> Ledger:
     moved, became = _parse_fields(ledger), _parse_fields(outcomes)
     settled_at = became.get("settled_at")
     settled_seconds = None if settled_at is None else max(0.0, now - settled_at)
+    lodged, left = moved.get("lodged", 0), moved.get("left", 0)
     return Ledger(
-        accepted=moved.get("accepted", 0),
-        settled=moved.get("settled", 0),
+        accepted=moved.get("accepted", 0) + lodged,
+        settled=moved.get("settled", 0) + left,
         stored=became.get("stored", 0),
         duplicate=became.get("duplicate", 0),
         dead={field.removeprefix("dead:"): n for field, n in became.items() if field.startswith("dead:")},
@@ -81,7 +83,8 @@ def parse(reply: Any) -> Ledger:
         entries=entries,
         oldest_seconds=_find_age(first, now, settled_seconds) if first else 0.0,
         settled_seconds=settled_seconds,
-        moved=became.get("moved", 0),
+        moved=became.get("moved", 0) + left,
+        lodging=lodged - left,
     )
 
 
@@ -103,6 +106,7 @@ def merge(ledgers: Sequence[Ledger]) -> Ledger:
         entries=sum(ledger.entries for ledger in ledgers),
         oldest_seconds=worst.oldest_seconds,
         settled_seconds=worst.settled_seconds if worst.stalled_seconds else min(settled, default=None),
+        lodging=sum(ledger.lodging for ledger in ledgers),
     )
 
 

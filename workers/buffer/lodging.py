@@ -2,7 +2,8 @@
 
 The clock of the host moves them on when the other answers. An entry keeps its batch id, so its events have the same
 keys wherever they come from, and are stored once, also if the first write had arrived after all, or a move is done
-twice.
+twice. The ledger of the host counts them from the first moment on: as accepted and waiting while they lodge, then as
+moved.
 """
 
 import asyncio
@@ -12,25 +13,38 @@ from collections.abc import Sequence
 from redis.exceptions import RedisError
 
 from workers.buffer.connection import ScriptConnection
+from workers.buffer.lanes import lanes_of
 from workers.cells import Cell
 
 LODGE_SECONDS = 0.3  # for all hosts: the write that failed before it has taken some of the second that a door has
 AWAY_SECONDS = 1.0  # for which a Redis that failed is not tried again
 
-# KEYS: lodgers, count. ARGV: how many events there may be (-1: any), then for each entry: how many events, the entry.
-# Returns whether they were taken.
+# KEYS: lodgers, counts, ledger. ARGV: how many events and bytes there may be (-1: any), then for each entry: how many
+# events, the entry. Returns whether they were taken.
 LODGE = """
-local events = 0
-for i = 2, #ARGV, 2 do events = events + tonumber(ARGV[i]) end
-local most = tonumber(ARGV[1])
-if most >= 0 and tonumber(redis.call('GET', KEYS[2]) or '0') + events > most then return 0 end
-for i = 2, #ARGV, 2 do redis.call('XADD', KEYS[1], '*', 'n', ARGV[i], 'entry', ARGV[i + 1]) end
-redis.call('INCRBY', KEYS[2], events)
+local events, bytes = 0, 0
+for i = 3, #ARGV, 2 do
+  events, bytes = events + tonumber(ARGV[i]), bytes + #ARGV[i + 1]
+end
+for place, field in ipairs({'events', 'bytes'}) do
+  local most, more = tonumber(ARGV[place]), ({events, bytes})[place]
+  if most >= 0 and tonumber(redis.call('HGET', KEYS[2], field) or 0) + more > most then return 0 end
+end
+for i = 3, #ARGV, 2 do redis.call('XADD', KEYS[1], '*', 'n', ARGV[i], 'entry', ARGV[i + 1]) end
+redis.call('HINCRBY', KEYS[2], 'events', events)
+redis.call('HINCRBY', KEYS[2], 'bytes', bytes)
+redis.call('HINCRBY', KEYS[3], 'lodged', events)
 return 1
 """
 
-# KEYS: lodgers, count. ARGV: id of the entry, how many events.
-LEAVE = "if redis.call('XDEL', KEYS[1], ARGV[1]) == 1 then redis.call('DECRBY', KEYS[2], ARGV[2]) end"
+# KEYS: lodgers, counts, ledger. ARGV: id of the entry, how many events and bytes it has.
+LEAVE = """
+if redis.call('XDEL', KEYS[1], ARGV[1]) == 1 then
+  redis.call('HINCRBY', KEYS[2], 'events', -tonumber(ARGV[2]))
+  redis.call('HINCRBY', KEYS[2], 'bytes', -tonumber(ARGV[3]))
+  redis.call('HINCRBY', KEYS[3], 'left', ARGV[2])
+end
+"""
 
 Lodger = tuple[int, bytes]  # how many events an entry has, and its bytes
 
@@ -40,17 +54,22 @@ def lodgers_key(host: Cell, guest: str, lane: str) -> str:
     return f"{host.prefix}:lodgers:{guest}:{lane}"
 
 
-def count_key(host: Cell) -> str:
-    """The number of events that lodge with a cell."""
-    return f"{host.prefix}:lodgers"
+def counts_key(host: Cell) -> str:
+    """A hash: how many `events` lodge with a cell, and how many `bytes` their entries have."""
+    return f"{host.prefix}:lodging"
+
+
+def keys_of(host: Cell, guest: str, lane: str) -> list[str]:
+    """Returns the keys of LODGE and LEAVE."""
+    return [lodgers_key(host, guest, lane), counts_key(host), lanes_of(host)[lane].ledger]
 
 
 class Host:
     """A cell as one web process lodges entries with it."""
 
-    def __init__(self, cell: Cell, most_events: int | None) -> None:
+    def __init__(self, cell: Cell, most_events: int | None, most_bytes: int) -> None:
         self.cell = cell
-        self._most_events = most_events
+        self._most = (-1 if most_events is None else most_events, most_bytes)
         self._script = ScriptConnection(cell.buffer_url, LODGE)
         self._one_at_a_time = asyncio.Lock()
         self._away_until = float("-inf")
@@ -59,8 +78,8 @@ class Host:
         """Keep entries of another cell. Returns False if this one has no room, or can't be reached."""
         if time.monotonic() < self._away_until:
             return False
-        keys = [lodgers_key(self.cell, guest.name, lane), count_key(self.cell)]
-        arguments = [self._most_events or -1, *(part for lodger in lodgers for part in lodger)]
+        keys = keys_of(self.cell, guest.name, lane)
+        arguments = [*self._most, *(part for lodger in lodgers for part in lodger)]
         try:
             async with self._one_at_a_time:
                 return bool(await self._script.run(keys, arguments, LODGE_SECONDS))

@@ -46,7 +46,7 @@ end
 # KEYS: stream, ledger, ticket mark, the other lane's ledger, arrivals, then the rates of keys that have a limit.
 # ARGV: seconds of the mark, the accounts whose history this is (blanks between; none of live events), milliseconds
 # after which an account's arrivals begin anew, then for each entry: how many events, the place of its rate in KEYS (0:
-# no limit), the limit in events a second, the entry.
+# no limit; -1: it comes from another cell), the limit in events a second, the entry.
 # Returns 1 where a ticket has to be issued (the caller's task), how many events both lanes hold, and for each entry how
 # many microseconds are to be waited: 0 says that it is in the buffer.
 PUSH = (
@@ -60,7 +60,8 @@ for i = 4, #ARGV, 4 do
   local wait = 0
   if slot > 0 then wait = to_wait(KEYS[slot], events, tonumber(ARGV[i + 2])) end
   if wait == 0 then
-    last = redis.call('XADD', KEYS[1], '*', 'n', events, 'entry', ARGV[i + 3])
+    if slot < 0 then last = redis.call('XADD', KEYS[1], '*', 'n', events, 'entry', ARGV[i + 3], 'moved', 1)
+    else last = redis.call('XADD', KEYS[1], '*', 'n', events, 'entry', ARGV[i + 3]) end
     accepted, pushed = accepted + events, true
   end
   waits[#waits + 1] = wait
@@ -163,19 +164,27 @@ def push_entry(
     redis: Redis, lane: Lane, events: int, entry: bytes, arriving: Iterable[int] = (), mark_seconds: int = 60
 ) -> bool:
     """Write an entry to a lane, as a worker does that has it from another cell; `arriving` are accounts whose history
-    it holds. Returns whether a ticket has to be issued."""
+    it holds. Its events have no place in this buffer: an erasure covers them by their time of receipt. Returns whether
+    a ticket has to be issued."""
     keys = [lane.stream, lane.ledger, lane.mark, lane.other.ledger, lane.arrivals]
     accounts = " ".join(map(str, arriving))
-    reply: Any = redis.eval(PUSH, len(keys), *keys, mark_seconds, accounts, QUIET_MILLISECONDS, events, 0, 0, entry)
+    reply: Any = redis.eval(PUSH, len(keys), *keys, mark_seconds, accounts, QUIET_MILLISECONDS, events, -1, 0, entry)
     return bool(reply[0])
 
 
 class StreamEntry(NamedTuple):
-    """An entry as read from the stream: its id, how many events it holds, and its bytes."""
+    """An entry as read from the stream: its id, how many events it holds, its bytes, and whether it comes from another
+    cell."""
 
     id: bytes
     events: int
     data: bytes
+    moved: bool = False
+
+    @property
+    def position(self) -> int:
+        """The place in the lane at which it was accepted; 0 if that was in another cell."""
+        return 0 if self.moved else position_of(self.id)
 
 
 class Reader:
@@ -261,7 +270,7 @@ def _find_room(batch: Sequence[StreamEntry], events: int) -> tuple[int, int] | N
 def _parse_entries(messages: Iterable[tuple[bytes, dict[bytes, bytes] | None]]) -> Iterator[StreamEntry]:
     for id_, fields in messages:
         if fields:  # None: the entry was deleted while it was pending
-            yield StreamEntry(id_, int(fields.get(b"n", b"0")), fields.get(b"entry", b""))
+            yield StreamEntry(id_, int(fields.get(b"n", b"0")), fields.get(b"entry", b""), b"moved" in fields)
 
 
 def forget_consumers(redis: Redis, lane: Lane, idle_seconds: float) -> int:

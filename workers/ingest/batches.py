@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 from workers.buffer.attempts import Attempts
 from workers.buffer.rows import Identification, Row, Unreadable, read_entry
 from workers.buffer.staging import StagedRows, stage
-from workers.buffer.stream import Reader, StreamEntry, position_of
+from workers.buffer.stream import Reader, StreamEntry
 from workers.settings import Settings
 from workers.tracking.volume import Volumes, volumes_of
 
@@ -110,7 +110,7 @@ class Batches:
 
 def decode_batch(entries: Sequence[StreamEntry]) -> Batch:
     """Returns a batch of these entries, decoded."""
-    return make_batch([DecodedEntry(entry, *read_entry(entry.data, position_of(entry.id))) for entry in entries])
+    return make_batch([DecodedEntry(entry, *read_entry(entry.data, entry.position)) for entry in entries])
 
 
 def make_batch(entries: Sequence[DecodedEntry]) -> Batch:

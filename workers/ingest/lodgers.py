@@ -1,13 +1,14 @@
 """Moving on what lodges with a cell: entries of others whose Redis was away, see workers/buffer/lodging.py."""
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 from redis.exceptions import RedisError
 
 from workers.buffer.entries import decode_entry
 from workers.buffer.lanes import LANES, Lane
-from workers.buffer.lodging import LEAVE, count_key, lodgers_key
+from workers.buffer.lodging import LEAVE, keys_of, lodgers_key
 from workers.buffer.stream import push_entry
 from workers.process import Process
 
@@ -28,13 +29,14 @@ def move_on(process: Process) -> int:
 
 
 def _move_lane(here: Process, there: Process, lane: str) -> int:
-    key, moved = lodgers_key(here.cell, there.cell.name, lane), 0
+    keys, moved = keys_of(here.cell, there.cell.name, lane), 0
+    key = keys[0]
     while not here.stopping.is_set():
         entries: Any = here.redis.xrange(key, count=TOGETHER)
         for entry_id, fields in entries:
             if not _push(there, there.lanes[lane], int(fields[b"n"]), fields[b"entry"]):
                 return moved
-            here.redis.eval(LEAVE, 2, key, count_key(here.cell), entry_id, fields[b"n"])
+            here.redis.eval(LEAVE, len(keys), *keys, entry_id, fields[b"n"], len(fields[b"entry"]))
             moved += 1
         if len(entries) < TOGETHER:
             break
@@ -46,11 +48,17 @@ def _move_lane(here: Process, there: Process, lane: str) -> int:
 
 def _push(there: Process, lane: Lane, events: int, entry: bytes) -> bool:
     """Returns False while the other Redis is away."""
-    accounts = {request.account_id for request in decode_entry(entry).requests} if lane.is_history else set()
     try:
-        if push_entry(there.redis, lane, events, entry, accounts):
+        if push_entry(there.redis, lane, events, entry, _list_accounts(entry) if lane.is_history else ()):
             there.issue(lane.queue)
     except RedisError as error:
         log.debug("the lodgers of cell %s wait: %s", there.cell.name, error)
         return False
     return True
+
+
+def _list_accounts(entry: bytes) -> set[int]:
+    """Returns the accounts of an entry; none of one that can't be read, which is buried where it is stored."""
+    with suppress(ValueError):
+        return {request.account_id for request in decode_entry(entry).requests}
+    return set()

@@ -119,9 +119,9 @@ def _attempt(
 def save_identities(connection: Connection, lane: Lane | None, identities: Sequence[Identification]) -> None:
     """Store what was said of persons. The caller's transaction holds the shared erasure lock (`join_storing`)."""
     if identities:
-        first = min(identity.position for identity in identities)
+        places = [identity.position for identity in identities]
         oldest_us = min(identity.received_us for identity in identities)
-        erased = erasure.find_erased(connection, lane, first, oldest_us)
+        erased = erasure.find_erased(connection, lane, places, oldest_us)
         identify.save_identifications(connection, identities, erased.covers)
 
 

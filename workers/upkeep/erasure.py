@@ -8,7 +8,7 @@ deleted before it is taken, so that nobody has to wait for that.
 Totals follow: what is to be taken out of them is noted with the deletion, and whoever tallies next does it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from workers.store.locks import Lock, lock, share
 from workers.upkeep import erased_totals, level_moves
 
 CHUNK = 10_000
+NOWHERE = 2**63 - 1  # after all places
 
 
 class Receipt(NamedTuple):
@@ -126,35 +127,41 @@ def join_storing(connection: Connection) -> None:
 
 
 class Erased(NamedTuple):
-    """Customers who were erased lately: at which place of the lane, or at which time (microseconds since 1970) if no
-    place was noted."""
+    """Customers who were erased lately: at which place of the lane, at which time (microseconds since 1970) where no
+    place was noted, and at which time in any case."""
 
     positions: dict[str, int]
     times: dict[str, int]
+    all_times: dict[str, int]
 
     def covers(self, customer_id: str, position: int, received_us: int) -> bool:
-        """Returns whether what was written to this place, and received at this time, came before an erasure of the
-        customer."""
-        by_place = 0 < position <= self.positions.get(customer_id, 0)
-        return by_place or received_us <= self.times.get(customer_id, -1)
+        """Returns whether what was written to this place (0: it has none in this lane), and received at this time, came
+        before an erasure of the customer."""
+        times = self.times if position else self.all_times
+        return 0 < position <= self.positions.get(customer_id, 0) or received_us <= times.get(customer_id, -1)
 
 
-def find_erased(connection: Connection, lane: Lane | None, first: int, oldest_us: int) -> Erased:
-    """Returns the erasures that may cover what was written to this place of the lane or later, or else (without a lane,
-    or a place that was noted) received at this time or later."""
-    parameters = {"lane": lane.name if lane and first else None, "first": first, "oldest_us": oldest_us}
+def find_erased(connection: Connection, lane: Lane | None, places: Sequence[int], oldest_us: int) -> Erased:
+    """Returns the erasures that may cover what was written to one of these places of the lane (0: to none) or later, or
+    received at this time or later."""
+    first = min(places, default=0)
+    unplaced = not first
+    if unplaced:
+        first = min(filter(None, places), default=NOWHERE)
+    parameters = {"lane": lane and lane.name, "first": first, "unplaced": unplaced, "oldest_us": oldest_us}
     rows = connection.execute(sql("recent_erasures"), parameters).fetchall()
-    positions = {customer_id: position for customer_id, position, _ in rows if position is not None}
-    times = {customer_id: erased_us for customer_id, _, erased_us in rows if erased_us is not None}
-    return Erased(positions, times)
+    positions = {customer_id: position for customer_id, position, _, _ in rows if position is not None}
+    times = {customer_id: erased_us for customer_id, _, erased_us, _ in rows if erased_us is not None}
+    return Erased(positions, times, {customer_id: erased_us for customer_id, _, _, erased_us in rows})
 
 
 def not_erased(connection: Connection, lane: Lane | None, staged: StagedRows) -> StagedRows:
     """Returns the rows that may be stored: no erasure of their customer covers them."""
-    erased = find_erased(connection, lane, staged.position, staged.received_us)
+    places = [staged.position] if staged.position else [row.position for row in staged.rows]
+    erased = find_erased(connection, lane, places, staged.received_us)
     if erased == NONE_ERASED:
         return staged
     return stage([row for row in staged.rows if not erased.covers(row.customer_id, row.position, row.received_us)])
 
 
-NONE_ERASED = Erased({}, {})
+NONE_ERASED = Erased({}, {}, {})

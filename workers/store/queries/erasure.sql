@@ -2,9 +2,11 @@
 -- that stores has either ended before the erasure, or sees it.
 
 -- name: recent_erasures
--- The customers whose erasure may cover what was written to this place of the lane, or received at this time, or later.
+-- The customers whose erasure may cover what was written to this place of the lane, or received at this time, or later:
+-- by place, by time where no place was noted, and by time in any case, which holds for what has no place.
 SELECT replace(customer_id::text, '-', ''), max(position),
-       (extract(epoch FROM max(erased_at) FILTER (WHERE position IS NULL)) * 1000000)::bigint
+       (extract(epoch FROM max(erased_at) FILTER (WHERE position IS NULL)) * 1000000)::bigint,
+       (extract(epoch FROM max(erased_at)) * 1000000)::bigint
 FROM (
     SELECT customer_id, erased_at,
            CASE %(lane)s::text WHEN 'live' THEN live_position WHEN 'history' THEN history_position END AS position
@@ -13,7 +15,8 @@ FROM (
        OR erased_at >= 'epoch'::timestamptz + %(oldest_us)s * '1 microsecond'::interval
 ) AS recent
 WHERE position >= %(first)s OR (
-    position IS NULL AND erased_at >= 'epoch'::timestamptz + %(oldest_us)s * '1 microsecond'::interval
+    (position IS NULL OR %(unplaced)s)
+    AND erased_at >= 'epoch'::timestamptz + %(oldest_us)s * '1 microsecond'::interval
 )
 GROUP BY customer_id
 
