@@ -102,7 +102,7 @@ class Keys:
 
 
 class MirroredKey(NamedTuple):
-    """What the mirror holds of a key: its JSON, or None; and whether there is a mirror at all."""
+    """A key as the mirror holds it: its JSON or None, and a flag that a mirror exists."""
 
     key: bytes | None
     is_mirrored: bool

@@ -27,14 +27,14 @@ _thread = ThreadPoolExecutor(1, "bodies")  # several would share one core all th
 
 
 class Receiving:
-    """How many bytes of bodies a process holds that came in parts, or compressed."""
+    """Counts the bytes of bodies that this process holds because they came in parts or compressed."""
 
     def __init__(self) -> None:
         self.bytes = 0
 
 
 class Hold:
-    """What of it is one request's."""
+    """One request's share of these bytes."""
 
     __slots__ = ("_receiving", "bytes")
 

@@ -44,8 +44,8 @@ class Misuse(click.ClickException):
 
 
 class Commands(click.Group):
-    """A group of commands, each imported when it is asked for: one that runs on needs no memory for the others. Every
-    error is one line, misuse included: what is wrong, and which --help to read."""
+    """A group of commands. Each is imported on first use, so that a long-running command needs no memory for the
+    others. Every error, misuse included, is one line: the fault, and the --help to read."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """As click does."""

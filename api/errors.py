@@ -13,7 +13,7 @@ from api.headers import secured
 
 
 class Code(NamedTuple):
-    """What a code means: its HTTP status, and its usual message."""
+    """The HTTP status of a code, and its usual message."""
 
     status: int
     message: str

@@ -16,7 +16,7 @@ def tag_of(content: bytes) -> str:
 def has(request: Request, tag: str) -> bool:
     """True if the request's `If-None-Match` names this tag."""
     tags = request.headers.get("If-None-Match", "").split(",")
-    return tag.removeprefix("W/") in [known.strip().removeprefix("W/") for known in tags]
+    return tag.removeprefix("W/") in [name.strip().removeprefix("W/") for name in tags]
 
 
 def not_modified(tag: str, headers: Mapping[str, str]) -> Response:

@@ -23,8 +23,8 @@ class SecurityHeaders:
 
 def secured(headers: Headers) -> list[tuple[bytes, bytes]]:
     """Returns the headers, with the missing ones of SECURITY added."""
-    given = {name for name, _ in headers}
-    return [*headers, *(header for header in SECURITY if header[0] not in given)]
+    present = {name for name, _ in headers}
+    return [*headers, *(header for header in SECURITY if header[0] not in present)]
 
 
 def _adding(send: Send) -> Send:

@@ -1,4 +1,4 @@
-"""The address under which a browser knows this service, also behind proxies, and whether a request comes from there.
+"""Finds the address under which a browser knows this service, also behind proxies, and if a request comes from there.
 
 Origins are compared as RFC 6454 does: scheme, host in any case, and port with its default. Of a list that several
 proxies wrote, the first entry is the browser's.

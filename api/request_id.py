@@ -21,8 +21,8 @@ QUIET = ("/healthz", "/readyz", "/metrics", "/static/")  # asked all the time, b
 
 def id_of(scope: Scope) -> bytes:
     """The id of a request, new where the client gave none that may stand in a log."""
-    given = header(scope, HEADER)
-    return given if SAFE.fullmatch(given) else secrets.token_hex(8).encode()
+    sent = header(scope, HEADER)
+    return sent if SAFE.fullmatch(sent) else secrets.token_hex(8).encode()
 
 
 async def identified(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:

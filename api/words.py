@@ -1,4 +1,4 @@
-"""How numbers are written for people."""
+"""Formats of numbers for people."""
 
 
 def count_of(number: int, noun: str, plural: str | None = None) -> str:

@@ -86,7 +86,7 @@ def facts_of(
         _optional(history.last_login),
         _whole(history.active_days),
         _whole(history.recent_days),
-        _named(history.favourite, rollup.details),
+        _name_codes(history.favourite, rollup.details),
         _optional(history.favourite_at),
         history.breadth.tolist(),
         _optional(history.cadence),
@@ -96,7 +96,7 @@ def facts_of(
         _optional(history.oldest_ticket),
         [None if x is None else int(x) for x in _optional(history.nps)],
         _optional(history.nps_at),
-        _named(history.plan, rollup.plans),
+        _name_codes(history.plan, rollup.plans),
         [dict(zip(names, times, strict=True)) for times in zip(*lasts, strict=True)] or [{}] * len(history.first),
         horizons.tolist(),
         _matters(history),
@@ -159,5 +159,5 @@ def _whole(values: NDArray[Any]) -> list[int]:
     return out
 
 
-def _named(codes: NDArray[Any], names: list[str]) -> list[str | None]:
+def _name_codes(codes: NDArray[Any], names: list[str]) -> list[str | None]:
     return [names[code] if code >= 0 else None for code in codes.tolist()]

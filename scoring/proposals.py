@@ -64,9 +64,9 @@ class Proposal(NamedTuple):
 
 def propose(names: Iterable[SentName], mapped: Iterable[str] = ()) -> list[Proposal]:
     """What the account's own names probably stand for, the likeliest first; mapped ones are left out."""
-    names, known = list(names), {*RECOGNISED, *mapped}
+    names, settled = list(names), {*RECOGNISED, *mapped}
     most = max((name.customers for name in names), default=0)
-    proposals = [_propose_one(name, most) for name in names if name.event not in known]
+    proposals = [_propose_one(name, most) for name in names if name.event not in settled]
     return sorted(
         (proposal for proposal in proposals if proposal),
         key=lambda proposal: (not proposal.likely, -proposal.customers, proposal.event),

@@ -129,11 +129,11 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
 def explain_unknown(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Variables that begin like a setting of ours and are none, each with a sentence that says so."""
     names = [variable(field) for field in Settings.__struct_fields__]
-    known = {*names, *(f"{name}_FILE" for name in names)}
+    variables = {*names, *(f"{name}_FILE" for name in names)}
     return {
         name: f"{name} is not a setting and is ignored{_suggest(name, names)}"
         for name in environ
-        if name.startswith(PREFIX) and name not in known
+        if name.startswith(PREFIX) and name not in variables
     }
 
 
@@ -144,8 +144,8 @@ def _suggest(name: str, names: list[str]) -> str:
 
 def _describe(field: str) -> str:
     """What a field may hold, in words."""
-    (found,) = (candidate for candidate in _FIELDS if candidate.name == field)
-    kind = found.type
+    (setting,) = (candidate for candidate in _FIELDS if candidate.name == field)
+    kind = setting.type
     if isinstance(kind, msgspec.inspect.UnionType):
         kind = next(part for part in kind.types if not isinstance(part, msgspec.inspect.NoneType))
     if isinstance(kind, msgspec.inspect.LiteralType):

@@ -22,7 +22,7 @@ from api.reading.common import (
     answer,
     fetch,
     fetch_all,
-    list_said,
+    describe_profile,
     score_of,
 )
 from api.reading.merging import first_found, put_in_order
@@ -41,8 +41,8 @@ class ListedDelivery(Struct):
 
 
 class ListedAlert(Struct):
-    """That a customer's level rose. One that is held out goes to no webhook. Facts of the customer are as of now,
-    `mrr_at_risk` is by the risk of the alert."""
+    """An alert: the level of a customer's risk rose. A held-out alert goes to no webhook. Facts of the customer are as
+    of now; `mrr_at_risk` is by the risk of the alert."""
 
     id: str
     email: str
@@ -102,18 +102,18 @@ async def read_alerts(request: Request, account_id: int, size: int) -> Alerts:
     rows = put_in_order(cells, ("at", "alert_id"), size + 1, descending=True)
     page = rows[:size]
     cursor = query.encode_cursor(page[-1]["at"], page[-1]["alert_id"]) if len(rows) > size else None
-    return Alerts([_listed(row) for row in page], cursor)
+    return Alerts([_describe_alert(row) for row in page], cursor)
 
 
 async def send_again(request: Request, account_id: int, alert_id: str) -> None:
     """Make the deliveries of an alert wait anew. Raises Refused, alert_not_found."""
-    found = first_found(await fetch_all(request, sql("find_alert"), {"account_id": account_id, "alert_id": alert_id}))
-    if not found:
+    alerts = first_found(await fetch_all(request, sql("find_alert"), {"account_id": account_id, "alert_id": alert_id}))
+    if not alerts:
         raise Refused("alert_not_found")
-    await fetch(request, sql("redeliver"), {"customer_id": found[0]["customer_id"], "alert_id": alert_id})
+    await fetch(request, sql("redeliver"), {"customer_id": alerts[0]["customer_id"], "alert_id": alert_id})
 
 
-def _listed(row: dict[str, Any]) -> ListedAlert:
+def _describe_alert(row: dict[str, Any]) -> ListedAlert:
     return ListedAlert(
         id=row["alert_id"],
         email=row["email"],
@@ -126,5 +126,5 @@ def _listed(row: dict[str, Any]) -> ListedAlert:
         plan=row["plan"],
         held_out=row["held_out"],
         deliveries=msgspec.json.decode(row["deliveries"], type=list[ListedDelivery]),
-        **list_said(row),
+        **describe_profile(row),
     )

@@ -70,7 +70,7 @@ class NewTemplate(Struct, forbid_unknown_fields=True):
 
 @query.accepts("strategy")
 async def show_draft(request: Request) -> Response:
-    """`GET /api/v1/customers/{email}/draft`: an e-mail for this customer, which nobody has sent."""
+    """`GET /api/v1/customers/{email}/draft`: an e-mail for this customer. Windback does not send it."""
     account_id = await account_of(request)
     row = await find(request, account_id, request.path_params["email"])
     strategy = query.choice(request, "strategy", list(LETTERS))

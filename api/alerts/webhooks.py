@@ -140,17 +140,17 @@ async def try_webhook(request: Request) -> Response:
 
 async def read_webhooks(request: Request, account_id: int) -> list[ListedWebhook]:
     """The webhooks of an account, oldest first. Raises Refused."""
-    return [_listed(row) for row in await fetch(request, sql("list_webhooks"), {"account_id": account_id})]
+    return [_describe_webhook(row) for row in await fetch(request, sql("list_webhooks"), {"account_id": account_id})]
 
 
 async def create_webhook(request: Request, account_id: int, wanted: NewWebhookBody) -> CreatedWebhook:
     """Make a webhook. Raises Refused, invalid_webhook."""
 
     def create(connection: Any) -> CreatedWebhook:
-        made, secret = webhooks.create(
+        webhook, secret = webhooks.create(
             connection, account_id, wanted.url, wanted.format, wanted.min_level, wanted.description or None
         )
-        return CreatedWebhook(*made[:6], secret=secret, created_at=made.created_at)
+        return CreatedWebhook(*webhook[:6], secret=secret, created_at=webhook.created_at)
 
     try:
         return await in_database(request, create)
@@ -219,7 +219,7 @@ def id_of(request: Request, name: str, code: str) -> str:
         raise Refused(code) from None
 
 
-def _listed(row: dict[str, Any]) -> ListedWebhook:
+def _describe_webhook(row: dict[str, Any]) -> ListedWebhook:
     last = LastDelivery(row["last_at"], row["last_status"]) if row["last_at"] else None
     return ListedWebhook(
         row["webhook_id"],

@@ -1,4 +1,4 @@
-"""`windback accounts`: what an account's own events mean, and over how many days its risks look."""
+"""`windback accounts`: the meaning of an account's own events, and the horizon of its risks."""
 
 from pathlib import Path
 
@@ -41,8 +41,8 @@ def list_accounts(account: str | None, data_dir: Path) -> None:
         accounts = options.list_accounts(connection, account)
     click.echo(f"{'ACCOUNT':<20} {'DAYS':>4} {'':<8} {'CHURN EVENT':<20} ENGAGEMENT EVENTS, OTHER NAMES")
     setting = settings.load().horizon_days
-    for found in accounts:
-        click.echo(_row(found, setting))
+    for row in accounts:
+        click.echo(_row(row, setting))
 
 
 @accounts_group.command("set")
@@ -164,7 +164,7 @@ def _row(account: ListedAccount, setting: int | None) -> str:
 
 
 def _origin(account: ListedAccount, setting: int | None) -> str:
-    """Where an account's horizon comes from."""
+    """Describes the source of an account's horizon."""
     if account.horizon_chosen:
         return "chosen"
     if setting:

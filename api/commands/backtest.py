@@ -176,7 +176,7 @@ def _table(report: Report) -> str:
         f"{base.lapses:,} lapsed within {report.horizon_days:g} days ({base.base_rate:.1%})",
         "",
         f"{'':26}" + "".join(f"{heading:>9}" for heading in _HEADINGS),
-        *(_line(name, found) for name, found in rows.items()),
+        *(_line(name, metrics) for name, metrics in rows.items()),
         "",
         f"trained and baselines: {report.folds} folds by customer"
         if report.trained
@@ -191,7 +191,7 @@ def _table(report: Report) -> str:
 
 
 def _summarise(report: Report) -> str:
-    """What the scores would have been good for, in words."""
+    """Describes the use of the scores in a sentence: customers reached per message."""
     best = report.trained or report.untrained
     if not best.lift:
         return "Nobody churned within the horizon, so nothing can be said of the scores."
@@ -202,7 +202,7 @@ def _summarise(report: Report) -> str:
     )
 
 
-def _line(name: str, found: Metrics | None) -> str:
-    values = [None if found is None else getattr(found, measure) for measure in _MEASURES]
+def _line(name: str, metrics: Metrics | None) -> str:
+    values = [None if metrics is None else getattr(metrics, measure) for measure in _MEASURES]
     label = name.replace("_", " ")
     return f"{label:26}" + "".join(f"{'-' if value is None else format(value, '.4f'):>9}" for value in values)

@@ -1,4 +1,4 @@
-"""`windback check`: what an installation rests on, on one screen: settings, servers, schema, clocks, disk."""
+"""`windback check`: the foundations of an installation on one screen: settings, servers, schema, clocks, disk."""
 
 import shutil
 import sys
@@ -61,14 +61,14 @@ def check(as_json: bool, data_dir: Path) -> None:
     """
     checks = list(_check_all(data_dir))
     report = CheckReport(_find_worst(checks), checks)
-    width = max(len(found.name) for found in checks)
-    lines = (f"{MARKS[found.status]:<5} {found.name:<{width}}  {found.detail}" for found in checks)
+    width = max(len(finding.name) for finding in checks)
+    lines = (f"{MARKS[finding.status]:<5} {finding.name:<{width}}  {finding.detail}" for finding in checks)
     click.echo(msgspec.json.encode(report).decode() if as_json else "\n".join(lines))
     sys.exit(1 if report.status == "error" else 0)
 
 
 def _find_worst(checks: list[Finding]) -> State:
-    states = {found.status for found in checks}
+    states = {finding.status for finding in checks}
     return "error" if "error" in states else "warning" if "warning" in states else "ok"
 
 
@@ -138,7 +138,7 @@ def _check_eviction(info: dict[str, Any]) -> Finding:
 
 
 def _check_ties(database_url: str, redis_url: str) -> Iterator[Finding]:
-    """Whether Redis and Postgres belong to the same installation, where both know."""
+    """Checks that Redis and Postgres belong to the same installation, if both carry its id."""
     try:
         with connect(database_url) as connection, command_client(redis_url) as redis:
             noted = _read_noted(redis)

@@ -46,7 +46,7 @@ class ServiceReply(NamedTuple):
 
     @property
     def is_ours(self) -> bool:
-        """Whether it has the form of Windback's own answers."""
+        """True if the answer has the form of Windback's own answers."""
         return self.status == HTTPStatus.OK or self.body.get("status") in ("ok", "partial", "error")
 
 

@@ -1,4 +1,4 @@
-"""Where a service is, and connections to it: directly, or through the proxy that the environment names."""
+"""The address of a service, and connections to it: directly, or through the proxy that the environment names."""
 
 import base64
 import http.client

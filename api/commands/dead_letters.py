@@ -71,15 +71,15 @@ def replay_letters(ids: Sequence[UUID], data_dir: Path) -> None:
     total = ReplayResult()
     with _use_cells(data_dir) as cells:
         present = [dead_letters.list_ids(cell, [str(id_) for id_ in ids]) for cell in cells]
-        found = sum(map(len, present))
-        with click.progressbar(length=found, file=sys.stderr, hidden=not sys.stderr.isatty()) as progress:
+        total_ids = sum(map(len, present))
+        with click.progressbar(length=total_ids, file=sys.stderr, hidden=not sys.stderr.isatty()) as progress:
             for cell, letters in zip(cells, present, strict=True):
                 for step in dead_letters.replay(cell, letters, settings.load().rescore_seconds):
                     total += step
                     progress.update(step.letters + step.failed)
     outcome = total.outcome
     click.echo(f"{total.letters} replayed: {outcome.stored} events stored, {outcome.duplicate} were stored before")
-    _report_missing(len(ids) - found if ids else 0)
+    _report_missing(len(ids) - total_ids if ids else 0)
     if total.failed:
         raise click.ClickException(f"{total.failed} failed again and stay; see `windback dead-letters show ID`")
 
@@ -92,12 +92,12 @@ def purge_letters(ids: Sequence[UUID], yes: bool, data_dir: Path) -> None:
     """Delete these dead letters (default: all) for good."""
     with _use_cells(data_dir) as cells:
         present = [dead_letters.list_ids(cell, [str(id_) for id_ in ids]) for cell in cells]
-        found = sum(map(len, present))
-        if found and not yes:
-            click.confirm(f"Delete {found} dead letters for good?", abort=True, err=True)
+        count = sum(map(len, present))
+        if count and not yes:
+            click.confirm(f"Delete {count} dead letters for good?", abort=True, err=True)
         gone = sum(dead_letters.purge(cell, letters) for cell, letters in zip(cells, present, strict=True) if letters)
     click.echo(f"{gone} deleted")
-    _report_missing(len(ids) - found if ids else 0)
+    _report_missing(len(ids) - count if ids else 0)
 
 
 @contextmanager

@@ -55,7 +55,7 @@ class RefusedLine(NamedTuple):
 
 
 class BatchResult(NamedTuple):
-    """What became of a batch, or of a file."""
+    """The result of sending a batch or a file."""
 
     accepted: int
     refused: list[RefusedLine]
@@ -78,7 +78,7 @@ def send(client: Client, batch: list[FileLine]) -> BatchResult:
 
 
 def _read_result(client: Client, batch: list[FileLine], reply: ServiceReply) -> BatchResult:
-    """What an answer says of a batch. Only Windback's own answers count. Raises ServiceFailed."""
+    """Returns the result of a batch from the answer. Only Windback's own answers count. Raises ServiceFailed."""
     if reply.status == HTTPStatus.OK and reply.body == {"status": "ok"}:
         return BatchResult(len(batch), [])
     rejected = _read_rejected(reply, len(batch))
@@ -132,8 +132,8 @@ class Import:
 
 
 def send_all(events: Iterator[FileLine], client: Client) -> Iterator[BatchResult]:
-    """What became of each batch, in order; a few are under way at a time. Where the events end with an error, what was
-    read before is sent first. Raises ServiceFailed, and what `events` raises."""
+    """Yields the result of each batch, in order; a few batches are under way at a time. If reading the events fails,
+    the events read so far are sent first. Raises ServiceFailed, and any error of `events`."""
     pending: deque[Future[BatchResult]] = deque()
     batches = _Batches(events)
     with closing(client), ThreadPoolExecutor(CONNECTIONS) as pool:

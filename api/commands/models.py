@@ -126,7 +126,7 @@ def _report(account: str, card: Card) -> Iterator[str]:
 
 
 def _summarise(card: Card) -> str:
-    """What a training found, in words."""
+    """Describes the result of a training in words."""
     if not card.snapshots:
         return (
             "nothing to learn from yet: no customer was active a horizon ago (beside others, those of demo don't count)"

@@ -1,4 +1,4 @@
-"""What the commands share: how they find their servers, and one line for every trouble with these."""
+"""Shared by the commands: finding the servers, and reporting any trouble with them in one line."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

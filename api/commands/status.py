@@ -143,7 +143,7 @@ def _read_redis(configured: Settings) -> Status:
 
 
 class CellLedgers(NamedTuple):
-    """The ledgers of a cell by lane, and whether a clock is active there."""
+    """The ledgers of a cell by lane, and a flag that a clock is active there."""
 
     ledgers: dict[str, Ledger]
     clock: bool
@@ -215,10 +215,10 @@ def _screen(report: Status) -> Iterator[str]:
     rows["last stored"] = "never" if last is None else f"{_span(last)} ago"
     rows["rescores"] = _due(report.due)
     rows["ledger"] = _equation(report.ledger)
-    rows["unaccounted"] = _unaccounted(report)
+    rows["unaccounted"] = _show_unaccounted(report)
     rows["dead letters"] = _letters(report.dead_letters)
     rows["tracking"] = _outages(report.outages)
-    rows["last training"] = _trained(report)
+    rows["last training"] = _show_training(report)
     rows |= {"redis": report.redis, "postgres": report.postgres}
     return (f"{name:<{WIDTH + 2}}{text}" for name, text in rows.items())
 
@@ -238,7 +238,7 @@ def _alive(workers: WorkerCount) -> str:
     return f"{workers.alive}, {workers.busy} busy, {last}"
 
 
-def _unaccounted(report: Status) -> str:
+def _show_unaccounted(report: Status) -> str:
     missing = {name: lane.unaccounted for name, lane in report.buffer.items() if lane.unaccounted}
     return ", ".join(f"{count} {name}" for name, count in missing.items()) or "0"
 
@@ -249,7 +249,7 @@ def _outages(outages: dict[int, datetime] | None) -> str:
     return ", ".join(f"account {id_} out since {since:%Y-%m-%d %H:%M}" for id_, since in outages.items()) or "ok"
 
 
-def _trained(report: Status) -> str:
+def _show_training(report: Status) -> str:
     if report.due is None:
         return "unknown"
     last = report.training

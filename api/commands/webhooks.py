@@ -53,10 +53,10 @@ def add_webhook(
     """Send alerts to URL from now on. Shows the webhook's id and its secret, which is not shown again."""
     with _account(data_dir, account) as (connection, account_id):
         try:
-            made, secret = webhooks.create(connection, account_id, url, kind, min_level, description)
+            webhook, secret = webhooks.create(connection, account_id, url, kind, min_level, description)
         except BadWebhook as error:
             raise click.UsageError(str(error)) from None
-    click.echo(f"{made.webhook_id}\n{secret}")
+    click.echo(f"{webhook.webhook_id}\n{secret}")
 
 
 @webhooks_group.command("list")
@@ -76,7 +76,7 @@ def list_webhooks(account: str | None, data_dir: Path) -> None:
 @account_option
 @data_dir_option
 def remove_webhook(webhook_id: str, account: str | None, data_dir: Path) -> None:
-    """Remove a webhook, and what waits to be delivered to it."""
+    """Remove a webhook and the deliveries that wait for it."""
     with _account(data_dir, account) as (connection, account_id):
         try:
             webhooks.remove(connection, account_id, webhook_id)

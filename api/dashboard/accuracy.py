@@ -1,4 +1,4 @@
-"""How good the scores were, in one line."""
+"""The quality of the scores, in one line."""
 
 from typing import NamedTuple
 

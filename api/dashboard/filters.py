@@ -50,7 +50,7 @@ def ago(moment: datetime | None, now: datetime | None = None) -> Markup | str:
     if moment is None:
         return "never"
     seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
-    words = _rounded(abs(seconds))
+    words = _round_down(abs(seconds))
     if words is None:
         return _time(moment, "just now")
     return _time(moment, f"{words} ago" if seconds > 0 else f"in {words}")
@@ -170,7 +170,7 @@ def _time(moment: datetime, words: str) -> Markup:
     return _TIME.format(f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", exact, words)
 
 
-def _rounded(seconds: float) -> str | None:
+def _round_down(seconds: float) -> str | None:
     for size, unit in STEPS:
         if seconds >= size:
             n = int(seconds // size)

@@ -69,8 +69,8 @@ def restate(days: Sequence[Day], changes: Sequence[ModelChange], restated: Seque
     for day in days:
         if day.at.date() >= since:
             shown.append(day)
-        elif known := [at for at in pasts if at.date() <= day.at.date()]:
-            counts = pasts[max(known)]
+        elif earlier := [at for at in pasts if at.date() <= day.at.date()]:
+            counts = pasts[max(earlier)]
             shown.append(Day(day.at, **{name: counts.get(name, 0) for name in (*NAMES, "lapsed")}))
     return shown
 

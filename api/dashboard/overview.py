@@ -47,7 +47,7 @@ class OverviewLists(NamedTuple):
 
 
 class LevelComparison(NamedTuple):
-    """What the levels of today are compared with, and a renewal that is under way."""
+    """The earlier levels that today's are compared with, and a renewal that is under way."""
 
     week_ago: dict[str, int] | None
     changes: list[ModelChange]
@@ -120,7 +120,7 @@ def _describe_levels(days: Sequence[Day], lists: OverviewLists, comparison: Leve
 
 
 async def _describe_model(request: Request, account_id: int) -> dict[str, Any]:
-    """How good the risks are, and what became of customers."""
+    """Describes the quality of the risks, and the churn that followed them."""
     model, track_record, details, months, plans = await asyncio.gather(
         read_model(request, account_id),
         read_track_record(request, account_id),

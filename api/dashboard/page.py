@@ -112,9 +112,9 @@ async def _error_page(request: Request, error: Exception, answer: Response) -> R
 
 async def _find_session(request: Request, status: int) -> Session | None:
     """The session, so that error pages keep the navigation. A server that just failed isn't asked again."""
-    known: Session | None = getattr(request.state, "session", None)
-    if known or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return known
+    current: Session | None = getattr(request.state, "session", None)
+    if current or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return current
     try:
         return await session.current(request)
     except Refused:

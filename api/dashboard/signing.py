@@ -65,7 +65,7 @@ def _render_form(request: Request, wanted: str | None, fault: str | None = None,
 
 
 def _local_path(wanted: str | None) -> str:
-    """Where to go after signing in: a page of this site, else the overview."""
+    """Returns the page to show after signing in: one of this site, else the overview."""
     return wanted if wanted and LOCAL_PATH.fullmatch(wanted) else "/"
 
 

@@ -1,4 +1,4 @@
-"""`windback demo`: the simulated company into a running service, through its API, and out again.
+"""`windback demo`: sends the simulated company to a running service through its API, and removes it again.
 
 Run again it adds nothing on the same day, and what has happened since on a later one.
 """
@@ -70,39 +70,39 @@ def demo(url: str | None, api_key: str | None, data_dir: Path, remove: bool, siz
 
 
 def _fill(client: Client, size: int, seed: int) -> None:
-    known, others = _listed(client)
+    listed, others = _list_customers(client)
     if others:
         click.echo(f"note: the account has customers of its own ({others:,}); until the demo is removed,", err=True)
         click.echo("      its customers are listed among them. The model learns from your own customers only", err=True)
-    company, until = continued(known, time.time(), size, seed)
+    company, until = continued(listed, time.time(), size, seed)
     people = list(customers(company, until))
     count = _send(client, company, people)
     _identify(client, [person.email for person in people])
     _wait_until_stored(client, company, people)
-    _say(_told(client.url, len(people), count, company, already=bool(known)))
+    _say(_summarise(client.url, len(people), count, company, already=bool(listed)))
 
 
-def continued(known: list[Listed], now: float, size: int = CUSTOMERS, seed: int = SEED) -> tuple[Company, float]:
+def continued(listed: list[Listed], now: float, size: int = CUSTOMERS, seed: int = SEED) -> tuple[Company, float]:
     """The company that these customers are of, or a new one, and until when to tell of it; epoch seconds.
 
     On the day on which it was last told of it ends where it did. Raises Stranger.
     """
     company = Company(begun(now), size, seed)
-    if not known:
+    if not listed:
         return company, now
     numbers = {address(number): number for number in range(ADDRESSES)}
     starts = Counter(
-        one.first_seen - came
-        for one in known
-        if one.email in numbers and (came := signed_up(company, numbers[one.email])) is not None
+        customer.first_seen - came
+        for customer in listed
+        if customer.email in numbers and (came := signed_up(company, numbers[customer.email])) is not None
     )
     begins = int(starts.most_common(1)[0][0]) if starts else -1
     if begins % DAY or not 0 <= begins <= now or starts[begins] <= len(starts) // 2:
         raise Stranger
-    company, last = company._replace(begins=begins), max(one.last_seen for one in known)
+    company, last = company._replace(begins=begins), max(customer.last_seen for customer in listed)
     ends = {person.email: begins + person.moments[-1].at for person in customers(company, last)}
-    alike = sum(ends.get(one.email) == one.last_seen for one in known)
-    if alike < 2 * len(known) / 3:  # told by another version; some may lack an event or have one more
+    alike = sum(ends.get(customer.email) == customer.last_seen for customer in listed)
+    if alike < 2 * len(listed) / 3:  # told by another version; some may lack an event or have one more
         raise Stranger
     return company, last if last // DAY == now // DAY else now
 
@@ -120,7 +120,7 @@ def _send(client: Client, company: Company, people: list[DemoCustomer]) -> int:
 
 
 def _identify(client: Client, emails: list[str]) -> None:
-    """Say which company each customer works for, and what it pays a month."""
+    """Send the company of each customer, and its monthly revenue."""
     identities = [{"customer_email": email, "traits": traits_of(email)} for email in emails]
     for start in range(0, len(identities), IDENTITIES):
         body = json.dumps({"identities": identities[start : start + IDENTITIES]}).encode()
@@ -130,12 +130,12 @@ def _identify(client: Client, emails: list[str]) -> None:
 
 
 def _wait_until_stored(client: Client, company: Company, people: list[DemoCustomer]) -> None:
-    """Until each of them has a risk that knows the last event; what takes too long is only told."""
+    """Wait until each customer has a risk that includes the last event. After the time limit, only print a note."""
     last = {person.email: company.begins + person.moments[-1].at for person in people}
     show, give_up = _progress("customers with a risk"), time.monotonic() + STORED_SECONDS
     while True:
-        known, _ = _listed(client)
-        ready = sum(one.scored and one.last_seen >= last.get(one.email, 0) for one in known)
+        listed, _ = _list_customers(client)
+        ready = sum(customer.scored and customer.last_seen >= last.get(customer.email, 0) for customer in listed)
         show(ready)
         if ready >= len(last):
             return
@@ -150,8 +150,8 @@ def _remove(client: Client) -> None:
     gone, rows = 0, Counter[str]()
     show = _progress("customers erased")
     with ThreadPoolExecutor(CONNECTIONS) as pool:
-        while known := _listed(client)[0]:
-            paths = [f"/api/v1/customers/{quote(customer.email)}" for customer in known]
+        while listed := _list_customers(client)[0]:
+            paths = [f"/api/v1/customers/{quote(customer.email)}" for customer in listed]
             for answer in pool.map(lambda path: client.require("DELETE", path, "erased"), paths):
                 gone += 1
                 rows.update(answer["erased"])
@@ -164,7 +164,7 @@ def _remove(client: Client) -> None:
 
 
 def _wait_until_forgotten(client: Client) -> None:
-    """Until no model is in use that has learnt from them; what takes too long is only told."""
+    """Wait until no model that learnt from the demo is in use. After the time limit, only print a note."""
     model, give_up = client.require("GET", "/api/v1/model", "name", "from_demo"), time.monotonic() + FORGOTTEN_SECONDS
     learnt = model["name"] if model["from_demo"] else None
     while model["from_demo"] and time.monotonic() < give_up and not client.stopped.wait(POLL_SECONDS):
@@ -175,16 +175,16 @@ def _wait_until_forgotten(client: Client) -> None:
         _say(f"The model {learnt} had learnt from them and is put aside: {model['name']} is in use again")
 
 
-def _listed(client: Client) -> tuple[list[Listed], int]:
+def _list_customers(client: Client) -> tuple[list[Listed], int]:
     """The demo's customers, and how many others there are."""
-    known, others = [], 0
+    own, others = [], 0
     for customer in _all(client):
         if customer["email"].endswith(f"@{DOMAIN}"):
             first, last = (datetime.fromisoformat(customer[name]).timestamp() for name in ("first_seen", "last_seen"))
-            known.append(Listed(customer["email"], first, last, customer["risk"] is not None))
+            own.append(Listed(customer["email"], first, last, customer["risk"] is not None))
         else:
             others += 1
-    return known, others
+    return own, others
 
 
 def _all(client: Client) -> Iterator[dict[str, Any]]:
@@ -198,7 +198,7 @@ def _all(client: Client) -> Iterator[dict[str, Any]]:
         asked["cursor"] = page["next_cursor"]
 
 
-def _told(url: str, people: int, count: int, company: Company, *, already: bool) -> str:
+def _summarise(url: str, people: int, count: int, company: Company, *, already: bool) -> str:
     since = f"{datetime.fromtimestamp(company.begins, UTC):%Y-%m-%d}"
     again = "  (what was there already is not stored twice)" if already else ""
     return f"""{people:,} customers and {count:,} events of a simulated company since {since}{again}

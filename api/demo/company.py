@@ -1,4 +1,4 @@
-"""The simulated company: who its customers are, when they came, and all that they did until now.
+"""The simulated company: its customers, their arrival, and everything they did until now.
 
 It begins with customers of long standing, wins new ones at an even pace, and goes on so for ever: a later look at the
 same company shows what an earlier one did, and what has happened since.
@@ -35,7 +35,7 @@ class DemoCustomer(NamedTuple):
 
 
 def begun(now: float) -> int:
-    """When a company has to begin for DAYS days of history."""
+    """Returns the beginning of a company that has DAYS days of history."""
     return (int(now) // DAY - DAYS) * DAY
 
 
@@ -47,7 +47,8 @@ def joined(company: Company, number: int) -> int:
 
 
 def signed_up(company: Company, number: int) -> int | None:
-    """When a customer's history begins, in seconds since the first midnight; None for those of long standing."""
+    """Returns the beginning of a customer's history in seconds since the first midnight; None for customers of long
+    standing."""
     if number < int(company.customers * OLD_SHARE):
         return None
     return joined(company, number) * DAY + _life(company, number).signs_up_at
@@ -60,17 +61,24 @@ def customers(company: Company, until: float) -> Iterator[DemoCustomer]:
         day = joined(company, number)
         if day * DAY > last:
             return
-        moments = [moment for moment in _lived(company, number, day, last // DAY) if moment.at <= last]
+        moments = [moment for moment in _live(company, number, day, last // DAY) if moment.at <= last]
         if moments:
             yield DemoCustomer(address(number), moments)
 
 
-def events(company: Company, known: list[DemoCustomer]) -> list[dict[str, Any]]:
-    """What these customers did as events for the API, oldest first."""
-    every = sorted((moment.at, who.email, moment.event, moment.properties) for who in known for moment in who.moments)
+def events(company: Company, people: list[DemoCustomer]) -> list[dict[str, Any]]:
+    """Returns these customers' moments as events for the API, oldest first."""
+    every = sorted(
+        (moment.at, person.email, moment.event, moment.properties) for person in people for moment in person.moments
+    )
     return [
-        {"event": event, "customer_email": email, "timestamp": _timestamp(company.begins + at), "properties": said}
-        for at, email, event, said in every
+        {
+            "event": event,
+            "customer_email": email,
+            "timestamp": _timestamp(company.begins + at),
+            "properties": properties,
+        }
+        for at, email, event, properties in every
     ]
 
 
@@ -80,7 +88,7 @@ def _life(company: Company, number: int) -> Life:
     return Life(rng, aside, established=number < int(company.customers * OLD_SHARE))
 
 
-def _lived(company: Company, number: int, first: int, last: int) -> Iterator[Moment]:
+def _live(company: Company, number: int, first: int, last: int) -> Iterator[Moment]:
     life, monday = _life(company, number), company.begins // DAY - 4  # 5 January 1970 was a Monday
     for day in range(first, last + 1):
         yield from life.live(day, working_day=(monday + day) % 7 < 5)

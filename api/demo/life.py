@@ -31,7 +31,7 @@ class Moment(NamedTuple):
 
 
 class Life:
-    """A customer who has used the product for long, or else begins a trial now."""
+    """The life of a customer of long standing, or of one that begins a trial now."""
 
     def __init__(self, rng: Random, aside: Random, *, established: bool) -> None:
         self._rng = rng
@@ -55,7 +55,7 @@ class Life:
         self._aside, self._outage, self._outage_ticket = aside, False, 0
 
     def live(self, day: int, *, working_day: bool) -> list[Moment]:
-        """What happens on the next day, in order."""
+        """Yields the moments of the next day, in order."""
         self._begins, self._today = day * DAY, []
         self._outage = day % OUTAGE_EVERY in OUTAGE_DAYS
         self._answer_outage()
@@ -119,7 +119,7 @@ class Life:
         return second + seconds
 
     def _extras(self, second: float) -> None:
-        """What only this product has: some of it tells who stays, some means nothing."""
+        """Adds events that only this product has: some predict who stays, some are noise."""
         if self._outage:
             self._see_outage(second + 30)
         if self._failing_days and self._chance(0.75):
@@ -148,7 +148,7 @@ class Life:
     # The story.
 
     def _tell(self) -> None:
-        """What the day brings besides visits, and how the story goes on."""
+        """Adds the day's events besides visits, and moves the story on."""
         self._occasions()
         if self._failing_days:
             self._failing_days -= 1
@@ -229,8 +229,8 @@ class Life:
         angry = self._in(stories.FRUSTRATED) or self._failing_days > 0
         likely = (0, 6) if angry else (3, 8) if self._chapter else (6, 10)
         score = self._rng.randint(*likely)
-        said = {"comment": self._rng.choice(PRAISE if score > 8 else BLAME)} if score > 8 or score < 4 else {}
-        self._add(self._office_hour(), "nps_response", score=score, **said)
+        comment = {"comment": self._rng.choice(PRAISE if score > 8 else BLAME)} if score > 8 or score < 4 else {}
+        self._add(self._office_hour(), "nps_response", score=score, **comment)
 
     # Bills.
 
@@ -258,7 +258,7 @@ class Life:
             self._add(6 * HOUR, "invoice_overdue", **self._invoice())
 
     def _invoice(self) -> dict[str, Any]:
-        """What the bill that is open, or the last one, says."""
+        """Returns the properties of the open or last bill."""
         return {
             "invoice_id": f"{self.signs_up_at:05}-{self._invoices:03}",
             "amount": PLANS[self._plan],

@@ -1,4 +1,4 @@
-"""How customers come to leave, or nearly do: most stories end badly, none always does."""
+"""Stories of customers who leave or nearly leave: most end badly, none always does."""
 
 from typing import Final, NamedTuple
 

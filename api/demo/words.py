@@ -1,4 +1,4 @@
-"""What the simulated company sells, who its customers are, and what they say."""
+"""Words of the simulated company: products, names of customers, their comments."""
 
 from typing import Any, Final
 from zlib import crc32

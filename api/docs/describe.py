@@ -26,10 +26,10 @@ def fields(schema: Json, components: Json, prefix: str = "") -> Iterator[Field]:
 
 
 def kind(schema: Json, components: Json) -> str:
-    """What values a schema allows: `string, 1 to 200 characters`."""
+    """Describes the values that a schema allows: `string, 1 to 200 characters`."""
     schema = resolve(schema, components)
     if "anyOf" in schema:
-        return " or ".join(kind(one, components) for one in schema["anyOf"])
+        return " or ".join(kind(choice, components) for choice in schema["anyOf"])
     if "enum" in schema:
         return ", ".join(map(str, schema["enum"]))
     if schema.get("type") == "array":
@@ -41,15 +41,15 @@ def kind(schema: Json, components: Json) -> str:
 def resolve(schema: Json, components: Json) -> Json:
     """The schema that a reference stands for."""
     if "$ref" in schema:
-        found: Json = components[schema["$ref"].rpartition("/")[2]]
-        return found
+        target: Json = components[schema["$ref"].rpartition("/")[2]]
+        return target
     return schema
 
 
 def _inner(field: Json, components: Json) -> Json:
     """The object in a field, whether it is one, a list of them, or may be null."""
     field = field.get("items", field)
-    choices = [one for one in field.get("anyOf", []) if "$ref" in one]
+    choices = [choice for choice in field.get("anyOf", []) if "$ref" in choice]
     return resolve(choices[0] if choices else field, components)
 
 

@@ -1,4 +1,4 @@
-"""Examples of requests and answers: those of the documentation, and what comes back."""
+"""Examples of requests and answers, among them those of the documentation."""
 
 from typing import Any
 

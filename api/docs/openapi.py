@@ -107,8 +107,8 @@ def document(reference: Reference) -> Json:
 def _schemas(reference: Reference) -> tuple[Json, dict[Any, Json]]:
     """The components, and how each type of the table is referred to."""
     types = [*dict.fromkeys(_types(reference))]
-    found, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
-    return components, dict(zip(types, found, strict=True))
+    references, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    return components, dict(zip(types, references, strict=True))
 
 
 def _types(reference: Reference) -> Iterator[Any]:
@@ -124,7 +124,7 @@ class _Builder:
         self._rejected = rejected
 
     def operation(self, operation: Operation) -> Json:
-        made: Json = {
+        described: Json = {
             "operationId": operation.name,
             "tags": [operation.tag],
             "summary": operation.summary,
@@ -132,18 +132,18 @@ class _Builder:
             "responses": self._responses(operation),
         }
         if operation.parameters:
-            made["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
+            described["parameters"] = [_parameter(parameter) for parameter in operation.parameters]
         if operation.body:
-            made["requestBody"] = self._body(operation.body)
+            described["requestBody"] = self._body(operation.body)
         if operation.key:
-            made["security"] = [{SECURITY: []}]
-        return made
+            described["security"] = [{SECURITY: []}]
+        return described
 
     def error(self, status: int, codes: Sequence[str]) -> Json:
         """The answer with this status, which may have any of these codes."""
         kinds = {ERROR_TYPES.get(code, Error) for code in codes}
         schemas = [{**self._refs[kind], "properties": {"code": {"enum": list(codes)}}} for kind in kinds]
-        made: Json = {
+        described: Json = {
             "description": ERROR_TITLES[status],
             "content": {
                 JSON: {
@@ -153,8 +153,8 @@ class _Builder:
             },
         }
         if any(code in RETRY_AFTER_SECONDS for code in codes):
-            made["headers"] = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
-        return made
+            described["headers"] = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+        return described
 
     def _error_example(self, code: str) -> Json:
         more = {"rejected": self._rejected} if ERROR_TYPES.get(code) else {}
@@ -185,11 +185,11 @@ class _Builder:
 
 
 def _parameter(parameter: Parameter) -> Json:
-    made = {
+    described = {
         "name": parameter.name,
         "in": parameter.place,
         "required": parameter.place == "path",
         "description": parameter.description,
         "schema": parameter.schema,
     }
-    return made if parameter.example is None else {**made, "example": parameter.example}
+    return described if parameter.example is None else {**described, "example": parameter.example}

@@ -30,18 +30,18 @@ FROM_ANYWHERE = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Poli
 
 async def openapi(request: Request) -> Response:
     """`GET /openapi.json`."""
-    return _cached(request, *_encoded(), {"content-type": "application/json"})
+    return _answer_cached(request, *_encode_document(), {"content-type": "application/json"})
 
 
 async def docs(request: Request) -> Response:
     """`GET /docs`: the page."""
     headers = {"content-type": "text/html; charset=utf-8", "Content-Security-Policy": policy()}
-    return _cached(request, *_page(), headers)
+    return _answer_cached(request, *_page(), headers)
 
 
 async def helper(request: Request) -> Response:
     """`GET /windback.js`: the browser helper."""
-    return _cached(request, *_helper(), {"content-type": "text/javascript; charset=utf-8", **FROM_ANYWHERE})
+    return _answer_cached(request, *_helper(), {"content-type": "text/javascript; charset=utf-8", **FROM_ANYWHERE})
 
 
 @cache
@@ -50,13 +50,13 @@ def _helper() -> tuple[bytes, str]:
     return body, tag_of(body)
 
 
-def _cached(request: Request, body: bytes, tag: str, headers: dict[str, str]) -> Response:
+def _answer_cached(request: Request, body: bytes, tag: str, headers: dict[str, str]) -> Response:
     headers = {**headers, "Cache-Control": REVALIDATE}
     return not_modified(tag, headers) if has(request, tag) else Response(body, headers={**headers, "ETag": tag})
 
 
 @cache
-def _encoded() -> tuple[bytes, str]:
+def _encode_document() -> tuple[bytes, str]:
     body = msgspec.json.encode(document(REFERENCE))
     return body, tag_of(body)
 

@@ -1,4 +1,5 @@
-"""What the API is: one entry a route. The document at /openapi.json and the page at /docs come from this table."""
+"""The reference of the API: one entry a route. The document at /openapi.json and the page at /docs come from this
+table."""
 
 from collections.abc import Sequence
 

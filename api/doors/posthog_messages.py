@@ -1,4 +1,4 @@
-"""What the body of PostHog's webhook destination says: an event and the person who sent it. Pure functions.
+"""Reads the body of PostHog's webhook destination: an event and the person that sent it. Pure functions.
 
 The body is the destination's default, `{"event": {…}, "person": {…}}`, as
 https://github.com/PostHog/posthog/blob/master/nodejs/src/cdp/templates/_destinations/webhook has it.
@@ -30,8 +30,8 @@ def read_posthog(body: Json) -> MessageReading:
     if not email and (not user_id or _as_object(event.get("properties")).get("$process_person_profile") is False):
         return MessageReading(problem=NOBODY)
     if event.get("event") in NAMING:
-        said = {name: value for name, value in traits.items() if not name.startswith("$")}
-        named = {"user_id": user_id if user_id != email else None, "customer_email": email, "traits": said}
+        own_traits = {name: value for name, value in traits.items() if not name.startswith("$")}
+        named = {"user_id": user_id if user_id != email else None, "customer_email": email, "traits": own_traits}
         return MessageReading(identity={name: value for name, value in named.items() if value})
     customer = {"customer_email": email} if email else {"user_id": str(user_id)}
     sent = {"event_id": event.get("uuid"), "timestamp": event.get("timestamp")}

@@ -24,7 +24,7 @@ from api.errors import Refused
 from api.identities.identify import check as check_identities
 from api.identities.pushing import Parcel, push
 from api.track.body import receive_body
-from api.track.cors import ANY_ORIGIN, allow_asked
+from api.track.cors import ANY_ORIGIN, allow_requested
 from api.track.rules import find_faults
 from workers import counters
 from workers.accounts.keys import Key
@@ -47,7 +47,7 @@ class MessageWarning(NamedTuple):
 
 
 class CheckedMessages(NamedTuple):
-    """What is valid of a request's messages, and warnings of the rest. `newest`: the time of the newest event."""
+    """The valid part of a request's messages, and warnings about the rest. `newest`: the time of the newest event."""
 
     events: list[Json]
     identities: list[Identity]
@@ -56,14 +56,14 @@ class CheckedMessages(NamedTuple):
 
     @property
     def parcel(self) -> Parcel:
-        """What goes into the buffer."""
+        """The part that goes into the buffer."""
         return Parcel(self.events, self.identities, self.newest)
 
 
 async def take(request: Request) -> Response:
     """`POST /v1/{call}`: one message, or a batch of them."""
     if request.method == "OPTIONS":
-        return _with_headers(Response(status_code=HTTPStatus.NO_CONTENT), allow_asked(request.scope))
+        return _with_headers(Response(status_code=HTTPStatus.NO_CONTENT), allow_requested(request.scope))
     try:
         await _take(request)
     except Refused as refused:
@@ -73,7 +73,8 @@ async def take(request: Request) -> Response:
 
 
 async def show_settings(request: Request) -> Response:
-    """`GET /v1/projects/{key}/settings`: what Segment's browser library asks its CDN for. It sends to this service."""
+    """`GET /v1/projects/{key}/settings`: answers the request that Segment's browser library makes to its CDN, and so
+    leads it to this service."""
     host = f"{request.headers.get('x-forwarded-proto', request.url.scheme)}://{request.url.netloc}"
     protocol, _, netloc = host.partition("://")
     key = request.path_params["key"]
@@ -83,9 +84,9 @@ async def show_settings(request: Request) -> Response:
 
 
 async def ignore(request: Request) -> Response:
-    """`POST /v1/m`: the library's figures on itself, which nobody needs here."""
+    """`POST /v1/m`: takes the library's figures on itself, and drops them."""
     if request.method == "OPTIONS":
-        return _with_headers(Response(status_code=HTTPStatus.NO_CONTENT), allow_asked(request.scope))
+        return _with_headers(Response(status_code=HTTPStatus.NO_CONTENT), allow_requested(request.scope))
     return _with_headers(Response(SUCCESS, media_type="application/json"), ANY_ORIGIN)
 
 
@@ -155,16 +156,16 @@ def _check(call: str, sent: Json, is_trusted: bool, now: float) -> CheckedMessag
     """Returns what is valid of a request's messages. Raises Refused."""
     checked = CheckedMessages([], [], [])
     newest = 0.0
-    said: list[Json] = []
+    identities: list[Json] = []
     for reading in _read_messages(call, sent, now):
         if reading.problem:
             checked.warnings.append(MessageWarning("customer_email_invalid", "userId", reading.problem))
         if reading.identity:
-            said.append(reading.identity)
+            identities.append(reading.identity)
         if reading.event and (at := _check_event(checked, reading.event, now)):
             checked.events.append(reading.event)
             newest = max(newest, at)
-    checked.identities.extend(_check_identities(checked, said, is_trusted, now))
+    checked.identities.extend(_check_identities(checked, identities, is_trusted, now))
     return checked._replace(newest=newest or now)
 
 
@@ -197,8 +198,8 @@ def _check_identities(checked: CheckedMessages, said: list[Json], is_trusted: bo
 
 
 def _with_headers(response: Response, headers: Iterable[tuple[bytes, bytes]]) -> Response:
-    known = {name for name, _ in headers}
-    response.raw_headers = [*headers, *(pair for pair in response.raw_headers if pair[0] not in known)]
+    names = {name for name, _ in headers}
+    response.raw_headers = [*headers, *(pair for pair in response.raw_headers if pair[0] not in names)]
     return response
 
 

@@ -1,4 +1,4 @@
-"""What a message of Segment's says, in our words: an event, an identity, both or nothing. Pure functions.
+"""Reads a message of Segment's: as an event, an identity, both or nothing. Pure functions.
 
 https://segment.com/docs/connections/spec/ describes the messages. A message belongs to the address that it names
 (`traits.email`, `context.traits.email`, `properties.email`, a `userId` that is one), else to its `userId`.
@@ -22,7 +22,7 @@ UNKNOWN = "`type` must be one of track, identify, page, screen, group, alias."
 
 
 class MessageReading(NamedTuple):
-    """What a message says. `problem`: why it says nothing."""
+    """The content of a message. `problem`: the reason if there is none."""
 
     event: Json | None = None
     identity: Json | None = None
@@ -43,8 +43,8 @@ def read_message(message: Json, kind: str | None, sent_at: object, now: float) -
         return MessageReading(problem=NOBODY)
     if kind in ("identify", "group"):
         traits = _as_object(message.get("traits"))
-        said = {"traits": traits if kind == "identify" else _read_group(message, traits), "timestamp": timestamp}
-        return MessageReading(identity=_drop_nothing({**_name_both(message), **said}))
+        content = {"traits": traits if kind == "identify" else _read_group(message, traits), "timestamp": timestamp}
+        return MessageReading(identity=_drop_nothing({**_name_both(message), **content}))
     return MessageReading(event=_make_event(message, kind, customer, timestamp))
 
 
@@ -103,8 +103,8 @@ def _read_group(message: Json, traits: Json) -> Json:
 
 def _read_alias(message: Json, timestamp: str | None) -> MessageReading:
     """An alias names an address for another id; between two ids it says nothing that is needed here."""
-    one, other = _text(message.get("previousId")), _text(message.get("userId"))
-    for user_id, email in ((one, other), (other, one)):
+    previous, current = _text(message.get("previousId")), _text(message.get("userId"))
+    for user_id, email in ((previous, current), (current, previous)):
         if user_id and email and valid_email(email) and not valid_email(user_id):
             named = {"user_id": user_id, "customer_email": email, "timestamp": timestamp}
             return MessageReading(identity=_drop_nothing(named))

@@ -70,8 +70,8 @@ async def list_or_add(request: Request) -> Response:
     if request.method == "POST":
         secret = (await read_json(request, NewStripeSource, "invalid_webhook")).secret
         token = await add(request, account_id, secret)
-        made = MadeStripeSource(token, _path(token))
-        return Response(msgspec.json.encode(made), HTTPStatus.CREATED, media_type="application/json")
+        source = MadeStripeSource(token, _path(token))
+        return Response(msgspec.json.encode(source), HTTPStatus.CREATED, media_type="application/json")
     rows = await fetch(request, sql("list_stripe_sources"), {"account_id": account_id})
     return answer(StripeSources([ListedStripeSource(path=_path(row["token"]), **row) for row in rows]))
 
@@ -138,9 +138,11 @@ def _decode(body: bytes) -> dict[str, Any]:
 
 
 async def _push(request: Request, account_id: int, sent: dict[str, Any], now: float) -> None:
-    said = read_stripe_event(sent)
-    event = said.event if said.event and next(find_faults(_with_fields(said.event), now), None) is None else None
-    identities = check_identities([said.identity] if said.identity else [], now).valid
+    reading = read_stripe_event(sent)
+    event = (
+        reading.event if reading.event and next(find_faults(_with_fields(reading.event), now), None) is None else None
+    )
+    identities = check_identities([reading.identity] if reading.identity else [], now).valid
     newest = parse_instant(event["timestamp"]).timestamp() if event and event.get("timestamp") else now
     key = Key(0, account_id, False, None)
     await push(request, key, Parcel([event] if event else [], identities, newest), now)

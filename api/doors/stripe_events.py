@@ -1,4 +1,4 @@
-"""What Stripe's events say of a customer. Pure functions: https://docs.stripe.com/api/events/types.
+"""Reads Stripe's events about a customer. Pure functions: https://docs.stripe.com/api/events/types.
 
 Stripe's customer id stands for the customer; `customer.*` events (and the address on an invoice) say whose it is.
 """
@@ -34,24 +34,24 @@ class StripeReading(NamedTuple):
 
 
 def read_stripe_event(sent: Json) -> StripeReading:
-    """What an event of Stripe's says."""
-    kind, thing = sent.get("type"), _as_object(_as_object(sent.get("data")).get("object"))
+    """Returns the event and the identity in one of Stripe's events."""
+    kind, subject = sent.get("type"), _as_object(_as_object(sent.get("data")).get("object"))
     at = _read_time(sent.get("created"))
     if kind in PERSONS:
-        return StripeReading(identity=_read_person(thing, at))
-    customer = thing.get("customer")
+        return StripeReading(identity=_read_person(subject, at))
+    customer = subject.get("customer")
     customer_id = customer.get("id") if isinstance(customer, dict) else customer
     if not isinstance(customer_id, str) or not isinstance(kind, str):
         return StripeReading()
-    name = NAMES.get(kind) or _read_subscription_change(kind, thing, _as_object(sent.get("data")))
-    identity = _read_address(thing, customer_id, at)
+    name = NAMES.get(kind) or _read_subscription_change(kind, subject, _as_object(sent.get("data")))
+    identity = _read_address(subject, customer_id, at)
     if kind.startswith("customer.subscription."):
-        identity = {"user_id": customer_id, "traits": _read_price(thing, kind), "timestamp": at}
+        identity = {"user_id": customer_id, "traits": _read_price(subject, kind), "timestamp": at}
     if name is None:
         return StripeReading(identity=identity)
     event = {"event": name, "user_id": customer_id, "timestamp": at, "event_id": sent.get("id")}
-    invoice = {"invoice_id": thing["id"]} if kind.startswith("invoice.") and thing.get("id") else {}
-    return StripeReading({**event, "properties": {**invoice, **_read_properties(thing)}}, identity)
+    invoice = {"invoice_id": subject["id"]} if kind.startswith("invoice.") and subject.get("id") else {}
+    return StripeReading({**event, "properties": {**invoice, **_read_properties(subject)}}, identity)
 
 
 def _read_person(customer: Json, at: str | None) -> Json | None:
@@ -62,9 +62,9 @@ def _read_person(customer: Json, at: str | None) -> Json | None:
     return {"user_id": customer["id"], "customer_email": email, "traits": traits, "timestamp": at}
 
 
-def _read_address(thing: Json, customer_id: str, at: str | None) -> Json | None:
+def _read_address(payment: Json, customer_id: str, at: str | None) -> Json | None:
     """An invoice or a charge names the address as well."""
-    email = thing.get("customer_email") or _as_object(thing.get("billing_details")).get("email")
+    email = payment.get("customer_email") or _as_object(payment.get("billing_details")).get("email")
     if not (isinstance(email, str) and valid_email(email)):
         return None
     return {"user_id": customer_id, "customer_email": email, "timestamp": at}
@@ -98,8 +98,8 @@ def _list_items(subscription: Json) -> list[Json]:
 
 
 def _sum_prices(subscription: Json) -> int | None:
-    """What a subscription costs a month, in minor units."""
-    total, known = 0.0, False
+    """Returns the monthly price of a subscription, in minor units; None if no item has a price."""
+    total, has_price = 0.0, False
     for item in _list_items(subscription):
         price = _as_object(item.get("price")) or _as_object(item.get("plan"))
         interval = _as_object(price.get("recurring")) or price
@@ -107,8 +107,8 @@ def _sum_prices(subscription: Json) -> int | None:
         if isinstance(amount, int) and per_month:
             count = interval.get("interval_count") or 1
             total += amount * per_month / count * (item.get("quantity") or 1)
-            known = True
-    return round(total) if known else None
+            has_price = True
+    return round(total) if has_price else None
 
 
 def _read_price(subscription: Json, kind: str) -> Json:
@@ -128,17 +128,17 @@ def _find_plan(subscription: Json) -> str | None:
     return None
 
 
-def _read_properties(thing: Json) -> Json:
-    amount = thing.get("amount_paid") or thing.get("amount_refunded") or thing.get("amount_due")
-    currency = str(thing.get("currency") or "").upper()
-    found = {
+def _read_properties(subject: Json) -> Json:
+    amount = subject.get("amount_paid") or subject.get("amount_refunded") or subject.get("amount_due")
+    currency = str(subject.get("currency") or "").upper()
+    properties = {
         "amount": amount / 10 ** digits_of(currency) if isinstance(amount, int) else None,
         "currency": currency or None,
-        "plan": _find_plan(thing),
-        "reason": _as_object(thing.get("cancellation_details")).get("reason"),
-        "comment": _as_object(thing.get("cancellation_details")).get("comment"),
+        "plan": _find_plan(subject),
+        "reason": _as_object(subject.get("cancellation_details")).get("reason"),
+        "comment": _as_object(subject.get("cancellation_details")).get("comment"),
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in properties.items() if value is not None}
 
 
 def _read_time(seconds: object) -> str | None:

@@ -85,7 +85,7 @@ async def readyz(request: Request) -> Response:
 
 
 class BufferHealth(NamedTuple):
-    """Why a cell's buffer takes no events, and what should be mended in it."""
+    """The reason why a cell's buffer takes no events, and the remedy."""
 
     fault: str | None
     warning: str | None

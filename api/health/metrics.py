@@ -53,13 +53,13 @@ async def metrics(request: Request) -> Response:
     state = request.app.state
     buffers: Buffers = state.door.buffers
     parts = await asyncio.gather(
-        _line(state.door.redis, buffers.by_cell), _counted(state.door.redis), _due(state.pools)
+        _describe_pipeline(state.door.redis, buffers.by_cell), _read_counters(state.door.redis), _due(state.pools)
     )
     scrape = Scrape([family for part in parts for family in part])
     return Response(generate_latest(scrape), headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})
 
 
-async def _line(redis: Redis, buffers: Mapping[Cell, Redis]) -> Families:
+async def _describe_pipeline(redis: Redis, buffers: Mapping[Cell, Redis]) -> Families:
     line = await read_pipeline(redis, buffers)
     if line is None:
         return []
@@ -67,7 +67,7 @@ async def _line(redis: Redis, buffers: Mapping[Cell, Redis]) -> Families:
     return [*_ledger_families(line.ledgers), *waiting, *_worker_families(line.beats)]
 
 
-async def _counted(redis: Redis) -> Families:
+async def _read_counters(redis: Redis) -> Families:
     names = ("rejected", *HISTOGRAMS)
     pipeline: Any = redis.pipeline(transaction=False)
     for name in names:
@@ -125,12 +125,12 @@ def _ledger_families(ledgers: Mapping[str, Ledger]) -> Iterator[Metric]:
 
 
 def _buffer_families(ledgers: Mapping[str, Ledger]) -> Iterator[Metric]:
-    """What waits in each lane, where there is a single cell."""
+    """The events that wait in each lane, for a single cell."""
     return _waiting_families(["lane"], [([lane], lane_ledger) for lane, lane_ledger in ledgers.items()])
 
 
 def _cell_families(by_cell: Mapping[str, Mapping[str, Ledger]]) -> Iterator[Metric]:
-    """What waits in each lane of each cell."""
+    """The events that wait in each lane of each cell."""
     labelled = [([lane, cell], ledgers[lane]) for cell, ledgers in by_cell.items() for lane in ledgers]
     return _waiting_families(["lane", "cell"], labelled)
 

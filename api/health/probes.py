@@ -42,7 +42,7 @@ class PipelineState(NamedTuple):
 
 
 class CellState(NamedTuple):
-    """The buffer of a cell: the ledgers by lane, and whether a clock is active there."""
+    """The buffer of a cell: the ledgers by lane, and a flag that a clock is active there."""
 
     ledgers: dict[str, Ledger]
     clock: bool
@@ -106,10 +106,10 @@ async def read_store_state(pool: AsyncConnectionPool) -> StoreState:
 
 async def read_pipeline(home: Redis, buffers: Mapping[Cell, Redis]) -> PipelineState | None:
     """Returns the state of the line, or None if Redis doesn't answer: home's, or that of all cells."""
-    beats, found = await asyncio.gather(
+    beats, states = await asyncio.gather(
         _read_beats(home), asyncio.gather(*(_read_cell(redis, cell) for cell, redis in buffers.items()))
     )
-    cells = {cell.name: state for cell, state in zip(buffers, found, strict=True) if state is not None}
+    cells = {cell.name: state for cell, state in zip(buffers, states, strict=True) if state is not None}
     if beats is None or not cells:
         return None
     ledgers = {lane: ledger.merge([state.ledgers[lane] for state in cells.values()]) for lane in LANES}

@@ -1,4 +1,4 @@
-"""What a record of somebody else's export becomes: an event, an identity, or nothing."""
+"""Converts a record of another product's export into an event, an identity, or nothing."""
 
 from datetime import UTC, datetime
 from math import isfinite

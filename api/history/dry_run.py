@@ -1,4 +1,4 @@
-"""What an import would send, without sending it."""
+"""Shows the effect of an import without sending it."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ OTHERS = "…"
 
 
 class ImportPreview:
-    """Names, counts, span, and what can't be resolved, of a file of any length."""
+    """Names, counts, span and unresolved ids of a file of any length."""
 
     def __init__(self) -> None:
         self.names: Counter[str] = Counter()
@@ -52,7 +52,7 @@ class ImportPreview:
 
     @property
     def events(self) -> int:
-        """How many events would be sent."""
+        """The number of events that would be sent."""
         return sum(self.names.values())
 
     def describe(self) -> Iterator[str]:

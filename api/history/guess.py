@@ -1,4 +1,4 @@
-"""Guesses where a file comes from, and which of its columns is which field of ours. Somebody looks at them."""
+"""Guesses the origin of a file, and which of its columns holds which field. A person confirms the guess."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ OTHER_PRODUCTS: Final = re.compile(r"\$?(distinct_id|insert_id)")
 
 
 def guess_preset(fields: Json) -> str | None:
-    """Returns the product whose export has such a record, or None: our own shape, or nobody's that is known."""
+    """Returns the product whose export has such a record; None for our own shape, and for an unknown one."""
     if fields.get("object") == "event" and isinstance(fields.get("data"), dict):
         return "stripe"
     cells = {name.casefold() for name in fields}

@@ -24,7 +24,7 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Preset(NamedTuple):
-    """How a product's export is read: the columns of its CSV, and what a record becomes (or ValueError)."""
+    """The way to read a product's export: the columns of its CSV, and the conversion of a record (or ValueError)."""
 
     columns: Columns
     convert: Callable[[Json], Converted]
@@ -92,9 +92,11 @@ def _from_segment(fields: Json) -> Converted:
 def _from_stripe(fields: Json) -> Converted:
     """https://docs.stripe.com/api/events/list: event objects; and the dashboard's export of payments as CSV."""
     if fields.get("object") == "event":
-        said = read_stripe_event(fields)
+        reading = read_stripe_event(fields)
         return Converted(
-            said.event, said.identity, "" if said.event or said.identity else "no event of a customer's life"
+            reading.event,
+            reading.identity,
+            "" if reading.event or reading.identity else "no event of a customer's life",
         )
     return _from_stripe_payment(fields)
 

@@ -59,7 +59,7 @@ def read_records(file: TextFile, columns: Columns) -> Iterator[Record]:
 
 
 def _find_first_line(lines: Iterator[str]) -> tuple[int, str]:
-    """How many lines are blank at the beginning, and the first that isn't."""
+    """Returns the number of blank lines at the beginning, and the first line that isn't blank."""
     for number, line in enumerate(lines):
         if line.strip():
             return number, line
@@ -67,7 +67,7 @@ def _find_first_line(lines: Iterator[str]) -> tuple[int, str]:
 
 
 def _is_csv(name: str, first: str) -> bool:
-    """Whether a file is CSV: by its name where that says so, else by its first line."""
+    """Returns True if a file is CSV: by its name if that is clear, else by its first line."""
     ending = name.lower().removesuffix(".zip").removesuffix(".gz")
     if ending.endswith(CSV_NAMES):
         return True
@@ -97,7 +97,7 @@ def _decode_object(number: int, text: str) -> Record:
 
 
 def _explain(error: Exception, text: str) -> str:
-    """What is wrong with a line, in words of our own where the decoder's would mislead."""
+    """Describes the fault of a line, in words of our own if the decoder's would mislead."""
     message = str(error)
     if isinstance(error, RecursionError):
         return "nested too deeply"
@@ -170,7 +170,7 @@ def _read_rows(lines: _Numbered, columns: Columns, file: TextFile) -> Iterator[R
 
 
 def _holds_rows(continuation: list[str], names: list[str], separator: str) -> bool:
-    """Whether a row's further lines are rows of their own: as many cells, with an address where one belongs."""
+    """Returns True if a row's further lines are rows of their own: as many cells, with an address in its place."""
     emails = [index for index, name in enumerate(names) if "email" in name.casefold()]
     rows = csv.reader(continuation, delimiter=separator, quoting=csv.QUOTE_NONE)
     return any(len(cells) == len(names) and any("@" in cells[index] for index in emails) for cells in rows)
@@ -208,8 +208,8 @@ def _recognise(cell: str, columns: Columns) -> str:
 def _check_header(names: list[str], columns: Columns, number: int) -> list[str]:
     """Raises FileFault unless all that is required is named, once."""
     if missing := [name for name in columns.required if not {name, columns.instead.get(name)} & {*names}]:
-        found = ", ".join(filter(None, names))[:200]
-        reason = f"the header must name the columns {' and '.join(missing)}; the columns found are {found or 'none'}"
+        present = ", ".join(filter(None, names))[:200]
+        reason = f"the header must name the columns {' and '.join(missing)}; the columns found are {present or 'none'}"
         raise FileFault(reason, number)
     if twice := [name for name in columns.known if names.count(name) > 1]:
         raise FileFault(f"the header names the column {twice[0]} twice", number)

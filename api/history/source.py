@@ -1,4 +1,4 @@
-"""A file of somebody else's history as events of ours: converted, renamed, and with the addresses of known people."""
+"""Reads a file of another product's history as events: converted, renamed, and with the addresses of known people."""
 
 import time
 from collections import Counter
@@ -18,8 +18,8 @@ SaveIdentity = Callable[[Json], None]
 
 
 class Reading(NamedTuple):
-    """How files are read: the product they come from, other names of events, other names of columns, the addresses of
-    user ids, and whether events without a time happen now."""
+    """The way to read files: the product they come from, other names of events and columns, the addresses of user ids,
+    and `now` for events without a time."""
 
     preset: str | None = None
     renamed: Mapping[str, str] = {}
@@ -42,8 +42,8 @@ def _find_columns(reading: Reading) -> Columns:
     columns = PRESETS[reading.preset].columns if reading.preset else COLUMNS
     theirs = {name: reading.columns.get(name, name) for name in (*columns.required, *columns.instead.values())}
     instead = {theirs[name]: theirs[other] for name, other in columns.instead.items()}
-    known = [name for name in columns.known if name not in reading.columns.values()]
-    return Columns([theirs[name] for name in columns.required], known, instead)
+    readable = [name for name in columns.known if name not in reading.columns.values()]
+    return Columns([theirs[name] for name in columns.required], readable, instead)
 
 
 def _read_line(record: Record, reading: Reading, save: SaveIdentity, skipped: Counter[str]) -> FileLine | None:

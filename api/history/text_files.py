@@ -37,7 +37,7 @@ NOT_TEXT = "the line holds bytes that are not {}; save the file as UTF-8"
 
 
 class FileFault(ValueError):
-    """A file can't be read, or not from a line on. The message says why, and what to do."""
+    """A file can't be read, at all or from a line on. The message names the cause and the remedy."""
 
     def __init__(self, reason: str, number: int | None = None) -> None:
         super().__init__(reason)

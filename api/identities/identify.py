@@ -1,4 +1,4 @@
-"""`POST /api/v1/identify`: which address a user id has, and what is said of a customer."""
+"""`POST /api/v1/identify`: the address of a user id, and traits of a customer."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +23,7 @@ ONE_OR_ALL = "Send either one identity or `identities`, not both."
 
 
 class NewIdentity(Struct):
-    """Which address a user id has, what is said of them, or both. At least one of `user_id` and `customer_email`."""
+    """The address of a user id, traits, or both. At least one of `user_id` and `customer_email`."""
 
     user_id: Annotated[str | None, Meta(description="Your own id of the customer: 1 to 200 characters.")] = None
     customer_email: Annotated[

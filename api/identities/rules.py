@@ -1,4 +1,4 @@
-"""The rules of an identity: who is said to be whom, and what is said of them."""
+"""The rules of an identity: its ids, its address, its traits."""
 
 import re
 from collections.abc import Iterator

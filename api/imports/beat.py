@@ -15,7 +15,7 @@ BEAT_SECONDS = 0.5
 
 
 class Stopped(Exception):
-    """Somebody wants the import to stop."""
+    """A person stopped the import."""
 
 
 class Beat:

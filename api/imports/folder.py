@@ -1,4 +1,4 @@
-"""Where uploaded files lie until they are imported: in a folder of this machine, for a day at most."""
+"""The folder of uploaded files: on this machine, until they are imported, for a day at most."""
 
 import os
 import shutil
@@ -41,7 +41,7 @@ def remove(settings: Settings, import_id: str) -> None:
 
 
 def remove_old(settings: Settings) -> None:
-    """Remove files that nobody has touched for a day."""
+    """Remove files that were not touched for a day."""
     with suppress(OSError):
         for path in _list_old(find_folder(settings), time.time() - KEPT_SECONDS):
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What is known of the imports of an account: a hash in Redis, which forgets them after a week without one.
+"""The state of an account's imports: a hash in Redis, which ends a week after the last one.
 
 The file itself and its preview are gone when the import is through, or after a day.
 """
@@ -34,7 +34,7 @@ class PreviewRow(Struct):
 
 
 class FilePreview(Struct):
-    """What is in a file: its columns with an example of each, the first rows, and the figures of a dry run."""
+    """The contents of a file: its columns with an example of each, the first rows, and the figures of a dry run."""
 
     columns: dict[str, str] = {}
     is_table: bool = False
@@ -108,7 +108,7 @@ def hash_key(account_id: int) -> str:
 
 
 def stop_key(import_id: str) -> str:
-    """Is there while somebody wants an import to stop."""
+    """The key that exists while an import is asked to stop."""
     return f"{PREFIX}:import:{import_id}:stop"
 
 
@@ -127,8 +127,8 @@ async def save(redis: Redis, state: FileImport) -> None:
 
 
 async def leave(redis: Redis, state: FileImport) -> None:
-    """Write an import down as its process leaves it, and let the next one have it at the same moment: whoever reads
-    that it is over may begin anew at once. Raises RedisError, OSError."""
+    """Save the state of an import as its process leaves it, and free its place in the same moment: a reader that sees
+    it ended may start another at once. Raises RedisError, OSError."""
     pipeline: Any = redis.pipeline(transaction=True)
     pipeline.hset(hash_key(state.account_id), state.import_id, _encode(state))
     pipeline.expire(hash_key(state.account_id), KEPT_SECONDS)
@@ -138,14 +138,14 @@ async def leave(redis: Redis, state: FileImport) -> None:
 
 async def find(redis: Redis, account_id: int, import_id: str) -> FileImport | None:
     """Returns an import of the account. Raises RedisError, OSError."""
-    found: Any = await redis.hget(hash_key(account_id), import_id)
-    return _decode(found) if found else None
+    encoded: Any = await redis.hget(hash_key(account_id), import_id)
+    return _decode(encoded) if encoded else None
 
 
 async def list_imports(redis: Redis, account_id: int) -> list[FileImport]:
     """Returns the imports of an account, the latest first. Raises RedisError, OSError."""
-    found: Mapping[Any, Any] = await redis.hgetall(hash_key(account_id))
-    return sorted(map(_decode, found.values()), key=lambda state: -state.created_at)
+    encoded: Mapping[Any, Any] = await redis.hgetall(hash_key(account_id))
+    return sorted(map(_decode, encoded.values()), key=lambda state: -state.created_at)
 
 
 async def forget(redis: Redis, account_id: int, *import_ids: str) -> None:

@@ -67,10 +67,10 @@ async def _fetch_from(
         raise Refused("store_unavailable") from None
 
 
-def list_said(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What traits say of a customer; None for what is not known."""
-    said = {name: row[name] for name in ("name", "company", "mrr", "currency")}
-    return {**said, "mrr_at_risk": None if row["mrr"] is None else round(row["mrr_at_risk"])}
+def describe_profile(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the traits of a customer; None for unknown ones."""
+    profile = {name: row[name] for name in ("name", "company", "mrr", "currency")}
+    return {**profile, "mrr_at_risk": None if row["mrr"] is None else round(row["mrr_at_risk"])}
 
 
 def score_of(probability: float) -> float:

@@ -1,4 +1,4 @@
-"""What pages compare over time: always by the model in use, so that a change of model is not a change of customers."""
+"""Comparisons over time, always by the model in use: a change of model is not a change of customers."""
 
 from datetime import datetime
 from typing import NamedTuple

@@ -20,8 +20,8 @@ from api.reading.common import (
     Time,
     account_of,
     answer,
+    describe_profile,
     fetch,
-    list_said,
     score_of,
 )
 from api.reading.intervals import bounds
@@ -160,7 +160,7 @@ async def describe(request: Request, row: dict[str, Any]) -> Customer:
         plan=row["plan"],
         traits=msgspec.json.decode(traits[0]["traits"]) if traits else {},
         user_ids=[user["user_id"] for user in users],
-        **list_said(row),
+        **describe_profile(row),
         open_tickets=row["open_tickets"],
         overdue_since=row["overdue_since"],
         nps=row["nps"],

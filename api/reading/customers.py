@@ -17,8 +17,8 @@ from api.reading.common import (
     Time,
     account_of,
     answer,
+    describe_profile,
     fetch_all,
-    list_said,
     score_of,
 )
 from api.reading.customer_filter import CURSORS, PARAMETERS, SORTS, CustomerFilter, list_query, parse_filter
@@ -106,5 +106,5 @@ def _describe_row(row: dict[str, Any], with_advice: bool) -> CustomerInList:
         risk=risk,
         risen=None if row["risen"] is None else score_of(row["risen"]),
         advice=msgspec.convert(row["advice"], Advice | None) if with_advice else msgspec.UNSET,
-        **list_said(row),
+        **describe_profile(row),
     )

@@ -21,7 +21,7 @@ Count = Annotated[int, Meta(ge=0)]
 
 
 class ErasedCounts(Struct):
-    """How many rows of each kind are gone."""
+    """The number of erased rows of each kind."""
 
     events: Count
     event_ids: Count
@@ -39,7 +39,7 @@ class Erased(Struct):
 
 
 async def show_or_erase(request: Request) -> Response:
-    """The routes of one customer are one, so that what they allow is told in one place."""
+    """Show or erase a customer. It is one route, so that its `Allow` header stands in one place."""
     return await (erase_customer if request.method == "DELETE" else show_customer)(request)
 
 

@@ -1,4 +1,4 @@
-"""What an account's own events stand for: `GET` and `PUT /api/v1/mappings`."""
+"""The roles of an account's own events: `GET` and `PUT /api/v1/mappings`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, NamedTuple
@@ -30,7 +30,7 @@ Role = Annotated[str, Meta(extra_json_schema={"enum": list(ROLES)})]
 
 
 class ProposedMapping(Struct):
-    """What a name probably stands for, by its words and by who sends it. `likely` ones are ticked on the page."""
+    """The probable role of a name, by its words and its senders. `likely` ones are ticked on the page."""
 
     event: str
     stands_for: Role
@@ -54,21 +54,21 @@ class NewMappings(Struct, forbid_unknown_fields=True):
 
 
 class Mappings(Struct):
-    """What each of the account's own names stands for, and what others probably do."""
+    """The role of each of the account's own names, and proposals for the others."""
 
     mappings: dict[str, Role]
     proposals: list[ProposedMapping]
 
 
 class SentNames(NamedTuple):
-    """The names that an account sends, the most frequent first, and what they are mapped to."""
+    """The names that an account sends, the most frequent first, and their roles."""
 
     names: list[SentName]
     mappings: dict[str, str]
 
     @property
     def proposals(self) -> list[Proposal]:
-        """What those that aren't mapped probably stand for."""
+        """Returns the probable roles of the names that are not mapped."""
         return propose(self.names, self.mappings)
 
 

@@ -1,4 +1,4 @@
-"""How the rows of cells become those that one cell would give.
+"""Combines the rows of several cells into the rows that one cell would return.
 
 A customer is in one cell with everything, so counts of customers add up, and a page of a list is the first rows of the
 cells' pages. Text is compared as the collation "C" does it, which is Python's order.

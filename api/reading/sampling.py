@@ -26,7 +26,7 @@ MOST_VALUES = 10
 
 
 class Value(Struct):
-    """How often a property had a value."""
+    """The number of events in which a property had a value."""
 
     value: Annotated[Raw, Meta(extra_json_schema={"anyOf": [{"type": scalar} for scalar in SCALARS]})]
     count: Annotated[int, Meta(ge=1)]
@@ -47,7 +47,7 @@ class Sample(NamedTuple):
 
 
 class Share(NamedTuple):
-    """What of a sample is read from a cell: hours of customers, and how many events of each at most."""
+    """The part of a sample that is read from a cell: hours of customers, and the most events of each."""
 
     customer_ids: list[Any]
     hours: list[Any]

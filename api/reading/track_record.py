@@ -31,7 +31,8 @@ class Departed(Struct):
 
 
 class TrackRecord(Struct):
-    """How many of those who left had been flagged before, and how many of those flagged left, in customers.
+    """Counts of customers: those who left, with those of them who had been flagged before; those flagged, with those of
+    them who left.
 
     A customer left at `left_at`, when the silence became longer than is usual for that customer (then they are lapsed),
     and stayed away for a whole horizon. Flagged are the customers who stood at this level or above, not lapsed, on a
@@ -52,7 +53,7 @@ class TrackRecord(Struct):
 
 
 class Question(NamedTuple):
-    """What a track record is asked for."""
+    """The parameters of a track record."""
 
     days: int = DAYS
     before: int = BEFORE
@@ -60,15 +61,15 @@ class Question(NamedTuple):
 
 
 class Lead(NamedTuple):
-    """How many of those who left had been flagged so many days before."""
+    """The number of customers who left and had been flagged so many days before."""
 
     days_before: int
     flagged: int
 
 
 class Details(NamedTuple):
-    """What the page shows besides: how early flags came, the longest time ahead first, and the lines of the weekly
-    lists in place of customers, as a backtest counts."""
+    """Further figures for the page: the lead time of flags, the longest first, and the lines of the weekly lists in
+    place of customers, as a backtest counts."""
 
     lead: list[Lead]
     lines: int
@@ -77,7 +78,7 @@ class Details(NamedTuple):
 
 @query.accepts("days", "before", "level", "limit", "cursor")
 async def show_track_record(request: Request) -> Response:
-    """`GET /api/v1/model/track-record`: what the risks were worth, as of then. Raises Refused."""
+    """`GET /api/v1/model/track-record`: predicted and actual churn, each risk as of its day. Raises Refused."""
     account_id = await account_of(request)
     question = Question(
         query.whole_number(request, "days", LONGEST_DAYS) or DAYS,

@@ -1,4 +1,4 @@
-"""What customers said, among the facts of their advice."""
+"""Adds customers' own words to the facts of their advice."""
 
 from typing import Any
 
@@ -21,5 +21,5 @@ async def advice_with_words(request: Request, row: dict[str, Any]) -> Advice | N
     meaning = Meaning.of_mappings(mapped[0]["mappings"] if mapped else {})
     asked = {name: {**each, "customer_id": customer_id} for name, each in word_queries([customer_id], meaning).items()}
     rows = [await fetch(request, sql(name), parameters) for name, parameters in asked.items()]
-    words = Words(*([tuple(each.values()) for each in found] for found in rows))
+    words = Words(*([tuple(each.values()) for each in part] for part in rows))
     return with_words(msgspec.convert(row["advice"], Advice), customer_id, words, meaning)

@@ -73,8 +73,8 @@ class WebProcess(multiprocess.Process):
 
 
 class WebParent(multiprocess.Multiprocess):
-    """The parent of several web processes. It gives its own hold of the port back when they drain, so that the last of
-    them that closes it ends it, and nobody waits for an answer there."""
+    """The parent of several web processes. It closes its own copy of the port's socket when they drain: the last
+    process that closes it ends it, and no connection waits there unanswered."""
 
     def terminate_all(self) -> None:
         """Forward the signal to end."""

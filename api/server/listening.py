@@ -29,8 +29,8 @@ def _find_addresses(host: str, port: int) -> list[tuple[int, Any]]:
     """The families and addresses of a host, each once."""
     if host in ANY:
         return [(socket.AF_INET6, ("::", port))] if _has_ipv6() else [(socket.AF_INET, ("0.0.0.0", port))]  # noqa: S104
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    return list(dict.fromkeys((int(family), address) for family, _, _, _, address in found))
+    resolved = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return list(dict.fromkeys((int(family), address) for family, _, _, _, address in resolved))
 
 
 def _has_ipv6() -> bool:

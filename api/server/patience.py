@@ -1,4 +1,4 @@
-"""Bodies that may take longer than others: uploads of people who are signed in."""
+"""Bodies that may take longer than others: uploads by signed-in users."""
 
 from starlette.requests import Request
 

@@ -1,4 +1,4 @@
-"""What the track route answers besides ok, in JSON."""
+"""The answers of the track route besides ok, in JSON."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal

@@ -40,7 +40,7 @@ async def receive_body(scope: Scope, receive: Receive, hold: Hold) -> bytes:
 
 
 async def _receive_part(receive: Receive) -> tuple[bytes, bool]:
-    """Returns the next part of the body, and whether there are more."""
+    """Returns the next part of the body, and True if more follow."""
     message = await receive()
     if message["type"] == "http.disconnect":
         raise ClientDisconnect

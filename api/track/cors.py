@@ -21,14 +21,14 @@ LONGEST_SITE = 100
 IN_BROWSER = "A secret key was sent from a browser at {}: revoke it, and use a publishable key (pk_live_…) there."
 
 
-def allow_asked(scope: Scope) -> Headers:
+def allow_requested(scope: Scope) -> Headers:
     """Headers of a preflight's answer. They allow the headers that are asked for: tracing adds its own to any call."""
     asked = header(scope, b"access-control-request-headers").strip()
-    known = len(asked) <= LONGEST_NAMES and NAMES.fullmatch(asked)
+    is_valid = len(asked) <= LONGEST_NAMES and NAMES.fullmatch(asked)
     return (
         *ANY_ORIGIN,
         (b"access-control-allow-methods", b"POST"),
-        (b"access-control-allow-headers", b"%b, %b" % (USUAL_HEADERS, asked) if known else USUAL_HEADERS),
+        (b"access-control-allow-headers", b"%b, %b" % (USUAL_HEADERS, asked) if is_valid else USUAL_HEADERS),
         (b"access-control-max-age", b"86400"),
         (b"vary", b"access-control-request-headers"),
     )

@@ -1,4 +1,4 @@
-"""What a web process keeps for tracking: the keys, the writers of the buffer, the warnings."""
+"""The state of a web process for tracking: keys, writers of the buffer, warnings."""
 
 import asyncio
 import logging

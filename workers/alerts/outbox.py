@@ -68,7 +68,7 @@ def write(
     ranks = {webhook_id: NAMES.index(level) for webhook_id, level in wishes.items()}
     moment = datetime.fromtimestamp(at, UTC)
     crossing = [rise for rise in rises if any(map(rise.crosses, ranks.values()))]
-    wanted = list(_wanted(connection, _true_rises(connection, crossing, moment, levels), ranks, moment))
+    wanted = list(_choose_deliveries(connection, _true_rises(connection, crossing, moment, levels), ranks, moment))
     return _write(connection, account_id, wanted, moment, horizon_days) if wanted else 0
 
 
@@ -81,7 +81,7 @@ def _true_rises(connection: Connection, rises: Sequence[Rise], at: datetime, lev
     before = {customer_id: (email, probability) for customer_id, email, probability in rows}
     risen = []
     for rise in rises:
-        email, probability = before.get(_dashed(rise.customer_id), ("", None))
+        email, probability = before.get(_with_dashes(rise.customer_id), ("", None))
         by_levels_now = levels.name(probability - ROUNDED) if probability is not None else rise.level_before
         highest = max(rise.level_before, by_levels_now, key=NAMES.index)
         if email and not email.endswith(DEMO):
@@ -100,7 +100,9 @@ def alerting_since(connection: Connection) -> float:
     return float(row[0]) if row else float("inf")
 
 
-def _wanted(connection: Connection, rises: Sequence[Rise], ranks: dict[str, int], at: datetime) -> Iterator[Wanted]:
+def _choose_deliveries(
+    connection: Connection, rises: Sequence[Rise], ranks: dict[str, int], at: datetime
+) -> Iterator[Wanted]:
     if not rises:
         return
     parameters = {
@@ -112,16 +114,16 @@ def _wanted(connection: Connection, rises: Sequence[Rise], ranks: dict[str, int]
     disarmed = set(connection.execute(sql("find_disarmed"), parameters).fetchall())
     for rise in rises:
         for webhook_id, rank in ranks.items():
-            if rise.crosses(rank) and (_dashed(rise.customer_id), rank) not in disarmed:
+            if rise.crosses(rank) and (_with_dashes(rise.customer_id), rank) not in disarmed:
                 yield Wanted(rise, webhook_id)
 
 
 def _write(connection: Connection, account_id: int, wanted: Sequence[Wanted], at: datetime, horizon_days: int) -> int:
-    risen = list({one.rise.customer_id: one.rise for one in wanted}.values())
+    risen = list({delivery.rise.customer_id: delivery.rise for delivery in wanted}.values())
     row = connection.execute(sql("account_holdout"), {"account_id": account_id}).fetchone()
     percent = float(row[0]) if row else 0.0
     held_out = {rise.customer_id for rise in risen if is_held_out(rise.customer_id, percent)}
-    advice = add_words(connection, account_id, {_dashed(rise.customer_id): rise.advice for rise in risen})
+    advice = add_words(connection, account_id, {_with_dashes(rise.customer_id): rise.advice for rise in risen})
     columns = {
         "customer_id": [rise.customer_id for rise in risen],
         "alert_id": [rise.alert_id for rise in risen],
@@ -129,19 +131,19 @@ def _write(connection: Connection, account_id: int, wanted: Sequence[Wanted], at
         "level": [rise.level for rise in risen],
         "probability": [rise.probability for rise in risen],
         "reasons": [msgspec.json.encode(rise.reasons).decode() for rise in risen],
-        "advice": [msgspec.json.encode(advice[_dashed(rise.customer_id)]).decode() for rise in risen],
+        "advice": [msgspec.json.encode(advice[_with_dashes(rise.customer_id)]).decode() for rise in risen],
         "held_out": [rise.customer_id in held_out for rise in risen],
     }
     connection.execute(
         sql("write_alerts"), {**columns, "account_id": account_id, "at": at, "horizon_days": horizon_days}
     )
-    going = [one for one in wanted if one.rise.customer_id not in held_out]
+    going = [delivery for delivery in wanted if delivery.rise.customer_id not in held_out]
     connection.execute(
         sql("write_deliveries"),
         {
-            "customer_id": [one.rise.customer_id for one in going],
-            "alert_id": [one.rise.alert_id for one in going],
-            "webhook_id": [one.webhook_id for one in going],
+            "customer_id": [delivery.rise.customer_id for delivery in going],
+            "alert_id": [delivery.rise.alert_id for delivery in going],
+            "webhook_id": [delivery.webhook_id for delivery in going],
             "at": at,
         },
     )
@@ -149,6 +151,6 @@ def _write(connection: Connection, account_id: int, wanted: Sequence[Wanted], at
     return len(going)
 
 
-def _dashed(customer_id: str) -> str:
+def _with_dashes(customer_id: str) -> str:
     """An id as Postgres writes it."""
     return str(UUID(customer_id))

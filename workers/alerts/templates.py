@@ -17,10 +17,10 @@ class Templates:
     def find(self, connection: Connection, account_id: int, strategy: str) -> Template | None:
         """The account's own template of a strategy."""
         now = time.monotonic()
-        known = self._known.get(account_id)
-        if known is None or now - known[0] >= CACHE_SECONDS:
-            known = self._known[account_id] = (now, _read(connection, account_id))
-        return known[1].get(strategy)
+        cached = self._known.get(account_id)
+        if cached is None or now - cached[0] >= CACHE_SECONDS:
+            cached = self._known[account_id] = (now, _read(connection, account_id))
+        return cached[1].get(strategy)
 
 
 def _read(connection: Connection, account_id: int) -> dict[str, Template]:

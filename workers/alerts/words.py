@@ -58,12 +58,12 @@ def with_words(advice: Advice, customer_id: str, words: Words, meaning: Meaning 
     facts = dict(advice.facts)
     for _, name, company in _of(customer_id, words.named):
         facts |= {key: short for key, text in (("name", name), ("company", company)) if (short := _short(text))}
-    said = [(meaning.of(event), _short(text)) for _, event, text in _of(customer_id, words.said)]
-    subjects = [text for event, text in said if event == "support_ticket_opened"][: facts.get("open_tickets", 0)]
-    if known := list(dict.fromkeys(filter(None, subjects))):
-        facts["ticket_subjects"] = known[:MOST_SUBJECTS]
+    quotes = [(meaning.of(event), _short(text)) for _, event, text in _of(customer_id, words.said)]
+    subjects = [text for event, text in quotes if event == "support_ticket_opened"][: facts.get("open_tickets", 0)]
+    if distinct := list(dict.fromkeys(filter(None, subjects))):
+        facts["ticket_subjects"] = distinct[:MOST_SUBJECTS]
     for event, name in (("refund_requested", "refund_reason"), ("nps_response", "nps_comment")):
-        if latest := next((text for sent, text in said if sent == event), None):
+        if latest := next((text for sent, text in quotes if sent == event), None):
             facts[name] = latest
     for _, event, at in _of(customer_id, words.failed):
         facts |= {"last_failure": _short(event), "last_failure_at": f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}

@@ -19,9 +19,9 @@ def find_contacts(
     rows = [row for part in asked for row in part.fetchall()]
     noted = [(number[customer_id], at) for customer_id, at in rows if customer_id in number]
     sent = rollup.of([event for event in [find_contact_event(connection, account_id)] if event])
-    who = np.concatenate([np.array([k for k, _ in noted], np.int64), rollup.customer[sent].astype(np.int64)])
+    customer = np.concatenate([np.array([k for k, _ in noted], np.int64), rollup.customer[sent].astype(np.int64)])
     at = np.concatenate([np.array([at for _, at in noted], np.float64), rollup.last_at[sent]])
-    return Times(who, at)
+    return Times(customer, at)
 
 
 def find_contact_event(connection: Connection, account_id: int) -> str | None:

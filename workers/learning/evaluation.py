@@ -83,7 +83,7 @@ def _compare(
     rollup, ids = read_account(cells, account_id, days, meaning)
     number = {customer_id: k for k, customer_id in enumerate(ids)}
     came = np.array([customer_id in number for customer_id in predicted])  # the others did nothing at all
-    who = np.array([number[customer_id] for customer_id in predicted if customer_id in number], np.intp)
+    customer = np.array([number[customer_id] for customer_id in predicted if customer_id in number], np.intp)
     lapsed = np.ones(len(predicted), np.int8)
-    lapsed[came] = lapsed_within(rollup, who, np.full(len(who), at.timestamp()), horizon_days)
+    lapsed[came] = lapsed_within(rollup, customer, np.full(len(customer), at.timestamp()), horizon_days)
     return Matured(day, horizon_days, metrics_of(lapsed, np.array(list(predicted.values()))))

@@ -65,11 +65,11 @@ class TransactionPooling(psycopg.OperationalError):
 
 def client_options(database_url: str) -> dict[str, Any]:
     """Returns libpq's parameters that neither the URL nor the environment sets."""
-    given = conninfo_to_dict(database_url)
+    in_url = conninfo_to_dict(database_url)
     return {
         name: value
         for name, value in CLIENT.items()
-        if name not in given and not os.environ.get(VARIABLES.get(name, ""))
+        if name not in in_url and not os.environ.get(VARIABLES.get(name, ""))
     }
 
 
@@ -108,21 +108,21 @@ def _keeps_sessions(database_url: str) -> bool:
     with psycopg.connect(database_url, autocommit=True, **parameters) as marked:
         marked.execute("SELECT set_config('windback.session', %s, false)", [mark])
         other = psycopg.connect(database_url, **parameters)
-        found: list[str | None] = []
-        thread = threading.Thread(target=_read_mark, args=(other, found), daemon=True)
+        marks: list[str | None] = []
+        thread = threading.Thread(target=_read_mark, args=(other, marks), daemon=True)
         thread.start()
         thread.join(PROBE_SECONDS)  # a pooler whose sessions are all in use lets it wait
         try:
-            return mark not in found and _mark_of(marked) == mark
+            return mark not in marks and _mark_of(marked) == mark
         finally:
             other.close()
 
 
-def _read_mark(connection: psycopg.Connection[Any], found: list[str | None]) -> None:
+def _read_mark(connection: psycopg.Connection[Any], marks: list[str | None]) -> None:
     try:
-        found.append(_mark_of(connection))  # and stay in the transaction
+        marks.append(_mark_of(connection))  # and stay in the transaction
     except psycopg.Error:  # closed meanwhile
-        found.append(None)
+        marks.append(None)
 
 
 def _mark_of(connection: psycopg.Connection[Any]) -> str | None:

@@ -110,7 +110,7 @@ def _end(connection: Connection, account_id: int, before: list[Outage], volumes:
     log.warning("tracking is back: its clock goes on", extra={"account_id": account_id, "end_hour": back_hour})
 
 
-def _mark_hours(account_outages: list[Outage], end_hour: int) -> outages.Known:
+def _mark_hours(account_outages: list[Outage], end_hour: int) -> outages.OutageMask:
     """Which of the hours that are read lie in an outage."""
     hours = np.arange(end_hour - volume.HOURS, end_hour)
     marked = np.zeros(volume.HOURS, dtype=bool)

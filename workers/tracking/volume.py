@@ -60,9 +60,9 @@ def read(redis: Redis, account_id: int, end_hour: int) -> Floats:
     pipeline = redis.pipeline(transaction=False)
     for week in weeks:
         pipeline.hgetall(key(account_id, week))
-    found = np.zeros(len(weeks) * WEEK_HOURS)
+    volumes = np.zeros(len(weeks) * WEEK_HOURS)
     for number, fields in enumerate(pipeline.execute()):
         for hour_of_week, events in fields.items():
-            found[number * WEEK_HOURS + int(hour_of_week)] = int(events)
+            volumes[number * WEEK_HOURS + int(hour_of_week)] = int(events)
     start = first - weeks[0] * WEEK_HOURS
-    return found[start : start + HOURS]
+    return volumes[start : start + HOURS]

@@ -152,8 +152,8 @@ def without_pruned(connection: Connection, rows: Sequence[Row]) -> Sequence[Row]
     """Returns the rows without those that were stored and pruned before. The transaction has asked `may_be_pruned`."""
     months = sorted({(row.customer_id, _month_of(row)) for row in rows})
     parameters = {"customer_id": [month[0] for month in months], "month": [month[1] for month in months]}
-    found = connection.execute(sql("find_fingerprints"), parameters)
-    fingerprints = {months[place]: set(keys) for place, keys in found}
+    rows_found = connection.execute(sql("find_fingerprints"), parameters)
+    fingerprints = {months[place]: set(keys) for place, keys in rows_found}
     return [row for row in rows if _fingerprint(row) not in fingerprints.get((row.customer_id, _month_of(row)), ())]
 
 

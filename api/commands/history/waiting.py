@@ -1,4 +1,4 @@
-"""Waiting until what was imported is stored and scored, as the service's own metrics say.
+"""Waits until an import is stored and scored, by the service's own metrics.
 
 A service that others use has always something in its buffer, and somebody due: what counts is whether the oldest of it
 is younger than the import.

@@ -55,8 +55,8 @@ def with_handlings(events: list[EventInTimeline], handlings: list[Handling], las
 
 def _as_event(handling: Handling) -> EventInTimeline:
     until = handling.until and date(handling.until.timestamp(), handling.at.timestamp())
-    known = {"until": until, "text": handling.text, "who": handling.who}
-    properties = msgspec.json.encode({name: value for name, value in known.items() if value is not None})
+    fields = {"until": until, "text": handling.text, "who": handling.who}
+    properties = msgspec.json.encode({name: value for name, value in fields.items() if value is not None})
     return EventInTimeline(DOINGS[handling.what], handling.at, handling.at, msgspec.Raw(properties))
 
 

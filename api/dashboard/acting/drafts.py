@@ -51,7 +51,7 @@ async def show_or_save(request: Request, session: Session) -> Response:
     if fields.get("do") == "reset":
         await save_template(request, session.account_id, strategy, None, None)
         return redirect(f"/drafts/{strategy}?saved=1")
-    edited = _edited(fields)
+    edited = _read_template(fields)
     if fields.get("do") != "save":
         return await _show(request, session, current, edited)
     try:
@@ -63,7 +63,7 @@ async def show_or_save(request: Request, session: Session) -> Response:
     return redirect(f"/drafts/{strategy}?saved=1")
 
 
-def _edited(fields: Mapping[str, str]) -> Template:
+def _read_template(fields: Mapping[str, str]) -> Template:
     return Template(fields.get("subject", ""), fields.get("body_text", "").replace("\r\n", "\n"))
 
 
@@ -91,11 +91,11 @@ async def _previews(request: Request, account_id: int, strategy: str, template: 
     parameters = {"account_id": account_id, "strategy": strategy, "limit": PREVIEWED}
     cells = await fetch_all(request, sql("advised_customers"), parameters)
     rows = put_in_order(cells, ("order", "customer_id"), PREVIEWED)
-    known: list[tuple[str, dict[str, Any]]] = []
+    examples: list[tuple[str, dict[str, Any]]] = []
     for row in rows:
         advice = await advice_with_words(request, row)
-        known.append((row["email"], advice.facts if advice else {}))
-    return [_preview(email, facts, strategy, template) for email, facts in known or [("an example", EXAMPLE_FACTS)]]
+        examples.append((row["email"], advice.facts if advice else {}))
+    return [_preview(email, facts, strategy, template) for email, facts in examples or [("an example", EXAMPLE_FACTS)]]
 
 
 def _preview(email: str, facts: Mapping[str, Any], strategy: str, template: Template) -> Preview:

@@ -30,12 +30,12 @@ async def list_or_add(request: Request, session: Session) -> Response:
         return await _show(request, session)
     fields = await forms.read(request, session.token)
     try:
-        made = await webhooks.create_webhook(request, session.account_id, _wanted(fields))
+        created = await webhooks.create_webhook(request, session.account_id, _read_webhook(fields))
     except Refused as refused:
         if refused.code != INVALID:
             raise
         return await _show(request, session, 422, fault=refused.message, given=fields)
-    return await _show(request, session, made=made)
+    return await _show(request, session, created=created)
 
 
 @page
@@ -71,7 +71,7 @@ async def show_effect(request: Request, session: Session) -> Response:
     )
 
 
-def _wanted(fields: Mapping[str, str]) -> NewWebhookBody:
+def _read_webhook(fields: Mapping[str, str]) -> NewWebhookBody:
     format_, level = fields.get("format", "json"), fields.get("min_level", DEFAULT_LEVEL)
     if format_ not in FORMATS or level not in MIN_LEVELS:
         raise Refused(INVALID, "Choose a format and a level from the lists.")
@@ -81,10 +81,10 @@ def _wanted(fields: Mapping[str, str]) -> NewWebhookBody:
 
 async def _show(request: Request, session: Session, status: int = 200, **context: Any) -> Response:
     listed = await read_alerts(request, session.account_id, ALERTS)
-    found = await read_webhooks(request, session.account_id)
+    listed_webhooks = await read_webhooks(request, session.account_id)
     shown: dict[str, Any] = {
-        "webhooks": found,
-        "urls": {webhook.id: webhook.url for webhook in found},
+        "webhooks": listed_webhooks,
+        "urls": {webhook.id: webhook.url for webhook in listed_webhooks},
         "alerts": listed.alerts,
         "next_cursor": listed.next_cursor,
         "formats": FORMAT_WORDS,
@@ -92,7 +92,7 @@ async def _show(request: Request, session: Session, status: int = 200, **context
         "default_level": DEFAULT_LEVEL,
         "strategies": STRATEGIES,
         "states": STATES,
-        "made": None,
+        "created": None,
         "tried": None,
         "tried_id": None,
         "fault": None,

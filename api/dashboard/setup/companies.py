@@ -1,4 +1,4 @@
-"""Companies: who pays, how much of it is at risk, and whether the person who carried it has gone silent."""
+"""Companies: revenue, revenue at risk, and the last sign of the most active person."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -88,7 +88,7 @@ async def _read_companies(request: Request, parameters: dict[str, Any]) -> list[
 
 
 async def _find_carrier(request: Request, account_id: int, company: str) -> Mapping[str, Any] | None:
-    """The most active person of a company, and whether they have gone silent."""
+    """Returns the most active person of a company, and True if that person has gone silent."""
     sent = await read_names(request, account_id)
     events = [*ENGAGEMENT, *Meaning.of_mappings(sent.mappings).names_of(ENGAGEMENT)]
     parameters = {"account_id": account_id, "company": company, "events": events}

@@ -1,4 +1,4 @@
-"""The page on which somebody says what an account's own events mean."""
+"""The page that maps an account's own events to the recognised ones."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -30,7 +30,7 @@ async def list_or_save(request: Request, session: Session) -> Response:
     if request.method != "POST":
         return await _list(request, session)
     fields = await forms.read(request, session.token)
-    wanted = _wanted(fields)
+    wanted = _read_roles(fields)
     try:
         added = {name: role for name, role in wanted.items() if role != NOTHING}
         removed = [name for name, role in wanted.items() if role == NOTHING]
@@ -42,8 +42,8 @@ async def list_or_save(request: Request, session: Session) -> Response:
     return redirect(_return_address(fields.get("back", "")))
 
 
-def _wanted(fields: Mapping[str, str]) -> dict[str, str]:
-    """What each name of the form is to stand for: selects, ticks, or the one name of an event's own page."""
+def _read_roles(fields: Mapping[str, str]) -> dict[str, str]:
+    """Returns the role of each name in the form: from its selects, its ticks, or the page of a single event."""
     wanted = {name.removeprefix(FIELD): role for name, role in fields.items() if name.startswith(FIELD)}
     if "event" in fields:
         wanted[fields["event"]] = fields.get("role", NOTHING)
@@ -51,7 +51,7 @@ def _wanted(fields: Mapping[str, str]) -> dict[str, str]:
 
 
 def _return_address(back: str) -> str:
-    """Where the form came from, if that is a page of ours."""
+    """Returns the page that the form was sent from, if it is one of ours."""
     ours = back == "/" or back.startswith("/events/")
     return back if ours else "/mappings?saved=1"
 

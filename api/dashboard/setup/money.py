@@ -1,4 +1,4 @@
-"""What is paid, by level of risk: a column for each currency, since nothing here is converted."""
+"""Revenue by level of risk, with a column for each currency: nothing is converted."""
 
 import csv
 import io
@@ -21,14 +21,14 @@ SUMS: Final = ("currency", "level", "customers", "mrr", "mrr_at_risk")
 
 
 class PaidAtLevel(NamedTuple):
-    """A level, and what its customers pay in each currency: minor units a month, as text."""
+    """The revenue of a level in each currency: minor units a month, as text."""
 
     level: str
     paid: list[str]
 
 
 class Money(NamedTuple):
-    """Currencies, what is at risk in each, and what is paid at each level."""
+    """Currencies, the revenue at risk in each, and the revenue at each level."""
 
     currencies: list[str]
     at_risk: list[str]
@@ -53,7 +53,7 @@ async def _read_sums(request: Request, account_id: int) -> list[dict[str, Any]]:
 
 
 async def read_money(request: Request, account_id: int) -> Money | None:
-    """What is paid and at risk, the currency with the most first; None if nothing is known."""
+    """Returns revenue and revenue at risk, the largest currency first; None if no revenue is known."""
     rows = await _read_sums(request, account_id)
     if not rows:
         return None

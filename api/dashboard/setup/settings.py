@@ -1,4 +1,4 @@
-"""Settings: what is particular to the account, in one place; training by hand, and Stripe's webhooks."""
+"""Settings: an account's own choices in one place; training by hand, and Stripe's webhooks."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar

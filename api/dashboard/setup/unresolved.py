@@ -1,4 +1,4 @@
-"""What the overview says of events that wait for the address of their user id."""
+"""The overview's notice of events that wait for the address of their user id."""
 
 from collections.abc import Iterator
 from typing import Final

@@ -20,7 +20,8 @@ NOT_UNDERSTOOD: Final = Check(
 
 
 async def ask_for_use(request: Request, account_id: int) -> list[Proposal] | None:
-    """What may mean use of the product, the likeliest first; None where that is understood, or too little was sent."""
+    """Returns names that may mean use of the product, the likeliest first; None if use is understood already, or too
+    few events were sent."""
     sent = await read_names(request, account_id)
     if sum(name.events for name in sent.names) < ENOUGH_EVENTS or is_use_understood(sent.names, sent.mappings):
         return None
