@@ -1,4 +1,4 @@
-"""What to do about a risk: the first line of this table that fits, always the same for the same facts.
+"""Advice on a risk: the first line of this table that fits, always the same for the same facts.
 
 | strategy | when | at least as urgent as |
 |---|---|---|
@@ -208,7 +208,7 @@ def _ago(facts: Facts, event: str) -> str:
 
 
 def _list_known(facts: Sequence[Facts]) -> list[dict[str, Any]]:
-    """What a message may mention; only what is known. Times are ISO 8601."""
+    """Lists the facts that a message may mention; unknown ones are left out. Times are ISO 8601."""
     known: list[dict[str, Any]] = [{} for _ in facts]
     columns: dict[str, list[Any]] = {
         "plan": [about.plan for about in facts],

@@ -9,7 +9,7 @@ WITH_THOUSANDTHS: Final = frozenset({"BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "
 
 
 def digits_of(currency: str) -> int:
-    """How many decimals an amount of this currency has."""
+    """Returns the number of decimals of an amount in this currency."""
     return 0 if currency in WITHOUT_MINOR else 3 if currency in WITH_THOUSANDTHS else 2
 
 

@@ -20,7 +20,7 @@ class Group(NamedTuple):
 
     @property
     def share(self) -> float:
-        """Of those who lapsed; of a group of nobody 0."""
+        """The share of lapsed customers; 0 for an empty group."""
         return self.lapsed / self.customers if self.customers else 0.0
 
 
@@ -63,7 +63,7 @@ def wilson(group: Group) -> tuple[float, float]:
 
 
 def customers_needed(first: float, second: float, share_of_second: float) -> int:
-    """How many customers, in both groups together, it takes to tell two true shares apart in 80 of 100 cases.
+    """Returns the number of customers, both groups together, that tell two true shares apart in 80 of 100 cases.
 
     The formula for two proportions of groups of unlike size (Fleiss, Statistical Methods for Rates and Proportions).
     """

@@ -54,7 +54,8 @@ _UNSTORABLE: Final = frozenset({"Cc", "Cs"})  # control characters, and halves o
 
 
 def detail_of(event: str, properties: dict[str, Any]) -> str:
-    """What the rollup tells apart within an event name: NPS score or invoice, else feature, page, plan, or score; "".
+    """Returns the part of an event that the rollup keeps apart within its name: NPS score or invoice, else feature,
+    page, plan, or score; "" without any.
 
     At most 100 characters, no control characters. An NPS response without a valid score gives "", an invoice's id
     begins with INVOICE.

@@ -1,4 +1,4 @@
-"""What is worth saying about one customer: the history as plain values, for reasons and advice."""
+"""Facts about one customer: the history as plain values, for reasons and advice."""
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
@@ -62,7 +62,7 @@ class Facts(NamedTuple):
 
     @property
     def never_started(self) -> bool:
-        """Whether the customer has never used the product, nor paid again and again."""
+        """True if the customer has never used the product, nor paid repeatedly."""
         return self.last_active is None and (self.seen is None or self.active_days < 2)
 
     def days_since_event(self, event: str) -> float:

@@ -1,4 +1,4 @@
-"""Which product features customers use, and how much: by the details of `feature_used`."""
+"""The use of product features by customers: by the details of `feature_used`."""
 
 from collections.abc import Collection
 from typing import Any, Final

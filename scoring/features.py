@@ -57,7 +57,7 @@ class View:
 
     @cached_property
     def risen(self) -> Floats:
-        """What the time since then has added to those log-odds; never below 0."""
+        """The amount that the time since then has added to those log-odds; never below 0."""
         return np.maximum(self._no_return(self.silent) - self.standing, 0.0)
 
     def later(self, at: float | Floats) -> Self:
@@ -115,7 +115,7 @@ _SIGNALS: Final = {
 
 
 def signal_of(feature: str) -> str:
-    """What a feature is reported under: its event where it has one."""
+    """Returns the name under which a feature is reported: its event where it has one."""
     if feature.startswith((USES, PLAN)):
         return "feature_used" if feature.startswith(USES) else "plan"
     return _SIGNALS.get(feature, feature.removeprefix(EVENT))

@@ -55,7 +55,7 @@ def ranks(values: list[str]) -> Index:
 
 
 def sum_above_zero(owner: Index, delta: Floats, size: int) -> Floats:
-    """Where a sum that is held at 0 from below ends, for each owner; owners come sorted."""
+    """Returns the final value of a running sum that is held at 0 from below, for each owner; owners come sorted."""
     total = np.bincount(owner, delta, size)
     before = np.cumsum(total) - total
     so_far = np.cumsum(delta) - before[owner]
@@ -65,19 +65,19 @@ def sum_above_zero(owner: Index, delta: Floats, size: int) -> Floats:
 
 
 class Times:
-    """When something happened, by customer, for look-ups of many (customer, instant) at once; in milliseconds."""
+    """Times by customer, for look-ups of many (customer, instant) pairs at once; in milliseconds."""
 
     def __init__(self, customer: NDArray[Any], at: Floats) -> None:
         self._keys = np.sort(_key(customer, at))
 
     @classmethod
     def of(cls, rollup: Rollup, events: Iterable[str]) -> Self:
-        """When any of these events happened: the last time of each day, in a rollup."""
+        """Returns the times of these events in a rollup: the last time of each day."""
         rows = rollup.of(events)
         return cls(rollup.customer[rows], rollup.last_at[rows])
 
     def within(self, customer: NDArray[Any], after: Floats, until: Floats) -> NDArray[np.bool_]:
-        """Whether it happened in (after, until]."""
+        """Returns True for each customer with a time in (after, until]."""
         first = np.searchsorted(self._keys, _key(customer, after), side="right")
         return np.asarray(first < np.searchsorted(self._keys, _key(customer, until), side="right"))
 

@@ -1,4 +1,4 @@
-"""Rollup → history: what is known of each customer as of the last engagement, ready to be read at any later instant.
+"""Rollup → history: the state of each customer as of the last engagement, ready to be read at any later instant.
 
 Every function is vectorised over customers and costs a few passes over the rollup's rows.
 """
@@ -58,7 +58,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What is known of each customer; arrays of length customers, times in epoch seconds, NaN where there is none."""
+    """The history of each customer; arrays of length customers, times in epoch seconds, NaN where there is none."""
 
     first: Floats  # first event of any kind
     began: Floats  # first engagement, payment or trial: since when a rhythm can be known

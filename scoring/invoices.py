@@ -56,7 +56,8 @@ def _find_invoices(rows: Rollup) -> Index:
 
 
 def _settle_same(invoice: Index, overdue_at: Floats, payment: Index, paid_at: Floats) -> Floats:
-    """When a payment with the same id settled each overdue invoice; an invoice that was paid before is settled."""
+    """Returns the time at which a payment with the same id settled each overdue invoice; an invoice that was paid
+    before is settled."""
     order = np.lexsort((paid_at, payment))
     ids, first = np.unique(payment[order], return_index=True)
     place = np.minimum(np.searchsorted(ids, invoice), len(ids) - 1)
@@ -65,7 +66,8 @@ def _settle_same(invoice: Index, overdue_at: Floats, payment: Index, paid_at: Fl
 
 
 def _settle_latest(overdue: Rollup, invoice: Index, paid: Rollup) -> Floats:
-    """When each overdue invoice was settled by payments that each settle the latest one that is owed at the time."""
+    """Returns the time at which each overdue invoice was settled, by payments that each settle the latest one owed at
+    the time."""
     times = np.minimum(paid.n, MAX_DAILY_COUNT)
     owner = np.append(overdue.customer, np.repeat(paid.customer, times)).astype(np.int64)
     at = np.append(overdue.last_at, np.repeat(paid.last_at, times))

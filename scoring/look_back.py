@@ -1,4 +1,4 @@
-"""How far back a risk looks: a year of engagement, so that the cost of a risk has a bound however long the history is.
+"""The look-back of a risk: a year of engagement, so that its cost has a bound however long the history is.
 
 With half-lives of at most 90 days, an active day a year before the last one weighs 6 % of a fresh one; the formula's
 own clock (tenure) stops at the same distance, so rates stay unbiased. What must be remembered for longer (an unpaid

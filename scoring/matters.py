@@ -1,4 +1,4 @@
-"""Open matters: what a customer has said or done that asks for an answer, however much the product is still used.
+"""Open matters: words and deeds of a customer that ask for an answer, however much the product is still used.
 
 | matter | open | floor of the risk |
 |---|---|---|
@@ -30,7 +30,8 @@ MATTERS: Final = tuple(FLOORS)
 
 
 def open_matters(history: History) -> dict[str, Floats]:
-    """When each open matter began (epoch seconds), NaN where it is none; by its signal, arrays of length customers."""
+    """Returns the beginning of each open matter (epoch seconds), NaN without one; by its signal, arrays of length
+    customers."""
     paid = np.fmax.reduce([_last(history, event) for event in PAYMENTS])
     refund, ended, downgraded = (_last(history, matter) for matter in MATTERS)
     return {

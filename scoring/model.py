@@ -35,7 +35,7 @@ class Term(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What turns features into a risk. `msgspec.json` writes and reads it."""
+    """Turns features into a risk. `msgspec.json` writes and reads it."""
 
     version: str
     kind: str
@@ -44,12 +44,12 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def signals(self) -> tuple[str, ...]:
-        """What the contributions are reported under, in the order of their columns."""
+        """The names of the contributions, in the order of their columns."""
         return _signals_of(self.features)[0]
 
     @property
     def features(self) -> tuple[str, ...]:
-        """What the terms read."""
+        """The features that the terms read."""
         return tuple(term.feature for term in self.terms)
 
     def contributions(self, view: View) -> Floats:
@@ -70,7 +70,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @lru_cache(maxsize=256)
 def _signals_of(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """What features are reported under, and for each of them the place of its signal there."""
+    """Returns the signals of the features, and for each feature the place of its signal among them."""
     reported = [features.signal_of(name) for name in names]
     signals = tuple(dict.fromkeys(reported))
     return signals, tuple(signals.index(signal) for signal in reported)

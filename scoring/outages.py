@@ -38,12 +38,12 @@ def is_back(volumes: Floats, in_outage: OutageMask) -> bool:
 
 
 def hours_out(volumes: Floats, in_outage: OutageMask) -> int:
-    """For how many hours up to the end each was low."""
+    """Returns the number of low hours in a row up to the end."""
     return _last(volumes, in_outage, low=True)
 
 
 def hours_back(volumes: Floats, in_outage: OutageMask) -> int:
-    """For how many hours up to the end none was low."""
+    """Returns the number of hours in a row up to the end that are not low."""
     return _last(volumes, in_outage, low=False)
 
 

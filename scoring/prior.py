@@ -89,7 +89,8 @@ def _gone(active: Floats, active_days: Floats, tenure: Floats, silence: Floats) 
 
 
 def _idle(active: Floats, tenure: Floats, silence: Floats, horizon: Floats) -> Floats:
-    """P(no active day in the horizon) of a customer who has not left yet: none comes, or the leaving comes first."""
+    """P(no active day in the horizon) of a customer who has not left yet: no active day comes, or the customer leaves
+    first."""
     seen = SHAPE + active * np.exp2(-silence[:, None] / HALF_LIVES)
     exposure = _exposure(tenure + silence)
     none = np.exp(-seen * np.log1p(horizon / exposure) - LEAVING * horizon)

@@ -1,4 +1,4 @@
-"""What an account's own events probably mean: a proposal by their words, and by how many customers send them how often.
+"""Proposes roles for an account's own events: by their words, their senders and their frequency.
 
 Nothing is mapped by itself: a person decides.
 """
@@ -53,7 +53,7 @@ class SentName(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """What a name probably stands for. `likely`: ticked until a person says otherwise."""
+    """The probable role of a name. `likely`: ticked until a person says otherwise."""
 
     event: str
     stands_for: str
@@ -63,7 +63,7 @@ class Proposal(NamedTuple):
 
 
 def propose(names: Iterable[SentName], mapped: Iterable[str] = ()) -> list[Proposal]:
-    """What the account's own names probably stand for, the likeliest first; mapped ones are left out."""
+    """Returns the probable roles of the account's own names, the likeliest first; mapped names are left out."""
     names, settled = list(names), {*RECOGNISED, *mapped}
     most = max((name.customers for name in names), default=0)
     proposals = [_propose_one(name, most) for name in names if name.event not in settled]
@@ -74,7 +74,7 @@ def propose(names: Iterable[SentName], mapped: Iterable[str] = ()) -> list[Propo
 
 
 def is_use_understood(names: Sequence[SentName], mappings: dict[str, str]) -> bool:
-    """Whether one of the names that are sent is a login or counts as use."""
+    """True if one of the names that are sent is a login or counts as use."""
     return any(mappings.get(name.event, name.event) in USE for name in names)
 
 

@@ -46,7 +46,7 @@ def _choose(points: Floats) -> tuple[list[int], list[int], list[float]]:
 
 
 def text_of(signal: str, facts: Facts) -> str:
-    """What a signal rests on, in plain words."""
+    """Returns the observation behind a signal, in plain words."""
     say = _TEXTS.get(signal)
     return say(facts) if say else _last_time(signal, facts)
 
@@ -63,7 +63,7 @@ def _silence(facts: Facts) -> str:
 
 
 def _look_ahead(facts: Facts) -> str:
-    """What to say where the risk looks further ahead than a slow customer's rhythm."""
+    """Returns the remark for a customer whose slow rhythm makes the risk look further ahead."""
     if facts.horizon_days <= SLOW_DAYS or facts.cadence is None or 2 * facts.cadence <= SLOW_DAYS:
         return ""
     rhythm = facts.rhythm

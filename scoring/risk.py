@@ -18,7 +18,7 @@ BEND: Final = logit(0.95)
 
 
 class Risk(NamedTuple):
-    """Every customer's risk, and what it is made of, in log-odds."""
+    """Every customer's risk and its contributions, in log-odds."""
 
     baseline: float
     signals: tuple[str, ...]  # the columns of contributions

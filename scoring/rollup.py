@@ -1,4 +1,4 @@
-"""The daily rollup as columns: what scoring, training and backtests read instead of events."""
+"""The daily rollup as columns: scoring, training and backtests read it instead of events."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -89,7 +89,7 @@ class Rollup:
         return self._with(self.customers, self.customer.take(positions), positions, columns)
 
     def until(self, now: float) -> Self:
-        """What had happened by `now`: a row whose last event is later is dropped whole."""
+        """The rows up to `now`: a row whose last event is later is dropped whole."""
         late = (self.last_at > now) | (self.day > now // DAY)
         return self.where(~late) if late.any() else self
 

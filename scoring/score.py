@@ -170,7 +170,8 @@ def _next_due(view: View, risk: Risk, now: float, levels: Levels, model: Model) 
 
 
 def _next_known(rollup: Rollup, now: float) -> Floats:
-    """When the first row that is still ahead of `now` (a producer's clock runs fast) counts; infinite without."""
+    """Returns the time of the first row that is still ahead of `now` (a producer's clock runs fast); infinite without
+    one."""
     ahead = rollup.where(rollup.last_at > now)
     out = np.full(rollup.customers, np.inf)
     np.minimum.at(out, ahead.customer, ahead.last_at)

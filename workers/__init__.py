@@ -1,3 +1,3 @@
-"""Everything behind the door. RQ is told its prefix before anything imports it."""
+"""Everything behind the door. RQ gets its prefix before any module imports it."""
 
 from workers import redis as redis

@@ -154,7 +154,7 @@ def tune_collection() -> None:
 
 
 def _stop_on_signals(process: Process) -> None:
-    """Until RQ installs its own handlers, and wherever it doesn't run."""
+    """Stop on signals until RQ installs its own handlers, and in processes without RQ."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
         process.stopping.set()

@@ -35,7 +35,7 @@ class Cell(NamedTuple):
 
     @property
     def prefix(self) -> str:
-        """How its keys in Redis begin. The part in braces is all that a Redis Cluster looks at: they share a slot."""
+        """The beginning of its keys in Redis. A Redis Cluster looks at the part in braces alone: they share a slot."""
         return PREFIX if self.number is None else f"{PREFIX}:{{c{self.number:03}}}"
 
 

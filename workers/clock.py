@@ -1,4 +1,4 @@
-"""What runs when. Any number of clocks may run; the one that holds the lease of a cell is active there, the others wait
+"""The schedule. Any number of clocks may run; the one that holds the lease of a cell is active there, the others wait
 for it.
 
 The clock does no work itself that could take long: it issues tickets, and prunes in small steps.
@@ -76,8 +76,8 @@ def _is_waiting(process: Process, queue: str) -> bool:
 
 
 def _see_to_ticket(process: Process, queue: str) -> None:
-    """Issue a ticket unless one waits. Where the queue is empty, whoever set the mark is dead; a mark of a cell whose
-    Postgres is away lasts for seconds only."""
+    """Issue a ticket unless one waits. If the queue is empty, the process that set the mark has died; a mark of a cell
+    whose Postgres is away lasts for seconds only."""
     if process.settings.cells > 1:
         process.ask(queue)
     elif not tickets.count_waiting(process.home_redis, queue):

@@ -43,7 +43,7 @@ class Beat(Struct, frozen=True):
 
     @property
     def stuck_seconds(self) -> float:
-        """How long it has been busy without progress; 0 if that is under STUCK_SECONDS."""
+        """The time for which it has been busy without progress; 0 if that is under STUCK_SECONDS."""
         since_progress = self.up_seconds if self.progress_seconds is None else self.progress_seconds
         seconds = min(self.busy_seconds or 0.0, since_progress)
         return seconds if seconds >= STUCK_SECONDS else 0.0

@@ -1,4 +1,4 @@
-"""Which installation a Redis belongs to: an id in Postgres, noted in Redis, ties the two together.
+"""The installation that a Redis belongs to: an id in Postgres, noted in Redis, ties the two together.
 
 Two installations that share a Redis would store each other's events, and each would replace the other's keys. So no
 process works with a Redis that holds the id of another database. A restored database has brought its id; an empty Redis

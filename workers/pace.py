@@ -1,4 +1,4 @@
-"""How much work is done at once: half after a lack of time or memory, down to one; twice after a success."""
+"""The amount of work done at once: half after a lack of time or memory, down to one; twice after a success."""
 
 
 class Pace:

@@ -1,4 +1,4 @@
-"""Whether what Redis holds outlives it: its append-only file."""
+"""Redis's persistence: the state of its append-only file."""
 
 import logging
 from typing import Any

@@ -1,4 +1,4 @@
-"""Where the cells of an installation are: each has to stay where its customers are, or they would be stored twice.
+"""The places of an installation's cells: each has to stay where its customers are, or they would be stored twice.
 
 Home keeps which cells there are and the installation id of each one's tables; Redis holds the same for the doors, which
 never ask Postgres. A list of places that is swapped or shortened is refused by whoever reads it, before anything is

@@ -1,4 +1,4 @@
-"""What the jobs of a worker process share: settings, connections, how accounts are scored, the request to stop."""
+"""Shared by the jobs of a worker process: settings, connections, models and rules, the request to stop."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""Clients of Redis, the beginning of all our keys, and what Redis's absence looks like."""
+"""Clients of Redis, the prefix of all our keys, and the errors of a Redis that is away."""
 
 import os
 import re

@@ -67,7 +67,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     @property
     def home(self) -> Cell:
-        """Where accounts, keys and models are; the customers too, where there is a single cell."""
+        """The place of accounts, keys and models; of the customers too, if there is a single cell."""
         return Cell(self.database_url or "", self.buffer_url or self.redis_url or "")
 
     @property
@@ -85,7 +85,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     @property
     def address(self) -> str:
-        """Where people reach the dashboard, as far as is known: for links in messages."""
+        """The address of the dashboard as far as it is known, for links in messages."""
         return (self.public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
 
     @property
@@ -143,7 +143,7 @@ def _suggest(name: str, names: list[str]) -> str:
 
 
 def _describe(field: str) -> str:
-    """What a field may hold, in words."""
+    """Describes the values that a field may hold."""
     (setting,) = (candidate for candidate in _FIELDS if candidate.name == field)
     kind = setting.type
     if isinstance(kind, msgspec.inspect.UnionType):

@@ -31,7 +31,8 @@ FAILURE_TTL_SECONDS = 7 * 24 * 3600
 
 
 class UnknownJob(Exception):
-    """A job that is not in OURS stood in one of our queues: whoever can write to Redis put it there. It isn't run."""
+    """One of our queues held a job that is not in OURS: another program that writes to Redis put it there. It isn't
+    run."""
 
 
 class Ticket(Job):
@@ -48,7 +49,7 @@ class Ticket(Job):
         return import_attribute(self.func_name)
 
     def send_webhooks(self, status: Any, *, exc_string: str | None = None) -> None:
-        """Calls nobody."""
+        """Does nothing by itself."""
 
 
 def mark_key(queue: str, prefix: str = PREFIX) -> str:

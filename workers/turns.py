@@ -1,4 +1,4 @@
-"""Which of several cells a clock takes: its fair share, so that each of the clocks that run has about as many.
+"""Shares cells among clocks: each that runs is active in about as many.
 
 A clock that ends gives its leases back, or they end by themselves; the others then take its cells.
 """

@@ -1,4 +1,4 @@
-"""Warnings: what producers should mend. Fire-and-forget producers never see their errors; their owner does, here.
+"""Warnings: faults of producers. A fire-and-forget producer never sees its errors; its owner does, here.
 
 Warnings are gathered in the process and written to Redis about once a second; a process that is killed loses those of
 its last second. An account's latest 100 are kept, and their counts by code, for 7 days.

@@ -20,9 +20,9 @@ from api.reading.common import (
     Time,
     account_of,
     answer,
+    describe_profile,
     fetch,
     fetch_all,
-    describe_profile,
     score_of,
 )
 from api.reading.merging import first_found, put_in_order

@@ -19,7 +19,7 @@ class Template(NamedTuple):
 
 
 class Draft(Struct):
-    """An e-mail that nobody has sent. `facts_used` are the names of the facts that it mentions."""
+    """An e-mail to send by hand. `facts_used` are the names of the facts that it mentions."""
 
     strategy: str
     subject: str

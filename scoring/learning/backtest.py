@@ -1,4 +1,4 @@
-"""Backtests: what would have been said at past moments, against what happened.
+"""Backtests: risks predicted at past moments, against actual churn.
 
 Events are folded into one rollup in a single pass. Its days are cut at the very instants that are scored, so an event
 one second after a snapshot is in another row, and changes nothing. "Trained" means fitted on other customers: each
@@ -35,7 +35,7 @@ REFIT: Final = 10 * DAY  # seconds, after which the formula is adjusted anew to 
 
 
 class Event(NamedTuple):
-    """What a backtest needs of an event; `at` in epoch seconds."""
+    """An event as a backtest reads it; `at` in epoch seconds."""
 
     customer: str
     event: str
@@ -44,7 +44,7 @@ class Event(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A customer at a moment (epoch seconds), and whether it was lost in the horizon after (0 or 1)."""
+    """A customer at a moment (epoch seconds). `lapsed`: 1 if lost within the horizon after it, else 0."""
 
     customer: str
     at: float
@@ -52,7 +52,7 @@ class Snapshot(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """What is said of one snapshot; `trained` is None where there were too few lapses to train."""
+    """The scores of one snapshot; `trained` is None if there were too few lapses to train."""
 
     customer: str
     at: float
@@ -61,7 +61,7 @@ class Scored(NamedTuple):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """How each way of scoring did; `trained` and the baselines are out of fold, None with under 20 lapses.
+    """The quality of each way of scoring; `trained` and the baselines are out of fold, None with under 20 lapses.
 
     `untrained` is the day-one formula, adjusted to the account's own silences as known by each moment.
     """

@@ -102,7 +102,7 @@ def score_before(
 
 
 def overlap(began: Floats, ended: Floats, pauses: Iterable[Pause]) -> NDArray[np.bool_]:
-    """Which of these stretches of time overlap a pause."""
+    """Returns True for each stretch of time that overlaps a pause."""
     out = np.zeros(len(began), dtype=bool)
     for pause in pauses:
         out |= (began < pause.ended) & (ended > pause.began)
@@ -110,7 +110,7 @@ def overlap(began: Floats, ended: Floats, pauses: Iterable[Pause]) -> NDArray[np
 
 
 def _find_lapses(rollup: Rollup, customer: NDArray[np.intp], began: Floats, horizon_days: int) -> tuple[Floats, Floats]:
-    """When each silence makes its customer lapsed, and when a whole horizon of it is over."""
+    """Returns for each silence the times at which its customer is lapsed, and a whole horizon of it is over."""
     left_at, known_at = np.zeros(len(customer)), np.zeros(len(customer))
     for part in split(np.arange(len(customer)), _AT_A_TIME):
         history = history_of(rollup.at(customer[part], began[part]), began[part])

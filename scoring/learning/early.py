@@ -40,7 +40,7 @@ _PRIORS: Final = Priors(np.array([1.0, _WEIGHT]), np.array([0.2, 0.8]), np.zeros
 
 
 class Watched(NamedTuple):
-    """Silences as known at a moment: the formula's log-odds and 1 / active days, and whether each lasts."""
+    """Silences as of a moment: the formula's log-odds and 1 / active days, and True for each that lasts."""
 
     x: Floats  # (silences, 2)
     lasts: Labels
@@ -109,7 +109,7 @@ class Silences:
 
 
 def is_gain(gains: Floats, customers: NDArray[np.int64], errors: float = 1.0) -> bool:
-    """Whether the mean gain (nats a row) is above so many standard errors, rows of one customer taken together."""
+    """True if the mean gain (nats a row) is above so many standard errors, the rows of one customer taken together."""
     if not len(gains):
         return False
     _, place = np.unique(customers, return_inverse=True)

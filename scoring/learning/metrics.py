@@ -1,4 +1,4 @@
-"""How good probabilities were, once it is known what happened.
+"""Measures of predicted probabilities against actual outcomes.
 
 All functions take `lapsed` (0 or 1) and `probability` (0 to 1), arrays of one length.
 """
@@ -16,7 +16,7 @@ BINS = 10
 
 
 class Bin(msgspec.Struct, frozen=True):
-    """A tenth of the customers, by probability: what was said and what happened."""
+    """A tenth of the customers, by probability: predicted and actual."""
 
     customers: int
     said: float
@@ -76,7 +76,8 @@ def pr_auc(lapsed: Labels, probability: Floats) -> float:
 
 
 def lift(lapsed: Labels, probability: Floats) -> float:
-    """How many times the base rate lapsed among the tenth at the highest risk; ties at the edge count in part."""
+    """Returns the share of lapsed customers in the tenth at the highest risk, over the base rate; ties at the edge
+    count in part."""
     size = max(1, round(len(lapsed) / BINS))
     edge = np.sort(probability)[-size]
     above, at_edge = probability > edge, probability == edge

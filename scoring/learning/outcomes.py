@@ -1,4 +1,4 @@
-"""Outcomes: who was at risk at a past instant, and who lapsed; there is no cancel event to ask.
+"""Outcomes: the customers at risk at a past instant, and those of them who lapsed; there is no cancel event to ask.
 
 A customer at risk at T has lapsed by T + H if no engagement came in (T, T + H], or if the bills tell so and no
 engagement came after they did:
@@ -114,7 +114,7 @@ def _most_returns(horizon: int, before: int) -> float:
 
 
 def _evidence(rollup: Rollup, engaged: Times) -> Times:
-    """When the bills told that a customer has gone."""
+    """Returns the times at which bills showed that a customer had gone."""
     paid, came = Times.of(rollup, PAYMENTS), Times.of(rollup, ("login",))
     trial, refund = (rollup.where(rollup.of((name,))) for name in ("trial_ended", "refund_requested"))
     overdue, settled = settle_invoices(rollup)

@@ -1,4 +1,4 @@
-"""Samples: what was known of customers at past instants, and what became of them.
+"""Samples: the features of customers at past instants, and their outcomes.
 
 A sample's columns are computed by the code that scores, from the same rollup cut off at each instant, so nothing that
 came later can leak in and nothing differs between training and serving.
@@ -64,7 +64,7 @@ class Sample(NamedTuple):
         return self.x[:, [place[name] for name in columns]]
 
     def probability(self, model: Model) -> Floats:
-        """What a model says of each snapshot, 0 to 1."""
+        """Returns a model's probability for each snapshot, 0 to 1."""
         return sigmoid(self.logit(model))
 
     def logit(self, model: Model) -> Floats:
@@ -132,7 +132,7 @@ def _chunks(rollup: Rollup, customers: NDArray[np.intp]) -> Iterator[slice]:
 
 
 def _current(rollup: Rollup) -> NDArray[np.bool_]:
-    """Which names have been sent for long enough, and are still."""
+    """Returns True for each name that has been sent for long enough, and still is."""
     first, last = np.full(len(rollup.names), np.inf), np.full(len(rollup.names), -np.inf)
     np.minimum.at(first, rollup.event, rollup.last_at)
     np.maximum.at(last, rollup.event, rollup.last_at)

@@ -52,7 +52,7 @@ class Flags(NamedTuple):
 
 
 class TrackRecord(NamedTuple):
-    """What a track record is counted from. `since` is the first event; None without any."""
+    """The source of a track record's counts. `since` is the first event; None without any."""
 
     since: float | None
     departures: Departures

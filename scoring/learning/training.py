@@ -56,7 +56,7 @@ HOLDOUT: Final = 0.3  # the latest share of snapshots
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """Where a custom event stands with the model."""
+    """The standing of a custom event with the model."""
 
     event: str
     customers: int  # who sent it, of `customers_needed`
@@ -194,7 +194,7 @@ def forward_split(sample: Sample, horizon_days: float) -> tuple[Sample, Sample]:
 
 
 def candidates_of(sample: Sample, current: Model, doubts: Mapping[str, int] = NO_DOUBTS) -> list[Candidate]:
-    """Where each custom event of the sample stands, given everything else that is known."""
+    """Returns the standing of each custom event of the sample, given everything else that is known."""
     names = [name for name in sample.columns if name.startswith(EVENT)]
     if not names or not len(sample.x):
         return []
@@ -302,7 +302,7 @@ def _losses(sample: Sample, model: Model) -> Floats:
 
 
 def _differs(adjusted: Model, current: Model) -> bool:
-    """Whether an adjusted formula is another one than that in use, beyond what a few silences more change."""
+    """True if an adjusted formula differs from the one in use by more than a few further silences would change it."""
     both = ({term.feature: term.weights[0] for term in model.terms} for model in (adjusted, current))
     new, old = both
     return any(abs(new[feature] - old.get(feature, 0.0)) > SAME for feature in ("silence", "newcomer"))

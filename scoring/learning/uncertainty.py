@@ -1,4 +1,4 @@
-"""How sure the weights of a regression are.
+"""Confidence intervals of the weights of a regression.
 
 A customer gives many snapshots that look alike, so they are no independent evidence: the covariance is the sandwich
 A⁻¹ B A⁻¹, with the curvature A of the posterior and B summed by customer. White (1982), Econometrica 50:1; Liang and
@@ -47,7 +47,7 @@ def measure_covariances(sample: Sample, model: Model) -> dict[str, Covariance]:
 
 
 def margin(term: Term, covariance: Covariance, without: float, with_it: float) -> float:
-    """How far a term's step from one value of its feature to another may be off on either side, in log-odds."""
+    """Returns the error margin, in log-odds, of a term's step from one value of its feature to another."""
     low, high = (np.array(pieces_of(np.array([x]), term.knots))[:, 0] for x in (without, with_it))
     step = high - low
     return SURE * sqrt(max(float(step @ np.array(covariance) @ step), 0.0))

@@ -26,7 +26,7 @@ PUBLISHABLE_RATE_LIMIT = 100  # events a second, unless the key has a limit of i
 
 
 class Key(Struct, frozen=True):
-    """What the door has to know about a key."""
+    """A key as the door needs it."""
 
     key_id: int
     account_id: int
@@ -121,7 +121,7 @@ def find_last_use(redis: Redis, key_id: int) -> datetime | None:
 
 
 def is_valid(connection: Connection, secret: str) -> bool:
-    """Whether this is a key that works."""
+    """True if the key exists and is not revoked."""
     return connection.execute(sql("find_key"), {"hash": digest(secret.encode())}).fetchone() is not None
 
 
@@ -133,7 +133,7 @@ def refresh_mirror(connection: Connection, redis: Redis) -> int:
 
 @contextmanager
 def _alone(connection: Connection) -> Iterator[None]:
-    """A transaction in which nobody else changes keys or their mirror, so that both move together."""
+    """A transaction that changes keys and their mirror together, one at a time."""
     with connection.transaction():
         locks.lock(connection, Lock.KEYS)
         yield

@@ -1,4 +1,4 @@
-"""What an account's own events stand for: read, changed, and checked against the names that were really sent."""
+"""The roles of an account's own events: read, changed, and checked against the names that were really sent."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -21,7 +21,7 @@ class NeverSent(Exception):
 
 
 def list_mappings(connection: Connection, account_id: int) -> dict[str, str]:
-    """Each of the account's own names, and what it is mapped to."""
+    """Returns the role of each of the account's own names."""
     row = connection.execute(sql("account_mappings"), {"account_id": account_id}).fetchone()
     return dict(sorted(row[0].items())) if row else {}
 

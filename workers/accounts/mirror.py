@@ -16,7 +16,7 @@ Copies = dict[str, str]  # of each table, its rows as JSON
 
 
 class Mirror:
-    """What one process has mirrored into a cell last."""
+    """The rows that one process has last mirrored into a cell."""
 
     def __init__(self) -> None:
         self._fingerprint: str | None = None

@@ -19,7 +19,7 @@ class NoEarlierModel(Exception):
 
 
 class Card(msgspec.Struct, frozen=True):
-    """What a training saw, how everything that it tried did on the holdout, and what was decided."""
+    """The record of a training: its data, the result of every rival on the holdout, and the decision."""
 
     against: str  # the name of the model in use at the time
     chosen: str  # … and after it

@@ -1,4 +1,4 @@
-"""What is particular to an account: what its own events mean, and over how many days its risks look.
+"""An account's own choices: the roles of its own events, and the horizon of its risks.
 
 The horizon is the one that the account has chosen; else that of WINDBACK_HORIZON_DAYS, which is for all accounts; else
 the one that training has learnt from its customers' silences; else 30 days.
@@ -15,7 +15,7 @@ from workers.store import Connection, sql
 
 
 class Rules(NamedTuple):
-    """What holds for an account's risks now; `horizon_fixed` is None where the horizon is left to training."""
+    """The rules of an account's risks now; `horizon_fixed` is None if training chooses the horizon."""
 
     horizon_days: int
     meaning: Meaning
@@ -37,7 +37,7 @@ class ListedAccount(NamedTuple):
 
     @property
     def meaning(self) -> Meaning:
-        """What its own events mean."""
+        """The roles of its own events."""
         return Meaning.of_mappings(self.mappings)
 
 

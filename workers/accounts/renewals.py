@@ -11,7 +11,7 @@ from workers.store import Connection, one, sql
 
 
 class Progress(NamedTuple):
-    """How far a renewal is, in customers."""
+    """The progress of a renewal, in customers."""
 
     scored: int
     total: int

@@ -1,4 +1,4 @@
-"""What scores are computed with: an account's model and its rules."""
+"""The inputs of scoring: an account's model and its rules."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from workers.store.locks import Lock
 
 
 class Served(NamedTuple):
-    """How an account's customers are scored; `generation` changes whenever the rest does."""
+    """The model and rules of an account's customers; `generation` changes whenever the rest does."""
 
     model: Model
     horizon_days: int
@@ -28,7 +28,7 @@ def describe_settings(horizon_days: int | None, levels: Levels) -> str:
 
 
 class Serving:
-    """How the customers of accounts are scored: read again once an account's generation is another one."""
+    """The models and rules of accounts: read again once an account's generation has changed."""
 
     def __init__(self, horizon_days: int | None = None, levels: Levels = DEFAULT_LEVELS) -> None:
         self._horizon_days = horizon_days

@@ -1,4 +1,4 @@
-"""Where Stripe's webhooks come in: an address of the account's own, and the secret that signs what comes there."""
+"""Addresses for Stripe's webhooks: one of the account's own, with the secret that signs its requests."""
 
 import secrets
 from datetime import datetime

@@ -16,7 +16,7 @@ def list_time_zones() -> tuple[str, ...]:
 
 
 def explain_bad_time_zone(name: str) -> str | None:
-    """What is wrong with a name; None if it is a time zone."""
+    """Describes the fault of a name; None if it is a time zone."""
     if name in list_time_zones():
         return None
     return f"{name[:60]!r} is not a time zone; write a place like Europe/Berlin or America/New_York, or UTC"

@@ -102,7 +102,7 @@ class Deliverer:
         return len(taken)
 
     def _rooms(self) -> Callable[[Receiver], int]:
-        """How many more requests each receiver may have."""
+        """Returns the number of further requests that each receiver may have."""
         left = IN_FLIGHT - len(self._tasks)
         under_way, failing = dict(self._under_way), set(self._failing)
 

@@ -59,7 +59,7 @@ class DeliveryAttempt(NamedTuple):
 
     @property
     def pause_seconds(self) -> float:
-        """Until the next attempt."""
+        """The pause until the next attempt."""
         return pause_after(self.message.attempts) if self.state == "waiting" else 0.0
 
 

@@ -31,7 +31,7 @@ EXAMPLE_DRAFT = Draft(
 
 
 class Alert(NamedTuple):
-    """That a customer's level rose, as a message needs it."""
+    """A customer's level rose: the content of the message about it."""
 
     email: str
     at: datetime
@@ -76,13 +76,13 @@ class Alert(NamedTuple):
 
     @property
     def money(self) -> Json:
-        """What the customer pays a month, and how much of it is at risk, in minor units; None where it isn't known."""
+        """The customer's monthly revenue, and the part of it at risk, in minor units; None if unknown."""
         at_risk = None if self.mrr is None else round(self.mrr * self.probability)
         return {"mrr": self.mrr, "currency": self.currency, "mrr_at_risk": at_risk}
 
 
 class PaidAtLevel(NamedTuple):
-    """What the customers of a summary pay who are at one level, in one currency: minor units a month."""
+    """The revenue of a summary's customers at one level, in one currency: minor units a month."""
 
     currency: str | None
     level: str
@@ -92,7 +92,7 @@ class PaidAtLevel(NamedTuple):
 
 
 def example(at: datetime) -> Alert:
-    """An alert that nobody gave, about nobody."""
+    """Returns an invented alert about an invented customer."""
     return Alert("jane@example.com", at, "medium", "high", 0.632, EXAMPLE_REASONS, EXAMPLE_ADVICE, 4900, "EUR")
 
 
@@ -116,7 +116,7 @@ def encode_summary(
     paid: Sequence[PaidAtLevel],
     address: str,
 ) -> bytes:
-    """The body of a message that stands for `count` alerts, with the highest of them, and what all of them pay."""
+    """Returns the body of a message that stands for `count` alerts, with the highest of them and their revenue."""
     if kind == "slack":
         return msgspec.json.encode(_slack_summary(count, highest, paid, address))
     return msgspec.json.encode(

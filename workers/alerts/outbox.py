@@ -42,12 +42,12 @@ class Rise(NamedTuple):
 
     @property
     def alert_id(self) -> str:
-        """The same for the same rise, whoever comes to it and how often."""
+        """The id of a rise: the same however often the rise is written."""
         seed = f"{UUID(self.customer_id).hex} {self.before_at:.6f} {self.level}"
         return str(UUID(bytes=hashlib.blake2b(seed.encode(), digest_size=16, person=b"windback alert").digest()))
 
     def crosses(self, rank: int) -> bool:
-        """Whether the level before was below this one, and the level now isn't."""
+        """True if the level rose from below this one to it or above."""
         return NAMES.index(self.level_before) < rank <= NAMES.index(self.level)
 
 
@@ -95,7 +95,7 @@ def note_alerting(connection: Connection) -> None:
 
 
 def alerting_since(connection: Connection) -> float:
-    """From when on (epoch seconds) scores may alert: only a customer who was scored since can rise."""
+    """Returns the time (epoch seconds) from which scores may alert: only a customer who was scored since can rise."""
     row = connection.execute(sql("alerting_since")).fetchone()
     return float(row[0]) if row else float("inf")
 

@@ -1,4 +1,4 @@
-"""When a message that was not delivered is sent again."""
+"""The times of further attempts at a message that was not delivered."""
 
 import random
 from typing import Final

@@ -1,4 +1,4 @@
-"""How a message proves where it comes from: the headers of Standard Webhooks, and one signature more.
+"""Proof of a message's origin: the headers of Standard Webhooks, and a further signature.
 
 `X-Windback-Signature` is the hex HMAC-SHA256 of the body under the whole secret, as handlers that were written for the
 hosted product expect it.

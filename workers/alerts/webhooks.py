@@ -19,7 +19,7 @@ MinLevel = Literal["medium", "high", "critical"]
 
 
 class Webhook(NamedTuple):
-    """Where alerts go, as it may be shown: without its secret."""
+    """A receiver of alerts, as it may be shown: without its secret."""
 
     webhook_id: str
     url: str

@@ -1,4 +1,4 @@
-"""Whose history is still arriving. A risk that is computed meanwhile is provisional.
+"""Accounts whose history is still arriving. A risk that is computed meanwhile is provisional.
 
 The door notes for each account its latest entry in the history lane, in the script that writes the entry. History is
 arriving while that entry waits in the stream, and for QUIET_SECONDS after it was written: an import sends the next

@@ -1,4 +1,4 @@
-"""How often entries were tried in vain, so that one that can't be handled doesn't stop its lane.
+"""Failed attempts at entries, counted so that an entry that can't be handled doesn't stop its lane.
 
 A batch that failed is tried again in smaller parts, at last entry by entry, and an entry that still fails alone is set
 aside. The counts stand in Redis, where they outlive a process that the entry has killed. An outage of Postgres is no
@@ -20,7 +20,7 @@ REMEMBERED_SECONDS = 86_400
 
 
 class Attempt(NamedTuple):
-    """Entries that are tried together, and whether the one that they are failed too often alone."""
+    """Entries that are tried together; `is_hopeless` if it is a single one that failed too often alone."""
 
     entries: list[StreamEntry]
     is_hopeless: bool

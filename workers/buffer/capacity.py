@@ -1,4 +1,4 @@
-"""How full the buffer is, as a web process knows it, and whether a lane has room.
+"""The room in the buffer, as a web process knows it.
 
 The count of events comes back with every write, and once a second with the memory of what waits. A lane that is full
 opens again when it is under 80 % of its share. Other data in the same Redis is not counted: it has its own owner, and
@@ -43,7 +43,7 @@ class Capacity:
 
     @property
     def is_full(self) -> bool:
-        """Whether live events are refused."""
+        """True if live events are refused."""
         return not self.has_room(LIVE)
 
     def has_room(self, lane: Lane) -> bool:

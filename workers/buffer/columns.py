@@ -1,4 +1,4 @@
-"""Events, and what they add, as columns: the parameters of the queries that store them."""
+"""Events and their daily counts as columns: the parameters of the queries that store them."""
 
 from collections.abc import Mapping, Sequence
 

@@ -47,7 +47,7 @@ class Event(Struct):
 
 
 class Identity(Struct):
-    """What was said of a person: an address for a user id, traits, or both. `trusted`: by a secret key."""
+    """A statement about a person: an address for a user id, traits, or both. `trusted`: by a secret key."""
 
     user_id: str | None = None
     customer_email: str | None = None

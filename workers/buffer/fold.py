@@ -1,4 +1,4 @@
-"""What events add to the daily counts and to their customers, added up before Postgres gets it.
+"""Adds up the daily counts of events, and the changes to their customers, before Postgres gets them.
 
 This is done for every event, so what it adds up are plain tuples: an object of a class takes three times as long.
 """

@@ -21,7 +21,7 @@ class Lane(NamedTuple):
 
     @property
     def is_history(self) -> bool:
-        """Whether it is the lane of imports."""
+        """True for the lane of imports."""
         return self.name == HISTORY.name
 
     @property

@@ -41,18 +41,23 @@ class Ledger(NamedTuple):
 
     @property
     def buffered(self) -> int:
+<<<<<<< HEAD
         """How many events the buffer holds."""
         return (self.accepted - self.settled - self.lodging if self.entries else 0) + self.lodging
+=======
+        """The number of events in the buffer."""
+        return self.accepted - self.settled if self.entries else 0
+>>>>>>> e5169a7 (Say in docstrings what a thing is, not who, what or whether)
 
     @property
     def unaccounted(self) -> int:
-        """How many events are missing (or, below 0, were counted twice). Anything but 0 is a fault."""
+        """The number of missing events (below 0: counted twice). Anything but 0 is a fault."""
         became = self.stored + self.duplicate + sum(self.dead.values()) + self.erased + self.unresolved + self.moved
         return self.accepted - became - self.buffered
 
     @property
     def stalled_seconds(self) -> float:
-        """How long entries have waited while nothing was stored; 0 if that is under STALLED_SECONDS."""
+        """The time for which entries have waited while nothing was stored; 0 if that is under STALLED_SECONDS."""
         seconds = (
             self.oldest_seconds if self.settled_seconds is None else min(self.oldest_seconds, self.settled_seconds)
         )

@@ -15,7 +15,7 @@ CustomerRef = tuple[str | None, str | None]  # the address of an event, and its 
 
 
 class BodyPart(NamedTuple):
-    """What of a request belongs to a cell, and how many events are in it."""
+    """The part of a request that belongs to a cell, and its number of events."""
 
     body: bytes
     events: int

@@ -1,4 +1,4 @@
-"""How an event's bytes become a row of Postgres."""
+"""Turns an event's bytes into a row of Postgres."""
 
 import hashlib
 import re
@@ -44,7 +44,7 @@ class Row(NamedTuple):
 
 
 class Identification(NamedTuple):
-    """What was said of a person, at a time (microseconds since 1970): an address, traits, or both."""
+    """A statement about a person at a time (microseconds since 1970): an address, traits, or both."""
 
     account_id: int
     user_id: str | None
@@ -130,7 +130,7 @@ _decode_forwarded = msgspec.json.Decoder(_Forwarded).decode
 
 
 class ReadEntry(NamedTuple):
-    """What an entry holds: rows of events, identities, and parts that can't be read."""
+    """The content of an entry: rows of events, identities, and parts that can't be read."""
 
     rows: list[Row]
     unreadable: list[Unreadable]

@@ -57,7 +57,7 @@ class Journey(NamedTuple):
 
     @property
     def stays(self) -> bool:
-        """Whether both are in one cell."""
+        """True if both are in one cell."""
         return self.source is self.target
 
 

@@ -1,4 +1,4 @@
-"""What one cell finds to be another one's: events of a user id, or of a given-up address, whose customer lives there.
+"""Passes on what belongs to another cell: events of a user id, or of a given-up address, whose customer lives there.
 
 The transaction that finds them notes them in a table, in place of storing them; then they are written to the buffer of
 their own cell. They keep their keys, so one that is written twice is stored once. Traits go the same way.

@@ -1,4 +1,4 @@
-"""Storing what producers say of persons: which address a user id has, and traits.
+"""Stores statements of producers about persons: the address of a user id, and traits.
 
 A new user id gets its address at once, and events that wait for it are marked. Another address for a known user id is
 only announced here: moving a customer needs a lock that nobody who stores may hold (see moving.py).

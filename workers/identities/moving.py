@@ -34,7 +34,7 @@ class AddressChange(NamedTuple):
 
 
 class Merged(NamedTuple):
-    """What a merge did: the customer that is left, and how many events came to it."""
+    """The result of a merge: the remaining customer, and the number of events that came to it."""
 
     email: str
     events: int
@@ -57,8 +57,8 @@ def apply_changes(connection: Connection) -> list[AddressChange]:
 
 
 def merge_known(connection: Connection, account_id: int, email: str, into: str) -> Merged | None:
-    """Merge a customer into another one: what either did is then one history, stored once. Both are normalised. Returns
-    None where there is no such customer; a merge that was done before is done again, and moves nothing."""
+    """Merge a customer into another one: their histories become one, stored once. Both addresses are normalised.
+    Returns None if there is no such customer; a merge that was done before is done again, and moves nothing."""
     merged = merge_within(connection, account_id, email, into)
     erased_totals.leave_out(connection)
     return merged

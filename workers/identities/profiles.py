@@ -1,4 +1,4 @@
-"""What was said of a customer: traits, of which the latest wins, in whatever order they come."""
+"""Traits of customers: the latest wins, in whatever order they come."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence

@@ -46,12 +46,12 @@ class Batch(NamedTuple):
 
     @property
     def events(self) -> int:
-        """How many events the entries hold."""
+        """The number of events in the entries."""
         return sum(entry.source.events for entry in self.entries)
 
     @property
     def identities(self) -> list[Identification]:
-        """What the entries say of persons."""
+        """The statements about persons in the entries."""
         return [identity for entry in self.entries for identity in entry.identities]
 
     def without(self, ids: Collection[bytes]) -> "Batch":
@@ -60,7 +60,7 @@ class Batch(NamedTuple):
 
 
 class Batches:
-    """What is left over of a lane, then what is new. `read_ahead` reads the next batch while this one is stored."""
+    """The left-over entries of a lane, then the new ones. `read_ahead` reads a batch while another is stored."""
 
     def __init__(self, reader: Reader, attempts: Attempts, settings: Settings) -> None:
         self._reader, self._attempts, self._settings = reader, attempts, settings

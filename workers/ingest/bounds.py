@@ -1,4 +1,4 @@
-"""What a worker remembers of the customers that it stored, and the bound on what is kept of one of them.
+"""A worker's memory of the customers that it stored, and the bound on the details kept of one of them.
 
 The rollup tells features and pages apart, so an integration user with pages like `/orders/123456` would get a row an
 event, and the time that a score takes grows with them. So a customer has at most MOST_DETAILS of them a day and name;
@@ -21,7 +21,7 @@ CustomerDay = tuple[str, int, str]  # customer_id, day since 1970, event
 
 
 class Memory(NamedTuple):
-    """What is known of the tables behind a connection."""
+    """The state of the tables behind a connection, as far as it is remembered."""
 
     customers: set[str]  # that are there
     first: dict[CustomerDay, str]  # the only detail so far

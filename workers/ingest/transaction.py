@@ -44,7 +44,7 @@ NOBODYS_ACCOUNT = 0
 
 
 class Outcome(NamedTuple):
-    """What became of rows, in events."""
+    """The outcome of storing rows, in events."""
 
     stored: int = 0
     duplicate: int = 0

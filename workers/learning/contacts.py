@@ -1,4 +1,4 @@
-"""When customers were written to: what became of them then is no measure of a risk, and nothing to learn it from."""
+"""The times at which customers were written to: outcomes after them neither measure a risk nor teach one."""
 
 from collections.abc import Sequence
 

@@ -20,7 +20,7 @@ LOOK_BACK = timedelta(seconds=INVOICE)  # before the scores: bills that fell due
 
 
 class Matured(msgspec.Struct, frozen=True):
-    """How good the scores of a day (at its midnight, UTC) were for the active customers."""
+    """The quality of a day's scores (at its midnight, UTC) for the active customers."""
 
     day: date
     horizon_days: int

@@ -60,7 +60,7 @@ def issue_job(process: Process) -> None:
 
 
 def ask_for_training(redis: Redis, account_id: int) -> None:
-    """Have an account trained now, whatever its turn: somebody asked for it. Raises RedisError."""
+    """Have an account trained now, out of its turn. Raises RedisError."""
     redis.sadd(WANTED, account_id)
     redis.expire(WANTED, WANTED_SECONDS)
     tickets.enqueue(redis, "score", tickets.NIGHTLY, "training")
@@ -147,7 +147,7 @@ def run(process: Process) -> None:
 
 
 def _train_wanted(process: Process, cells: Sequence[Connection]) -> None:
-    """Train the accounts for which somebody asked."""
+    """Train the accounts with a request for it."""
     connection, redis = process.connection(), process.home_redis
     for account in registry.list_accounts(connection):
         if process.stopping.is_set() or not redis.srem(WANTED, account.account_id):

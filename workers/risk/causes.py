@@ -1,4 +1,4 @@
-"""Why a score was written, and whether it is recorded.
+"""The cause of a score, and the decision to record it.
 
 A score is always shown. It is recorded (in risk_history, counted in the levels, compared later) when it is the first
 one, a day after the last recorded one, or when level, state, model or horizon changed; and never while the account's
@@ -44,7 +44,7 @@ class DueCustomer(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """On which terms a batch is scored: what its scores carry, beside the risk."""
+    """The terms of a batch of scores: everything that they carry beside the risk."""
 
     model: str
     horizon_days: int  # the account's; a slow customer's own is longer

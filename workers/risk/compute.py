@@ -38,7 +38,7 @@ class Part(NamedTuple):
 
 
 class Computed(NamedTuple):
-    """The scores of customers in parts, and what they were computed from. `stale`: the account's tracking is out."""
+    """The scores of customers in parts, and their inputs. `stale`: the account's tracking is out."""
 
     parts: list[Part]
     rollup: Rollup

@@ -20,7 +20,8 @@ PACKED: Final = np.dtype([("customer", ">i4"), ("day", ">i4"), ("n", ">i4"), ("v
 
 
 class Reach(NamedTuple):
-    """How many days before the last engagement are read, and which custom events are read whatever their date."""
+    """The number of days before the last engagement that are read, and the custom events that are read whatever their
+    date."""
 
     days: int
     custom_events: list[str]

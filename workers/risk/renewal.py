@@ -65,7 +65,8 @@ class Renewal(NamedTuple):
 
 
 class Means(NamedTuple):
-    """What a process scores with; `horizon_days` is the setting. Without Redis no history is taken to be arriving."""
+    """The inputs of a process's scores; `horizon_days` is the setting. Without Redis no history is taken to be
+    arriving."""
 
     levels: Levels
     horizon_days: int | None = None
@@ -111,7 +112,7 @@ def _refresh(connection: Connection, renewal: Renewal) -> Renewal:
 
 
 def _find_target(connection: Connection, renewal: Renewal, means: Means) -> Served:
-    """How customers will be scored after the switch."""
+    """Returns the model and rules of customers after the switch."""
     rules = registry.find_rules(connection, renewal.account_id, means.horizon_days)
     horizon_days = rules.horizon_days
     if renewal.horizon_learnt and not rules.horizon_fixed:
@@ -193,7 +194,7 @@ def _note(connection: Connection, renewal: Renewal) -> None:
 
 
 def _switch(connection: Connection, means: Means, renewal: Renewal, target: Served) -> None:
-    """Use the new model from now on. Nobody scores the account meanwhile."""
+    """Use the new model from now on. No other process scores the account meanwhile."""
     account_id = renewal.account_id
     locks.lock(connection, Lock.MODELS, account_id)
     locks.lock(connection, Lock.SCORING, account_id)

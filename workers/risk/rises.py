@@ -1,4 +1,4 @@
-"""Which changes of a risk may alert: where the level rose by the customer's own doing.
+"""The rises of a risk that may alert: those that the customer's own doing caused.
 
 A first score, what an import or a new model, horizon or setting brings, stale input and the score after it: none of
 these is (see causes). Nor is the first score after this database was restored, or left alone for an hour.

@@ -1,4 +1,4 @@
-"""The risk of two weeks ago, by the model of now: what a list compares with, whatever became of models meanwhile."""
+"""The risk of two weeks ago by the present model: lists compare with it, through every change of model."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -1,4 +1,4 @@
-"""What is wrong with Postgres, and not with the data."""
+"""Faults of Postgres itself, not of the data."""
 
 from typing import Any
 

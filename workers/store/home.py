@@ -1,4 +1,4 @@
-"""Which tables are the installation's, and which a cell's.
+"""The tables of the installation, and those of a cell.
 
 Home holds what belongs to whole accounts and is written in one place. Everything else belongs to the customers of a
 cell, or is a cell's own record of its work, and is written there alone. No statement touches both, so that they may

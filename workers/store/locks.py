@@ -12,7 +12,7 @@ from workers.store import Connection, one, sql
 
 
 class Lock(StrEnum):
-    """What a lock is for."""
+    """The subjects of locks."""
 
     SCHEMA = "schema"  # changes of the schema
     KEYS = "keys"  # changes of keys, and of their mirror in Redis
@@ -26,26 +26,26 @@ class Lock(StrEnum):
 
 
 def lock(connection: Connection, name: Lock, part: int = 0) -> None:
-    """Wait until nobody else has the lock, and hold it until the transaction ends. `part`: an account's id, if the lock
-    is for one account."""
+    """Wait for the lock, and hold it alone until the transaction ends. `part`: an account's id, if the lock is for one
+    account."""
     connection.execute(sql("lock_alone"), _names(name, part))
 
 
 def share(connection: Connection, name: Lock, part: int = 0) -> None:
-    """Wait until nobody has the lock alone, and hold it together with others until the transaction ends. `part` as
-    above."""
+    """Wait until no transaction holds the lock alone, and hold it together with others until the transaction ends.
+    `part` as above."""
     connection.execute(sql("lock_shared"), _names(name, part))
 
 
 def try_share(connection: Connection, name: Lock, part: int = 0) -> bool:
-    """As `share`, but returns False if somebody has the lock alone: for a transaction that holds rows already and would
-    wait in a circle."""
+    """As `share`, but returns False if another transaction holds the lock alone: for a transaction that holds rows
+    already and would wait in a circle."""
     (ours,) = one(connection.execute(sql("try_lock_shared"), _names(name, part)))
     return bool(ours)
 
 
 def try_hold(connection: Connection, name: Lock) -> bool:
-    """Hold the lock until the connection ends, or `let_go`. Returns False if somebody else has it."""
+    """Hold the lock until the connection ends, or `let_go`. Returns False if another connection has it."""
     (ours,) = one(connection.execute(sql("try_lock_session"), _names(name)))
     return bool(ours)
 
@@ -58,8 +58,8 @@ def let_go(connection: Connection, name: Lock) -> None:
 
 @contextmanager
 def holding(connection: Connection, name: Lock, *, patient: bool = False) -> Iterator[bool]:
-    """Hold the lock during the block, outside any transaction. Yields False if somebody else has it; a patient caller
-    waits for it instead."""
+    """Hold the lock during the block, outside any transaction. Yields False if another connection has it; a patient
+    caller waits for it instead."""
     if patient:
         connection.execute(sql("lock_session"), _names(name))
     ours = patient or try_hold(connection, name)

@@ -39,7 +39,7 @@ GIVE_UP_SECONDS = 600.0
 
 
 class MigrationError(Exception):
-    """The schema can't be changed. The message says why, and what to do."""
+    """The schema can't be changed. The message names the cause and the remedy."""
 
 
 class NotOurs(MigrationError):

@@ -1,4 +1,4 @@
-"""How psycopg passes on parameters that are in Postgres's binary format already."""
+"""Passes on parameters that are in Postgres's binary format already."""
 
 from typing import Any
 

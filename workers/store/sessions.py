@@ -1,4 +1,4 @@
-"""What a session with Postgres needs, set in the session itself.
+"""The settings of a session with Postgres, made in the session itself.
 
 A pooler such as PgBouncer refuses settings in the start packet, or drops them; what DATABASE_URL and PGOPTIONS ask for
 (a search path, limits of their own) stays. Locks and temporary tables last for a session as well, so a pooler that
@@ -101,8 +101,8 @@ def refuse_transaction_pooling(database_url: str) -> None:
 
 
 def _keeps_sessions(database_url: str) -> bool:
-    """A session marks its connection and leaves it idle. In session mode nobody else gets that connection, and the
-    session finds its mark again while somebody else is in a transaction."""
+    """A session marks its connection and leaves it idle. In session mode no other session gets that connection, and the
+    mark is still there while another one is in a transaction."""
     mark = secrets.token_hex(8)
     parameters = client_options(database_url)
     with psycopg.connect(database_url, autocommit=True, **parameters) as marked:

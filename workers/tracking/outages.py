@@ -111,7 +111,7 @@ def _end(connection: Connection, account_id: int, before: list[Outage], volumes:
 
 
 def _mark_hours(account_outages: list[Outage], end_hour: int) -> outages.OutageMask:
-    """Which of the hours that are read lie in an outage."""
+    """Marks the hours that lie in an outage."""
     hours = np.arange(end_hour - volume.HOURS, end_hour)
     marked = np.zeros(volume.HOURS, dtype=bool)
     for outage in account_outages:

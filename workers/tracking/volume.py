@@ -1,4 +1,4 @@
-"""How many live events were received an hour, by account: kept in Redis, beside the transaction that stores them.
+"""The number of live events received an hour, by account: kept in Redis, beside the transaction that stores them.
 
 A hash holds an account's week, and goes 60 days after its last event. History isn't counted: an import says nothing of
 whether tracking works. A batch that is delivered twice is counted twice, which does no harm here.

@@ -1,4 +1,4 @@
-"""Erased customers leave the totals: an erasure notes what it deletes, and whoever tallies next subtracts it.
+"""Takes erased customers out of the totals: an erasure notes what it deletes, and the next tally subtracts it.
 
 While everything is counted anew (recount.py), customers up to `after` are in the totals, and the others are not: what
 those leave is no more to be subtracted, and the recount drops it.
@@ -31,7 +31,7 @@ def is_due(connection: Connection) -> bool:
 
 
 def leave_out(connection: Connection) -> None:
-    """Subtract erased customers from the totals. Somebody else who changes the totals now, does it next time."""
+    """Subtract erased customers from the totals. If another process changes the totals now, it does so next time."""
     if not is_due(connection):
         return
     with holding(connection, Lock.TOTALS) as ours:

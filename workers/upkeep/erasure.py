@@ -24,7 +24,7 @@ NOWHERE = 2**63 - 1  # after all places
 
 
 class Receipt(NamedTuple):
-    """What an erasure did: how many rows of each kind are gone."""
+    """The result of an erasure: the number of erased rows of each kind."""
 
     erasure_id: str
     erased_at: datetime

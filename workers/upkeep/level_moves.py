@@ -1,4 +1,4 @@
-"""How customers move between the levels of risk: counted by day in `risk_moves`, by whoever writes a risk.
+"""Moves of customers between the levels of risk: counted by day in `risk_moves`, with every risk that is written.
 
 The sum of the moves up to a day is how many customers were at each level.
 """

@@ -30,7 +30,7 @@ RECENT = 1_000  # events of each name that can be found: of so many customers' h
 
 
 class Recount(NamedTuple):
-    """How far a recount is: the moment as of which it counts, and the last customer that it has counted."""
+    """The progress of a recount: the moment as of which it counts, and the last customer that it has counted."""
 
     snapshot: str
     xmin: int
@@ -76,7 +76,8 @@ def advance(connection: Connection, seconds: float, stop: Callable[[], bool] = l
 
 
 def _next_size(customers: int, seconds: float) -> int:
-    """How many customers take about PART_SECONDS, if so many took this long; at most twice as many."""
+    """Returns the number of customers that take about PART_SECONDS, from the time that the last part took; at most
+    twice as many."""
     return max(1, min(MOST_IN_PART, 2 * customers, int(customers * PART_SECONDS / max(seconds, 0.001))))
 
 

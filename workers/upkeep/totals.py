@@ -1,4 +1,4 @@
-"""The totals that analytics reads, kept beside the line: nobody who stores an event waits for them.
+"""The totals that analytics reads, kept beside the line: storing an event never waits for them.
 
 A tally sees one moment of the database, adds the events that the tally before it did not see (snapshots.py), and notes
 its own snapshot, in one transaction: every event is counted once. While events wait to be stored it rests for many
@@ -54,7 +54,7 @@ def is_due(process: Process) -> bool:
 
 
 def tally_few(connection: Connection) -> bool:
-    """Tally new events, if nobody else does. Returns False if there are more than a job has time for."""
+    """Tally new events, if no other process does. Returns False if there are more than a job has time for."""
     with holding(connection, Lock.TOTALS) as ours:
         if not ours:
             return True
@@ -70,7 +70,7 @@ def tally_few(connection: Connection) -> bool:
 
 
 def tally(connection: Connection) -> bool:
-    """Bring the totals up to now. Returns False if somebody else has the right to change them."""
+    """Bring the totals up to now. Returns False if another process has the right to change them."""
     with holding(connection, Lock.TOTALS) as ours:
         if ours:
             catch_up(connection)
