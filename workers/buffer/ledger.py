@@ -41,13 +41,8 @@ class Ledger(NamedTuple):
 
     @property
     def buffered(self) -> int:
-<<<<<<< HEAD
-        """How many events the buffer holds."""
-        return (self.accepted - self.settled - self.lodging if self.entries else 0) + self.lodging
-=======
         """The number of events in the buffer."""
-        return self.accepted - self.settled if self.entries else 0
->>>>>>> e5169a7 (Say in docstrings what a thing is, not who, what or whether)
+        return (self.accepted - self.settled - self.lodging if self.entries else 0) + self.lodging
 
     @property
     def unaccounted(self) -> int:

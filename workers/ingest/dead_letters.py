@@ -55,7 +55,7 @@ class Letter(NamedTuple):
 
 
 class ReplayResult(NamedTuple):
-    """The result of replaying letters: the events of those that are gone, and the number of letters that failed again."""
+    """The result of replaying letters: the events of those that are gone, and the letters that failed again."""
 
     letters: int = 0
     outcome: Outcome = Outcome()
