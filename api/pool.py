@@ -8,7 +8,8 @@ from psycopg_pool import AsyncConnectionPool
 
 from workers.cells import Cell
 from workers.settings import Settings
-from workers.store import sessions
+from workers.store import find_address, nodes, sessions
+from workers.store.nodes import Moved, Node
 from workers.store.sessions import TransactionPooling
 
 POOL_SIZE = 8
@@ -30,29 +31,62 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
     `refusal` says why this server can't be used at all."""
 
     def __init__(self, place: Cell, size: int = POOL_SIZE) -> None:
-        self._database_url, self._schema = place.database_url, place.schema
+        self._place = place
+        self._address: str | None = None  # where the last connection could be set up
+        self._tried = place.database_url
+        self._is_placed = False
         self.refusal: str | None = None
         super().__init__(
-            place.database_url,
+            self._find_address,
             min_size=1,
             max_size=size,
             timeout=POOL_WAIT_SECONDS,
             reconnect_timeout=POOL_WAIT_SECONDS,
-            check=AsyncConnectionPool.check_connection,
+            check=self._look_at,
             configure=self._set_up,
             kwargs={**sessions.client_options(place.database_url), "autocommit": True},
             open=False,
         )
+
+    async def _find_address(self) -> str:
+        """Returns what the next connection is opened with."""
+        if not self._place.schema:
+            return self._place.database_url
+        if self._address:
+            self._tried = self._address
+        else:
+            self._tried = await asyncio.to_thread(find_address, self._place)
+        self._address = None
+        return self._tried
 
     async def _set_up(self, connection: AsyncConnection[Any]) -> None:
         query, parameters = sessions.settings_query({"statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s"})
         row = await (await connection.execute(query, parameters)).fetchone()
         if row and row[0] != connection.info.backend_pid:
             try:
-                await asyncio.to_thread(sessions.refuse_transaction_pooling, self._database_url)
+                await asyncio.to_thread(sessions.refuse_transaction_pooling, self._place.database_url)
             except TransactionPooling as error:
                 self.refusal = str(error)
                 raise
-        if self._schema:
-            await connection.execute(*sessions.path_query(self._schema))
+        if self._place.schema:
+            row = await (await connection.execute(*sessions.path_query(self._place.schema))).fetchone()
+            self._is_placed = bool(row and row[1]) and await self._check_node(connection)
+            self._address = self._tried
         self.refusal = None
+
+    async def _look_at(self, connection: AsyncConnection[Any]) -> None:
+        """Raises psycopg.OperationalError unless the connection can be used."""
+        if self._is_placed:
+            await self._check_node(connection)
+        else:
+            await self.check_connection(connection)
+
+    async def _check_node(self, connection: AsyncConnection[Any]) -> bool:
+        """Returns whether Citus has placed the cell. Raises Moved if another node holds it."""
+        schema = self._place.schema or ""
+        row = await (await connection.execute(*nodes.node_query(schema))).fetchone()
+        if row and not Node(*row).is_here:
+            self._address = None
+            await connection.close()  # or it would stay in the pool
+            raise Moved(schema)
+        return row is not None

@@ -5,46 +5,94 @@ then rows of event_ids, new customers, events, customer_days, rebuilds, customer
 key. What can't keep to it (scores, rebuilds, pruning) takes what nobody holds, and leaves the rest for the next time.
 """
 
+from contextlib import suppress
 from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg.rows import TupleRow
 
 from workers.cells import Cell
+from workers.store import nodes, sessions
 from workers.store import parameters as parameters
-from workers.store import sessions
+from workers.store.nodes import CellConnection, Node
 from workers.store.statements import QueryMissing as QueryMissing
 from workers.store.statements import RowMissing as RowMissing
 from workers.store.statements import one as one
 from workers.store.statements import sql as sql
 
-_cells: WeakKeyDictionary[psycopg.Connection[TupleRow], Cell] = WeakKeyDictionary()  # to which connections lead
-
 Connection = psycopg.Connection[TupleRow]
+
+MOST_HOPS = 5  # from node to node, while Citus moves a cell
+
+_cells: WeakKeyDictionary[Connection, Cell] = WeakKeyDictionary()  # to which connections lead
+_last_nodes: dict[Cell, str] = {}  # where cells were found that Citus has placed
 
 
 def connect(place: Cell | str, **settings: str) -> Connection:
     """Returns a connection in autocommit: what belongs together stands in `with connection.transaction()`. It leads to
-    the tables of a cell, or of the schema that a URL leads to. `settings` take the place of sessions.PREFERRED.
+    the tables of a cell, on the node that holds them if Citus has placed them, or of the schema that a URL leads to.
+    `settings` take the place of sessions.PREFERRED.
 
     Raises psycopg.OperationalError if Postgres can't be reached, TransactionPooling among them.
     """
-    database_url, schema = (place, None) if isinstance(place, str) else (place.database_url, place.schema)
-    connection = psycopg.connect(database_url, autocommit=True, **sessions.client_options(database_url))
-    try:
-        backend, _ = one(connection.execute(*sessions.settings_query(settings)))
-        if backend != connection.info.backend_pid:
-            sessions.refuse_transaction_pooling(database_url)
-        if schema:
-            connection.execute(*sessions.path_query(schema))
-    except BaseException:
-        connection.close()
-        raise
-    if not isinstance(place, str):
-        _cells[connection] = place
+    if isinstance(place, str):
+        return _open(place, None, settings)[0]
+    connection = _connect_to_node(place, settings)
+    _cells[connection] = place
     return connection
+
+
+def connect_as_set(place: Cell | str) -> Connection:
+    """As `connect`, but to the server that the settings name, and not to the node that holds a placed cell: for changes
+    of the schema, which Citus takes on its coordinator only."""
+    database_url, schema = (place, None) if isinstance(place, str) else (place.database_url, place.schema)
+    return _open(database_url, schema, {})[0]
 
 
 def find_cell(connection: Connection) -> Cell | None:
     """Returns the cell that a connection leads to; None if it was opened with a mere URL."""
     return _cells.get(connection)
+
+
+def find_address(cell: Cell) -> str:
+    """Returns what connects to the node that holds a cell. Raises psycopg.OperationalError."""
+    with _connect_to_node(cell, {}) as connection:
+        return connection.address
+
+
+def _connect_to_node(cell: Cell, settings: dict[str, str]) -> CellConnection:
+    """A connection to the node that holds a cell, as its catalogue says; first to the one that held it before, so that
+    the coordinator is not needed for it."""
+    if last := _last_nodes.get(cell):
+        with suppress(psycopg.OperationalError):
+            return _follow(cell, last, settings)
+        _last_nodes.pop(cell, None)
+    return _follow(cell, cell.database_url, settings)
+
+
+def _follow(cell: Cell, url: str, settings: dict[str, str]) -> CellConnection:
+    for _ in range(MOST_HOPS):
+        connection, node = _open(url, cell.schema, settings)
+        if node is None or node.is_here:
+            connection.address = url
+            if node:
+                connection.placed = cell.schema
+                _last_nodes[cell] = url
+            return connection
+        connection.close()
+        url = node.lead(cell.database_url)
+    raise nodes.Moved(cell.schema or "")
+
+
+def _open(database_url: str, schema: str | None, settings: dict[str, str]) -> tuple[CellConnection, Node | None]:
+    """A connection that is set up, and the node that holds the schema if Citus has placed it."""
+    connection = CellConnection.connect(database_url, autocommit=True, **sessions.client_options(database_url))
+    try:
+        backend, _ = one(connection.execute(*sessions.settings_query(settings)))
+        if backend != connection.info.backend_pid:
+            sessions.refuse_transaction_pooling(database_url)
+        is_placing = bool(schema and one(connection.execute(*sessions.path_query(schema)))[1])
+        return connection, nodes.find_node(connection, schema or "") if is_placing else None
+    except BaseException:
+        connection.close()
+        raise

@@ -18,7 +18,7 @@ from psycopg import errors, sql
 
 from workers.cells import Cell
 from workers.logs import first_line
-from workers.store import Connection, connect, one
+from workers.store import Connection, connect_as_set, one
 from workers.store.locks import Lock, try_hold
 
 T = TypeVar("T")
@@ -84,7 +84,7 @@ def migrate(place: Cell | str) -> list[str]:
     Raises Blocked, NotOurs, and psycopg.OperationalError where Postgres can't be reached.
     """
     give_up = time.monotonic() + GIVE_UP_SECONDS
-    with connect(place) as connection:
+    with connect_as_set(place) as connection:
         if not isinstance(place, str) and place.schema:
             connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(place.schema)))
         if not pending(connection):

@@ -384,12 +384,14 @@ CREATE TABLE forwards (
     body bytea NOT NULL
 );
 
--- What analytics reads, see workers/upkeep/totals.py. The last tally: what it saw, when, how long it took.
+-- What analytics reads, see workers/upkeep/totals.py. The last tally: what it saw, when, how long it took, and the system
+-- identifier of the server, which numbers its own transactions; null before there was this column.
 CREATE TABLE tallied (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
     snapshot pg_snapshot NOT NULL,
     at timestamptz NOT NULL,
-    worked_seconds double precision NOT NULL
+    worked_seconds double precision NOT NULL,
+    server bigint
 );
 
 -- A recount of the totals under way: the moment as of which it counts, the last customer that it has counted. Events of
@@ -399,7 +401,8 @@ CREATE TABLE recounts (
     snapshot pg_snapshot NOT NULL,
     began_at timestamptz NOT NULL DEFAULT now(),
     after uuid NOT NULL,
-    foreign_from bigint NOT NULL
+    foreign_from bigint NOT NULL,
+    server bigint
 );
 
 -- How often an event came on a day.

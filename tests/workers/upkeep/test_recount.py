@@ -40,6 +40,33 @@ def test_a_restored_database_is_counted_anew(process: Process, connection: Conne
     assert_right(connection)
 
 
+def test_a_database_that_was_moved_is_counted_anew(process: Process, connection: Connection) -> None:
+    """What this server stores first has numbers that the last tally has seen on the other one."""
+    store(process, event(timestamp="2025-12-01"))
+    totals.tally(connection)
+    (number,) = one(connection.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"))
+    moved = "UPDATE tallied SET snapshot = %s, server = 1"
+    connection.execute(moved, [f"{number + 20}:{number + 20}:"])
+    store(process, event(timestamp="2025-12-02"))
+    for _ in range(20):
+        connection.execute("SELECT pg_current_xact_id()")
+    totals.tally(connection)
+    assert_right(connection)
+    assert one(connection.execute("SELECT server > 1 FROM tallied")) == (True,)
+
+
+def test_a_recount_that_another_server_began_begins_anew(
+    process: Process, connection: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recount, "FIRST_PART", 1)
+    monkeypatch.setattr(recount, "MOST_IN_PART", 1)
+    store(process, *some_events(random.Random(1), 40))
+    assert not advance(database_url)
+    connection.execute("UPDATE recounts SET server = 1, after = %s", [recount.LAST])
+    totals.tally(connection)
+    assert_right(connection)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_recount_in_parts_is_exact_whatever_happens_meanwhile(
     process: Process, connection: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch, seed: int

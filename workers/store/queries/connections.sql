@@ -14,7 +14,20 @@ SELECT pg_backend_pid(), count(set_config(name, value, false)) FROM wanted
 
 -- name: lead_to_schema
 -- What isn't there is looked for where the session was led to before: operators of an extension, for one.
-SELECT set_config('search_path', quote_ident(%(schema)s) || ', ' || current_setting('search_path'), false)
+-- `is_placing`: Citus is there, and may have placed the schema on another node.
+SELECT set_config('search_path', quote_ident(%(schema)s) || ', ' || current_setting('search_path'), false),
+       to_regclass('pg_dist_schema') IS NOT NULL AND to_regclass('pg_dist_local_group') IS NOT NULL AS is_placing
+
+-- name: find_node
+-- The node that holds a schema's tables, and whether the session leads to it. All nodes have this catalogue of Citus.
+SELECT nodename, nodeport, groupid = (SELECT groupid FROM pg_dist_local_group) AS is_here
+FROM pg_dist_schema
+JOIN pg_dist_partition USING (colocationid)
+JOIN pg_dist_shard USING (logicalrelid)
+JOIN pg_dist_placement USING (shardid)
+JOIN pg_dist_node USING (groupid)
+WHERE schemaid = to_regnamespace(quote_ident(%(schema)s)) AND noderole = 'primary' AND shardstate = 1
+LIMIT 1
 
 -- name: find_write_fault
 SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean

@@ -5,7 +5,9 @@
 SELECT snapshot::text, pg_snapshot_xmin(snapshot)::text::bigint, pg_snapshot_xmax(snapshot)::text::bigint, foreign_from,
        after::text, pg_snapshot_xmax(pg_current_snapshot())::text::bigint + %(ahead)s > foreign_from
 FROM recounts
-WHERE pg_snapshot_xmax(snapshot) <= pg_snapshot_xmax(pg_current_snapshot())  -- else the recount was another server's
+-- Else the recount was another server's.
+WHERE pg_snapshot_xmax(snapshot) <= pg_snapshot_xmax(pg_current_snapshot())
+  AND coalesce(server = (SELECT system_identifier FROM pg_control_system()), true)
 
 -- name: forget_totals
 WITH days AS (DELETE FROM event_days), returns AS (DELETE FROM event_returns), hours AS (DELETE FROM event_hours),
@@ -13,11 +15,12 @@ WITH days AS (DELETE FROM event_days), returns AS (DELETE FROM event_returns), h
 DELETE FROM tallied
 
 -- name: begin_recount
-INSERT INTO recounts (snapshot, after, foreign_from)
-SELECT snapshot, %(first)s::uuid, pg_snapshot_xmax(snapshot)::text::bigint FROM pg_current_snapshot() AS snapshot
+INSERT INTO recounts (snapshot, after, foreign_from, server)
+SELECT snapshot, %(first)s::uuid, pg_snapshot_xmax(snapshot)::text::bigint, system_identifier
+FROM pg_current_snapshot() AS snapshot, pg_control_system()
 ON CONFLICT (single) DO UPDATE
 SET snapshot = excluded.snapshot, after = excluded.after, foreign_from = excluded.foreign_from,
-    began_at = excluded.began_at
+    began_at = excluded.began_at, server = excluded.server
 
 -- name: renumber_events
 -- Events of another server's transactions get the number 0, which every snapshot has seen.
@@ -116,9 +119,10 @@ UPDATE recounts SET after = %(upto)s::uuid
 
 -- name: end_recount
 -- What came after the moment of the recount, the next tally counts.
-WITH ended AS (DELETE FROM recounts RETURNING snapshot, began_at)
-INSERT INTO tallied (snapshot, at, worked_seconds) SELECT snapshot, began_at, 0 FROM ended
-ON CONFLICT (single) DO UPDATE SET snapshot = excluded.snapshot, at = excluded.at, worked_seconds = 0
+WITH ended AS (DELETE FROM recounts RETURNING snapshot, began_at, server)
+INSERT INTO tallied (snapshot, at, worked_seconds, server) SELECT snapshot, began_at, 0, server FROM ended
+ON CONFLICT (single) DO UPDATE
+SET snapshot = excluded.snapshot, at = excluded.at, worked_seconds = 0, server = excluded.server
 
 -- name: forget_moves
 DELETE FROM risk_moves

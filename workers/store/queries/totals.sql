@@ -2,17 +2,19 @@
 -- it happens in transactions that see one moment.
 
 -- name: last_tally
--- `ahead`: the database is a restored one, whose transactions are numbered anew.
+-- `ahead`: the database is a restored one, or was moved to another server, so its transactions are numbered anew.
 SELECT snapshot::text, pg_snapshot_xmin(snapshot)::text::bigint AS xmin, pg_snapshot_xmax(snapshot)::text::bigint AS xmax,
-       pg_snapshot_xmax(snapshot) > pg_snapshot_xmax(pg_current_snapshot()) AS ahead,
+       pg_snapshot_xmax(snapshot) > pg_snapshot_xmax(pg_current_snapshot())
+           OR coalesce(server <> (SELECT system_identifier FROM pg_control_system()), false) AS ahead,
        extract(epoch FROM now() - at)::float8 AS rested_seconds, worked_seconds
 FROM tallied
 
 -- name: note_tally
-INSERT INTO tallied (snapshot, at, worked_seconds)
-VALUES (pg_current_snapshot(), clock_timestamp(), extract(epoch FROM clock_timestamp() - now()))
+INSERT INTO tallied (snapshot, at, worked_seconds, server)
+SELECT pg_current_snapshot(), clock_timestamp(), extract(epoch FROM clock_timestamp() - now()), system_identifier
+FROM pg_control_system()
 ON CONFLICT (single) DO UPDATE
-SET snapshot = excluded.snapshot, at = excluded.at, worked_seconds = excluded.worked_seconds
+SET snapshot = excluded.snapshot, at = excluded.at, worked_seconds = excluded.worked_seconds, server = excluded.server
 
 -- name: count_untallied
 -- How many events are not tallied; no more than %(limit)s are counted.

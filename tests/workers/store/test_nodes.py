@@ -1,0 +1,163 @@
+"""Connections to a cell lead to the node that holds it. The catalogue of Citus is imitated on two servers."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import psycopg
+import pytest
+
+from api import pool
+from api.up.embedded import Servers, servers
+from workers.cells import Cell
+from workers.process import Process
+from workers.store import Connection, connect, connect_as_set, find_cell, one
+from workers.store.nodes import Moved
+
+CATALOGUE = """
+CREATE TABLE pg_dist_schema (schemaid oid, colocationid int);
+CREATE TABLE pg_dist_partition (logicalrelid oid, colocationid int);
+CREATE TABLE pg_dist_shard (logicalrelid oid, shardid int);
+CREATE TABLE pg_dist_placement (shardid int, groupid int, shardstate int);
+CREATE TABLE pg_dist_node (groupid int, nodename text, nodeport int, noderole text);
+CREATE TABLE pg_dist_local_group (groupid int);
+CREATE SCHEMA cell_001;
+CREATE TABLE cell_001.events (n int);
+INSERT INTO pg_dist_schema VALUES (to_regnamespace('cell_001'), 7);
+INSERT INTO pg_dist_partition VALUES ('cell_001.events'::regclass, 7);
+INSERT INTO pg_dist_shard VALUES ('cell_001.events'::regclass, 70);
+INSERT INTO pg_dist_placement VALUES (70, 0, 1)
+"""
+
+
+class Cluster:
+    """Servers whose catalogues say the same: the first one is the coordinator."""
+
+    def __init__(self, urls: list[str]) -> None:
+        self.urls = urls
+        self.cell = Cell(urls[0], "", 1, 2)
+        for group, url in enumerate(urls):
+            with connect(url) as connection:
+                connection.execute(CATALOGUE)
+                connection.execute("INSERT INTO pg_dist_local_group VALUES (%s)", [group])
+                for other, place in enumerate(urls):
+                    there = psycopg.conninfo.conninfo_to_dict(place)
+                    values = [other, there["host"], there["port"], "primary"]
+                    connection.execute("INSERT INTO pg_dist_node VALUES (%s, %s, %s, %s)", values)
+
+    def move(self, group: int) -> None:
+        for url in self.urls:
+            with connect(url) as connection:
+                connection.execute("UPDATE pg_dist_placement SET groupid = %s", [group])
+
+
+def node_of(connection: Connection) -> int:
+    return int(one(connection.execute("SELECT groupid FROM pg_dist_local_group"))[0])
+
+
+@pytest.fixture(scope="module")
+def second_server(tmp_path_factory: pytest.TempPathFactory, all_servers: Servers) -> Iterator[str]:
+    with servers(tmp_path_factory.mktemp("node"), None, all_servers.redis_url, durable=False) as found:
+        yield found.database_url
+
+
+@pytest.fixture
+def cluster(database_url: str, second_server: str) -> Iterator[Cluster]:
+    name = psycopg.conninfo.conninfo_to_dict(database_url)["dbname"]
+    with connect(second_server) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    other = psycopg.conninfo.make_conninfo(second_server, dbname=name)
+    with ExitStack() as stack:
+        stack.callback(drop, second_server, str(name))
+        yield Cluster([database_url, other])
+
+
+def drop(url: str, name: str) -> None:
+    with connect(url) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_a_connection_leads_to_the_node_that_holds_the_cell(cluster: Cluster) -> None:
+    for group in (0, 1, 0):
+        cluster.move(group)
+        with connect(cluster.cell) as connection:
+            assert node_of(connection) == group
+            assert find_cell(connection) == cluster.cell
+            assert one(connection.execute("SELECT count(*) FROM events")) == (0,)
+
+
+def test_a_change_of_the_schema_goes_where_the_settings_say(cluster: Cluster) -> None:
+    cluster.move(1)
+    with connect_as_set(cluster.cell) as connection:
+        assert node_of(connection) == 0
+
+
+def insert_and_move(connection: Connection, cluster: Cluster) -> None:
+    with connection.transaction():
+        connection.execute("INSERT INTO events VALUES (1)")
+        cluster.move(1)
+
+
+def test_a_transaction_that_ends_where_the_cell_is_no_more_is_rolled_back(cluster: Cluster) -> None:
+    with connect(cluster.cell) as connection:
+        with pytest.raises(Moved):
+            insert_and_move(connection, cluster)
+        assert one(connection.execute("SELECT count(*) FROM events")) == (0,)
+    with connect(cluster.cell) as connection:
+        with connection.transaction(), connection.transaction():
+            connection.execute("INSERT INTO events VALUES (1)")
+        assert (node_of(connection), one(connection.execute("SELECT count(*) FROM events"))) == (1, (1,))
+
+
+def test_a_savepoint_does_not_ask(cluster: Cluster) -> None:
+    with connect(cluster.cell) as connection, connection.transaction():
+        with connection.transaction():
+            cluster.move(1)
+        cluster.move(0)
+
+
+def test_without_the_coordinator_the_last_node_is_found(cluster: Cluster) -> None:
+    cluster.move(1)
+    connect(cluster.cell).close()
+    with connect(cluster.urls[0]) as connection:
+        connection.execute("ALTER TABLE pg_dist_node RENAME TO nowhere")
+    with connect(cluster.cell) as connection:
+        assert node_of(connection) == 1
+
+
+def test_a_worker_goes_on_where_the_cell_is(cluster: Cluster, process: Process) -> None:
+    process.settings = process.settings.changed(database_url=cluster.urls[0], cells=2)
+    there = process.at(1)
+    assert node_of(there.connection()) == 0
+    cluster.move(1)
+    with pytest.raises(Moved), there.connection().transaction():
+        pass
+    there.disconnect()
+    assert node_of(there.connection()) == 1
+    there.disconnect()
+
+
+async def pooled_nodes(cluster: Cluster) -> list[int]:
+    found: list[int] = []
+    async with pool.Pool(cluster.cell, 2) as connections:
+        for group in (0, 1, 0):
+            cluster.move(group)
+            async with connections.connection() as connection:
+                row = await (await connection.execute("SELECT groupid FROM pg_dist_local_group")).fetchone()
+            found += row or ()
+    return found
+
+
+def test_a_pool_follows_the_cell(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "POOL_WAIT_SECONDS", 30.0)
+    assert asyncio.run(pooled_nodes(cluster)) == [0, 1, 0]
+
+
+def test_a_schema_that_is_not_placed_is_where_the_settings_say(cluster: Cluster) -> None:
+    for url in cluster.urls:
+        with connect(url) as connection:
+            connection.execute("DELETE FROM pg_dist_schema")
+    with connect(cluster.cell) as connection:
+        assert node_of(connection) == 0
+        with connection.transaction():
+            cluster.move(1)
