@@ -24,7 +24,7 @@ from workers.settings import Settings
 
 log = logging.getLogger(__name__)
 
-UNKNOWN_SECONDS = 5.0  # for which nothing is written to a Redis that did not say whose it is; it is asked every second
+UNKNOWN_SECONDS = 5.0  # no writes to a Redis that did not name its installation; it is asked every second
 UNCHECKED = "it isn't known yet which cells this Redis belongs to"
 
 IssueTicket = Callable[[str, int | None], Coroutine[None, None, None]]

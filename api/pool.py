@@ -15,7 +15,7 @@ from workers.store.sessions import TransactionPooling
 POOL_SIZE = 8
 CELL_POOL_SIZE = 4  # of each of several cells
 POOL_WAIT_SECONDS = 2.0
-STATEMENT_TIMEOUT_SECONDS = 25  # somebody waits for the answer
+STATEMENT_TIMEOUT_SECONDS = 25  # a person waits for the answer
 
 
 def make_pools(settings: Settings) -> tuple["Pool", list["Pool"]]:

@@ -25,4 +25,4 @@ async def with_timeout(seconds: float, work: Coroutine[Any, Any, T]) -> T:
 def _forget(task: asyncio.Task[Any]) -> None:
     _abandoned.discard(task)
     if not task.cancelled():
-        task.exception()  # nobody else will ask for it
+        task.exception()  # nothing else will ask for it

@@ -24,7 +24,7 @@ class Facts(NamedTuple):
     state: str
     first: float | None
     last_active: float | None
-    seen: float | None  # the same, or the last other sign of life of who has never been engaged
+    seen: float | None  # the same; without any engagement, the last other sign of life
     last_login: float | None
     active_days: int
     recent_days: int

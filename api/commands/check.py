@@ -145,7 +145,7 @@ def _check_ties(database_url: str, redis_url: str) -> Iterator[Finding]:
             if noted and not pending(connection) and noted != installation.find_id(connection):
                 yield Finding("installation", "error", installation.FOREIGN)
     except (psycopg.Error, RedisError):
-        return  # that was told
+        return  # the missing server is reported already
 
 
 def _read_noted(redis: Redis) -> str | None:

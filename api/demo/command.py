@@ -102,7 +102,7 @@ def continued(listed: list[Listed], now: float, size: int = CUSTOMERS, seed: int
     company, last = company._replace(begins=begins), max(customer.last_seen for customer in listed)
     ends = {person.email: begins + person.moments[-1].at for person in customers(company, last)}
     alike = sum(ends.get(customer.email) == customer.last_seen for customer in listed)
-    if alike < 2 * len(listed) / 3:  # told by another version; some may lack an event or have one more
+    if alike < 2 * len(listed) / 3:  # of another version; some may lack an event or have one more
         raise Stranger
     return company, last if last // DAY == now // DAY else now
 

@@ -14,7 +14,7 @@ from api.demo.words import BLAME, COMPLAINTS, FEATURES, INTEGRATIONS, PLANS, PRA
 DAY, HOUR = 86400, 3600  # seconds
 TRIAL_DAYS, MONTH_DAYS = 14, 30
 OVERDUE: Final = 0.045  # of the bills
-LEFT_UNPAID: Final = 0.15  # of the first bills after somebody left
+LEFT_UNPAID: Final = 0.15  # of the first bills after a customer left
 LOSES_PATIENCE: Final = 0.11  # a day on which exports fail
 COMPLAINS_IN_OUTAGE: Final = 0.15
 CALLED: Final = 0.6  # of those who are saved, by a call

@@ -12,7 +12,7 @@ from api.track.rules import valid_email
 
 Json = dict[str, Any]
 
-NAMING = frozenset({"$identify", "$set", "$create_alias"})  # events that say who somebody is
+NAMING = frozenset({"$identify", "$set", "$create_alias"})  # events that identify a person
 
 
 def is_posthog(body: Json) -> bool:

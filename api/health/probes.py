@@ -83,7 +83,7 @@ async def find_foreign_redis(redis: Redis, pool: Pool, prefix: str = PREFIX) -> 
         async with asyncio.timeout(PROBE_SECONDS):
             noted: Any = await redis.get(installation.key_of(prefix))
         ours = await with_timeout(PROBE_SECONDS, _find_installation(pool)) if noted else None
-    except Exception:  # that is told of Redis and Postgres already
+    except Exception:  # Redis and Postgres are reported already
         return None
     return installation.FOREIGN if noted and noted.decode() != ours else None
 
@@ -100,7 +100,7 @@ async def read_store_state(pool: AsyncConnectionPool) -> StoreState:
     """Returns what only Postgres knows: whose tracking is out, and how long rescores have waited."""
     try:
         return await with_timeout(PROBE_SECONDS, _read_store(pool))
-    except Exception:  # that is told of Postgres already
+    except Exception:  # Postgres is reported already
         return StoreState("unknown", 0.0)
 
 

@@ -102,7 +102,7 @@ def _from_stripe(fields: Json) -> Converted:
 
 
 VISITOR: Final = "a visitor who isn't known"
-MIXPANEL_DEVICE: Final = "$device:"  # how the id of a device begins that nobody has signed in on
+MIXPANEL_DEVICE: Final = "$device:"  # the prefix of the id of a device without a sign-in
 MIXPANEL_MERGES: Final = ("$identify", "$create_alias", "$merge")
 STATUSES: Final = {"paid": "invoice_paid", "succeeded": "invoice_paid", "failed": "invoice_overdue",
                    "refunded": "refund_requested", "partially refunded": "refund_requested",

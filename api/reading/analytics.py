@@ -24,7 +24,7 @@ from workers.accounts.models import Card
 from workers.risk.rollups import EVER
 from workers.store import sql
 
-MOST_NAMES = 10_000  # that are counted one by one, the most frequent: who sends more has put data into names
+MOST_NAMES = 10_000  # that are counted one by one, the most frequent: an account with more puts data into names
 
 Signal = Literal["positive", "negative", "neutral", "varies"]
 EventState = Literal["stored", "counting", "tested", "in_use"]

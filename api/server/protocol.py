@@ -13,7 +13,7 @@ from api.headers import secured
 from api.server.corked import Corked
 from api.server.patience import EXTENSION, UPLOADS
 
-HEAD_BYTES = 64 * 1024  # of a head, or of trailers, as they come: nobody needs a key to send them
+HEAD_BYTES = 64 * 1024  # of a head, or of trailers, as they come: they can be sent without a key
 HEAD_SECONDS = 20.0  # in which a head has to be whole
 BODY_SECONDS = 25.0  # in which a body has to be whole; the track route refuses earlier, and in words
 PIECE_SECONDS = 20.0  # between pieces of a body that may take its time

@@ -35,7 +35,7 @@ SLACK: Final = 0.05
 OBSERVED: Final = 100  # silences, before their outcomes are believed
 SETTLED: Final = 3 * DAY  # late events land within
 TRIAL, INVOICE, REFUND = 14 * DAY, 21 * DAY, 14 * DAY
-WATCHED: Final = 90  # days after a silence of a horizon's length, before it is known who comes back
+WATCHED: Final = 90  # days after a silence of a horizon's length, before returns are counted
 
 
 def at_risk(rollup: Rollup, at: float) -> NDArray[np.intp]:

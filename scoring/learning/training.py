@@ -59,7 +59,7 @@ class Candidate(msgspec.Struct, frozen=True):
     """The standing of a custom event with the model."""
 
     event: str
-    customers: int  # who sent it, of `customers_needed`
+    customers: int  # that sent it, of `customers_needed`
     lapses: int  # among them
     p_value: float | None  # None until it has the volume
     in_use: bool

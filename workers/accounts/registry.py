@@ -31,7 +31,7 @@ class ListedAccount(NamedTuple):
     mappings: dict[str, str]  # of its own events' names, each to one of scoring.event_roles.ROLES
     horizon_chosen: int | None
     horizon_learnt: int | None
-    holdout_percent: float = 0.0  # of its customers, whom no alert reaches
+    holdout_percent: float = 0.0  # of its customers, held out: no alert reaches them
     contact_event: str | None = None  # which says that a customer was written to
     time_zone: str = "UTC"  # in which pages show times
 

@@ -23,7 +23,7 @@ from workers.store import Connection, sql
 
 log = logging.getLogger(__name__)
 
-DEMO = "@demo.example"  # whose customers `windback demo` makes up; nobody wants to be woken for them
+DEMO = "@demo.example"  # the simulated customers of `windback demo`; no alert is sent for them
 
 
 ROUNDED = 1e-6  # of a probability that was stored as a real

@@ -13,7 +13,7 @@ from workers.buffer.writer import WRITE_SECONDS, Rate, RateLimited, rate_key
 log = logging.getLogger(__name__)
 
 REMEMBER_KEYS = 10_000
-AWAY_SECONDS = 1.0  # after a failure, in which nothing is charged: those who wait would each wait for another one
+AWAY_SECONDS = 1.0  # without charging after a failure: else each waiting request would wait for another failure
 
 
 class Charges:

@@ -25,7 +25,7 @@ QUIET_MILLISECONDS = 5_000  # see arrivals.py
 
 # How many microseconds a key has to wait, by the generic cell rate algorithm of ITU-T I.371 with a burst of one second:
 # what is kept is the time at which everything taken so far would have been due, and when that was written: a clock that
-# has gone back since costs nobody more than was owed then. A batch over a second's worth is taken when nothing is owed.
+# has gone back since costs no more than was owed then. A batch over a second's worth is taken when nothing is owed.
 TO_WAIT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]

@@ -141,7 +141,7 @@ def _end_change(connection: Connection, change: AddressChange) -> None:
     with connection.transaction():
         lock(connection, Lock.STORING)
         if connection.execute(sql("end_change"), change._asdict()).fetchone() is None:
-            return  # somebody else did it, or it was taken back
+            return  # another worker did it, or it was taken back
         own = {"customer_id": change.customer_id, "email": change.next_email, "owner": new}
         connection.execute(sql("own_identity"), own)
         profiles.hand_over(connection, change.account_id, [user], new, change.next_email)

@@ -49,7 +49,7 @@ def apply_changes(connection: Connection) -> list[AddressChange]:
         with connection.transaction():
             lock(connection, Lock.STORING)
             if connection.execute(sql("end_change"), change._asdict()).fetchone() is None:
-                continue  # somebody else did it, or it was taken back
+                continue  # another worker did it, or it was taken back
             if not _move(connection, change):
                 conflicts.append(change)
     erased_totals.leave_out(connection)

@@ -49,7 +49,7 @@ CREATE TABLE stripe_sources (
 -- last_active is the last use of the product, last_seen the last event of any kind, lapsed_at the
 -- end of the usual patience with a lapsed customer. mrr is in minor units of the
 -- currency, paid is the amount of the last invoice. risk_before is the probability 14 days ago, by the same model.
--- urgency, by which lists say whom to talk to first: risk × (½ + its rise in 14 days) × log10(10 + monthly value).
+-- urgency, the order of "Who to talk to first": risk × (½ + its rise in 14 days) × log10(10 + monthly value).
 CREATE TABLE customers (
     customer_id uuid PRIMARY KEY,
     account_id integer NOT NULL,
@@ -100,7 +100,7 @@ CREATE INDEX customers_due ON customers (rescore_at);
 CREATE INDEX customers_due_events ON customers (account_id, rescore_at) WHERE due_because = 'event';
 CREATE INDEX customers_provisional ON customers (account_id) WHERE provisional;
 CREATE UNIQUE INDEX customers_email ON customers (account_id, email, customer_id);
--- With level and state, so that who is at risk and has not lapsed is found without reading customers.
+-- With level and state, so that customers at risk who have not lapsed are found without reading their rows.
 CREATE INDEX customers_ranked ON customers (account_id, probability, customer_id) INCLUDE (level, state);
 CREATE INDEX customers_level ON customers (account_id, level, probability, customer_id);
 CREATE INDEX customers_last_seen ON customers (account_id, last_seen, customer_id);
@@ -138,7 +138,7 @@ CREATE TABLE events (
 
 CREATE INDEX events_stored ON events USING brin (stored_by) WITH (autosummarize = on);
 
--- Events of customers whose row somebody else held when they were stored: nobody waits for it, and the next score takes
+-- Events of customers whose row was locked when they were stored: no transaction waits for it, and the next score takes
 -- in when they were seen.
 CREATE TABLE news (
     customer_id uuid NOT NULL,
@@ -178,7 +178,7 @@ CREATE TABLE pruned (
     PRIMARY KEY (customer_id, month)
 ) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05);
 
--- Entries of the buffer whose events are stored, and what became of these, as counts by outcome; for as long as the
+-- Entries of the buffer whose events are stored, with the counts of these by outcome; for as long as the
 -- entry may come again. beginning tells entries of different buffers apart.
 CREATE TABLE landed (
     lane text NOT NULL,
@@ -292,7 +292,7 @@ CREATE TABLE risk_history (
     PRIMARY KEY (customer_id, at)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05);
 
--- Of whom history arrived, the earliest of it at `since`; and the risks as of past dates that are computed then.
+-- Customers whose history arrived, the earliest of it at `since`; and the risks of past dates that are computed then.
 CREATE TABLE rebuilds (
     customer_id uuid PRIMARY KEY,
     since timestamptz NOT NULL
@@ -324,7 +324,7 @@ CREATE TABLE models (
 
 CREATE UNIQUE INDEX models_in_use ON models (account_id) WHERE in_use;
 
--- Every training of an account, whether it led to models or not; the card says what it saw and decided.
+-- Every training of an account, with or without a new model; the card holds its data and its decision.
 CREATE TABLE trainings (
     account_id integer NOT NULL REFERENCES accounts,
     trained_at timestamptz NOT NULL DEFAULT now(),
@@ -333,7 +333,7 @@ CREATE TABLE trainings (
     PRIMARY KEY (account_id, trained_at)
 );
 
--- What scores were worth: those given on a day, beside what happened within the horizon.
+-- The quality of scores: those given on a day, beside the actual churn within the horizon.
 CREATE TABLE matured (
     account_id integer NOT NULL REFERENCES accounts,
     day date NOT NULL,
@@ -342,7 +342,7 @@ CREATE TABLE matured (
     PRIMARY KEY (account_id, day)
 );
 
--- When an account's tracking was out, as told by its volume; ended_at is null while it is.
+-- Outages of an account's tracking, found by its volume; ended_at is null while one lasts.
 CREATE TABLE outages (
     account_id integer NOT NULL,
     began_at timestamptz NOT NULL,
@@ -350,7 +350,7 @@ CREATE TABLE outages (
     PRIMARY KEY (account_id, began_at)
 );
 
--- What the dashboard's sessions are signed with; and those that somebody signed out of before they expired.
+-- The secret that signs the dashboard's sessions; and the sessions that were signed out before they expired.
 CREATE TABLE signing_secrets (
     name text PRIMARY KEY,
     secret bytea NOT NULL
@@ -384,8 +384,8 @@ CREATE TABLE forwards (
     body bytea NOT NULL
 );
 
--- What analytics reads, see workers/upkeep/totals.py. The last tally: what it saw, when, how long it took, and the system
--- identifier of the server, which numbers its own transactions; null before there was this column.
+-- The totals that analytics reads, see workers/upkeep/totals.py. The last tally: its snapshot, its time, its length, and
+-- the system identifier of the server, which numbers its own transactions; null before there was this column.
 CREATE TABLE tallied (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
     snapshot pg_snapshot NOT NULL,
@@ -703,7 +703,7 @@ CREATE TABLE churn_months (
     PRIMARY KEY (account_id, month)
 );
 
--- Who has applied what.
+-- The migrations that were applied.
 CREATE TABLE schema_migrations (
     version integer PRIMARY KEY,
     name text NOT NULL,

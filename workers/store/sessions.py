@@ -20,7 +20,7 @@ STATEMENT_TIMEOUT_SECONDS = 50  # under the time an RQ job may take, so that Pos
 LOCK_TIMEOUT_SECONDS = 20
 PROBE_SECONDS = 3.0
 
-# The results of our queries depend on these, so nobody else's wish counts.
+# The results of our queries depend on these, so no other setting counts.
 REQUIRED = {
     "timezone": "UTC",
     "datestyle": "ISO, MDY",

@@ -47,7 +47,7 @@ SELECT at, count, coalesce(customers, 0)::bigint AS customers FROM counted LEFT 
 
 -- name: recent_hours
 -- Where the latest events of a name are, customer by customer and hour by hour, and how many; found by their key. Texts
--- that are long are nobody's common value.
+-- that are long are common nowhere.
 SELECT customer_id, hour, theirs.events
 FROM (
     SELECT customer_id, hour FROM recent_events
@@ -117,7 +117,7 @@ ORDER BY day
 SELECT (SELECT (snapshot::text, at)::text FROM tallied) AS tallied
 
 -- name: version_of_learning
--- What changes whenever the model, or what is known of events, may have.
+-- A value that changes whenever the model, or the standing of events, may have changed.
 SELECT (SELECT version FROM models WHERE account_id = %(account_id)s AND in_use) AS version,
        (SELECT max(trained_at) FROM trainings WHERE account_id = %(account_id)s) AS trained_at
 

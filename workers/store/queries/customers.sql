@@ -108,7 +108,7 @@ SELECT * FROM (
 ORDER BY last_at
 
 -- name: count_unscored
--- Of an account, who was due at a moment, or a few seconds later, and hasn't been scored since then.
+-- Customers of an account who were due at a moment, or a few seconds later, and haven't been scored since.
 SELECT count(*) FROM customers
 WHERE account_id = %(account_id)s AND rescore_at < %(stored_at)s::timestamptz + interval '10 seconds'
   AND (scored_at IS NULL OR provisional OR scored_at < %(stored_at)s)

@@ -14,7 +14,7 @@ RETURNING strategy
 DELETE FROM draft_templates WHERE account_id = %(account_id)s AND strategy = %(strategy)s RETURNING strategy
 
 -- name: advised_customers
--- Some customers who are advised a strategy, the riskiest first.
+-- Some customers with this strategy as their advice, the riskiest first.
 SELECT customer_id, account_id, email, advice, -probability AS order FROM customers
 WHERE account_id = %(account_id)s AND advice ->> 'strategy' = %(strategy)s
 ORDER BY probability DESC, customer_id

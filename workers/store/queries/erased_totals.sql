@@ -52,7 +52,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS parting (
 ) ON COMMIT DELETE ROWS
 
 -- name: fill_parting
--- What the last tally has seen of those who leave; the rest is in no total.
+-- The part of the erased customers' events that the last tally has seen; the rest is in no total.
 WITH gone AS (
     DELETE FROM leaving
     WHERE customer_id <= coalesce((SELECT after FROM recounts), 'ffffffff-ffff-ffff-ffff-ffffffffffff')

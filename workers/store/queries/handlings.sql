@@ -1,7 +1,7 @@
 -- What people did about customers.
 
 -- name: add_handling
--- Of a customer who is still there. For how long the customer needn't be looked at is kept there, too: a rise of the
+-- Of a customer who still exists. The end of a snooze is kept there, too: a rise of the
 -- level ends it.
 WITH there AS (
     UPDATE customers SET snoozed_until = coalesce(%(off_until)s, snoozed_until)

@@ -1,4 +1,4 @@
--- Whose a user id is, and what became of an address that was given up. Two locks keep the order: a transaction that
+-- The owners of user ids, and the successors of given-up addresses. Two locks keep the order: a transaction that
 -- stores holds that of storing together with others, one that moves a customer holds it alone. A
 -- transaction that puts events of an unknown user id aside holds the one of identities together with others, one that
 -- stores new identities holds it alone: either the events find the identity, or it finds the events.
@@ -41,7 +41,7 @@ FROM waiting
 ON CONFLICT (customer_id) DO NOTHING
 
 -- name: confirm_identity
--- The same address was said again: what was said before that, and comes later, is old.
+-- The same address came again: an older statement that arrives later is out of date.
 UPDATE identities
 SET said_at = 'epoch'::timestamptz + %(said_us)s * '1 microsecond'::interval, next_email = NULL, next_said_at = NULL
 WHERE customer_id = %(customer_id)s::uuid

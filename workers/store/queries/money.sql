@@ -29,7 +29,7 @@ GROUP BY 1
 ORDER BY 4 DESC, 1
 
 -- name: most_active_person
--- Of a company, who was active on most days of the year before the last such day.
+-- The customer of a company who was active on most days of the year before the last such day.
 SELECT email, state, last_active, count(DISTINCT day) AS days
 FROM customers JOIN customer_days AS days USING (customer_id)
 WHERE account_id = %(account_id)s AND company = %(company)s AND days.event = ANY (%(events)s::text[])

@@ -1,11 +1,11 @@
--- Risks as of past dates, for customers of whom history arrived.
+-- Risks as of past dates, for customers whose history arrived.
 
 -- name: any_rebuild
 SELECT EXISTS (SELECT FROM rebuilds)
 
 -- name: take_rebuilds
 -- Of customers whose row is free, and of those that are gone. Nobody scores them until this ends: the levels that both
--- count would be counted twice. Up to when: what was said from then on stands in risk_history.
+-- count would be counted twice. The end: risks given from then on stand in risk_history.
 WITH first AS MATERIALIZED (
     SELECT customer_id, since FROM rebuilds LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), taken AS MATERIALIZED (

@@ -1,7 +1,7 @@
 -- Scoring accounts anew: the wish and how far it is (by account), the scores computed ahead (by customer).
 
 -- name: request_renewal
--- A wish that comes later begins anew; what a switch was asked for is kept by a change of rules.
+-- A later request begins anew; the target of a switch is kept through a change of rules.
 INSERT INTO renewals AS kept (account_id, because, switches, version, horizon_learnt, generation)
 VALUES (%(account_id)s, %(because)s, %(switches)s, %(version)s, %(horizon_learnt)s, -1)
 ON CONFLICT (account_id) DO UPDATE
@@ -72,7 +72,7 @@ UPDATE customers SET rescore_at = least(rescore_at, now()), due_because = coales
 WHERE account_id = %(account_id)s AND scored_at IS NOT NULL AND generation <> %(generation)s
 
 -- name: write_ahead
--- Times come in epoch seconds; NaN stands for what isn't known.
+-- Times come in epoch seconds; NaN stands for an unknown one.
 INSERT INTO scores_ahead AS kept
 SELECT customer_id, %(generation)s, %(scored_at)s, to_timestamp(rescore_at), probability, level, state, low_confidence,
        plan, open_tickets, to_timestamp(nullif(overdue_since, 'NaN')), nullif(nps, 'NaN'), reasons::jsonb,

@@ -4,7 +4,7 @@
 SELECT customer_id::text FROM customers WHERE customer_id > %(after)s::uuid ORDER BY customer_id LIMIT %(limit)s
 
 -- name: limit_wait
--- Nobody is to queue up for long behind one who waits for the lock; a batch takes a second at most, as a rule.
+-- No transaction should queue for long behind one that waits for the lock; a batch takes a second at most, as a rule.
 SELECT set_config('lock_timeout', %(wait)s, true)
 
 -- name: any_old_events
@@ -70,7 +70,7 @@ DELETE FROM event_ids USING old
 WHERE event_ids.customer_id = old.customer_id AND event_ids.event_key = old.event_key
 
 -- name: prune_days
--- The last day of each event stays: it tells what a customer's state is. So do an overdue invoice and the payment with
+-- The last day of each event stays: a customer's state rests on it. So do an overdue invoice and the payment with
 -- its id: without one, the other would say something else.
 WITH old AS MATERIALIZED (
     SELECT old.*

@@ -1,5 +1,5 @@
 -- name: take_news
--- Of customers whose row is free, what was left for them while it was not; of those that are gone, it goes.
+-- Takes what was left for customers while their row was locked, if it is free now; for erased customers it is deleted.
 WITH told AS (
     SELECT DISTINCT customer_id FROM (SELECT customer_id FROM news LIMIT %(limit)s) AS first
 ), people AS MATERIALIZED (
@@ -73,7 +73,7 @@ SELECT set_config('statement_timeout', %(timeout)s, true)
 UPDATE customers SET rescore_at = now() + interval '1 day', due_because = NULL WHERE customer_id = %(customer_id)s
 
 -- name: release_provisional
--- History is in: what was provisional is scored again, and recorded.
+-- History is in: provisional scores are computed again, and recorded.
 UPDATE customers SET rescore_at = now(), due_because = 'import'
 WHERE customer_id IN (
     SELECT customer_id FROM customers
@@ -103,7 +103,7 @@ CROSS JOIN LATERAL (  -- LIMIT keeps it a look-up for each customer, however lar
 
 -- name: read_days_in_reach
 -- The same for long histories: the very first day, what lasts, and what is no more than `reach` days before the last
--- engagement (of who has never been engaged, the last event that does not last).
+-- engagement (of a customer who was never engaged, the last event that does not last).
 SELECT string_agg(int4send(given.number::integer - 1) || date_send(day) || int4send(n::integer)
                   || float8send(value::float8) || timestamptz_send(last_at), ''),
        string_agg(event || E'\x1f' || detail || E'\x1f' || coalesce(plan, ''), E'\n')
@@ -143,7 +143,7 @@ CROSS JOIN LATERAL (
 ) AS days
 
 -- name: write_scores
--- Times come in epoch seconds; NaN stands for what isn't known.
+-- Times come in epoch seconds; NaN stands for an unknown one.
 WITH scored AS (
     SELECT customer_id, to_timestamp(rescore_at) AS rescore_at, probability, level, state, low_confidence, plan,
            open_tickets, to_timestamp(nullif(overdue_since, 'NaN')) AS overdue_since, nullif(nps, 'NaN')::integer AS nps,

@@ -4,17 +4,17 @@
 SELECT secret FROM signing_secrets WHERE name = %(name)s
 
 -- name: make_signing_secret
--- What they are signed with: made by whoever asks first, the same for all.
+-- The secret that signs them: made on the first request, the same for all.
 INSERT INTO signing_secrets AS kept (name, secret) VALUES (%(name)s, %(secret)s)
 ON CONFLICT (name) DO UPDATE SET secret = kept.secret
 RETURNING secret
 
 -- name: find_secret_key
--- The secret key that somebody signs in with.
+-- The secret key that a user signs in with.
 SELECT key_id FROM api_keys WHERE hash = %(hash)s AND revoked_at IS NULL AND NOT publishable
 
 -- name: find_session
--- A session lasts while its key does, and until somebody signs out of it.
+-- A session lasts as long as its key, and until its user signs out.
 SELECT account_id, accounts.name AS account, hint, time_zone
 FROM api_keys JOIN accounts USING (account_id)
 WHERE key_id = %(key_id)s AND revoked_at IS NULL

@@ -1,4 +1,4 @@
--- Track records: what is due (by account), who left and who was flagged (by customer).
+-- Track records: those that are due (by account), departures and flags (by customer).
 
 -- name: request_track_record
 INSERT INTO track_records (account_id) VALUES (%(account_id)s)
@@ -73,7 +73,7 @@ SELECT computed_at, since, horizon_days FROM track_records WHERE account_id = %(
 
 -- name: count_track_record
 -- A customer who left more than once counts once, by the last time. One who stood on several of the lists counts once,
--- by the first of them: what became of the customer after the first warning. The lists are those whose horizon is over.
+-- by the first of them: the outcome after the first warning counts. The lists are those whose horizon is over.
 WITH gone AS (
     SELECT DISTINCT ON (customer_id) customer_id, risks[%(before)s::integer] >= %(bound)s AS flagged
     FROM departures
@@ -98,7 +98,7 @@ WHERE account_id = %(account_id)s AND probability >= %(bound)s
   AND at > %(at)s::timestamptz - (%(days)s + %(horizon_days)s) * interval '1 day'
 
 -- name: count_flagged_earlier
--- Of those who left, how many had been flagged, by how many days before.
+-- The number of departures that had been flagged, by days before.
 SELECT days_before, count(*) FILTER (WHERE risks[days_before] >= %(bound)s) AS flagged
 FROM unnest(%(days_before)s::integer[]) AS days_before
 CROSS JOIN (
