@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 from starlette.types import Scope
 
 from api.errors import Refused
-from workers.accounts.keys import MIRROR, MIRRORED, PUBLISHABLE_PREFIX, SECRET_PREFIX, USED, Key, digest
-from workers.redis import REDIS_AWAY
+from workers.accounts.keys import MIRRORED, PUBLISHABLE_PREFIX, SECRET_PREFIX, USED, Key, digest, mirror_key
+from workers.redis import PREFIX, REDIS_AWAY
 
 REMEMBER_SECONDS = 10.0
 REMEMBER_KEYS = 10_000
@@ -35,8 +35,8 @@ class RememberedKey(NamedTuple):
 class Keys:
     """The keys as one web process knows them. Memory holds their SHA-256 only."""
 
-    def __init__(self, redis: Redis, others: Sequence[Redis] = ()) -> None:
-        self._redis, self._mirror = redis, Mirror(redis, *others)
+    def __init__(self, redis: Redis, copies: Sequence[tuple[Redis, str]] = ()) -> None:
+        self._redis, self._mirror = redis, Mirror((redis, PREFIX), *copies)
         self._remembered: dict[bytes, RememberedKey] = {}
         self._unknown: dict[bytes, RememberedKey] = {}  # apart: a flood of them must not push the others out
         self._used: set[int] = set()
@@ -109,11 +109,12 @@ class MirroredKey(NamedTuple):
 
 
 class Mirror:
-    """The mirror of the keys in Redis; where home's is away, in that of a cell. Look-ups that come while another is
-    under way share the next: so a flood of unknown keys takes a single connection, and not all there are."""
+    """The mirror of the keys in Redis; where home's is away, its copy in that of a cell, under another prefix. Look-ups
+    that come while another is under way share the next: so a flood of unknown keys takes a single connection, and not
+    all there are."""
 
-    def __init__(self, *redises: Redis) -> None:
-        self._redises = redises
+    def __init__(self, *places: tuple[Redis, str]) -> None:
+        self._places = places
         self._waiting: dict[bytes, asyncio.Future[MirroredKey | None]] = {}
         self._reading: asyncio.Task[None] | None = None
 
@@ -140,15 +141,15 @@ class Mirror:
             self._reading = None
 
     async def _read(self, hashes: Sequence[bytes]) -> Sequence[MirroredKey] | None:
-        try:
-            async with asyncio.timeout(LOOK_UP_SECONDS):
-                for redis in self._redises:
-                    with suppress(*REDIS_AWAY):
-                        reply: Any = await redis.hmget(MIRROR, [MIRRORED, *(hashed.hex() for hashed in hashes)])
-                        mirrored, *keys = reply
-                        return [MirroredKey(key, mirrored is not None) for key in keys]
-        except TimeoutError:
-            return None
+        fields = [MIRRORED, *(hashed.hex() for hashed in hashes)]
+        until = time.monotonic() + LOOK_UP_SECONDS
+        for others, (redis, prefix) in zip(range(len(self._places) - 1, -1, -1), self._places, strict=True):
+            left = until - time.monotonic()
+            with suppress(*REDIS_AWAY):
+                async with asyncio.timeout(left / 2 if others else left):  # one that hangs leaves time for the others
+                    reply: Any = await redis.hmget(mirror_key(prefix), fields)
+                mirrored, *keys = reply
+                return [MirroredKey(key, mirrored is not None) for key in keys]
         return None
 
 

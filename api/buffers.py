@@ -19,7 +19,7 @@ from workers.buffer.lodging import Host, lodge
 from workers.buffer.parts import BodyPart
 from workers.buffer.writer import BufferUnavailable, Rate, Writer
 from workers.cells import Cell
-from workers.redis import REDIS_AWAY
+from workers.redis import PREFIX, REDIS_AWAY
 from workers.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -79,16 +79,18 @@ class Buffers:
 
     def __init__(self, settings: Settings, home: Redis, connect: Callable[[str], Redis], issue: IssueTicket) -> None:
         self._home = home
-        clients = {settings.redis_url: home}
+        clients = {settings.redis_url: home}  # by URL: in a cluster, each cell has one of its own
         for cell in settings.all_cells:
             if cell.buffer_url not in clients:
                 clients[cell.buffer_url] = connect(cell.buffer_url)
         caps = share_caps(settings)
-        self._hosts = [Host(cell, *caps) for cell in settings.all_cells] if len({*clients}) > 1 else []
+        several = len({cell.buffer_url for cell in settings.all_cells}) > 1
+        self._hosts = [Host(cell, *caps) for cell in settings.all_cells] if several else []
         self.cells = [
             CellBuffer(settings, cell, clients[cell.buffer_url], issue, self._hosts) for cell in settings.all_cells
         ]
-        self.others = [client for client in clients.values() if client is not home]
+        self._others = [client for client in clients.values() if client is not home]
+        self.copies = [(clients[cell.buffer_url], cell.copy_prefix) for cell in placement.list_copies(settings)]
         self.charges = Charges(settings.redis_url or "")
 
     async def write(
@@ -134,7 +136,7 @@ class Buffers:
         for host in self._hosts:
             await host.close()
         await self.charges.close()
-        for client in self.others:
+        for client in self._others:
             await client.aclose()
 
     async def _check_places(self) -> None:
@@ -151,9 +153,9 @@ class Buffers:
 
     async def _read_announced(self) -> Mapping[str, str] | None:
         """Returns the fields that home has announced; where its Redis is away, the copy in another one."""
-        for redis in (self._home, *self.others):
+        for redis, prefix in ((self._home, PREFIX), *self.copies):
             try:
-                fields: Mapping[bytes, bytes] = await _maybe(redis.hgetall(placement.ANNOUNCED))
+                fields: Mapping[bytes, bytes] = await _maybe(redis.hgetall(placement.announced_key(prefix)))
             except REDIS_AWAY as error:
                 log.debug("Redis can't do it now: %s", error)
             else:

@@ -8,13 +8,14 @@ there is a single cell, it is at home too.
 
 from typing import NamedTuple
 
-from workers.redis import PREFIX
+from workers.redis import KEY_MARK, PREFIX
 
 MOST_CELLS = 256
 
 
 class Cell(NamedTuple):
-    """A range of customers, and where its tables and its buffer are. Home has no number."""
+    """A range of customers, and the URLs of its tables and its buffer, see sessions.py and redis.py. Home has no
+    number."""
 
     database_url: str
     buffer_url: str
@@ -37,6 +38,24 @@ class Cell(NamedTuple):
     def prefix(self) -> str:
         """The beginning of its keys in Redis. A Redis Cluster looks at the part in braces alone: they share a slot."""
         return PREFIX if self.number is None else f"{PREFIX}:{{c{self.number:03}}}"
+
+    @property
+    def copy_prefix(self) -> str:
+        """How the keys begin that are copies of home's, in a Redis that is not home's."""
+        return f"{self.prefix}:home"
+
+    @property
+    def buffer_server(self) -> str:
+        """The URL of its buffer, or the URLs of the cluster that holds it."""
+        return self.buffer_url.partition(KEY_MARK)[0]
+
+
+def lead_to_slot(cell: Cell) -> Cell:
+    """Returns a cell with the URL of its buffer such that it leads to the right node, should the server be one of a
+    cluster."""
+    if cell.buffer_url.startswith("unix:"):
+        return cell
+    return cell._replace(buffer_url=f"{cell.buffer_url}{KEY_MARK}{cell.prefix}")
 
 
 def cell_of(customer_id: str, cells: int) -> int:

@@ -96,16 +96,16 @@ def give_up_deliveries(process: Process) -> None:
 
 def mirror_keys(process: Process) -> None:
     """Write the keys to Redis as they stand in Postgres: to those of all cells, since home's may be away."""
-    _everywhere(process, lambda redis: keys.refresh_mirror(process.connection(), redis))
+    _everywhere(process, lambda redis, prefix: keys.refresh_mirror(process.connection(), redis, prefix))
 
 
-def _everywhere(process: Process, write: Callable[[Redis], object]) -> None:
+def _everywhere(process: Process, write: Callable[[Redis, str], object]) -> None:
     """Write to home's Redis, and to those of cells that answer."""
-    home, *others = process.list_redises()
-    write(home)
-    for redis in others:
+    home, *copies = process.list_copies()
+    write(*home)
+    for redis, prefix in copies:
         try:
-            write(redis)
+            write(redis, prefix)
         except RedisError as error:
             log.info("the Redis of a cell can't do it now: %s", error)
 
@@ -113,7 +113,7 @@ def _everywhere(process: Process, write: Callable[[Redis], object]) -> None:
 def announce_cells(process: Process) -> None:
     """Tell the doors which cells there are."""
     noted = placement.list_noted(process.connection())
-    _everywhere(process, lambda redis: placement.announce(redis, noted))
+    _everywhere(process, lambda redis, prefix: placement.announce(redis, noted, prefix))
 
 
 def mirror_home(process: Process) -> None:

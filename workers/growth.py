@@ -13,7 +13,7 @@ from redis import Redis
 from workers import heartbeat, installation, placement
 from workers.cells import Cell
 from workers.placement import HERE, Misplaced, connect_cells
-from workers.redis import redis_client
+from workers.redis import PREFIX, redis_client
 from workers.settings import Settings
 from workers.store import Connection, connect, one, sql
 from workers.store.migrate import migrate
@@ -142,20 +142,23 @@ def _note(after: Settings) -> None:
         home.execute(sql("forget_cells"))
         for number, installation_id in noted.items():
             home.execute(sql("note_cell"), {"number": number, "installation_id": installation_id})
+    prefixes = {cell.buffer_url: cell.copy_prefix for cell in placement.list_copies(after)}
+    prefixes[after.redis_url or ""] = PREFIX
     for url in dict.fromkeys([after.redis_url or "", *(cell.buffer_url for cell in after.all_cells)]):
         with redis_client(url) as redis, redis.pipeline() as pipeline:
-            _announce(pipeline, after, url, noted)
+            _tie(pipeline, after, url, noted)
+            if url in prefixes:
+                placement.announce(pipeline, noted, prefixes[url])
             pipeline.execute()
 
 
-def _announce(pipeline: Redis, after: Settings, url: str, noted: dict[int, str]) -> None:
+def _tie(pipeline: Redis, after: Settings, url: str, noted: dict[int, str]) -> None:
     here = [cell for cell in after.all_cells if cell.buffer_url == url]
     for cell in here:
         pipeline.set(installation.key_of(cell.prefix), noted[cell.number or 0])
     if here and after.cell_buffer_urls:
         pipeline.delete(HERE)
         pipeline.sadd(HERE, *(cell.name for cell in here))
-    placement.announce(pipeline, noted)
 
 
 def move(settings: Settings, number: int, database_url: str) -> Settings:

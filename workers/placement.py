@@ -19,7 +19,6 @@ from workers.settings import Settings
 from workers.store import Connection, connect, one, sql
 from workers.store.migrate import migrate
 
-ANNOUNCED = f"{PREFIX}:cells"  # a hash at home: `count`, and the number of each cell → its installation id
 COUNT = "count"
 HERE = f"{PREFIX}:cells:here"  # a set, in each Redis of a list: the names of the cells whose buffer it holds
 
@@ -95,11 +94,25 @@ def check_tables(cell: Cell, noted: str | None, found: str) -> None:
         )
 
 
-def announce(redis: Redis, noted: Mapping[int, str]) -> None:
+def list_copies(settings: Settings) -> list[Cell]:
+    """Returns a cell for each server that isn't home's: its buffer holds copies of what doors read of home."""
+    by_server: dict[str, Cell] = {}
+    for cell in settings.all_cells:
+        by_server.setdefault(cell.buffer_server, cell)
+    by_server.pop(settings.redis_url or "", None)
+    return list(by_server.values())
+
+
+def announced_key(prefix: str = PREFIX) -> str:
+    """A hash at home, and its copies: `count`, and the number of each cell → its installation id."""
+    return f"{prefix}:cells"
+
+
+def announce(redis: Redis, noted: Mapping[int, str], prefix: str = PREFIX) -> None:
     """Tell the doors which cells there are."""
     if noted:
         fields: dict[Any, Any] = {f"{number:03}": installation_id for number, installation_id in noted.items()}
-        redis.hset(ANNOUNCED, mapping={COUNT: len(noted), **fields})
+        redis.hset(announced_key(prefix), mapping={COUNT: len(noted), **fields})
 
 
 def tie_buffer(redis: Redis, settings: Settings, cell: Cell, installation_id: str) -> None:

@@ -19,7 +19,7 @@ from workers.cells import Cell
 from workers.heartbeat import Heartbeat
 from workers.pace import Pace
 from workers.persistence import AppendOnlyFile
-from workers.redis import redis_client
+from workers.redis import PREFIX, redis_client
 from workers.settings import Settings
 from workers.store import Connection, connect
 from workers.warnings import Warnings
@@ -111,12 +111,11 @@ class Process:
         with placement.connect_cells(self.settings) as cells:
             yield cells or [self.connection()]
 
-    def list_redises(self) -> list[Redis]:
-        """Returns a client of each Redis: home's first, then those of the cells' buffers."""
-        places = [self.at(cell.number) for cell in self.settings.all_cells] if self.settings.cells > 1 else [self]
-        by_url = {there.cell.buffer_url: there.redis for there in places}
-        by_url.pop(self.settings.redis_url or "", None)
-        return [self.home_redis, *by_url.values()]
+    def list_copies(self) -> list[tuple[Redis, str]]:
+        """Returns a client of each Redis that doors read keys and cells from, and how these begin there: home's first,
+        then the copies."""
+        copies = placement.list_copies(self.settings)
+        return [(self.home_redis, PREFIX), *((self.at(cell.number).redis, cell.copy_prefix) for cell in copies)]
 
     def ask(self, queue: str) -> None:
         """Issue a ticket of the cell unless one waits already."""

@@ -1,4 +1,8 @@
-"""Clients of Redis, the prefix of all our keys, and the errors of a Redis that is away."""
+"""Clients of Redis, the prefix of all our keys, and the errors of a Redis that is away.
+
+A URL is that of a server; of a cluster, those of some nodes, with blanks between and a key behind a #, to whose slot
+the client leads (see cluster.py).
+"""
 
 import os
 import re
@@ -7,11 +11,16 @@ from typing import Any
 from redis import Redis
 from redis import asyncio as async_redis
 from redis.asyncio import connection as async_connection
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
-from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import MasterDownError, ReadOnlyError, RedisError, ResponseError
+from redis.connection import ConnectionPool
+from redis.exceptions import RedisError
 from redis.retry import Retry
+
+from workers import nodes
+from workers.cluster import KEY_MARK as KEY_MARK
+from workers.cluster import find_cluster
+from workers.nodes import NotThisNode
 
 REDIS_AWAY = (RedisError, OSError, TimeoutError)
 PREFIX_PATTERN = r"[A-Za-z0-9_.-]{1,64}"
@@ -21,61 +30,14 @@ PREFIX = _prefix if re.fullmatch(PREFIX_PATTERN, _prefix) else "windback"  # set
 os.environ["RQ_KEY_PREFIX"] = f"{PREFIX}:rq"  # RQ reads it when it is imported, which is after this
 
 
-class NotThisNode(RedisConnectionError):
-    """The node at the other end takes no writes (any more): after a failover it is a replica. The connection is closed,
-    and the next one leads to the new master, if the address does."""
-
-
-def is_other_node(error: ResponseError) -> bool:
-    """Returns whether an answer says that another node should have been asked."""
-    return isinstance(error, (ReadOnlyError, MasterDownError)) or str(error).startswith("UNBLOCKED")
-
-
-class _Sync:
-    def read_response(self, *arguments: Any, **options: Any) -> Any:
-        """As redis-py does, but an answer of the wrong node is a lost connection."""
-        try:
-            return super().read_response(*arguments, **options)  # type: ignore[misc]
-        except ResponseError as error:
-            if not is_other_node(error):
-                raise
-            self.disconnect()  # type: ignore[attr-defined]
-            raise NotThisNode(str(error)) from None
-
-
-class _Async:
-    async def read_response(self, *arguments: Any, **options: Any) -> Any:
-        """As redis-py does, but an answer of the wrong node is a lost connection."""
-        try:
-            return await super().read_response(*arguments, **options)  # type: ignore[misc]
-        except ResponseError as error:
-            if not is_other_node(error):
-                raise
-            await self.disconnect(nowait=True)  # type: ignore[attr-defined]
-            raise NotThisNode(str(error)) from None
-
-
-def _derive(mixin: type, *classes: type) -> dict[type, Any]:
-    return {plain: type(plain.__name__, (mixin, plain), {}) for plain in classes}
-
-
-SYNC = _derive(_Sync, Connection, SSLConnection, UnixDomainSocketConnection)
-ASYNC = _derive(
-    _Async,
-    async_connection.Connection,
-    async_connection.SSLConnection,
-    async_connection.UnixDomainSocketConnection,
-)
-
-
 def redis_client(url: str) -> Redis:
     """Returns a client for a worker: it may wait long for work, and notices when its peer is gone."""
     return _client(url, socket_connect_timeout=5, health_check_interval=30)
 
 
-def command_client(url: str) -> Redis:
+def command_client(url: str, seconds: float = 3) -> Redis:
     """Returns a client for a command that a person waits for: it fails soon when Redis doesn't answer."""
-    return _client(url, socket_connect_timeout=3, socket_timeout=3, retry=Retry(NoBackoff(), 0))
+    return _client(url, socket_connect_timeout=seconds, socket_timeout=seconds, retry=Retry(NoBackoff(), 0))
 
 
 def async_client(url: str, **options: Any) -> async_redis.Redis:
@@ -85,12 +47,26 @@ def async_client(url: str, **options: Any) -> async_redis.Redis:
 
 def async_pool(url: str, **options: Any) -> async_connection.ConnectionPool:
     """Returns the connections of such a client."""
-    pool = async_connection.ConnectionPool.from_url(url, **options)
-    pool.connection_class = ASYNC[pool.connection_class]
+    pool = async_connection.ConnectionPool.from_url(_first(url), **options)
+    _follow(pool, url, nodes.ASYNC, nodes.ASYNC_IN_CLUSTER, AsyncRetry(NoBackoff(), 1, (NotThisNode,)))
     return pool
 
 
 def _client(url: str, **options: Any) -> Redis:
-    pool = ConnectionPool.from_url(url, **options)
-    pool.connection_class = SYNC[pool.connection_class]
+    pool = ConnectionPool.from_url(_first(url), **options)
+    _follow(pool, url, nodes.SYNC, nodes.SYNC_IN_CLUSTER, Retry(NoBackoff(), 1, (NotThisNode,)))
     return Redis.from_pool(pool)
+
+
+def _first(url: str) -> str:
+    return url.partition(KEY_MARK)[0].split()[0] if " " in url.strip() else url
+
+
+def _follow(pool: Any, url: str, anywhere: dict[type, Any], in_cluster: dict[type, Any], once_more: Any) -> None:
+    """Have a pool make connections that notice when another node should have been asked, and in a cluster ask it."""
+    urls, _, key = url.partition(KEY_MARK)
+    if key and pool.connection_class in in_cluster:
+        pool.connection_class = in_cluster[pool.connection_class]
+        pool.connection_kwargs |= {"cluster": find_cluster(urls), "key": key, "retry": once_more}
+    else:
+        pool.connection_class = anywhere[pool.connection_class]

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from scoring.levels import Levels
 from workers import urls
-from workers.cells import MOST_CELLS, Cell
+from workers.cells import MOST_CELLS, Cell, lead_to_slot
 from workers.redis import PREFIX_PATTERN
 from workers.urls import SettingsError as SettingsError
 
@@ -67,8 +67,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     @property
     def home(self) -> Cell:
-        """The place of accounts, keys and models; of the customers too, if there is a single cell."""
-        return Cell(self.database_url or "", self.buffer_url or self.redis_url or "")
+        """The place of accounts, keys and models; of the customers and the buffer too, if there is a single cell."""
+        buffer_url = self.buffer_url if self.cells == 1 else None
+        return Cell(self.database_url or "", buffer_url or self.redis_url or "")
 
     @property
     def all_cells(self) -> tuple[Cell, ...]:
@@ -76,8 +77,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         if self.cells == 1:
             return (self.home,)
         databases = _places(self.cell_database_urls) or [self.home.database_url] * self.cells
-        buffers = _places(self.cell_buffer_urls) or [self.home.buffer_url] * self.cells
-        return tuple(map(Cell, databases, buffers, range(self.cells), [self.cells] * self.cells))
+        buffers = _places(self.cell_buffer_urls) or [self.buffer_url or self.home.buffer_url] * self.cells
+        cells = map(Cell, databases, buffers, range(self.cells), [self.cells] * self.cells)
+        return tuple(map(lead_to_slot, cells) if self.buffer_url and not self.cell_buffer_urls else cells)
 
     def changed(self, **values: Any) -> "Settings":
         """Returns these settings with other values."""
@@ -184,7 +186,13 @@ def _check_cells(settings: Settings) -> None:
             )
         for place in places:
             check(place, variable(field))
-    urls.check_redis(settings.buffer_url, variable("buffer_url"))
+    for node in _places(settings.buffer_url):
+        urls.check_redis(node, variable("buffer_url"))
+    if settings.cells == 1 and len(_places(settings.buffer_url)) > 1:
+        raise SettingsError(
+            "WINDBACK_BUFFER_URL lists several URLs, the nodes of a cluster, and a cluster takes several cells: set"
+            " WINDBACK_CELLS, or a single URL"
+        )
 
 
 def _places(urls_of_cells: str | None) -> list[str]:

@@ -10,10 +10,7 @@ import click
 import msgspec
 import psycopg
 from msgspec import Struct
-from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from api.commands.options import one_line_errors
 from api.up import packaged_servers
@@ -28,6 +25,7 @@ from workers.heartbeat import Beats
 from workers.lease import lease_key
 from workers.logs import first_line
 from workers.persistence import describe_persistence
+from workers.redis import command_client
 from workers.settings import Settings
 from workers.store import connect, one, sql
 from workers.store.faults import find_write_fault
@@ -121,7 +119,7 @@ def status(data_dir: Path, as_json: bool) -> None:
 
 
 def _read_redis(configured: Settings) -> Status:
-    with _client(configured.redis_url or "") as redis:
+    with command_client(configured.redis_url or "", ANSWER_SECONDS) as redis:
         pipeline = redis.pipeline(transaction=False)
         heartbeat.queue_read(pipeline)
         pipeline.info("persistence")
@@ -151,18 +149,13 @@ class CellLedgers(NamedTuple):
 
 def _read_cell(cell: Cell) -> CellLedgers:
     lanes = lanes_of(cell)
-    with _client(cell.buffer_url) as redis:
+    with command_client(cell.buffer_url, ANSWER_SECONDS) as redis:
         pipeline = redis.pipeline(transaction=False)
         for lane in lanes.values():
             ledger.queue_read(pipeline, lane)
         pipeline.exists(lease_key(cell.prefix))
         *replies, lease = pipeline.execute()
     return CellLedgers(dict(zip(lanes, map(ledger.parse, replies), strict=True)), bool(lease))
-
-
-def _client(url: str) -> Redis:
-    once = Retry(NoBackoff(), 0)
-    return Redis.from_url(url, socket_timeout=ANSWER_SECONDS, socket_connect_timeout=ANSWER_SECONDS, retry=once)
 
 
 def _lane_status(entry: Ledger) -> LaneStatus:

@@ -93,7 +93,7 @@ class BufferHealth(NamedTuple):
 
 async def _read_buffer(buffer: CellBuffer, pool: Pool) -> BufferHealth:
     redis, foreign, warning = await asyncio.gather(
-        probes.find_redis_fault(buffer.redis),
+        probes.find_redis_fault(buffer.redis, buffer.cell.prefix),
         probes.find_foreign_redis(buffer.redis, pool, buffer.cell.prefix),
         probes.find_redis_warning(buffer.redis),
     )

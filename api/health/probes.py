@@ -24,7 +24,6 @@ from workers.store import sql
 from workers.store.faults import describe_write_fault
 from workers.tickets import JOBS
 
-PROBE = f"{PREFIX}:probe"
 PROBE_SECONDS = 0.9
 NO_CLOCK = "no clock holds the lease; start `python -m workers clock`"
 
@@ -55,11 +54,16 @@ class StoreState(NamedTuple):
     due_seconds: float
 
 
-async def find_redis_fault(redis: Redis) -> str | None:
-    """Returns why the buffer can't be trusted to Redis now, or None."""
+def probe_key(prefix: str = PREFIX) -> str:
+    """A key that is written to see whether Redis takes writes."""
+    return f"{prefix}:probe"
+
+
+async def find_redis_fault(redis: Redis, prefix: str = PREFIX) -> str | None:
+    """Returns why the buffer can't be trusted to Redis now, or None. `prefix` is that of the buffer's keys."""
     try:
         async with asyncio.timeout(PROBE_SECONDS):
-            await redis.set(PROBE, 1, ex=60)
+            await redis.set(probe_key(prefix), 1, ex=60)
             policy = (await redis.info("memory")).get("maxmemory_policy")
     except REDIS_AWAY as error:
         return f"Redis doesn't take writes: {str(error) or type(error).__name__}"

@@ -30,7 +30,7 @@ class Door:
         assert settings.redis_url
         self.redis = door_redis(settings.redis_url)
         self.buffers = Buffers(settings, self.redis, door_redis, self._issue)
-        self.keys = Keys(self.redis, self.buffers.others)
+        self.keys = Keys(self.redis, self.buffers.copies)
         self.warnings = Warnings()
         self._tickets_redis = redis_client(settings.redis_url)
         self._tasks: list[asyncio.Task[None]] = []

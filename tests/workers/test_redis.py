@@ -17,7 +17,8 @@ from redis.backoff import NoBackoff
 from tests.waiting import wait_until
 from workers import redis as clients
 from workers.buffer.connection import ScriptConnection
-from workers.redis import NotThisNode, async_client, command_client, redis_client
+from workers.nodes import NotThisNode
+from workers.redis import async_client, command_client, redis_client
 
 WRITES: tuple[Callable[[Any], object], ...] = (
     lambda client: client.set("a", 1),

@@ -16,13 +16,20 @@ from workers.redis import PREFIX
 from workers.store import Connection, locks, one, sql
 from workers.store.locks import Lock
 
-MIRROR = f"{PREFIX}:keys"  # a hash: the key's SHA-256 in hexadecimal → Key as JSON
 MIRRORED = "mirrored"  # a field that is always there: its absence tells a lost mirror from an unknown key
 USED = f"{PREFIX}:keys:used"  # a hash: key_id → when it was last used, in seconds since 1970
 SECRET_PREFIX = "sk_live_"  # noqa: S105
 PUBLISHABLE_PREFIX = "pk_live_"
 LONGEST_NAME = 80
 PUBLISHABLE_RATE_LIMIT = 100  # events a second, unless the key has a limit of its own
+
+
+def mirror_key(prefix: str = PREFIX) -> str:
+    """A hash: the key's SHA-256 in hexadecimal → Key as JSON. `prefix` is another one in a copy of home's."""
+    return f"{prefix}:keys"
+
+
+MIRROR = mirror_key()
 
 
 class Key(Struct, frozen=True):
@@ -125,10 +132,11 @@ def is_valid(connection: Connection, secret: str) -> bool:
     return connection.execute(sql("find_key"), {"hash": digest(secret.encode())}).fetchone() is not None
 
 
-def refresh_mirror(connection: Connection, redis: Redis) -> int:
-    """Write the keys that work to Redis and take out all others. Returns how many there are."""
+def refresh_mirror(connection: Connection, redis: Redis, prefix: str = PREFIX) -> int:
+    """Write the keys that work to Redis and take out all others. Returns how many there are. `prefix` is another one in
+    a copy of home's."""
     with _alone(connection):
-        return _write_mirror(connection, redis)
+        return _write_mirror(connection, redis, prefix)
 
 
 @contextmanager
@@ -139,18 +147,20 @@ def _alone(connection: Connection) -> Iterator[None]:
         yield
 
 
-def _write_mirror(connection: Connection, redis: Redis) -> int:
-    installation.tie(redis, installation.find_id(connection))  # another installation's keys are not ours to replace
+def _write_mirror(connection: Connection, redis: Redis, prefix: str = PREFIX) -> int:
+    key = mirror_key(prefix)
+    # Another installation's keys are not ours to replace.
+    installation.tie(redis, installation.find_id(connection), prefix)
     wanted: dict[Any, Any] = {
         bytes(hashed).hex(): msgspec.json.encode(Key(*key)) for hashed, *key in connection.execute(sql("mirror_keys"))
     }
-    fields: Any = redis.hgetall(MIRROR)
+    fields: Any = redis.hgetall(key)
     there = {field.decode(): key for field, key in fields.items()}
     wanted_fields = wanted | {MIRRORED: b"1"}
     with redis.pipeline() as pipeline:
         if new := {field: key for field, key in wanted_fields.items() if there.get(field) != key}:
-            pipeline.hset(MIRROR, mapping=new)
+            pipeline.hset(key, mapping=new)
         if gone := there.keys() - wanted_fields.keys():
-            pipeline.hdel(MIRROR, *gone)
+            pipeline.hdel(key, *gone)
         pipeline.execute()
     return len(wanted)

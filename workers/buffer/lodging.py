@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from workers.buffer.connection import ScriptConnection
 from workers.buffer.lanes import lanes_of
 from workers.cells import Cell
+from workers.cluster import share_server
 
 LODGE_SECONDS = 0.3  # for all hosts: the write that failed before it has taken some of the second that a door has
 AWAY_SECONDS = 1.0  # for which a Redis that failed is not tried again
@@ -98,7 +99,7 @@ async def lodge(hosts: Sequence[Host], guest: Cell, lane: str, lodgers: Sequence
     try:
         async with asyncio.timeout(LODGE_SECONDS):
             for host in [*hosts[number + 1 :], *hosts[:number]]:
-                if host.cell.buffer_url != guest.buffer_url and await host.take(guest, lane, lodgers):
+                if not share_server(host.cell.buffer_url, guest.buffer_url) and await host.take(guest, lane, lodgers):
                     return True
     except TimeoutError:
         pass

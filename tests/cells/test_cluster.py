@@ -1,0 +1,85 @@
+"""Cells whose buffers are in a Valkey Cluster: each leads to the node that owns its slot, wherever that goes."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cells.conftest import MakeWorld, World
+from tests.cells.test_line import counted
+from tests.clusters import Node, Nodes, running_cluster, text
+from tests.waiting import wait_until
+from workers.buffer.lanes import LIVE, lanes_of
+from workers.ingest import lodgers
+from workers.process import Process
+
+EVENTS = [{"event": "opened", "customer_email": f"c{number}@example.com"} for number in range(60)]
+LATER = [{**event, "event_id": f"later-{number}"} for number, event in enumerate(EVENTS)]
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    """Three masters with a replica each."""
+    with running_cluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+@pytest.fixture
+def world(make_world: MakeWorld, nodes: Nodes) -> World:
+    """Four cells, whose buffers are in an empty cluster."""
+    wait_until(nodes.is_whole, timeout=60)
+    for node in nodes.all:
+        if node.is_master():
+            node.ask("FLUSHALL")
+    return make_world(4, buffer_url=nodes.urls)
+
+
+def stream_of(place: Process) -> str:
+    return lanes_of(place.cell)[LIVE.name].stream
+
+
+def copies_of(master: Node) -> int:
+    """How many replicas have all that a master has."""
+    role = master.ask("ROLE")
+    return sum(int(text(offset)) == int(text(role[1])) for _, _, offset in role[2])
+
+
+def test_each_cell_is_where_its_slot_is(world: World, nodes: Nodes) -> None:
+    world.track(*EVENTS)
+    for place in world.places:
+        owner = nodes.owner_of(stream_of(place))
+        with owner.client() as client:
+            assert client.xlen(stream_of(place)) == place.redis.xlen(stream_of(place)) > 0
+    assert len({nodes.owner_of(stream_of(place)).port for place in world.places}) > 1
+    world.work()
+    assert sum(counted(world)) == len(EVENTS)
+    assert min(counted(world)) > 0
+
+
+def test_a_replica_that_takes_over_is_followed(world: World, nodes: Nodes) -> None:
+    world.track(*EVENTS)
+    key = stream_of(world.places[0])
+    master = nodes.owner_of(key)
+    wait_until(lambda: copies_of(master) == 1, timeout=60)
+    master.kill()
+    wait_until(lambda: nodes.owner_of(key) is not master, timeout=60)
+    wait_until(lambda: world.client.post("/api/v1/track", json={"events": LATER}).status_code == 200, timeout=60)
+    master.start()
+    for place in world.places:
+        lodgers.move_on(place)
+    world.work()
+    assert sum(counted(world)) == len(EVENTS) + len(LATER)
+
+
+def test_a_slot_that_moves_is_followed(world: World, nodes: Nodes) -> None:
+    """An open connection learns it from the answer to its next command."""
+    world.track(*EVENTS)
+    place = world.places[1]
+    key = stream_of(place)
+    before = nodes.owner_of(key)
+    after = next(node for node in nodes.all if node.is_master() and node is not before)
+    nodes.move_slot(key, after)
+    assert nodes.owner_of(key) is after
+    assert place.redis.xlen(key) > 0
+    world.track(*LATER)
+    world.work()
+    assert sum(counted(world)) == len(EVENTS) + len(LATER)
