@@ -87,60 +87,72 @@ SELECT EXISTS (SELECT FROM customers WHERE rescore_at <= now()) OR EXISTS (SELEC
     OR EXISTS (SELECT FROM renewals)
 
 -- name: read_days
--- All numbers in one value (days.PACKED), all words in another; an array of each column takes a fifth longer. No name
--- holds a control character, so they may separate words. Of a customer with more rows than `rows`, the latest days: such
--- a one is no person, and must not hold up the others.
-SELECT string_agg(int4send(given.number::integer - 1) || date_send(day) || int4send(n::integer)
-                  || float8send(value::float8) || timestamptz_send(last_at), ''),
+-- All numbers in one value (days.PACKED), but for values that aren't 0, in another; words once for all the rows that
+-- share them, with the number of these rows. No name holds a control character, so they may separate words. Of a
+-- customer with more rows than `rows`, the latest days: such a one is no person, and must not hold up the others.
+SELECT string_agg(packed, ''), string_agg(amounts, ''), string_agg(int4send(size), ''),
        string_agg(event || E'\x1f' || detail || E'\x1f' || coalesce(plan, ''), E'\n')
-FROM unnest(%(customer_ids)s::uuid[]) WITH ORDINALITY AS given (customer_id, number)
-CROSS JOIN LATERAL (  -- LIMIT keeps it a look-up for each customer, however large the table
-    SELECT * FROM customer_days AS days
-    WHERE days.customer_id = given.customer_id
-    ORDER BY day DESC
-    LIMIT %(rows)s
-) AS days
+FROM (
+    SELECT event, detail, plan, count(*)::integer AS size,
+           string_agg(int8send(((given.number - 1) << 48) | ((day - '1970-01-01')::bigint << 32)
+                               | (n::bigint << 1) | (value <> 0)::integer) || timestamptz_send(last_at), '') AS packed,
+           string_agg(float8send(value::float8), '') FILTER (WHERE value <> 0) AS amounts
+    FROM unnest(%(customer_ids)s::uuid[]) WITH ORDINALITY AS given (customer_id, number)
+    CROSS JOIN LATERAL (  -- LIMIT keeps it a look-up for each customer, however large the table
+        SELECT * FROM customer_days AS days
+        WHERE days.customer_id = given.customer_id
+        ORDER BY day DESC
+        LIMIT %(rows)s
+    ) AS days
+    GROUP BY event, detail, plan
+) AS words
 
 -- name: read_days_in_reach
 -- The same for long histories: the very first day, what lasts, and what is no more than `reach` days before the last
 -- engagement (of a customer who was never engaged, the last event that does not last).
-SELECT string_agg(int4send(given.number::integer - 1) || date_send(day) || int4send(n::integer)
-                  || float8send(value::float8) || timestamptz_send(last_at), ''),
+SELECT string_agg(packed, ''), string_agg(amounts, ''), string_agg(int4send(size), ''),
        string_agg(event || E'\x1f' || detail || E'\x1f' || coalesce(plan, ''), E'\n')
-FROM unnest(%(customer_ids)s::uuid[]) WITH ORDINALITY AS given (customer_id, number)
-CROSS JOIN LATERAL (
-    SELECT (
-        SELECT day FROM customer_days AS days
-        WHERE days.customer_id = given.customer_id AND event <> ALL (%(lasting)s::text[])
-        ORDER BY day LIMIT 1
-    ) AS first_day, (
-        SELECT day FROM customer_days AS days
-        WHERE days.customer_id = given.customer_id AND event = ANY (%(engagement)s::text[])
-        ORDER BY day LIMIT 1
-    ) AS first_use, coalesce((
-        SELECT day FROM customer_days AS days
-        WHERE days.customer_id = given.customer_id AND event = ANY (%(engagement)s::text[])
-        ORDER BY day DESC LIMIT 1
-    ), (
-        SELECT day FROM customer_days AS days
-        WHERE days.customer_id = given.customer_id AND event <> ALL (%(lasting)s::text[])
-        ORDER BY day DESC LIMIT 1
-    ), '2200-01-01') - %(reach)s::integer AS since
-) AS known
-CROSS JOIN LATERAL (
-    (SELECT * FROM customer_days AS days
-     WHERE days.customer_id = given.customer_id AND day >= since
-     ORDER BY day DESC LIMIT %(rows)s)
-    UNION ALL
-    (SELECT * FROM customer_days AS days
-     WHERE days.customer_id = given.customer_id AND day < since AND event = ANY (%(lasting)s::text[])
-     ORDER BY day DESC LIMIT %(rows)s)
-    UNION ALL
-    SELECT * FROM customer_days AS days
-    WHERE days.customer_id = given.customer_id AND day < since AND day IN (first_day, first_use)
-      AND event <> ALL (%(lasting)s::text[])
-    LIMIT 3 * %(rows)s
-) AS days
+FROM (
+    SELECT event, detail, plan, count(*)::integer AS size,
+           string_agg(int8send(((given.number - 1) << 48) | ((day - '1970-01-01')::bigint << 32)
+                               | (n::bigint << 1) | (value <> 0)::integer) || timestamptz_send(last_at), '') AS packed,
+           string_agg(float8send(value::float8), '') FILTER (WHERE value <> 0) AS amounts
+    FROM unnest(%(customer_ids)s::uuid[]) WITH ORDINALITY AS given (customer_id, number)
+    CROSS JOIN LATERAL (
+        SELECT (
+            SELECT day FROM customer_days AS days
+            WHERE days.customer_id = given.customer_id AND event <> ALL (%(lasting)s::text[])
+            ORDER BY day LIMIT 1
+        ) AS first_day, (
+            SELECT day FROM customer_days AS days
+            WHERE days.customer_id = given.customer_id AND event = ANY (%(engagement)s::text[])
+            ORDER BY day LIMIT 1
+        ) AS first_use, coalesce((
+            SELECT day FROM customer_days AS days
+            WHERE days.customer_id = given.customer_id AND event = ANY (%(engagement)s::text[])
+            ORDER BY day DESC LIMIT 1
+        ), (
+            SELECT day FROM customer_days AS days
+            WHERE days.customer_id = given.customer_id AND event <> ALL (%(lasting)s::text[])
+            ORDER BY day DESC LIMIT 1
+        ), '2200-01-01') - %(reach)s::integer AS since
+    ) AS known
+    CROSS JOIN LATERAL (
+        (SELECT * FROM customer_days AS days
+         WHERE days.customer_id = given.customer_id AND day >= since
+         ORDER BY day DESC LIMIT %(rows)s)
+        UNION ALL
+        (SELECT * FROM customer_days AS days
+         WHERE days.customer_id = given.customer_id AND day < since AND event = ANY (%(lasting)s::text[])
+         ORDER BY day DESC LIMIT %(rows)s)
+        UNION ALL
+        SELECT * FROM customer_days AS days
+        WHERE days.customer_id = given.customer_id AND day < since AND day IN (first_day, first_use)
+          AND event <> ALL (%(lasting)s::text[])
+        LIMIT 3 * %(rows)s
+    ) AS days
+    GROUP BY event, detail, plan
+) AS words
 
 -- name: write_scores
 -- Times come in epoch seconds; NaN stands for an unknown one.
