@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -15,7 +16,7 @@ from tests.bench import stream
 from tests.bench.cpu import CpuMeter, meter_of
 from tests.bench.measure import Line, interleaved, per_second
 from tests.bench.world import EMPTY, World
-from workers.__main__ import tune_collection
+from workers.__main__ import tune_interpreter
 from workers.buffer.entries import Entry, Request, decode_entry, encode_entry, hash_customer
 from workers.buffer.lanes import LIVE
 from workers.buffer.rows import EPOCH, MICROSECOND, make_rows
@@ -44,10 +45,10 @@ def run(world: World) -> list[Line]:
 
 
 def _prepare() -> list[bytes]:
-    """Returns the entries to be stored. From now on this process collects garbage as a worker does."""
+    """Returns the entries to be stored. From now on this process is tuned as a worker is."""
     ingest.LINGER_SECONDS = 0.001  # waiting for more is no work
     entries = _entries(stream.events(EVENTS))
-    tune_collection()
+    tune_interpreter()
     return entries
 
 
@@ -138,10 +139,10 @@ def _microseconds(meter: CpuMeter, events: int) -> list[float]:
 
 def _entries(events: list[dict[str, object]]) -> list[bytes]:
     """The stream as the door would have written it: by turns a batch of 100, and 100 requests of one event."""
-    entries = []
+    entries, now_us = [], time.time_ns() // 1000
     for number, at in enumerate(range(0, len(events), ENTRY_EVENTS)):
         sent = stream.bodies(events[at : at + ENTRY_EVENTS], ENTRY_EVENTS if number % 2 else 1)
-        requests = [Request(1, 1_700_000_000_000_000 + at, body) for body in sent]
+        requests = [Request(1, now_us + at, body) for body in sent]
         entries.append(encode_entry(Entry(number.to_bytes(12, "big"), requests)))
     return entries
 

@@ -1,7 +1,9 @@
-"""A lane's batches: each is read from the buffer and decoded while the one before is stored."""
+"""A lane's batches: each is read from the buffer and decoded, in a thread, while the one before is stored."""
 
 import logging
 from collections.abc import Collection, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
 from typing import NamedTuple
 
 from redis.exceptions import RedisError
@@ -14,6 +16,8 @@ from workers.settings import Settings
 from workers.tracking.volume import Volumes, volumes_of
 
 log = logging.getLogger(__name__)
+
+AHEAD_OF_EVENTS = 500  # while so many are stored or more, the next batch is read; few are stored sooner alone
 
 
 class DecodedEntry(NamedTuple):
@@ -60,19 +64,29 @@ class Batch(NamedTuple):
 
 
 class Batches:
-    """The left-over entries of a lane, then the new ones. `read_ahead` reads a batch while another is stored."""
+    """The left-over entries of a lane, then the new ones. `read_ahead` reads a batch while another is stored; the end
+    of a `with` block waits for it."""
 
     def __init__(self, reader: Reader, attempts: Attempts, settings: Settings) -> None:
         self._reader, self._attempts, self._settings = reader, attempts, settings
         self._left_over = True
-        self._ahead: Batch | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._ahead: Future[Batch | None] | None = None
         self._last = False
+
+    def __enter__(self) -> "Batches":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._thread is not None:
+            self._thread.shutdown(wait=error is None)  # a job whose time is over waits for nothing more
 
     def next(self, wait_seconds: float) -> Batch | None:
         """Returns the next batch; waits this long for one. None when the lane is empty, or after `no_more()`."""
-        if self._ahead is not None:
-            batch, self._ahead = self._ahead, None
-            return batch
+        if (ahead := self._take_ahead()) is not None:
+            return ahead
         if self._last:
             return None
         if self._left_over:
@@ -81,13 +95,22 @@ class Batches:
             self._left_over = False
         return self._read_new(wait_seconds)
 
-    def read_ahead(self) -> None:
-        """Read the next batch, if one is there."""
-        if self._ahead is None and not self._left_over and not self._last:
-            try:
-                self._ahead = self._read_new(0)
-            except RedisError as error:  # reading the next one meets it again
-                log.info("the next batch can't be read ahead: %s", error)
+    def read_ahead(self, batch: Batch) -> None:
+        """Begin to read the batch after this one, if this one is large."""
+        if self._ahead is None and not self._left_over and not self._last and batch.events >= AHEAD_OF_EVENTS:
+            self._thread = self._thread or ThreadPoolExecutor(1, "read-ahead")
+            self._ahead = self._thread.submit(self._read_new, 0)
+
+    def _take_ahead(self) -> Batch | None:
+        """Returns the batch that was read ahead, if there was one."""
+        if self._ahead is None:
+            return None
+        ahead, self._ahead = self._ahead, None
+        try:
+            return ahead.result()
+        except RedisError as error:  # reading the next one meets it again
+            log.info("the next batch can't be read ahead: %s", error)
+            return None
 
     def no_more(self) -> None:
         """Read no further: what was read ahead is the last."""

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from redis.exceptions import RedisError
 
@@ -27,35 +28,47 @@ BUDGET_SECONDS = 5.0  # how long a ticket drains before it makes room for the ne
 LINGER_SECONDS = 1.0  # how long it waits for more, so that a trickle of events doesn't cost a job each
 
 
+class Drained(NamedTuple):
+    """What a ticket did."""
+
+    total: Outcome
+    more: bool = False  # its time was over: there may be more
+    away: bool = False  # Postgres was
+    identified: bool = False  # identities were among it
+
+
 def drain(process: Process, lane: Lane) -> Outcome:
     """Empty the buffer of a cell's lane into Postgres until it is empty or the budget is spent."""
     lane = process.lanes[lane.name]
     tickets.clear_mark(process.redis, lane.queue, lane.prefix)
-    reader = Reader(process.redis, lane, process.name)
-    attempts = Attempts(process.redis, lane)
-    batches = Batches(reader, attempts, process.settings)
+    reader, attempts = Reader(process.redis, lane, process.name), Attempts(process.redis, lane)
+    with Batches(reader, attempts, process.settings) as batches:
+        drained = _drain(process, lane, reader, attempts, batches)
+    if drained.identified:
+        resolving.drain(process)
+    if drained.total.moved:
+        retry_while_unavailable(process, lambda: forwarding.deliver(process))
+    if drained.away:
+        process.ask_later(lane.queue)
+    elif drained.more:
+        process.ask(lane.queue)  # the next ticket goes on
+    return drained.total
+
+
+def _drain(process: Process, lane: Lane, reader: Reader, attempts: Attempts, batches: Batches) -> Drained:
     until = time.monotonic() + BUDGET_SECONDS
-    total, more, away, identified = Outcome(), False, False, False
+    drained = Drained(Outcome())
     while batch := batches.next(LINGER_SECONDS):
         with logs.about(**_ids(lane, batch)):
             outcome = _try(process, lane, reader, attempts, batches, batch)
         if outcome is None:
-            away = True
-            break
-        total += outcome
-        identified = identified or bool(batch.identities)
+            return drained._replace(away=True)
+        identified = drained.identified or bool(batch.identities)
+        drained = drained._replace(total=drained.total + outcome, identified=identified)
         if process.stopping.is_set() or time.monotonic() > until:
             batches.no_more()
-            more = True
-    if identified:
-        resolving.drain(process)
-    if total.moved:
-        retry_while_unavailable(process, lambda: forwarding.deliver(process))
-    if away:
-        process.ask_later(lane.queue)
-    elif more:
-        process.ask(lane.queue)  # the next ticket goes on
-    return total
+            drained = drained._replace(more=True)
+    return drained
 
 
 def _ids(lane: Lane, batch: Batch) -> dict[str, object]:
@@ -84,9 +97,10 @@ def _ingest(process: Process, lane: Lane, reader: Reader, batches: Batches, batc
     """Store a batch. Returns what became of it, or None if Postgres stayed away."""
     began = time.monotonic()
     _warn_of_rows(process, batch.staged.rows)
+    batches.read_ahead(batch)
     outcomes = retry_while_unavailable(
         process,
-        lambda: store_batch(process.connection(), lane, batch, process.settings.rescore_seconds, batches.read_ahead),
+        lambda: store_batch(process.connection(), lane, batch, process.settings.rescore_seconds),
     )
     if outcomes is None:
         return None

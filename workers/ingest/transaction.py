@@ -57,28 +57,18 @@ class Outcome(NamedTuple):
         return Outcome(*(a + b for a, b in zip(self, other, strict=True)))
 
 
-def do_nothing() -> None:
-    """Read nothing ahead."""
-
-
 def store_batch(
-    connection: Connection,
-    lane: Lane,
-    batch: Batch,
-    rescore_seconds: float,
-    read_ahead: Callable[[], None] = do_nothing,
+    connection: Connection, lane: Lane, batch: Batch, rescore_seconds: float
 ) -> Mapping[bytes, EventCounts]:
-    """Store a batch. Returns what became of each entry's events, by the entry's id.
-
-    `read_ahead` is called once, while Postgres is at work. Raises psycopg.Error if Postgres is the trouble.
-    """
+    """Store a batch. Returns what became of each entry's events, by the entry's id. Raises psycopg.Error if Postgres is
+    the trouble."""
 
     def attempt(all_new: bool) -> Mapping[bytes, EventCounts]:
         return _attempt(
             connection,
             lane,
             batch,
-            lambda staged: _count_outcome(store_rows(connection, staged, rescore_seconds, read_ahead, lane, all_new)),
+            lambda staged: _count_outcome(store_rows(connection, staged, rescore_seconds, lane, all_new)),
             lambda identities: save_identities(connection, lane, identities),
         )
 
@@ -142,7 +132,7 @@ def store_parts(connection: Connection, lane: Lane, rows: Sequence[Row], rescore
     """Store rows under a savepoint; where one is refused, halves, until it is alone, and is buried."""
     try:
         with connection.transaction():
-            return _count_outcome(store_rows(connection, stage(rows), rescore_seconds, do_nothing, lane))
+            return _count_outcome(store_rows(connection, stage(rows), rescore_seconds, lane))
     except REFUSALS as error:
         if len(rows) == 1:
             _confirm_refusal(connection, error, rescore_seconds)
@@ -165,7 +155,7 @@ def _confirm_refusal(connection: Connection, error: Exception, rescore_seconds: 
     probe = Row(customer.customer_id, now_us, content.key, now_us, False, customer, content)
     try:
         with connection.transaction():
-            _store_staged(connection, stage([probe]), rescore_seconds, do_nothing, all_new=False)
+            _store_staged(connection, stage([probe]), rescore_seconds, all_new=False)
             raise psycopg.Rollback
     except UNCLEAR:
         raise ServerFault(first_line(error)) from error
@@ -175,7 +165,6 @@ def store_rows(
     connection: Connection,
     staged: StagedRows,
     rescore_seconds: float,
-    read_ahead: Callable[[], None] = do_nothing,
     lane: Lane | None = None,
     all_new: bool = False,
 ) -> Outcome:
@@ -195,7 +184,7 @@ def store_rows(
         kept = erasure.not_erased(connection, lane, resolved.staged)
     if kept.traits:
         profiles.save_properties(connection, kept.rows)
-    outcome = _store_staged(connection, kept, rescore_seconds, read_ahead, all_new)
+    outcome = _store_staged(connection, kept, rescore_seconds, all_new)
     aside, moved = len(resolved.unresolved), len(resolved.elsewhere)
     return outcome._replace(
         duplicate=outcome.duplicate + aside - unresolved,
@@ -205,9 +194,7 @@ def store_rows(
     )
 
 
-def _store_staged(
-    connection: Connection, kept: StagedRows, rescore_seconds: float, read_ahead: Callable[[], None], all_new: bool
-) -> Outcome:
+def _store_staged(connection: Connection, kept: StagedRows, rescore_seconds: float, all_new: bool) -> Outcome:
     if not kept.rows:
         return Outcome()
     now_us, _ = one(connection.execute(sql("begin_storing")))
@@ -222,9 +209,7 @@ def _store_staged(
         days = bounds.bound_details(connection, bounds.find_memory(connection), added.days)
         as_staged = added is kept.added and days is added.days
         columns = kept.columns if as_staged else make_columns(added._replace(days=days))
-        with connection.pipeline():
-            connection.execute(sql("add_events"), {**columns, "rescore_seconds": rescore_seconds})
-            read_ahead()
+        connection.execute(sql("add_events"), {**columns, "rescore_seconds": rescore_seconds})
     except BaseException:
         bounds.find_memory(connection).customers.clear()  # those of this batch are not there after all
         raise

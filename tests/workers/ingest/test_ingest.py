@@ -273,17 +273,20 @@ def _out_of_order(timestamp: str) -> datetime:
     raise ValueError(timestamp)
 
 
-def test_a_batch_is_read_while_another_is_stored(process: Process, redis: Redis, connection: Connection) -> None:
+def test_a_batch_is_read_while_another_is_stored(
+    process: Process, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And what was read ahead is stored before a ticket ends, also when its time is over."""
+    monkeypatch.setattr(batches, "AHEAD_OF_EVENTS", 1)
     small = _with_batch(process, 150)
     for _ in range(200):
         push_events(redis, event())
     reader = Reader(redis, LIVE, process.name)
-    reading = Batches(reader, Attempts(redis, LIVE), small)
-    first = reading.next(0.01)
-    assert first
-    reading.read_ahead()
-    reading.read_ahead()
+    with Batches(reader, Attempts(redis, LIVE), small) as reading:
+        first = reading.next(0.01)
+        assert first
+        reading.read_ahead(first)
+        reading.read_ahead(first)
     pending: Any = redis.xpending(LIVE.stream, "ingest")
     assert pending["pending"] == 102
     reading.no_more()
@@ -297,6 +300,7 @@ def test_a_ticket_whose_time_is_over_leaves_nothing_pending(
     process: Process, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ingest, "BUDGET_SECONDS", -1)
+    monkeypatch.setattr(batches, "AHEAD_OF_EVENTS", 1)
     process.settings = _with_batch(process, 1)
     for _ in range(3):
         push_events(redis, event())
