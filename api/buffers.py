@@ -47,6 +47,7 @@ class CellBuffer:
                 self.capacity,
                 partial(_issue, issue, cell.number),
                 partial(lodge, hosts, cell) if hosts else None,
+                settings.buffer_replicas,
             )
             for name, lane in lanes.items()
         }
@@ -85,7 +86,7 @@ class Buffers:
                 clients[cell.buffer_url] = connect(cell.buffer_url)
         caps = share_caps(settings)
         several = len({cell.buffer_url for cell in settings.all_cells}) > 1
-        self._hosts = [Host(cell, *caps) for cell in settings.all_cells] if several else []
+        self._hosts = [Host(cell, *caps, settings.buffer_replicas) for cell in settings.all_cells] if several else []
         self.cells = [
             CellBuffer(settings, cell, clients[cell.buffer_url], issue, self._hosts) for cell in settings.all_cells
         ]

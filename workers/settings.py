@@ -62,6 +62,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     upload_dir: Path | None = None
     cells: Annotated[int, Meta(ge=1, le=MOST_CELLS)] = 1
     buffer_url: str | None = None
+    buffer_replicas: Annotated[int, Meta(ge=0, le=5)] = 0
     cell_database_urls: str | None = None
     cell_buffer_urls: str | None = None
 

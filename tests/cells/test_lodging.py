@@ -222,7 +222,7 @@ def test_what_is_moved_twice_is_stored_once(world: World, valkeys: list[Valkey])
         copies = {key: dumped for key in keys if (dumped := place.redis.dump(key))}
         lodgers.move_on(place)
         for key, copied in copies.items():
-            place.redis.restore(key, 0, copied)
+            place.redis.restore(key, 0, copied, replace=True)
         lodgers.move_on(place)
     world.work()
     assert sum(counted(world)) == len(plain)

@@ -15,14 +15,20 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
+from workers.buffer.replicas import check_copies
+from workers.nodes import SlotMoves
 from workers.redis import async_pool
+
+MOVING_SECONDS = 0.02
+WAIT_SHARE = 0.7  # of the time for a call, for replicas: a number that is too low says more than none
 
 
 class ScriptConnection:
-    """A connection to Redis on which one script is run, one call at a time."""
+    """A connection to Redis on which one script is run, one call at a time; so many `replicas` must have what a call
+    writes."""
 
-    def __init__(self, url: str, script: str) -> None:
-        self._script = script.encode()
+    def __init__(self, url: str, script: str, replicas: int = 0) -> None:
+        self._script, self._replicas = script.encode(), replicas
         self._sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
         pool = async_pool(url, socket_timeout=None, retry=Retry(NoBackoff(), 0))
         self._connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
@@ -30,17 +36,40 @@ class ScriptConnection:
     async def run(self, keys: list[str], arguments: list[Any], seconds: float) -> Any:
         """Returns the script's result. Raises RedisError, OSError, TimeoutError; then it may have run or not.
 
-        A connection that was lost is opened again and the call repeated, once: the caller's call must bear that.
+        A connection that was lost is opened again and the call repeated, once: the caller's call must bear that. While
+        the keys are on their way from one node to another, it is repeated until it may run.
         """
         async with asyncio.timeout(seconds):
             try:
-                return await self._run(keys, arguments)
+                result = await self._run(keys, arguments)
             except RedisConnectionError:
-                return await self._run(keys, arguments)
+                result = await self._run_again(keys, arguments)
+            if self._replicas:
+                await self._wait_for_replicas(seconds)
+            return result
 
     async def close(self) -> None:
         """Close the connection; the next call opens another."""
         await self._connection.disconnect()
+
+    async def _run_again(self, keys: list[str], arguments: list[Any]) -> Any:
+        while True:
+            try:
+                return await self._run(keys, arguments)
+            except SlotMoves:
+                await asyncio.sleep(MOVING_SECONDS)
+
+    async def _wait_for_replicas(self, seconds: float) -> None:
+        """Raises NotReplicated unless the replicas have what this connection has written; a new connection has written
+        nothing, and would be told at once that they have it."""
+        if not self._connection.is_connected:
+            raise RedisConnectionError("the connection was lost after the write")
+        try:
+            copies = await self._send("WAIT", self._replicas, int(seconds * 1000 * WAIT_SHARE))
+        except BaseException:
+            await self._connection.disconnect(nowait=True)
+            raise
+        check_copies(copies, self._replicas)
 
     async def _run(self, keys: list[str], arguments: list[Any]) -> Any:
         try:

@@ -68,10 +68,10 @@ def keys_of(host: Cell, guest: str, lane: str) -> list[str]:
 class Host:
     """A cell as one web process lodges entries with it."""
 
-    def __init__(self, cell: Cell, most_events: int | None, most_bytes: int) -> None:
+    def __init__(self, cell: Cell, most_events: int | None, most_bytes: int, replicas: int = 0) -> None:
         self.cell = cell
         self._most = (-1 if most_events is None else most_events, most_bytes)
-        self._script = ScriptConnection(cell.buffer_url, LODGE)
+        self._script = ScriptConnection(cell.buffer_url, LODGE, replicas)
         self._one_at_a_time = asyncio.Lock()
         self._away_until = float("-inf")
 

@@ -15,6 +15,8 @@ from redis.exceptions import ResponseError
 
 from workers.buffer.entries import measure_entry
 from workers.buffer.lanes import GROUP, LANES, Lane
+from workers.buffer.replicas import execute
+from workers.tickets import MARK_SECONDS
 
 ENTRY_EVENTS = 100  # an entry holds more only when a single request does
 ENTRY_BYTES = 1 << 20
@@ -161,15 +163,17 @@ def last_positions(redis: Redis, lanes: Mapping[str, Lane] = LANES) -> dict[str,
 
 
 def push_entry(
-    redis: Redis, lane: Lane, events: int, entry: bytes, arriving: Iterable[int] = (), mark_seconds: int = 60
+    redis: Redis, lane: Lane, events: int, entry: bytes, arriving: Iterable[int] = (), replicas: int = 0
 ) -> bool:
     """Write an entry to a lane, as a worker does that has it from another cell; `arriving` are accounts whose history
-    it holds. Its events have no place in this buffer: an erasure covers them by their time of receipt. Returns whether
-    a ticket has to be issued."""
+    it holds. Its events have no place in this buffer: an erasure covers them by their time of receipt. Returns True if
+    a ticket has to be issued. Raises RedisError, NotReplicated."""
     keys = [lane.stream, lane.ledger, lane.mark, lane.other.ledger, lane.arrivals]
     accounts = " ".join(map(str, arriving))
-    reply: Any = redis.eval(PUSH, len(keys), *keys, mark_seconds, accounts, QUIET_MILLISECONDS, events, -1, 0, entry)
-    return bool(reply[0])
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.eval(PUSH, len(keys), *keys, MARK_SECONDS, accounts, QUIET_MILLISECONDS, events, -1, 0, entry)
+    ((ticket_needed, *_),) = execute(pipeline, replicas)
+    return bool(ticket_needed)
 
 
 class StreamEntry(NamedTuple):

@@ -97,12 +97,13 @@ class Writer:
         capacity: Capacity,
         issue_ticket: Callable[[str], Coroutine[None, None, None]],
         lodge: Lodge | None = None,
+        replicas: int = 0,
     ) -> None:
         self._lane, self._capacity = lane, capacity
         self._issue_ticket, self._lodge = issue_ticket, lodge
         self._send = self._write if lodge is None else self._write_or_lodge
         self.away_until = float("-inf")  # monotonic; until then entries lodge with another cell at once
-        self._push = ScriptConnection(redis_url, PUSH)
+        self._push = ScriptConnection(redis_url, PUSH, replicas)
         self._keys = [lane.stream, lane.ledger, lane.mark, lane.other.ledger, lane.arrivals]
         self._pending: list[PendingWrite] = []
         self._writing: asyncio.Task[None] | None = None

@@ -101,5 +101,6 @@ def _write(
 ) -> None:
     lane = there.lanes[lane_name]
     entry = encode_entry(Entry(forward_id.encode(), [Request(account_id, received_us, body)]))
-    if push_entry(there.redis, lane, events, entry, [account_id] if lane.is_history else ()):
+    arriving = [account_id] if lane.is_history else ()
+    if push_entry(there.redis, lane, events, entry, arriving, there.settings.buffer_replicas):
         there.issue(lane.queue)

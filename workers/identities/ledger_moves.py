@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from redis import Redis
 
 from workers.buffer.lanes import LANES, Lane
+from workers.buffer.replicas import execute
 from workers.store import Connection, sql
 
 TOGETHER = 500
@@ -29,12 +30,12 @@ def note_move(connection: Connection, lane: str, counts: Mapping[str, int]) -> N
         connection.execute(sql("note_ledger_move"), {"lane": lane, "counts": json.dumps(dict(counts))})
 
 
-def apply_moves(connection: Connection, redis: Redis, lanes: Mapping[str, Lane] = LANES) -> None:
+def apply_moves(connection: Connection, redis: Redis, lanes: Mapping[str, Lane] = LANES, replicas: int = 0) -> None:
     """Tell the ledger what has moved. Raises RedisError; then the next call does it."""
     while moves := connection.execute(sql("list_ledger_moves"), {"limit": TOGETHER}).fetchall():
         pipeline = redis.pipeline(transaction=False)
         for move_id, lane, counts in moves:
             keys = f"{lanes[lane].prefix}:move:{move_id}", lanes[lane].outcomes
             pipeline.eval(APPLY, 2, *keys, APPLIED_SECONDS, json.dumps(counts))
-        pipeline.execute()
+        execute(pipeline, replicas)
         connection.execute(sql("delete_ledger_moves"), {"move_ids": [move_id for move_id, _, _ in moves]})

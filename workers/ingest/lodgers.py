@@ -23,8 +23,8 @@ def move_on(process: Process) -> int:
     guests = [(cell, lane) for cell in process.settings.all_cells if cell != process.cell for lane in LANES]
     pipeline = process.redis.pipeline(transaction=False)
     for cell, lane in guests:
-        pipeline.exists(lodgers_key(process.cell, cell.name, lane))
-    present = [guest for guest, is_there in zip(guests, pipeline.execute(), strict=True) if is_there]
+        pipeline.xlen(lodgers_key(process.cell, cell.name, lane))
+    present = [guest for guest, entries in zip(guests, pipeline.execute(), strict=True) if entries]
     return sum(_move_lane(process, process.at(cell.number), lane) for cell, lane in present)
 
 
@@ -40,8 +40,6 @@ def _move_lane(here: Process, there: Process, lane: str) -> int:
             moved += 1
         if len(entries) < TOGETHER:
             break
-    if moved and not here.redis.xlen(key):
-        here.redis.delete(key)
     log.info("lodgers moved on", extra={"cell": there.cell.name, "lane": lane, "entries": moved})
     return moved
 
@@ -49,7 +47,8 @@ def _move_lane(here: Process, there: Process, lane: str) -> int:
 def _push(there: Process, lane: Lane, events: int, entry: bytes) -> bool:
     """Returns False while the other Redis is away."""
     try:
-        if push_entry(there.redis, lane, events, entry, _list_accounts(entry) if lane.is_history else ()):
+        arriving = _list_accounts(entry) if lane.is_history else ()
+        if push_entry(there.redis, lane, events, entry, arriving, there.settings.buffer_replicas):
             there.issue(lane.queue)
     except RedisError as error:
         log.debug("the lodgers of cell %s wait: %s", there.cell.name, error)

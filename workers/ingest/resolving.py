@@ -34,10 +34,15 @@ class Waited(NamedTuple):
 def issue_job(process: Process) -> None:
     """Issue a job if events wait whose address is known, or customers are to be moved, and no import keeps the workers
     busy. Tell the ledger what has moved. A duty of the clock."""
-    ledger_moves.apply_moves(process.connection(), process.redis, process.lanes)
+    _apply_moves(process)
     row = process.connection().execute(sql("any_waiting")).fetchone()
     if row == (True,) and not count_waiting(process.home_redis, HISTORY.queue):
         enqueue(process.home_redis, HISTORY.queue, RESOLVE, "resolve", process.cell.number)
+
+
+def _apply_moves(process: Process) -> None:
+    replicas = process.settings.buffer_replicas
+    ledger_moves.apply_moves(process.connection(), process.redis, process.lanes, replicas)
 
 
 def drain(process: Process) -> int:
@@ -57,7 +62,7 @@ def drain(process: Process) -> int:
         process.heartbeat.progress()
         if process.stopping.is_set():
             break
-    ledger_moves.apply_moves(process.connection(), process.redis, process.lanes)
+    _apply_moves(process)
     retry_while_unavailable(process, lambda: forwarding.deliver(process))
     process.ask("score")
     return total
