@@ -17,7 +17,7 @@ from api.history.text_files import FileFault, TextFile
 from api.track.rules import valid_email
 from api.words import count_of
 from scoring.event_roles import Meaning
-from scoring.learning.backtest import Event, Report, Scored, Snapshot
+from scoring.learning.backtest import BacktestEvent, Report, ScoredSnapshot, Snapshot
 from scoring.learning.backtest import backtest as compare
 from scoring.learning.metrics import Metrics
 from workers.buffer.entries import normalise_email, parse_instant
@@ -98,7 +98,7 @@ class FileLog:
         self.lines = 0
         self.skipped: list[FileLine] = []
 
-    def read(self, file: TextFile) -> Iterator[Event]:
+    def read(self, file: TextFile) -> Iterator[BacktestEvent]:
         """The events of a file. Raises FileFault."""
         for line in read_events(file, no_time=UNDATED):
             self.lines += 1
@@ -131,9 +131,9 @@ def _progress() -> Iterator[Callable[[int], None] | None]:
     click.echo(err=True)
 
 
-def _to_event(event: dict[str, Any]) -> Event:
+def _to_event(event: dict[str, Any]) -> BacktestEvent:
     at = parse_instant(event["timestamp"]).timestamp()
-    return Event(normalise_email(event["customer_email"]), event["event"], at, event.get("properties") or {})
+    return BacktestEvent(normalise_email(event["customer_email"]), event["event"], at, event.get("properties") or {})
 
 
 def _read_snapshots(path: Path) -> Iterator[Snapshot]:
@@ -156,7 +156,7 @@ def _to_snapshot(record: Record) -> Snapshot:
         raise FileFault("as_of must be ISO 8601, like 2025-12-01T10:00:00Z", record.number) from None
 
 
-def _write(path: Path, scored: list[Scored]) -> None:
+def _write(path: Path, scored: list[ScoredSnapshot]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("customer_email", "as_of", "untrained", "trained"))

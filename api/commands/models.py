@@ -17,7 +17,7 @@ from workers import settings
 from workers.accounts import models, renewals
 from workers.accounts.models import Card, ListedModel
 from workers.accounts.registry import ListedAccount
-from workers.accounts.renewals import Progress
+from workers.accounts.renewals import RenewalProgress
 from workers.learning import trainer
 from workers.placement import connect_cells
 from workers.redis import command_client
@@ -59,7 +59,7 @@ def _train(connection: Connection, servers: Servers, account: ListedAccount) -> 
         )
 
 
-def _show_progress(progress: Progress) -> None:
+def _show_progress(progress: RenewalProgress) -> None:
     """On a terminal, how many customers have their new score."""
     if sys.stderr.isatty():
         click.echo(f"\r  new scores: {progress.scored:,} of {progress.total:,} customers ", nl=False, err=True)

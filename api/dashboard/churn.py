@@ -15,7 +15,7 @@ MOST_PLANS: Final = 12
 NO_PLAN: Final = ""
 
 
-class ChurnMonth(NamedTuple):
+class MonthRow(NamedTuple):
     """A month: customers at its start, and what happened in it; `flagged` are those of the lapsed."""
 
     month: date
@@ -36,12 +36,12 @@ class PlanRisk(NamedTuple):
     lapsed: int
 
 
-async def read_churn_months(request: Request, account_id: int) -> list[ChurnMonth]:
+async def read_churn_months(request: Request, account_id: int) -> list[MonthRow]:
     """Returns the whole months of the last year, the latest first; none before they are computed."""
     bound = request.app.state.settings.levels.high
     parameters = {"account_id": account_id, "bound": bound, "before": WEEK_BEFORE}
     months = add_up(await fetch_all(request, sql("list_churn_months"), parameters), ("month",))
-    counted = [ChurnMonth(**row) for row in sorted(months, key=itemgetter("month"), reverse=True)]
+    counted = [MonthRow(**row) for row in sorted(months, key=itemgetter("month"), reverse=True)]
     return counted if any(month.customers or month.joined or month.came_back for month in counted) else []
 
 

@@ -16,7 +16,7 @@ EVERYTHING_ELSE = "Smaller signals and rounding"
 WITH_START = "Everything else, including the starting risk of every customer"
 
 
-class Part(NamedTuple):
+class Contribution(NamedTuple):
     """Percentage points and their reason. The remainder has no signal."""
 
     signal: str | None
@@ -28,7 +28,7 @@ class Contributions(NamedTuple):
     """start (where it is known) + the points of all parts = score."""
 
     start: float | None
-    parts: list[Part]
+    parts: list[Contribution]
     score: float
 
 
@@ -48,11 +48,11 @@ def add_up(risk: Risk, explanation: Explanation | None) -> Contributions:
     """Parts of at least 0.1 points; the last is the remainder."""
     start = round(100 * explanation.baseline, 1) if explanation else None
     reasons = explanation.parts if explanation else risk.reasons
-    parts = [Part(reason.signal, reason.text, round(reason.points, 1)) for reason in reasons]
+    parts = [Contribution(reason.signal, reason.text, round(reason.points, 1)) for reason in reasons]
     parts = [part for part in parts if part.points]
     rest = round(risk.score - (start or 0.0) - sum(part.points for part in parts), 1)
     if rest:
-        parts.append(Part(None, EVERYTHING_ELSE if explanation else WITH_START, rest))
+        parts.append(Contribution(None, EVERYTHING_ELSE if explanation else WITH_START, rest))
     return Contributions(start, parts, risk.score)
 
 

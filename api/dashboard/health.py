@@ -16,7 +16,7 @@ from api.reading.common import fetch, fetch_all
 from api.reading.merging import add_up
 from scoring.outages import HOUR, WEEK_HOURS
 from workers import warnings
-from workers.accounts.renewals import Progress
+from workers.accounts.renewals import RenewalProgress
 from workers.redis import REDIS_AWAY
 from workers.store import sql
 from workers.tracking import volume
@@ -163,7 +163,7 @@ async def _read_traffic(request: Request, account_id: int) -> Traffic | None:
     return Traffic(events[0] + events[1] * (1 - into / HOUR), sum(events))
 
 
-def check_renewal(renewal: Progress | None) -> list[Check]:
+def check_renewal(renewal: RenewalProgress | None) -> list[Check]:
     """Says how far new scores are, while a new model or setting is being applied."""
     if renewal is None:
         return []

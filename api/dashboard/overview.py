@@ -25,7 +25,7 @@ from api.reading.levels import Day, read_levels
 from api.reading.merging import add_up, put_in_order
 from api.reading.model import read_model
 from api.reading.track_record import read_details, read_track_record
-from workers.accounts.renewals import Progress
+from workers.accounts.renewals import RenewalProgress
 from workers.store import sql
 
 URGENT = 8  # customers
@@ -52,7 +52,7 @@ class LevelComparison(NamedTuple):
     week_ago: dict[str, int] | None
     changes: list[ModelChange]
     restated: list[list[Row]]
-    renewal: Progress | None
+    renewal: RenewalProgress | None
 
 
 @page

@@ -26,7 +26,7 @@ class Comparison(NamedTuple):
     with_it: float
 
 
-class Effect(NamedTuple):
+class FeatureEffect(NamedTuple):
     """The log-odds that a comparison adds, how far that may be off (None where it was not learnt), and the factors on
     the odds of leaving."""
 
@@ -53,7 +53,7 @@ class Effect(NamedTuple):
         return abs(self.log_odds) >= max(LEAST, self.margin or 0.0)
 
 
-def describe_effects(weights: list[Weight], horizon_days: int) -> list[Effect]:
+def describe_effects(weights: list[Weight], horizon_days: int) -> list[FeatureEffect]:
     """The effect of every term, the largest rise of the risk first."""
     comparisons = _list_comparisons(float(horizon_days))
     effects = [
@@ -62,11 +62,11 @@ def describe_effects(weights: list[Weight], horizon_days: int) -> list[Effect]:
     return sorted(effects, key=lambda effect: -effect.log_odds)
 
 
-def _measure(weight: Weight, comparison: Comparison) -> Effect:
+def _measure(weight: Weight, comparison: Comparison) -> FeatureEffect:
     term = Term(weight.feature, tuple(weight.weights), tuple(weight.knots), weight.offset)
     without, with_it = term.at(np.array([comparison.without, comparison.with_it])).tolist()
     spread = margin(term, weight.covariance, comparison.without, comparison.with_it) if weight.covariance else None
-    return Effect(weight.feature, comparison.words, with_it - without, spread)
+    return FeatureEffect(weight.feature, comparison.words, with_it - without, spread)
 
 
 def _compare_by_name(feature: str) -> Comparison:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from api.alerts import alerts, drafts, effect, handlings, webhooks
-from api.docs.openapi import Body, Operation, Parameter, Reply
+from api.docs.openapi import Operation, Parameter, Reply, RequestBody
 from api.reading.query import DEFAULT_LIMIT, HIGHEST_LIMIT
 from scoring.drafts.draft import Draft
 from scoring.drafts.letters import LETTERS
@@ -125,7 +125,7 @@ OPERATIONS = (
         "The secret is shown this once.",
         {201: Reply("The webhook", webhooks.CreatedWebhook, CREATED)},
         (*KEY, "invalid_parameter", *UNREADABLE, webhooks.INVALID, STORE),
-        body=Body(
+        body=RequestBody(
             (webhooks.NewWebhookBody,),
             {"JSON": {"url": WEBHOOK["url"], "min_level": "high"}, "Slack": {"url": WEBHOOK["url"], "format": "slack"}},
         ),
@@ -140,7 +140,7 @@ OPERATIONS = (
         {204: Reply("It is changed", None, None)},
         (*KEY, *UNREADABLE, "webhook_not_found", "not_found", webhooks.INVALID, STORE),
         (WEBHOOK_PATH,),
-        body=Body((webhooks.WebhookChange,), {"A pause": {"enabled": False}}),
+        body=RequestBody((webhooks.WebhookChange,), {"A pause": {"enabled": False}}),
     ),
     Operation(
         "remove_webhook",
@@ -242,7 +242,7 @@ OPERATIONS = (
         {200: Reply("The template that holds now", drafts.DraftTemplate, TEMPLATE)},
         (*KEY, "invalid_parameter", *UNREADABLE, "not_found", drafts.INVALID, STORE),
         (STRATEGY_PATH,),
-        body=Body((drafts.NewTemplate,), {"A template": NEW_TEMPLATE}),
+        body=RequestBody((drafts.NewTemplate,), {"A template": NEW_TEMPLATE}),
     ),
     Operation(
         "list_handlings",
@@ -266,7 +266,7 @@ OPERATIONS = (
         {201: Reply("It is noted", handlings.Handling, HANDLING)},
         (*KEY, "invalid_parameter", *UNREADABLE, *STRANGER, handlings.INVALID, STORE),
         (EMAIL,),
-        body=Body(
+        body=RequestBody(
             (handlings.NewHandling,),
             {
                 "Contacted": {"what": "contacted", "who": "Ann"},

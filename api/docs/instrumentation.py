@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from api.docs import schemas
-from api.docs.openapi import Body, Operation, Parameter, Reply
+from api.docs.openapi import Operation, Parameter, Reply, RequestBody
 from api.doors import stripe
 from api.identities import identify, merging
 from api.reading import mappings
@@ -68,7 +68,7 @@ OPERATIONS = (
             ),
         },
         (*KEY, *UNREADABLE, "batch_too_large", "invalid_identity", "rate_limited", "buffer_full"),
-        body=Body(
+        body=RequestBody(
             (ONE_IDENTITY, identify.NewIdentities),
             {"One identity": IDENTITY, "A batch": {"identities": [IDENTITY, {"user_id": "user-7", "traits": {}}]}},
             not_both=("user_id", "identities"),
@@ -85,7 +85,7 @@ OPERATIONS = (
         {200: Reply("They are one", merging.MergedCustomer, {"email": "jane@example.com", "events": 1042})},
         (*KEY, "customer_not_found", "not_found", *UNREADABLE, "invalid_merge", STORE),
         (EMAIL,),
-        body=Body((merging.MergeInto,), {"Into another": {"into": "jane@example.org"}}),
+        body=RequestBody((merging.MergeInto,), {"Into another": {"into": "jane@example.org"}}),
     ),
     Operation(
         "list_stripe_sources",
@@ -107,7 +107,7 @@ OPERATIONS = (
         "Invoices, subscriptions and refunds become events; `customer.*` events say whose they are.",
         {201: Reply("The address", stripe.MadeStripeSource, {name: STRIPE_SOURCE[name] for name in ("token", "path")})},
         (*KEY, *UNREADABLE, "invalid_webhook", "invalid_parameter", STORE),
-        body=Body((stripe.NewStripeSource,), {"A secret": {"secret": "whsec_1234567890"}}),
+        body=RequestBody((stripe.NewStripeSource,), {"A secret": {"secret": "whsec_1234567890"}}),
     ),
     Operation(
         "take_stripe_event",
@@ -153,6 +153,6 @@ OPERATIONS = (
         "computed anew within a minute. A name that was never sent is refused unless `force` is true.",
         {200: Reply("The mappings that hold now", mappings.Mappings, MAPPINGS)},
         (*KEY, *UNREADABLE, "invalid_mapping", "invalid_parameter", STORE),
-        body=Body((mappings.NewMappings,), {"Two names": NEW_MAPPINGS}),
+        body=RequestBody((mappings.NewMappings,), {"Two names": NEW_MAPPINGS}),
     ),
 )

@@ -40,7 +40,7 @@ class Parameter(NamedTuple):
     place: str = "query"
 
 
-class Body(NamedTuple):
+class RequestBody(NamedTuple):
     """The body of a request: one of these types. `examples` are named; fields in `not_both` exclude each other."""
 
     types: Sequence[type[msgspec.Struct]]
@@ -69,7 +69,7 @@ class Operation(NamedTuple):
     answers: Mapping[int, Reply]
     codes: Sequence[str] = ()
     parameters: Sequence[Parameter] = ()
-    body: Body | None = None
+    body: RequestBody | None = None
     key: bool = True
 
 
@@ -177,7 +177,7 @@ class _Builder:
             content["examples"] = {"example": {"value": answer.example}}
         return {"description": answer.description, "content": {answer.media: content}}
 
-    def _body(self, body: Body) -> Json:
+    def _body(self, body: RequestBody) -> Json:
         refs = [self._refs[kind] for kind in body.types]
         schema: Json = {"oneOf": refs, "not": {"required": list(body.not_both)}} if body.not_both else refs[0]
         examples = {name: {"value": value} for name, value in body.examples.items()}

@@ -4,7 +4,7 @@ table."""
 from collections.abc import Sequence
 
 from api.docs import acting, examples, instrumentation, schemas
-from api.docs.openapi import Body, Operation, Parameter, Reference, Reply
+from api.docs.openapi import Operation, Parameter, Reference, Reply, RequestBody
 from api.health import health
 from api.reading import analytics, customer, customers, erasing, levels, model, series, track_record
 from api.reading.customer_filter import ORDERS, STATES
@@ -107,7 +107,7 @@ OPERATIONS = (
             "buffer_full",
             "overloaded",
         ),
-        body=Body(
+        body=RequestBody(
             (schemas.Event, schemas.Batch),
             {"One event": examples.EVENT, "A batch": examples.BATCH},
             not_both=("event", "events"),

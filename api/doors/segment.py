@@ -22,7 +22,7 @@ from api.doors.posthog_messages import is_posthog, read_posthog
 from api.doors.segment_messages import CALLS, Json, MessageReading, read_message
 from api.errors import Refused
 from api.identities.identify import check as check_identities
-from api.identities.pushing import Parcel, push
+from api.identities.pushing import Push, push
 from api.track.body import receive_body
 from api.track.cors import ANY_ORIGIN, allow_requested
 from api.track.rules import find_faults
@@ -55,9 +55,9 @@ class CheckedMessages(NamedTuple):
     newest: float = 0.0
 
     @property
-    def parcel(self) -> Parcel:
+    def parcel(self) -> Push:
         """The part that goes into the buffer."""
-        return Parcel(self.events, self.identities, self.newest)
+        return Push(self.events, self.identities, self.newest)
 
 
 async def take(request: Request) -> Response:

@@ -21,7 +21,7 @@ from api.database import in_database
 from api.doors.stripe_events import read_stripe_event
 from api.errors import Refused
 from api.identities.identify import check as check_identities
-from api.identities.pushing import Parcel, push
+from api.identities.pushing import Push, push
 from api.reading.common import Time, account_of, answer, fetch
 from api.reading.query import accepts
 from api.track.rules import find_faults
@@ -145,7 +145,7 @@ async def _push(request: Request, account_id: int, sent: dict[str, Any], now: fl
     identities = check_identities([reading.identity] if reading.identity else [], now).valid
     newest = parse_instant(event["timestamp"]).timestamp() if event and event.get("timestamp") else now
     key = Key(0, account_id, False, None)
-    await push(request, key, Parcel([event] if event else [], identities, newest), now)
+    await push(request, key, Push([event] if event else [], identities, newest), now)
 
 
 def _with_fields(event: dict[str, Any]) -> dict[str, Any]:

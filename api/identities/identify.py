@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from api.bodies import handle, read_body
 from api.errors import Refused
-from api.identities.pushing import Parcel, push
+from api.identities.pushing import Push, push
 from api.identities.rules import find_faults, find_unread_traits
 from api.track.answers import Rejected
 from api.track.raw_json import TOO_DEEP, RawField, cut_list, decode_object, decode_text, decode_whole
@@ -81,7 +81,7 @@ async def identify(request: Request) -> Response:
     if not checked.valid:
         message = checked.rejected[0].message if len(checked.rejected) == 1 else None
         raise Refused("invalid_identity", message, {"rejected": checked.rejected})
-    await push(request, key, Parcel([], checked.valid, now), now)
+    await push(request, key, Push([], checked.valid, now), now)
     if not checked.rejected:
         return Response(b'{"status":"ok"}', 200, media_type="application/json")
     partial = {"status": "partial", "accepted": len(checked.valid), "rejected": checked.rejected}

@@ -22,7 +22,7 @@ from workers.cells import cell_of
 Event = dict[str, Any]
 
 
-class Parcel(NamedTuple):
+class Push(NamedTuple):
     """Checked events and identities of one request. `newest`: the time of the newest event, in epoch seconds."""
 
     events: Sequence[Event]
@@ -30,12 +30,12 @@ class Parcel(NamedTuple):
     newest: float
 
 
-async def push(request: Request, key: Key, parcel: Parcel, now: float) -> None:
+async def push(request: Request, key: Key, parcel: Push, now: float) -> None:
     """Return when all of it is in the buffer. Raises Refused: buffer_unavailable, buffer_full, rate_limited."""
     await write_parcel(request.app.state.door, key, parcel, now)
 
 
-async def write_parcel(door: Door, key: Key, parcel: Parcel, now: float) -> None:
+async def write_parcel(door: Door, key: Key, parcel: Push, now: float) -> None:
     """As `push`, without a request."""
     if not parcel.events and not parcel.identities:
         return
@@ -62,7 +62,7 @@ def _encode(events: Sequence[Event], identities: Sequence[Identity]) -> bytes:
     return msgspec.json.encode({name: part for name, part in parts if part})
 
 
-def _split(account_id: int, parcel: Parcel, cells: int) -> dict[int, BodyPart]:
+def _split(account_id: int, parcel: Push, cells: int) -> dict[int, BodyPart]:
     """Returns the parts of a parcel by the number of their cell."""
     identities = split_identities(account_id, parcel.identities, cells)
     events: defaultdict[int, list[Event]] = defaultdict(list)

@@ -11,7 +11,7 @@ from api.errors import Refused
 from api.history.text_files import FileFault
 from api.imports import folder
 from api.imports import state as states
-from api.imports.beat import Beat, Stopped
+from api.imports.beat import ImportBeat, Stopped
 from api.imports.following import follow
 from api.imports.reading import make_reading, preview
 from api.imports.sending import Sender
@@ -51,7 +51,7 @@ async def run(configured: Settings, task: str, account_id: int, import_id: str) 
 async def _work(configured: Settings, door: Door, task: str, state: FileImport) -> None:
     """Do the task; the import's stage then says how it ended."""
     path = folder.path_of(configured, state.import_id)
-    beat = Beat(door.redis, state, path)
+    beat = ImportBeat(door.redis, state, path)
     try:
         await (_preview(configured, state, beat) if task == "preview" else _send(configured, door, state, beat))
     except Stopped:
@@ -63,13 +63,13 @@ async def _work(configured: Settings, door: Door, task: str, state: FileImport) 
         state.stage, state.message = "failed", FAILED.format(type(error).__name__)
 
 
-async def _preview(configured: Settings, state: FileImport, beat: Beat) -> None:
+async def _preview(configured: Settings, state: FileImport, beat: ImportBeat) -> None:
     path, people = (folder.path_of(configured, state.import_id, kind) for kind in (folder.FILE, folder.PEOPLE))
     await preview(state, path, people, beat)
     state.stage = "ready"
 
 
-async def _send(configured: Settings, door: Door, state: FileImport, beat: Beat) -> None:
+async def _send(configured: Settings, door: Door, state: FileImport, beat: ImportBeat) -> None:
     path, people = (folder.path_of(configured, state.import_id, kind) for kind in (folder.FILE, folder.PEOPLE))
     await Sender(door, state, beat).send_file(path, make_reading(state, people))
     await follow(door, configured.all_cells, state, beat)

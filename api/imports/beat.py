@@ -18,7 +18,7 @@ class Stopped(Exception):
     """A person stopped the import."""
 
 
-class Beat:
+class ImportBeat:
     """Writes down how far an import is, twice a second."""
 
     def __init__(self, redis: Redis, state: FileImport, path: Path) -> None:

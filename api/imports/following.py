@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import psycopg
 
 from api.health.probes import read_pipeline
-from api.imports.beat import Beat
+from api.imports.beat import ImportBeat
 from api.imports.state import FileImport
 from api.track.door import Door
 from workers.cells import Cell
@@ -19,7 +19,7 @@ PAUSE_SECONDS = 0.5
 DRIFT_SECONDS = 1.0  # by which Redis's clock and ours may differ in what passed since
 
 
-async def follow(door: Door, cells: Sequence[Cell], state: FileImport, beat: Beat) -> None:
+async def follow(door: Door, cells: Sequence[Cell], state: FileImport, beat: ImportBeat) -> None:
     """Return when everything is stored and scored. Raises Stopped."""
     state.stage, sent_at = "storing", time.monotonic()
     while (left := await _count_buffered(door, sent_at)) != 0:
@@ -32,7 +32,7 @@ async def follow(door: Door, cells: Sequence[Cell], state: FileImport, beat: Bea
     state.left = 0
 
 
-async def _rest(beat: Beat) -> None:
+async def _rest(beat: ImportBeat) -> None:
     await beat.tick()
     await asyncio.sleep(PAUSE_SECONDS)
 

@@ -14,7 +14,7 @@ from api.history.people import read_people
 from api.history.records import Columns, Record, read_records
 from api.history.source import Reading, read_history
 from api.history.text_files import TextFile
-from api.imports.beat import Beat
+from api.imports.beat import ImportBeat
 from api.imports.state import FileImport, FilePreview, LineFault, PreviewRow
 from api.track.rules import FIELDS
 
@@ -33,7 +33,7 @@ def make_reading(state: FileImport, people_path: Path) -> Reading:
     return Reading(state.preset, state.renames, state.columns, people, state.now)
 
 
-async def preview(state: FileImport, path: Path, people_path: Path, beat: Beat) -> None:
+async def preview(state: FileImport, path: Path, people_path: Path, beat: ImportBeat) -> None:
     """Read the whole file, and say what is in it. Raises FileFault, OSError, Stopped."""
     head = _read_head(path)
     if state.preview is None:  # for the first time

@@ -15,8 +15,8 @@ from api.history.event_files import FileLine
 from api.history.source import Reading, read_history
 from api.history.text_files import TextFile
 from api.identities.identify import check
-from api.identities.pushing import Parcel, write_parcel
-from api.imports.beat import Beat
+from api.identities.pushing import Push, write_parcel
+from api.imports.beat import ImportBeat
 from api.imports.reading import note_fault
 from api.imports.state import FileImport
 from api.track.door import Door
@@ -39,7 +39,7 @@ Json = dict[str, Any]
 class Sender:
     """Batches of one import on their way into the buffer."""
 
-    def __init__(self, door: Door, state: FileImport, beat: Beat) -> None:
+    def __init__(self, door: Door, state: FileImport, beat: ImportBeat) -> None:
         self._door, self._state, self._beat = door, state, beat
         self._track = Track(door.keys, door.buffers, door.warnings)
         self._key = Key(0, state.account_id)
@@ -101,7 +101,7 @@ class Sender:
     async def _identify(self, identities: Sequence[Json]) -> None:
         now = time.time()
         checked = check(identities, now)
-        await self._try(lambda: write_parcel(self._door, self._key, Parcel([], checked.valid, now), now))
+        await self._try(lambda: write_parcel(self._door, self._key, Push([], checked.valid, now), now))
         self._state.identities += len(checked.valid)
 
     async def _try(self, attempt: Any) -> Any:

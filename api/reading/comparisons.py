@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from api.reading.common import fetch_all
 from api.reading.merging import add_up, first_found
-from workers.accounts.renewals import Progress
+from workers.accounts.renewals import RenewalProgress
 from workers.store import sql
 
 
@@ -37,7 +37,7 @@ async def read_levels_then(request: Request, account_id: int, at: datetime) -> d
     return {row["level"]: row["customers"] for row in add_up(cells, ("level",))} or None
 
 
-async def read_renewal(request: Request, account_id: int) -> Progress | None:
+async def read_renewal(request: Request, account_id: int) -> RenewalProgress | None:
     """Returns how many customers have their new score, while an account is scored anew; None at other times."""
     rows = add_up(await fetch_all(request, sql("renewal_progress"), {"account_id": account_id}))
-    return Progress(**rows[0]) if rows else None
+    return RenewalProgress(**rows[0]) if rows else None

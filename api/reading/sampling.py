@@ -39,7 +39,7 @@ class Property(Struct):
     values: list[Value]
 
 
-class Sample(NamedTuple):
+class EventSample(NamedTuple):
     """The properties of so many of the latest events."""
 
     events: int
@@ -54,13 +54,13 @@ class Share(NamedTuple):
     limits: list[int]
 
 
-async def read_sample(request: Request, account_id: int, event: str) -> Sample:
+async def read_sample(request: Request, account_id: int, event: str) -> EventSample:
     """The latest events of a name: how many, at most SAMPLED, and their most common values."""
     parameters = {"account_id": account_id, "event": event, "limit": SAMPLED}
     shares = _share_out(await fetch_all(request, sql("recent_hours"), parameters))
     counted = await asyncio.gather(*(_count_values(request, event, share) for share in shares))
     values = add_up(counted, ("name", "value")) if counted else []
-    return Sample(sum(sum(share.limits) for share in shares), _choose_commonest(values))
+    return EventSample(sum(sum(share.limits) for share in shares), _choose_commonest(values))
 
 
 def _share_out(cells: Sequence[Sequence[dict[str, Any]]]) -> list[Share]:

@@ -23,26 +23,26 @@ QUOTES: Final = '“”" '
 TESTS: Final = ("defined", "undefined")
 
 
-class Fault(NamedTuple):
+class TemplateFault(NamedTuple):
     """A part of a template that is not allowed, and its line."""
 
     problem: str
     line: int
 
 
-def check(tree: nodes.Template) -> Fault | None:
+def check(tree: nodes.Template) -> TemplateFault | None:
     """The first thing in a template that the language doesn't have."""
     for node in tree.find_all(nodes.Node):
         if not isinstance(node, NODES):
-            return Fault(
+            return TemplateFault(
                 f"a template can't use {_word(node)}; it has {{{{ facts }}}}, filters and {{% if %}}", node.lineno
             )
         if isinstance(node, nodes.Filter) and node.name not in ENVIRONMENT.filters:
-            return Fault(
+            return TemplateFault(
                 f"there is no filter `{node.name}`; there are {', '.join(sorted(ENVIRONMENT.filters))}", node.lineno
             )
         if isinstance(node, nodes.Test) and node.name not in ENVIRONMENT.tests:
-            return Fault(f"there is no test `{node.name}`; there are {', '.join(TESTS)}", node.lineno)
+            return TemplateFault(f"there is no test `{node.name}`; there are {', '.join(TESTS)}", node.lineno)
     return None
 
 
@@ -134,4 +134,4 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 ENVIRONMENT: Final = _environment()
 
-__all__ = ["ENVIRONMENT", "Fact", "Fault", "check"]
+__all__ = ["ENVIRONMENT", "Fact", "TemplateFault", "check"]

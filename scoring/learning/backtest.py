@@ -34,7 +34,7 @@ _NOTHING: Final = (
 REFIT: Final = 10 * DAY  # seconds, after which the formula is adjusted anew to the account's silences so far
 
 
-class Event(NamedTuple):
+class BacktestEvent(NamedTuple):
     """An event as a backtest reads it; `at` in epoch seconds."""
 
     customer: str
@@ -51,7 +51,7 @@ class Snapshot(NamedTuple):
     lapsed: int
 
 
-class Scored(NamedTuple):
+class ScoredSnapshot(NamedTuple):
     """The scores of one snapshot; `trained` is None if there were too few lapses to train."""
 
     customer: str
@@ -78,7 +78,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def backtest(
-    events: Iterable[Event],
+    events: Iterable[BacktestEvent],
     snapshots: Sequence[Snapshot] | None = None,
     *,
     cutoffs: Sequence[float] = (),
@@ -86,7 +86,7 @@ def backtest(
     folds: int = 5,
     meaning: Meaning = PLAIN,
     progress: Callable[[int], None] | None = None,
-) -> tuple[Report, list[Scored]]:
+) -> tuple[Report, list[ScoredSnapshot]]:
     """Score snapshots from the events up to each, and compare.
 
     Without snapshots, everybody who is at risk at a cutoff (epoch seconds) is one, and without cutoffs, at every
@@ -125,14 +125,14 @@ class Log:
         for own in self._own.values():
             own.sort()
 
-    def read(self, events: Iterable[Event], progress: Callable[[int], None] | None = None) -> None:
+    def read(self, events: Iterable[BacktestEvent], progress: Callable[[int], None] | None = None) -> None:
         """Take events in any order."""
         for event in events:
             self.add(event)
             if progress and self.events % 10_000 == 0:
                 progress(self.events)
 
-    def add(self, event: Event) -> None:
+    def add(self, event: BacktestEvent) -> None:
         """Take one event; the same one again counts once, as it is stored once."""
         self.events += 1
         name, at, properties = event.event, event.at, event.properties
@@ -235,10 +235,12 @@ def _report(
     )
 
 
-def _list_scored(names: Sequence[str], taken: Sample, untrained: Floats, trained: Floats | None) -> list[Scored]:
+def _list_scored(
+    names: Sequence[str], taken: Sample, untrained: Floats, trained: Floats | None
+) -> list[ScoredSnapshot]:
     learnt = [None] * len(untrained) if trained is None else trained.tolist()
     rows = zip(taken.customer.tolist(), taken.at.tolist(), untrained.tolist(), learnt, strict=True)
-    return [Scored(names[customer], *risks) for customer, *risks in rows]
+    return [ScoredSnapshot(names[customer], *risks) for customer, *risks in rows]
 
 
 def _months(at: Floats) -> NDArray[Any]:

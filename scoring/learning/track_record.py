@@ -51,7 +51,7 @@ class Flags(NamedTuple):
     left: NDArray[np.bool_]
 
 
-class TrackRecord(NamedTuple):
+class TrackRecordSource(NamedTuple):
     """The source of a track record's counts. `since` is the first event; None without any."""
 
     since: float | None
@@ -68,7 +68,7 @@ def track(
     *,
     pauses: Sequence[Pause] = (),
     progress: Callable[[], None] = lambda: None,
-) -> TrackRecord:
+) -> TrackRecordSource:
     """Compute an account's track record as of `now` (epoch seconds); flags are risks of at least `least_risk`.
 
     `progress` is called now and then. What overlaps an outage of tracking says nothing and is left out.
@@ -85,7 +85,7 @@ def track(
     risks = score_before(rollup, absences, horizon_days, models, pauses, progress)
     departures = Departures(absences.customer, absences.left_at, find_outcomes(absences, now, pauses), risks)
     flags = _find_flags(rollup, now, horizon_days, least_risk, models, pauses, progress)
-    return TrackRecord(since, departures, flags, months)
+    return TrackRecordSource(since, departures, flags, months)
 
 
 def _find_flags(

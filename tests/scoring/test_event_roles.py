@@ -3,7 +3,7 @@ import pytest
 
 from scoring.event_roles import PLAIN, Meaning, explain_bad_mapping, translate
 from scoring.events import CHURNED, RECOGNISED
-from scoring.learning.backtest import Event, backtest
+from scoring.learning.backtest import BacktestEvent, backtest
 from scoring.learning.outcomes import at_risk, lapsed_within
 from scoring.learning.samples import columns_of
 from scoring.learning.training import learn
@@ -96,7 +96,7 @@ def test_what_means_churn_is_a_column_of_its_own() -> None:
 
 def test_a_backtest_takes_them() -> None:
     events = [
-        Event(f"c{customer}", "report_shared", (START + day) * DAY, {})
+        BacktestEvent(f"c{customer}", "report_shared", (START + day) * DAY, {})
         for customer in range(40)
         for day in range(0, 120 if customer % 2 else 50, 3)
     ]

@@ -10,7 +10,7 @@ from workers.accounts import models
 from workers.store import Connection, one, sql
 
 
-class Progress(NamedTuple):
+class RenewalProgress(NamedTuple):
     """The progress of a renewal, in customers."""
 
     scored: int
@@ -44,10 +44,10 @@ def request_roll_back(connection: Connection, account_id: int) -> None:
         request_switch(connection, account_id, models.find_replaced(connection, account_id))
 
 
-def find_progress(connection: Connection, account_id: int) -> Progress | None:
+def find_progress(connection: Connection, account_id: int) -> RenewalProgress | None:
     """Returns how far the account's renewal is; None if none is under way."""
     row = connection.execute(sql("renewal_progress"), {"account_id": account_id}).fetchone()
-    return Progress(*row) if row else None
+    return RenewalProgress(*row) if row else None
 
 
 def awaits_switch(connection: Connection, account_id: int) -> bool:

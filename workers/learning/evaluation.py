@@ -19,7 +19,7 @@ from workers.tracking.outages import outages_of, pauses_of
 LOOK_BACK = timedelta(seconds=INVOICE)  # before the scores: bills that fell due then tell of a lapse later
 
 
-class Matured(msgspec.Struct, frozen=True):
+class DayEvaluation(msgspec.Struct, frozen=True):
     """The quality of a day's scores (at its midnight, UTC) for the active customers."""
 
     day: date
@@ -34,7 +34,7 @@ def mature(
     meaning: Meaning = PLAIN,
     now: float | None = None,
     cells: Sequence[Connection] = (),
-) -> Matured | None:
+) -> DayEvaluation | None:
     """Compare the latest scores over this horizon whose outcome is known, and keep the comparison. `cells` hold the
     customers, where there are several; `connection` leads home.
 
@@ -64,7 +64,7 @@ def _compare(
     horizon_days: int,
     meaning: Meaning,
     cells: Sequence[Connection],
-) -> Matured | None:
+) -> DayEvaluation | None:
     at = datetime(day.year, day.month, day.day, tzinfo=UTC)
     contact_event = find_contact_event(connection, account_id)
     demo = {"account_id": account_id, "demo": DEMO}
@@ -86,4 +86,4 @@ def _compare(
     customer = np.array([number[customer_id] for customer_id in predicted if customer_id in number], np.intp)
     lapsed = np.ones(len(predicted), np.int8)
     lapsed[came] = lapsed_within(rollup, customer, np.full(len(customer), at.timestamp()), horizon_days)
-    return Matured(day, horizon_days, metrics_of(lapsed, np.array(list(predicted.values()))))
+    return DayEvaluation(day, horizon_days, metrics_of(lapsed, np.array(list(predicted.values()))))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from scoring.learning.churn_months import ChurnMonth
-from scoring.learning.track_record import TrackRecord, track
+from scoring.learning.track_record import TrackRecordSource, track
 from scoring.levels import Levels
 from scoring.rollup import Floats
 from workers.accounts import registry
@@ -61,7 +61,7 @@ def compute(
 
 
 def _save(
-    connection: Connection, account_id: int, now: float, horizon_days: int, record: TrackRecord, ids: list[str]
+    connection: Connection, account_id: int, now: float, horizon_days: int, record: TrackRecordSource, ids: list[str]
 ) -> None:
     departures, flags = record.departures, record.flags
     gone: dict[str, Any] = {

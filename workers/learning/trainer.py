@@ -15,7 +15,7 @@ from scoring.rollup import Rollup
 from workers.accounts import models, registry, renewals, track_records
 from workers.accounts.models import Card, InUse, name_of
 from workers.accounts.registry import Rules
-from workers.accounts.renewals import Progress
+from workers.accounts.renewals import RenewalProgress
 from workers.learning import demo_models
 from workers.learning.contacts import find_contacts
 from workers.risk import renewal
@@ -47,7 +47,7 @@ def train(
     levels: Levels = DEFAULT_LEVELS,
     redis: Redis | None = None,
     cells: Sequence[Connection] = (),
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[RenewalProgress], None] | None = None,
 ) -> Card:
     """Learn from what became of an account's customers, keep all that was tried, switch if one is better.
 

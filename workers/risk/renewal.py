@@ -19,7 +19,7 @@ from scoring.model import PRIOR, Model
 from scoring.rollup import DAY
 from scoring.score import STATES, risks_at
 from workers.accounts import models, registry, renewals
-from workers.accounts.renewals import Progress
+from workers.accounts.renewals import RenewalProgress
 from workers.accounts.serving import Served
 from workers.buffer.arrivals import find_arrivals
 from workers.buffer.lanes import LANES, Lane
@@ -75,7 +75,7 @@ class Means(NamedTuple):
 
 
 def run(
-    connection: Connection, means: Means, account_id: int, progress: Callable[[Progress], None] | None = None
+    connection: Connection, means: Means, account_id: int, progress: Callable[[RenewalProgress], None] | None = None
 ) -> None:
     """Carry out an account's renewal to its end, together with any workers that are at it."""
     while under_way := renewals.find_progress(connection, account_id):

@@ -126,7 +126,7 @@ def join_storing(connection: Connection) -> None:
     share(connection, Lock.STORING)
 
 
-class Erased(NamedTuple):
+class RecentErasures(NamedTuple):
     """Customers who were erased lately: at which place of the lane, at which time (microseconds since 1970) where no
     place was noted, and at which time in any case."""
 
@@ -141,7 +141,7 @@ class Erased(NamedTuple):
         return 0 < position <= self.positions.get(customer_id, 0) or received_us <= times.get(customer_id, -1)
 
 
-def find_erased(connection: Connection, lane: Lane | None, places: Sequence[int], oldest_us: int) -> Erased:
+def find_erased(connection: Connection, lane: Lane | None, places: Sequence[int], oldest_us: int) -> RecentErasures:
     """Returns the erasures that may cover what was written to one of these places of the lane (0: to none) or later, or
     received at this time or later."""
     first = min(places, default=0)
@@ -152,7 +152,7 @@ def find_erased(connection: Connection, lane: Lane | None, places: Sequence[int]
     rows = connection.execute(sql("recent_erasures"), parameters).fetchall()
     positions = {customer_id: position for customer_id, position, _, _ in rows if position is not None}
     times = {customer_id: erased_us for customer_id, _, erased_us, _ in rows if erased_us is not None}
-    return Erased(positions, times, {customer_id: erased_us for customer_id, _, _, erased_us in rows})
+    return RecentErasures(positions, times, {customer_id: erased_us for customer_id, _, _, erased_us in rows})
 
 
 def not_erased(connection: Connection, lane: Lane | None, staged: StagedRows) -> StagedRows:
@@ -164,4 +164,4 @@ def not_erased(connection: Connection, lane: Lane | None, staged: StagedRows) ->
     return stage([row for row in staged.rows if not erased.covers(row.customer_id, row.position, row.received_us)])
 
 
-NONE_ERASED = Erased({}, {}, {})
+NONE_ERASED = RecentErasures({}, {}, {})

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from api.commands.client import Client, ServiceFailed, open_service, service_options
-from api.commands.history.progress import Progress
+from api.commands.history.progress import ProgressLine
 from api.commands.history.waiting import wait_until_scored
 from api.commands.importing import Import, RefusedLine
 from api.history.dry_run import ImportPreview
@@ -182,7 +182,7 @@ def _import_file(path: Path, reading: Reading, url: str | None, api_key: str | N
             client = open_service(url, api_key, data_dir)
         except ServiceFailed as error:
             raise click.ClickException(str(error)) from None
-        importing = Import(file, client, Progress(path))
+        importing = Import(file, client, ProgressLine(path))
         identities = Identities(client)
         try:
             with closing(client):

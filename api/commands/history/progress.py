@@ -12,7 +12,7 @@ from api.words import count_of
 REDRAW_SECONDS = 0.2
 
 
-class Progress:
+class ProgressLine:
     """The line on which a file's import is seen; nothing in a pipe."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:

@@ -20,7 +20,7 @@ LEVELS: Final = ("critical", "high", "medium", "low", "lapsed")
 SUMS: Final = ("currency", "level", "customers", "mrr", "mrr_at_risk")
 
 
-class PaidAtLevel(NamedTuple):
+class LevelRevenue(NamedTuple):
     """The revenue of a level in each currency: minor units a month, as text."""
 
     level: str
@@ -32,7 +32,7 @@ class Money(NamedTuple):
 
     currencies: list[str]
     at_risk: list[str]
-    levels: list[PaidAtLevel]
+    levels: list[LevelRevenue]
 
 
 @page
@@ -69,7 +69,7 @@ async def read_money(request: Request, account_id: int) -> Money | None:
     return Money(
         currencies,
         [describe_amount(risks[currency], currency) for currency in currencies],
-        [PaidAtLevel(level, _describe_level(paid, level, currencies)) for level in LEVELS],
+        [LevelRevenue(level, _describe_level(paid, level, currencies)) for level in LEVELS],
     )
 
 

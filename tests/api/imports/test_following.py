@@ -12,7 +12,7 @@ from api.health import probes
 from api.health.probes import PipelineState
 from api.imports import following
 from api.imports import state as states
-from api.imports.beat import Beat
+from api.imports.beat import ImportBeat
 from api.imports.state import FileImport
 from api.track.door import Door
 from tests.workers.events import entry, event, push, request
@@ -73,7 +73,7 @@ def test_whoever_reads_that_an_import_is_over_can_begin_it_anew(settings: Settin
     lock, stop = states.lock_key(state.import_id), states.stop_key(state.import_id)
 
     async def work(door: Door) -> None:
-        await Beat(door.redis, state, settings.data_dir / "x").now()
+        await ImportBeat(door.redis, state, settings.data_dir / "x").now()
         assert 0 < redis.ttl(lock) < states.DEAD_SECONDS
         redis.set(stop, 1)
         state.stage = "stopped"

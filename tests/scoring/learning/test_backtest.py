@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scoring.learning.backtest import Event, Log, Snapshot, backtest
+from scoring.learning.backtest import BacktestEvent, Log, Snapshot, backtest
 from scoring.learning.early import Silences
 from scoring.model import PRIOR
 from scoring.rollup import DAY
@@ -11,7 +11,7 @@ from tests.scoring.simulator import Kind, simulate
 T0 = 1_600_000_000.0 // DAY * DAY
 
 
-def log(customers: int = 60, days: int = 150) -> list[Event]:
+def log(customers: int = 60, days: int = 150) -> list[BacktestEvent]:
     """Customers who come every few days until they stop."""
     rng = np.random.default_rng(4)
     events = []
@@ -19,7 +19,7 @@ def log(customers: int = 60, days: int = 150) -> list[Event]:
         stop = rng.integers(30, 2 * days)
         for day in range(0, min(days, int(stop)), int(rng.integers(1, 5))):
             properties = {"feature": f"f{day % 3}", "duration_seconds": 60}
-            events.append(Event(f"c{customer}@example.com", "feature_used", T0 + day * DAY + 3600, properties))
+            events.append(BacktestEvent(f"c{customer}@example.com", "feature_used", T0 + day * DAY + 3600, properties))
     return events
 
 
@@ -27,7 +27,7 @@ def test_an_event_one_second_after_a_snapshot_changes_nothing() -> None:
     """Not even on the same day, and not of the same name and feature."""
     events, snapshot = log(), Snapshot("c1@example.com", T0 + 40 * DAY + 4000, 1)
     late = [
-        Event("c1@example.com", name, snapshot.at + 1, {"feature": "f1", "score": 1})
+        BacktestEvent("c1@example.com", name, snapshot.at + 1, {"feature": "f1", "score": 1})
         for name in ("feature_used", "login", "invoice_overdue", "nps_response")
     ]
     before, after = backtest(events, [snapshot])[1], backtest([*late, *events, *late], [snapshot])[1]
@@ -46,7 +46,7 @@ def test_a_snapshot_is_scored_as_a_live_score_would_have_been() -> None:
 
 def test_the_same_event_again_changes_nothing() -> None:
     """As in the store: an import that was run twice adds nothing."""
-    events = [*log(), Event("c3@example.com", "invoice_overdue", T0 + 20 * DAY, {"invoice": 7})]
+    events = [*log(), BacktestEvent("c3@example.com", "invoice_overdue", T0 + 20 * DAY, {"invoice": 7})]
     wanted = [Snapshot("c3@example.com", T0 + 40 * DAY, 1)]
     assert backtest(events, wanted)[1] == backtest(events + events, wanted)[1]
 
@@ -95,7 +95,7 @@ def test_a_backtest_beats_its_baselines_where_there_is_something_to_know() -> No
     world = simulate(Kind(), customers=600)
     r = world.rollup
     events = [
-        Event(f"c{c}", r.names[e], t, {})
+        BacktestEvent(f"c{c}", r.names[e], t, {})
         for c, e, t in zip(r.customer.tolist(), r.event.tolist(), r.last_at.tolist(), strict=True)
     ]
     report, _ = backtest(events)

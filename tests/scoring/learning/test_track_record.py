@@ -9,7 +9,7 @@ import pytest
 from scoring.events import CHURNED
 from scoring.learning.departures import MOST_BEFORE
 from scoring.learning.past_models import learn_past_models
-from scoring.learning.track_record import LONGEST_DAYS, TrackRecord, track
+from scoring.learning.track_record import LONGEST_DAYS, TrackRecordSource, track
 from scoring.model import PRIOR
 from scoring.pauses import Pause
 from scoring.rollup import DAY, Floats, Rollup, Row
@@ -54,7 +54,7 @@ def swap_futures(history: Rollup, at: float) -> Rollup:
     return replace(history, customer=np.where(later, lot[history.customer], history.customer))
 
 
-def record(history: Rollup, now: float = NOW, **options: object) -> TrackRecord:
+def record(history: Rollup, now: float = NOW, **options: object) -> TrackRecordSource:
     return track(history, now, HORIZON, 0.2, **options)  # type: ignore[arg-type]
 
 

@@ -4,7 +4,7 @@ import msgspec
 
 from scoring.learning.metrics import Metrics
 from tests.workers.events import count
-from workers.learning.evaluation import Matured, mature
+from workers.learning.evaluation import DayEvaluation, mature
 from workers.learning.trainer import train
 from workers.store import Connection
 
@@ -31,7 +31,7 @@ def test_scores_mature(connection: Connection, acme: int) -> None:
     found = mature(connection, acme, 30)
     assert found is not None
     (kept,) = connection.execute("SELECT day, horizon_days, metrics::text FROM matured").fetchall()
-    assert found == Matured(kept[0], kept[1], msgspec.json.decode(kept[2], type=Metrics))
+    assert found == DayEvaluation(kept[0], kept[1], msgspec.json.decode(kept[2], type=Metrics))
     assert found.metrics.snapshots == count(connection, "risk_history")
     assert found.metrics.auc is not None
     assert found.metrics.auc > 0.95

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from api.cli import main
 from api.commands.client import ServiceFailed, ServiceReply
 from api.commands.history import waiting
-from api.commands.history.progress import Progress
+from api.commands.history.progress import ProgressLine
 from tests.api.history.test_presets import AMPLITUDE, SEGMENT
 from tests.waiting import wait_until
 from workers.accounts.keys import NewKey
@@ -89,7 +89,7 @@ def test_a_file_of_people_without_addresses_is_refused(tmp_path: Path) -> None:
 
 def test_progress_says_the_share_the_rate_and_what_is_left() -> None:
     now = iter([0.0, 10.0])
-    progress = Progress(Path("a.csv"), lambda: next(now))
+    progress = ProgressLine(Path("a.csv"), lambda: next(now))
     assert progress.describe(1000, 0.25) == "a.csv: 25%, 1,000 events, 100 a second, 30 s left"
 
 
@@ -99,7 +99,7 @@ def test_progress_is_drawn_anew_five_times_a_second_at_most(
     """However often a batch is through; in a pipe nothing is drawn."""
     moment = 0.0
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    progress = Progress(Path("a.csv"), lambda: moment)
+    progress = ProgressLine(Path("a.csv"), lambda: moment)
     for number in range(100):
         moment = number / 64  # seconds
         progress(number, number / 100)
@@ -108,7 +108,7 @@ def test_progress_is_drawn_anew_five_times_a_second_at_most(
     assert drawn[0].startswith("\x1b[Ka.csv: 0%, 0 events")
     assert drawn[-1].endswith("a.csv: 91%, 91 events, 64 a second, 0 s left")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False)
-    Progress(Path("a.csv"))(5, 0.5)
+    ProgressLine(Path("a.csv"))(5, 0.5)
     assert capsys.readouterr().err == ""
 
 
@@ -117,7 +117,7 @@ def test_progress_is_drawn_anew_five_times_a_second_at_most(
 )
 def test_the_time_left_is_in_the_unit_that_people_use(share: float, said: str) -> None:
     now = iter([0.0, 100.0])
-    line = Progress(Path("a.csv"), lambda: next(now)).describe(1000, share)
+    line = ProgressLine(Path("a.csv"), lambda: next(now)).describe(1000, share)
     assert line.endswith(said or "10 a second")
 
 
