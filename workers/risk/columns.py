@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 
 from scoring.score import Scores
-from workers.risk.causes import Change
+from scoring.states import LAPSED, STATES
+from workers.risk.causes import Change, DueCustomer
 from workers.store import vectors
 from workers.store.vectors import Vector
 
@@ -37,12 +38,18 @@ def columns_of(changes: Sequence[Change], scores: Scores, shift: float) -> Colum
         "reasons": [encode(reasons) for reasons in scores.reasons],
         "advice": [encode(advice) for advice in scores.advice],
         "horizon_days": [change.horizon_days for change in changes],
+        "stood_at": [level_before(change.before) for change in changes],
     }
+
+
+def level_before(customer: DueCustomer) -> str | None:
+    """Returns the level at which the customer stands by what was recorded last; None before the first."""
+    return STATES[LAPSED] if customer.recorded_state == STATES[LAPSED] else customer.recorded_level
 
 
 def without_lists(customers: int) -> Columns:
     """Returns the columns that lists show, of scores that leave them as they are."""
-    return dict.fromkeys(("last_active", "paid", "lapsed_at", "risk_before"), np.full(customers, np.nan))
+    return dict.fromkeys(("last_active", "last_seen", "paid", "lapsed_at", "risk_before"), np.full(customers, np.nan))
 
 
 def pack(columns: Mapping[str, Any]) -> dict[str, Vector]:
@@ -71,7 +78,9 @@ _PACKERS: Final[dict[str, Callable[[Any], Vector]]] = {
     "reasons": vectors.texts,
     "advice": vectors.texts,
     "horizon_days": vectors.integers,
+    "stood_at": vectors.words,
     "last_active": vectors.doubles,
+    "last_seen": vectors.doubles,
     "paid": vectors.doubles,
     "lapsed_at": vectors.doubles,
     "risk_before": vectors.reals,

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scoring.group_by import by_owner
 from scoring.history import EVENT
 from scoring.invoices import find_last_amount
 from scoring.levels import Levels
@@ -26,7 +27,7 @@ from workers.tracking.outages import outages_of, pauses_of
 
 class Part(NamedTuple):
     """The scores of customers that share an instant; `shift` is by how many seconds their clock is behind. `rollup` is
-    bridged up to the instant; the last use and the last amount are as they were sent (NaN: none)."""
+    bridged up to the instant; the last use, the last event and the last amount are as they were sent (NaN: none)."""
 
     places: list[int]
     scores: Scores
@@ -34,6 +35,7 @@ class Part(NamedTuple):
     instant: float
     rollup: Rollup
     last_active: Floats
+    last_seen: Floats
     paid: Floats
 
 
@@ -56,13 +58,14 @@ def compute_scores(
     reach = reach_of(min(customer.first_seen for customer in due), now, served.model, pauses, extra_days)
     rollup = read_rollup(connection, ids, served.meaning, reach)
     last_active, paid = find_last_active(rollup.until(now)), find_last_amount(rollup)
+    last_seen = by_owner(np.maximum, rollup.customer, rollup.last_at, rollup.customers)
     bridged, instants = bridge(rollup, pauses, now)
     parts = []
     for instant in sorted(set(instants.tolist())):  # as a rule this is now, for all
         chosen = np.flatnonzero(instants == instant)
         known = bridged if len(chosen) == len(ids) else bridged.at(chosen, instants[chosen])
         scores = score(known, instant, levels=levels, horizon_days=served.horizon_days, model=served.model)
-        facts = last_active[chosen], paid[chosen]
+        facts = last_active[chosen], last_seen[chosen], paid[chosen]
         parts.append(Part(chosen.tolist(), scores, now - instant, instant, known, *facts))
     return Computed(parts, rollup, pauses, any(outage.lasts for outage in outages))
 
@@ -80,9 +83,11 @@ def write_scores(connection: Connection, terms: Terms, changes: Sequence[Change]
     columns = columns_of(changes, part.scores, part.shift)
     columns |= {
         "last_active": part.last_active,
+        "last_seen": part.last_seen,
         "paid": part.paid,
         "lapsed_at": np.array(part.scores.lapsed_at, np.float64) + part.shift,
         "risk_before": find_risks_before(part.rollup, part.instant, changes, terms.horizon_days, model),
     }
-    scored_at = moment(changes[0].before.now)
-    connection.execute(sql("write_scores"), {**terms._asdict(), "scored_at": scored_at, "lists": True, **pack(columns)})
+    before = changes[0].before
+    context = {**terms._asdict(), "account_id": before.account_id, "scored_at": moment(before.now), "lists": True}
+    connection.execute(sql("write_scores"), {**context, **pack(columns)})

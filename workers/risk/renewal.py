@@ -25,7 +25,7 @@ from workers.buffer.arrivals import find_arrivals
 from workers.buffer.lanes import LANES, Lane
 from workers.process import SCORED_AT_ONCE
 from workers.risk.causes import DueCustomer, Terms, changes_of, find_cause, is_recorded
-from workers.risk.columns import columns_of, moment, pack, without_lists
+from workers.risk.columns import columns_of, level_before, moment, pack, without_lists
 from workers.risk.compute import Computed, compute_scores, write_scores
 from workers.store import Connection, locks, one, sql
 from workers.store.locks import Lock
@@ -271,10 +271,11 @@ def _write_ahead(connection: Connection, means: Means, target: Served, rows: Seq
         is_recorded(customer, terms, level, state, horizon)
         for customer, level, state, horizon in zip(customers, columns["level"], columns["state"], horizons, strict=True)
     ]
+    columns["stood_at"] = [level_before(customer) for customer in customers]
     columns["customer_id"] = ids = [customer.customer_id for customer in customers]
     packed = pack(columns | without_lists(len(rows)))
-    context = {**terms._asdict(), "scored_at": moment(customers[0].now), "lists": False}
-    connection.execute(sql("write_scores"), {**context, **packed})
+    context = {**terms._asdict(), "account_id": customers[0].account_id, "scored_at": moment(customers[0].now)}
+    connection.execute(sql("write_scores"), {**context, "lists": False, **packed})
     connection.execute(sql("renew_risk_before"), {"customer_ids": ids})
     connection.execute(sql("drop_ahead"), {"customer_ids": ids})
 

@@ -116,7 +116,7 @@ SELECT customer_id::text, account_id, extract(epoch FROM now())::float8, extract
 FROM customers JOIN scores_ahead AS ahead USING (customer_id)
 WHERE customers.customer_id = ANY (%(customer_ids)s::uuid[]) AND customers.generation <> %(generation)s
   AND ahead.generation = %(generation)s AND scored_at <= ahead.computed_at
-  AND customers.rescore_at > now() AND due_because IS DISTINCT FROM 'event'
+  AND customers.rescore_at > now() AND coalesce(due_because, '') NOT IN ('event', 'import')
 ORDER BY customer_id
 FOR UPDATE OF customers
 

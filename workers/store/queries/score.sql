@@ -157,20 +157,15 @@ FROM (
 -- name: write_scores
 -- Times come in epoch seconds; NaN stands for an unknown one.
 WITH scored AS (
-    SELECT customer_id, to_timestamp(rescore_at) AS rescore_at, probability, level, state, low_confidence, plan,
-           open_tickets, to_timestamp(nullif(overdue_since, 'NaN')) AS overdue_since, nullif(nps, 'NaN')::integer AS nps,
-           reasons, advice, because, recorded, to_timestamp(nullif(last_active, 'NaN')) AS last_active,
-           nullif(paid, 'NaN') AS paid, nullif(risk_before, 'NaN') AS risk_before,
-           to_timestamp(nullif(lapsed_at, 'NaN')) AS lapsed_at, horizon_days
-    FROM unnest(
+    SELECT * FROM unnest(
         %(customer_id)s::uuid[], %(rescore_at)s::float8[], %(probability)s::real[], %(level)s::text[],
         %(state)s::text[], %(low_confidence)s::boolean[], %(plan)s::text[], %(open_tickets)s::integer[],
         %(overdue_since)s::float8[], %(nps)s::real[], %(reasons)s::text[], %(advice)s::text[], %(because)s::text[],
         %(recorded)s::boolean[], %(last_active)s::float8[], %(paid)s::float8[], %(risk_before)s::real[],
-        %(lapsed_at)s::float8[], %(horizon_days)s::integer[]
+        %(lapsed_at)s::float8[], %(horizon_days)s::integer[], %(last_seen)s::float8[], %(stood_at)s::text[]
     ) AS scored (customer_id, rescore_at, probability, level, state, low_confidence, plan, open_tickets,
                  overdue_since, nps, reasons, advice, because, recorded, last_active, paid, risk_before, lapsed_at,
-                 horizon_days)
+                 horizon_days, last_seen, stood_at)
 ), noted AS (
     INSERT INTO risk_history (customer_id, at, probability, level, state, model, horizon_days, because)
     SELECT customer_id, %(scored_at)s, probability, level, state, %(model)s, horizon_days, because
@@ -179,22 +174,20 @@ WITH scored AS (
     ON CONFLICT DO NOTHING
     RETURNING customer_id, at
 ), levels AS (
-    SELECT before.account_id, standing(scored.state, scored.level) AS level,
-           CASE WHEN before.recorded_at IS NULL THEN (
-                    SELECT standing(state, level) FROM risk_rebuilt
-                    WHERE risk_rebuilt.customer_id = before.customer_id ORDER BY at DESC LIMIT 1
-                )
-                ELSE standing(before.recorded_state, before.recorded_level) END AS level_before
-    FROM noted JOIN scored USING (customer_id) JOIN customers AS before USING (customer_id)
+    SELECT standing(scored.state, scored.level) AS level, coalesce(stood_at, (
+        SELECT standing(rebuilt.state, rebuilt.level) FROM risk_rebuilt AS rebuilt
+        WHERE rebuilt.customer_id = scored.customer_id ORDER BY rebuilt.at DESC LIMIT 1
+    )) AS level_before
+    FROM noted JOIN scored USING (customer_id)
 ), moved AS (  -- see level_moves.sql
     INSERT INTO risk_moves (account_id, day, level, customers)
-    SELECT account_id, (%(scored_at)s::timestamptz AT TIME ZONE 'UTC')::date, level, sum(customers)
+    SELECT %(account_id)s, (%(scored_at)s::timestamptz AT TIME ZONE 'UTC')::date, level, sum(customers)
     FROM (
-        SELECT account_id, level, 1 AS customers FROM levels
+        SELECT level, 1 AS customers FROM levels
         UNION ALL
-        SELECT account_id, level_before, -1 FROM levels WHERE level_before IS NOT NULL
+        SELECT level_before, -1 FROM levels WHERE level_before IS NOT NULL
     ) AS moves
-    GROUP BY account_id, level HAVING sum(customers) <> 0
+    GROUP BY level HAVING sum(customers) <> 0
 )
 UPDATE customers
 SET scored_at = %(scored_at)s, recorded_at = coalesce(noted.at, customers.recorded_at),
@@ -204,20 +197,17 @@ SET scored_at = %(scored_at)s, recorded_at = coalesce(noted.at, customers.record
         WHEN customers.generation = %(generation)s OR customers.scored_at IS NULL THEN customers.comparable_since
         ELSE %(scored_at)s::timestamptz END,
     provisional = %(provisional)s, generation = %(generation)s, due_because = NULL,
-    rescore_at = scored.rescore_at, probability = scored.probability, level = scored.level, state = scored.state,
-    model = %(model)s, horizon_days = scored.horizon_days, low_confidence = scored.low_confidence, plan = scored.plan,
-    stale_input = %(stale_input)s, open_tickets = scored.open_tickets, overdue_since = scored.overdue_since,
-    nps = scored.nps, reasons = scored.reasons::jsonb, advice = scored.advice::jsonb,
+    rescore_at = to_timestamp(scored.rescore_at), probability = scored.probability, level = scored.level,
+    state = scored.state, model = %(model)s, horizon_days = scored.horizon_days, plan = scored.plan,
+    low_confidence = scored.low_confidence, stale_input = %(stale_input)s, open_tickets = scored.open_tickets,
+    overdue_since = to_timestamp(nullif(scored.overdue_since, 'NaN')), nps = nullif(scored.nps, 'NaN')::integer,
+    reasons = scored.reasons::jsonb, advice = scored.advice::jsonb,
     snoozed_until = CASE WHEN scored.level = customers.level OR scored.probability <= customers.probability
                          THEN customers.snoozed_until END,  -- a rise of the level ends it
-    last_active = CASE WHEN %(lists)s THEN scored.last_active ELSE customers.last_active END,
-    paid = CASE WHEN %(lists)s THEN scored.paid ELSE customers.paid END,
-    lapsed_at = CASE WHEN %(lists)s THEN scored.lapsed_at ELSE customers.lapsed_at END,
-    risk_before = CASE WHEN noted.at IS NULL THEN customers.risk_before ELSE scored.risk_before END,
-    last_seen = greatest(customers.last_seen, (
-        SELECT max(last_at) FROM customer_days AS days
-        WHERE days.customer_id = customers.customer_id
-          AND days.day >= (customers.last_seen AT TIME ZONE 'UTC')::date
-    ))
+    last_active = CASE WHEN %(lists)s THEN to_timestamp(nullif(scored.last_active, 'NaN')) ELSE customers.last_active END,
+    paid = CASE WHEN %(lists)s THEN nullif(scored.paid, 'NaN') ELSE customers.paid END,
+    lapsed_at = CASE WHEN %(lists)s THEN to_timestamp(nullif(scored.lapsed_at, 'NaN')) ELSE customers.lapsed_at END,
+    risk_before = CASE WHEN noted.at IS NULL THEN customers.risk_before ELSE nullif(scored.risk_before, 'NaN') END,
+    last_seen = greatest(customers.last_seen, to_timestamp(nullif(scored.last_seen, 'NaN')))
 FROM scored LEFT JOIN noted USING (customer_id)
 WHERE customers.customer_id = scored.customer_id
