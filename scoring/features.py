@@ -57,8 +57,15 @@ class View:
 
     @cached_property
     def risen(self) -> Floats:
-        """The amount that the time since then has added to those log-odds; never below 0."""
-        return np.maximum(self._no_return(self.silent) - self.standing, 0.0)
+        """The amount that the time since then has added to those log-odds; below 0 for slow customers alone."""
+        risen = self._no_return(self.silent) - self.standing
+        return np.where(self.slow, risen, np.maximum(risen, 0.0))
+
+    @cached_property
+    def slow(self) -> NDArray[np.bool_]:
+        """The customers for whom the horizon is short: their next visit may lie beyond it. Where risks are served, the
+        horizon is their own and there are none; in training and backtests it is the same for all."""
+        return np.asarray(self.horizon_days < VISITS * _slowness(self.history))
 
     def later(self, at: float | Floats) -> Self:
         """The same customers at another instant, nothing but time having passed."""
@@ -70,8 +77,9 @@ class View:
         return type(self)(self.history.take(rows), self.at, horizon_days, self.standing[rows])
 
     def _no_return(self, silence: Floats) -> Floats:
-        history = self.history
-        return no_return(history.active, history.active_days, self.tenure, silence, self.horizon_days)
+        known = self.history
+        lately, rhythm = (known.active, known.active_days), known.rhythm
+        return no_return(*lately, self.tenure, silence, self.horizon_days, rhythm, self.slow)
 
 
 Reader = Callable[[View], Floats]

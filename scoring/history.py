@@ -24,6 +24,7 @@ from scoring.feature_use import USES, find_named_use, measure_use, read_asked
 from scoring.group_by import SPAN, Index, by_owner, median_gap, ranks, sort_distinct, sum_above_zero
 from scoring.invoices import settle_invoices
 from scoring.look_back import limit_reach
+from scoring.rhythm import Rhythm, measure_rhythm
 from scoring.rollup import DAY, Floats, Ints, Rollup
 
 HALF_LIVES: Final = np.array([7.0, 30.0, 90.0])  # days, of activity
@@ -69,6 +70,7 @@ class History:
     active_days: Floats  # distinct days with engagement, in reach
     recent_days: Floats  # … in the last 30 days
     cadence: Floats  # median days from active day to active day; NaN below two
+    rhythm: Rhythm  # how regular these are
     breadth: Floats  # decayed number of distinct features used
     favourite: Ints  # detail code of the feature most used, -1 none
     favourite_at: Floats
@@ -89,7 +91,7 @@ class History:
         """The same facts for some of the customers."""
 
         def pick(value: Any) -> Any:
-            if isinstance(value, Signal):
+            if isinstance(value, Signal | Rhythm):
                 return value.take(rows)
             return {name: pick(part) for name, part in value.items()} if isinstance(value, dict) else value[rows]
 
@@ -170,6 +172,7 @@ def _activity(engaged: Rollup, today: Floats) -> dict[str, Any]:
         "active_days": np.bincount(owner, minlength=size).astype(float),
         "recent_days": np.bincount(owner[day > today[owner] - 30], minlength=size).astype(float),
         "cadence": median_gap(owner, day, size),
+        "rhythm": measure_rhythm(owner, day, size),
         "duration": _decayed(engaged.customer, last_day[engaged.customer] - engaged.day, engaged.value, size),
     }
 

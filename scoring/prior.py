@@ -20,15 +20,21 @@ REGULAR more in proportion to the active days a day, since daily visitors are ne
 holiday: after an active day a break begins with the chance BREAK, and its length has a heavy tail of median scale
 BREAK_DAYS. So the risk of a daily visitor rises early, and never reaches certainty.
 
-The mean over three half-lives, in log-odds, follows both a sudden stop and a slow habit. Without the second way a daily
+Some customers come by a clock (rhythm.py): each month, each quarter. Their silences and horizons are counted in days of
+their own rhythm, in which their visits come by chance again.
+
+The mean over three half-lives, in log-odds, follows both a sudden stop and a slow habit; a half-life that is short for
+the own rhythm weighs less. Without the second way a daily
 visitor who has been away for a month would pass for loyal; without the first, for gone after every weekend.
 """
 
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scoring.history import HALF_LIVES
+from scoring.rhythm import Rhythm
 from scoring.rollup import DAY, Floats
 
 SHAPE: Final = 1.0
@@ -40,23 +46,34 @@ TRUST: Final = 0.7
 REGULAR: Final = 0.4
 BREAK: Final = 0.015  # chance, after an active day
 BREAK_DAYS: Final = 10.0
+LATEST: Final = 2.0  # days that a day of silence counts for at most
 _CERTAIN: Final = 1.0 - 1e-6
 _FAR: Final = 600.0  # exp(-600) is still above 0
 
 
 def no_return(
-    active: Floats, active_days: Floats, tenure: Floats, silence: Floats, horizon_days: float | Floats
+    active: Floats,
+    active_days: Floats,
+    tenure: Floats,
+    silence: Floats,
+    horizon_days: float | Floats,
+    rhythm: Rhythm,
+    slow: NDArray[np.bool_],
 ) -> Floats:
     """Log-odds of no active day in the next `horizon_days` (one for all, or one each).
 
     `active`: (customers, 3) decayed active days as of the last engagement; `active_days`: (customers,) their number;
-    `tenure` and `silence`: (customers,) days from the first event to the last engagement, and from there on. Rises
-    with silence, falls with activity.
+    `tenure` and `silence`: (customers,) days from the first event to the last engagement, and from there on; `slow`:
+    (customers,) where the next visit may lie beyond the horizon. Rises with silence but for the slow, falls with
+    activity.
     """
-    horizon = np.asarray(horizon_days, np.float64).reshape(-1, 1)
-    gone = _gone(active, active_days, tenure, silence)
-    here = -np.log1p(gone) + np.log1p(-_idle(active, tenure, silence, horizon))
-    return np.asarray((np.log(-np.expm1(here)) - here).sum(axis=1) / len(HALF_LIVES))
+    horizon = np.broadcast_to(np.asarray(horizon_days, np.float64), silence.shape)
+    waited = np.minimum(rhythm.convert(silence, np.zeros(len(silence)), horizon), LATEST * silence)
+    ahead = rhythm.convert(horizon, np.where(slow, silence, 0.0), horizon)
+    gone = _gone(active, active_days, tenure, silence, waited)
+    idle = _idle(active, tenure, silence, horizon, ahead)
+    here = -np.log1p(gone) + np.log1p(-idle)
+    return np.asarray(((np.log(-np.expm1(here)) - here) * rhythm.weights(HALF_LIVES)).sum(axis=1))
 
 
 def days(later: float | Floats, earlier: Floats) -> Floats:
@@ -74,12 +91,12 @@ def _exposure(tenure: Floats) -> Floats:
     return np.asarray(RATE - HALF_LIVES / np.log(2) * np.expm1(-np.log(2) * tenure[:, None] / HALF_LIVES))
 
 
-def _gone(active: Floats, active_days: Floats, tenure: Floats, silence: Floats) -> Floats:
+def _gone(active: Floats, active_days: Floats, tenure: Floats, silence: Floats, own_silence: Floats) -> Floats:
     """The odds of having left since the last active day."""
     exposure, waited = _exposure(tenure), silence[:, None]
     regular = np.minimum((SHAPE + active) / exposure, 1.0)
     evidence = (TRUST + REGULAR * regular) * (SHAPE + active)
-    stretch = np.log1p(waited / exposure)
+    stretch = np.log1p(own_silence[:, None] / exposure)
     spare = np.maximum(evidence - 1.0, 1e-3)
     by_time = LEAVING * exposure / spare * -np.expm1(-spare * stretch)
     by_visit = QUITTING / np.maximum(active_days, 1.0)[:, None]
@@ -88,12 +105,11 @@ def _gone(active: Floats, active_days: Floats, tenure: Floats, silence: Floats) 
     return np.asarray((by_time + by_visit) / np.maximum(unseen, 1e-280) * np.exp(LEAVING * waited))
 
 
-def _idle(active: Floats, tenure: Floats, silence: Floats, horizon: Floats) -> Floats:
-    """P(no active day in the horizon) of a customer who has not left yet: no active day comes, or the customer leaves
-    first."""
+def _idle(active: Floats, tenure: Floats, silence: Floats, horizon: Floats, own_horizon: Floats) -> Floats:
+    """P(no active day in the horizon) of a customer who has not left yet: none comes, or the leaving comes first."""
     seen = SHAPE + active * np.exp2(-silence[:, None] / HALF_LIVES)
-    exposure = _exposure(tenure + silence)
-    none = np.exp(-seen * np.log1p(horizon / exposure) - LEAVING * horizon)
+    exposure, lasts = _exposure(tenure + silence), horizon[:, None]
+    none = np.exp(-seen * np.log1p(own_horizon[:, None] / exposure) - LEAVING * lasts)
     either = LEAVING + seen / exposure
-    left = LEAVING / either * -np.expm1(-either * horizon)
+    left = LEAVING / either * -np.expm1(-either * lasts)
     return np.asarray(np.minimum(none + left, _CERTAIN))

@@ -10,9 +10,9 @@ from starlette.responses import Response
 from api.reading.common import Count, account_of, answer, fetch, fetch_all
 from api.reading.merging import add_up
 from api.reading.query import accepts
-from scoring.effect import Group, compare
 from scoring.event_roles import Meaning
 from scoring.events import ENGAGEMENT
+from scoring.learning.effect import Group, compare
 from workers.store import sql
 
 Share = Annotated[float, Meta(ge=-1, le=1)]

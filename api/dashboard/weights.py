@@ -12,6 +12,7 @@ from scoring.history import EVENT, HALF_LIVES
 from scoring.learning.uncertainty import margin
 from scoring.model import Term
 from scoring.prior import no_return
+from scoring.rhythm import Rhythm
 
 LEAST: Final = 0.1  # log-odds: odds 10 % higher or lower
 MOST: Final = 50.0  # log-odds that are shown
@@ -117,4 +118,5 @@ def _visits(every_days: int, silence_days: float, horizon_days: float) -> float:
     ages = np.arange(0.0, 90.0, every_days)
     active = np.exp2(-ages[:, None] / HALF_LIVES).sum(axis=0, keepdims=True)
     tenure, silence = np.array([90.0]), np.array([silence_days])
-    return float(no_return(active, np.array([float(len(ages))]), tenure, silence, horizon_days)[0])
+    rhythm, slow = Rhythm(np.full(1, float(every_days)), np.ones(1)), np.zeros(1, np.bool_)
+    return float(no_return(active, np.array([float(len(ages))]), tenure, silence, horizon_days, rhythm, slow)[0])

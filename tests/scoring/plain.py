@@ -6,8 +6,8 @@ Nothing here is fast, shared with that code or clever. Histories are shorter tha
 from collections import defaultdict
 from collections.abc import Iterable
 from itertools import pairwise
-from math import exp, expm1, inf, log, log1p, log2
-from statistics import median
+from math import exp, expm1, gamma, inf, log, log1p, log2, pi, sqrt
+from statistics import mean, median, pvariance
 
 from scoring.rollup import DAY, Row
 
@@ -63,26 +63,48 @@ def _own_horizon(days: list[int], horizon: float) -> float:
 
 
 def _no_return(days: list[int], tenure: float, silent: float, horizon: float) -> float:
-    """Log-odds of no active day within the horizon: the mean over the half-lives."""
-    logits = []
+    """Log-odds of no active day within the horizon: the mean over the half-lives, short ones weighing less where the
+    gaps are long."""
+    logits, worth = [], []
+    gap, shape = _rhythm(days)
+    own_silent = min(_warp(silent, gap, shape), 4 * silent) if horizon < 3 * gap else silent
+    own_horizon = _warp(horizon, gap, shape) if horizon < 3 * gap else horizon
     for half_life in HALF_LIVES:
         active = sum(2 ** ((day - days[-1]) / half_life) for day in days)
-        gone = _gone(active, len(days), _exposure(tenure, half_life), silent)
-        idle = _idle(active * 2 ** (-silent / half_life), _exposure(tenure + silent, half_life), horizon)
+        gone = _gone(active, len(days), _exposure(tenure, half_life), silent, own_silent)
+        faded = active * 2 ** (-silent / half_life)
+        idle = _idle(faded, _exposure(tenure + silent, half_life), horizon, own_horizon)
         stays = 1 / (1 + gone) * (1 - idle)
         logits.append(log((1 - stays) / stays))
-    return sum(logits) / len(logits)
+        worth.append(half_life / (half_life + gap))
+    return sum(logit * weight for logit, weight in zip(logits, worth, strict=True)) / sum(worth)
+
+
+def _rhythm(days: list[int]) -> tuple[float, float]:
+    """The mean gap (0 below two gaps) and how regular the gaps are, from 1 to 4."""
+    gaps = [later - earlier for earlier, later in pairwise(days)]
+    if len(gaps) < 2:
+        return 0.0, 1.0
+    proof = len(gaps) - 1
+    variance = pvariance([log(gap) for gap in gaps]) * len(gaps) / proof + 0.15**2
+    shape = exp(proof / (2 + proof) * (log(pi / sqrt(6)) - log(variance) / 2))
+    return mean(gaps), 1 + round(20 * (min(max(shape, 1.0), 4.0) - 1)) / 20
+
+
+def _warp(days: float, gap: float, shape: float) -> float:
+    """Days of a Weibull renewal process as days of a Poisson process with the same mean gap."""
+    return float(gap * gamma(1 + 1 / shape) ** shape * (days / gap) ** shape)
 
 
 def _exposure(days: float, half_life: float) -> float:
     return 10 + half_life / log(2) * (1 - 2 ** (-days / half_life))
 
 
-def _gone(active: float, active_days: int, exposure: float, silent: float) -> float:
+def _gone(active: float, active_days: int, exposure: float, silent: float, own_silent: float) -> float:
     """The odds of having left since the last active day."""
     regular = min((1 + active) / exposure, 1.0)
     evidence = (0.7 + 0.4 * regular) * (1 + active)
-    stretch = log1p(silent / exposure)
+    stretch = log1p(own_silent / exposure)
     spare = max(evidence - 1, 1e-3)
     by_time = LEAVING * exposure / spare * -expm1(-spare * stretch)
     unseen = exp(-min(evidence * stretch, 600.0))
@@ -90,9 +112,9 @@ def _gone(active: float, active_days: int, exposure: float, silent: float) -> fl
     return (by_time + 0.1 / max(active_days, 1)) / max(unseen, 1e-280) * exp(LEAVING * silent)
 
 
-def _idle(active: float, exposure: float, horizon: float) -> float:
+def _idle(active: float, exposure: float, horizon: float, own_horizon: float) -> float:
     """The chance of no active day in the horizon, of a customer who is still here."""
-    none = exp(-(1 + active) * log1p(horizon / exposure) - LEAVING * horizon)
+    none = exp(-(1 + active) * log1p(own_horizon / exposure) - LEAVING * horizon)
     either = LEAVING + (1 + active) / exposure
     return min(none + LEAVING / either * -expm1(-either * horizon), 1 - 1e-6)
 

@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from scoring.effect import Group, compare, customers_needed, newcombe, wilson
+from scoring.learning.effect import Group, compare, customers_needed, newcombe, wilson
 
 
 def test_the_intervals_are_those_of_the_paper() -> None:

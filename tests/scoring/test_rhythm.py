@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from scoring.features import own_horizons
+from scoring.history import history_of
+from scoring.learning.samples import sample
+from scoring.model import PRIOR
+from scoring.rhythm import MOST, Rhythm, measure_rhythm, warp
+from scoring.rollup import DAY
+from scoring.score import score
+from tests.scoring.world import NOW, logins, rollup
+
+
+def rhythm_of(*gaps: int) -> Rhythm:
+    day = np.append(0, np.cumsum(gaps)).astype(np.int64)
+    return measure_rhythm(np.zeros(len(day), np.int64), day, 1)
+
+
+def test_a_bill_by_the_month_is_a_clock_and_visits_by_chance_are_none() -> None:
+    chance = np.random.default_rng(1).exponential(30, 400).astype(int) + 1
+    assert rhythm_of(*[30, 31, 30, 28, 31, 30, 31, 30, 31, 30] * 3).shape == [MOST]
+    assert rhythm_of(*chance.tolist()).shape == pytest.approx(1.0, abs=0.2)
+
+
+def test_few_gaps_prove_little() -> None:
+    """One gap says nothing, two that are alike a little, a year of them much."""
+    shapes = [rhythm_of(*[30] * gaps).shape[0] for gaps in (1, 2, 4, 12)]
+    assert shapes[0] == 1.0
+    assert shapes == sorted(shapes)
+    assert shapes[1] < 2.5 < shapes[3]
+
+
+def test_a_mean_gap_is_as_long_by_chance_as_by_a_clock() -> None:
+    """As many visits are due in a long time, whatever the regularity; few right after a visit, by a clock."""
+    gap, shape = np.full(4, 30.0), np.array([1.0, 2.0, 3.0, 4.0])
+    early = warp(np.full(4, 10.0), Rhythm(gap, shape))
+    assert early[0] == pytest.approx(10.0)
+    assert (np.diff(early) < 0).all()
+
+
+def regular(every: int, last: float, customer: int = 0) -> list[float]:
+    return [last + every * k for k in range(12)]
+
+
+def test_on_time_is_safe_and_late_is_not() -> None:
+    """A monthly visitor by a clock has a lower risk than one by chance while nothing is due, a higher one when late."""
+    uneven: list[float] = [2, 9, 70, 75, 120, 122, 170, 260, 262, 300, 318, 332]
+
+    def risk(days: list[float]) -> float:
+        return float(score(rollup(*logins(*days)), NOW).probability[0])
+
+    assert risk(regular(30, 2)) < risk(uneven) - 0.03
+    late = [day + 60 for day in uneven]
+    assert risk(regular(30, 62)) > risk(late) + 0.05
+
+
+def test_over_a_short_horizon_the_next_visit_may_not_be_due_yet() -> None:
+    """A backtest asks all customers about the same days: a quarterly one is not back within 30, but in week twelve."""
+    visits = [row for customer, last in enumerate((2, 80)) for row in logins(*regular(91, last), customer=customer)]
+    both = rollup(*visits, customers=2)
+    assert (own_horizons(history_of(both, NOW), 30) == 180).all()
+    at = np.full(2, NOW - NOW % DAY)
+    taken = sample(both, np.arange(2), at, np.zeros(2, np.int8), columns=PRIOR.features, horizon_days=30)
+    just_here, nearly_due = taken.probability(PRIOR)
+    assert just_here > nearly_due + 0.3
