@@ -38,7 +38,8 @@ PATTERNS: Final = (
 # What others do, or what our own machines do, is no use of the product.
 PASSIVE: Final = re.compile(
     r" (e?mail|mail|notification|webhook|cron|job|sync|sent|delivered|bounced|invoice|payment|charge|billing|refund|"
-    r"error|failed|failure|crash|crashed|signup|signed up|sign up|registered|unsubscribed|invited|imported|expired) "
+    r"error|failed|failure|crash|crashed|outage|incident|downtime|warning|timeout|timed out|"
+    r"blocked|denied|rejected|signup|signed up|sign up|registered|unsubscribed|invited|imported|expired) "
 )
 USE: Final = frozenset({"login", "feature_used", ENGAGEMENT_ROLE})
 

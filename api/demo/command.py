@@ -42,7 +42,7 @@ class Listed(NamedTuple):
 
 
 class Stranger(Exception):
-    """The demo customers that are there did not come from this company. `windback demo --remove` removes them."""
+    """The demo customers of the account did not come from this company. `windback demo --remove` removes them."""
 
 
 @click.command()
@@ -77,7 +77,7 @@ def _fill(client: Client, size: int, seed: int) -> None:
     company, until = continued(listed, time.time(), size, seed)
     people = list(customers(company, until))
     count = _send(client, company, people)
-    _identify(client, [person.email for person in people])
+    _identify(client, people)
     _wait_until_stored(client, company, people)
     _say(_summarise(client.url, len(people), count, company, already=bool(listed)))
 
@@ -85,7 +85,7 @@ def _fill(client: Client, size: int, seed: int) -> None:
 def continued(listed: list[Listed], now: float, size: int = CUSTOMERS, seed: int = SEED) -> tuple[Company, float]:
     """The company that these customers are of, or a new one, and until when to tell of it; epoch seconds.
 
-    On the day on which it was last told of it ends where it did. Raises Stranger.
+    On the day of the last run it ends where it did then. Raises Stranger.
     """
     company = Company(begun(now), size, seed)
     if not listed:
@@ -119,9 +119,12 @@ def _send(client: Client, company: Company, people: list[DemoCustomer]) -> int:
     return accepted
 
 
-def _identify(client: Client, emails: list[str]) -> None:
-    """Send the company of each customer, and its monthly revenue."""
-    identities = [{"customer_email": email, "traits": traits_of(email)} for email in emails]
+def _identify(client: Client, people: list[DemoCustomer]) -> None:
+    """Send the company of each customer, and what it pays a month."""
+    identities = [
+        {"customer_email": person.email, "traits": traits_of(person.email, person.plan, pays=person.pays)}
+        for person in people
+    ]
     for start in range(0, len(identities), IDENTITIES):
         body = json.dumps({"identities": identities[start : start + IDENTITIES]}).encode()
         reply = client.ask("POST", "/api/v1/identify", body)
@@ -140,13 +143,13 @@ def _wait_until_stored(client: Client, company: Company, people: list[DemoCustom
         if ready >= len(last):
             return
         if time.monotonic() > give_up:
-            click.echo("the events are in the buffer, but not all stored yet; `windback status` tells why", err=True)
+            click.echo("all events are sent, but not all are stored yet; `windback status` shows why", err=True)
             return
         client.stopped.wait(POLL_SECONDS)
 
 
 def _remove(client: Client) -> None:
-    """Erase them all, those too that were still on their way."""
+    """Erases all of them, also those whose events were still in the buffer."""
     gone, rows = 0, Counter[str]()
     show = _progress("customers erased")
     with ThreadPoolExecutor(CONNECTIONS) as pool:
@@ -170,9 +173,9 @@ def _wait_until_forgotten(client: Client) -> None:
     while model["from_demo"] and time.monotonic() < give_up and not client.stopped.wait(POLL_SECONDS):
         model = client.require("GET", "/api/v1/model", "name", "from_demo")
     if model["from_demo"]:
-        _say(f"The model in use, {model['name']}, has learnt from them: it is put aside as soon as the workers run")
+        _say(f"The model in use, {model['name']}, learnt from them. It is put aside as soon as the workers run")
     elif learnt:
-        _say(f"The model {learnt} had learnt from them and is put aside: {model['name']} is in use again")
+        _say(f"The model {learnt} learnt from them and is put aside; {model['name']} is in use again")
 
 
 def _list_customers(client: Client) -> tuple[list[Listed], int]:
@@ -209,7 +212,7 @@ def _summarise(url: str, people: int, count: int, company: Company, *, already: 
 
 
 def _say(text: str) -> None:
-    """A line for good, in place of the counter."""
+    """Prints a line that stays, in place of the counter."""
     if sys.stderr.isatty():
         click.echo("\r\033[K", nl=False, err=True)
     click.echo(text)

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from api.demo.life import DAY, Life, Moment
-from api.demo.words import address
+from api.demo.words import address, seats_of
 
 DAYS = 120  # of history on the first look
 CUSTOMERS = 500  # by then
@@ -32,6 +32,16 @@ class DemoCustomer(NamedTuple):
 
     email: str
     moments: list[Moment]
+
+    @property
+    def plan(self) -> str | None:
+        """The latest plan that an event names."""
+        return next((said["plan"] for _, _, said in reversed(self.moments) if "plan" in said), None)
+
+    @property
+    def pays(self) -> bool:
+        """True once an invoice was paid."""
+        return any(moment.event == "invoice_paid" for moment in self.moments)
 
 
 def begun(now: float) -> int:
@@ -85,7 +95,7 @@ def events(company: Company, people: list[DemoCustomer]) -> list[dict[str, Any]]
 def _life(company: Company, number: int) -> Life:
     rng = Random(f"{company.seed}/{number}")  # noqa: S311
     aside = Random(f"{company.seed}/{number}/aside")  # noqa: S311
-    return Life(rng, aside, established=number < int(company.customers * OLD_SHARE))
+    return Life(rng, aside, established=number < int(company.customers * OLD_SHARE), seats=seats_of(address(number)))
 
 
 def _live(company: Company, number: int, first: int, last: int) -> Iterator[Moment]:

@@ -13,7 +13,7 @@ from api.demo.words import BLAME, COMPLAINTS, FEATURES, INTEGRATIONS, PLANS, PRA
 
 DAY, HOUR = 86400, 3600  # seconds
 TRIAL_DAYS, MONTH_DAYS = 14, 30
-OVERDUE: Final = 0.045  # of the bills
+OVERDUE: Final = 0.04  # of the bills
 LEFT_UNPAID: Final = 0.15  # of the first bills after a customer left
 LOSES_PATIENCE: Final = 0.11  # a day on which exports fail
 COMPLAINS_IN_OUTAGE: Final = 0.15
@@ -33,12 +33,14 @@ class Moment(NamedTuple):
 class Life:
     """The life of a customer of long standing, or of one that begins a trial now."""
 
-    def __init__(self, rng: Random, aside: Random, *, established: bool) -> None:
+    def __init__(self, rng: Random, aside: Random, *, established: bool, seats: int = 1) -> None:
         self._rng = rng
         self.signs_up_at = rng.randrange(7 * HOUR, 17 * HOUR)  # of the first day; the first draw of all
         self._trial, self._new = not established, not established
-        self._plan = rng.choices(TIERS, (34, 44, 22))[0]
-        rare = rng.random() < 0.12
+        self._plan, self._seats = rng.choices(TIERS, (34, 44, 22))[0], seats
+        if seats > 1:
+            self._plan = TIERS[-1]
+        rare = rng.random() < 0.05
         self._visits = rng.uniform(0.03, 0.12) if rare else 0.1 + 0.85 * rng.betavariate(2.0, 1.3)  # on a working day
         self._weekends = 0.9 if rng.random() < 0.12 else rng.uniform(0.02, 0.2)  # share of that on others
         self._hour = min(max(rng.gauss(12.0, 3.0), 7.0), 19.0)
@@ -81,7 +83,7 @@ class Life:
         drawn = self._rng.random()
         if drawn < 0.015:
             return self._chapter_of(stories.NEVER_CAME)
-        return self._chapter_of(stories.NOT_ONBOARDED) if drawn < 0.19 else None
+        return self._chapter_of(stories.NOT_ONBOARDED) if drawn < 0.13 else None
 
     def _chapter_of(self, story: Story) -> Chapter:
         return Chapter(story, self._rng.randint(*story.days))
@@ -152,7 +154,7 @@ class Life:
         self._occasions()
         if self._failing_days:
             self._failing_days -= 1
-        elif self._chance(0.0055):
+        elif self._chance(0.0045):
             self._failing_days = self._rng.randint(8, 20)
         if self._chapter is None:
             self._chapter = self._begin()
@@ -191,7 +193,7 @@ class Life:
             return
         self.gone = True
         if story == stories.FRUSTRATED and self._chance(0.45):
-            self._add(self._office_hour(), "refund_requested", amount=PLANS[self._plan], reason=self._rng.choice(BLAME))
+            self._add(self._office_hour(), "refund_requested", amount=self._amount(), reason=self._rng.choice(BLAME))
 
     # Occasions.
 
@@ -261,12 +263,16 @@ class Life:
         """Returns the properties of the open or last bill."""
         return {
             "invoice_id": f"{self.signs_up_at:05}-{self._invoices:03}",
-            "amount": PLANS[self._plan],
+            "amount": self._amount(),
             "currency": "USD",
         }
+
+    def _amount(self) -> int:
+        """Dollars a month."""
+        return PLANS[self._plan] * self._seats
 
     def _pay(self) -> None:
         self._invoices += not self._owes
         self._owes = False
         self._add(6.5 * HOUR, "invoice_paid", **self._invoice())
-        self._add(6.5 * HOUR + 5, "subscription_renewed", plan=self._plan, amount=PLANS[self._plan])
+        self._add(6.5 * HOUR + 5, "subscription_renewed", plan=self._plan, amount=self._amount())

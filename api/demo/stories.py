@@ -20,7 +20,7 @@ ABRUPT: Final = Story("abrupt", (1, 1), 0.0, (1.0, 1.0))
 NOT_ONBOARDED: Final = Story("not onboarded", (13, 14), 0.15, (0.35, 0.0))
 NEVER_CAME: Final = Story("never came", (13, 14), 0.0, (0.0, 0.0))
 
-A_DAY: Final = {DRIFTING: 0.0012, DOWNGRADED: 0.0026, ABRUPT: 0.0005, FRUSTRATED: 0.0003}
+A_DAY: Final = {DRIFTING: 0.0011, DOWNGRADED: 0.0014, ABRUPT: 0.0003, FRUSTRATED: 0.0003}
 """The chance of each to begin on a day of a customer like most."""
 
 

@@ -45,11 +45,8 @@ COMPLAINTS: Final = (
 )
 PRAISE: Final = ("Saves me hours every week", "Does what it says", "Great support")
 BLAME: Final = ("Exports keep failing", "Too slow for what it costs", "Nobody answers my tickets")
-LARGE: Final = (
-    ("Northwind Traders", 2400),
-    ("Contoso", 1800),
-    ("Tailspin Toys", 950),
-)  # and dollars a month, each seat
+LARGE: Final = {"Northwind Traders": 12, "Contoso": 9, "Tailspin Toys": 5}  # and the seats that each customer pays for
+LARGE_IN: Final = 12  # one customer in so many works for a large company
 KINDS: Final = ("Studio", "Labs", "& Co", "Consulting", "Retail", "Logistics")
 INTEGRATIONS: Final = ("slack", "hubspot", "salesforce", "sheets")
 
@@ -62,13 +59,29 @@ def address(number: int) -> str:
     return f"{FIRST[first]}.{LAST[last]}{again or ''}@{DOMAIN}"
 
 
-def traits_of(email: str) -> dict[str, Any]:
-    """Name, company, plan and monthly revenue of a customer. One company in a dozen is a large one: it is worth more
-    than many others together."""
-    first, last = email.removesuffix(f"@{DOMAIN}").split(".")
-    name = f"{first.title()} {last.rstrip('0123456789').title()}"
+def company_of(email: str) -> str:
+    """The company that a customer works for. A large one is worth more than many others together."""
     number = crc32(email.encode())
-    if number % 12 == 0:
-        company, mrr = LARGE[number // 12 % len(LARGE)]
-        return {"name": name, "company": company, "plan": "business", "mrr": mrr * 100, "currency": "USD"}
-    return {"name": name, "company": f"{last.rstrip('0123456789').title()} {KINDS[number % len(KINDS)]}"}
+    if number % LARGE_IN == 0:
+        return list(LARGE)[number // LARGE_IN % len(LARGE)]
+    return f"{_last_name(email)} {KINDS[number % len(KINDS)]}"
+
+
+def seats_of(email: str) -> int:
+    """How many seats a customer pays for."""
+    return LARGE.get(company_of(email), 1)
+
+
+def traits_of(email: str, plan: str | None, *, pays: bool) -> dict[str, Any]:
+    """Name, company, plan and, of a customer who pays, the monthly revenue."""
+    traits: dict[str, Any] = {"name": f"{email.partition('.')[0].title()} {_last_name(email)}"}
+    traits["company"] = company_of(email)
+    if plan:
+        traits["plan"] = plan
+    if plan and pays:
+        traits |= {"mrr": PLANS[plan] * seats_of(email) * 100, "currency": "USD"}
+    return traits
+
+
+def _last_name(email: str) -> str:
+    return email.removesuffix(f"@{DOMAIN}").partition(".")[2].rstrip("0123456789").title()

@@ -113,9 +113,10 @@ def test_risks_of_all_levels_are_there_and_every_advice(now: float) -> None:
     assert (scores.state == ACTIVE).sum() > CUSTOMERS / 2
 
 
-@pytest.mark.parametrize("now", DATES[:2])
+@pytest.mark.parametrize("now", [*DATES[:2], *(NOW + day * DAY for day in range(1, 7))])
 def test_there_is_something_to_learn(now: float) -> None:
-    """Enough leave, the formula sees most of it coming, and what is learnt does better; people are leaving just now."""
+    """On every day of the week: enough leave, the formula sees most of it coming, what is learnt does better, and
+    people are leaving just now."""
     company, people = told(now)
     days = rollup(company, people)
     training = learn(days, now, horizon_days=30).training
@@ -145,9 +146,19 @@ def test_the_story_has_an_outage_calls_and_companies_of_unequal_worth() -> None:
     assert {97, 98} & days
     called = sum(moment.event == "success_call" for person in people for moment in person.moments)
     assert called > 10
-    traits = [traits_of(person.email) for person in people]
-    assert all(said["name"] and said["company"] for said in traits)
+    traits = [traits_of(person.email, person.plan, pays=person.pays) for person in people]
+    assert all(said["name"] and said["company"] and said["plan"] for said in traits)
     worth = Counter[str]()
     for said in traits:
         worth[said["company"]] += said.get("mrr", 0) // 100
     assert worth.most_common(1)[0][1] > 10_000
+
+
+def test_a_customer_pays_each_month_what_the_bills_say() -> None:
+    _, people = told(NOW)
+    for person in people:
+        paid = [moment.properties["amount"] for moment in person.moments if moment.event == "invoice_paid"]
+        mrr = traits_of(person.email, person.plan, pays=person.pays).get("mrr")
+        assert (mrr is None) == (not paid)
+        plans = {moment.properties.get("plan") for moment in person.moments} - {None}
+        assert len(plans) > 1 or not paid or mrr == paid[-1] * 100
