@@ -37,12 +37,13 @@ class PlanRisk(NamedTuple):
 
 
 async def read_churn_months(request: Request, account_id: int) -> list[MonthRow]:
-    """Returns the whole months of the last year, the latest first; none before they are computed."""
+    """Returns the whole months of the last year in which there were customers, the latest first; none before they are
+    computed."""
     bound = request.app.state.settings.levels.high
     parameters = {"account_id": account_id, "bound": bound, "before": WEEK_BEFORE}
     months = add_up(await fetch_all(request, sql("list_churn_months"), parameters), ("month",))
     counted = [MonthRow(**row) for row in sorted(months, key=itemgetter("month"), reverse=True)]
-    return counted if any(month.customers or month.joined or month.came_back for month in counted) else []
+    return [month for month in counted if month.customers or month.joined or month.came_back]
 
 
 async def read_plans(request: Request, account_id: int) -> list[PlanRisk]:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from api.dashboard.charts import Layer, bar, spark, stacked
 from api.dashboard.labels import RECOGNISED_WORDS, SPANS
-from api.dashboard.page import page, render
+from api.dashboard.page import address, page, render
 from api.dashboard.remedies import find_problems
 from api.dashboard.session import Session
 from api.dashboard.setup.mappings import ROLE_WORDS
@@ -60,6 +60,7 @@ async def list_events(request: Request, session: Session) -> Response:
         request,
         "events.html",
         session,
+        address=address(request),
         rows=await _draw_rows(request, session.account_id, shown),
         matching=len(matching),
         first=first,

@@ -9,10 +9,12 @@
 | `{{ 0.634 \\| percent }}`, `{{ 0.634 \\| percent(1) }}` | 63%, 63.4% |
 | `{{ customer \\| money }}` | 199 USD a month |
 | `{{ -1.25 \\| signed }}` | -1.2, with a real minus |
+| `{{ bytes \\| size }}` | 640 kB, 12 MB, 1 GB |
 | `{{ seconds \\| span }}` | 0.4 s, 12 s, 3 min, 5 h, 2 days |
 | `{{ 3 \\| count("customer") }}` | 3 customers |
 | `{{ text \\| isolate }}` | text from outside: its direction can't affect other text; cut at 200 characters |
 | `{{ email \\| mail }}` | the same for an address, which may break at its `@` |
+| `{{ customer \\| because }}` | why to do what the row of a list advises, unless its reason says so already |
 | `{{ text \\| code }}` | our own text, with its `quoted` words as code |
 | `{{ email \\| path }}` | escaped for a path: `href="/customers/{{ email \\| path }}"` |
 | `{{ asset("dashboard.css") }}` | the address of a file of `api/static` |
@@ -39,7 +41,8 @@ from api.dashboard.zones import current, local, offset
 from scoring.currencies import describe_amount
 
 LONGEST = 200
-STEPS = ((86400 * 365, "year"), (86400 * 30, "month"), (86400, "day"), (3600, "hour"), (60, "minute"))
+YEAR_DAYS = 365.25
+STEPS = ((int(86400 * YEAR_DAYS), "year"), (86400 * 30, "month"), (86400, "day"), (3600, "hour"), (60, "minute"))
 NO_BREAK = "\u00a0"
 YEARS = 2  # from then on a duration is said in years
 _TIME = Markup('<time datetime="{}" title="{}">{}</time>')
@@ -77,15 +80,24 @@ def percent(share: float, digits: int = 0) -> str:
 
 
 def money(customer: Mapping[str, Any]) -> str:
-    """The value of a customer: 199 USD a month, else the amount of the last invoice; empty if unknown."""
+    """The value of a customer: 199 USD a month, else the amount of the last invoice; empty if
+    unknown."""
     if customer["mrr"] is not None:
         return f"{describe_amount(customer['mrr'], customer['currency'])} a month"
-    return f"last invoice {customer['paid']:,.0f}" if customer["paid"] else ""
+    return f"last invoice {customer['paid']:,.0f} {customer['currency'] or ''}".rstrip() if customer["paid"] else ""
 
 
 def signed(value: float, digits: int = 1) -> str:
     """A number with its sign: +3.2, or a real minus sign."""
     return f"{value:+.{digits}f}".replace("-", "\u2212")
+
+
+def size(length: int) -> str:
+    """A number of bytes."""
+    for unit, most in (("kB", 1e6), ("MB", 1e9)):
+        if length < most:
+            return f"{length * 1000 / most:,.0f}{NO_BREAK}{unit}"
+    return f"{length / 1e9:,.3g}{NO_BREAK}GB"
 
 
 def span(seconds: float) -> str:
@@ -96,7 +108,7 @@ def span(seconds: float) -> str:
         if seconds < most:
             return f"{seconds / size:.0f}{NO_BREAK}{unit}"
     days = seconds / 86400
-    return f"{days:.0f}{NO_BREAK}days" if days < YEARS * 365 else f"{days / 365:.0f}{NO_BREAK}years"
+    return f"{days:.0f}{NO_BREAK}days" if days < YEARS * YEAR_DAYS else f"{days / YEAR_DAYS:.0f}{NO_BREAK}years"
 
 
 def count(n: int, noun: str) -> str:
@@ -112,9 +124,17 @@ def isolate(text: object, longest: int = LONGEST) -> Markup:
     return Markup('<bdi title="{}">{}…</bdi>').format(whole[: longest * 5], whole[:longest])
 
 
-def mail(email: str) -> Markup:
+def mail(email: str, longest: int = LONGEST) -> Markup:
     """An address as `isolate` writes it, which may break before its `@`."""
-    return isolate(email).replace("@", Markup("<wbr>@")) if len(email) <= LONGEST else isolate(email)
+    shown = isolate(email, longest)
+    return shown.replace("@", Markup("<wbr>@")) if len(email) <= longest else shown
+
+
+def because(customer: Mapping[str, Any]) -> str:
+    """Why to do what is advised; empty if nothing is, or if the reason of the risk begins with the same word."""
+    why, reason = customer["why"] or "", customer["reason"] or ""
+    is_said = why.partition(" ")[0] == reason.partition(" ")[0]
+    return "" if is_said or customer["strategy"] in (None, "none") else why
 
 
 def code(text: str) -> Markup:
@@ -132,7 +152,7 @@ def environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
     templates = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    filters = (ago, day, clock, number, percent, signed, span, count, isolate, path, code, mail, money)
+    filters = (ago, day, clock, number, percent, signed, span, count, isolate, path, code, mail, because, money, size)
     templates.filters.update({function.__name__: function for function in filters})
     functions = {"asset": asset, "first_event": first_event, "link": link, "with_query": with_query}
     templates.globals.update(functions, time_zone=current, local=local)
@@ -162,6 +182,13 @@ def first_event(address: str, key: str = "sk_live_…") -> str:
     """The command that sends an event."""
     event = '{"event": "login", "customer_email": "jane@example.com"}'
     return f"curl {shlex.quote(f'{address}/api/v1/track')} \\\n  -H 'X-API-Key: {key}' \\\n  -d '{event}'"
+
+
+def name_company(address: str) -> str:
+    """The command that says which company a customer works for, and what it pays."""
+    traits = '{"company": "Example Ltd", "mrr": 4900, "currency": "EUR"}'
+    identity = f'{{"customer_email": "jane@example.com", "traits": {traits}}}'
+    return f"curl {shlex.quote(f'{address}/api/v1/identify')} \\\n  -H 'X-API-Key: sk_live_…' \\\n  -d '{identity}'"
 
 
 def _time(moment: datetime, words: str) -> Markup:

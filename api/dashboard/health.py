@@ -101,9 +101,12 @@ def _check_arriving(traffic: Traffic | None, stored: StoreHealth) -> Check:
         since = f"{here:%-d %b, %H:%M} {offset(here)}"
         text = f"Almost no events since {since}. Risks are frozen until events arrive again. Check your product."
         return Check("bad", "Tracking seems to be down", text)
+    if not stored.events and not (traffic and traffic.last_day):
+        return Check("none", "No events yet", "Send the first one. It is stored within seconds.")
     if not traffic or not traffic.last_hour:
         return Check("none", "No live events in the last hour", "That may be normal for this hour.")
-    return Check("good", "Events arrive", f"{count(max(round(traffic.last_hour), 1), 'event')} in the last hour.")
+    received = count(max(round(traffic.last_hour), 1), "event")
+    return Check("good", "Events arrive", f"{received} received in the last hour.")
 
 
 def _check_waiting(line: PipelineState, stored: StoreHealth) -> Check:
@@ -114,7 +117,7 @@ def _check_waiting(line: PipelineState, stored: StoreHealth) -> Check:
         return Check("good", "Being stored", f"The oldest event in the buffer has waited {span(oldest)}.")
     if stored.last_at is None:
         return Check("good", "Ready to store", "No event is waiting.")
-    return Check("good", "Stored", f"No event is waiting. The last one is from {_describe_age(stored.last_at)}.")
+    return Check("good", "Stored", f"No event is waiting. The latest one happened {_describe_age(stored.last_at)}.")
 
 
 def _describe_age(at: datetime) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from functools import cache, wraps
 from http import HTTPStatus
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 import jinja2
@@ -21,14 +22,37 @@ HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "same-origin",  # with no-referrer, browsers hide the origin of our own forms
 }
+
+
+class ErrorWords(NamedTuple):
+    """What an error page says: its title, and the sentence below it."""
+
+    title: str
+    message: str
+
+
+class Place(NamedTuple):
+    """A page of the navigation; `others` are the pages that belong to it."""
+
+    address: str
+    name: str
+    others: tuple[str, ...] = ()
+
+    def holds(self, path: str) -> bool:
+        """Returns True if the page at this path is this one, or belongs to it."""
+        if self.address == "/":
+            return path == "/"
+        return any(path == own or path.startswith(f"{own}/") for own in (self.address, *self.others))
+
+
 NAVIGATION = (
-    ("/", "Overview"),
-    ("/customers", "Customers"),
-    ("/alerts", "Alerts"),
-    ("/events", "Events"),
-    ("/model", "Model"),
-    ("/keys", "Keys"),
-    ("/settings", "Settings"),
+    Place("/", "Overview"),
+    Place("/customers", "Customers", ("/companies",)),
+    Place("/alerts", "Alerts", ("/drafts",)),
+    Place("/events", "Events", ("/mappings",)),
+    Place("/model", "Model"),
+    Place("/keys", "Keys"),
+    Place("/settings", "Settings", ("/import",)),
 )
 TITLES = {
     401: "Please sign in",
@@ -39,6 +63,11 @@ TITLES = {
     422: "Invalid filter",
     429: "Too many attempts",
     503: "Not available right now",
+}
+MISSING = {
+    "not_found": ErrorWords("Page not found", "There is no page at this address."),
+    "customer_not_found": ErrorWords("Customer not found", "No customer has this e-mail address."),
+    "event_not_found": ErrorWords("Event not found", "No event of this name was ever sent. Capital letters count."),
 }
 
 Page = Callable[[Request, Session], Awaitable[Response]]
@@ -101,13 +130,21 @@ def _wants_page(request: Request) -> bool:
 
 
 async def _error_page(request: Request, error: Exception, answer: Response) -> Response:
-    title = TITLES.get(answer.status_code, "Something went wrong")
-    message = error.message if isinstance(error, Refused) else Refused(code_of(answer.status_code)).message
+    words = _describe_error(error, answer.status_code)
     current = await _find_session(request, answer.status_code)
-    rendered = render(request, "error.html", current, status=answer.status_code, title=title, message=message)
+    rendered = render(request, "error.html", current, status=answer.status_code, **words._asdict())
     kept = ("retry-after", "allow")
     rendered.headers.update({name: value for name, value in answer.headers.items() if name in kept})
     return rendered
+
+
+def _describe_error(error: Exception, status: int) -> ErrorWords:
+    """The words for people. A sentence that a page wrote itself stays."""
+    refused = error if isinstance(error, Refused) else Refused(code_of(status))
+    usual = MISSING.get(refused.code)
+    if usual and refused.message == Refused(refused.code).message:
+        return usual
+    return ErrorWords(usual.title if usual else TITLES.get(status, "Something went wrong"), refused.message)
 
 
 async def _find_session(request: Request, status: int) -> Session | None:

@@ -29,8 +29,77 @@ for (const time of document.querySelectorAll("time[title]")) {
   const [words, exact] = [time.textContent, time.title];
   const here = moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
   time.title = `${exact} (${here} on this device)`;
+  time.dataset.words = words;
+  time.dataset.exact = exact;
   if (time.closest("a, button, summary")) continue;
   time.addEventListener("click", () => (time.textContent = time.textContent === words ? exact : words));
+}
+for (const button of document.querySelectorAll("button[data-shows-times]")) {
+  const times = document.querySelectorAll("time[data-words]");
+  button.hidden = times.length === 0;
+  button.addEventListener("click", () => {
+    const exact = button.getAttribute("aria-pressed") === "false";
+    button.setAttribute("aria-pressed", exact);
+    for (const time of times) time.textContent = exact ? time.dataset.exact : time.dataset.words;
+  });
+}
+
+// The navigation is scrolled to the current page where it doesn't fit.
+for (const current of document.querySelectorAll(".top nav [aria-current], .tabs [aria-current]")) {
+  const box = current.closest("nav");
+  box.scrollLeft = current.offsetLeft - box.offsetLeft - (box.clientWidth - current.offsetWidth) / 2;
+}
+
+// Charts tell their values to a mouse, a finger, and the keyboard: arrow keys walk along, Escape ends it.
+const tip = document.body.appendChild(document.createElement("div"));
+tip.className = "tip";
+tip.setAttribute("role", "status");
+tip.hidden = true;
+let pointed = null;
+const point = (part) => {
+  pointed?.classList.remove("pointed");
+  pointed = part;
+  tip.hidden = !part;
+  if (!part) return;
+  part.classList.add("pointed");
+  tip.textContent = part.dataset.tip;
+  const place = part.getBoundingClientRect();
+  const left = place.left + place.width / 2 - tip.offsetWidth / 2;
+  const edge = document.documentElement.clientWidth - tip.offsetWidth - 8;
+  tip.style.left = `${Math.max(8, Math.min(left, edge)) + scrollX}px`;
+  tip.style.top = `${place.top - tip.offsetHeight - 6 + scrollY}px`;
+};
+for (const chart of document.querySelectorAll("svg.framed")) {
+  const parts = [...chart.querySelectorAll(".hover, .mark, .group")].filter((part) => part.querySelector("title"));
+  for (const part of parts) {
+    const title = part.querySelector("title");
+    part.dataset.tip = title.textContent;
+    title.remove();
+  }
+  if (!parts.length) continue;
+  const steps = parts.filter((part) => !part.closest("a"));
+  steps.sort((a, b) => a.getBoundingClientRect().left - b.getBoundingClientRect().left);
+  chart.tabIndex = 0;
+  let touched = null;
+  chart.addEventListener("pointerdown", (event) => {
+    const part = event.target.closest("[data-tip]");
+    touched = event.pointerType === "mouse" || part === pointed ? null : part;
+    point(part);
+  });
+  chart.addEventListener("click", (event) => touched && event.preventDefault()); // the first touch only tells
+  chart.addEventListener("pointermove", (event) => event.pointerType === "mouse" && point(event.target.closest("[data-tip]")));
+  chart.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && point(null));
+  chart.addEventListener("blur", () => point(null));
+  chart.addEventListener("focus", () => chart.matches(":focus-visible") && point(steps.at(-1)));
+  chart.addEventListener("keydown", (event) => {
+    const at = steps.indexOf(pointed);
+    const last = steps.length - 1;
+    const next = { ArrowLeft: Math.max(at - 1, 0), ArrowRight: Math.min(at + 1, last), Home: 0, End: last }[event.key];
+    if (event.key === "Escape") point(null);
+    if (next === undefined) return;
+    event.preventDefault();
+    point(steps[next]);
+  });
 }
 
 // The settings can take the browser's time zone.

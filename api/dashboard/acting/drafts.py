@@ -36,7 +36,14 @@ class Preview(NamedTuple):
 async def list_templates(request: Request, session: Session) -> Response:
     """`GET /drafts`: the templates of all strategies."""
     templates = await read_templates(request, session.account_id)
-    return render(request, "drafts.html", session, templates=templates, strategies=STRATEGIES)
+    subjects = {template.strategy: _describe_subject(template) for template in templates}
+    return render(request, "drafts.html", session, templates=templates, subjects=subjects, strategies=STRATEGIES)
+
+
+def _describe_subject(template: DraftTemplate) -> str:
+    """The subject as an example customer gets it."""
+    preview = _preview("", EXAMPLE_FACTS, template.strategy, Template(template.subject, template.body_text))
+    return preview.draft.subject if preview.draft else template.subject
 
 
 @page

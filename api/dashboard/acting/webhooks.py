@@ -16,6 +16,7 @@ from api.dashboard.labels import STRATEGIES
 from api.dashboard.page import page, redirect, render
 from api.dashboard.session import Session
 from api.errors import Refused
+from api.reading.model import read_model
 from workers.alerts.webhooks import DEFAULT_LEVEL, FORMATS, MIN_LEVELS
 
 ALERTS: Final = 30  # on a page of the log
@@ -66,8 +67,15 @@ async def redeliver(request: Request, session: Session) -> Response:
 async def show_effect(request: Request, session: Session) -> Response:
     """`GET /alerts/effect`: the effect of alerts, in a sentence and by strategy."""
     effect = await read_effect(request, session.account_id)
+    horizon_days = (await read_model(request, session.account_id)).horizon_days
     return render(
-        request, "effect.html", session, effect=effect, sentences=describe_effect(effect), strategies=STRATEGIES
+        request,
+        "effect.html",
+        session,
+        effect=effect,
+        horizon_days=horizon_days,
+        sentences=describe_effect(effect, horizon_days),
+        strategies=STRATEGIES,
     )
 
 

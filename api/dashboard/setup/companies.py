@@ -8,7 +8,8 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.dashboard.page import page, render
+from api.dashboard.filters import name_company
+from api.dashboard.page import address, page, render
 from api.dashboard.session import Session
 from api.errors import Refused
 from api.reading.common import fetch_all
@@ -37,7 +38,14 @@ async def list_companies(request: Request, session: Session) -> Response:
     }
     companies = await _read_companies(request, parameters)
     return render(
-        request, "companies.html", session, companies=companies, part=part, most=MOST_COMPANIES, amount=describe_amount
+        request,
+        "companies.html",
+        session,
+        companies=companies,
+        part=part,
+        most=MOST_COMPANIES,
+        amount=describe_amount,
+        company_command=name_company(address(request)),
     )
 
 

@@ -70,6 +70,7 @@ async def _list(request: Request, session: Session, fault: str | None = None) ->
         left_out=max(len(ranked) - MOST_NAMES, 0),
         unsent={name: role for name, role in sent.mappings.items() if name not in {each.event for each in own}},
         mappings=sent.mappings,
+        sent_names=len(sent.names),
         proposed=proposed,
         roles=ROLE_WORDS,
         saved="saved" in request.query_params,

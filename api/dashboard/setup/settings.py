@@ -27,14 +27,14 @@ from workers.store import Connection, sql
 T = TypeVar("T")
 
 LONGEST_HORIZON: Final = 365
-BAD_HORIZON: Final = f"Days must be a whole number from 1 to {LONGEST_HORIZON}, or nothing: then it is learnt."
+BAD_HORIZON: Final = f"Days must be a whole number from 1 to {LONGEST_HORIZON}, or empty: Windback then learns it."
 SAVED: Final = {
-    "horizon": "Saved. Every risk is computed anew within a minute.",
+    "horizon": "Saved. All risks are computed anew within a minute.",
     "time_zone": "Saved. Pages show times in this zone.",
-    "train": "A training begins within seconds. The page Model shows what it learnt.",
-    "roll_back": "The model before is put in place; every customer has a new score within a minute.",
+    "train": "The training starts within seconds. The page Model shows its result.",
+    "roll_back": "The previous model is coming back. Every customer has a new score within a minute.",
     "stripe": "Enter the new address in Stripe's dashboard, as a webhook endpoint.",
-    "unstripe": "The address is removed.",
+    "unstripe": "The address no longer works.",
 }
 
 

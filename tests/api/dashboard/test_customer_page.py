@@ -147,7 +147,7 @@ def test_links_lead_back_to_any_address(signed_in: TestClient, work: Callable[[]
     assert len(links) == 4
     for link in links:
         shown = signed_in.get(link.replace("&amp;", "&").replace("&#39;", "'"))
-        assert f"<h1><bdi>{escape(email)}</bdi></h1>" in shown.text
+        assert f"<h1><bdi>{escape(email)}</bdi></h1>" in shown.text.replace("<wbr>", "")
     done = re.search(r'method="post" action="([^"]+)" autocomplete', page)
     assert done
     erased = signed_in.post(done[1].replace("&#39;", "'"), data={"token": token_in(page), "email": email})

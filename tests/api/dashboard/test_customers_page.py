@@ -97,7 +97,7 @@ def test_a_plus_sign_that_came_as_a_blank_is_found_and_stays_as_it_was_typed(
 
 def test_words_that_are_not_found_are_shown_as_they_were_typed(signed_in: TestClient) -> None:
     page = signed_in.get("/customers?search=+jane+of+acme+").text
-    assert "contains <bdi>jane of acme</bdi>" in page
+    assert "contains “<bdi>jane of acme</bdi>”" in page
 
 
 def test_groups_are_counted(world: TestClient) -> None:

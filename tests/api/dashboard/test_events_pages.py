@@ -50,7 +50,7 @@ def some(signed_in: TestClient, work: Callable[[], None]) -> TestClient:
 def test_an_empty_account_reads_how_to_begin(signed_in: TestClient) -> None:
     page = signed_in.get("/events").text
     assert "No events yet" in page
-    assert "curl -X POST http://testserver/api/v1/track" in page
+    assert "curl http://testserver/api/v1/track" in page
 
 
 def test_names_are_told_with_their_days_and_what_they_mean(some: TestClient) -> None:

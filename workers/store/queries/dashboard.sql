@@ -22,7 +22,7 @@ SELECT (SELECT count(*) FROM (
 -- name: urgent
 -- Whom to talk to first, by the order of customers.urgency.
 SELECT customer_id, email, probability, level, reasons -> 0 ->> 'text' AS reason, advice ->> 'strategy' AS strategy,
-       risen, last_active, plan, company, mrr, currency, paid, urgency
+       advice ->> 'why' AS why, risen, last_active, plan, company, mrr, currency, paid, urgency
 FROM customers
 WHERE account_id = %(account_id)s AND urgency > 0 AND level <> 'low' AND coalesce(snoozed_until, '-infinity') <= now()
 ORDER BY urgency DESC, customer_id DESC

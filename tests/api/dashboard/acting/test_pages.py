@@ -109,7 +109,7 @@ def test_who_is_put_off_leaves_the_list(jane: TestClient, connection: Connection
 
 def test_a_template_is_previewed_saved_and_given_back(jane: TestClient) -> None:
     path = "/drafts/refund_rescue"
-    assert "s template; what you save replaces it" in jane.get(path).text
+    assert "s template. If you save a change, yours replaces it" in jane.get(path).text
     text = "Dear {{ name }}. You wrote {{ refund_reason | quoted }}."
     shown = send(jane, path, path, subject="Hello", body_text=text, do="preview")
     assert "You wrote “Exports keep failing”." in shown
@@ -119,7 +119,7 @@ def test_a_template_is_previewed_saved_and_given_back(jane: TestClient) -> None:
     assert "{{ plan" in shown
     assert "your own template" in send(jane, path, path, subject="Hello", body_text=text, do="save")
     assert ">yours<" in jane.get("/drafts").text
-    assert "s template; what you save replaces it" in send(jane, path, path, do="reset")
+    assert "s template. If you save a change, yours replaces it" in send(jane, path, path, do="reset")
 
 
 def test_a_form_of_another_site_does_nothing(jane: TestClient, connection: Connection) -> None:

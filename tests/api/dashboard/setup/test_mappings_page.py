@@ -67,7 +67,7 @@ def test_the_page_shows_every_name_with_its_proposal_and_saves(sent: TestClient)
 
 def test_an_events_page_has_buttons(sent: TestClient) -> None:
     page = sent.get("/events/Signed%20In").text
-    assert "Counts as use" in page
+    assert "It counts as use" in page
     assert post(sent, event="Signed In", role="churn", back="/events/Signed%20In") == (303, "/events/Signed%20In")
     assert mapped(sent) == {"Signed In": "churn"}
     assert "Means that the customer has left" in sent.get("/events/Signed%20In").text

@@ -32,7 +32,7 @@ def test_everything_is_found_from_the_page(signed_in: TestClient) -> None:
 
 def test_the_horizon_is_chosen_and_left_to_learning_again(signed_in: TestClient, connection: Connection) -> None:
     status, page = post(signed_in, action="horizon", horizon="60")
-    assert (status, "next <b>60 days</b>, as you chose" in page) == (200, True)
+    assert (status, "next <b>60 days</b>. You chose this number." in page) == (200, True)
     assert list_accounts(connection, "acme")[0].horizon_chosen == 60
     post(signed_in, action="horizon", horizon="")
     assert list_accounts(connection, "acme")[0].horizon_chosen is None
@@ -49,7 +49,7 @@ def test_a_training_begins_when_somebody_asks_for_it(
 ) -> None:
     account_id = fill(connection, world())
     status, page = post(signed_in, action="train")
-    assert (status, "begins within seconds" in page) == (200, True)
+    assert (status, "starts within seconds" in page) == (200, True)
     assert redis.smembers(nightly.WANTED) == {str(account_id).encode()}
     nightly.run(process)
     trainings = connection.execute("SELECT count(*) FROM trainings WHERE account_id = %s", [account_id]).fetchone()
