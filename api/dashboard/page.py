@@ -31,7 +31,7 @@ class ErrorWords(NamedTuple):
     message: str
 
 
-class Place(NamedTuple):
+class NavigationPage(NamedTuple):
     """A page of the navigation; `others` are the pages that belong to it."""
 
     address: str
@@ -46,13 +46,13 @@ class Place(NamedTuple):
 
 
 NAVIGATION = (
-    Place("/", "Overview"),
-    Place("/customers", "Customers", ("/companies",)),
-    Place("/alerts", "Alerts", ("/drafts",)),
-    Place("/events", "Events", ("/mappings",)),
-    Place("/model", "Model"),
-    Place("/keys", "Keys"),
-    Place("/settings", "Settings", ("/import",)),
+    NavigationPage("/", "Overview"),
+    NavigationPage("/customers", "Customers", ("/companies",)),
+    NavigationPage("/alerts", "Alerts", ("/drafts",)),
+    NavigationPage("/events", "Events", ("/mappings",)),
+    NavigationPage("/model", "Model"),
+    NavigationPage("/keys", "Keys"),
+    NavigationPage("/settings", "Settings", ("/import",)),
 )
 TITLES = {
     401: "Please sign in",
