@@ -90,6 +90,7 @@ def migrate(place: Cell | str) -> list[str]:
         if not pending(connection):
             return []
         _patiently(partial(_alone, connection), give_up)
+        _share_extension(connection)
         return [_patiently(partial(_apply, connection, each), give_up) for each in pending(connection)]
 
 
@@ -130,6 +131,14 @@ def _alone(connection: Connection) -> None:
     wait within Postgres would hold up an index that is built concurrently."""
     if not try_hold(connection, Lock.SCHEMA):
         raise errors.LockNotAvailable("another process migrates")
+
+
+def _share_extension(connection: Connection) -> None:
+    """Keep the extension where all cells of the database look: the schema of one is hidden from the others."""
+    schemas = one(connection.execute("SELECT current_schemas(false)"))[0]
+    if len(schemas) > 1:  # a cell's own, and the one that the URL leads to
+        home = sql.Identifier(schemas[1])
+        connection.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA {}").format(home))
 
 
 def _apply(connection: Connection, migration: Migration) -> str:

@@ -1,7 +1,7 @@
 """What must hold of alerts: each follows from a recorded risk and none is missing; each was delivered, under one id."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from redis import Redis
@@ -36,18 +36,18 @@ def add_account(connection: Connection, redis: Redis, receiver: Receiver) -> str
 
 
 def is_waiting(connection: Connection) -> bool:
-    """Returns whether an alert is still on its way."""
+    """Returns True if an alert is still on its way."""
     return connection.execute(WAITING).fetchone() == (True,)
 
 
-def check_alerts(connection: Connection, receiver: Receiver) -> Iterator[str]:
+def check_alerts(connections: Sequence[Connection], receiver: Receiver) -> Iterator[str]:
     """What is wrong, in words."""
-    wanted, given = set(rises(connection)), set(connection.execute(GIVEN).fetchall())
+    wanted, given = set(rises(connections)), set(_gather(connections, GIVEN))
     yield from (f"no alert was given of {customer} at {at}" for customer, at in wanted - given)
     yield from (f"an alert was given of {customer} at {at} without a reason" for customer, at in given - wanted)
-    undelivered = connection.execute(UNDELIVERED).fetchall()
+    undelivered = _gather(connections, UNDELIVERED)
     yield from (f"the delivery of alert {alert_id} is {state}" for alert_id, state in undelivered)
-    expected = {alert_id: {email} for alert_id, email in connection.execute(EXPECTED)}
+    expected = {alert_id: {email} for alert_id, email in _gather(connections, EXPECTED)}
     received: defaultdict[str, set[str]] = defaultdict(set)
     for message in receiver.messages:
         received[message.headers["webhook-id"]].add(message.json["customer_email"])
@@ -57,10 +57,14 @@ def check_alerts(connection: Connection, receiver: Receiver) -> Iterator[str]:
     yield from (f"alert {alert_id} was sent about somebody else" for alert_id in differing)
 
 
-def rises(connection: Connection) -> Iterator[tuple[str, Any]]:
+def _gather(connections: Sequence[Connection], query: str) -> list[Any]:
+    return [row for connection in connections for row in connection.execute(query)]
+
+
+def rises(connections: Sequence[Connection]) -> Iterator[tuple[str, Any]]:
     """The first rise of each customer to the level of the webhook: a storm is too short for a second one."""
     least, before, seen = NAMES.index(MIN_LEVEL), ("", ""), set()
-    for customer, at, level, because in connection.execute(HISTORY):
+    for customer, at, level, because in _gather(connections, HISTORY):
         below = before[0] == customer and NAMES.index(before[1]) < least
         if below and NAMES.index(level) >= least and because in OWN_DOING and customer not in seen:
             seen.add(customer)

@@ -1,7 +1,7 @@
 """What must hold once all is quiet, whatever happened before. Each check gives its findings in words: none is good."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -35,7 +35,7 @@ QUIET = """
 SELECT NOT EXISTS (SELECT FROM customers WHERE rescore_at <= now() + interval '6 s' OR scored_at IS NULL)
    AND NOT EXISTS (SELECT FROM rebuilds) AND NOT EXISTS (SELECT FROM news)
    AND NOT EXISTS (SELECT FROM identities WHERE has_waiting OR next_email IS NOT NULL)
-   AND NOT EXISTS (SELECT FROM ledger_moves)
+   AND NOT EXISTS (SELECT FROM ledger_moves) AND NOT EXISTS (SELECT FROM forwards)
 """
 
 
@@ -48,11 +48,12 @@ class Day(NamedTuple):
     plan: str | None
 
 
-def all_of(connection: Connection, sent: Mapping[str, Sent]) -> Iterator[str]:
-    """Everything that Postgres can be asked."""
-    stored = rows(connection, EVENTS)
-    yield from once(stored, sent)
-    yield from derived(connection, stored)
+def all_of(connections: Sequence[Connection], sent: Mapping[str, Sent]) -> Iterator[str]:
+    """Everything that the Postgres of each cell can be asked."""
+    by_cell = [rows(connection, EVENTS) for connection in connections]
+    yield from once([row for stored in by_cell for row in stored], sent)
+    for connection, stored in zip(connections, by_cell, strict=True):
+        yield from derived(connection, stored)
 
 
 def derived(connection: Connection, stored: list[Any]) -> Iterator[str]:
@@ -68,6 +69,11 @@ def rows(connection: Connection, query: str) -> list[Any]:
     """All rows, with their columns as attributes."""
     with connection.cursor(row_factory=namedtuple_row) as cursor:
         return cursor.execute(query).fetchall()
+
+
+def gather(connections: Sequence[Connection], query: str) -> list[Any]:
+    """All rows of all cells."""
+    return [row for connection in connections for row in rows(connection, query)]
 
 
 def once(stored: list[Any], sent: Mapping[str, Sent]) -> Iterator[str]:

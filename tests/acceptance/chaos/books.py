@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import httpx2
@@ -12,8 +12,9 @@ from redis import Redis
 from tests.acceptance.chaos.plant import Plant
 from tests.workers.events import count
 from workers.buffer import ledger
-from workers.buffer.lanes import LANES
+from workers.buffer.lanes import LANES, Lane, lanes_of
 from workers.buffer.ledger import Ledger
+from workers.cells import Cell
 from workers.store import Connection, one
 
 
@@ -49,6 +50,9 @@ KINDS = (
     Kind(r"windback:nightly:\d+:\d+", 2 * DAY),
     Kind(r"windback:train", DAY),
     Kind(r"windback:addresses", None),
+    Kind(r"windback:cells(:here)?", None),
+    Kind(r"windback:home:(keys|cells|installation)", None),
+    Kind(r"windback:(lodging|lodgers:\d{3}:(live|history))", None),
     # RQ's own: queues, workers, and what a worker was at when it died, until that is found out and noted as failed.
     Kind(r"windback:rq:(queues|workers|workers:\w+|queue:\w+|queue:\w+:intermediate|(failed|wip|finished):\w+)", None),
     Kind(r"windback:rq:queue:\w+:intermediate:first_seen:[\w-]+", DAY),
@@ -60,23 +64,43 @@ KINDS = (
 )
 
 
-def all_of(redis: Redis, connection: Connection, plant: Plant, acknowledged: int, dead: range) -> Iterator[str]:
+def all_of(plant: Plant, connections: Sequence[Connection], acknowledged: int, dead: range) -> Iterator[str]:
     """Everything but the events themselves."""
-    found = ledgers(redis)
-    yield from balanced(found, connection, acknowledged, dead)
-    yield from keys(redis)
+    by_cell = ledgers_by_cell(plant)
+    for cell, lanes in by_cell.items():
+        for name, lane in lanes.items():
+            if lane.unaccounted or lane.lodging:
+                yield f"the ledger of {name} in cell {cell.name}: {lane.unaccounted} unaccounted, {lane.lodging} lodge"
+    found = sum_up(by_cell)
+    yield from balanced(found, connections, acknowledged, dead)
+    with plant.all_redises() as redises:
+        for redis in redises:
+            yield from keys(redis)
     yield from reported(plant, found)
 
 
-def ledgers(redis: Redis) -> dict[str, Ledger]:
+def ledgers(redis: Redis, lanes: Mapping[str, Lane] = LANES) -> dict[str, Ledger]:
     """By lane."""
     pipeline = redis.pipeline()
-    for lane in LANES.values():
+    for lane in lanes.values():
         ledger.queue_read(pipeline, lane)
-    return dict(zip(LANES, map(ledger.parse, pipeline.execute()), strict=True))
+    return dict(zip(lanes, map(ledger.parse, pipeline.execute()), strict=True))
 
 
-def balanced(found: Mapping[str, Ledger], connection: Connection, acknowledged: int, dead: range) -> Iterator[str]:
+def ledgers_by_cell(plant: Plant) -> dict[Cell, dict[str, Ledger]]:
+    """By cell and lane."""
+    with plant.cell_buffers() as buffers:
+        return {cell: ledgers(redis, lanes_of(cell)) for cell, redis in buffers}
+
+
+def sum_up(by_cell: Mapping[Cell, Mapping[str, Ledger]]) -> dict[str, Ledger]:
+    """By lane, over all cells."""
+    return {name: ledger.merge([lanes[name] for lanes in by_cell.values()]) for name in LANES}
+
+
+def balanced(
+    found: Mapping[str, Ledger], connections: Sequence[Connection], acknowledged: int, dead: range
+) -> Iterator[str]:
     """What was accepted is accounted for to the event, and what is said to be stored is there."""
     for name, lane in found.items():
         if lane.unaccounted or lane.buffered or lane.entries:
@@ -85,19 +109,25 @@ def balanced(found: Mapping[str, Ledger], connection: Connection, acknowledged: 
     accepted, stored = (sum(getattr(lane, field) for lane in found.values()) for field in ("accepted", "stored"))
     if accepted < acknowledged:
         yield f"{accepted} were accepted, and {acknowledged} answered for"
-    (erased,) = one(connection.execute("SELECT coalesce(sum(events), 0)::bigint FROM erasures"))
-    if stored != (there := count(connection, "events") + erased):
+    erasures = "SELECT coalesce(sum(events), 0)::bigint FROM erasures"
+    erased = sum(one(connection.execute(erasures))[0] for connection in connections)
+    if stored != (there := _count(connections, "events") + erased):
         yield f"{stored} are said to be stored, and there are {there}, {erased} erased ones included"
     reasons = ledger.count_dead(found.values())
-    letters = count(connection, "dead_letters")
+    letters = _count(connections, "dead_letters")
     if sum(reasons.values()) != letters or letters not in dead:
         yield f"{reasons} are dead, there are {letters} dead letters, and {dead} were to be expected"
+
+
+def _count(connections: Sequence[Connection], table: str) -> int:
+    return sum(count(connection, table) for connection in connections)
 
 
 def keys(redis: Redis) -> Iterator[str]:
     """Every key has a purpose, and those that are only needed for a while end by themselves."""
     for key in map(bytes.decode, redis.scan_iter(count=1000)):
-        kind = next((kind for kind in KINDS if re.fullmatch(kind.pattern, key)), None)
+        plain = re.sub(r"^windback:{c\d{3}}", "windback", key)
+        kind = next((kind for kind in KINDS if re.fullmatch(kind.pattern, plain)), None)
         seconds: Any = redis.ttl(key)
         if kind is None:
             yield f"a key without a purpose: {key}"

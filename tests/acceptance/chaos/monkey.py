@@ -11,15 +11,17 @@ from redis.exceptions import RedisError
 
 from tests.acceptance.chaos.child import Child
 from tests.acceptance.chaos.plant import DISK_MEGABYTES, Plant
+from tests.clusters import Node
 from tests.waiting import wait_until
 from tests.workers.events import push
-from workers.buffer.lanes import HISTORY, LIVE
+from workers.buffer.lanes import LANES, lanes_of
 from workers.redis import command_client
 
 log = logging.getLogger(__name__)
 
 WORKERS = ("web", "ingest", "import", "score", "deliver", "clock")
-SERVERS = ("redis", "postgres")
+SERVERS = ("redis", "postgres", "buffer")
+PATIENCE_SECONDS = 120.0  # for a cluster to be whole again
 
 
 class Lengths(NamedTuple):
@@ -47,7 +49,10 @@ class Monkey:
 
     def short(self) -> None:
         """Each thing once, those that are cheap several times."""
-        kills = [lambda kind=kind: self.kill(kind) for kind in (*WORKERS, *WORKERS[1:3], *SERVERS, "redis")]
+        if self._plant.settings.cells > 1:
+            self._do(self._in_cells())
+            return
+        kills = [lambda kind=kind: self.kill(kind) for kind in (*WORKERS, *WORKERS[1:3], *SERVERS[:2], "redis")]
         rest = [
             self.poison,
             self.outage,
@@ -63,6 +68,20 @@ class Monkey:
         ]
         self._do([*kills, *rest])
 
+    def _in_cells(self) -> list[Callable[[], None]]:
+        """What cells differ in."""
+        kills = [lambda kind=kind: self.kill(kind) for kind in ("web", "ingest", "clock", *self._servers())]
+        rest = [self.poison, self.outage, self.outage_of_redis, self.erase, self.erase, self.switch_model]
+        return [*kills, *rest, *self._in_cluster(), lambda: self.freeze("ingest")]
+
+    def _in_cluster(self) -> list[Callable[[], None]]:
+        if not self._plant.servers.nodes:
+            return []
+        return [self.fail_over, self.fail_over, self.freeze_master, self.kill_node]
+
+    def _servers(self) -> list[str]:
+        return [kind for kind in SERVERS if self._plant.kinds(kind)]
+
     def long(self, seconds: float) -> None:
         """All things in another order each time, until the time is up; each at least once."""
         until = time.monotonic() + seconds
@@ -74,10 +93,21 @@ class Monkey:
             is_first = is_first and bool(deck)
 
     def _everything(self) -> list[Callable[[], None]]:
-        kills = [lambda kind=kind: self.kill(kind) for kind in (*WORKERS, *SERVERS)]
-        freezes = [lambda kind=kind: self.freeze(kind) for kind in (*WORKERS, *SERVERS)]
+        kinds = (*WORKERS, *self._servers())
+        kills = [lambda kind=kind: self.kill(kind) for kind in kinds]
+        freezes = [lambda kind=kind: self.freeze(kind) for kind in kinds]
         rest = [self.poison, self.outage, self.restart_all, self.read_only, self.switch_model, self.fill_disk]
-        return [*kills, *freezes, *rest, self.kill_several, self.poison, *[self.erase] * 3]
+        several = [self.outage_of_redis] if self._plant.settings.cells > 1 else []
+        return [
+            *kills,
+            *freezes,
+            *rest,
+            self.kill_several,
+            self.poison,
+            *[self.erase] * 3,
+            *several,
+            *self._in_cluster(),
+        ]
 
     def kill(self, kind: str) -> None:
         """`kill -9` one of a kind."""
@@ -86,7 +116,7 @@ class Monkey:
 
     def kill_several(self) -> None:
         """`kill -9` half of everything at once."""
-        children = list(self._plant.children.values())
+        children = [child for name, child in self._plant.children.items() if not name.startswith("node.")]
         for child in self._chance.sample(children, len(children) // 2):
             child.kill()
         self._note("kill several")
@@ -98,10 +128,47 @@ class Monkey:
             time.sleep(self._lengths.frozen)
 
     def outage(self) -> None:
-        """Postgres is away for long."""
-        with self._plant.children["postgres"].down():
-            self._note("outage of postgres")
+        """A Postgres is away for long."""
+        child = self._one("postgres")
+        with child.down():
+            self._note(f"outage of {child.name}")
             time.sleep(self._lengths.outage)
+
+    def outage_of_redis(self) -> None:
+        """A Redis, home's or that of a buffer, is away for long."""
+        child = self._chance.choice(self._plant.kinds("redis", "buffer"))
+        with child.down():
+            self._note(f"outage of {child.name}")
+            time.sleep(self._lengths.outage)
+
+    def fail_over(self) -> None:
+        """A master of the cluster dies, and comes back when its replica has taken over."""
+        child, others = self._choose_master()
+        with child.down():
+            self._note("failover")
+            wait_until(lambda: len(list(filter(Node.is_master, others))) > len(others) // 2, PATIENCE_SECONDS)
+
+    def freeze_master(self) -> None:
+        """A master of the cluster hangs until its replica has taken over, and goes on then."""
+        child, others = self._choose_master()
+        with child.frozen():
+            self._note("freeze master")
+            wait_until(lambda: len(list(filter(Node.is_master, others))) > len(others) // 2, PATIENCE_SECONDS)
+
+    def kill_node(self) -> None:
+        """`kill -9` a node of the cluster, which is soon back."""
+        self._choose_master()
+        self.kill("node")
+
+    def _choose_master(self) -> tuple[Child, list[Node]]:
+        """Returns a master of the cluster and the other nodes, once every master has a replica again: where the only
+        copy of a write dies, it is lost."""
+        nodes = self._plant.servers.nodes
+        assert nodes
+        wait_until(nodes.is_whole, timeout=PATIENCE_SECONDS)
+        chosen = self._chance.choice([node for node in nodes.all if node.is_master()])
+        child = self._plant.children[f"node.{nodes.all.index(chosen) + 1}"]
+        return child, [node for node in nodes.all if node is not chosen]
 
     def read_only(self) -> None:
         """Postgres answers and only reads, as during a failover."""
@@ -143,11 +210,13 @@ class Monkey:
         """An entry in the buffer that nobody can decode."""
         self.maybe_poisoned += 1
         try:
-            with command_client(self._plant.redis_url) as redis:  # one that doesn't write again what may be there
-                push(redis, self._chance.randbytes(100), lane=self._chance.choice((LIVE, HISTORY)))
+            cell = self._chance.choice(self._plant.settings.all_cells)
+            lane = lanes_of(cell)[self._chance.choice(list(LANES))]
+            with command_client(cell.buffer_url) as redis:  # one that doesn't write again what may be there
+                push(redis, self._chance.randbytes(100), lane=lane)
         except RedisError:
             return
-        self.poisoned += 1
+        self.poisoned += not self._plant.servers.nodes  # of a cluster, a replica may not have it
         self._note("poison")
 
     def _do(self, things: Sequence[Callable[[], None]]) -> None:

@@ -3,14 +3,14 @@ change, and customers are merged. Every event is stored once, under the person's
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 import httpx2
 
-from tests.acceptance.chaos.audit import describe, rows
+from tests.acceptance.chaos.audit import describe, gather
 from tests.acceptance.chaos.producer import Connection, Request, Sent
 from tests.waiting import wait_until
 from workers.store import Connection as Database
@@ -165,23 +165,23 @@ class PersonsAccount:
         known = [person.changes for person in self._connection.persons if person.changes >= 0]
         return f"{len(known)} addresses of user ids, changed {sum(known)} times, {self._connection.merges} merges"
 
-    def find_waiting_faults(self, database: Database, counted: int) -> Iterator[str]:
+    def find_waiting_faults(self, databases: Sequence[Database], counted: int) -> Iterator[str]:
         """What is wrong while some have no address: their events wait, all others are stored, and the ledger has
         counted as many unresolved ones as there are."""
-        waiting = {row.mark: row.user_id for row in rows(database, WAITING)}
-        total = len(rows(database, WAITING))
+        waiting = {row.mark: row.user_id for row in gather(databases, WAITING)}
+        total = len(gather(databases, WAITING))
         if counted != total:
             yield f"the ledger has {counted} unresolved events, and {total} wait"
         expected = {mark for mark, sent in self._connection.sent.items() if sent.acknowledged and self._waits(mark)}
         yield from describe("lost while they wait", expected - waiting.keys())
         yield from describe("wait though their address is known", (mark for mark in waiting if not self._waits(mark)))
 
-    def find_faults(self, database: Database) -> Iterator[str]:
+    def find_faults(self, databases: Sequence[Database]) -> Iterator[str]:
         """What is wrong once everybody has an address: each event is under the last one of its person."""
-        stored = rows(database, STORED)
+        stored = gather(databases, STORED)
         wrong = [row for row in stored if row.mark in self._connection.whose and row.email != self._owner_of(row)]
         yield from describe("stored under another address", wrong)
-        left = rows(database, WAITING)
+        left = gather(databases, WAITING)
         yield from describe("wait though everybody is known", left)
 
     def _waits(self, mark: str) -> bool:

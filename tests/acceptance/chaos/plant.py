@@ -15,33 +15,35 @@ import psycopg
 from redis import Redis
 from redis.exceptions import RedisError
 
-from api.up import embedded, packaged_servers
-from api.up.packaged_servers import Server
+from api.up import packaged_servers
 from api.up.procfile import procfile
 from scoring.model import PRIOR
 from tests.acceptance.chaos.child import Child
+from tests.acceptance.chaos.servers import Servers, Shape
 from tests.ports import free_port
 from tests.small_disk import Disk, mounted
 from tests.waiting import wait_until
+from workers import placement
+from workers import settings as configuration
 from workers.accounts import keys, models, renewals
 from workers.accounts.models import Card
+from workers.cells import Cell
 from workers.redis import command_client, redis_client
 from workers.store import Connection, connect
-from workers.store.migrate import migrate
 from workers.tickets import JOBS
 
+SINGLE = Shape()
 RESTART_SECONDS = 0.2
 DISK_MEGABYTES = 600  # of Redis
-POSTGRES_OPTIONS = ("--track_commit_timestamp=on",)  # the audit asks when an event was stored
 PROCESSES = ("web", *(f"{kind}.{number}" for kind in (*JOBS, "clock") for number in (1, 2)))
 
 
 class Plant:
     """The servers and processes, by name: `postgres`, `redis` and those of the Procfile, numbered where several run."""
 
-    def __init__(self, folder: Path, settings: dict[str, str], disk: Disk | None = None) -> None:
-        self.folder = folder
-        self.database_url, self.redis_url = packaged_servers.urls(folder)
+    def __init__(self, folder: Path, settings: dict[str, str], disk: Disk | None, servers: Servers) -> None:
+        self.folder, self.servers = folder, servers
+        self.database_url, self.redis_url = servers.database_url, servers.redis_url
         self.port = free_port()
         self.log = folder / "line.log"
         self.environment = {
@@ -55,10 +57,11 @@ class Plant:
             "WINDBACK_DATA_DIR": str(folder),
             "WINDBACK_DISK_FREE_BYTES": "0",  # so that Redis writes short
             **settings,
+            **servers.settings,
         }
+        self.settings = configuration.load(self.environment)
         self.disk = disk
-        servers = (packaged_servers.postgres(folder), packaged_servers.valkey(folder))
-        self.children = {server.name: Child(server.name, partial(_start_server, server)) for server in servers}
+        self.children = servers.children
         self._ending = threading.Event()
         self._eye = threading.Thread(target=self._keep, name="supervisor", daemon=True)
 
@@ -67,8 +70,9 @@ class Plant:
         self._eye.start()
         for child in self.children.values():
             child.ensure()
+        self.servers.form_cluster()
         wait_until(self.servers_answer, timeout=60)
-        migrate(self.database_url)
+        placement.migrate_all(self.settings)
         with self.connection() as connection, self.redis() as redis:
             self.key = keys.create(connection, redis, "chaos").secret
 
@@ -79,16 +83,36 @@ class Plant:
             self.children[name].ensure()
 
     def connection(self) -> Connection:
-        """A connection to Postgres."""
+        """A connection to home's Postgres."""
         return connect(self.database_url)
 
+    @contextmanager
+    def cell_connections(self) -> Iterator[list[Connection]]:
+        """Yields a connection to each cell."""
+        with ExitStack() as stack:
+            yield [stack.enter_context(connect(cell)) for cell in self.settings.all_cells]
+
     def redis(self) -> Redis:
-        """A client of Redis."""
+        """A client of home's Redis."""
         return redis_client(self.redis_url)
 
+    @contextmanager
+    def cell_buffers(self) -> Iterator[list[tuple[Cell, Redis]]]:
+        """Yields a client of each cell's buffer."""
+        with ExitStack() as stack:
+            yield [(cell, stack.enter_context(redis_client(cell.buffer_url))) for cell in self.settings.all_cells]
+
+    @contextmanager
+    def all_redises(self) -> Iterator[list[Redis]]:
+        """Yields a client of each Redis, of a cluster one of each master."""
+        masters = [node for node in self.servers.nodes.all if node.is_master()] if self.servers.nodes else []
+        urls = [url for url in self.servers.urls if not url.startswith("postgres")] + [node.url for node in masters]
+        with ExitStack() as stack:
+            yield [stack.enter_context(redis_client(url)) for url in urls]
+
     def servers_answer(self) -> bool:
-        """Whether both servers answer."""
-        return not (embedded.trouble(self.database_url) or embedded.trouble(self.redis_url))
+        """Returns True if all servers answer."""
+        return self.servers.answer()
 
     def is_ready(self) -> bool:
         """Whether the door is open."""
@@ -184,12 +208,6 @@ class Plant:
             return subprocess.Popen(argv, env=self.environment, stdout=log, stderr=log, start_new_session=True)
 
 
-def _start_server(server: Server) -> "subprocess.Popen[bytes]":
-    options = POSTGRES_OPTIONS if server.name == "postgres" else ()
-    with packaged_servers.launching(server) as how:
-        return subprocess.Popen([*server.argv, *options], start_new_session=True, **how)
-
-
 def answered(ask: Callable[[], httpx2.Response]) -> bool:
     """Whether a request was done: 503 and a lost connection are reasons to ask again."""
     try:
@@ -201,12 +219,12 @@ def answered(ask: Callable[[], httpx2.Response]) -> bool:
 
 
 @contextmanager
-def plant(folder: Path, **settings: str) -> Iterator[Plant]:
+def plant(folder: Path, shape: Shape = SINGLE, **settings: str) -> Iterator[Plant]:
     """A plant with running servers and no process yet, that leaves nothing behind."""
     with ExitStack() as stack:
         packaged_servers.prepare(folder)
         disk = stack.enter_context(mounted(folder / "redis", DISK_MEGABYTES))
-        made = Plant(folder, settings, disk)
+        made = Plant(folder, settings, disk, Servers(folder, shape))
         stack.callback(made.close)
         made.start_servers()
         yield made

@@ -10,12 +10,12 @@ from tests.acceptance.chaos import alerted, analytics, audit, books
 from tests.acceptance.chaos.calm import CalmAccount
 from tests.acceptance.chaos.monkey import LONG, SHORT, Monkey
 from tests.acceptance.chaos.persons import PersonsAccount
-from tests.acceptance.chaos.plant import Plant, plant
+from tests.acceptance.chaos.plant import SINGLE, Plant, plant
 from tests.acceptance.chaos.producer import Producer, Sent
+from tests.acceptance.chaos.servers import Shape
 from tests.waiting import wait_until
 from tests.workers.alerts.receiver import Receiver, receiving
 from workers.accounts import keys
-from workers.buffer.lanes import LANES
 from workers.learning import nightly
 
 ACCOUNTS = 3
@@ -52,10 +52,10 @@ class Report(NamedTuple):
         )
 
 
-def run(folder: Path, seed: int, minutes: float = 0) -> Report:
+def run(folder: Path, seed: int, minutes: float = 0, shape: Shape = SINGLE) -> Report:
     """A storm of so many minutes, or the short one."""
-    claim = "10" if minutes else "2"
-    with receiving() as receiver, plant(folder, WINDBACK_CLAIM_SECONDS=claim, **SETTINGS, **alerted.SETTINGS) as made:
+    settings = {"WINDBACK_CLAIM_SECONDS": "10" if minutes else "2", **SETTINGS, **alerted.SETTINGS}
+    with receiving() as receiver, plant(folder, shape, **settings) as made:
         with made.connection() as connection, made.redis() as redis:
             secret = alerted.add_account(connection, redis, receiver)
             persons_secret = keys.create(connection, redis, "persons").secret
@@ -88,18 +88,17 @@ def run(folder: Path, seed: int, minutes: float = 0) -> Report:
 def _quiet(made: Plant) -> bool:
     if not made.servers_answer():
         return False
-    with made.redis() as redis, made.connection() as connection:
-        return (
-            not any(redis.xlen(lane.stream) for lane in LANES.values())
-            and audit.quiet(connection)
-            and not (alerted.is_waiting(connection))
-        )
+    held = [lane for lanes in books.ledgers_by_cell(made).values() for lane in lanes.values()]
+    if any(lane.entries or lane.lodging for lane in held):
+        return False
+    with made.cell_connections() as connections:
+        return all(audit.quiet(connection) and not alerted.is_waiting(connection) for connection in connections)
 
 
 def _check_waiting(made: Plant, persons: PersonsAccount) -> list[str]:
-    with made.redis() as redis, made.connection() as connection:
-        counted = sum(lane.unresolved for lane in books.ledgers(redis).values())
-        return list(persons.find_waiting_faults(connection, counted))
+    with made.cell_connections() as connections:
+        counted = sum(lane.unresolved for lane in books.sum_up(books.ledgers_by_cell(made)).values())
+        return list(persons.find_waiting_faults(connections, counted))
 
 
 def _audit(
@@ -108,14 +107,15 @@ def _audit(
     acknowledged = sum(one.acknowledged for one in sent.values())
     for worker in made.kinds("score", "clock"):  # so that nothing changes while it is looked at
         worker.end()
-    with made.redis() as redis, made.connection() as connection:
+    with made.cell_connections() as connections:
         dead = range(monkey.poisoned, monkey.maybe_poisoned + 1)
-        findings = [*audit.all_of(connection, sent), *books.all_of(redis, connection, made, acknowledged, dead)]
-        findings += [*alerted.check_alerts(connection, receiver), *persons.find_faults(connection)]
-        findings += [*analytics.all_of(connection), *analytics.erased(connection, monkey.erased)]
+        findings = [*audit.all_of(connections, sent), *books.all_of(made, connections, acknowledged, dead)]
+        findings += [*alerted.check_alerts(connections, receiver), *persons.find_faults(connections)]
+        for connection in connections:
+            findings += [*analytics.all_of(connection), *analytics.erased(connection, monkey.erased)]
     return findings + _deadlocks(made)
 
 
 def _deadlocks(made: Plant) -> list[str]:
-    text = (made.folder / "postgres.log").read_text(errors="replace")
+    text = "".join(log.read_text(errors="replace") for log in made.servers.postgres_logs)
     return [line for line in text.splitlines() if "deadlock detected" in line]

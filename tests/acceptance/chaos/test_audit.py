@@ -34,7 +34,7 @@ def _event(number: int) -> dict[str, Any]:
 
 def findings(connection: Connection, sent: dict[str, Sent]) -> list[str]:
     """What the audit of Postgres says."""
-    return list(audit.all_of(connection, sent))
+    return list(audit.all_of([connection], sent))
 
 
 def test_where_all_is_well_there_is_nothing_to_find(connection: Connection, sent: dict[str, Sent]) -> None:
@@ -85,13 +85,13 @@ def test_it_knows_when_somebody_is_due(connection: Connection, sent: dict[str, S
 
 def test_it_finds_what_the_ledger_lacks(connection: Connection, redis: Redis, sent: dict[str, Sent]) -> None:
     none = range(1)
-    assert list(books.balanced(books.ledgers(redis), connection, 10, none)) == []
-    assert list(books.balanced(books.ledgers(redis), connection, 11, none)) != []
+    assert list(books.balanced(books.ledgers(redis), [connection], 10, none)) == []
+    assert list(books.balanced(books.ledgers(redis), [connection], 11, none)) != []
     redis.hincrby(LIVE.ledger, "accepted", 1)
-    assert "1 unaccounted" in "".join(books.balanced(books.ledgers(redis), connection, 10, none))
+    assert "1 unaccounted" in "".join(books.balanced(books.ledgers(redis), [connection], 10, none))
     redis.hincrby(LIVE.ledger, "accepted", -1)
     connection.execute(f"DELETE FROM events WHERE (customer_id, occurred_at, event_key) IN {AN_EVENT}")
-    said = "".join(books.balanced(books.ledgers(redis), connection, 10, none))
+    said = "".join(books.balanced(books.ledgers(redis), [connection], 10, none))
     assert "10 are said to be stored, and there are 9" in said
     assert count(connection, "events") == 9
 

@@ -61,18 +61,18 @@ def test_where_all_is_well_there_is_nothing_to_find(
     process: Process, persons: PersonsAccount, connection: Connection
 ) -> None:
     assert waiting(connection) > 0
-    assert list(persons.find_waiting_faults(connection, waiting(connection))) == []
+    assert list(persons.find_waiting_faults([connection], waiting(connection))) == []
     persons.name_all()
     ingest.drain(process, LIVE)
-    assert list(persons.find_faults(connection)) == []
+    assert list(persons.find_faults([connection])) == []
     assert waiting(connection) == 0
 
 
 def test_it_finds_what_is_wrong(persons: PersonsAccount, connection: Connection) -> None:
     counted = waiting(connection)
-    assert "unresolved events" in "".join(persons.find_waiting_faults(connection, counted + 1))
+    assert "unresolved events" in "".join(persons.find_waiting_faults([connection], counted + 1))
     connection.execute("DELETE FROM unresolved_events WHERE ctid = (SELECT min(ctid) FROM unresolved_events)")
-    assert "lost while they wait: 1" in "".join(persons.find_waiting_faults(connection, counted - 1))
-    assert "wait though everybody is known" in "".join(persons.find_faults(connection))
+    assert "lost while they wait: 1" in "".join(persons.find_waiting_faults([connection], counted - 1))
+    assert "wait though everybody is known" in "".join(persons.find_faults([connection]))
     connection.execute("UPDATE customers SET email = 'x' || email WHERE email LIKE 'person%'")
-    assert "stored under another address" in "".join(persons.find_faults(connection))
+    assert "stored under another address" in "".join(persons.find_faults([connection]))

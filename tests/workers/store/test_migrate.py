@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from workers import store
+from workers.cells import Cell
 from workers.store import connect
 from workers.store.locks import Lock, try_hold
 from workers.store.migrate import NO_TRANSACTION, Blocked, Migration, applied, migrate, migrations, pending
@@ -43,6 +44,14 @@ def test_migrating_from_several_places_at_once_applies_each_once(empty_url: str)
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(migrate, [empty_url] * 4))
     assert sum(map(len, results)) == len(migrations())
+
+
+def test_several_cells_share_a_database_that_is_not_homes(empty_url: str) -> None:
+    """None has its own copy of what exists once in a database."""
+    for number in (2, 3):
+        assert migrate(Cell(empty_url, "", number, 4))
+    with connect(Cell(empty_url, "", 3, 4)) as connection:
+        assert connection.execute("SELECT current_schemas(false)").fetchone() == (["cell_003", "public"],)
 
 
 def test_no_version_is_there_twice() -> None:
