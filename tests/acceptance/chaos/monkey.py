@@ -71,13 +71,10 @@ class Monkey:
     def _in_cells(self) -> list[Callable[[], None]]:
         """What cells differ in."""
         kills = [lambda kind=kind: self.kill(kind) for kind in ("web", "ingest", "clock", *self._servers())]
-        rest = [self.poison, self.outage, self.outage_of_redis, self.erase, self.erase, self.switch_model]
-        return [*kills, *rest, *self._in_cluster(), lambda: self.freeze("ingest")]
+        return [*kills, self.outage, self.outage_of_redis, self.erase, *self._in_cluster()]
 
     def _in_cluster(self) -> list[Callable[[], None]]:
-        if not self._plant.servers.nodes:
-            return []
-        return [self.fail_over, self.fail_over, self.freeze_master, self.kill_node]
+        return [self.fail_over, self.freeze_master, self.kill_node] if self._plant.servers.nodes else []
 
     def _servers(self) -> list[str]:
         return [kind for kind in SERVERS if self._plant.kinds(kind)]
@@ -98,16 +95,8 @@ class Monkey:
         freezes = [lambda kind=kind: self.freeze(kind) for kind in kinds]
         rest = [self.poison, self.outage, self.restart_all, self.read_only, self.switch_model, self.fill_disk]
         several = [self.outage_of_redis] if self._plant.settings.cells > 1 else []
-        return [
-            *kills,
-            *freezes,
-            *rest,
-            self.kill_several,
-            self.poison,
-            *[self.erase] * 3,
-            *several,
-            *self._in_cluster(),
-        ]
+        rest += [self.kill_several, self.poison, *[self.erase] * 3, *several, *self._in_cluster() * 2]
+        return [*kills, *freezes, *rest]
 
     def kill(self, kind: str) -> None:
         """`kill -9` one of a kind."""

@@ -63,7 +63,7 @@ def run(folder: Path, seed: int, minutes: float = 0, shape: Shape = SINGLE) -> R
                 redis.set(nightly.turn_key(account_id), 1, ex=86_400)
         made.start()
         wait_until(made.is_ready, timeout=60)
-        pace_seconds = LONG_PACE_SECONDS if minutes else PACE_SECONDS
+        pace_seconds = LONG_PACE_SECONDS if minutes or shape.cells > 1 else PACE_SECONDS
         producer = Producer(made.port, made.key, seed, CONNECTIONS, pace_seconds)
         calm, persons = CalmAccount(made.port, secret, seed), PersonsAccount(made.port, persons_secret, seed)
         monkey = Monkey(made, seed, LONG if minutes else SHORT)

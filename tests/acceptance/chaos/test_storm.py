@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.chaos import storm
+from tests.acceptance.chaos.servers import Shape
 
 
 def test_whatever_dies_nothing_is_lost_and_nothing_is_twice(tmp_path: Path) -> None:
@@ -12,3 +15,11 @@ def test_whatever_dies_nothing_is_lost_and_nothing_is_twice(tmp_path: Path) -> N
     assert report.acknowledged > 1000
     assert report.alerts > 0
     assert {"200", "207"} <= report.answers.keys()
+
+
+@pytest.mark.parametrize("shape", [Shape(4, "cluster"), Shape(4, "several")], ids=["cluster", "several"])
+def test_whatever_dies_of_a_cell_nothing_is_lost_and_nothing_is_twice(tmp_path: Path, shape: Shape) -> None:
+    """Masters of a cluster die and hang until their replicas take over; a Redis and a Postgres of cells are away."""
+    report = storm.run(tmp_path, seed=7, shape=shape)
+    assert not report.findings, report
+    assert report.acknowledged > 1000
