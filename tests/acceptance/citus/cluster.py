@@ -4,13 +4,14 @@ workers connect to the node that holds their cell.
 A template is made once, its schema migrated and then handed to Citus; the databases of tests are copies of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import psycopg
 
 from workers.store.migrate import migrate
+from workers.store.nodes import find_node
 
 SCHEMA = "cell"
 END_MILLISECONDS = 5000
@@ -18,8 +19,8 @@ END_MILLISECONDS = 5000
 
 def make_template(server: str, name: str) -> None:
     """Make a migrated database, its schema placed by Citus. One of an earlier run goes."""
-    first, parts = _name(server, name), urlsplit(server)
-    host, port = parts.hostname or "127.0.0.1", parts.port or 5432
+    first = _name(server, name)
+    host, port = _address(server)
     _execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}")
     _execute(
         first,
@@ -45,6 +46,48 @@ def copy_template(server: str, template: str, name: str) -> Iterator[str]:
     )
     yield _path(_name(server, name))
     _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def make_cluster(server: str, nodes: Sequence[tuple[str, int]], name: str) -> Iterator[str]:
+    """A database of this name on the coordinator and on each node, which are one cluster. Yields the coordinator's
+    URL."""
+    servers = [server, *(_at(server, host, port) for host, port in nodes)]
+    host, port = _address(server)
+    try:
+        for each in servers:
+            _execute(each, f"CREATE DATABASE {name}")
+            _execute(_name(each, name), "CREATE EXTENSION citus", "CREATE EXTENSION pg_trgm")
+        first = _name(server, name)
+        _execute(first, f"SELECT citus_set_coordinator_host('{host}', {port})")
+        _execute(first, *(f"SELECT citus_add_node('{host}', {port})" for host, port in nodes))
+        yield first
+    finally:
+        for each in servers:
+            _execute(each, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def place(url: str, schemas: Sequence[str], nodes: Sequence[tuple[str, int]]) -> None:
+    """Have Citus place schemas, on the nodes in turn."""
+    for number, schema in enumerate(schemas):
+        host, port = nodes[number % len(nodes)]
+        _execute(url, f"SELECT citus_schema_distribute('{schema}')")
+        with psycopg.connect(url, autocommit=True) as connection:
+            node = find_node(connection, schema)
+            if node and (node.host, node.port) != (host, port):
+                move = "SELECT citus_schema_move(%s, %s, %s, 'block_writes')"
+                connection.execute(move, [schema, host, port])
+
+
+def _address(server: str) -> tuple[str, int]:
+    parts = urlsplit(server)
+    return parts.hostname or "127.0.0.1", parts.port or 5432
+
+
+def _at(server: str, host: str, port: int) -> str:
+    parts = urlsplit(server)
+    user = f"{parts.username}@" if parts.username else ""
+    return parts._replace(netloc=f"{user}{host}:{port}").geturl()
 
 
 def _execute(url: str, *statements: str) -> None:

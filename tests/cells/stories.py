@@ -1,0 +1,193 @@
+"""What customers did, told to worlds of one cell and of several, and what can be read of it."""
+
+import itertools
+import random
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from difflib import unified_diff
+from pprint import pformat
+from typing import Any
+
+from tests.cells.conftest import World
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+CUSTOMERS = 60
+# What chance, or the moment of storing or asking, decides: ids, tokens, keys; the time of a tally or a note.
+CHANCE = re.compile(
+    r"""name="token" value="[^"]+"|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}|sk_live_[\w-]+…[\w-]+|"""
+    r"""<time datetime="[^"]+" title="[^"]+">(just now|\d+ seconds? ago)</time>"""
+)
+MOMENT = {"received_at", "next_attempt_at"}
+SORTS = ("risk", "last_seen", "email", "risen", "urgency", "mrr", "mrr_at_risk")
+DAY = f"{NOW:%Y-%m-%d}"
+WEEK_AGO = f"{NOW - timedelta(days=7):%Y-%m-%d}"
+LISTS = [
+    *(f"/api/v1/customers?limit=7&sort={sign}{name}" for name in SORTS for sign in ("", "-")),
+    "/api/v1/customers?limit=7&level=high,critical&include=advice",
+    "/api/v1/customers?limit=7&state=active&plan=pro",
+    "/api/v1/customers?limit=7&state=new,lapsed",
+    "/api/v1/customers?limit=7&search=3%40example",
+    "/api/v1/customers?limit=7&email=c1",
+    "/api/v1/customers?limit=7&company=Firm 2",
+    "/api/v1/customers?limit=7&risen=1&since=7d",
+    "/api/v1/alerts?limit=3",
+    "/api/v1/customers/c3@example.com/events?limit=4",
+    "/api/v1/model/track-record?limit=3",
+    "/api/v1/model/track-record?days=90&before=7&level=medium&limit=5",
+]
+ANSWERS = [
+    "/api/v1/analytics/events",
+    f"/api/v1/analytics/events?from={WEEK_AGO}&to={DAY}",
+    *(f"/api/v1/analytics/events/feature_used?interval={interval}" for interval in ("hour", "day", "week", "month")),
+    "/api/v1/analytics/events/report_shared",
+    "/api/v1/analytics/events/never_sent",
+    "/api/v1/analytics/risk",
+    f"/api/v1/analytics/risk?from={WEEK_AGO}&to={DAY}",
+    "/api/v1/model",
+    "/api/v1/mappings",
+    "/api/v1/alerts/effect",
+    "/api/v1/webhooks",
+    "/api/v1/drafts/templates",
+    "/api/v1/warnings",
+    "/api/v1/customers/c3@example.com",
+    "/api/v1/customers/c4@example.com",
+    "/api/v1/customers/c3@example.com/risk",
+    "/api/v1/customers/c3@example.com/draft",
+    "/api/v1/customers/c3@example.com/handlings",
+    "/api/v1/customers/nobody@example.com",
+    "/customers.csv",
+    "/customers.csv?sort=email",
+    "/customers.csv?level=high,critical&sort=mrr_at_risk",
+    "/money.csv",
+]
+PAGES = [
+    "/",
+    "/customers",
+    "/customers?sort=email&state=all",
+    "/customers?search=3%40example",
+    "/customers?level=high&state=active",
+    f"/customers?then=high&on={WEEK_AGO}",
+    "/customers/c3@example.com",
+    "/customers/c4@example.com",
+    "/events",
+    "/events/feature_used",
+    "/companies",
+    "/companies/Firm 2",
+    "/mappings",
+    "/import",
+    "/model",
+    "/alerts",
+    "/alerts/effect",
+    "/drafts",
+    "/drafts/payment_recovery",
+    "/settings",
+    "/first-event",
+]
+
+
+def history() -> Iterator[dict[str, Any]]:
+    """What customers did, each a little otherwise."""
+    for customer, day in itertools.product(range(CUSTOMERS), range(40)):
+        if (customer * 7 + day * 3) % (2 + customer % 11) == 0 and day >= customer % 9:
+            yield {
+                "event": ("login", "feature_used", "report_shared")[(customer + day) % 3],
+                "customer_email": f"c{customer}@example.com",
+                "timestamp": (NOW - timedelta(days=day, hours=1, minutes=customer, seconds=day)).isoformat(),
+                "properties": {
+                    "feature": f"f{day % 4}",
+                    "plan": ("free", "pro", "team")[customer % 3],
+                    "size": day % 5,
+                    "company": f"Firm {customer % 5}",
+                    "mrr": 1000 + customer * 10,
+                    "currency": ("EUR", "USD")[customer % 2],
+                },
+            }
+
+
+def trouble() -> Iterator[dict[str, Any]]:
+    """What raises the risk of some of them, now."""
+    for customer in range(0, CUSTOMERS, 4):
+        for name in ("subscription_downgraded", "invoice_overdue", "support_ticket_opened", "refund_requested"):
+            yield {
+                "event": name,
+                "customer_email": f"c{customer}@example.com",
+                "timestamp": (NOW - timedelta(minutes=1, seconds=customer)).isoformat(),
+                "properties": {"reason": f"too dear {customer}", "subject": f"help {customer}"},
+            }
+
+
+def some_history(chance: random.Random, customers: int, events: int) -> list[dict[str, Any]]:
+    """What chance has customers do."""
+    return [
+        {
+            "event": chance.choice(["login", "feature_used", "report_shared", "invoice_overdue", "nps_response", "x"]),
+            "customer_email": f"c{int(customers * chance.random() ** 2)}@example.com",
+            "timestamp": (NOW - timedelta(seconds=chance.randrange(60, 60 * 86_400))).isoformat(),
+            "properties": {
+                name: chance.choice(values)
+                for name, values in (
+                    ("feature", ["f1", "f2", "f3"]),
+                    ("plan", ["free", "pro", None]),
+                    ("score", [0, 7, 10]),
+                    ("company", ["Firm 1", "Firm 2"]),
+                    ("mrr", [0, 1000, 25_000]),
+                    ("currency", ["EUR", "USD"]),
+                )
+                if chance.random() < 0.6
+            },
+        }
+        for _ in range(events)
+    ]
+
+
+def plain(value: Any) -> Any:
+    """An answer without what the moment, or chance, decides."""
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items() if name not in MOMENT}
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    return CHANCE.sub("", value) if isinstance(value, str) else value
+
+
+def read(world: World, path: str) -> Any:
+    """The answer to GET, as far as it is the same for the same history."""
+    answer = world.client.get(path)
+    if "json" in answer.headers["content-type"]:
+        return answer.status_code, plain(answer.json())
+    return answer.status_code, plain(answer.text)
+
+
+def read_all(world: World, path: str) -> list[Any]:
+    """All pages of a list, one after the other."""
+    pages: list[Any] = []
+    cursor = ""
+    while not pages or cursor:
+        answer = world.client.get(path + (f"&cursor={cursor}" if cursor else ""))
+        assert answer.status_code == 200, f"{path}: {answer.text}"
+        cursor = answer.json().pop("next_cursor") or ""
+        pages.append(plain({**answer.json(), "next_cursor": bool(cursor)}))
+        assert len(pages) < 100
+    return pages
+
+
+def sign_in(world: World) -> None:
+    """Begin a session, for the pages."""
+    key = world.client.headers["X-API-Key"]
+    assert world.client.post("/sign-in", data={"key": key}, follow_redirects=False).status_code == 303
+
+
+def differences(
+    one: World, other: World, lists: Sequence[str] = LISTS, answers: Iterable[str] = (*ANSWERS, *PAGES)
+) -> list[str]:
+    """The lists, answers and pages that two worlds give otherwise, each with the first lines that differ."""
+    for world in (one, other):
+        sign_in(world)
+    pairs = [(path, read_all(one, path), read_all(other, path)) for path in lists]
+    pairs += [(path, read(one, path), read(other, path)) for path in answers]
+    return [f"{path}: {_compare(first, second)}" for path, first, second in pairs if first != second]
+
+
+def _compare(first: Any, second: Any) -> list[str]:
+    lines = (pformat(each, width=150).splitlines() for each in (first, second))
+    return list(unified_diff(*lines, lineterm="", n=0))[3:9]
