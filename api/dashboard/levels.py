@@ -1,5 +1,6 @@
 """Groups of customers: by level of risk, lapsed, and new."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from starlette.requests import Request
 from api.dashboard.filters import link, number
 from api.reading.comparisons import ModelChange
 from api.reading.levels import Day, read_levels
+from api.reading.merging import Cells
 from scoring.levels import NAMES
 
 
@@ -56,23 +58,26 @@ def count_tiles(days: Sequence[Day], week_ago: Mapping[str, int] | None, newly_l
     return [*tiles, Tile("lapsed", now.lapsed if now else 0, words, address if newly_lapsed else None)]
 
 
-def restate(days: Sequence[Day], changes: Sequence[ModelChange], restated: Sequence[Mapping[str, Any]]) -> list[Day]:
+def restate(days: Sequence[Day], changes: Sequence[ModelChange], restated: Cells) -> list[Day]:
     """The days as the model of now has them: before its first day, the counts that were computed with it, each up to
-    the next one; days before all of these are left out."""
+    the next one; days before all of these are left out. `restated` holds such counts of each cell."""
     if not changes:
         return list(days)
     since = changes[-1].at.date()
-    pasts: dict[datetime, dict[str, int]] = {}
-    for row in restated:
-        pasts.setdefault(row["at"], {})[row["level"]] = row["customers"]
     shown = []
     for day in days:
         if day.at.date() >= since:
             shown.append(day)
-        elif earlier := [at for at in pasts if at.date() <= day.at.date()]:
-            counts = pasts[max(earlier)]
-            shown.append(Day(day.at, **{name: counts.get(name, 0) for name in (*NAMES, "lapsed")}))
+        elif pasts := [past for rows in restated if (past := _find_past(rows, day.at.date()))]:
+            counts = sum(pasts, Counter())
+            shown.append(Day(day.at, **{name: counts[name] for name in (*NAMES, "lapsed")}))
     return shown
+
+
+def _find_past(rows: Sequence[Mapping[str, Any]], day: date) -> Counter[str] | None:
+    """What a cell counted last, up to the end of a day; None if it counted nothing so long ago."""
+    at = max((row["at"] for row in rows if row["at"].date() <= day), default=None)
+    return None if at is None else Counter({row["level"]: row["customers"] for row in rows if row["at"] == at})
 
 
 def link_then(level: str, day: date) -> str:

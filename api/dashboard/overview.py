@@ -22,7 +22,7 @@ from api.dashboard.setup.use import NOT_UNDERSTOOD, ask_for_use
 from api.reading.common import fetch_all
 from api.reading.comparisons import ModelChange, read_levels_then, read_model_changes, read_renewal
 from api.reading.levels import Day, read_levels
-from api.reading.merging import add_up, put_in_order
+from api.reading.merging import put_in_order
 from api.reading.model import read_model
 from api.reading.track_record import read_details, read_track_record
 from workers.accounts.renewals import RenewalProgress
@@ -111,7 +111,7 @@ async def _read_comparison(request: Request, account_id: int) -> LevelComparison
 
 def _describe_levels(days: Sequence[Day], lists: OverviewLists, comparison: LevelComparison) -> dict[str, Any]:
     """The tiles and the chart."""
-    restated = restate(days, comparison.changes, add_up(comparison.restated, ("at", "level")))
+    restated = restate(days, comparison.changes, comparison.restated)
     return {
         "counts": days[-1] if days else NOBODY,
         "tiles": count_tiles(days, comparison.week_ago, sum(row["customers"] for (row,) in lists.lapsed)),

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from starlette.requests import Request
 
 from api.reading.common import fetch_all
-from api.reading.merging import add_up, first_found
+from api.reading.merging import add_up
 from workers.accounts.renewals import RenewalProgress
 from workers.store import sql
 
@@ -23,9 +23,11 @@ class ModelChange(NamedTuple):
 
 
 async def read_model_changes(request: Request, account_id: int, since: datetime) -> list[ModelChange]:
-    """Returns the changes of model, horizon and settings since a moment, oldest first: a chart marks these days."""
+    """Returns the changes of model, horizon and settings since a moment, oldest first: a chart marks these days. Each
+    cell changes by itself; these are the times of the one that changed last."""
     cells = await fetch_all(request, sql("list_model_changes"), {"account_id": account_id, "since": since})
-    return [ModelChange(**row) for row in first_found(cells)]
+    latest = max(filter(None, cells), key=lambda rows: rows[-1]["at"], default=())
+    return [ModelChange(**row) for row in latest]
 
 
 async def read_levels_then(request: Request, account_id: int, at: datetime) -> dict[str, int] | None:

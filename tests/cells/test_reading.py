@@ -2,32 +2,41 @@
 
 import time
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tests.cells.conftest import MakeWorld, World
-from tests.cells.stories import LISTS, NOW, differences, history, read_all, trouble
+from tests.cells.stories import LISTS, NOW, WEEK_AGO, differences, history, read_all, trouble
 from tests.cells.test_learning import filled, train
+from tests.workers.events import count
 from workers import clock
 from workers.learning import track_records
-from workers.risk import rebuild, rescore
+from workers.risk import rebuild, renewal, rescore
 from workers.risk.causes import DueCustomer
 from workers.upkeep import totals
 
 
-@pytest.fixture
-def at_one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scores are as of NOW whenever they are computed, so that those of two worlds are the same. Each customer has a
-    moment of its own, so that alerts have an order."""
+class Moment:
+    """As of when scores are computed."""
 
-    class AsOfNow(DueCustomer):
+    at = NOW
+
+
+@pytest.fixture
+def moment(monkeypatch: pytest.MonkeyPatch) -> Moment:
+    """Scores are as of this moment whenever they are computed, so that those of two worlds are the same."""
+    chosen = Moment()
+
+    class AsOf(DueCustomer):
         @classmethod
         def _make(cls, columns: Iterable[Any]) -> DueCustomer:  # type: ignore[override]
-            customer = DueCustomer(*columns)
-            return customer._replace(now=NOW.timestamp() + int(customer.customer_id[:8], 16) / 2**32)
+            return DueCustomer(*columns)._replace(now=chosen.at.timestamp())
 
-    monkeypatch.setattr(rescore, "DueCustomer", AsOfNow)
+    monkeypatch.setattr(rescore, "DueCustomer", AsOf)
+    monkeypatch.setattr(renewal, "DueCustomer", lambda *columns: AsOf._make(columns))
+    return chosen
 
 
 def fill(world: World) -> World:
@@ -39,9 +48,11 @@ def fill(world: World) -> World:
     return world
 
 
-def tell(world: World) -> World:
-    """The history, and what follows it: user ids and traits, alerts, notes, other names, refused events."""
+def tell(world: World, moment: Moment) -> World:
+    """The history, and what follows it: user ids and traits, alerts, notes, refused events."""
+    moment.at = NOW
     fill(world)
+    moment.at = NOW + timedelta(seconds=10)
     for customer in range(0, 60, 7):
         known = {"user_id": f"user {customer}", "customer_email": f"c{customer}@example.com"}
         traits = {"name": f"Customer {customer}", "seats": customer}
@@ -53,7 +64,6 @@ def tell(world: World) -> World:
         handling = {"what": "noted", "text": f"called {customer}", "who": "Ann"}
         path = f"/api/v1/customers/c{customer}@example.com/handlings"
         assert world.client.post(path, json=handling).status_code == 201
-    assert world.client.put("/api/v1/mappings", json={"mappings": {"report_shared": "feature_used"}}).status_code == 200
     refused = {"event": "login", "customer_email": "c1@example.com", "timestamp": "yesterday"}
     assert world.client.post("/api/v1/track", json=refused).status_code == 422
     world.work()
@@ -63,10 +73,9 @@ def tell(world: World) -> World:
     return world
 
 
-@pytest.mark.usefixtures("at_one_moment")
-def test_eight_cells_answer_as_one_does(make_world: MakeWorld) -> None:
-    one, eight = (tell(make_world(cells, rescore_seconds=0.0)) for cells in (1, 8))
-    assert differences(one, eight) == []
+def test_eight_cells_answer_as_one_does(make_world: MakeWorld, moment: Moment) -> None:
+    one, eight = (tell(make_world(cells, rescore_seconds=0.0), moment) for cells in (1, 8))
+    assert not (different := differences(one, eight)), "\n".join(different)
     listed = [customer["email"] for page in read_all(eight, LISTS[0]) for customer in page["customers"]]
     assert sorted(listed) == sorted({event["customer_email"] for event in history()})
     alerts = [alert for page in read_all(eight, "/api/v1/alerts?limit=3") for alert in page["alerts"]]
@@ -74,7 +83,7 @@ def test_eight_cells_answer_as_one_does(make_world: MakeWorld) -> None:
     assert {delivery["state"] for alert in alerts for delivery in alert["deliveries"]} == {"waiting"}
 
 
-@pytest.mark.usefixtures("at_one_moment")
+@pytest.mark.usefixtures("moment")
 def test_cells_answer_as_one_does_with_a_trained_model(make_world: MakeWorld) -> None:
     one, three = (filled(make_world(cells)) for cells in (1, 3))
     now = time.time()
@@ -87,7 +96,21 @@ def test_cells_answer_as_one_does_with_a_trained_model(make_world: MakeWorld) ->
                 clock.mirror_home(place)
             while rescore.drain(place):
                 pass
-    assert differences(one, three) == []
+    assert not (different := differences(one, three)), "\n".join(different)
+
+
+def test_levels_before_a_change_are_those_of_one_cell(make_world: MakeWorld, moment: Moment) -> None:
+    """An event that stands for another one since today: the levels of the past are computed anew, in each cell."""
+    one, four = (tell(make_world(cells, rescore_seconds=0.0), moment) for cells in (1, 4))
+    for world in (one, four):
+        mapped = {"mappings": {"report_shared": "feature_used"}}
+        assert world.client.put("/api/v1/mappings", json=mapped).status_code == 200
+        for _ in range(2):
+            world.work()
+    paths = ["/", "/mappings", "/api/v1/mappings", "/api/v1/analytics/risk", f"/customers?then=medium&on={WEEK_AGO}"]
+    assert not (different := differences(one, four, [], paths)), "\n".join(different)
+    for world in (one, four):
+        assert sum(count(place.connection(), "levels_restated") for place in world.places) > 0
 
 
 def test_what_is_done_about_a_customer_is_kept_in_the_cell(make_world: MakeWorld) -> None:

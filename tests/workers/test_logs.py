@@ -87,7 +87,7 @@ def test_all_records_of_a_batch_name_its_entries(
     push_events(redis, event())
     entries: Any = redis.xrange(LIVE.stream)
     first, last = (id_.decode() for id_, _ in entries)
-    connection.execute("SELECT pg_terminate_backend(%s)", [process.connection().info.backend_pid])
+    connection.execute("SELECT pg_terminate_backend(%s::integer)", [process.connection().info.backend_pid])
     drain(process, LIVE)
     said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     told = {

@@ -1,6 +1,7 @@
 """Simulated customers in the tables, up to yesterday."""
 
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
@@ -36,6 +37,7 @@ def fill(
     shift = int(time.time() // DAY) - 1 - int(rollup.day.max())
     emails = [f"c{number}@example.com" for number in range(rollup.customers)]
     ids = [hash_customer(account_id, email) for email in emails]
+    seen: defaultdict[int, list[datetime]] = defaultdict(list)
     with connection.transaction(), connection.cursor() as cursor:
         with cursor.copy(
             "COPY customer_days (customer_id, day, event, detail, n, value, last_at, plan) FROM STDIN"
@@ -44,19 +46,15 @@ def fill(
                 if not keeps(ids[rollup.customer[k]]):
                     continue
                 at = datetime.fromtimestamp(rollup.last_at[k] + shift * DAY, UTC)
+                seen[rollup.customer[k]].append(at)
                 event, detail = rollup.names[rollup.event[k]], rollup.details[rollup.detail[k]]
                 copy.write_row((ids[rollup.customer[k]], at.date(), event, detail, Int4(rollup.n[k]), 0.0, at, None))
         cursor.executemany(
             """
             INSERT INTO customers (customer_id, account_id, email, first_seen, last_seen, rescore_at, scored_at)
-            SELECT %(id)s::uuid, %(account)s, %(email)s, min(last_at), max(last_at), now() + interval '1 day', now()
-            FROM customer_days WHERE customer_id = %(id)s
+            VALUES (%s, %s, %s, %s, %s, now() + interval '1 day', now())
             """,
-            [
-                {"id": one, "account": account_id, "email": email}
-                for one, email in zip(ids, emails, strict=True)
-                if keeps(one)
-            ],
+            [(ids[number], account_id, emails[number], min(times), max(times)) for number, times in seen.items()],
         )
     count_anew(connection)
     return account_id

@@ -55,8 +55,9 @@ def compute(
     rollup, ids = read_account(places, account_id, meaning=rules.meaning)
     pauses = pauses_of(outages_of(connection, account_id), moment)
     record = track(rollup, moment, rules.horizon_days, levels.medium, pauses=pauses)
-    for cell in places:  # each keeps the rows of its own customers
+    for cell in places:  # each keeps the rows of its own customers; counts add up, so the first has those of all
         _save(cell, account_id, moment, rules.horizon_days, record, ids)
+        record = record._replace(months=[ChurnMonth(month.start, 0, 0, 0, 0) for month in record.months])
     log.info("track record computed", extra={"account_id": account_id, "lapsed": len(record.departures.left_at)})
 
 

@@ -144,12 +144,14 @@ def test_the_alerts_of_a_customer_keep_their_order(
     deliver.drain(process)
     receiver.status = 200
     connection.execute(
+        "WITH before AS MATERIALIZED (SELECT * FROM alerts) "
         "INSERT INTO alerts SELECT customer_id, gen_random_uuid(), account_id, now(), 'high', 'critical', 0.9, 30, "
-        "reasons, advice, false FROM alerts"
+        "reasons, advice, false FROM before"
     )
     connection.execute(
+        "WITH new AS MATERIALIZED (SELECT * FROM alerts WHERE level = 'critical') "
         "INSERT INTO deliveries (customer_id, alert_id, webhook_id, at) "
-        "SELECT customer_id, alert_id, %s, at FROM alerts WHERE level = 'critical'",
+        "SELECT customer_id, alert_id, %s::uuid, at FROM new",
         [webhook.webhook.webhook_id],
     )
     deliver.drain(process)
@@ -188,7 +190,9 @@ def test_above_the_cap_the_rest_of_the_hour_is_one_message(
     alert(connection, account_id, [rise(connection, account_id, "late@example.com")])
     deliver.drain(process)
     assert len(receiver.messages) == 4  # the next summary goes an hour later
-    connection.execute("UPDATE deliveries SET admitted_at = admitted_at - interval '1 hour'")
+    connection.execute(
+        "UPDATE deliveries SET admitted_at = (admitted_at AT TIME ZONE 'UTC' - interval '1 hour') AT TIME ZONE 'UTC'"
+    )
     connection.execute("UPDATE summaries SET next_attempt_at = now()")
     deliver.drain(process)
     assert receiver.messages[-1].json["count"] == 1

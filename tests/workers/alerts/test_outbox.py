@@ -82,7 +82,10 @@ def test_silence_that_raises_the_level_alerts(
 ) -> None:
     a_regular(process)
     score()
-    connection.execute("UPDATE customer_days SET day = day - 40, last_at = last_at - interval '40 days'")
+    connection.execute(
+        "UPDATE customer_days SET day = day - 40,"
+        " last_at = (last_at AT TIME ZONE 'UTC' - interval '40 days') AT TIME ZONE 'UTC'"
+    )
     connection.execute("UPDATE customers SET due_because = NULL")
     score()
     assert [before for before, *_ in alerts(connection)] == ["low"]

@@ -309,8 +309,11 @@ def test_events_that_wait_are_erased_with_their_customer(process: Process, conne
     with connect(process.settings.database_url or "") as other:
         other.execute(
             """
+            WITH waiting AS MATERIALIZED (
+                SELECT customer_id, (SELECT owner FROM identities LIMIT 1) AS owner FROM unresolved_events
+            )
             INSERT INTO identities (customer_id, account_id, user_id, owner, email, said_at)
-            SELECT customer_id, 1, 'user-2', (SELECT owner FROM identities LIMIT 1), %s, now() FROM unresolved_events
+            SELECT customer_id, 1, 'user-2', owner, %s, now() FROM waiting
         """,
             [JANE],
         )

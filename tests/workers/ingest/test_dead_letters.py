@@ -47,7 +47,7 @@ def test_letters_without_hope_are_tried_once_each_and_progress_shows(
 def test_a_replay_that_is_interrupted_keeps_what_it_did(process: Process, redis: Redis, connection: Connection) -> None:
     bury_many(process, redis)
     connection.execute(
-        r"UPDATE dead_letters SET body = convert_to(replace(convert_from(body, 'UTF8'), '\\u0000', ''), 'UTF8')"
+        r"UPDATE dead_letters SET body = decode(replace(encode(body, 'escape'), '\\\\u0000', ''), 'escape')"
     )
     letters = dead_letters.list_ids(connection, [])
     (step,) = islice(dead_letters.replay(connection, letters, 5), 1)  # and then the process is killed

@@ -31,7 +31,9 @@ def scored(process: Process, connection: Connection) -> None:
     """A customer with a score of a while ago, and a day's silence until the next."""
     ingested(process, event(timestamp="2025-12-01"))
     rescore_due(process)
-    connection.execute("UPDATE customers SET scored_at = scored_at - interval '1 hour'")
+    connection.execute(
+        "UPDATE customers SET scored_at = (scored_at AT TIME ZONE 'UTC' - interval '1 hour') AT TIME ZONE 'UTC'"
+    )
 
 
 def test_an_event_of_a_customer_that_is_held_is_stored_at_once(process: Process, connection: Connection) -> None:

@@ -70,7 +70,7 @@ def test_the_history_gets_a_row_when_the_level_changes_or_a_day_has_passed(
     connection.execute(f"{again}, recorded_level = 'critical'")
     rescore_due(process)
     assert count(connection, "risk_history") == 2
-    connection.execute(f"{again}, recorded_at = recorded_at - interval '1 day'")
+    connection.execute(f"{again}, recorded_at = (recorded_at AT TIME ZONE 'UTC' - interval '1 day') AT TIME ZONE 'UTC'")
     rescore_due(process)
     assert count(connection, "risk_history") == 3
 

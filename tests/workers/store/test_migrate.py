@@ -121,7 +121,7 @@ def test_every_table_of_customers_data_can_be_distributed_by_customer(database_u
         SELECT tables.table_name, attname FROM information_schema.columns AS tables
         LEFT JOIN pg_index ON indrelid = tables.table_name::regclass AND indisprimary
         LEFT JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
-        WHERE table_schema = 'public' AND column_name = 'customer_id'
+        WHERE table_schema = current_schema() AND column_name = 'customer_id'
     """
     with connect(database_url) as connection:
         found: dict[str, str] = dict(connection.execute(first_columns).fetchall())

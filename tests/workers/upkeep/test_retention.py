@@ -98,7 +98,7 @@ def test_a_replayed_dead_letter_that_was_stored_and_pruned_adds_nothing(
 ) -> None:
     ingested(process, event(timestamp=ago(days=31), properties={"a": "\0"}))
     connection.execute("CREATE TABLE kept AS SELECT * FROM dead_letters")
-    mended = r"UPDATE dead_letters SET body = convert_to(replace(convert_from(body, 'UTF8'), '\\u0000', ''), 'UTF8')"
+    mended = r"UPDATE dead_letters SET body = decode(replace(encode(body, 'escape'), '\\\\u0000', ''), 'escape')"
     outcomes = []
     for _ in range(2):
         connection.execute(mended)

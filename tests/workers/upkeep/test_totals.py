@@ -51,11 +51,13 @@ def test_what_a_transaction_under_way_stores_is_tallied_when_it_has_ended(
     store(process, event(timestamp="2025-12-01"))
     totals.tally(connection)
     insert = """
+        WITH known AS MATERIALIZED (SELECT customer_id FROM customers)
         INSERT INTO events (customer_id, occurred_at, event_key, event, received_at)
-        SELECT customer_id, %(at)s, 7, 'login', %(at)s FROM customers
+        SELECT customer_id, %(at)s, 7, 'login', %(at)s FROM known
     """
     count = """
-        INSERT INTO customer_days SELECT customer_id, %(at)s::date, 'login', '', 1, 0, %(at)s FROM customers
+        WITH known AS MATERIALIZED (SELECT customer_id FROM customers)
+        INSERT INTO customer_days SELECT customer_id, %(at)s::date, 'login', '', 1, 0, %(at)s FROM known
     """
     with connect(database_url) as slow, slow.transaction():
         for statement in (insert, count):
@@ -152,7 +154,7 @@ def test_days_that_are_pruned_leave_the_rest_right(process: Process, connection:
     totals.tally(connection)
     cut = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=5)
     totals.prune(connection, cut, cut)
-    connection.execute("DELETE FROM customer_days WHERE day < %s", [cut])
+    connection.execute("DELETE FROM customer_days WHERE day < %s", [cut.date()])
     connection.execute("DELETE FROM events WHERE occurred_at < %s", [cut])
     assert_right(connection)
     erasure.erase(connection, 1, "jane@example.com")
