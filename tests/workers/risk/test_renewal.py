@@ -182,14 +182,15 @@ def test_other_levels_are_a_change_of_settings(process: Process, connection: Con
     assert not renewals.is_pending(connection)
 
 
+@pytest.mark.parametrize("due", ["rescore_at = now()", "rescore_at = now() + interval '1 hour', due_because = 'import'"])
 def test_a_large_account_switches_in_parts(
-    process: Process, connection: Connection, scored: int, monkeypatch: pytest.MonkeyPatch
+    process: Process, connection: Connection, scored: int, monkeypatch: pytest.MonkeyPatch, due: str
 ) -> None:
-    """Those that no score ahead is good for become due."""
+    """Those that no score ahead is good for become due, also where imported events are not in it yet."""
     monkeypatch.setattr(renewal, "AT_ONCE", 60)
     add_model(connection, scored)
     renewals.request_switch(connection, scored, 1)
-    connection.execute("UPDATE customers SET rescore_at = now() WHERE email = 'c7@example.com'")
+    connection.execute(f"UPDATE customers SET {due} WHERE email = 'c7@example.com'")
     parts = 0
     while step(connection, MEANS):
         parts += models_shown(connection) == ["map-1", "prior-1"]
