@@ -4,8 +4,8 @@
 class Pace:
     """The size of the next piece of work, from 1 to `most`."""
 
-    def __init__(self, most: int) -> None:
-        self.most = self.size = most
+    def __init__(self, most: int, size: int) -> None:
+        self.most, self.size = most, size
 
     def slower(self) -> bool:
         """Halve the size. Returns False if it was 1 already: then the piece itself is at fault."""

@@ -26,7 +26,8 @@ from workers.warnings import Warnings
 
 FIRST_WAIT_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 5.0
-SCORED_AT_ONCE = 500  # customers in a transaction
+SCORED_AT_ONCE = 500  # customers in a transaction that nothing is known of
+MOST_SCORED_AT_ONCE = 1_000  # where their histories are short
 AWAY_MILLISECONDS = 3_000  # after which the clock has a cell tried again whose Postgres was away
 MOST_CONNECTED = 8  # cells with which a process keeps a connection
 
@@ -57,7 +58,7 @@ class Process:
         is_apart = self.cell.buffer_url not in ("", self.settings.redis_url)
         self.redis: Redis = redis_client(self.cell.buffer_url) if is_apart else self.home_redis
         self.serving = Serving(self.settings.horizon_days, self.settings.levels)
-        self.scoring_pace = Pace(SCORED_AT_ONCE)
+        self.scoring_pace = Pace(MOST_SCORED_AT_ONCE, SCORED_AT_ONCE)
         self.scored_account = -1  # whose customers had the last turn to be scored
         self.append_only_file = AppendOnlyFile()
         self.mirror = Mirror()

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 import psycopg
 from rq.timeouts import BaseTimeoutException
@@ -14,7 +15,7 @@ from workers.accounts.serving import Served
 from workers.alerts import outbox
 from workers.buffer.arrivals import find_arrivals
 from workers.identities.profiles import apply_profiles
-from workers.process import SCORED_AT_ONCE, Process
+from workers.process import MOST_SCORED_AT_ONCE, Process
 from workers.retry import retry_while_unavailable
 from workers.risk import renewal
 from workers.risk.causes import Change, DueCustomer, Terms, changes_of
@@ -27,7 +28,8 @@ from workers.upkeep import totals
 
 log = logging.getLogger(__name__)
 
-BATCH_CUSTOMERS = SCORED_AT_ONCE
+BATCH_CUSTOMERS = MOST_SCORED_AT_ONCE
+MANY_ROWS = 300_000  # of the histories of a batch: some 30 MB
 ACCOUNTS_AT_ONCE = 20  # whose customers share a batch of those who are due by an event
 STATEMENT_TIMEOUT = "15s"
 RELEASED_AT_ONCE = 10_000
@@ -54,7 +56,7 @@ def drain(process: Process) -> int:
             break
         totals.drain(process)
         lingered = scored == 0 and not renewed
-        if scored < BATCH_CUSTOMERS and not renewed:
+        if scored < process.scoring_pace.size // 2 and not renewed:  # the batch was not full
             process.stopping.wait(LINGER_SECONDS)
     totals.drain(process)
     if renewed:
@@ -85,16 +87,24 @@ def watch_settings(process: Process) -> None:
     renewals.adopt_settings(process.connection(), process.serving.settings)
 
 
+class ScoredBatch(NamedTuple):
+    """A batch that was scored: the rows of its histories, and the deliveries of alerts that wait."""
+
+    rows: int = 0
+    waiting: int = 0
+
+
 def rescore_due(process: Process) -> int:
     """Score customers that are due, in one transaction. Returns how many.
 
     What takes too much time or memory is tried again in halves. A customer who takes too much alone waits for a day.
+    The next batch has half as many customers if these had many rows, else twice as many.
     """
     while True:
         due: list[DueCustomer] = []
         try:
             with process.connection().transaction():
-                waiting = _rescore_batch(process, due)
+                batch = _rescore_batch(process, due)
         except BaseTimeoutException:
             process.scoring_pace.slower()
             raise
@@ -103,15 +113,14 @@ def rescore_due(process: Process) -> int:
             if not process.scoring_pace.slower() and due:
                 _postpone(process.connection(), due[0])
         else:
-            process.scoring_pace.faster()
-            if waiting:
+            (process.scoring_pace.slower if batch.rows > MANY_ROWS else process.scoring_pace.faster)()
+            if batch.waiting:
                 process.ask("deliver")
             return len(due)
 
 
-def _rescore_batch(process: Process, due: list[DueCustomer]) -> int:
-    """Take the customers that are due into `due`, and score them; within a transaction. Returns how many deliveries of
-    alerts wait."""
+def _rescore_batch(process: Process, due: list[DueCustomer]) -> ScoredBatch:
+    """Take the customers that are due into `due`, and score them; within a transaction."""
     connection = process.connection()
     connection.execute(sql("limit_scoring"), {"timeout": STATEMENT_TIMEOUT})
     connection.execute(sql("take_news"), {"limit": MOST_NEWS, "rescore_seconds": process.settings.rescore_seconds})
@@ -120,7 +129,7 @@ def _rescore_batch(process: Process, due: list[DueCustomer]) -> int:
     accounts = sorted({customer.account_id for customer in due})
     process.scored_account = due[0].turns_end or -1 if due else -1
     arrivals = find_arrivals(process.redis, accounts, process.lanes) if due else None
-    levels, waiting = process.settings.levels, 0
+    levels, batch = process.settings.levels, ScoredBatch()
     for account_id in accounts:
         customers = [customer for customer in due if customer.account_id == account_id]
         served = process.serving.try_hold(connection, account_id)
@@ -128,14 +137,15 @@ def _rescore_batch(process: Process, due: list[DueCustomer]) -> int:
             due[:] = [customer for customer in due if customer.account_id != account_id]
             continue
         provisional = bool(arrivals and arrivals.hold(account_id))
-        waiting += write_alerts(connection, _rescore(connection, customers, served, levels, provisional), levels)
-    return waiting
+        changes, rows = _rescore(connection, customers, served, levels, provisional)
+        batch = ScoredBatch(batch.rows + rows, batch.waiting + write_alerts(connection, changes, levels))
+    return batch
 
 
 def _rescore(
     connection: Connection, due: Sequence[DueCustomer], served: Served, levels: Levels, provisional: bool
-) -> list[Change]:
-    """Score customers of one account. Returns what changed."""
+) -> tuple[list[Change], int]:
+    """Score customers of one account. Returns what changed, and the number of rows of their histories."""
     computed = compute_scores(connection, due, served, levels)
     terms = Terms(served.model.version, served.horizon_days, served.generation, computed.stale, provisional)
     changes: list[Change] = []
@@ -144,8 +154,9 @@ def _rescore(
         write_scores(connection, terms, found, part, served.model)
         changes += found
     apply_profiles(connection, [customer.customer_id for customer in due])
-    log.info("rescored", extra={"customers": len(due), "rollup_rows": len(computed.rollup.customer)})
-    return changes
+    rows = len(computed.rollup.customer)
+    log.info("rescored", extra={"customers": len(due), "rollup_rows": rows})
+    return changes, rows
 
 
 def _postpone(connection: Connection, customer: DueCustomer) -> None:

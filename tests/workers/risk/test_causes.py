@@ -142,3 +142,17 @@ def test_what_takes_too_much_is_halved_down_to_the_customer_at_fault(
     left = connection.execute("SELECT customer_id::text FROM customers WHERE scored_at IS NULL").fetchall()
     assert left == [(bad,)]
     assert first_row(connection, "min(rescore_at) > now() + interval '4 seconds'") == (True,)
+
+
+def test_long_histories_are_scored_fewer_at_once(
+    process: Process, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch of busy customers takes no more memory than a larger one of others, and the pace recovers."""
+    ingested(process, *[event(customer_email=f"c{n}@example.com") for n in range(9)])
+    sizes = []
+    monkeypatch.setattr(rescore, "MANY_ROWS", 2)
+    process.scoring_pace.most = process.scoring_pace.size = 4
+    while rescore_due(process):
+        sizes.append(process.scoring_pace.size)
+    assert sizes == [2, 4, 2]
+    assert process.scoring_pace.size == 4

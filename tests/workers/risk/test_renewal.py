@@ -182,7 +182,9 @@ def test_other_levels_are_a_change_of_settings(process: Process, connection: Con
     assert not renewals.is_pending(connection)
 
 
-@pytest.mark.parametrize("due", ["rescore_at = now()", "rescore_at = now() + interval '1 hour', due_because = 'import'"])
+@pytest.mark.parametrize(
+    "due", ["rescore_at = now()", "rescore_at = now() + interval '1 hour', due_because = 'import'"]
+)
 def test_a_large_account_switches_in_parts(
     process: Process, connection: Connection, scored: int, monkeypatch: pytest.MonkeyPatch, due: str
 ) -> None:
