@@ -117,7 +117,7 @@ def announce(redis: Redis, noted: Mapping[int, str], prefix: str = PREFIX) -> No
 
 def tie_buffer(redis: Redis, settings: Settings, cell: Cell, installation_id: str) -> None:
     """Note in Redis that it holds this cell's buffer. Raises Misplaced if it holds others alone, ForeignRedis."""
-    if settings.cell_buffer_urls:
+    if settings.cell_buffer_urls and cell.number is not None:
         here: Any = redis.smembers(HERE)
         if not here:
             redis.sadd(HERE, *(other.name for other in settings.all_cells if other.buffer_url == cell.buffer_url))

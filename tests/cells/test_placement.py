@@ -10,7 +10,7 @@ from tests.cells.conftest import MakeWorld, World
 from tests.cells.test_line import history
 from tests.cells.test_lodging import Valkey
 from tests.cells.test_lodging import valkeys as valkeys
-from workers import placement
+from workers import installation, placement
 from workers.placement import Misplaced
 from workers.process import Process
 from workers.redis import redis_client
@@ -71,6 +71,13 @@ def test_swapped_buffers_are_refused(make_world: MakeWorld, valkeys: list[Valkey
     for url in urls[:2]:
         with redis_client(url) as redis:
             assert stored(redis) == []
+
+
+def test_home_is_at_none_of_the_listed_places(make_world: MakeWorld, valkeys: list[Valkey]) -> None:
+    world = make_world(3, cell_buffer_urls=" ".join(server.url for server in valkeys))
+    world.process.check_installation()
+    assert world.redis.exists(installation.KEY)
+    assert not world.redis.exists(placement.HERE)
 
 
 def test_swapped_databases_are_refused(make_world: MakeWorld) -> None:
