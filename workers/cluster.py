@@ -81,3 +81,13 @@ def share_server(url: str, other: str) -> bool:
         return False
     owners = find_cluster(urls).owners
     return find_cluster(urls).is_plain or (key in owners and owners[key] == owners.get(other_key))
+
+
+def describe_server(url: str) -> str:
+    """Returns the address of a buffer's server without its password; in a cluster, that of the node that owns the slot,
+    as of the last connection."""
+    urls, _, key = url.partition(KEY_MARK)
+    cluster = find_cluster(urls) if key else None
+    if cluster and not cluster.is_plain and (owner := cluster.owners.get(key)):
+        return f"{owner[0]}:{owner[1]} of the cluster"
+    return urls.rpartition("@")[2].partition("?")[0].partition("://")[2] or urls

@@ -13,6 +13,7 @@ from workers import growth, settings
 from workers.buffer import ledger
 from workers.buffer.lanes import lanes_of
 from workers.cells import Cell
+from workers.cluster import describe_server
 from workers.growth import StillWorking
 from workers.lease import lease_key
 from workers.placement import Misplaced
@@ -115,5 +116,7 @@ def _read(cell: Cell) -> CellRow:
 def _describe_place(cell: Cell) -> str:
     """Where a cell is, without passwords."""
     parts = conninfo_to_dict(cell.database_url)
-    buffer = cell.buffer_url.rpartition("@")[2].removeprefix("redis://").partition("?")[0]
-    return f"{cell.schema or 'home'} in {parts.get('dbname')} at {parts.get('host', 'localhost')}; {buffer}"
+    return (
+        f"{cell.schema or 'home'} in {parts.get('dbname')} at {parts.get('host', 'localhost')};"
+        f" {describe_server(cell.buffer_url)}"
+    )

@@ -14,6 +14,7 @@ from msgspec import Struct
 from redis import Redis
 from redis.exceptions import RedisError
 
+from api.commands import cell_checks
 from api.up import embedded
 from api.up.embedded import EmbeddedError
 from api.up.options import data_dir_option
@@ -21,6 +22,7 @@ from workers import installation, settings
 from workers.logs import first_line
 from workers.persistence import describe_persistence
 from workers.redis import command_client
+from workers.settings import Settings
 from workers.store import Connection, connect, one, sql
 from workers.store.faults import describe_write_fault
 from workers.store.migrate import MigrationError, pending
@@ -31,6 +33,11 @@ SKEW_WARNING_SECONDS = 2.0
 SKEW_ERROR_SECONDS = 60.0
 DISK_WARNING_SHARE = 0.10
 DISK_ERROR_BYTES = 500_000_000
+
+CLUSTER = (
+    "REDIS_URL leads to a node of a cluster, where jobs can't be kept; name a single server there, and the cluster in"
+    " WINDBACK_BUFFER_URL, for several cells"
+)
 
 State = Literal["ok", "warning", "error"]
 MARKS = {"ok": "ok", "warning": "look", "error": "FIX"}
@@ -88,6 +95,7 @@ def _check_all(data_dir: Path) -> Iterator[Finding]:
             yield from _check_postgres(servers.database_url)
             yield from _check_redis(servers.redis_url)
             yield from _check_ties(servers.database_url, servers.redis_url)
+            yield from _check_cells(servers.apply(configured))
     except (EmbeddedError, OSError) as error:
         yield Finding("servers", "error", str(error))
     yield _check_disk(data_dir if data_dir.exists() else Path.cwd())
@@ -122,6 +130,8 @@ def _check_redis(url: str) -> Iterator[Finding]:
             fault = describe_persistence(info)
             yield Finding("redis, append-only", "error" if fault else "ok", fault or "what it holds outlives it")
             yield _check_eviction(info)
+            if info.get("cluster_enabled"):
+                yield Finding("redis, cluster", "error", CLUSTER)
             at: Any = redis.time()
             yield _check_clock("clock of redis", at[0] + at[1] / 1e6)
     except (RedisError, OSError, ValueError) as error:
@@ -146,6 +156,15 @@ def _check_ties(database_url: str, redis_url: str) -> Iterator[Finding]:
                 yield Finding("installation", "error", installation.FOREIGN)
     except (psycopg.Error, RedisError):
         return  # the missing server is reported already
+
+
+def _check_cells(configured: Settings) -> Iterator[Finding]:
+    """The cells, and the buffer of a single one that is not in home's Redis."""
+    for cell in configured.all_cells:
+        if cell.number is not None or cell.buffer_url != configured.redis_url:
+            faults = cell_checks.find_faults(cell, configured.buffer_replicas)
+            detail = "; ".join(faults) or cell_checks.describe_place(cell)
+            yield Finding(f"cell {cell.name}", "error" if faults else "ok", detail)
 
 
 def _read_noted(redis: Redis) -> str | None:

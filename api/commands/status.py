@@ -1,7 +1,7 @@
 """`windback status`: the state of the whole pipeline, on one screen."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +10,7 @@ import click
 import msgspec
 import psycopg
 from msgspec import Struct
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from api.commands.options import one_line_errors
@@ -125,7 +126,11 @@ def _read_redis(configured: Settings) -> Status:
         pipeline.info("persistence")
         beating, persistence = pipeline.execute()
     beats = heartbeat.parse(beating)
-    cells = [_read_cell(cell) for cell in configured.all_cells]
+    found = {cell: _read_cell(cell) for cell in configured.all_cells}
+    cells = [state for state in found.values() if state is not None]
+    away = [cell.name for cell, state in found.items() if state is None]
+    if not cells:
+        raise RedisConnectionError("no buffer of a cell answers")
     ledgers = {name: ledger.merge([state.ledgers[name] for state in cells]) for name in LANES}
     settled = [entry.settled_seconds for entry in ledgers.values() if entry.settled_seconds is not None]
     stalls = [stall for state in cells for stall in ledger.describe_stalls(state.ledgers)]
@@ -136,7 +141,7 @@ def _read_redis(configured: Settings) -> Status:
         clock=all(state.clock for state in cells),
         last_stored_seconds=min(settled, default=None),
         ledger=_sums([*ledgers.values()]),
-        redis=describe_persistence(persistence) or "ok",
+        redis=_describe_redis(away, describe_persistence(persistence)),
     )
 
 
@@ -147,7 +152,23 @@ class CellLedgers(NamedTuple):
     clock: bool
 
 
-def _read_cell(cell: Cell) -> CellLedgers:
+def _describe_redis(away: Sequence[str], fault: str | None) -> str:
+    """Returns `ok`, or what is wrong with home's Redis and which cells are missing in the counts, in words."""
+    missing = f"the buffer of cell {', '.join(away)} doesn't answer: its events are not in these counts"
+    return "; ".join(filter(None, (fault, missing if away else None))) or "ok"
+
+
+def _read_cell(cell: Cell) -> CellLedgers | None:
+    """Returns the state of a cell's buffer; None if that of one of several doesn't answer."""
+    try:
+        return _read_ledgers(cell)
+    except (RedisError, OSError):
+        if cell.number is None:
+            raise
+        return None
+
+
+def _read_ledgers(cell: Cell) -> CellLedgers:
     lanes = lanes_of(cell)
     with command_client(cell.buffer_url, ANSWER_SECONDS) as redis:
         pipeline = redis.pipeline(transaction=False)

@@ -1,9 +1,11 @@
 """Cells whose buffers are in a Valkey Cluster: each leads to the node that owns its slot, wherever that goes."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
+from tests.api.command_line import Run, windback
 from tests.cells.conftest import MakeWorld, World
 from tests.cells.test_line import counted
 from tests.clusters import Node, Nodes, running_cluster, text
@@ -11,6 +13,7 @@ from tests.waiting import wait_until
 from workers.buffer.lanes import LIVE, lanes_of
 from workers.ingest import lodgers
 from workers.process import Process
+from workers.settings import SettingsError, load
 
 EVENTS = [{"event": "opened", "customer_email": f"c{number}@example.com"} for number in range(60)]
 LATER = [{**event, "event_id": f"later-{number}"} for number, event in enumerate(EVENTS)]
@@ -41,6 +44,13 @@ def copies_of(master: Node) -> int:
     """How many replicas have all that a master has."""
     role = master.ask("ROLE")
     return sum(int(text(offset)) == int(text(role[1])) for _, _, offset in role[2])
+
+
+def command_line(world: World) -> Run:
+    """`windback` with the settings of a world."""
+    settings = world.settings
+    cells = {"WINDBACK_CELLS": str(settings.cells), "WINDBACK_BUFFER_URL": settings.buffer_url or ""}
+    return windback({"DATABASE_URL": settings.database_url or "", "REDIS_URL": settings.redis_url or "", **cells})
 
 
 def test_each_cell_is_where_its_slot_is(world: World, nodes: Nodes) -> None:
@@ -83,3 +93,27 @@ def test_a_slot_that_moves_is_followed(world: World, nodes: Nodes) -> None:
     world.track(*LATER)
     world.work()
     assert sum(counted(world)) == len(EVENTS) + len(LATER)
+
+
+def test_the_commands_say_where_each_cell_is(world: World, nodes: Nodes) -> None:
+    run = command_line(world)
+    listed = run("cells status").stdout.splitlines()[1:]
+    owners = [nodes.owner_of(stream_of(place)).port for place in world.places]
+    assert [line.rpartition("; ")[2] for line in listed] == [f"127.0.0.1:{port} of the cluster" for port in owners]
+    checks = json.loads(run("check --json").stdout)["checks"]
+    details = {row["name"]: row["detail"] for row in checks}
+    assert details["cell 002"] == f"its buffer is at 127.0.0.1:{owners[2]} of the cluster"
+
+
+def test_replicas_that_are_missing_are_reported(world: World) -> None:
+    wait_until(lambda: "1 replicas, and WINDBACK_BUFFER_REPLICAS is 2" in _check(world, "cell 000"), timeout=60)
+
+
+def _check(world: World, name: str) -> str:
+    checks = json.loads(command_line(world)("check --json", WINDBACK_BUFFER_REPLICAS="2").stdout)["checks"]
+    return next(str(row["detail"]) for row in checks if row["name"] == name)
+
+
+def test_a_single_cell_has_no_use_for_a_cluster(nodes: Nodes) -> None:
+    with pytest.raises(SettingsError, match="a cluster takes several cells"):
+        load({"WINDBACK_BUFFER_URL": nodes.urls})

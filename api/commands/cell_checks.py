@@ -1,0 +1,78 @@
+"""What `windback check` looks at in a cell: its tables, and its buffer, wherever they are."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+from redis import Redis
+from redis.exceptions import RedisError
+
+from workers import installation
+from workers.cells import Cell
+from workers.cluster import describe_server
+from workers.logs import first_line
+from workers.persistence import describe_persistence
+from workers.redis import command_client
+from workers.store import connect, one, sql
+from workers.store.faults import describe_write_fault
+from workers.store.migrate import MigrationError, pending
+
+COVERAGE = "cluster-require-full-coverage"
+
+
+def find_faults(cell: Cell, replicas: int) -> list[str]:
+    """Returns what is wrong with a cell and what to do, in words. `replicas`: so many must have each event."""
+    try:
+        tied = _read_installation(cell)
+    except (psycopg.Error, MigrationError) as error:
+        return [f"its Postgres doesn't answer: {first_line(error)}", *_find_buffer_faults(cell, replicas, None)]
+    faults = ["migrations are missing; run `windback migrate`"] if tied is None else []
+    return [*faults, *_find_write_faults(cell), *_find_buffer_faults(cell, replicas, tied)]
+
+
+def describe_place(cell: Cell) -> str:
+    """Returns where the cell's buffer is, in words."""
+    return f"its buffer is at {describe_server(cell.buffer_url)}"
+
+
+def _read_installation(cell: Cell) -> str | None:
+    with connect(cell) as connection:
+        return None if pending(connection) else installation.find_id(connection)
+
+
+def _find_write_faults(cell: Cell) -> Iterator[str]:
+    with connect(cell) as connection:
+        if fault := describe_write_fault(*one(connection.execute(sql("find_write_fault")))):
+            yield fault
+
+
+def _find_buffer_faults(cell: Cell, replicas: int, tied: str | None) -> Iterator[str]:
+    try:
+        with command_client(cell.buffer_url) as redis:
+            yield from _find_server_faults(redis, replicas)
+            noted: Any = redis.get(installation.key_of(cell.prefix))
+            if noted and tied and noted.decode() != tied:
+                yield "its buffer belongs to other tables; set the URLs of cells as they were"
+    except (RedisError, OSError, ValueError) as error:
+        yield f"its buffer doesn't answer: {first_line(error)}"
+
+
+def _find_server_faults(redis: Redis, replicas: int) -> Iterator[str]:
+    info: Any = redis.info()
+    if fault := describe_persistence(info):
+        yield fault
+    if (policy := info.get("maxmemory_policy", "noeviction")) != "noeviction":
+        yield f"set the maxmemory-policy of its Redis to noeviction, not {policy}: it may lose events"
+    if (connected := info.get("connected_slaves", 0)) < replicas:
+        yield f"its Redis has {connected} replicas, and WINDBACK_BUFFER_REPLICAS is {replicas}: events lodge or get 503"
+    if info.get("cluster_enabled") and _read_option(redis, COVERAGE) == "yes":
+        yield f"set {COVERAGE} no: all cells stop while a replica takes over from a single master"
+
+
+def _read_option(redis: Redis, name: str) -> str | None:
+    """Returns an option of the server; None where we may not read it."""
+    try:
+        found: Any = redis.config_get(name)
+    except RedisError:
+        return None
+    return dict(found).get(name)
