@@ -66,8 +66,14 @@ def work(process: Process, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None
 
 
 @pytest.fixture
-def url(settings: Settings) -> Iterator[str]:
+def url(served: str) -> str:
     """The service behind a real web server."""
+    return served
+
+
+@pytest.fixture
+def served(settings: Settings) -> Iterator[str]:
+    """The address of a real web server with the service."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="error"))
         thread = threading.Thread(target=server.run, args=([listener],))

@@ -1,8 +1,6 @@
 """The document of the API: valid, whole, and true of the service that runs."""
 
 import json
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +11,6 @@ import hypothesis
 import msgspec
 import pytest
 import schemathesis
-import uvicorn
 from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator
 from openapi_spec_validator import validate
@@ -28,7 +25,6 @@ from api.docs.openapi import Operation, document
 from api.docs.reference import ANYWHERE, OPERATIONS, REFERENCE
 from api.errors import CODES
 from api.track import rules
-from tests.waiting import wait_until
 from tests.workers.events import event
 from workers.accounts.keys import NewKey
 from workers.settings import Settings
@@ -66,17 +62,10 @@ def jane(acme: TestClient, work: Callable[[], None]) -> TestClient:
 
 
 @pytest.fixture
-def url(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def url(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
     """The service behind a real web server; a busy machine is no outage."""
     monkeypatch.setattr("api.pool.POOL_WAIT_SECONDS", 30.0)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="error"))
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        wait_until(lambda: server.started)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+    return str(request.getfixturevalue("served"))
 
 
 described = schemathesis.openapi.from_dict(DOCUMENT, config=SchemathesisConfig.from_dict(FUZZ))
