@@ -4,12 +4,12 @@ psycopg's own way asks each value for its type, which costs more than Postgres t
 workers/store/parameters.py says.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from struct import Struct
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from workers.buffer.fields import EPOCH_DAYS, EPOCH_US
 
@@ -38,29 +38,29 @@ def jsonbs(fields: Sequence[bytes]) -> BinaryArray:
     return _make_array(3802, len(fields), b"".join(fields))
 
 
-def integers(values: Iterable[int]) -> BinaryArray:
+def integers(values: ArrayLike) -> BinaryArray:
     """Returns an integer[]."""
-    return _pack(23, ">i4", np.fromiter(values, np.int64))
+    return _pack(23, ">i4", np.asarray(values, np.int64))
 
 
-def bigints(values: Iterable[int]) -> BinaryArray:
+def bigints(values: ArrayLike) -> BinaryArray:
     """Returns a bigint[]."""
-    return _pack(20, ">i8", np.fromiter(values, np.int64))
+    return _pack(20, ">i8", np.asarray(values, np.int64))
 
 
-def doubles(values: Iterable[float]) -> BinaryArray:
+def doubles(values: ArrayLike) -> BinaryArray:
     """Returns a double precision[]."""
-    return _pack(701, ">f8", np.fromiter(values, np.float64))
+    return _pack(701, ">f8", np.asarray(values, np.float64))
 
 
-def dates(days: Iterable[int]) -> BinaryArray:
+def dates(days: ArrayLike) -> BinaryArray:
     """Returns a date[] of days since 1970."""
-    return _pack(1082, ">i4", np.fromiter(days, np.int64) - EPOCH_DAYS)
+    return _pack(1082, ">i4", np.asarray(days, np.int64) - EPOCH_DAYS)
 
 
-def moments(microseconds: Iterable[int]) -> BinaryArray:
+def moments(microseconds: ArrayLike) -> BinaryArray:
     """Returns a timestamptz[] of microseconds since 1970."""
-    return _pack(1184, ">i8", np.fromiter(microseconds, np.int64) - EPOCH_US)
+    return _pack(1184, ">i8", np.asarray(microseconds, np.int64) - EPOCH_US)
 
 
 def _pack(type_oid: int, kind: str, values: NDArray[Any]) -> BinaryArray:

@@ -1,54 +1,96 @@
-"""Adds up the daily counts of events, and the changes to their customers, before Postgres gets them.
+"""What events add to the daily counts and to their customers, added up before Postgres gets it."""
 
-This is done for every event, so what it adds up are plain tuples: an object of a class takes three times as long.
-"""
-
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from workers.buffer.rows import Content, KnownCustomer, Row
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.buffer.rows import KnownCustomer
+from workers.buffer.table import Ints, Table, mark_first
 
 DAY_US = 86_400_000_000
 
-DayKey = tuple[str, int, str, str]  # customer_id, day since 1970, event, detail: a row of customer_days
-# The customer; the content of the first event; how many there are, the sum of their values, when the last was seen;
-# when a plan was named last (-1: never), and its field.
-DayCount = tuple[KnownCustomer, Content, int, float, int, int, bytes]
-# The customer; when the first and the last event was seen; the earliest time that an event says.
-Span = tuple[KnownCustomer, int, int, int]
+Words = tuple[str, str]  # an event, and its detail
+
+
+class DayCounts(NamedTuple):
+    """Rows of customer_days as columns. Customers, words and plans are places in the lists of a Fold."""
+
+    customer: Ints
+    day: Ints  # since 1970
+    words: Ints
+    n: Ints
+    value: NDArray[np.float64]
+    last_us: Ints
+    plan_us: Ints  # when a plan was named last; -1: never
+    plan: Ints
 
 
 class Fold(NamedTuple):
-    """The counts by day, the spans by customer_id, and when the last event was seen."""
+    """The counts by day, in the order of their keys, and when the customers' events were seen: the first and the last
+    one; `since_us` is the earliest time that an event says."""
 
-    days: Mapping[DayKey, DayCount]
-    spans: Mapping[str, Span]
-    latest_us: int
+    customers: Sequence[KnownCustomer]  # in the order of their ids
+    words: Sequence[Words]  # in their order
+    plans: Sequence[bytes]  # fields
+    days: DayCounts
+    first_us: Ints
+    last_us: Ints
+    since_us: Ints
 
-
-def fold(rows: Iterable[Row], now_us: int | None = None) -> Fold:
-    """Returns what these rows add. A producer's clock may be ahead of ours: the event keeps its time, and counts as
-    seen when it was received; and not after `now_us`."""
-    days: dict[DayKey, DayCount] = {}
-    spans: dict[str, Span] = {}
-    for customer_id, occurred_us, _, received_us, _, customer, content, _ in rows:
-        seen_us = occurred_us if occurred_us < received_us else received_us
-        if now_us is not None and seen_us > now_us:
-            seen_us = now_us
-        key = customer_id, seen_us // DAY_US, content.event, content.detail
-        plan_us = -1 if content.plan is None else seen_us
-        count = customer, content, 1, content.value, seen_us, plan_us, content.plan_field
-        days[key] = merge_counts(days[key], count) if key in days else count
-        span = customer, seen_us, seen_us, occurred_us
-        spans[customer_id] = _join_spans(spans[customer_id], span) if customer_id in spans else span
-    return Fold(days, spans, max((span[2] for span in spans.values()), default=0))
+    @property
+    def latest_us(self) -> int:
+        """When the last event of all was seen."""
+        return int(self.last_us.max(initial=0))
 
 
-def merge_counts(one: DayCount, other: DayCount) -> DayCount:
-    """Returns the sum of two counts of a customer's day."""
-    plan = one if one[5] >= other[5] else other
-    return one[0], one[1], one[2] + other[2], one[3] + other[3], max(one[4], other[4]), plan[5], plan[6]
+def fold(table: Table, now_us: int | None = None) -> Fold:
+    """Returns what the rows of a table add; each of its customers has one. A producer's clock may be ahead of ours: the
+    event keeps its time, and counts as seen when it was received; and not after `now_us`."""
+    seen_us = np.minimum(table.occurred_us, table.received_us)
+    if now_us is not None:
+        seen_us = np.minimum(seen_us, now_us)
+    words = sorted({(content.event, content.detail) for content in table.contents})
+    place_of = {pair: place for place, pair in enumerate(words)}
+    words_of = np.array([place_of[content.event, content.detail] for content in table.contents], np.int64)
+    values = np.array([content.value for content in table.contents], np.float64)
+    has_plan = np.array([content.plan is not None for content in table.contents], np.bool_)
+    days = DayCounts(
+        table.customer,
+        seen_us // DAY_US,
+        words_of[table.content],
+        np.ones(len(seen_us), np.int64),
+        values[table.content],
+        seen_us,
+        np.where(has_plan[table.content], seen_us, -1),
+        table.content,
+    )
+    order = np.argsort(table.customer, kind="stable")
+    starts = np.flatnonzero(mark_first(table.customer[order]))
+    return Fold(
+        table.customers,
+        words,
+        [content.plan_field for content in table.contents],
+        add_up(days),
+        np.minimum.reduceat(seen_us[order], starts),
+        np.maximum.reduceat(seen_us[order], starts),
+        np.minimum.reduceat(table.occurred_us[order], starts),
+    )
 
 
-def _join_spans(one: Span, other: Span) -> Span:
-    return one[0], min(one[1], other[1]), max(one[2], other[2]), min(one[3], other[3])
+def add_up(days: DayCounts) -> DayCounts:
+    """Returns one row for each key, in the order of keys. The plan is the one that was named last."""
+    order = np.lexsort((-days.plan_us, days.words, days.day, days.customer))
+    starts = np.flatnonzero(mark_first(days.customer[order], days.day[order], days.words[order]))
+    first = order[starts]
+    return DayCounts(
+        days.customer[first],
+        days.day[first],
+        days.words[first],
+        np.add.reduceat(days.n[order], starts),
+        np.add.reduceat(days.value[order], starts),
+        np.maximum.reduceat(days.last_us[order], starts),
+        days.plan_us[first],
+        days.plan[first],
+    )

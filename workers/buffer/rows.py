@@ -3,7 +3,7 @@
 import hashlib
 import re
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -72,8 +72,7 @@ _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 def microseconds(moment: datetime) -> int:
     """Returns microseconds since 1970."""
-    passed = moment - EPOCH
-    return (passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds
+    return (moment - EPOCH) // MICROSECOND
 
 
 def make_rows(entry: Entry) -> list[Row]:
@@ -187,8 +186,11 @@ def _make_unreadable(request: Request, event: Event, nonce: bytes, error: Except
 
 def make_row(request: Request, event: Event, nonce: bytes, index: int, position: int = 0) -> Row:
     """Returns an event's row. `nonce` and `index` identify an event that has neither an event_id nor a timestamp."""
-    customer = _find_customer_of(request.account_id, event)
-    properties = bytes(event.properties)
+    account_id, email, properties = request.account_id, event.customer_email, bytes(event.properties)
+    if email is not None and len(email) <= MAX_EMAIL:
+        customer = find_customer(account_id, email)
+    else:
+        customer = _find_customer_of(account_id, event)
     content = (_content if len(properties) <= REMEMBERED_BYTES else read_content)(event.event, properties)
     occurred_us, key, identified = request.received_us, content.key, False
     if event.timestamp is not None:
@@ -197,7 +199,10 @@ def make_row(request: Request, event: Event, nonce: bytes, index: int, position:
         key, identified = _key(b"id\0", event.event_id.encode()), True
     elif event.timestamp is None:
         key = _key(b"nonce\0", nonce + b".%d" % index)
-    return Row(customer.customer_id, occurred_us, key, request.received_us, identified, customer, content, position)
+    return _new_row((customer[0], occurred_us, key, request.received_us, identified, customer, content, position))
+
+
+_new_row = partial(tuple.__new__, Row)  # the Row's own constructor is a Python function that does this
 
 
 def _find_customer_of(account_id: int, event: Event) -> "KnownCustomer":

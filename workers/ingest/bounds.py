@@ -5,11 +5,12 @@ event, and the time that a score takes grows with them. So a customer has at mos
 the rest is counted under "". The worker counts in memory, and asks Postgres only where there are many.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from workers.buffer.fold import DayCount, DayKey, Fold, Span, merge_counts
+import numpy as np
+
+from workers.buffer.fold import Fold, add_up
 from workers.store import Connection, sql
 
 MOST_DETAILS = 100  # of a customer, day and name
@@ -36,36 +37,46 @@ def find_memory(connection: Connection) -> Memory:
     return _memories.setdefault(connection, Memory(set(), {}, {}))
 
 
-def take_new_customers(memory: Memory, fold: Fold) -> list[Span]:
-    """Returns the customers that may not be in the table yet, in their order; they are taken for known from now on."""
-    new = sorted(fold.spans.keys() - memory.customers)
+def take_new_customers(memory: Memory, added: Fold) -> list[int]:
+    """Returns the places of customers that may not be in the table yet; they are taken for known from now on."""
+    new = [place for place, customer in enumerate(added.customers) if customer.customer_id not in memory.customers]
     if len(memory.customers) + len(new) > REMEMBERED_CUSTOMERS:
         memory.customers.clear()
-    memory.customers.update(new)
-    return [fold.spans[customer_id] for customer_id in new]
+    memory.customers.update(added.customers[place].customer_id for place in new)
+    return new
 
 
-def bound_details(connection: Connection, memory: Memory, days: Mapping[DayKey, DayCount]) -> Mapping[DayKey, DayCount]:
-    """Returns the counts, with each detail that is one too many for its customer, day and name counted under ""."""
-    over = [key for key in days if key[3] and _is_over(connection, memory, key)]
+def bound_details(connection: Connection, memory: Memory, added: Fold) -> Fold:
+    """Returns what is added, with each detail that is one too many for its customer, day and name counted under ""."""
+    _forget(memory)
+    over = _find_over(connection, memory, added)
     if not over:
-        return days
-    bounded = dict(days)
-    for key in over:
-        count, rest = bounded.pop(key), (*key[:3], "")
-        bounded[rest] = merge_counts(bounded[rest], count) if rest in bounded else count
-    return bounded
+        return added
+    bounded = [added.words[place] for place in added.days.words.tolist()]
+    for row in over:
+        bounded[row] = bounded[row][0], ""
+    words = sorted(set(bounded))
+    place_of = {pair: place for place, pair in enumerate(words)}
+    places = np.array([place_of[pair] for pair in bounded], np.int64)
+    return added._replace(words=words, days=add_up(added.days._replace(words=places)))
 
 
-def _is_over(connection: Connection, memory: Memory, key: DayKey) -> bool:
-    place, detail = key[:3], key[3]
-    details = memory.details.get(place)
-    if details is None:
-        first = memory.first.setdefault(place, detail)
-        if first == detail:
-            return False
-        details = memory.details[place] = {first}
-        _forget(memory)
+def _find_over(connection: Connection, memory: Memory, added: Fold) -> list[int]:
+    """Returns the rows of daily counts whose detail is one too many."""
+    ids, days, first = [customer.customer_id for customer in added.customers], added.days, memory.first
+    keys = zip(days.customer.tolist(), days.day.tolist(), days.words.tolist(), strict=True)
+    over = []
+    for row, (customer, day, words) in enumerate(keys):
+        event, detail = added.words[words]
+        if not detail or first.setdefault(place := (ids[customer], day, event), detail) == detail:
+            continue
+        if _is_over(connection, memory, place, detail):
+            over.append(row)
+    return over
+
+
+def _is_over(connection: Connection, memory: Memory, place: CustomerDay, detail: str) -> bool:
+    details = memory.details.setdefault(place, {memory.first[place]})
     if detail in details:
         return False
     if len(details) == ASK_AT:

@@ -15,6 +15,7 @@ from workers.buffer.columns import make_event_columns, make_key_columns, make_sp
 from workers.buffer.fold import Fold, fold
 from workers.buffer.rows import Row
 from workers.buffer.staging import StagedRows
+from workers.buffer.table import tabulate
 from workers.ingest import bounds
 from workers.store import Connection, one, sql
 from workers.upkeep import retention
@@ -52,7 +53,7 @@ def insert_new(connection: Connection, staged: StagedRows, added: Fold, now_us: 
         rows = _without_seen(connection, rows)
     if retention.may_be_pruned(connection, staged):
         rows = retention.without_pruned(connection, rows)
-    _insert_customers(connection, added if len(rows) == len(staged.distinct) else fold(rows, now_us))
+    _insert_customers(connection, added if len(rows) == len(staged.distinct) else fold(tabulate(rows), now_us))
     inserted = set(connection.execute(sql("insert_new_events"), make_event_columns(rows)))
     (_wary.discard if len(inserted) == len(staged.rows) else _wary.add)(connection)
     return [row for row in rows if row[:3] in inserted]
@@ -63,7 +64,7 @@ def _claim_event_ids(connection: Connection, staged: StagedRows) -> int:
     if not staged.identified:
         return 0
     identified = sorted((row for row in staged.distinct if row.identified), key=lambda row: (row[0], row[2], row[3]))
-    received = {"received_at": arrays.moments(row.received_us for row in identified)}
+    received = {"received_at": arrays.moments([row.received_us for row in identified])}
     (claimed,) = one(connection.execute(sql("claim_event_ids"), make_key_columns(identified) | received))
     return len(identified) - int(claimed)
 
@@ -78,4 +79,4 @@ def _without_seen(connection: Connection, rows: Sequence[Row]) -> Sequence[Row]:
 
 def _insert_customers(connection: Connection, added: Fold) -> None:
     if new := bounds.take_new_customers(bounds.find_memory(connection), added):
-        connection.execute(sql("insert_new_customers"), make_span_columns(new))
+        connection.execute(sql("insert_new_customers"), make_span_columns(added, new))

@@ -21,6 +21,7 @@ from workers.buffer.lanes import Lane
 from workers.buffer.rows import Identification, Row, find_customer, read_content
 from workers.buffer.staging import StagedRows, stage
 from workers.buffer.stream import EventCounts
+from workers.buffer.table import tabulate
 from workers.identities import forwarding, identify, profiles, resolution
 from workers.ingest import bounds, insertion, receipts
 from workers.ingest.batches import Batch, DecodedEntry
@@ -199,16 +200,15 @@ def _store_staged(connection: Connection, kept: StagedRows, rescore_seconds: flo
         return Outcome()
     now_us, _ = one(connection.execute(sql("begin_storing")))
     try:
-        added = kept.added if kept.added.latest_us <= now_us else fold(kept.distinct, now_us)
+        added = kept.added if kept.added.latest_us <= now_us else fold(tabulate(kept.distinct), now_us)
         if all_new:
             insertion.insert_all(connection, kept, added)
             new = kept.distinct
         else:
             new = insertion.insert_new(connection, kept, added, now_us)
-            added = fold(new, now_us)
-        days = bounds.bound_details(connection, bounds.find_memory(connection), added.days)
-        as_staged = added is kept.added and days is added.days
-        columns = kept.columns if as_staged else make_columns(added._replace(days=days))
+            added = fold(tabulate(new), now_us)
+        bounded = bounds.bound_details(connection, bounds.find_memory(connection), added)
+        columns = kept.columns if bounded is kept.added else make_columns(bounded)
         connection.execute(sql("add_events"), {**columns, "rescore_seconds": rescore_seconds})
     except BaseException:
         bounds.find_memory(connection).customers.clear()  # those of this batch are not there after all

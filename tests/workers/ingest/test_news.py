@@ -7,8 +7,10 @@ from typing import Any
 
 from tests.workers.events import count, event, ingested
 from workers import clock, tickets
-from workers.buffer.columns import make_day_columns, make_span_columns
+from workers.buffer.columns import make_columns
+from workers.buffer.fold import fold
 from workers.buffer.lanes import HISTORY
+from workers.buffer.table import tabulate
 from workers.ingest.transaction import Outcome
 from workers.process import Process
 from workers.risk.rescore import rescore_due
@@ -110,7 +112,7 @@ def test_customers_are_looked_up_however_few_there_were_when_the_plan_was_made(
     connection.execute("ANALYZE customers")
     with connection.transaction():
         connection.execute(sql("begin_storing"))
-        columns = make_day_columns({}) | make_span_columns([])
+        columns = make_columns(fold(tabulate([])))
         plan = connection.execute("EXPLAIN " + sql("add_events"), {**columns, "rescore_seconds": 5}).fetchall()
     text = "\n".join(line for (line,) in plan)
     assert "customers_pkey" in text

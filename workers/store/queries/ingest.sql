@@ -6,7 +6,7 @@
 SELECT (extract(epoch FROM now()) * 1000000)::bigint, set_config('enable_seqscan', 'off', true)
 
 -- name: copy_events
-COPY events (customer_id, event, properties, occurred_at, event_key, received_at) FROM STDIN (FORMAT BINARY)
+COPY events (customer_id, occurred_at, event_key, received_at, event, properties) FROM STDIN (FORMAT BINARY)
 
 -- name: claim_event_ids
 -- The rows are in the order of their keys. Returns how many were not there; the count of a bare INSERT can't be relied on
