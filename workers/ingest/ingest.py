@@ -17,6 +17,7 @@ from workers.buffer.stream import EventCounts, Reader
 from workers.identities import forwarding
 from workers.ingest import resolving
 from workers.ingest.batches import Batch, Batches
+from workers.ingest.giving_way import GivingWay
 from workers.ingest.transaction import Outcome, store_batch
 from workers.process import Process
 from workers.retry import retry_while_unavailable
@@ -58,6 +59,7 @@ def drain(process: Process, lane: Lane) -> Outcome:
 def _drain(process: Process, lane: Lane, reader: Reader, attempts: Attempts, batches: Batches) -> Drained:
     until = time.monotonic() + BUDGET_SECONDS
     drained = Drained(Outcome())
+    giving_way = GivingWay(process.redis, lane) if lane.is_history else None
     while batch := batches.next(LINGER_SECONDS):
         with logs.about(**_ids(lane, batch)):
             outcome = _try(process, lane, reader, attempts, batches, batch)
@@ -68,6 +70,9 @@ def _drain(process: Process, lane: Lane, reader: Reader, attempts: Attempts, bat
         if process.stopping.is_set() or time.monotonic() > until:
             batches.no_more()
             drained = drained._replace(more=True)
+        elif giving_way:
+            process.stopping.wait(giving_way.find_rest())
+            giving_way.begin()
     return drained
 
 
