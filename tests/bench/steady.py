@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
 
 from redis import Redis
 
@@ -43,23 +44,50 @@ def run(world: World) -> list[Line]:
         del processes.environment["WINDBACK_BATCH_EVENTS"]
         processes.start("ingest", "score", "clock")
         stack.enter_context(_producing(redis))
-        waits, lags = _watch(redis, connection, LONG_SECONDS if world.long else SECONDS)
-    return [
-        beside,
-        Line(f"totals: at {RATE:,} events/s, the longest they were behind", max(lags), "s", None, "at most 150"),
-        Line("  events that waited to be stored, at the end", waits[-1], "events", None, f"under {RATE:,}"),
-    ]
+        watched = _watch(redis, connection, LONG_SECONDS if world.long else SECONDS)
+    return [beside, *_describe(watched)]
 
 
-def _watch(redis: Redis, connection: Connection, seconds: float) -> tuple[list[int], list[float]]:
-    """Returns how many events waited, and how far the totals were behind, second by second."""
-    waits, lags, began = [], [], time.monotonic()
+class Watched(NamedTuple):
+    """What was seen second by second: how many events waited to be stored, and how many seconds the totals were behind;
+    and how many events a second were sent and stored."""
+
+    waits: list[int]
+    lags: list[float]
+    sent: float
+    stored: float
+
+
+def _watch(redis: Redis, connection: Connection, seconds: float) -> Watched:
+    waits, lags, began, before = [], [], time.monotonic(), _count(redis)
     while (passed := time.monotonic() - began) < seconds:
         time.sleep(LOOK_SECONDS)
         waits.append(redis.xlen(LIVE.stream) * ENTRY_EVENTS)
         row = connection.execute(BEHIND).fetchone()
         lags.append(min(passed, float(row[0]) if row else passed))
-    return waits, lags
+    sent, stored = ((now - then) / passed for now, then in zip(_count(redis), before, strict=True))
+    return Watched(waits, lags, sent, stored)
+
+
+def _count(redis: Redis) -> tuple[int, int]:
+    """Returns how many events were sent and stored so far."""
+    sent, stored = redis.hmget(LIVE.ledger, "accepted", "settled")
+    return int(sent or 0), int(stored or 0)
+
+
+def _describe(watched: Watched) -> list[Line]:
+    """Bounded is what is no longer in the second half than in the first; the first tallies are small, so the first
+    quarter counts for nothing."""
+    quarter = len(watched.lags) // 4
+    earlier, later = watched.lags[quarter : 2 * quarter], watched.lags[2 * quarter :]
+    return [
+        Line(f"totals: a steady {RATE:,} events/s, sent", watched.sent, "events/s", None, f"≥ {0.99 * RATE:,.0f}"),
+        Line("  stored", watched.stored, "events/s", None, f"≥ {0.99 * RATE:,.0f}"),
+        Line("  events that waited to be stored, at most", max(watched.waits), "events"),
+        Line("  and at the end", watched.waits[-1], "events", None, f"under {2 * RATE:,}"),
+        Line("  the longest that totals were behind", max(watched.lags), "s", None, "at most 150"),
+        Line("  bounded: the same, second half and second quarter", max(later), "s", max(earlier), "≤ 1.2"),
+    ]
 
 
 @contextmanager
