@@ -15,7 +15,10 @@ from workers.store.sessions import TransactionPooling
 POOL_SIZE = 8
 CELL_POOL_SIZE = 4  # of each of several cells
 POOL_WAIT_SECONDS = 2.0
-STATEMENT_TIMEOUT_SECONDS = 25  # a person waits for the answer
+READING = {
+    "statement_timeout": "25s",  # a person waits for the answer
+    "work_mem": "16MB",  # lists of 100,000 customers are hashed and sorted in memory
+}
 
 
 def make_pools(settings: Settings) -> tuple["Pool", list["Pool"]]:
@@ -60,7 +63,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         return self._tried
 
     async def _set_up(self, connection: AsyncConnection[Any]) -> None:
-        query, parameters = sessions.settings_query({"statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s"})
+        query, parameters = sessions.settings_query(READING)
         row = await (await connection.execute(query, parameters)).fetchone()
         if row and row[0] != connection.info.backend_pid:
             try:

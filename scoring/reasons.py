@@ -53,7 +53,8 @@ def text_of(signal: str, facts: Facts) -> str:
 
 def _silence(facts: Facts) -> str:
     if facts.never_started:
-        return f"No login yet, {duration(facts.days_since(facts.first))} after the first event"
+        since = f"{duration(facts.days_since(facts.first))} after the first event"
+        return f"Never started: no login {since}" if facts.state == "lapsed" else f"No login yet, {since}"
     if facts.last_active is None:
         return f"No payment for {duration(facts.days_silent)}"
     noun = "login" if facts.last_login is not None else "activity"

@@ -18,7 +18,7 @@ from api.dashboard.zones import local
 from api.reading import query
 from api.reading.common import account_of
 from api.reading.customer_filter import NOT_LAPSED, PARAMETERS, SORTS, CustomerFilter, list_query, parse_filter
-from api.reading.customers import read_page
+from api.reading.customers import read_page, read_pasts
 from scoring.levels import NAMES
 from workers.store import connect
 
@@ -69,18 +69,19 @@ async def export_customers(request: Request) -> Response:
     if "x-api-key" not in request.headers:
         return await _export_for_session(request)
     account_id = await account_of(request)
-    query.refuse_unknown(request, (*PARAMETERS, *FILE_PARAMETERS))
-    return _export(request, account_id)
+    return await _export(request, account_id)
 
 
 @page
 async def _export_for_session(request: Request, session: Session) -> Response:
-    return _export(request, session.account_id)
+    return await _export(request, session.account_id)
 
 
-def _export(request: Request, account_id: int) -> Response:
+async def _export(request: Request, account_id: int) -> Response:
+    query.refuse_unknown(request, (*PARAMETERS, *FILE_PARAMETERS))
     chosen = _parse_page_filter(request, ALL)
-    statement, parameters = list_query(account_id, chosen)
+    pasts = await read_pasts(request, account_id, chosen)
+    statement, parameters = list_query(account_id, chosen, pasts=pasts)
     settings = request.app.state.settings
     order = ExportOrder(SORTS[chosen.sort.removeprefix("-")].field, chosen.sort.startswith("-"))
     state = "not-lapsed" if chosen.states == NOT_LAPSED else ",".join(chosen.states)
@@ -113,7 +114,10 @@ def _parse_then(request: Request) -> tuple[str, datetime] | None:
 
 def _query_of(request: Request, chosen: CustomerFilter) -> Mapping[str, Any]:
     """The query string of this list, without the page."""
-    kept = ("level", "plan", "email", "search", "risen", "since", "lapsed", "then", "on")
+    kept = (
+        *("level", "plan", "company", "currency", "email", "search", "risen", "since"),
+        *PAGE_PARAMETERS,
+    )
     shown = {name: request.query_params[name] for name in kept if request.query_params.get(name)}
     return {**shown, "state": request.query_params.get("state") or HERE, "sort": chosen.sort}
 
@@ -130,6 +134,10 @@ def _describe_narrowing(chosen: CustomerFilter) -> str:
         parts.append(f"risk up {chosen.risen * 100:g} points or more since {since}")
     if chosen.plan:
         parts.append(f"on the plan {chosen.plan}")
+    if chosen.company:
+        parts.append(f"of {chosen.company}")
+    if chosen.currency:
+        parts.append(f"paying in {chosen.currency}")
     return f"Only customers: {', '.join(parts)}." if parts else ""
 
 

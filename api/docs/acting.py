@@ -38,6 +38,12 @@ ALERT: Json = {
     "score": 63.2,
     "reason": "No login for 12 days",
     "strategy": "support_follow_up",
+    "plan": "pro",
+    "name": "Jane",
+    "company": "Example Ltd",
+    "mrr": 4900,
+    "currency": "EUR",
+    "mrr_at_risk": 3097,
     "held_out": False,
     "deliveries": [
         {

@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from api.reading import query
 from api.reading.common import State
+from api.reading.past import Past, level_then, risk_since
 from scoring.levels import NAMES
 from workers.buffer.entries import normalise_email
 from workers.store import sql
@@ -29,7 +30,7 @@ class Sort(NamedTuple):
 
 
 SORTS: Mapping[str, Sort] = {
-    "risk": Sort("probability", "real", "probability"),
+    "risk": Sort("customers.probability", "real", "probability"),
     "last_seen": Sort("last_seen", "timestamptz", "last_seen"),
     "email": Sort("email", "text", "email"),
     "risen": Sort("coalesce({risen}, 0)", "real", "risen"),
@@ -92,14 +93,19 @@ def _read_address(request: Request, name: str) -> str | None:
 
 
 def list_query(
-    account_id: int, chosen: CustomerFilter, after: Any = None, limit: int | None = None
+    account_id: int,
+    chosen: CustomerFilter,
+    after: Any = None,
+    limit: int | None = None,
+    pasts: Mapping[str, Past] | None = None,
 ) -> tuple[LiteralString, dict[str, Any]]:
-    """The query of a list and its parameters: the rows `after` a position, up to a limit."""
+    """The query of a list and its parameters: the rows `after` a position, up to a limit. `pasts` says how the risks of
+    `since` and `then` are best read."""
     sort = SORTS[chosen.sort.removeprefix("-")]
     order, compare = DIRECTIONS["-" if chosen.sort.startswith("-") else ""]
     statement = sql("list_customers")
     marks: dict[str, LiteralString] = {"{column}": sort.column, "{type}": sort.kind, "{order}": order}
-    marks |= {"{compare}": compare, **_list_clauses(chosen)}
+    marks |= {"{compare}": compare, **_list_clauses(chosen, pasts or {})}
     for mark, clause in marks.items():
         statement = statement.replace(mark, clause)
     level, moment = chosen.then or (None, None)
@@ -124,13 +130,15 @@ def list_query(
     }
 
 
-def _list_clauses(chosen: CustomerFilter) -> dict[str, LiteralString]:
+def _list_clauses(chosen: CustomerFilter, pasts: Mapping[str, Past]) -> dict[str, LiteralString]:
     """The parts of list_customers that this filter needs; {risen} last, since others contain it."""
+    since = risk_since(pasts.get("since", Past())) if chosen.since else None
+    then = level_then(pasts.get("then", Past())) if chosen.then else None
     return {
-        "{past}": sql("level_then") if chosen.then else sql("risk_since") if chosen.since else "",
-        "{then}": "AND stood = %(stood)s" if chosen.then else "",
+        "{pasts}": (since.join if since else "") + " " + (then.join if then else ""),
+        "{then}": "AND " + then.value + " = %(stood)s" if then else "",
         "{search}": sql("search_customers") if chosen.part else "",
-        "{risen}": "(probability - past.was)" if chosen.since and not chosen.then else "risen",
+        "{risen}": "(customers.probability - " + since.value + ")" if since else "risen",
     }
 
 

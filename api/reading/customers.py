@@ -23,6 +23,7 @@ from api.reading.common import (
 )
 from api.reading.customer_filter import CURSORS, PARAMETERS, SORTS, CustomerFilter, list_query, parse_filter
 from api.reading.merging import put_in_order
+from api.reading.past import Past, describe_pasts
 from api.reading.query import accepts, choices
 from scoring.advice import Advice
 
@@ -83,7 +84,8 @@ async def read_page(
     after = query.position(request, CURSORS[name])
     if after is not None and after[0] != chosen.sort:
         raise query.invalid("cursor", f"belongs to a list sorted by {after[0]}; start again without it.")
-    statement, parameters = list_query(account_id, chosen, after, size + 1)
+    pasts = await read_pasts(request, account_id, chosen)
+    statement, parameters = list_query(account_id, chosen, after, size + 1, pasts)
     order = SORTS[name].field, "customer_id"
     cells = await fetch_all(request, statement, parameters)
     rows = put_in_order(cells, order, size + 1, descending=chosen.sort.startswith("-"))
@@ -91,6 +93,12 @@ async def read_page(
     if len(rows) <= size:
         return page, None
     return page, query.encode_cursor(chosen.sort, page[-1][SORTS[name].field] or 0, page[-1]["customer_id"])
+
+
+async def read_pasts(request: Request, account_id: int, chosen: CustomerFilter) -> dict[str, Past]:
+    """What `list_query` has to know of the past moments of a filter. Raises Refused, store_unavailable."""
+    moments = {"since": chosen.since, "then": chosen.then[1] if chosen.then else None}
+    return await describe_pasts(request, account_id, moments)
 
 
 def _describe_row(row: dict[str, Any], with_advice: bool) -> CustomerInList:

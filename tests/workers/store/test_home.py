@@ -12,6 +12,7 @@ from pglast import parse_sql
 from pglast.visitors import referenced_relations
 
 from api.reading.customer_filter import SORTS, CustomerFilter, list_query
+from api.reading.past import Past
 from tests.workers.store.test_store import NAMES, ROOT
 from workers.store import sql
 from workers.store.home import EVERYWHERE, HOME
@@ -23,7 +24,11 @@ CELL = TABLES - HOME - EVERYWHERE
 TEMPORARY = frozenset(
     name for query in NAMES for name in re.findall(r"CREATE TEMPORARY TABLE IF NOT EXISTS (\w+)", sql(query))
 )
-PARTS = frozenset({"list_customers", "search_customers", "risk_since", "level_then"})  # see list_query
+PARTS = frozenset(  # see list_query
+    {"list_customers", "search_customers", "risk_since", "level_then", "level_restated", "look_up"}
+    | {"risks_in_pass", "restated_in_pass", "risk_in_pass", "level_in_pass", "level_fraction", "is_latest_in_pass"}
+)
+PASTS = [Past(has_changed, is_large) for has_changed in (False, True) for is_large in (False, True)]
 LONG_AGO = datetime(2025, 1, 1, tzinfo=UTC)
 FILTERS = {
     "everybody": CustomerFilter(),
@@ -73,8 +78,9 @@ def test_a_query_touches_home_or_a_cell(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILTERS)
-def test_a_list_of_customers_touches_a_cell(name: str) -> None:
-    statement, _ = list_query(1, FILTERS[name])
+@pytest.mark.parametrize("past", PASTS)
+def test_a_list_of_customers_touches_a_cell(name: str, past: Past) -> None:
+    statement, _ = list_query(1, FILTERS[name], pasts={"since": past, "then": past})
     assert places_of(statement) == {"cell"}
 
 

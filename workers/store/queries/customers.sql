@@ -1,7 +1,8 @@
 -- name: list_customers
--- The marks stand for risk_since or level_then, for what narrows by them, for search_customers, and for the order.
-SELECT customer_id, email, first_seen, last_seen, last_active, probability, level, state,
-       reasons -> 0 ->> 'text' AS reason, low_confidence, plan, name, company, mrr, currency, mrr_at_risk,
+-- The marks stand for the risks of past moments (see api/reading/past.py), for what narrows by them, for
+-- search_customers, and for the order.
+SELECT customers.customer_id, email, first_seen, last_seen, last_active, customers.probability, customers.level,
+       customers.state, reasons -> 0 ->> 'text' AS reason, low_confidence, plan, name, company, mrr, currency, mrr_at_risk,
        paid, open_tickets,
        overdue_since, nps, risk_before, {risen} AS risen, urgency, advice, advice ->> 'strategy' AS strategy,
        advice ->> 'urgency' AS advice_urgency, advice ->> 'why' AS why,
@@ -11,57 +12,131 @@ SELECT customer_id, email, first_seen, last_seen, last_active, probability, leve
            WHERE days.customer_id = customers.customer_id
              AND days.day >= (customers.last_seen AT TIME ZONE 'UTC')::date
        )) END AS last_event
-FROM customers {past}
+FROM customers {pasts}
 WHERE account_id = %(account_id)s
-  AND (%(levels)s::text[] IS NULL OR level = ANY (%(levels)s))
-  AND (%(states)s::text[] IS NULL OR state = ANY (%(states)s))
+  AND (%(levels)s::text[] IS NULL OR customers.level = ANY (%(levels)s))
+  AND (%(states)s::text[] IS NULL OR customers.state = ANY (%(states)s))
   AND (%(plan)s::text IS NULL OR plan = %(plan)s)
   AND (%(company)s::text IS NULL OR company = %(company)s)
   AND (%(currency)s::text IS NULL OR currency = %(currency)s)
   AND (%(prefix)s::text IS NULL OR email LIKE %(prefix)s)
-  AND (%(least)s::real IS NULL OR (probability >= %(least)s AND state <> 'lapsed' AND {risen} >= %(least)s))
+  AND (%(least)s::real IS NULL
+       OR (customers.probability >= %(least)s AND customers.state <> 'lapsed' AND {risen} >= %(least)s))
   AND (%(lapsed_since)s::timestamptz IS NULL OR lapsed_at >= %(lapsed_since)s)
   {then}
   {search}
-  AND (%(first)s OR ({column}, customer_id) {compare} (%(value)s::{type}, %(customer_id)s::uuid))
-ORDER BY {column} {order}, customer_id {order}
+  AND (%(first)s OR ({column}, customers.customer_id) {compare} (%(value)s::{type}, %(customer_id)s::uuid))
+ORDER BY {column} {order}, customers.customer_id {order}
 LIMIT %(limit)s
 
 -- name: search_customers
 -- A part of list_customers.
-AND customer_id IN (
+AND customers.customer_id IN (
     SELECT customer_id FROM customer_search WHERE account_id = %(account_id)s AND email LIKE %(search)s
 )
 
+-- name: describe_past
+-- Of an account: whether its model or rules changed after a moment; and whether it has so many customers, and so large a
+-- part of all in these tables, that reading everybody's risk of that moment is quicker than looking up each one's.
+SELECT EXISTS (
+           SELECT FROM model_changes WHERE account_id = %(account_id)s AND at > %(moment)s
+       ) AS has_changed,
+       (SELECT count(*) FROM (
+           SELECT FROM customers WHERE account_id = %(account_id)s LIMIT largest.customers
+       ) AS counted) = largest.customers AS is_large
+FROM (
+    SELECT greatest(%(many)s, reltuples / 20)::bigint AS customers
+    FROM pg_class WHERE oid = 'customers'::regclass
+) AS largest
+
 -- name: risk_since
--- A part of list_customers: the risk in force at a time, by the model of now. A risk that was given is later than all
--- that were rebuilt.
-CROSS JOIN LATERAL (
-    SELECT coalesce(
-        (SELECT given.probability FROM risk_history AS given
-         WHERE given.customer_id = customers.customer_id AND given.at <= %(since)s AND given.model = customers.model
-         ORDER BY given.at DESC LIMIT 1),
-        (SELECT rebuilt.probability FROM risk_rebuilt AS rebuilt
-         WHERE rebuilt.customer_id = customers.customer_id AND rebuilt.at <= %(since)s
-           AND rebuilt.model = customers.model
-         ORDER BY rebuilt.at DESC LIMIT 1)
-    ) AS was
-    OFFSET 0
-) AS past
+-- A part of list_customers: the risk in force at a moment, by the model of now. A change of the model or the rules makes
+-- the risks that were given before it incomparable; those of some past moments were computed anew then.
+(SELECT risks.probability
+ FROM (
+     (SELECT given.at, given.probability FROM risk_history AS given
+      WHERE given.customer_id = customers.customer_id AND given.at <= {moment}
+        AND given.at >= coalesce(comparable_since, '-infinity') AND given.model = customers.model
+      ORDER BY given.at DESC LIMIT 1)
+     UNION ALL
+     (SELECT rebuilt.at, rebuilt.probability FROM risk_rebuilt AS rebuilt
+      WHERE rebuilt.customer_id = customers.customer_id AND rebuilt.at <= {moment} AND rebuilt.model = customers.model
+      ORDER BY rebuilt.at DESC LIMIT 1)
+     UNION ALL
+     (SELECT restated.at, restated.probability FROM risk_restated AS restated
+      WHERE restated.customer_id = customers.customer_id AND restated.generation = customers.generation
+        AND restated.at <= {moment}
+      ORDER BY restated.at DESC LIMIT 1)
+ ) AS risks
+ ORDER BY risks.at DESC LIMIT 1)
 
 -- name: level_then
--- A part of list_customers: the level in force at a time, whatever the model.
-CROSS JOIN LATERAL (
-    SELECT CASE WHEN recorded_at <= %(then)s THEN standing(recorded_state, recorded_level) ELSE coalesce(
-        (SELECT standing(given.state, given.level) FROM risk_history AS given
-         WHERE given.customer_id = customers.customer_id AND given.at <= %(then)s
-         ORDER BY given.at DESC LIMIT 1),
-        (SELECT standing(rebuilt.state, rebuilt.level) FROM risk_rebuilt AS rebuilt
-         WHERE rebuilt.customer_id = customers.customer_id AND rebuilt.at <= %(then)s
-         ORDER BY rebuilt.at DESC LIMIT 1)
-    ) END AS stood
-    OFFSET 0
-) AS past
+-- A part of list_customers: the level in force at a moment.
+CASE WHEN recorded_at <= {moment} THEN standing(recorded_state, recorded_level) ELSE coalesce(
+    (SELECT standing(given.state, given.level) FROM risk_history AS given
+     WHERE given.customer_id = customers.customer_id AND given.at <= {moment}
+     ORDER BY given.at DESC LIMIT 1),
+    (SELECT standing(rebuilt.state, rebuilt.level) FROM risk_rebuilt AS rebuilt
+     WHERE rebuilt.customer_id = customers.customer_id AND rebuilt.at <= {moment}
+     ORDER BY rebuilt.at DESC LIMIT 1)
+) END
+
+-- name: level_restated
+-- A part of list_customers: the level at a moment, as the model has it that came after it.
+(SELECT standing(restated.state, restated.level) FROM risk_restated AS restated
+ WHERE restated.customer_id = customers.customer_id AND restated.generation = customers.generation
+   AND restated.at <= {moment}
+ ORDER BY restated.at DESC LIMIT 1)
+
+-- name: look_up
+-- A part of list_customers: one of the three above, for each customer.
+CROSS JOIN LATERAL (SELECT {risk} AS was OFFSET 0) AS {past}
+
+-- name: risks_in_pass
+-- A part of list_customers: everybody's risk at a moment, in one pass over what was recorded shortly before it. Risks are
+-- recorded about once a day, rebuilt ones are of Mondays. `latest` is the time of the latest one, in milliseconds from
+-- the moment, and as its fraction what the risk was: a maximum takes half as long as sorting rows by their time.
+LEFT JOIN (
+    SELECT customer_id, max(latest) AS latest
+    FROM (
+        SELECT customer_id, floor((date_part('epoch', at) - {epoch}) * 1000) + {fraction} AS latest FROM risk_history
+        WHERE at > {moment}::timestamptz - interval '2 days' AND at <= {moment}
+        UNION ALL
+        SELECT customer_id, floor((date_part('epoch', at) - {epoch}) * 1000) + {fraction} FROM risk_rebuilt
+        WHERE at > {moment}::timestamptz - interval '7 days' AND at <= {moment}
+    ) AS risks
+    GROUP BY customer_id
+) AS {past} ON {past}.customer_id = customers.customer_id
+
+-- name: restated_in_pass
+-- A part of list_customers: everybody's risk at a moment as the model has it that came after it, computed for some days.
+LEFT JOIN risk_restated AS {past} ON {past}.customer_id = customers.customer_id
+    AND {past}.generation = customers.generation
+    AND {past}.at = (SELECT max(at) FROM levels_restated WHERE account_id = %(account_id)s AND at <= {moment})
+
+-- name: risk_in_pass
+-- A part of list_customers, with risks_in_pass. Few customers are looked up: those who had no risk for days, or whose
+-- score changed its model since.
+CASE WHEN {is_latest} AND floor({past}.latest) / 1000 >= date_part('epoch', coalesce(comparable_since, 'epoch')) - {epoch}
+     THEN 2 * ({past}.latest - floor({past}.latest))
+     WHEN first_seen <= {moment}::timestamptz + interval '1 hour' THEN {risk} END
+
+-- name: level_in_pass
+-- A part of list_customers, with risks_in_pass.
+CASE WHEN {is_latest}
+     THEN (ARRAY['low', 'medium', 'high', 'critical', 'lapsed'])[8 * ({past}.latest - floor({past}.latest))]
+     WHEN first_seen <= {moment}::timestamptz + interval '1 hour' THEN {risk} END
+
+-- name: is_latest_in_pass
+-- A part of both. A rebuilt risk of before these two days is the latest one where nobody's was recorded meanwhile.
+({past}.latest >= -172800000 OR {past}.latest < 0 AND NOT EXISTS (
+    SELECT FROM risk_history
+    WHERE at > {moment}::timestamptz - interval '7 days' AND at <= {moment}::timestamptz - interval '2 days'
+))
+
+-- name: level_fraction
+-- A part of risks_in_pass.
+CASE WHEN state = 'lapsed' THEN 5 ELSE array_position(ARRAY['low', 'medium', 'high', 'critical'], level) END / 8::float8
 
 -- name: find_customer
 SELECT *, greatest(last_seen, (
