@@ -111,6 +111,8 @@ def imported(all_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> 
         track(past.client, *terms.list_history(datetime.now(UTC) - timedelta(days=4000)))
         wait_until(lambda: made.count("customers") == 2 * terms.CUSTOMERS and world.is_scored(), WAIT_SECONDS, 0.2)
         yield world
+        for reader in world.readers.values():
+            reader.client.close()
 
 
 @pytest.fixture
