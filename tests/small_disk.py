@@ -19,7 +19,7 @@ class Disk:
     def leave(self, megabytes: int) -> None:
         """Leave about so much free beside what is in use; a little more if others write meanwhile."""
         for more in range(100):
-            size = (shutil.disk_usage(self.path).used >> 20) + megabytes + more
+            size = max(1, (shutil.disk_usage(self.path).used >> 20) + megabytes + more)  # 0 would be no limit
             if self._remount(size) == 0:
                 return
         raise AssertionError("others write faster than the disk can be made smaller")
