@@ -126,7 +126,7 @@ def test_errors_are_pages(service: Door, browser: Browser, state: StorageState) 
     opened = context.new_page()
     opened.goto(f"{service.line.url}/nothing/here")
     expect(opened.get_by_role("heading", name="Page not found")).to_be_visible()
-    opened.get_by_role("link", name="Back to the overview").click()
+    opened.get_by_role("link", name="Go to the overview").click()
     expect(opened.get_by_role("heading", level=1)).to_contain_text("likely to leave")
     context.close()
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
 
+from api.dashboard.routes import ROUTES
 from api.up.embedded import Servers
 from tests.acceptance.door import Door, door, own_database
 from tests.browser.watch import check, watched
@@ -43,6 +44,8 @@ def hostile(email: str) -> Iterator[dict[str, Any]]:
     for minute in range(3):
         at = ago(minutes=minute)
         yield {"event": HOSTILE_NAME, "customer_email": email, "timestamp": at, "properties": properties}
+    paying = {"company": HOSTILE_NAME, "mrr": 10**12, "currency": "KRW"}
+    yield {"event": "login", "customer_email": email, "timestamp": ago(minutes=3), "properties": paying}
     yield {"event": "x" * 200, "customer_email": email, "properties": {"feature": "\u202eevil", "plan": HOSTILE_NAME}}
 
 
@@ -98,7 +101,26 @@ PATHS = {
     "effect": "/alerts/effect",
     "drafts": "/drafts",
     "draft": "/drafts/refund_rescue",
+    "companies": "/companies",
+    "company": "/companies/" + quote(HOSTILE_NAME, safe=""),
+    "mappings": "/mappings",
+    "imports": "/import",
+    "settings": "/settings",
+    "missing page": "/nothing/here",
+    "missing customer": "/customers/nobody@example.com",
+    "invalid filter": "/customers?level=hot",
 }
+ELSEWHERE = {  # pages whose tests are beside this one, and answers that are no pages
+    "/", "/customers", "/customers.csv", "/money.csv", "/first-event", "/keys", "/keys/{key_id:int}/revoke", "/sign-in",
+    "/import/{import_id}", "/erasures/{erasure_id:uuid}",
+}  # fmt: skip
+
+
+def test_every_page_is_looked_at() -> None:
+    paths = [urlsplit(path).path for path in PATHS.values()]
+    for route in ROUTES:
+        if "GET" in (route.methods or ()) and route.path not in ELSEWHERE:
+            assert any(route.path_regex.match(unquote(path)) for path in paths), route.path
 
 
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
@@ -123,6 +145,51 @@ def test_the_navigation_stands_still(service: Door, page: Page) -> None:
         places.append(page.locator(".top nav a").evaluate_all("all => all.map((a) => a.getBoundingClientRect().left)"))
     assert len(places[0]) > 5
     assert places[0] == places[1] == places[2]
+
+
+def test_the_navigation_shows_the_current_page_on_a_phone(service: Door, page: Page) -> None:
+    page.set_viewport_size({"width": 375, "height": 800})
+    for path in ("/settings", "/import", "/model"):
+        page.goto(service.line.url + path)
+        current = page.locator(".top nav [aria-current]")
+        expect(current).to_have_count(1)
+        place = current.bounding_box()
+        assert place
+        assert place["x"] >= 0
+        assert place["x"] + place["width"] < 376
+
+
+def test_a_chart_tells_its_values_by_keyboard_and_by_touch(
+    service: Door, browser: Browser, state: StorageState
+) -> None:
+    context = browser.new_context(storage_state=state, has_touch=True)
+    page = context.new_page()
+    with watched(page, service.line.url):
+        page.goto(service.line.url + JANE)
+        tip, chart = page.locator(".tip"), page.locator("svg.framed").first
+        page.get_by_role("link", name="A year").focus()
+        page.keyboard.press("Tab")
+        expect(chart).to_be_focused()
+        last = tip.inner_text()
+        assert last
+        page.keyboard.press("Home")
+        assert tip.inner_text() not in ("", last)
+        page.keyboard.press("Escape")
+        expect(tip).to_be_hidden()
+        chart.tap()
+        expect(tip).to_be_visible()
+    context.close()
+
+
+def test_exact_times_are_a_button_away(service: Door, page: Page) -> None:
+    with watched(page, service.line.url):
+        page.goto(service.line.url + JANE)
+        lead = page.locator(".lead")
+        expect(lead).to_contain_text("days ago")
+        page.get_by_role("button", name="Show exact times").press("Enter")
+        expect(lead).to_contain_text("UTC")
+        page.get_by_role("button", name="Show exact times").press("Enter")
+        expect(lead).to_contain_text("days ago")
 
 
 def test_hostile_text_is_shown_as_it_is(service: Door, page: Page) -> None:
@@ -243,7 +310,7 @@ def test_names_are_found_and_mended(service: Door, page: Page) -> None:
         expect(page.get_by_text("Two names for the same event?")).to_be_visible()
         expect(page.get_by_text("Not stored: events without a valid e-mail address")).to_be_visible()
         page.get_by_label("Name contains").fill("OVERDUE")
-        page.get_by_role("button", name="Show").click()
+        page.get_by_role("button", name="Show", exact=True).click()
         expect(page.locator(".names tbody th")).to_have_text(["invoice_overdue"])
         page.get_by_role("link", name="invoice_overdue").click()
         expect(page.get_by_role("img", name="invoice_overdue by day")).to_be_visible()

@@ -22,6 +22,45 @@ WIDER = """() => [...document.querySelectorAll("body *")]
   .filter((one) => one.getBoundingClientRect().right > innerWidth + 1 && !one.closest(".scroll, pre, nav, .skip"))
   .map((one) => `${one.tagName}.${one.className}: ${one.textContent.slice(0, 40)}`)"""
 
+HEADINGS = """() => {
+  const levels = [...document.querySelectorAll("h1, h2, h3, h4, h5, h6")].map((one) => Number(one.tagName[1]));
+  const jumps = levels.filter((level, k) => level > (levels[k - 1] ?? 0) + 1);
+  return [levels.filter((level) => level === 1).length, jumps];
+}"""
+# Text whose contrast with the colours behind it is below WCAG's AA, words of charts included. Colours behind are laid
+# over each other as the page lays them; `color-mix` and others that are not rgb() are left to axe.
+CONTRAST = """() => {
+  const rgb = (text) => (text.match(/^rgba?\\(([^)]+)\\)$/)?.[1].split(/[ ,/]+/).map(Number)) ?? null;
+  const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
+    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, k) => sum + c * [0.2126, 0.7152, 0.0722][k], 0);
+  const over = (top, under) => under.map((c, k) => c + (top[k] - c) * (top[3] ?? 1));
+  const behind = (one) => {
+    const layers = [];
+    for (let at = one; at; at = at.parentElement) {
+      const colour = rgb(getComputedStyle(at).backgroundColor);
+      if (colour && (colour[3] ?? 1) > 0) layers.push(colour);
+      if (colour && (colour[3] ?? 1) === 1) break;
+    }
+    return layers.reverse().reduce((under, top) => over(top, under.slice(0, 3)), [255, 255, 255]);
+  };
+  const faults = [];
+  for (const one of document.querySelectorAll("body *")) {
+    const words = [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    const style = getComputedStyle(one);
+    if (!words || !one.checkVisibility({ opacityProperty: true, visibilityProperty: true })) continue;
+    if (one.closest("title, desc, .visually-hidden, .skip")) continue;
+    const colour = rgb(one instanceof SVGElement ? style.fill : style.color);
+    if (!colour) continue;
+    const [ground, size] = [behind(one), parseFloat(style.fontSize)];
+    const pair = [light(over(colour, ground)), light(ground)].sort((a, b) => b - a);
+    const ratio = (pair[0] + 0.05) / (pair[1] + 0.05);
+    const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
+    if (ratio < (large ? 3 : 4.5)) faults.push(`${ratio.toFixed(2)} ${one.tagName}: ${one.textContent.slice(0, 40)}`);
+  }
+  return faults;
+}"""
+
 
 class Watched:
     """What a page did that it must not do."""
@@ -86,15 +125,30 @@ def check_width(page: Page, width: int = 375) -> None:
         page.set_viewport_size(before)
 
 
+def check_headings(page: Page) -> None:
+    """The open page has one title, and no heading skips a level."""
+    assert page.evaluate(HEADINGS) == [1, []]
+
+
+def check_contrast(page: Page) -> None:
+    """Text of the open page stands out from what is behind it as WCAG's level AA asks."""
+    assert page.evaluate(CONTRAST) == []
+
+
 def check(page: Page, url: str, path: str) -> None:
-    """What holds of every page: quiet, light, accessible in both colour schemes, for phone and desk."""
+    """What holds of every page: quiet, light, legible in both colour schemes, for phone and desk, without motion."""
     with watched(page, url) as watch:
-        page.goto(url + path)
+        answer = page.goto(url + path)
+        if answer and answer.status in (404, 422):
+            watch.faults.clear()  # Chromium reports the status as an error
         assert watch.violations() == []
         assert 0 < page.evaluate(WEIGHT) <= MAX_BYTES
+        assert page.evaluate("document.getAnimations().length") == 0
+        check_headings(page)
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
             check_access(page)
+            check_contrast(page)
         check_width(page, 375)
         check_width(page, 1440)
         page.emulate_media(color_scheme=None)
