@@ -11,4 +11,4 @@ def describe_top_tenth(lift: float | None) -> str:
     if lift is None:
         return "Nobody churned in them."
     share = f"{min(lift / 10, 1):.0%} of those who churned"
-    return f"There, the riskiest 10 % of customers held {share} ({lift:.1f} times as many as by chance)."
+    return f"There, the riskiest 10% of customers held {share} ({lift:.1f} times as many as by chance)."

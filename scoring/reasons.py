@@ -131,6 +131,10 @@ def _nps(facts: Facts) -> str:
     return f"NPS score {facts.nps} on {date(facts.nps_at, facts.now)}"
 
 
+def _minutes(minutes: float) -> str:
+    return count(round(minutes), "minute") if round(minutes) else "less than a minute"
+
+
 def _tenure(facts: Facts) -> str:
     return "No event yet" if facts.first is None else f"Customer since {date(facts.first, facts.now)}"
 
@@ -167,7 +171,7 @@ _TEXTS: Final[dict[str, Callable[[Facts], str]]] = {
     "feature_used": _use,
     "plan": lambda facts: "On no known plan" if facts.plan is None else f"On the plan {facts.plan}",
     "breadth": lambda facts: f"Uses {count(round(facts.breadth), 'feature')}",
-    "session": lambda facts: f"Active for {count(round(facts.minutes), 'minute')} a day",
+    "session": lambda facts: f"Active for {_minutes(facts.minutes)} a day",
     "invoice_overdue": _overdue,
     "support_ticket_opened": _tickets,
     "nps_response": _nps,

@@ -196,7 +196,7 @@ def _summarise(report: Report) -> str:
     if not best.lift:
         return "Nobody churned within the horizon, so nothing can be said of the scores."
     return (
-        "Writing to the riskiest 10 % each month would have reached "
+        "Writing to the riskiest 10% each month would have reached "
         f"{report.reached:,} of the {best.lapses:,} who left, with {count_of(report.written, 'message')} "
         f"({best.lift:.1f} times as many as by chance)."
     )

@@ -43,7 +43,7 @@ def test_the_report_compares_untrained_and_trained_with_baselines(events: Path) 
     """A table for people, the same as JSON for programs."""
     table = run(events, "--cutoff", "2026-02-20", "--cutoff", "2026-03-20")
     assert table.exit_code == 0, table.output
-    first = r"Writing to the riskiest 10 % each month would have reached \d+ of the \d+ who left, with \d+ messages?"
+    first = r"Writing to the riskiest 10% each month would have reached \d+ of the \d+ who left, with \d+ messages?"
     assert re.match(first, table.output)
     for word in ("AUC", "PR-AUC", "lift", "Brier", "ECE", "base rate", "recency", "untrained", "trained"):
         assert word in table.output

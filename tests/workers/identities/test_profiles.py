@@ -61,6 +61,11 @@ def test_a_company_may_be_an_object_with_a_name(process: Process, connection: Co
     assert scored(process, connection)[0][2] == "Example Ltd"
 
 
+def test_a_blank_name_or_company_is_none(process: Process, connection: Connection) -> None:
+    send(process, event(), identities=[named(traits={"company": " \t", "name": "", "mrr": 100})])
+    assert scored(process, connection) == [(JANE, None, None, 100, None, None)]
+
+
 def test_traits_that_came_before_the_address_and_move_with_it(process: Process, connection: Connection) -> None:
     send(process, of_user(), identities=[named(None, traits={"mrr": 100})])
     drain(process, LIVE)

@@ -130,10 +130,12 @@ SET name = said.name, company = said.company, mrr = said.mrr, currency = said.cu
     plan = coalesce(said.plan, customers.plan)
 FROM (
     SELECT customer_id,
-           CASE WHEN jsonb_typeof(traits -> 'name') = 'string' THEN left(traits ->> 'name', 200) END AS name,
-           left(coalesce(traits -> 'company' ->> 'name',
-                         CASE WHEN jsonb_typeof(traits -> 'company') = 'string' THEN traits ->> 'company' END), 200)
-               AS company,
+           CASE WHEN jsonb_typeof(traits -> 'name') = 'string'
+                THEN nullif(btrim(left(traits ->> 'name', 200), E' \t\n\r'), '') END AS name,
+           nullif(btrim(left(coalesce(
+               traits -> 'company' ->> 'name',
+               CASE WHEN jsonb_typeof(traits -> 'company') = 'string' THEN traits ->> 'company' END
+           ), 200), E' \t\n\r'), '') AS company,
            CASE WHEN jsonb_typeof(traits -> 'mrr') = 'number' AND (traits ->> 'mrr')::numeric BETWEEN 0 AND 1e15
                      AND (traits ->> 'mrr')::numeric = trunc((traits ->> 'mrr')::numeric) THEN (traits ->> 'mrr')::numeric::bigint END AS mrr,
            CASE WHEN traits ->> 'currency' ~ '^[A-Za-z]{3}$' THEN upper(traits ->> 'currency') END AS currency,
