@@ -160,7 +160,7 @@ def due(view: View) -> Floats:
     return np.asarray(np.minimum((view.silent + view.horizon_days) / _slowness(view.history), VISITS))
 
 
-def own_horizons(history: History, horizon_days: float) -> Floats:
+def own_horizons(history: History, horizon_days: float | Floats) -> Floats:
     """Each customer's horizon (days): the account's, or a longer one that covers twice the own cadence."""
     least = np.minimum(VISITS * _slowness(history), HORIZONS[-1])
     longer = HORIZONS[np.minimum(np.searchsorted(HORIZONS, least - 1e-9), len(HORIZONS) - 1)]

@@ -54,10 +54,14 @@ class Watched(NamedTuple):
 class Silences:
     """An account's silences up to a moment (epoch seconds), for models as of that moment or any before."""
 
-    def __init__(self, rollup: Rollup, until: float, horizon_days: float, pauses: Sequence[Pause] = ()) -> None:
+    def __init__(
+        self, rollup: Rollup, until: float, horizon_days: float, pauses: Sequence[Pause] = (), *, own: bool = False
+    ) -> None:
+        """With `own`, silences are watched over the customers' own horizons, as risks are served."""
         self._rollup, self._horizon, self._pauses = rollup, horizon_days, pauses
         self._customer, self._at = _list_cases(rollup, until)
-        self._settled = self._watch(np.arange(len(self._at)), np.full(len(self._at), float(horizon_days)))
+        everybody = np.arange(len(self._at))
+        self._settled, self._days = self._watch(everybody, np.full(len(everybody), float(horizon_days)), own)
 
     def adjust(self, now: float, version: str = KIND) -> Model | None:
         """The formula with steepness and newcomers as known at `now`; None where the formula itself did no worse."""
@@ -93,19 +97,27 @@ class Silences:
         days = (now - self._at) / DAY
         known = self._settled
         x, lasts = known.x.copy(), known.lasts.copy()
-        short = np.flatnonzero(which & (days < self._horizon))
+        short = np.flatnonzero(which & (days < self._days))
         if len(short):
-            watched = self._watch(short, days[short])
+            watched, _ = self._watch(short, days[short])
             x[short], lasts[short] = watched.x, watched.lasts
         return Watched(x, lasts, known.customer).rows(which)
 
-    def _watch(self, cases: NDArray[np.intp], days: Floats) -> Watched:
-        customer, at = self._customer[cases], self._at[cases]
-        lasts = lapsed_within(self._rollup, customer, at, days)
+    def _watch(self, cases: NDArray[np.intp], days: Floats, own: bool = False) -> tuple[Watched, Floats]:
+        """Silences over so many days, or longer own horizons, and which these were."""
+        customer, at, unknown = self._customer[cases], self._at[cases], np.zeros(len(cases), np.int8)
         taken = sample(
-            self._rollup, customer, at, lasts, columns=PRIOR.features, horizon_days=days, pauses=self._pauses
+            self._rollup,
+            customer,
+            at,
+            unknown,
+            columns=PRIOR.features,
+            horizon_days=days,
+            pauses=self._pauses,
+            own=own,
         )
-        return Watched(_columns(taken), lasts, taken.customer)
+        lasts = lapsed_within(self._rollup, customer, at, taken.horizon)
+        return Watched(_columns(taken), lasts, taken.customer), taken.horizon
 
 
 def is_gain(gains: Floats, customers: NDArray[np.int64], errors: float = 1.0) -> bool:

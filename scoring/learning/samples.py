@@ -53,10 +53,11 @@ class Sample(NamedTuple):
     lapsed: Labels  # (snapshots,), 0 or 1
     customer: NDArray[np.int64]  # whatever identifies a customer, to keep folds apart
     at: Floats  # epoch seconds
+    horizon: Floats  # days, over which each is asked
 
     def rows(self, which: NDArray[Any]) -> Self:
         """Some of the snapshots, by mask or positions."""
-        return type(self)(self.columns, self.x[which], self.lapsed[which], self.customer[which], self.at[which])
+        return type(self)(self.columns, *(part[which] for part in self[1:]))
 
     def select(self, columns: Iterable[str]) -> Floats:
         """(snapshots, columns named)."""
@@ -104,16 +105,20 @@ def sample(
     columns: tuple[str, ...],
     horizon_days: float | Floats,
     pauses: Sequence[Pause] = (),
+    own: bool = False,
 ) -> Sample:
     """The features of customers (indices of the rollup) at instants (epoch seconds), arrays of one length, by a clock
-    that stands still during the pauses."""
+    that stands still during the pauses; with `own`, over their own horizons, as risks are served."""
     x = np.zeros((len(customers), len(columns)))
+    horizons = np.array(np.broadcast_to(horizon_days, len(customers)), np.float64)
     for part in _chunks(rollup, customers):
         at = instants[part]
         known, clock = bridge(rollup.at(customers[part], at), pauses, at)
-        horizon = np.broadcast_to(horizon_days, len(customers))[part]
-        x[part] = _matrix(history_of(known, clock, columns), clock, columns, horizon)
-    return Sample(columns, x, lapsed, customers.astype(np.int64), instants)
+        history = history_of(known, clock, columns)
+        if own:
+            horizons[part] = features.own_horizons(history, horizons[part])
+        x[part] = _matrix(history, clock, columns, horizons[part])
+    return Sample(columns, x, lapsed, customers.astype(np.int64), instants, horizons)
 
 
 def _matrix(history: History, at: Floats, columns: tuple[str, ...], horizon_days: float | Floats) -> Floats:

@@ -32,7 +32,7 @@ from scoring.learning.early import Silences, is_gain
 from scoring.learning.fit import fit_regression, recalibrate
 from scoring.learning.logistic import discoveries, score_tests
 from scoring.learning.metrics import Metrics, metrics_of
-from scoring.learning.outcomes import USUAL_HORIZON, horizon_of, lapsed_within, snapshots
+from scoring.learning.outcomes import SETTLED, USUAL_HORIZON, horizon_of, lapsed_within, snapshots
 from scoring.learning.samples import BASELINES, ELIGIBLE, Sample, columns_of
 from scoring.learning.samples import sample as take_sample
 from scoring.learning.uncertainty import REGRESSIONS, Covariance, measure_covariances
@@ -112,18 +112,29 @@ def learn(
     rollup = rollup.until(now)
     found = horizon_of(rollup, now, horizon_before)
     horizon = horizon_days or found or horizon_before or USUAL_HORIZON
-    who, at = snapshots(rollup, now, horizon, pauses=pauses)
-    if contacts is not None:  # what became of them is not their own doing alone
-        alone = ~contacts.within(who, at, at + horizon * DAY)
-        who, at = who[alone], at[alone]
+    taken = _take_snapshots(rollup, now, horizon, pauses, contacts)
+    silences = Silences(rollup, now, horizon, pauses, own=True)
+    training = train(taken, current, version=version, doubts=doubts, silences=silences, now=now)
+    return Learnt(training, horizon, found)
+
+
+def _take_snapshots(
+    rollup: Rollup, now: float, horizon_days: int, pauses: Sequence[Pause], contacts: Times | None
+) -> Sample:
+    """Snapshots whose outcome is known: over the horizon that is served, the customer's own where it is longer."""
+    who, at = snapshots(rollup, now, horizon_days, pauses=pauses)
     if len(who) > MOST_SNAPSHOTS:
         drawn = np.sort(np.random.default_rng(0).choice(len(who), MOST_SNAPSHOTS, replace=False))
         who, at = who[drawn], at[drawn]
-    lapsed = lapsed_within(rollup, who, at, horizon)
-    taken = take_sample(rollup, who, at, lapsed, columns=columns_of(rollup), horizon_days=horizon, pauses=pauses)
-    silences = Silences(rollup, now, horizon, pauses)
-    training = train(taken, current, version=version, horizon_days=horizon, doubts=doubts, silences=silences, now=now)
-    return Learnt(training, horizon, found)
+    unknown, columns = np.zeros(len(who), np.int8), columns_of(rollup)
+    taken = take_sample(rollup, who, at, unknown, columns=columns, horizon_days=horizon_days, pauses=pauses, own=True)
+    until = at + taken.horizon * DAY
+    counts = until + SETTLED <= now
+    for began, ended in pauses:
+        counts &= (at >= ended) | (until <= began)
+    if contacts is not None:  # what became of them is not their own doing alone
+        counts &= ~contacts.within(who, at, until)
+    return taken.rows(counts)._replace(lapsed=lapsed_within(rollup, who[counts], at[counts], taken.horizon[counts]))
 
 
 def train(
@@ -131,7 +142,6 @@ def train(
     current: Model = PRIOR,
     *,
     version: str = "trained",
-    horizon_days: float = 30,
     doubts: Mapping[str, int] = NO_DOUBTS,
     silences: Silences | None = None,
     now: float = 0.0,
@@ -144,7 +154,7 @@ def train(
     lately has seen some of the holdout, which is to its advantage: what replaces it is better beyond doubt. Rivals that
     lost are kept as they were judged.
     """
-    early, late = forward_split(sample, horizon_days)
+    early, late = forward_split(sample)
     holdout, rivals, model = {}, {}, current
     if late.lapsed.any() and not late.lapsed.all():
         rivals = _rivals(early, current, version, doubts)
@@ -185,12 +195,12 @@ def fit(sample: Sample, current: Model = PRIOR, version: str = "fitted") -> Mode
     return _map(sample, current, version, additive=_is_large(sample))
 
 
-def forward_split(sample: Sample, horizon_days: float) -> tuple[Sample, Sample]:
+def forward_split(sample: Sample) -> tuple[Sample, Sample]:
     """Earlier and later snapshots; those whose outcome was open when the later ones begin are in neither."""
     if not len(sample.at):
         return sample, sample
     start = float(np.quantile(sample.at, 1 - HOLDOUT))
-    return sample.rows(sample.at + horizon_days * DAY <= start), sample.rows(sample.at >= start)
+    return sample.rows(sample.at + sample.horizon * DAY <= start), sample.rows(sample.at >= start)
 
 
 def candidates_of(sample: Sample, current: Model, doubts: Mapping[str, int] = NO_DOUBTS) -> list[Candidate]:

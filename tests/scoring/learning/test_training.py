@@ -11,12 +11,13 @@ from scoring.history import history_of
 from scoring.learning.backtest import folds_of, score_out_of_fold
 from scoring.learning.logistic import Priors, discoveries, fit_logistic, score_tests
 from scoring.learning.metrics import auc, log_loss, metrics_of
+from scoring.learning.outcomes import at_risk, lapsed_within
 from scoring.learning.samples import Sample, columns_of, sample
 from scoring.learning.training import _map, candidates_of, fit, forward_split, learn, train
 from scoring.model import PRIOR, Model
 from scoring.risk import weigh
-from scoring.rollup import DAY, Rollup
-from scoring.score import score
+from scoring.rollup import DAY, Rollup, Row
+from scoring.score import score, scores_at
 from tests.scoring.simulator import START, Kind, World, simulate
 
 
@@ -52,6 +53,34 @@ def test_the_day_one_formula_ranks_near_the_optimum(kind: Kind) -> None:
     risk = weigh(PRIOR, View(history_of(made.rollup.at(who, at), at), at, 30)).probability
     y = lapsed.astype(np.int8)
     assert auc(y, oracle) - 0.075 < auc(y, risk) <= auc(y, oracle) + 0.01
+
+
+@cache
+def slow_customers() -> Rollup:
+    """A visit every 20 to 60 days, as if by a clock, until one in twelve is the last."""
+    rng = np.random.default_rng(4)
+    rows: list[Row] = []
+    for customer in range(400):
+        day, gap = int(rng.integers(0, 150)), float(rng.uniform(20, 60))
+        while day < 900:
+            rows.append((customer, START + day, "login", "", 1, 0.0, (START + day) * DAY + 43_200, None))
+            day += max(1, round(rng.normal(gap, 3)))
+            if rng.random() < 1 / 12:
+                break
+    return Rollup.from_rows(400, rows)
+
+
+def test_a_model_is_trained_on_the_question_that_its_risks_answer() -> None:
+    """Those of slow customers look further ahead than the account's horizon, in training as well."""
+    now = (START + 500) * DAY
+    learnt = learn(slow_customers(), now, horizon_days=30)
+    assert learnt.training.replaced
+    who = at_risk(slow_customers(), now)
+    at = np.full(len(who), now)
+    scores = scores_at(slow_customers(), who, at, 30, learnt.training.model)
+    assert scores.horizon_days.mean() > 60
+    lapsed = lapsed_within(slow_customers(), who, at, scores.horizon_days)
+    assert scores.probability.mean() == pytest.approx(lapsed.mean(), abs=0.06)
 
 
 def test_training_comes_nearer_to_the_optimum_and_is_calibrated() -> None:
@@ -119,7 +148,7 @@ def test_an_account_learns_from_its_own_rollup() -> None:
 
 def test_the_holdout_lies_after_everything_that_was_learnt_from() -> None:
     """Outcomes of the earlier snapshots are closed before the later ones begin."""
-    early, late = forward_split(taken()[0], 30)
+    early, late = forward_split(taken()[0])
     assert early.at.max() + 30 * DAY <= late.at.min()
 
 

@@ -19,7 +19,7 @@ def draw(seed: int, customers: int = 400, copies: int = 1) -> Sample:
     x = (rng.random((customers, 3)) < 0.5).astype(float)
     lapsed = (rng.random(customers) < sigmoid(x @ TRUTH - 0.5)).astype(np.int8)
     owner = np.repeat(np.arange(customers), copies)
-    return Sample(NAMES, x[owner], lapsed[owner], owner, np.zeros(len(owner)))
+    return Sample(NAMES, x[owner], lapsed[owner], owner, np.zeros(len(owner)), np.full(len(owner), 30.0))
 
 
 def margins(sample: Sample) -> tuple[Model, Floats]:
