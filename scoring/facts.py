@@ -117,6 +117,11 @@ def date(at: float, now: float) -> str:
     return _date(int(at // DAY), int(now // DAY))
 
 
+def month(at: float) -> str:
+    """The month of a time in UTC: "May", "Sept"."""
+    return _MONTHS[gmtime(at).tm_mon - 1]
+
+
 @lru_cache(maxsize=4096)
 def _date(day: int, today: int) -> str:
     year, month, number = gmtime(day * DAY)[:3]

@@ -13,7 +13,7 @@ Counts enter as log2(1 + min(count, 3)): the first says most.
 """
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final, Self
 
 import numpy as np
@@ -24,7 +24,7 @@ from scoring.feature_use import PLAN, USES
 from scoring.history import CUSTOM_HALF_LIFE, EVENT, SIGNAL_HALF_LIFE, History
 from scoring.look_back import LOOK_BACK
 from scoring.prior import days, no_return, rates
-from scoring.rollup import Floats
+from scoring.rollup import DAY, Floats
 
 
 class View:
@@ -110,6 +110,16 @@ NEGATIVE: Final = frozenset(
 """What no model may count in a customer's favour."""
 
 
+SEASON: Final = "season:"  # the prefix of features of the time of year
+_MID_JULY: Final = 195.0  # day of the year
+_YEAR: Final = 365.2425  # days
+_SEASONS: Final = {  # waves a year, and at which time each is highest
+    SEASON + "july": (1.0, np.cos),
+    SEASON + "october": (1.0, np.sin),
+    SEASON + "january_july": (2.0, np.cos),
+    SEASON + "february_august": (2.0, np.sin),
+}
+SEASONS: Final = tuple(_SEASONS)
 _SIGNALS: Final = {
     "trend": "activity",
     "detractor": "nps_response",
@@ -126,6 +136,8 @@ def signal_of(feature: str) -> str:
     """Returns the name under which a feature is reported: its event where it has one."""
     if feature.startswith((USES, PLAN)):
         return "feature_used" if feature.startswith(USES) else "plan"
+    if feature in _SEASONS:
+        return "season"
     return _SIGNALS.get(feature, feature.removeprefix(EVENT))
 
 
@@ -218,6 +230,15 @@ def session(view: View) -> Floats:
     return np.asarray(np.log1p(history.duration[:, 1] / np.maximum(history.active[:, 1], 1.0) / 60.0))
 
 
+def season(feature: str, view: View) -> Floats:
+    """A wave over the year, -1 to 1, at the last engagement: July against January, October against April, and two that
+    come twice a year. The year goes on in silence, but the wave stands still, so that no risk falls as spring nears."""
+    waves, shape = _SEASONS[feature]
+    seen = np.where(np.isnan(view.history.seen), view.history.first, view.history.seen)
+    year_day = np.nan_to_num(seen) / DAY % _YEAR
+    return np.asarray(shape(2 * np.pi * waves * (year_day - _MID_JULY) / _YEAR))
+
+
 def damp(count: Floats) -> Floats:
     """log2(1 + min(count, 3)): 0 → 0, 1 → 1, 3 and more → 2."""
     return np.asarray(np.log2(1.0 + np.minimum(count, COUNT_CAP)))
@@ -246,6 +267,7 @@ _READERS: Final[dict[str, Reader]] = {
     "cadence": cadence,
     "trend": trend,
     "session": session,
+    **{feature: partial(season, feature) for feature in SEASONS},
     "recency": lambda view: np.asarray(np.log1p(view.silent)),
     "frequency": lambda view: np.asarray(np.log1p(view.history.active_days)),
     "breadth": lambda view: np.asarray(np.log1p(view.history.breadth)),

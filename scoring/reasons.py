@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 
 from scoring.events import CHURNED
-from scoring.facts import Facts, count, date, duration
+from scoring.facts import Facts, count, date, duration, month
 from scoring.look_back import LOOK_BACK
 from scoring.rollup import DAY, Floats
 
@@ -146,6 +146,11 @@ def _cadence(facts: Facts) -> str:
     return f"Usually active every {'day' if gap == 1 else f'{gap} days'}"
 
 
+def _season(facts: Facts) -> str:
+    at = facts.first if facts.seen is None else facts.seen
+    return "Time of year" if at is None else f"Time of year: last active in {month(at)}"
+
+
 def _use(facts: Facts) -> str:
     return "No feature used yet" if facts.favourite is None else f"Uses {facts.favourite} most"
 
@@ -167,6 +172,7 @@ _TEXTS: Final[dict[str, Callable[[Facts], str]]] = {
     "silence": _silence,
     "activity": _activity,
     "tenure": _tenure,
+    "season": _season,
     "cadence": _cadence,
     "feature_used": _use,
     "plan": lambda facts: "On no known plan" if facts.plan is None else f"On the plan {facts.plan}",

@@ -90,6 +90,10 @@ def _list_comparisons(horizon_days: float) -> dict[str, Comparison]:
         "cadence": Comparison("Usually comes every 7 days instead of daily", 0.0, log(7)),
         "trend": Comparison("Twice as active this week as in the last quarter", 0.0, log(2)),
         "session": Comparison("Active for 20 minutes a day instead of 5", log1p(5), log1p(20)),
+        "season:july": Comparison("Last active in July instead of January", -1.0, 1.0),
+        "season:october": Comparison("Last active in October instead of April", -1.0, 1.0),
+        "season:january_july": Comparison("Last active in January or July instead of April or October", -1.0, 1.0),
+        "season:february_august": Comparison("Last active in February or August instead of May or November", -1.0, 1.0),
         "breadth": Comparison("Uses 4 features instead of one", log1p(1), log1p(4)),
         **{feature: Comparison(words, *ONCE) for feature, words in _EVENTS.items()},
     }

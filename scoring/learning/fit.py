@@ -14,6 +14,7 @@ import numpy as np
 
 from scoring import features
 from scoring.feature_use import PLAN, USES
+from scoring.features import SEASON
 from scoring.history import EVENT
 from scoring.learning.logistic import Priors, fit_logistic
 from scoring.learning.samples import Sample
@@ -21,7 +22,7 @@ from scoring.model import PRIOR, Model, Term, logit
 from scoring.rollup import Floats
 
 SD: Final = 0.3  # of standardised coefficients, around the formula's own where it has one
-SD_CUSTOM: Final = 0.1  # of custom events, plans and single product features
+SD_CUSTOM: Final = 0.1  # of custom events, plans, single product features and seasons
 SD_FORMULA: Final = 0.5  # of the formula's terms, per log-odds
 SD_SLOPE: Final = 0.3  # of the slope of a recalibration, around 1
 
@@ -37,7 +38,7 @@ _KNOTS: Final = {  # quantiles
 }
 _BENT: Final = ("silence", "lateness", "due")  # no line fits these: a silence within the own rhythm says nothing
 _FORMULA: Final = ("activity", "silence")
-_CENTERED: Final = ("activity", "due", "tenure", "cadence", "session", USES, PLAN)  # explained against the mean
+_CENTERED: Final = ("activity", "due", "tenure", "cadence", "session", SEASON, USES, PLAN)  # explained against the mean
 _WEIGHTS: Final = {term.feature: term.weights[0] for term in PRIOR.terms}
 
 
@@ -108,7 +109,7 @@ def prior_sd(name: str, spread: float) -> float:
     """The standard deviation of the prior of a standardised coefficient; `spread` is that of its column."""
     if name in _FORMULA:
         return SD_FORMULA * max(spread, 1e-3)
-    return SD_CUSTOM if name.startswith((USES, PLAN, EVENT)) else SD
+    return SD_CUSTOM if name.startswith((USES, PLAN, EVENT, SEASON)) else SD
 
 
 def _sign(name: str) -> int:

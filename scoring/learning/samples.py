@@ -15,14 +15,18 @@ from scoring import features
 from scoring.events import CHURNED, RECOGNISED
 from scoring.feature_use import PLAN, USES
 from scoring.features import View
+from scoring.group_by import Times
 from scoring.history import EVENT, History, history_of
 from scoring.learning.metrics import Labels
+from scoring.learning.outcomes import SETTLED, lapsed_within, snapshots
 from scoring.model import Model, sigmoid
 from scoring.pauses import Pause, bridge
 from scoring.rollup import DAY, Floats, Rollup
 
 _CHUNK: Final = 1_000_000  # rollup rows expanded at a time: some 100 MB
 ESTABLISHED, ABANDONED = 14 * DAY, 7 * DAY
+YEARS: Final = 730 * DAY  # of history, before the time of year is looked at
+MOST_SNAPSHOTS: Final = 200_000
 _USES: Final = 20  # product features at most
 _PLANS: Final = 10
 _CUSTOM: Final = 100  # custom events at most
@@ -80,7 +84,8 @@ class Sample(NamedTuple):
 def columns_of(rollup: Rollup) -> tuple[str, ...]:
     """The features that this account's events make possible; what it never sends is absent, not zero.
 
-    A custom event counts from 14 days of history on, and until 7 days after the account's last.
+    A custom event counts from 14 days of history on, and until 7 days after the account's last; the time of year, once
+    it was there twice.
     """
     columns = list(ALWAYS)
     for event, brought in OF_EVENT.items():
@@ -88,6 +93,8 @@ def columns_of(rollup: Rollup) -> tuple[str, ...]:
             columns += brought
     if rollup.value.any():
         columns.append("session")
+    if len(rollup.last_at) and np.ptp(rollup.last_at) >= YEARS:
+        columns += features.SEASONS
     used = rollup.of(("feature_used",))
     columns += [USES + name for name in _common(rollup, rollup.detail, rollup.details, used, USED, _USES)]
     columns += [PLAN + name for name in _common(rollup, rollup.plan, rollup.plans, rollup.plan >= 0, USED, _PLANS)]
@@ -119,6 +126,25 @@ def sample(
             horizons[part] = features.own_horizons(history, horizons[part])
         x[part] = _matrix(history, clock, columns, horizons[part])
     return Sample(columns, x, lapsed, customers.astype(np.int64), instants, horizons)
+
+
+def take_snapshots(
+    rollup: Rollup, now: float, horizon_days: int, pauses: Sequence[Pause], contacts: Times | None
+) -> Sample:
+    """Snapshots whose outcome is known: over the horizon that is served, the customer's own where it is longer."""
+    who, at = snapshots(rollup, now, horizon_days, pauses=pauses)
+    if len(who) > MOST_SNAPSHOTS:
+        drawn = np.sort(np.random.default_rng(0).choice(len(who), MOST_SNAPSHOTS, replace=False))
+        who, at = who[drawn], at[drawn]
+    unknown, columns = np.zeros(len(who), np.int8), columns_of(rollup)
+    taken = sample(rollup, who, at, unknown, columns=columns, horizon_days=horizon_days, pauses=pauses, own=True)
+    until = at + taken.horizon * DAY
+    counts = until + SETTLED <= now
+    for began, ended in pauses:
+        counts &= (at >= ended) | (until <= began)
+    if contacts is not None:  # what became of them is not their own doing alone
+        counts &= ~contacts.within(who, at, until)
+    return taken.rows(counts)._replace(lapsed=lapsed_within(rollup, who[counts], at[counts], taken.horizon[counts]))
 
 
 def _matrix(history: History, at: Floats, columns: tuple[str, ...], horizon_days: float | Floats) -> Floats:

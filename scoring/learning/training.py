@@ -32,9 +32,8 @@ from scoring.learning.early import Silences, is_gain
 from scoring.learning.fit import fit_regression, recalibrate
 from scoring.learning.logistic import discoveries, score_tests
 from scoring.learning.metrics import Metrics, metrics_of
-from scoring.learning.outcomes import SETTLED, USUAL_HORIZON, horizon_of, lapsed_within, snapshots
-from scoring.learning.samples import BASELINES, ELIGIBLE, Sample, columns_of
-from scoring.learning.samples import sample as take_sample
+from scoring.learning.outcomes import USUAL_HORIZON, horizon_of
+from scoring.learning.samples import BASELINES, ELIGIBLE, Sample, take_snapshots
 from scoring.learning.uncertainty import REGRESSIONS, Covariance, measure_covariances
 from scoring.model import PRIOR, Model
 from scoring.pauses import Pause
@@ -49,7 +48,6 @@ DOUBTS: Final = 2  # fits in a row with more than that, before a custom event th
 NO_DOUBTS: Final[Mapping[str, int]] = {}
 MOST_CUSTOM: Final = 20
 CUSTOM_LAPSES: Final = 10
-MOST_SNAPSHOTS: Final = 200_000
 SPREAD: Final = 7919  # a prime
 SAME: Final = 0.1  # of a weight
 HOLDOUT: Final = 0.3  # the latest share of snapshots
@@ -112,29 +110,10 @@ def learn(
     rollup = rollup.until(now)
     found = horizon_of(rollup, now, horizon_before)
     horizon = horizon_days or found or horizon_before or USUAL_HORIZON
-    taken = _take_snapshots(rollup, now, horizon, pauses, contacts)
+    taken = take_snapshots(rollup, now, horizon, pauses, contacts)
     silences = Silences(rollup, now, horizon, pauses, own=True)
     training = train(taken, current, version=version, doubts=doubts, silences=silences, now=now)
     return Learnt(training, horizon, found)
-
-
-def _take_snapshots(
-    rollup: Rollup, now: float, horizon_days: int, pauses: Sequence[Pause], contacts: Times | None
-) -> Sample:
-    """Snapshots whose outcome is known: over the horizon that is served, the customer's own where it is longer."""
-    who, at = snapshots(rollup, now, horizon_days, pauses=pauses)
-    if len(who) > MOST_SNAPSHOTS:
-        drawn = np.sort(np.random.default_rng(0).choice(len(who), MOST_SNAPSHOTS, replace=False))
-        who, at = who[drawn], at[drawn]
-    unknown, columns = np.zeros(len(who), np.int8), columns_of(rollup)
-    taken = take_sample(rollup, who, at, unknown, columns=columns, horizon_days=horizon_days, pauses=pauses, own=True)
-    until = at + taken.horizon * DAY
-    counts = until + SETTLED <= now
-    for began, ended in pauses:
-        counts &= (at >= ended) | (until <= began)
-    if contacts is not None:  # what became of them is not their own doing alone
-        counts &= ~contacts.within(who, at, until)
-    return taken.rows(counts)._replace(lapsed=lapsed_within(rollup, who[counts], at[counts], taken.horizon[counts]))
 
 
 def train(
