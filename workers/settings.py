@@ -48,7 +48,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     buffer_events: Annotated[int, Meta(ge=1)] | None = None
     buffer_bytes: Annotated[int, Meta(ge=1)] = 1 << 30
     disk_free_bytes: Annotated[int, Meta(ge=0)] = 500_000_000
-    batch_events: Annotated[int, Meta(ge=1, le=50_000)] = 5_000
+    batch_events: Annotated[int, Meta(ge=1, le=50_000)] = 20_000
     claim_seconds: Annotated[float, Meta(ge=1)] = 60.0
     rescore_seconds: Annotated[float, Meta(ge=0)] = 5.0
     event_id_days: Annotated[int, Meta(ge=1)] = 35

@@ -123,7 +123,8 @@ def test_a_stored_event_asks_for_a_rescore(process: Process, redis: Redis) -> No
 
 
 def test_a_full_batch_calls_for_more_hands(process: Process, redis: Redis) -> None:
-    push_events(redis, *[event() for _ in range(process.settings.batch_events)])
+    process.settings = _with_batch(process, 100)
+    push_events(redis, *[event() for _ in range(100)])
     drain(process, LIVE)
     assert tickets.count_waiting(redis, LIVE.queue) == 1
 
