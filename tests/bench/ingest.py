@@ -47,7 +47,7 @@ def run(world: World) -> list[Line]:
 def _prepare() -> list[bytes]:
     """Returns the entries to be stored. From now on this process is tuned as a worker is."""
     ingest.LINGER_SECONDS = 0.001  # waiting for more is no work
-    entries = _entries(stream.events(EVENTS))
+    entries = make_entries(stream.events(EVENTS))
     tune_interpreter()
     return entries
 
@@ -101,7 +101,7 @@ def _ours(
     world: World, entries: Sequence[bytes], template: str = EMPTY, beside: Beside = lambda world, url: nullcontext()
 ) -> list[float]:
     with world.database(template) as url, world.process(url) as process, beside(world, url):
-        _push(process.redis, entries)
+        push(process.redis, entries)
         meter = meter_of(process)
 
         def work() -> None:
@@ -137,7 +137,7 @@ def _microseconds(meter: CpuMeter, events: int) -> list[float]:
     return [seconds / events * 1e6 for seconds in meter.seconds()]
 
 
-def _entries(events: list[dict[str, object]]) -> list[bytes]:
+def make_entries(events: list[dict[str, object]]) -> list[bytes]:
     """The stream as the door would have written it: by turns a batch of 100, and 100 requests of one event."""
     entries, now_us = [], time.time_ns() // 1000
     for number, at in enumerate(range(0, len(events), ENTRY_EVENTS)):
@@ -147,7 +147,7 @@ def _entries(events: list[dict[str, object]]) -> list[bytes]:
     return entries
 
 
-def _push(redis: Redis, entries: Sequence[bytes]) -> None:
+def push(redis: Redis, entries: Sequence[bytes]) -> None:
     with redis.pipeline(transaction=False) as pipeline:
         for entry in entries:
             pipeline.xadd(LIVE.stream, {"n": ENTRY_EVENTS, "entry": entry})
