@@ -64,7 +64,7 @@ class CellBuffer:
             writer.away_until = time.monotonic() + UNKNOWN_SECONDS
 
     async def close(self) -> None:
-        """Write what is left, and close the connections."""
+        """Writes the pending entries, then closes the connections."""
         for writer in self.writers.values():
             await writer.close()
 
@@ -131,7 +131,7 @@ class Buffers:
                 log.debug("Redis can't do it now: %s", error)
 
     async def close(self) -> None:
-        """Write what is left, and close the connections."""
+        """Writes the pending entries, then closes the connections."""
         for buffer in self.cells:
             await buffer.close()
         for host in self._hosts:

@@ -24,7 +24,7 @@ class Corked:
         self._pending.append(data)
 
     def close(self) -> None:
-        """Write what is left, and close: at once, or when the client has read it, or doesn't read."""
+        """Writes the rest and closes: at once, once the client has read it, or when the client stops reading."""
         self._flush()
         self._transport.close()
         self.watch()

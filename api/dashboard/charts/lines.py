@@ -96,6 +96,7 @@ def line(
         *(across(TOP + frame.y(value), say(value), "grid" if value > frame.low else "axis") for value in grid),
         stretched(frame.plot, *_draw_paths(shown, frame)) if len(shown) > 1 else "",
         *(label(name, x, height - 5) for x, name in day_ticks(*between)),
+        *_draw_band_names(bands, frame),
         *_draw_hovers(shown, say, frame),
         _draw_last(shown[-1], frame) if shown else label(NOTHING, 0.5, TOP + frame.plot / 2),
         *(_draw_mark(mark, frame) for mark in marks if between[0] <= mark.at <= between[1]),
@@ -129,8 +130,13 @@ def _draw_bands(bands: Sequence[Band], frame: Frame) -> Iterator[Markup]:
     for band in bands:
         top = frame.y(band.until)
         yield tag("rect", x="0", y=TOP + top, width="100%", height=bottom - top, class_=f"band {band.colour}")
-        yield tag("text", band.name, x="100%", y=TOP + top + 11, text_anchor="end", class_="label band-name")
         bottom = top
+
+
+def _draw_band_names(bands: Sequence[Band], frame: Frame) -> Iterator[Markup]:
+    for band in bands:
+        y = TOP + frame.y(band.until) + 11
+        yield tag("text", band.name, x="100%", y=y, text_anchor="end", class_="label band-name")
 
 
 def _draw_hovers(points: Sequence[ChartPoint], say: Callable[[float], str], frame: Frame) -> Iterator[Markup]:

@@ -8,21 +8,22 @@ WHERE account_id = %(account_id)s AND mrr > 0 AND level IS NOT NULL
 GROUP BY 1, 2
 
 -- name: list_companies
--- The companies with the most money at risk first; one row for each of its currencies.
+-- The companies with the most money at risk first; one row for each of its currencies. What lapsed customers paid is
+-- gone, not at risk.
 SELECT company, coalesce(currency, '') AS currency, count(*) AS customers, coalesce(sum(mrr), 0)::bigint AS mrr,
-       sum(mrr_at_risk) AS at_risk, max(probability) FILTER (WHERE state <> 'lapsed') AS highest,
+       coalesce(sum(mrr_at_risk) FILTER (WHERE state <> 'lapsed'), 0) AS at_risk, max(probability) FILTER (WHERE state <> 'lapsed') AS highest,
        max(probability) AS riskiest, max(last_active) AS last_active
 FROM customers
 WHERE account_id = %(account_id)s AND company IS NOT NULL
   AND (%(names)s::text[] IS NULL OR company = ANY (%(names)s))
   AND (%(part)s::text IS NULL OR company ILIKE %(part)s)
 GROUP BY company, 2
-ORDER BY sum(mrr_at_risk) DESC, max(probability) DESC, company
+ORDER BY at_risk DESC, max(probability) DESC, company
 LIMIT %(limit)s
 
 -- name: show_company
 SELECT coalesce(currency, '') AS currency, count(*) AS customers, coalesce(sum(mrr), 0)::bigint AS mrr,
-       sum(mrr_at_risk) AS at_risk
+       coalesce(sum(mrr_at_risk) FILTER (WHERE state <> 'lapsed'), 0) AS at_risk
 FROM customers
 WHERE account_id = %(account_id)s AND company = %(company)s
 GROUP BY 1
