@@ -9,8 +9,8 @@ import psycopg
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from api.errors import Refused
-from workers.cells import cell_of
+from api.errors import Refused, explain_absence
+from workers.cells import Cell, cell_of
 from workers.logs import first_line
 from workers.settings import Settings
 from workers.store import Connection, connect
@@ -33,7 +33,7 @@ async def in_database(request: Request, work: Callable[[Connection], T], custome
         with connect(place) as connection:
             return work(connection)
 
-    with refusing():
+    with refusing(place):
         return await run_in_threadpool(run)
 
 
@@ -44,12 +44,13 @@ async def in_thread(work: Callable[[], T]) -> T:
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
-    """Raises Refused, store_unavailable, when Postgres and not the data is the trouble: it is away, or only reads."""
+def refusing(place: Cell | None = None) -> Iterator[None]:
+    """Raises Refused, store_unavailable, when Postgres and not the data is the trouble: it is away, or only reads.
+    `place`: the one that the work is done in."""
     try:
         yield
     except psycopg.Error as error:
         if not is_unavailable(error):
             raise
         log.warning("Postgres can't do it now: %s", first_line(error))
-        raise Refused("store_unavailable") from None
+        raise Refused("store_unavailable", explain_absence(place)) from None

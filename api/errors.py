@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from api.headers import Headers as Headers
 from api.headers import secured
+from workers.cells import Cell
 
 
 class Code(NamedTuple):
@@ -120,3 +121,13 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
 async def on_error(request: Request, error: Exception) -> Response:
     """An unexpected exception: the server logs it; the answer shows nothing of it."""
     return Refused("internal_error").response()
+
+
+def explain_absence(place: Cell | None) -> str | None:
+    """Returns which cell's database is not available, in words; None where it is home's."""
+    if place is None or place.number is None:
+        return None
+    return (
+        f"The database of cell {place.name} is not available, so nothing can be said of all customers; try again."
+        " Customers of other cells can be read. Tracking goes on."
+    )

@@ -34,7 +34,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
     `refusal` says why this server can't be used at all."""
 
     def __init__(self, place: Cell, size: int = POOL_SIZE) -> None:
-        self._place = place
+        self.place = place
         self._address: str | None = None  # where the last connection could be set up
         self._tried = place.database_url
         self._is_placed = False
@@ -53,12 +53,12 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
 
     async def _find_address(self) -> str:
         """Returns what the next connection is opened with."""
-        if not self._place.schema:
-            return self._place.database_url
+        if not self.place.schema:
+            return self.place.database_url
         if self._address:
             self._tried = self._address
         else:
-            self._tried = await asyncio.to_thread(find_address, self._place)
+            self._tried = await asyncio.to_thread(find_address, self.place)
         self._address = None
         return self._tried
 
@@ -67,12 +67,12 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         row = await (await connection.execute(query, parameters)).fetchone()
         if row and row[0] != connection.info.backend_pid:
             try:
-                await asyncio.to_thread(sessions.refuse_transaction_pooling, self._place.database_url)
+                await asyncio.to_thread(sessions.refuse_transaction_pooling, self.place.database_url)
             except TransactionPooling as error:
                 self.refusal = str(error)
                 raise
-        if self._place.schema:
-            row = await (await connection.execute(*sessions.path_query(self._place.schema))).fetchone()
+        if self.place.schema:
+            row = await (await connection.execute(*sessions.path_query(self.place.schema))).fetchone()
             self._is_placed = bool(row and row[1]) and await self._check_node(connection)
             self._address = self._tried
         self.refusal = None
@@ -86,7 +86,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
 
     async def _check_node(self, connection: AsyncConnection[Any]) -> bool:
         """Returns whether Citus has placed the cell. Raises Moved if another node holds it."""
-        schema = self._place.schema or ""
+        schema = self.place.schema or ""
         row = await (await connection.execute(*nodes.node_query(schema))).fetchone()
         if row and not Node(*row).is_here:
             self._address = None

@@ -15,12 +15,14 @@ from api.dashboard.levels import GROUPS, count_groups
 from api.dashboard.page import address, page, render
 from api.dashboard.session import Session
 from api.dashboard.zones import local
+from api.database import in_thread, refusing
 from api.reading import query
 from api.reading.common import account_of
 from api.reading.customer_filter import NOT_LAPSED, PARAMETERS, SORTS, CustomerFilter, list_query, parse_filter
 from api.reading.customers import read_page, read_pasts
 from scoring.levels import NAMES
-from workers.store import connect
+from workers.cells import Cell
+from workers.store import Connection, connect
 
 SIZE = 50
 HERE, ALL = "here", "all"  # not lapsed, and everybody
@@ -78,6 +80,7 @@ async def _export_for_session(request: Request, session: Session) -> Response:
 
 
 async def _export(request: Request, account_id: int) -> Response:
+    """The file. Raises Refused: once it has begun, nothing can be refused any more."""
     query.refuse_unknown(request, (*PARAMETERS, *FILE_PARAMETERS))
     chosen = _parse_page_filter(request, ALL)
     pasts = await read_pasts(request, account_id, chosen)
@@ -87,8 +90,15 @@ async def _export(request: Request, account_id: int) -> Response:
     state = "not-lapsed" if chosen.states == NOT_LAPSED else ",".join(chosen.states)
     words = ["windback-customers", *filter(None, (",".join(chosen.levels), state)), f"{datetime.now(UTC):%Y-%m-%d}"]
     headers = {"Content-Disposition": f'attachment; filename="{"-".join(words)}.csv"', "Cache-Control": "no-store"}
-    pieces = write_lines([partial(connect, cell) for cell in settings.all_cells], statement, parameters, order)
-    return StreamingResponse(chain([byte_order_mark(request)], pieces), headers=headers, media_type="text/csv")
+    pieces = write_lines([partial(_open, cell) for cell in settings.all_cells], statement, parameters, order)
+    beginning = byte_order_mark(request) + await in_thread(partial(next, pieces))
+    return StreamingResponse(chain([beginning], pieces), headers=headers, media_type="text/csv")
+
+
+def _open(cell: Cell) -> Connection:
+    """A connection to a cell. Raises Refused, store_unavailable."""
+    with refusing(cell):
+        return connect(cell)
 
 
 def _parse_page_filter(request: Request, default: str) -> CustomerFilter:

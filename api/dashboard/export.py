@@ -55,8 +55,8 @@ def write_lines(
     """Yields the file in pieces, of each cell as of one moment. Holds connections until the end."""
     with ExitStack() as stack:
         rows = [_read_rows(stack.enter_context(connected()), query, parameters) for connected in cells]
-        yield _piece([COLUMNS])
         merged = merge_rows(rows, (order.column, "customer_id"), descending=order.descending)
+        yield _piece([COLUMNS, *(_cells(row) for row in islice(merged, ROWS))])
         while piece := list(islice(merged, ROWS)):
             yield _piece([_cells(row) for row in piece])
 

@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 import psycopg
 from msgspec import Meta
-from psycopg_pool import AsyncConnectionPool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.errors import Refused
+from api.errors import Refused, explain_absence
+from api.pool import Pool
 from api.timeouts import with_timeout
 from workers.cells import cell_of
 from workers.logs import first_line
@@ -53,18 +53,20 @@ async def fetch_all(request: Request, query: Any, parameters: dict[str, Any]) ->
     return await _fetch_from(request.app.state.pools, query, parameters)
 
 
-async def _fetch_from(
-    pools: Sequence[AsyncConnectionPool], query: Any, parameters: dict[str, Any]
-) -> list[list[dict[str, Any]]]:
+async def _fetch_from(pools: Sequence[Pool], query: Any, parameters: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    return await asyncio.gather(*(_fetch_rows(pool, query, parameters) for pool in pools))
+
+
+async def _fetch_rows(pool: Pool, query: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     try:
-        return await asyncio.gather(*(with_timeout(READ_SECONDS, _rows(pool, query, parameters)) for pool in pools))
+        return await with_timeout(READ_SECONDS, _rows(pool, query, parameters))
     except psycopg.DataError:  # a cursor that isn't ours
         raise Refused("invalid_parameter") from None
     except (psycopg.Error, TimeoutError) as error:
         if isinstance(error, psycopg.Error) and not is_unavailable(error):
             raise
-        log.warning("Postgres can't do it now: %s", first_line(error))
-        raise Refused("store_unavailable") from None
+        log.warning("Postgres can't do it now: %s", first_line(error), extra={"cell": pool.place.name})
+        raise Refused("store_unavailable", explain_absence(pool.place)) from None
 
 
 def describe_profile(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,7 +85,7 @@ def answer(value: Any, headers: Mapping[str, str] | None = None) -> Response:
     return Response(msgspec.json.encode(value), HTTPStatus.OK, headers, media_type="application/json")
 
 
-async def _rows(pool: AsyncConnectionPool, query: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+async def _rows(pool: Pool, query: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     async with pool.connection() as connection:
         # Planned anew each time: a plan for any range or prefix is a bad one for most, and outlives a changed schema.
         cursor = await connection.execute(query, parameters, prepare=False)

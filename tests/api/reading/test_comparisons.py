@@ -6,12 +6,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from psycopg_pool import AsyncConnectionPool
 from starlette.requests import Request
 
+from api.pool import Pool
 from api.reading.comparisons import read_levels_then, read_model_changes, read_renewal
 from tests.workers.risk.test_renewal import MEANS, add_model, scored
 from workers.accounts import renewals
+from workers.cells import Cell
 from workers.risk import renewal
 from workers.store import Connection
 
@@ -22,7 +23,7 @@ def read(database_url: str, reader: Any, *parameters: Any) -> Any:
     """What a page would read."""
 
     async def run() -> Any:
-        async with AsyncConnectionPool(database_url, min_size=1, open=False) as pool:
+        async with Pool(Cell(database_url, "")) as pool:
             request = SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(pool=pool, pools=[pool])))
             return await reader(cast(Request, request), *parameters)
 

@@ -1,0 +1,93 @@
+"""The Postgres of one cell is away: what is told about all customers is refused and not told in part; the customers of
+other cells, and what belongs to the account, can be read."""
+
+from collections.abc import Iterator
+
+import pytest
+from starlette.testclient import TestClient
+
+from api import pool
+from api.app import create_app
+from tests.cells.conftest import MakeWorld, World
+from tests.cells.stories import history, read, sign_in
+from workers.buffer.entries import hash_customer
+from workers.cells import cell_of
+
+CELLS, AWAY = 4, 2
+NOWHERE = "postgresql://nobody@/windback?host=/nowhere"
+WHOLE = [
+    "/api/v1/customers",
+    "/api/v1/analytics/events",
+    "/api/v1/analytics/events/login",
+    "/api/v1/analytics/risk",
+    "/api/v1/model/track-record",
+    "/api/v1/alerts",
+    "/api/v1/alerts/effect",
+    "/customers.csv",
+    "/money.csv",
+    "/",
+    "/customers",
+    "/events",
+    "/companies",
+]
+ACCOUNTS = ["/api/v1/webhooks", "/api/v1/drafts/templates", "/api/v1/warnings", "/settings", "/keys", "/docs"]
+
+
+@pytest.fixture
+def whole(make_world: MakeWorld) -> World:
+    """A world of several cells, all of them there."""
+    world = make_world(CELLS)
+    world.track(*history())
+    world.work()
+    return world
+
+
+@pytest.fixture
+def crippled(whole: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """The same world, as a web process sees it while a cell's Postgres is away."""
+    monkeypatch.setattr(pool, "POOL_WAIT_SECONDS", 0.5)
+    urls = [cell.database_url for cell in whole.settings.all_cells]
+    urls[AWAY] = NOWHERE
+    settings = whole.settings.changed(cell_database_urls=" ".join(urls))
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        client.headers["X-API-Key"] = whole.client.headers["X-API-Key"]
+        yield whole._replace(client=client)
+
+
+def is_away(email: str) -> bool:
+    return cell_of(hash_customer(1, email), CELLS) == AWAY
+
+
+def test_what_all_cells_tell_is_refused(crippled: World) -> None:
+    sign_in(crippled)
+    for path in WHOLE:
+        answer = crippled.client.get(path)
+        assert answer.status_code == 503, path
+        assert f"cell {AWAY:03} is not available" in answer.text, path
+        assert answer.headers["Retry-After"] == "5"
+
+
+def test_customers_of_other_cells_are_read(whole: World, crippled: World) -> None:
+    for world in (whole, crippled):
+        sign_in(world)
+    emails = sorted({event["customer_email"] for event in history()})
+    here = next(email for email in emails if not is_away(email))
+    away = next(email for email in emails if is_away(email))
+    for path in ("/api/v1/customers/{}", "/api/v1/customers/{}/events", "/api/v1/customers/{}/risk", "/customers/{}"):
+        assert read(crippled, path.format(here)) == read(whole, path.format(here))
+        answer = crippled.client.get(path.format(away))
+        assert (answer.status_code, f"cell {AWAY:03} is not available" in answer.text) == (503, True)
+
+
+def test_what_belongs_to_the_account_is_read(crippled: World) -> None:
+    sign_in(crippled)
+    for path in ACCOUNTS:
+        assert crippled.client.get(path).status_code == 200, path
+
+
+def test_events_are_accepted_and_the_service_is_ready(crippled: World) -> None:
+    crippled.track(*({**event, "event_id": f"again-{n}"} for n, event in zip(range(50), history(), strict=False)))
+    assert crippled.client.get("/readyz").status_code == 200
+    shown = crippled.client.get("/metrics")
+    assert shown.status_code == 200
+    assert f'cell="{AWAY:03}"' in shown.text
