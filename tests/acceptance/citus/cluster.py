@@ -5,7 +5,7 @@ A template is made once, its schema migrated and then handed to Citus; the datab
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 import psycopg
@@ -15,6 +15,7 @@ from workers.store.nodes import find_node
 
 SCHEMA = "cell"
 END_MILLISECONDS = 5000
+ATTEMPTS = 5  # each of which waits for some seconds
 
 
 def make_template(server: str, name: str) -> None:
@@ -45,7 +46,16 @@ def copy_template(server: str, template: str, name: str) -> Iterator[str]:
         f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy",
     )
     yield _path(_name(server, name))
-    _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+    _drop(server, name)
+
+
+def _drop(server: str, name: str) -> None:
+    """Drop a database, to which a process of Citus itself may connect at any moment."""
+    for _ in range(ATTEMPTS):
+        with suppress(psycopg.errors.ObjectInUse):
+            _execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            return
+    _execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 @contextmanager
@@ -64,7 +74,7 @@ def make_cluster(server: str, nodes: Sequence[tuple[str, int]], name: str) -> It
         yield first
     finally:
         for each in servers:
-            _execute(each, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            _drop(each, name)
 
 
 def place(url: str, schemas: Sequence[str], nodes: Sequence[tuple[str, int]]) -> None:

@@ -80,10 +80,11 @@ def test_too_little_to_learn_from_leaves_the_horizon_open(connection: Connection
 def said(connection: Connection, days_ago: int, horizon_days: int) -> None:
     connection.execute(
         f"""
+        WITH known AS MATERIALIZED (SELECT * FROM customers)
         INSERT INTO risk_history (customer_id, at, probability, level, state, model, horizon_days)
         SELECT customer_id, date_trunc('day', now()) - interval '{days_ago} days 2 hours', 0.5, 'low', 'active',
                'prior-1', {horizon_days}
-        FROM customers
+        FROM known
         """
     )
 
@@ -124,8 +125,9 @@ def test_events_that_mean_something_count_from_the_next_score_on(
     rescored(process, connection)
     assert [state for state, _ in connection.execute(states).fetchall()] == ["active", "lapsed"]
     connection.execute("""
+        WITH known AS MATERIALIZED (SELECT * FROM customers)
         INSERT INTO customer_days (customer_id, day, event, detail, n, value, last_at)
-        SELECT customer_id, current_date, 'account_closed', '', 1, 0, now() FROM customers
+        SELECT customer_id, current_date, 'account_closed', '', 1, 0, now() FROM known
     """)
     rescored(process, connection)
     assert connection.execute(states).fetchall() == [("lapsed", 600)]

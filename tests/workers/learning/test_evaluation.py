@@ -13,12 +13,15 @@ def scored(connection: Connection, days_ago: int, probability: str) -> None:
     """Give every active customer a score, so many days ago."""
     connection.execute(
         f"""
+        WITH active AS MATERIALIZED (
+            SELECT * FROM customers
+            WHERE EXISTS (SELECT 1 FROM customer_days AS days WHERE days.customer_id = customers.customer_id
+                          AND day BETWEEN current_date - {days_ago + 10} AND current_date - {days_ago + 1})
+        )
         INSERT INTO risk_history (customer_id, at, probability, level, state, model)
         SELECT customer_id, date_trunc('day', now()) - interval '{days_ago} days' - interval '2 hours', {probability},
                'low', 'active', 'prior-1'
-        FROM customers
-        WHERE EXISTS (SELECT FROM customer_days AS days WHERE days.customer_id = customers.customer_id
-                      AND day BETWEEN current_date - {days_ago + 10} AND current_date - {days_ago + 1})
+        FROM active
         """
     )
 
@@ -71,17 +74,17 @@ def test_who_was_written_to_is_left_out(connection: Connection, acme: int) -> No
     before = train(connection, acme, 30).snapshots
     connection.execute(
         """
+        WITH known AS MATERIALIZED (SELECT * FROM customers WHERE email LIKE 'c1%')
         INSERT INTO handlings (customer_id, account_id, what, at)
-        SELECT customer_id, account_id, 'contacted', now() - interval '20 days' FROM customers
-        WHERE email LIKE 'c1%'
+        SELECT customer_id, account_id, 'contacted', now() - interval '20 days' FROM known
         """
     )
     connection.execute("UPDATE accounts SET contact_event = 'mail_sent'")
     connection.execute(
         """
+        WITH known AS MATERIALIZED (SELECT * FROM customers WHERE email LIKE 'c2%')
         INSERT INTO customer_days (customer_id, day, event, detail, n, value, last_at)
-        SELECT customer_id, current_date - 20, 'mail_sent', '', 1, 0, now() - interval '20 days' FROM customers
-        WHERE email LIKE 'c2%'
+        SELECT customer_id, current_date - 20, 'mail_sent', '', 1, 0, now() - interval '20 days' FROM known
         """
     )
     assert train(connection, acme, 30).snapshots < before

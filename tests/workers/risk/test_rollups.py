@@ -51,8 +51,9 @@ def test_invoices_keep_their_identity_in_the_reading(connection: Connection) -> 
     account_id = fill(connection, world(1, 5))
     connection.execute("DELETE FROM customer_days")
     connection.execute("""
+        WITH known AS MATERIALIZED (SELECT customer_id FROM customers)
         INSERT INTO customer_days SELECT customer_id, day, event, detail, 1, 0, day, NULL
-        FROM customers, (VALUES
+        FROM known, (VALUES
             ('2025-01-02'::date, 'invoice_overdue', 'invoice:in_1'), ('2025-01-03', 'invoice_overdue', 'invoice:in_2'),
             ('2025-01-04', 'Charged', 'invoice:in_1'), ('2025-01-05', 'Invoice Sent', 'invoice:in_1')
         ) AS rows (day, event, detail)
