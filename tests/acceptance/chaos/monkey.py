@@ -74,7 +74,9 @@ class Monkey:
         return [*kills, self.outage, self.outage_of_redis, self.erase, *self._in_cluster()]
 
     def _in_cluster(self) -> list[Callable[[], None]]:
-        return [self.fail_over, self.freeze_master, self.kill_node] if self._plant.servers.nodes else []
+        if not self._plant.servers.nodes:
+            return []
+        return [self.fail_over, self.freeze_master, self.kill_node, self.move_slot]
 
     def _servers(self) -> list[str]:
         return [kind for kind in SERVERS if self._plant.kinds(kind)]
@@ -148,6 +150,16 @@ class Monkey:
         """`kill -9` a node of the cluster, which is soon back."""
         self._choose_master()
         self.kill("node")
+
+    def move_slot(self) -> None:
+        """The slot of a cell moves to another master."""
+        nodes = self._plant.servers.nodes
+        assert nodes
+        wait_until(nodes.is_whole, timeout=PATIENCE_SECONDS)
+        key = lanes_of(self._chance.choice(self._plant.settings.all_cells))["live"].stream
+        others = [node for node in nodes.all if node.is_master() and node is not nodes.owner_of(key)]
+        nodes.move_slot(key, self._chance.choice(others))
+        self._note("move of a slot")
 
     def _choose_master(self) -> tuple[Child, list[Node]]:
         """Returns a master of the cluster and the other nodes, once every master has a replica again: where the only
