@@ -90,4 +90,9 @@ def describe_server(url: str) -> str:
     cluster = find_cluster(urls) if key else None
     if cluster and not cluster.is_plain and (owner := cluster.owners.get(key)):
         return f"{owner[0]}:{owner[1]} of the cluster"
-    return urls.rpartition("@")[2].partition("?")[0].partition("://")[2] or urls
+    return " ".join(_describe_url(url) for url in urls.split())
+
+
+def _describe_url(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or DEFAULT_PORT}" if parts.hostname else parts.path
