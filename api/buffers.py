@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,11 +52,11 @@ class CellBuffer:
             for name, lane in lanes.items()
         }
 
-    async def write(self, lane: str, request: Request, events: int, rate: Rate | None = None) -> None:
+    def write(self, lane: str, request: Request, events: int, rate: Rate | None = None) -> Awaitable[None]:
         """Return when the request's events are in the buffer. Raises BufferUnavailable, BufferFull, RateLimited."""
         if self.fault is not None:
-            raise BufferUnavailable
-        await self.writers[lane].write(request, events, rate)
+            return _refuse()
+        return self.writers[lane].write(request, events, rate)
 
     def lodge_all(self) -> None:
         """Let entries lodge with other cells for a moment: whether this Redis is the right one isn't known yet."""
@@ -174,6 +174,10 @@ class Buffers:
             return placement.describe_swapped(buffer.cell)
         buffer.is_checked = True
         return None
+
+
+async def _refuse() -> None:
+    raise BufferUnavailable
 
 
 async def _maybe(result: Any) -> Any:

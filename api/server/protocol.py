@@ -19,6 +19,7 @@ BODY_SECONDS = 25.0  # in which a body has to be whole; the track route refuses 
 PIECE_SECONDS = 20.0  # between pieces of a body that may take its time
 REST_SECONDS = 5.0  # in which the rest of a body has to come whose request is answered
 FRAMING = (b"content-length", b"transfer-encoding")
+WHOLE = "windback.whole"  # in the scope of a request whose body has come
 
 
 class Protocol(HttpToolsProtocol):
@@ -77,6 +78,7 @@ class Protocol(HttpToolsProtocol):
         """A request is whole."""
         self._head_bytes = 0
         self._body_is_whole()
+        self.scope[WHOLE] = True  # type: ignore[literal-required]
         super().on_message_complete()
 
     def on_response_complete(self) -> None:

@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope
 from api.auth import header
 from api.bodies import Hold
 from api.errors import Refused
+from api.server.protocol import WHOLE
 from scoring.events import MAX_BODY_BYTES
 
 BODY_SECONDS = 20.0  # in which a body has to arrive
@@ -25,11 +26,14 @@ async def receive_body(scope: Scope, receive: Receive, hold: Hold) -> bytes:
     length = header(scope, b"content-length")
     if length.isdigit() and int(length) > MAX_BODY_BYTES:
         raise Refused("payload_too_large")
+    receive_all = _receive_gzip if encoding == b"gzip" else _receive_plain
+    if WHOLE in scope:  # nearly always; there is nothing to wait for
+        return await receive_all(receive, hold)
     task = asyncio.current_task()
     assert task
     late = asyncio.get_running_loop().call_later(BODY_SECONDS, task.cancel, LATE)  # cheaper than asyncio.timeout
     try:
-        return await (_receive_gzip(receive, hold) if encoding == b"gzip" else _receive_plain(receive, hold))
+        return await receive_all(receive, hold)
     except asyncio.CancelledError as cancelled:
         if cancelled.args != (LATE,):
             raise

@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from workers.buffer.lanes import LANES, LIVE, Lane
 
 RESUME = 0.8
+CALM = RESUME * min(lane.share for lane in LANES.values())  # below it, all lanes take more events
 SAMPLES = 20  # of a stream's nodes, from which its memory is estimated
 
 
@@ -40,6 +41,7 @@ class Capacity:
         self.events = self.bytes = 0
         self.free_bytes: int | None = None
         self._refused: set[str] = set()  # names of lanes
+        self._calm_events, self._calm_bytes = CALM * (cap_events or math.inf), CALM * cap_bytes
 
     @property
     def is_full(self) -> bool:
@@ -48,6 +50,9 @@ class Capacity:
 
     def has_room(self, lane: Lane) -> bool:
         """Returns whether this lane takes more events now."""
+        if self.events < self._calm_events and self.bytes < self._calm_bytes and self._disk_share() < CALM:
+            self._refused.clear()
+            return True
         parts = (self.events / (self._cap_events or math.inf), self.bytes / self._cap_bytes, self._disk_share())
         used = max(parts) / lane.share
         if used >= 1:

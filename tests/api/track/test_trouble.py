@@ -101,7 +101,7 @@ def test_a_redis_that_hangs_is_told_within_a_second(mute: str, how: str, apart: 
     """However the key is known, and whenever a request comes while others wait already."""
     (statuses, seconds), _ = run(slowest(Settings(redis_url=mute), how, [GOOD] * 12, apart))
     assert statuses == {503}
-    assert WRITE_SECONDS <= seconds + 1e-6 < TOLD_SECONDS
+    assert WRITE_SECONDS <= seconds + 1e-3 < TOLD_SECONDS
 
 
 @pytest.mark.parametrize("how", [UNKNOWN, FRESH, STALE, LIMITED])
