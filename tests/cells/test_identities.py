@@ -5,6 +5,8 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from tests.cells.conftest import MakeWorld, World
 from tests.cells.test_line import NOW, counted, history
 from tests.workers.events import count
@@ -141,3 +143,62 @@ def test_a_history_without_user_ids_forwards_nothing(make_world: MakeWorld) -> N
     world.track(*history())
     world.work()
     assert world.redis.hget(world.places[0].lanes["live"].outcomes, "moved") in (None, b"0")
+
+
+def addresses(world: World) -> dict[str, str]:
+    """The address of each user id."""
+    return {
+        user_id: email
+        for place in world.places
+        for user_id, email in place.connection().execute(
+            "SELECT user_id, email FROM identities WHERE user_id IS NOT NULL"
+        )
+    }
+
+
+def stored(world: World) -> dict[str, int]:
+    """How many logins each address has."""
+    return {email: int(days["login"]) for email, (_, _, days) in customers(world).items() if days and "login" in days}
+
+
+RINGS = [  # of each group: for each person, whose address follows; then who has events
+    ([1, 0], []),
+    ([1, 0], [0]),
+    ([1, 0], [1]),
+    ([1, 2, 0], []),
+    ([1, 2, 0], [1]),
+    ([1, 2, 0], [0, 2]),
+    ([1, 2, 3], [0, 1, 2]),
+]
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["together", "one after the other"])
+@pytest.mark.parametrize("cells", [1, 4])
+def test_addresses_that_are_passed_on(make_world: MakeWorld, cells: int, together: bool) -> None:
+    """Each user id has the address that was said of it last, and takes along what it did. If both addresses have a
+    history, that stays; cells hear of changes one after the other."""
+    world = make_world(cells)
+    next_of = {4 * group + n: 4 * group + to for group, (ring, _) in enumerate(RINGS) for n, to in enumerate(ring)}
+    doers = {4 * group + n for group, (_, active) in enumerate(RINGS) for n in active}
+    alone = {4 * group + n for group, (_, active) in enumerate(RINGS) for n in active if len(active) == 1}
+    for number in next_of:
+        identify(world, user_id=f"user-{number}", customer_email=f"p{number}@example.com")
+    world.work()
+    world.track(*(login for number in doers for login in logins(number)))
+    world.work()
+    for number, to in next_of.items():
+        identify(world, user_id=f"user-{number}", customer_email=f"p{to}@example.com")
+        if not together:
+            world.work()
+    for _ in range(3):
+        world.work()
+    assert addresses(world) == {f"user-{number}": f"p{to}@example.com" for number, to in next_of.items()}
+    moved = doers if together and cells == 1 else alone
+    assert {f"p{next_of[number]}@example.com" for number in moved} <= {e for e, n in stored(world).items() if n == 3}
+    if moved == doers:
+        assert stored(world) == {f"p{next_of[number]}@example.com": 3 for number in doers}
+    world.track(*(login for number in next_of for login in logins(number, days=1, first=20)))
+    for _ in range(2):
+        world.work()
+    assert {f"p{to}@example.com" for to in next_of.values()} <= stored(world).keys()
+    assert sum(stored(world).values()) == sum(counted(world)) == 3 * len(doers) + len(next_of)

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from psycopg import sql as pieces
 
+from workers import placement
 from workers.buffer.entries import hash_customer, hash_user, normalise_email
 from workers.buffer.lanes import lanes_of
 from workers.buffer.stream import last_positions
@@ -33,7 +34,6 @@ STAYS = frozenset(  # what a cell keeps for itself, or makes anew
         *("recent_events", "customer_search", "scores_ahead", "risk_restated"),
     }
 )
-CHANGES_TOGETHER = 100
 
 
 class Journey(NamedTuple):
@@ -101,26 +101,52 @@ def merge(settings: Settings, account_id: int, email: str, into: str) -> Merged 
         else:
             row = journey.source.execute(sql("find_owners"), {"customer_ids": [journey.old]}).fetchone()
             merged = Merged(into, 0) if row and row[1] == into else None
-    if merged is not None:
-        _own_identities(settings, account_id, email, into)
+        if merged is not None:
+            with placement.connect_cells(settings) as cells:
+                _own_identities(cells, journey)
     return merged
 
 
 def apply_changes(process: Process) -> list[AddressChange]:
     """Carry out the changes of addresses that were announced in this cell, as moving.apply_changes does within one."""
     connection, conflicts = process.connection(), []
-    rows = connection.execute(sql("list_changes"), {"limit": CHANGES_TOGETHER}).fetchall()
-    for change in [AddressChange(*row) for row in rows]:
-        with _on_the_way(process.settings, change.account_id, change.email, change.next_email) as journey:
-            is_met = moving.has_history(journey.target, journey.new)
-            if not is_met:
-                _move(journey)
-            elif moving.has_history(journey.source, journey.old):
+    changes = moving.list_changes(connection)
+    if not changes:
+        return []
+    with placement.connect_cells(process.settings) as cells:
+
+        def place_of(customer_id: str) -> Connection:
+            return cells[cell_of(customer_id, len(cells))]
+
+        for change in moving.in_order(changes, lambda change: not moving.has_history(place_of(change.new), change.new)):
+            way = change.account_id, change.email, change.next_email
+            journey = Journey(*way, place_of(change.old), place_of(change.new))
+            course = _carry_out(journey, moving.find_apart(connection, change), cells, connection)
+            if course.is_conflict:
                 conflicts.append(change)
-        _end_change(connection, change)
-        if not is_met:
-            _own_identities(process.settings, change.account_id, change.email, change.next_email)
     return conflicts
+
+
+def _carry_out(
+    journey: Journey, change: AddressChange, cells: Sequence[Connection], connection: Connection
+) -> moving.Course:
+    """Move the customer, or the user id alone, which is announced in the cell of this connection. May be done again."""
+    has_old = moving.has_history(journey.source, change.old)
+    has_new = moving.has_history(journey.target, change.new)
+    row = journey.source.execute(sql("find_owners"), {"customer_ids": [change.old]}).fetchone()
+    was_moved = row is not None and row[1] == change.next_email
+    course = moving.choose_course(change, has_old, has_new, moving.is_shared(cells, change), was_moved)
+    if course.moves:
+        if has_old:
+            for cell in cells:
+                cell.execute(sql("stay_apart"), {"owner": change.new, "customer_id": change.customer_id})
+        kept = moving.is_kept(cells, change.old)
+        _move(journey, kept)
+        _own_identities(cells, journey, kept)
+    else:
+        moving.drop_given_up(journey.target, change.account_id, change.next_email)
+    _end_change(connection, change, course)
+    return course
 
 
 @contextmanager
@@ -134,41 +160,36 @@ def _on_the_way(settings: Settings, account_id: int, email: str, into: str) -> I
                 yield Journey(account_id, email, into, leaving, arriving)
 
 
-def _end_change(connection: Connection, change: AddressChange) -> None:
+def _end_change(connection: Connection, change: AddressChange, course: moving.Course) -> None:
     """The user id has its new address, and its traits go there."""
-    new = hash_customer(change.account_id, change.next_email)
     user = hash_user(change.account_id, change.user_id)
     with connection.transaction():
         lock(connection, Lock.STORING)
         if connection.execute(sql("end_change"), change._asdict()).fetchone() is None:
             return  # another worker did it, or it was taken back
-        own = {"customer_id": change.customer_id, "email": change.next_email, "owner": new}
-        connection.execute(sql("own_identity"), own)
-        profiles.hand_over(connection, change.account_id, [user], new, change.next_email)
+        moving.own(connection, change, course.apart)
+        profiles.hand_over(connection, change.account_id, [user], change.new, change.next_email)
 
 
-def _own_identities(settings: Settings, account_id: int, email: str, into: str) -> None:
-    """User ids of the old address belong to the new one, in whatever cell they are."""
-    both = {
-        "customer_id": hash_customer(account_id, email),
-        "owner": hash_customer(account_id, into),
-        "email": into,
-    }
-    for cell in settings.all_cells:
-        with connect(cell) as connection:
-            connection.execute(sql("own_all_identities"), both)
+def _own_identities(cells: Sequence[Connection], journey: Journey, kept: bool = False) -> None:
+    """User ids of the old address belong to the new one, in whatever cell they are; those that keep it stay."""
+    both = {"customer_id": journey.old, "owner": journey.new, "email": journey.into}
+    for connection in cells:
+        connection.execute(sql("own_identities_along" if kept else "own_all_identities"), both)
+        if kept:
+            connection.execute(sql("end_apart"), both)
 
 
-def _move(journey: Journey) -> None:
+def _move(journey: Journey, kept: bool) -> None:
     """Move a customer to an address without a history."""
 
     def rename() -> None:
         moving.drop_given_up(journey.target, journey.account_id, journey.into)
         moving.rename_customer(journey.target, journey.account_id, journey.email, journey.into)
         if journey.stays:
-            moving.give_up(journey.source, journey.account_id, journey.email, journey.into)
+            moving.give_up(journey.source, journey.account_id, journey.email, journey.into, kept)
 
-    _carry(journey, rename)
+    _carry(journey, rename, kept)
 
 
 def _merge_into(journey: Journey) -> Merged:
@@ -179,7 +200,7 @@ def _merge_into(journey: Journey) -> Merged:
     return merged
 
 
-def _carry(journey: Journey, make_one: Callable[[], T]) -> T:
+def _carry(journey: Journey, make_one: Callable[[], T], kept: bool = False) -> T:
     """Bring a customer's rows to the target, make them one with those there, and delete them in the source. Nobody
     stores or erases in either cell meanwhile."""
     with journey.source.transaction():
@@ -190,7 +211,7 @@ def _carry(journey: Journey, make_one: Callable[[], T]) -> T:
                 _copy(journey)
             result = make_one()
         if not journey.stays:
-            _leave(journey)
+            _leave(journey, kept)
     for connection in _in_order(journey):
         erased_totals.leave_out(connection)
     return result
@@ -213,14 +234,14 @@ def _copy(journey: Journey) -> None:
     level_moves.count_moves(journey.target, journey.account_id, [journey.old])
 
 
-def _leave(journey: Journey) -> None:
+def _leave(journey: Journey, kept: bool) -> None:
     """Delete the customer's rows where they were; what comes under the old address goes to the new one."""
     whom = {"account_id": journey.account_id, "customer_id": journey.old}
     erased_totals.note_erased(journey.source, whom)
     level_moves.take_back_moves(journey.source, journey.account_id, [journey.old])
     for table in [*_list_tables(journey.source), "recent_events", "scores_ahead", "risk_restated"]:
         journey.source.execute(moving.delete_of(table), whom)
-    moving.give_up(journey.source, journey.account_id, journey.email, journey.into)
+    moving.give_up(journey.source, journey.account_id, journey.email, journey.into, kept)
     erased_totals.end_erasing(journey.source, whom)
 
 

@@ -5,7 +5,7 @@ under the old address afterwards, because the address that was given up leads to
 whatever tables have a customer_id.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from psycopg import sql as pieces
@@ -31,6 +31,35 @@ class AddressChange(NamedTuple):
     email: str
     next_email: str
     said_us: int
+    apart: bool = False  # the history at the address was there before
+
+    @property
+    def old(self) -> str:
+        """The id of the address before."""
+        return hash_customer(self.account_id, self.email)
+
+    @property
+    def new(self) -> str:
+        """The id of the address from now on."""
+        return hash_customer(self.account_id, self.next_email)
+
+
+class Course(NamedTuple):
+    """How a change of address goes: with the history or alone; then to an address with a history or without."""
+
+    moves: bool
+    apart: bool = False
+    is_conflict: bool = False
+
+
+def choose_course(change: AddressChange, has_old: bool, has_new: bool, is_shared: bool, was_moved: bool) -> Course:
+    """Returns how a change goes. `has_old`, `has_new`: whether the addresses have a history; `is_shared`: whether one
+    of them is another user id's as well; `was_moved`: whether the history is there already, from an attempt before."""
+    if was_moved:
+        return Course(moves=True)
+    if change.apart or has_new:
+        return Course(False, apart=has_new, is_conflict=has_old and has_new and not change.apart)
+    return Course(moves=has_old or not is_shared)
 
 
 class Merged(NamedTuple):
@@ -44,16 +73,37 @@ def apply_changes(connection: Connection) -> list[AddressChange]:
     """Carry out the changes of addresses that were announced. Returns those that met another customer: their user ids
     have the new address, and the history before stays where it is."""
     conflicts = []
-    rows = connection.execute(sql("list_changes"), {"limit": CHANGES_TOGETHER}).fetchall()
-    for change in [AddressChange(*row) for row in rows]:
+    for change in in_order(list_changes(connection), lambda change: not has_history(connection, change.new)):
         with connection.transaction():
             lock(connection, Lock.STORING)
+            change = find_apart(connection, change)
             if connection.execute(sql("end_change"), change._asdict()).fetchone() is None:
                 continue  # another worker did it, or it was taken back
-            if not _move(connection, change):
+            if _carry_out(connection, change).is_conflict:
                 conflicts.append(change)
     erased_totals.leave_out(connection)
     return conflicts
+
+
+def list_changes(connection: Connection) -> list[AddressChange]:
+    """Returns changes that were announced, the earliest first."""
+    rows = connection.execute(sql("list_changes"), {"limit": CHANGES_TOGETHER})
+    return [AddressChange(*row) for row in rows.fetchall()]
+
+
+def in_order(changes: list[AddressChange], is_free: Callable[[AddressChange], bool]) -> Iterator[AddressChange]:
+    """Yields changes, first those whose next address has no history at that moment: where addresses are passed on, each
+    is left before the next one comes."""
+    while changes:
+        change = next(filter(is_free, changes), changes[0])
+        changes.remove(change)
+        yield change
+
+
+def find_apart(connection: Connection, change: AddressChange) -> AddressChange:
+    """Returns the change as it is now: those before it may have brought a history to the user id's address."""
+    row = connection.execute(sql("is_apart"), {"customer_id": change.customer_id}).fetchone()
+    return change._replace(apart=row == (True,))
 
 
 def merge_known(connection: Connection, account_id: int, email: str, into: str) -> Merged | None:
@@ -78,26 +128,38 @@ def merge_within(connection: Connection, account_id: int, email: str, into: str)
     return Merged(into, events)
 
 
-def _move(connection: Connection, change: AddressChange) -> bool:
-    """Move the customer unless the new address has a history of its own. Returns whether it was moved."""
-    old, new = (hash_customer(change.account_id, email) for email in (change.email, change.next_email))
+def _carry_out(connection: Connection, change: AddressChange) -> Course:
+    """Move the customer, or the user id alone."""
     drop_given_up(connection, change.account_id, change.next_email)
-    if has_history(connection, new) or _goes_alone(connection, change, old, new):
-        own = {"customer_id": change.customer_id, "email": change.next_email, "owner": new}
-        connection.execute(sql("own_identity"), own)
-        profiles.hand_over(connection, change.account_id, [hash_user(change.account_id, change.user_id)], new)
-        return not has_history(connection, old)
-    rename_customer(connection, change.account_id, change.email, change.next_email)
-    give_up(connection, change.account_id, change.email, change.next_email)
-    return True
+    has_old, has_new = has_history(connection, change.old), has_history(connection, change.new)
+    course = choose_course(change, has_old, has_new, is_shared([connection], change), was_moved=False)
+    if course.moves:
+        if has_old:
+            connection.execute(sql("stay_apart"), {"owner": change.new, "customer_id": change.customer_id})
+        rename_customer(connection, change.account_id, change.email, change.next_email)
+        give_up(connection, change.account_id, change.email, change.next_email, is_kept([connection], change.old))
+    else:
+        own(connection, change, course.apart)
+        profiles.hand_over(connection, change.account_id, [hash_user(change.account_id, change.user_id)], change.new)
+    return course
 
 
-def _goes_alone(connection: Connection, change: AddressChange, old: str, new: str) -> bool:
-    """Returns whether only the user id changes its address: nothing was done under the old one, and one of both is
-    another user id's as well."""
-    both = {"owners": [old, new], "customer_id": change.customer_id}
-    (shared,) = one(connection.execute(sql("are_shared"), both))
-    return bool(shared) and not has_history(connection, old)
+def is_shared(cells: Iterable[Connection], change: AddressChange) -> bool:
+    """Returns whether one of the addresses is another user id's as well."""
+    both = {"owners": [change.old, change.new], "customer_id": change.customer_id}
+    return any(one(connection.execute(sql("are_shared"), both))[0] for connection in cells)
+
+
+def is_kept(cells: Iterable[Connection], customer_id: str) -> bool:
+    """Returns whether user ids stay at an address when its history leaves."""
+    asked = {"customer_id": customer_id}
+    return any(one(connection.execute(sql("has_apart"), asked))[0] for connection in cells)
+
+
+def own(connection: Connection, change: AddressChange, apart: bool) -> None:
+    """Give the user id its new address."""
+    parameters = {"customer_id": change.customer_id, "email": change.next_email, "owner": change.new, "apart": apart}
+    connection.execute(sql("own_identity"), parameters)
 
 
 def rename_customer(connection: Connection, account_id: int, email: str, into: str) -> None:
@@ -120,16 +182,20 @@ def drop_given_up(connection: Connection, account_id: int, email: str) -> None:
     connection.execute(sql("drop_given_up"), {"customer_id": hash_customer(account_id, email)})
 
 
-def give_up(connection: Connection, account_id: int, email: str, into: str) -> None:
-    """From now on everything of one address is another one's."""
+def give_up(connection: Connection, account_id: int, email: str, into: str, kept: bool = False) -> None:
+    """From now on everything of one address is another one's; unless it is kept by other user ids."""
     parameters = {
         "account_id": account_id,
         "customer_id": hash_customer(account_id, email),
         "owner": hash_customer(account_id, into),
         "email": into,
     }
-    connection.execute(sql("own_all_identities"), parameters)
-    connection.execute(sql("give_up_address"), parameters)
+    if kept:
+        connection.execute(sql("own_identities_along"), parameters)
+        connection.execute(sql("end_apart"), parameters)
+    else:
+        connection.execute(sql("own_all_identities"), parameters)
+        connection.execute(sql("give_up_address"), parameters)
 
 
 def _merge_rows(connection: Connection, account_id: int, email: str, into: str) -> int:

@@ -206,7 +206,8 @@ CREATE TABLE dead_letters (
 
 -- The address of each user id, and the address that follows one that was given up. customer_id is a hash of the user id
 -- or of the address that was given up; owner is the customer. An address that is said anew waits in next_email until the
--- customer is moved. has_waiting: events of this user id wait to be stored.
+-- customer is moved. has_waiting: events of this user id wait to be stored. apart: the history at the address was there
+-- before this user id came to it, so it stays when the user id leaves.
 CREATE TABLE identities (
     customer_id uuid PRIMARY KEY,
     account_id integer NOT NULL,
@@ -216,7 +217,8 @@ CREATE TABLE identities (
     said_at timestamptz NOT NULL,
     next_email text COLLATE "C",
     next_said_at timestamptz,
-    has_waiting boolean NOT NULL DEFAULT false
+    has_waiting boolean NOT NULL DEFAULT false,
+    apart boolean NOT NULL DEFAULT false
 );
 
 CREATE INDEX identities_owner ON identities (owner);

@@ -170,7 +170,7 @@ LIMIT %(limit)s
 
 -- name: end_change
 UPDATE identities SET said_at = next_said_at, next_email = NULL, next_said_at = NULL
-WHERE customer_id = %(customer_id)s::uuid AND email = %(email)s AND next_email = %(next_email)s
+WHERE customer_id = %(customer_id)s::uuid AND email IN (%(email)s, %(next_email)s) AND next_email = %(next_email)s
 RETURNING 1
 
 -- name: are_shared
@@ -181,10 +181,30 @@ SELECT EXISTS (
 )
 
 -- name: own_identity
-UPDATE identities SET email = %(email)s, owner = %(owner)s::uuid WHERE customer_id = %(customer_id)s::uuid
+UPDATE identities SET email = %(email)s, owner = %(owner)s::uuid, apart = %(apart)s
+WHERE customer_id = %(customer_id)s::uuid
 
 -- name: own_all_identities
-UPDATE identities SET email = %(email)s, owner = %(owner)s::uuid WHERE owner = %(customer_id)s::uuid
+UPDATE identities SET email = %(email)s, owner = %(owner)s::uuid, apart = false WHERE owner = %(customer_id)s::uuid
+
+-- name: own_identities_along
+-- The history of an address leaves it, and takes along those whose it is.
+UPDATE identities SET email = %(email)s, owner = %(owner)s::uuid WHERE owner = %(customer_id)s::uuid AND NOT apart
+
+-- name: stay_apart
+-- Somebody else's history comes to this address.
+UPDATE identities SET apart = true
+WHERE owner = %(owner)s::uuid AND user_id IS NOT NULL AND customer_id <> %(customer_id)s::uuid
+
+-- name: end_apart
+-- The history has left their address: what comes from now on is theirs.
+UPDATE identities SET apart = false WHERE owner = %(customer_id)s::uuid AND apart
+
+-- name: is_apart
+SELECT apart FROM identities WHERE customer_id = %(customer_id)s::uuid AND next_email IS NOT NULL
+
+-- name: has_apart
+SELECT EXISTS (SELECT FROM identities WHERE owner = %(customer_id)s::uuid AND apart)
 
 -- name: give_up_address
 INSERT INTO identities (customer_id, account_id, user_id, owner, email, said_at)
