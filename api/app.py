@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -27,7 +27,7 @@ from api.health import health, metrics
 from api.identities.identify import identify
 from api.identities.merging import merge_customer
 from api.imports.launch import Launcher
-from api.pool import make_pools
+from api.pool import make_cell_pools, make_pools
 from api.reading import analytics, customer, customers, erasing, levels, mappings, model, series, track_record, warnings
 from api.reading.etags import validated
 from api.request_id import identified
@@ -100,15 +100,30 @@ async def _run(door: Door, settings: Settings, app: Starlette) -> AsyncIterator[
     """Open what the routes share, and close it in the end."""
     await door.open()
     pool, pools = make_pools(settings)
+    closing: set[asyncio.Task[None]] = set()
+
+    async def grow(after: Settings) -> Callable[[], None]:
+        more = make_cell_pools(after)
+        for each in more:
+            await each.open()
+
+        def take_over() -> None:
+            closing.update(asyncio.create_task(each.close(timeout=2)) for each in pools)
+            pools[:] = more
+            app.state.settings = launcher.settings = after
+
+        return take_over
+
     for each in {pool, *pools}:
         await each.open()  # does not wait: Postgres may be away
     app.state.pool, app.state.pools, app.state.door, app.state.settings = pool, pools, door, settings
     launcher = app.state.launcher = Launcher(settings)
+    door.buffers.grow = grow
     async with counters.flush_regularly(door.redis):
         yield
     await asyncio.to_thread(launcher.close)
     await door.close()
-    await asyncio.gather(*(each.close(timeout=2) for each in {pool, *pools}))
+    await asyncio.gather(*closing, *(each.close(timeout=2) for each in {pool, *pools}))
 
 
 class Service(Starlette):

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 UNKNOWN_SECONDS = 5.0  # no writes to a Redis that did not name its installation; it is asked every second
 UNCHECKED = "it isn't known yet which cells this Redis belongs to"
 
+# Prepares the rest of the process for more cells. What it returns makes the change, in one go with that of the buffers.
+Grow = Callable[[Settings], Coroutine[None, None, Callable[[], None]]]
 IssueTicket = Callable[[str, int | None], Coroutine[None, None, None]]
 
 
@@ -79,20 +81,25 @@ class Buffers:
     """The buffers of all cells, in their order."""
 
     def __init__(self, settings: Settings, home: Redis, connect: Callable[[str], Redis], issue: IssueTicket) -> None:
-        self._home = home
-        clients = {settings.redis_url: home}  # by URL: in a cluster, each cell has one of its own
+        self._home, self._connect, self._issue, self._settings = home, connect, issue, settings
+        self._clients = {settings.redis_url or "": home}  # by URL: in a cluster, each cell has one of its own
+        self.cells, self._hosts = self._make_cells(settings)
+        copies = placement.list_copies(settings)
+        self.copies = [(self._clients[cell.buffer_url], cell.copy_prefix) for cell in copies]
+        self.charges = Charges(settings.redis_url or "")
+        self.grow: Grow | None = None
+
+    def _make_cells(self, settings: Settings) -> tuple[list[CellBuffer], list[Host]]:
         for cell in settings.all_cells:
-            if cell.buffer_url not in clients:
-                clients[cell.buffer_url] = connect(cell.buffer_url)
+            if cell.buffer_url not in self._clients:
+                self._clients[cell.buffer_url] = self._connect(cell.buffer_url)
         caps = share_caps(settings)
         several = len({cell.buffer_url for cell in settings.all_cells}) > 1
-        self._hosts = [Host(cell, *caps, settings.buffer_replicas) for cell in settings.all_cells] if several else []
-        self.cells = [
-            CellBuffer(settings, cell, clients[cell.buffer_url], issue, self._hosts) for cell in settings.all_cells
-        ]
-        self._others = [client for client in clients.values() if client is not home]
-        self.copies = [(clients[cell.buffer_url], cell.copy_prefix) for cell in placement.list_copies(settings)]
-        self.charges = Charges(settings.redis_url or "")
+        hosts = [Host(cell, *caps, settings.buffer_replicas) for cell in settings.all_cells] if several else []
+        clients = self._clients
+        return [
+            CellBuffer(settings, cell, clients[cell.buffer_url], self._issue, hosts) for cell in settings.all_cells
+        ], hosts
 
     async def write(
         self, lane: str, account_id: int, received_us: int, parts: Mapping[int, BodyPart], rate: Rate | None
@@ -137,8 +144,9 @@ class Buffers:
         for host in self._hosts:
             await host.close()
         await self.charges.close()
-        for client in self._others:
-            await client.aclose()
+        for client in self._clients.values():
+            if client is not self._home:
+                await client.aclose()
 
     async def _check_places(self) -> None:
         """Compare each buffer with what the clock has announced to all of them. What a Redis that doesn't answer holds
@@ -146,11 +154,32 @@ class Buffers:
         announced = await self._read_announced()
         if announced is None:
             return
-        fault = placement.find_fault(announced, len(self.cells))
-        for buffer in self.cells:
+        after = placement.follow(self._settings, int(announced.get(placement.COUNT, 0)))
+        if after != self._settings and len(self.cells) > 1:
+            await self._follow(after, announced)
+        else:
+            await self._find_faults(self.cells, announced)
+
+    async def _find_faults(self, cells: Sequence[CellBuffer], announced: Mapping[str, str]) -> None:
+        fault = placement.find_fault(announced, len(cells))
+        for buffer in cells:
             buffer.fault = fault
-            if fault is None and len(self.cells) > 1:
+            if fault is None and len(cells) > 1:
                 buffer.fault = await self._find_misplaced(buffer, announced)
+
+    async def _follow(self, after: Settings, announced: Mapping[str, str]) -> None:
+        """Go on with more cells: they have been divided. What was split for fewer is passed on by the workers."""
+        cells, hosts = self._make_cells(after)
+        await self._find_faults(cells, announced)
+        take_over = await self.grow(after) if self.grow else None
+        before, hosts_before = self.cells, self._hosts
+        self.cells, self._hosts, self._settings = cells, hosts, after
+        if take_over:
+            take_over()
+        for buffer in before:
+            await buffer.close()
+        for host in hosts_before:
+            await host.close()
 
     async def _read_announced(self) -> Mapping[str, str] | None:
         """Returns the fields that home has announced; where its Redis is away, the copy in another one."""

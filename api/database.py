@@ -13,7 +13,7 @@ from api.errors import Refused, explain_absence
 from workers.cells import Cell, cell_of
 from workers.logs import first_line
 from workers.settings import Settings
-from workers.store import Connection, connect
+from workers.store import Connection, presence
 from workers.store.faults import is_unavailable
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ async def in_database(request: Request, work: Callable[[Connection], T], custome
         place = settings.all_cells[cell_of(customer_id, settings.cells)]
 
     def run() -> T:
-        with connect(place) as connection:
+        with presence.enter(place) as connection:
             return work(connection)
 
     with refusing(place):

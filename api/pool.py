@@ -8,8 +8,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from workers.cells import Cell
 from workers.settings import Settings
-from workers.store import find_address, nodes, sessions
+from workers.store import find_address, nodes, presence, sessions
 from workers.store.nodes import Moved, Node
+from workers.store.presence import CellTaken
 from workers.store.sessions import TransactionPooling
 
 POOL_SIZE = 8
@@ -24,8 +25,12 @@ READING = {
 def make_pools(settings: Settings) -> tuple["Pool", list["Pool"]]:
     """Returns the pool of home, and those of the cells in their order: the same one where there is a single cell."""
     home = Pool(settings.home)
-    cells = settings.all_cells if settings.cells > 1 else ()
-    return home, [Pool(cell, CELL_POOL_SIZE) for cell in cells] or [home]
+    return home, make_cell_pools(settings) if settings.cells > 1 else [home]
+
+
+def make_cell_pools(settings: Settings) -> list["Pool"]:
+    """Returns a pool of each of several cells."""
+    return [Pool(cell, CELL_POOL_SIZE) for cell in settings.all_cells]
 
 
 class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
@@ -81,8 +86,19 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         """Raises psycopg.OperationalError unless the connection can be used."""
         if self._is_placed:
             await self._check_node(connection)
-        else:
+        if self._place.number is None:
             await self.check_connection(connection)
+        else:
+            await self._check_numbers(connection)
+
+    async def _check_numbers(self, connection: AsyncConnection[Any]) -> None:
+        """Raises CellTaken if the tables are another cell's by now."""
+        row = await (await connection.execute(*presence.numbers_query(self._place))).fetchone()
+        try:
+            presence.check_numbers(self._place, *(row or (False, None, None)))
+        except CellTaken:
+            await connection.close()  # or it would stay in the pool
+            raise
 
     async def _check_node(self, connection: AsyncConnection[Any]) -> bool:
         """Returns whether Citus has placed the cell. Raises Moved if another node holds it."""

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Literal, NamedTuple
 
 import psycopg
@@ -184,6 +184,14 @@ DUTIES = (
 
 def run(process: Process) -> None:
     """Tick until the process is asked to stop: at home, and in each of several cells in a thread of its own."""
+    while not process.stopping.is_set():
+        _run_all(process)
+        with suppress(RedisError):
+            process.follow()
+
+
+def _run_all(process: Process) -> None:
+    """Tick at all places until the process is asked to stop, or there are more cells."""
     turns = Turns(process.settings.cells)
     with ExitStack() as stack:
         for cell in process.settings.all_cells if process.settings.cells > 1 else ():
@@ -205,11 +213,18 @@ def duties_at(process: Process) -> Sequence[Duty]:
 
 def _run_at(process: Process, turns: Turns) -> None:
     last = {duty.name: float("-inf") for duty in DUTIES}
-    while not process.stopping.is_set():
+    while not (process.stopping.is_set() or turns.over.is_set()):
         try:
-            if _may_work(process) and turns.take(process):
+            if process.cell.number is None:
+                turns.end_if_divided(process)
+            can_work = _may_work(process)
+            if not turns.take(process):
+                pass
+            elif can_work:
                 with process.heartbeat.busy():
                     _tick(process, last, time.monotonic())
+            elif process.cell.number is not None:
+                lodgers.move_on(process)  # that takes no Postgres of this cell
         except RedisError as error:
             log.warning("Redis can't do it now: %s", error)
         process.stopping.wait(TICK_SECONDS)

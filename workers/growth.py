@@ -1,92 +1,135 @@
-"""More cells, and cells on other servers: `windback cells split` and `windback cells move`.
+"""More cells, and cells on other servers: `windback cells split` and `windback cells move`, while events come in.
 
-Doors may go on meanwhile: what they take waits in the buffers. Workers and clocks are stopped, so nobody writes to the
-tables. After a split the old buffers still hold events of customers who live in other cells by then; whoever stores a
-batch passes these on to their cell, so they are stored there, once.
+The command has the tables that it divides or moves alone; what the doors take meanwhile waits in the buffers, and all
+else goes on. Everything that is done to one database is done in one transaction, and tables say which of how many cells
+they are, so a command that was interrupted is run again: it goes on where it ended.
+
+After a split the buffers stay where they are, so they still hold events of customers who live in other cells by then;
+whoever stores a batch passes these on to their cell, so they are stored there, once. Processes take over the new number
+of cells by themselves.
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 
 from psycopg import sql as pieces
 from redis import Redis
 
-from workers import heartbeat, installation, placement
-from workers.cells import Cell
-from workers.placement import HERE, Misplaced, connect_cells
+from workers import installation, placement
+from workers.buffer.lanes import lanes_of
+from workers.cells import MOST_CELLS, Cell
+from workers.identities import ledger_moves
+from workers.ingest import receipts
+from workers.placement import HERE, Misplaced
 from workers.redis import PREFIX, redis_client
 from workers.settings import Settings
-from workers.store import Connection, connect, one, sql
+from workers.store import Connection, connect, one, presence, sql
 from workers.store.migrate import migrate
-from workers.tickets import JOBS
 
-WORKING = (*JOBS, "clock")  # kinds of processes that write to tables
 # Of a cell that is divided, each half keeps these of its own, or counts them anew.
 APART = frozenset(
     {
         *("schema_migrations", "installation", "cells", "api_keys", "stripe_sources", "trainings", "matured"),
         *("signing_secrets", "ended_sessions", "tallied", "recounts", "event_days", "event_returns", "event_hours"),
         *("risk_moves", "levels_restated", "landed", "summaries", "ledger_moves", "forwards", "customer_search"),
-        *("recent_events", "erasing", "leaving"),
+        *("recent_events", "erasing", "leaving", "churn_months"),
     }
 )
 EMPTIED = ("tallied", "recounts", "recent_events", "leaving")  # so that the totals are counted anew
 STAYS = frozenset({"schema_migrations", "installation"})  # of a cell that is moved
 
 
-class StillWorking(Exception):
-    """Workers or clocks run. Stop them (the web processes may go on), and try again."""
-
-
-def refuse_while_working(redis: Redis) -> None:
-    """Raises StillWorking if any worker or clock has beaten lately."""
-    pipeline = redis.pipeline(transaction=False)
-    heartbeat.queue_read(pipeline)
-    beats = heartbeat.parse(pipeline.execute()[0])
-    running = sorted({beat.kind for beat in beats.values() if beat.kind in WORKING})
-    if running:
-        raise StillWorking(f"{', '.join(running)} still runs; stop all workers and clocks, the web processes may go on")
-
-
 def split(settings: Settings) -> Settings:
-    """Divide each cell in two. Returns the settings that hold from now on. Raises Misplaced, psycopg.Error: then
-    nothing has changed where all cells are in one database."""
+    """Divide each cell in two. Returns the settings that hold from now on. Raises Misplaced, psycopg.Error, RedisError:
+    then it may be done again, and goes on."""
     if settings.cells == 1:
         raise Misplaced("there is a single cell, at home, and only several can be divided; begin with several")
-    placement.migrate_all(settings)
-    after = _double(settings)
-    halves = [cell._replace(staged=True) for cell in after.all_cells if (cell.number or 0) % 2]
-    for half in halves:
-        migrate(half)
-    for url in dict.fromkeys(cell.database_url for cell in settings.all_cells):
-        with connect(url) as connection, connection.transaction():
-            connection.execute("SET LOCAL statement_timeout = 0")
-            _split_database(connection, [cell for cell in settings.all_cells if cell.database_url == url])
-    _note(after)
+    if settings.cells > MOST_CELLS // 2:
+        raise Misplaced(f"there are {settings.cells} cells, and may be {MOST_CELLS}")
+    after = placement.double(settings)
+    with ExitStack() as stack:
+        home = stack.enter_context(connect(settings.home))
+        noted = placement.list_noted(home)
+        if len(noted) != after.cells:  # else that was done before, and perhaps not announced
+            placement.check_count(home, settings.cells)
+            for url in dict.fromkeys(cell.database_url for cell in settings.all_cells):
+                here = [cell for cell in settings.all_cells if cell.database_url == url]
+                _split_database(stack, here, after, noted)
+            noted = _note(home, after)
+        _announce(after, noted)
     return after
 
 
-def _double(settings: Settings) -> Settings:
-    """The settings of twice as many cells, each half where the whole was."""
-    names = {"cells": 2 * settings.cells}
-    lists = {
-        name: " ".join(url for url in urls.split() for _ in range(2))
-        for name in ("cell_database_urls", "cell_buffer_urls")
-        if (urls := getattr(settings, name))
-    }
-    return settings.changed(**names, **lists)
+def _split_database(stack: ExitStack, cells: Sequence[Cell], after: Settings, noted: dict[int, str]) -> None:
+    """Divide the cells of a database in one transaction, and have them alone until the stack ends."""
+    if _is_divided(cells[0], after):
+        return
+    for cell in cells:
+        _check_place(cell)
+        migrate(cell)
+        with connect(cell) as connection:
+            placement.check_tables(cell, noted.get(cell.number or 0), installation.find_id(connection))
+        migrate(_upper_half(cell)._replace(staged=True))
+    connection = stack.enter_context(connect(cells[0].database_url))
+    connection.execute("SET client_connection_check_interval = '1s'")  # its locks end with a command that is killed
+    for cell in cells:
+        presence.seize(connection, cell.schema or "")
+    for cell in cells:
+        _settle(cell)
+    with connection.transaction():
+        connection.execute("SET LOCAL statement_timeout = 0")
+        _divide_all(connection, cells)
 
 
-def _split_database(connection: Connection, cells: Sequence[Cell]) -> None:
-    """Divide the cells of a database, in a transaction; the last one first, so that each finds its new name free."""
+def _check_place(cell: Cell) -> None:
+    """Raises Misplaced if the cell isn't where the settings say: migrating would make it anew."""
+    if not placement.has_schema(cell):
+        raise Misplaced(f"cell {cell.name} has no schema {cell.schema} there; WINDBACK_CELL_DATABASE_URLS has changed")
+
+
+def _upper_half(cell: Cell) -> Cell:
+    return cell._replace(number=2 * (cell.number or 0) + 1, cells=2 * cell.cells)
+
+
+def _is_divided(cell: Cell, after: Settings) -> bool:
+    """Returns True if the database of this cell was divided before."""
+    lower = _upper_half(cell)._replace(number=2 * (cell.number or 0))
+    with connect(lower) as connection:
+        is_there, *numbers = one(connection.execute(sql("find_numbers"), {"schema": lower.schema}))
+    return is_there and numbers == [lower.number, after.cells]
+
+
+def _settle(cell: Cell) -> None:
+    """Have the buffer and the ledger know all that is stored: receipts stay behind."""
+    with connect(cell) as connection, redis_client(cell.buffer_url) as redis:
+        for lane in lanes_of(cell).values():
+            receipts.acknowledge_stored(connection, redis, lane)
+        ledger_moves.apply_moves(connection, redis, lanes_of(cell))
+
+
+def _divide_all(connection: Connection, cells: Sequence[Cell]) -> None:
+    """Divide these cells; the last one first, so that each finds its new name free."""
+    for cell in cells:
+        _lock_tables(connection, cell.schema or "")
     for cell in reversed(cells):
-        number = cell.number or 0
-        upper = cell._replace(number=2 * number + 1, cells=2 * cell.cells)
+        upper = _upper_half(cell)
+        lower = upper._replace(number=2 * (cell.number or 0))
         _divide(connection, cell.schema or "", upper._replace(staged=True).schema or "", upper)
-        _rename(connection, cell.schema or "", upper._replace(number=2 * number, staged=True).schema or "")
+        _rename(connection, cell.schema or "", lower._replace(staged=True).schema or "")
+        for half in (lower, upper):
+            _lead_to(connection, half._replace(staged=True).schema or "")
+            connection.execute(sql("note_numbers"), {"number": half.number, "cells": half.cells})
+            connection.execute(sql("forget_places"))
     for cell in cells:
         for number in (2 * (cell.number or 0), 2 * (cell.number or 0) + 1):
             done = cell._replace(number=number)
             _rename(connection, done._replace(staged=True).schema or "", done.schema or "")
+
+
+def _lock_tables(connection: Connection, schema: str) -> None:
+    """Nobody writes to the tables of a schema until the transaction ends, pages and routes neither; they are read."""
+    names = [pieces.Identifier(schema, table) for table in _list_tables(connection, schema, ())]
+    connection.execute(pieces.SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(pieces.SQL(", ").join(names)))
 
 
 def _divide(connection: Connection, lower: str, upper: str, cell: Cell) -> None:
@@ -134,17 +177,21 @@ def _list_columns(connection: Connection, schema: str, table: str) -> pieces.Com
     return pieces.SQL(", ").join(pieces.Identifier(name) for (name,) in names)
 
 
-def _note(after: Settings) -> None:
-    """Note at home and in each Redis which cells there are now."""
-    with connect_cells(after) as connections:
-        noted = {number: installation.find_id(connection) for number, connection in enumerate(connections)}
-    with connect(after.home) as home, home.transaction():
+def _note(home: Connection, after: Settings) -> dict[int, str]:
+    """Note at home which cells there are now. Returns the installation id of each one's tables."""
+    noted = {number: _find_id(cell) for number, cell in enumerate(after.all_cells)}
+    with home.transaction():
         home.execute(sql("forget_cells"))
         for number, installation_id in noted.items():
             home.execute(sql("note_cell"), {"number": number, "installation_id": installation_id})
+    return noted
+
+
+def _announce(after: Settings, noted: dict[int, str]) -> None:
+    """Tell each Redis which cells there are: then processes take the number over."""
     prefixes = {cell.buffer_url: cell.copy_prefix for cell in placement.list_copies(after)}
     prefixes[after.redis_url or ""] = PREFIX
-    for url in dict.fromkeys([after.redis_url or "", *(cell.buffer_url for cell in after.all_cells)]):
+    for url in dict.fromkeys([*(cell.buffer_url for cell in after.all_cells), after.redis_url or ""]):
         with redis_client(url) as redis, redis.pipeline() as pipeline:
             _tie(pipeline, after, url, noted)
             if url in prefixes:
@@ -162,28 +209,57 @@ def _tie(pipeline: Redis, after: Settings, url: str, noted: dict[int, str]) -> N
 
 
 def move(settings: Settings, number: int, database_url: str) -> Settings:
-    """Copy a cell's tables to another server, and take them away where they are. Returns the settings that hold from
-    now on. Raises Misplaced, psycopg.Error: then the cell is where it was."""
+    """Copy a cell's tables to another server, and take them away here. Returns the settings that hold from now on.
+    Raises Misplaced, psycopg.Error: then the cell is where it was, and it may be done again."""
     cell = settings.all_cells[number]
     urls = [other.database_url for other in settings.all_cells]
     after = settings.changed(cell_database_urls=" ".join([*urls[:number], database_url, *urls[number + 1 :]]))
     there = after.all_cells[number]
     if there == cell:
         raise Misplaced(f"cell {cell.name} is there already")
-    migrate(cell)
+    with connect(settings.home) as home:
+        noted = placement.list_noted(home).get(number)
+    if not _is_moved(cell, there, noted):
+        _check_place(cell)
+        migrate(cell)
+        with connect(cell.database_url) as connection:
+            connection.execute("SET client_connection_check_interval = '1s'")
+            presence.seize(connection, cell.schema or "")
+            _copy_cell(cell, there, noted)
+            _rename(connection, cell.schema or "", f"{cell.schema}_moved")
+    return after
+
+
+def _is_moved(cell: Cell, there: Cell, noted: str | None) -> bool:
+    """Returns True if the cell has been moved there before."""
+    is_here = placement.has_schema(cell)
+    return not is_here and placement.has_schema(there) and _find_id(there) == noted
+
+
+def _find_id(cell: Cell) -> str:
+    with connect(cell) as connection:
+        return installation.find_id(connection)
+
+
+def _copy_cell(cell: Cell, there: Cell, noted: str | None) -> None:
+    """Copy a cell's tables in one transaction. A copy that was not finished is dropped: the cell has gone on since."""
+    if placement.has_schema(there) and _find_id(there) == noted:
+        with connect(there.database_url) as target:
+            target.execute(pieces.SQL("DROP SCHEMA {} CASCADE").format(pieces.Identifier(there.schema or "")))
     migrate(there)
     with connect(cell) as source, connect(there) as target, target.transaction():
         target.execute("SET LOCAL statement_timeout = 0")
         source.execute("SET statement_timeout = 0")
+        placement.check_tables(cell, noted, installation.find_id(source))
         if one(target.execute(sql("holds_customers")))[0]:
             raise Misplaced(f"schema {there.schema} of the other server holds customers already; drop it first")
-        for table in _list_tables(source, cell.schema or "", {*STAYS, "customer_search"}):
-            _copy(source, target, table, _list_columns(source, cell.schema or "", table))
+        with source.transaction():
+            _lock_tables(source, cell.schema or "")
+            for table in _list_tables(source, cell.schema or "", {*STAYS, "customer_search"}):
+                _copy(source, target, table, _list_columns(source, cell.schema or "", table))
         target.execute(sql("fill_search"))
-        target.execute(sql("adopt_installation"), {"installation_id": installation.find_id(source)})
-    with connect(cell) as source:
-        _rename(source, cell.schema or "", f"{cell.schema}_moved")
-    return after
+        target.execute(sql("adopt_installation"), {"installation_id": noted})
+        target.execute(sql("note_numbers"), {"number": cell.number, "cells": cell.cells})
 
 
 def _copy(source: Connection, target: Connection, table: str, columns: pieces.Composed) -> None:

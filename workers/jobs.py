@@ -76,6 +76,7 @@ def _is_ours(process: Process) -> bool:
 
 def _run(work: Callable[[Process], object], cell: int | None = None) -> None:
     assert current is not None, "jobs run under `python -m workers`"
+    current.follow()
     process = current.at(cell)
     current.disconnect_all(kept=MOST_CONNECTED)
     try:

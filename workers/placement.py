@@ -16,7 +16,7 @@ from workers.cells import Cell
 from workers.installation import ForeignRedis
 from workers.redis import PREFIX
 from workers.settings import Settings
-from workers.store import Connection, connect, one, sql
+from workers.store import Connection, connect, one, presence, sql
 from workers.store.migrate import migrate
 
 COUNT = "count"
@@ -33,7 +33,7 @@ def connect_cells(settings: Settings) -> Iterator[list[Connection]]:
     """Yields a connection to each of several cells; none where there is a single one, which is at home."""
     with ExitStack() as stack:
         cells = settings.all_cells if settings.cells > 1 else ()
-        yield [stack.enter_context(connect(cell)) for cell in cells]
+        yield [stack.enter_context(presence.enter(cell)) for cell in cells]
 
 
 def migrate_all(settings: Settings) -> list[str]:
@@ -50,18 +50,20 @@ def migrate_all(settings: Settings) -> list[str]:
 
 def _migrate_cell(home: Connection, cell: Cell) -> list[str]:
     noted = list_noted(home).get(cell.number or 0)
-    if noted and not _has_schema(cell):
+    if noted and not has_schema(cell):
         raise Misplaced(f"cell {cell.name} has no schema {cell.schema} there; WINDBACK_CELL_DATABASE_URLS has changed")
     applied = migrate(cell)
     with connect(cell) as connection:
         found = installation.find_id(connection)
+        connection.execute(sql("begin_numbers"), {"number": cell.number, "cells": cell.cells})
+        presence.check(connection, cell)
     if noted is None:
         home.execute(sql("note_cell"), {"number": cell.number, "installation_id": found})
     check_tables(cell, noted or found, found)
     return applied
 
 
-def _has_schema(cell: Cell) -> bool:
+def has_schema(cell: Cell) -> bool:
     with connect(cell.database_url) as connection:
         return bool(one(connection.execute(sql("has_schema"), {"schema": cell.schema}))[0])
 
@@ -84,6 +86,31 @@ def describe_count(noted: int, cells: int) -> str:
     """Returns that the number of cells is wrong, in words."""
     has = "a single cell" if noted == 1 else f"{noted} cells"
     return f"this installation has {has}, and WINDBACK_CELLS is {cells}; set it to {noted}"
+
+
+def double(settings: Settings) -> Settings:
+    """Returns the settings of twice as many cells: each half has its tables where the whole had them. Buffers stay with
+    their numbers, and those of the new cells are beside them."""
+    databases, buffers = (settings.cell_database_urls or "").split(), (settings.cell_buffer_urls or "").split()
+    return settings.changed(
+        cells=2 * settings.cells,
+        cell_database_urls=" ".join(url for url in databases for _ in range(2)) or None,
+        cell_buffer_urls=" ".join(buffers + buffers) or None,
+    )
+
+
+def follow(settings: Settings, count: int) -> Settings:
+    """Returns the settings of so many cells, if the ones there were have been divided since, once or several times."""
+    after = settings
+    while 1 < after.cells < count:
+        after = double(after)
+    return after if after.cells == count else settings
+
+
+def read_count(redis: Redis) -> int:
+    """Returns how many cells are announced in home's Redis; 0 for none."""
+    count: Any = redis.hget(announced_key(), COUNT)
+    return int(count or 0)
 
 
 def check_tables(cell: Cell, noted: str | None, found: str) -> None:
@@ -132,9 +159,8 @@ def describe_swapped(cell: Cell) -> str:
 
 
 def find_fault(announced: Mapping[str, str], cells: int) -> str | None:
-    """Returns what is wrong with the number of cells, as a door reads it, or None. A door of before a split, which has
-    half as many, may go on until it is restarted: what it writes is passed on to the new cells."""
+    """Returns what is wrong with the number of cells, as a door reads it, or None."""
     count = int(announced.get(COUNT, 0))
     if cells > 1 and not count:
         return "the cells are not set up yet; run `windback migrate`"
-    return describe_count(count, cells) if count not in (0, cells, 2 * cells if cells > 1 else 0) else None
+    return describe_count(count, cells) if count not in (0, cells) else None

@@ -1,5 +1,6 @@
 """Shared by the jobs of a worker process: settings, connections, models and rules, the request to stop."""
 
+import logging
 import os
 import random
 import secrets
@@ -21,8 +22,10 @@ from workers.pace import Pace
 from workers.persistence import AppendOnlyFile
 from workers.redis import PREFIX, redis_client
 from workers.settings import Settings
-from workers.store import Connection, connect
+from workers.store import Connection, connect, presence
 from workers.warnings import Warnings
+
+log = logging.getLogger(__name__)
 
 FIRST_WAIT_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 5.0
@@ -75,6 +78,19 @@ class Process:
         there = self._at[number] = self._at.pop(number)  # the last of them
         return there
 
+    def follow(self) -> bool:
+        """Take over the number of cells if they have been divided. Returns True if they have. Raises RedisError."""
+        if self.settings.cells == 1:
+            return False
+        after = placement.follow(self.settings, placement.read_count(self.home_redis))
+        if after == self.settings:
+            return False
+        log.warning("there are %d cells by now; set WINDBACK_CELLS and the lists of their places", after.cells)
+        self.disconnect_all()
+        self.settings = after
+        self._work_at(self._number)
+        return True
+
     @property
     def cell(self) -> Cell:
         """The cell that it works on."""
@@ -93,7 +109,7 @@ class Process:
         """Returns the process's connection; opens it if there is none. Raises psycopg.OperationalError."""
         if self._connection is None or self._connection.closed:
             assert self.cell.database_url
-            self._connection = connect(self.cell)
+            self._connection = presence.enter(self.cell)
         return self._connection
 
     @contextmanager

@@ -8,7 +8,7 @@ import time
 
 from redis.exceptions import RedisError
 
-from workers import heartbeat, lease
+from workers import heartbeat, lease, placement
 from workers.process import Process
 
 COUNT_SECONDS = 3.0  # after which the clocks are counted again
@@ -22,6 +22,7 @@ class Turns:
         self._held: set[int | None] = set()
         self._counted = float("-inf")
         self._alone = threading.Lock()
+        self.over = threading.Event()  # there are more cells: the clock begins anew
 
     def take(self, process: Process) -> bool:
         """Returns whether this clock is active in the process's cell: it has the lease, and not more than its share.
@@ -39,6 +40,13 @@ class Turns:
         with self._alone:
             (self._held.add if ours else self._held.discard)(number)
         return ours
+
+    def end_if_divided(self, process: Process) -> None:
+        """End the turns when the cells have been divided. Raises RedisError."""
+        if self._cells > 1:
+            after = placement.follow(process.settings, placement.read_count(process.home_redis))
+            if after != process.settings:
+                self.over.set()
 
     def _let_go(self, process: Process) -> None:
         with self._alone:

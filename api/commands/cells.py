@@ -1,6 +1,6 @@
 """`windback cells`: where the cells are; twice as many of them; a cell on another server."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,9 +14,7 @@ from workers.buffer import ledger
 from workers.buffer.lanes import lanes_of
 from workers.cells import Cell
 from workers.cluster import describe_server
-from workers.growth import StillWorking
 from workers.lease import lease_key
-from workers.placement import Misplaced
 from workers.redis import command_client
 from workers.settings import Settings, variable
 from workers.store import connect, one, sql
@@ -45,11 +43,11 @@ def show_cells(data_dir: Path) -> None:
 @cells_group.command("split")
 @data_dir_option
 def split_cells(data_dir: Path) -> None:
-    """Divide each cell in two, with all workers and clocks stopped. The web processes may go on."""
-    with use_servers(data_dir) as servers:
-        before = servers.apply(settings.load())
-        after = _carry_out(before, lambda: growth.split(before))
-    click.echo("\n".join(_describe_change(after)))
+    """Divide each cell in two, while everything runs. Interrupted, it is run again, and goes on."""
+    with use_servers(data_dir, migrating=False) as servers:
+        after = growth.split(servers.apply(settings.load()))
+    click.echo("done; processes take it over by themselves; at their next start they need these settings:")
+    click.echo("\n".join(_describe_settings(after)))
 
 
 @cells_group.command("move")
@@ -57,8 +55,8 @@ def split_cells(data_dir: Path) -> None:
 @click.option("--to", "database_url", required=True, help="The URL of the other Postgres.")
 @data_dir_option
 def move_cell(number: int, database_url: str, data_dir: Path) -> None:
-    """Copy cell NUMBER to another Postgres, with all workers and clocks stopped. The web processes may go on."""
-    with use_servers(data_dir) as servers:
+    """Move cell NUMBER to another Postgres, while everything runs. Interrupted, it is run again."""
+    with use_servers(data_dir, migrating=False) as servers:
         before = servers.apply(settings.load())
         if number >= before.cells or before.cells == 1:
             raise click.BadParameter(f"there are {before.cells} cells", param_hint="NUMBER")
@@ -66,21 +64,12 @@ def move_cell(number: int, database_url: str, data_dir: Path) -> None:
             check_postgres(database_url, "--to")
         except SettingsError as error:
             raise click.ClickException(str(error)) from None
-        after = _carry_out(before, lambda: growth.move(before, number, database_url))
-    click.echo("\n".join(_describe_change(after)))
+        after = growth.move(before, number, database_url)
+    click.echo(f"done; the events of cell {number:03} wait until processes are started again with these settings:")
+    click.echo("\n".join(_describe_settings(after)))
 
 
-def _carry_out(before: Settings, work: Callable[[], Settings]) -> Settings:
-    try:
-        with command_client(before.redis_url or "") as redis:
-            growth.refuse_while_working(redis)
-        return work()
-    except (StillWorking, Misplaced) as error:
-        raise click.ClickException(str(error)) from None
-
-
-def _describe_change(after: Settings) -> Iterator[str]:
-    yield "done; start all processes with these settings, the web processes too:"
+def _describe_settings(after: Settings) -> Iterator[str]:
     for name in CHANGED:
         if value := getattr(after, name):
             yield f"  {variable(name)}={value}"

@@ -58,7 +58,7 @@ def one_line_errors() -> Iterator[None]:
 
 
 @contextmanager
-def use_servers(data_dir: Path) -> Iterator[Servers]:
+def use_servers(data_dir: Path, migrating: bool = True) -> Iterator[Servers]:
     """Both servers, with the database at the current schema: those of the settings, else those of the data folder.
 
     A data folder that doesn't exist is taken for a mistyped one.
@@ -68,5 +68,6 @@ def use_servers(data_dir: Path) -> Iterator[Servers]:
         if not ((configured.database_url and configured.redis_url) or data_dir.exists()):
             raise EmbeddedError(f"There is no Windback in {data_dir}; `windback up` makes one, or name it: --data-dir")
         with embedded.servers(data_dir, configured.database_url, configured.redis_url) as servers:
-            placement.migrate_all(servers.apply(configured))
+            if migrating:
+                placement.migrate_all(servers.apply(configured))
             yield servers

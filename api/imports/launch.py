@@ -24,7 +24,7 @@ class Launcher:
     """The processes that one web process has started."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._read, self._write = os.pipe()
         self._running: set[subprocess.Popen[bytes]] = set()
 
@@ -41,11 +41,11 @@ class Launcher:
 
     def _launch(self, state: FileImport, task: Task) -> None:
         settings = {
-            "DATABASE_URL": self._settings.database_url,
-            "REDIS_URL": self._settings.redis_url,
-            "WINDBACK_CELLS": self._settings.cells,
-            "WINDBACK_DATA_DIR": self._settings.data_dir.absolute(),
-            "WINDBACK_UPLOAD_DIR": find_folder(self._settings).absolute(),
+            "DATABASE_URL": self.settings.database_url,
+            "REDIS_URL": self.settings.redis_url,
+            "WINDBACK_CELLS": self.settings.cells,
+            "WINDBACK_DATA_DIR": self.settings.data_dir.absolute(),
+            "WINDBACK_UPLOAD_DIR": find_folder(self.settings).absolute(),
             parent_watch.VARIABLE: self._read,
         }
         process = subprocess.Popen(

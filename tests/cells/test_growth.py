@@ -1,17 +1,28 @@
 """Dividing and moving cells, with events on their way: before and after are the same."""
 
+from contextlib import ExitStack
+from typing import Any
+
+import psycopg
 import pytest
 
 from tests.cells.conftest import MakeWorld, World, set_up
-from tests.cells.test_identities import customers, totals
+from tests.cells.test_identities import PEOPLE, customers, identify, logins, totals
 from tests.cells.test_line import counted, history
+from tests.cells.test_lodging import read_ledger
+from tests.waiting import wait_until
 from tests.workers.events import count
-from workers import growth
+from workers import growth, installation, placement
+from workers.buffer.lanes import LIVE
+from workers.buffer.stream import Reader
 from workers.cells import cell_of
-from workers.heartbeat import BEAT, WORKERS
-from workers.placement import Misplaced
+from workers.ingest import ingest
+from workers.ingest.batches import decode_batch
+from workers.ingest.transaction import store_batch
 from workers.process import Process
 from workers.settings import Settings
+from workers.store import Connection, connect, presence
+from workers.store.presence import CellTaken
 
 
 def reopened(world: World, settings: Settings) -> World:
@@ -63,19 +74,132 @@ def test_a_cell_is_moved_to_another_server(make_world: MakeWorld) -> None:
     moved.process.disconnect_all()
 
 
-def test_settings_of_before_are_refused_by_workers(make_world: MakeWorld) -> None:
+def test_processes_take_the_new_number_over(make_world: MakeWorld) -> None:
+    """Workers at their next job, doors within seconds; no session of before works on the tables of after."""
     world = make_world(2)
+    world.track(*history())
+    world.work()
+    before = customers(world)
+    stale = [place.connection() for place in world.places]
     after = growth.split(world.settings)
-    stale = Process(world.settings, world.redis)
-    with pytest.raises(Misplaced, match="has 4 cells, and WINDBACK_CELLS is 2"):
-        stale.at(0).check_installation()
-    stale.disconnect_all()
-    assert after.cells == 4
+    assert all(map(_is_ended, stale))
+    with pytest.raises(CellTaken, match="are those of cell 000 of 4, and WINDBACK_CELLS is 2"):
+        presence.enter(world.settings.all_cells[0])
+    assert world.process.follow()
+    assert world.process.settings == after
+    four = world._replace(settings=after)
+    assert customers(four) == before
+    app: Any = world.client.app
+    wait_until(lambda: len(app.state.pools) == 4)
+    listed = world.client.get("/api/v1/customers", params={"limit": 1000}).json()["customers"]
+    assert len(listed) == len(before)
+    four.track(*history())
+    four.work()
+    assert customers(four) == before
 
 
-def test_nothing_is_divided_while_workers_run(make_world: MakeWorld) -> None:
+def _is_ended(connection: Connection) -> bool:
+    try:
+        connection.execute("SELECT 1")
+    except psycopg.OperationalError:
+        return True
+    return False
+
+
+def test_an_interrupted_split_goes_on(make_world: MakeWorld) -> None:
+    """Two databases, of which one is divided before the command ends: its cells wait, the other's go on."""
+    other = make_world(1)
     world = make_world(2)
-    beat = b'{"kind":"ingest","up_seconds":1,"busy_seconds":null,"progress_seconds":null}'
-    world.redis.eval(BEAT, 1, WORKERS, "a worker", beat)
-    with pytest.raises(growth.StillWorking, match="ingest still runs"):
-        growth.refuse_while_working(world.redis)
+    urls = [world.settings.database_url or "", other.settings.database_url or ""]
+    moved = growth.move(world.settings, 1, urls[1])
+    world = reopened(world, moved)
+    world.track(*history())
+    world.work()
+    before = customers(world)
+    world.process.disconnect_all()
+    after = placement.double(moved)
+    with ExitStack() as stack, connect(moved.home) as home:
+        growth._split_database(stack, moved.all_cells[:1], after, placement.list_noted(home))
+    world.track(*history(80))
+    with pytest.raises(CellTaken, match="run it again"):
+        presence.enter(moved.all_cells[0])
+    ingest.drain(world.process.at(1), LIVE)
+    four = reopened(world, growth.split(moved))
+    assert growth.split(moved) == four.settings  # once more: it is done
+    for _ in range(3):
+        four.work()
+    assert before.keys() < customers(four).keys()
+    one = make_world(1)
+    one.track(*history(), *history(80))
+    one.work()
+    assert customers(four) == customers(one)
+    assert totals(four) == totals(one)
+    assert sum(counted(four)) == sum(counted(one))
+    four.process.disconnect_all()
+
+
+def test_an_interrupted_move_is_done_again(make_world: MakeWorld) -> None:
+    """The copy was there, and the cell went on where it was: what came since is not lost."""
+    world, other = make_world(2), make_world(1)
+    url = other.settings.database_url or ""
+    world.track(*history()[:100])
+    world.work()
+    there = world.settings.all_cells[1]._replace(database_url=url)
+    noted = installation.find_id(world.places[1].connection())
+    growth._copy_cell(world.settings.all_cells[1], there, noted)
+    world.track(*history()[100:])
+    world.work()
+    before = customers(world)
+    moved = growth.move(world.settings, 1, url)
+    assert growth.move(world.settings, 1, url) == moved  # once more: it is done
+    with pytest.raises(CellTaken, match="cell 001 was moved"):
+        presence.enter(world.settings.all_cells[1])
+    world = reopened(world, moved)
+    assert customers(world) == before
+    world.process.disconnect_all()
+
+
+def test_what_was_stored_and_not_acknowledged_stays_in_the_ledger(make_world: MakeWorld) -> None:
+    """Of a worker that died in between there are receipts; after the split they would be another cell's."""
+    world = make_world(2)
+    world.track(*history())
+    for place in world.places:
+        for lane in place.lanes.values():
+            reader = Reader(place.redis, lane, "dead")
+            while entries := reader.read_left_over(60, 1) or reader.read(5000, 0):
+                store_batch(place.connection(), lane, decode_batch(entries), 5.0)
+                break
+    four = reopened(world, growth.split(world.settings))
+    four.work()
+    after = read_ledger(four)
+    assert (after.stored, after.duplicate, after.unaccounted, after.buffered) == (sum(counted(four)), 0, 0, 0)
+    four.process.disconnect_all()
+
+
+def test_identities_that_wait_reach_their_cells(make_world: MakeWorld) -> None:
+    """What doors wrote before the split stands in other cells' buffers after it."""
+    one, two = make_world(1), make_world(2)
+    for world in (one, two):
+        for person in range(PEOPLE):
+            identify(world, user_id=f"user-{person}", customer_email=f"p{person}@example.com", traits={"name": "Jo"})
+            world.track(*logins(person))
+    four = reopened(two, growth.split(two.settings))
+    for world in (one, four):
+        for _ in range(3):
+            world.work()
+    assert customers(four) == customers(one)
+    assert sum(count(place.connection(), "unresolved_events") for place in four.places) == 0
+    four.process.disconnect_all()
+
+
+def test_an_erased_customer_stays_erased_through_a_split(make_world: MakeWorld) -> None:
+    world = make_world(2)
+    world.track(*history())
+    for person in range(60):
+        assert world.client.delete(f"/api/v1/customers/c{person}@example.com").status_code == 202
+    four = reopened(world, growth.split(world.settings))
+    for _ in range(2):
+        four.work()
+    assert sum(counted(four)) == 0
+    assert read_ledger(four).unaccounted == 0
+    four.process.disconnect_all()

@@ -55,6 +55,13 @@ class Identification(NamedTuple):
     trusted: bool
     position: int = 0  # as of a row
 
+    @property
+    def subject(self) -> str:
+        """The id of the user id that was named, else of the address."""
+        if self.user_id is not None:
+            return hash_user(self.account_id, self.user_id)
+        return hash_customer(self.account_id, self.email or "")
+
 
 class Unreadable(NamedTuple):
     """A part of an entry that can't be read, and why. `entry` holds it alone, so that it can be tried again."""
@@ -97,17 +104,18 @@ class StoredRow(msgspec.Struct, array_like=True, frozen=True):
     event_key: int
     received_us: int
     identified: bool
+    user_id: str | None = None  # in place of the address
 
     @classmethod
     def of(cls, row: Row) -> "StoredRow":
         """Returns a row as it is forwarded."""
         content = row.content
         key = row.occurred_us, row.event_key, row.received_us, row.identified
-        return cls(row.customer.email, content.event, content.properties, *key)
+        return cls(row.customer.email, content.event, content.properties, *key, row.customer.user_id)
 
     def make_row(self, account_id: int) -> Row:
         """Returns the row again. It has no place in this buffer: an erasure covers it by its time of receipt."""
-        customer = find_customer(account_id, self.email)
+        customer = find_user(account_id, self.user_id) if self.user_id else find_customer(account_id, self.email)
         content = read_content(self.event, (self.properties or "").encode())
         key = self.occurred_us, self.event_key, self.received_us, self.identified
         return Row(customer.customer_id, *key, customer, content)

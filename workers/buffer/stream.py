@@ -225,6 +225,23 @@ class Reader:
         settled: Any = self._acknowledge([self._lane.stream, self._lane.ledger, self._lane.outcomes], [GROUP, *entries])
         return int(settled)
 
+    def list_pending(self, together: int) -> Iterator[list[StreamEntry]]:
+        """Yields the entries that any worker has read and not acknowledged, so many together."""
+        after = "-"
+        while pending := self._list_pending_ids(after, together):
+            pipeline = self._redis.pipeline(transaction=False)
+            for id_ in pending:
+                pipeline.xrange(self._lane.stream, id_, id_)
+            yield list(_parse_entries(message for messages in pipeline.execute() for message in messages))
+            after = f"({pending[-1].decode()}"
+
+    def _list_pending_ids(self, after: str, together: int) -> list[bytes]:
+        try:
+            found: Any = self._redis.xpending_range(self._lane.stream, GROUP, after, "+", together)
+        except ResponseError:  # no stream or no group yet
+            return []
+        return [each["message_id"] for each in found]
+
     def _wait(self, milliseconds: int) -> list[StreamEntry]:
         streams: Any = {self._lane.stream: ">"}
         try:

@@ -21,7 +21,7 @@ from workers.identities.moving import AddressChange, Merged
 from workers.process import Process
 from workers.redis import REDIS_AWAY, command_client
 from workers.settings import Settings
-from workers.store import Connection, connect, find_cell, sql
+from workers.store import Connection, find_cell, presence, sql
 from workers.store.locks import Lock, lock
 from workers.upkeep import erased_totals, erasure, level_moves
 from workers.upkeep.erasure import Receipt
@@ -70,15 +70,15 @@ def erase(settings: Settings, account_id: int, email: str, by_user_id: bool = Fa
     """Erase a customer, known or not, in all cells: history is in one of them, user ids may be in others. `email` may
     be a user id. Raises psycopg.Error, and then it has to be done again."""
     asked = hash_user(account_id, email) if by_user_id else hash_customer(account_id, normalise_email(email))
-    with connect(find_home_of(settings, asked)) as connection:
+    with presence.enter(find_home_of(settings, asked)) as connection:
         row = connection.execute(sql("find_owners"), {"customer_ids": [asked]}).fetchone()
     customer_id = hash_customer(account_id, row[1]) if row else asked
     home = find_home_of(settings, customer_id)
     for cell in settings.all_cells:
         if cell != home:
-            with connect(cell) as connection:
+            with presence.enter(cell) as connection:
                 erasure.erase_names(connection, account_id, customer_id, read_positions(cell))
-    with connect(home) as connection:
+    with presence.enter(home) as connection:
         return erasure.erase_id(connection, account_id, customer_id, read_positions(home))
 
 
@@ -152,11 +152,11 @@ def _carry_out(
 @contextmanager
 def _on_the_way(settings: Settings, account_id: int, email: str, into: str) -> Iterator[Journey]:
     source, target = (find_home_of(settings, hash_customer(account_id, address)) for address in (email, into))
-    with connect(source) as leaving:
+    with presence.enter(source) as leaving:
         if source == target:
             yield Journey(account_id, email, into, leaving, leaving)
         else:
-            with connect(target) as arriving:
+            with presence.enter(target) as arriving:
                 yield Journey(account_id, email, into, leaving, arriving)
 
 

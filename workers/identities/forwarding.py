@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from workers.buffer.entries import Entry, Identity, Request, encode_entry
 from workers.buffer.lanes import LIVE
-from workers.buffer.rows import EPOCH, Row, StoredRow, encode_forwarded
+from workers.buffer.rows import EPOCH, Identification, Row, StoredRow, encode_forwarded
 from workers.buffer.stream import push_entry
 from workers.cells import cell_of
 from workers.process import Process
@@ -47,6 +47,19 @@ def note_events(connection: Connection, rows: Sequence[Row], lane: str | None) -
     for (number, account_id), part in parts.items():
         body = encode_forwarded([StoredRow.of(row) for row in part])
         _note(connection, number, lane, account_id, body, len(part), min(row.received_us for row in part))
+
+
+def note_identification(connection: Connection, said: Identification) -> None:
+    """Note what came to the buffer of another cell than the person's, in the transaction that would else store it."""
+    identity = Identity(
+        said.user_id,
+        said.email,
+        msgspec.Raw(msgspec.json.encode(said.traits)),
+        (EPOCH + timedelta(microseconds=said.said_us)).isoformat(),
+        said.trusted,
+    )
+    body = msgspec.json.encode({"events": [], "identities": [identity]})
+    _note(connection, _number_of(connection, said.subject), None, said.account_id, body, 0, said.received_us)
 
 
 def note_traits(connection: Connection, account_id: int, customer_id: str, email: str, said: Said) -> None:

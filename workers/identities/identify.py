@@ -43,7 +43,12 @@ Covers = Callable[[str, int, int], bool]  # whether an erasure covers what was w
 def save_identifications(connection: Connection, identifications: Sequence[Identification], covers: Covers) -> None:
     """Store what was said of persons, in the caller's transaction, which holds the shared erasure lock. What an erasure
     covers is dropped."""
-    kept = [each for each in identifications if not _is_erased(each, covers)]
+    kept = []
+    for each in identifications:
+        if forwarding.is_elsewhere(connection, each.subject):
+            forwarding.note_identification(connection, each)
+        elif not _is_erased(each, covers):
+            kept.append(each)
     if not kept:
         return
     users = sorted({hash_user(each.account_id, each.user_id) for each in kept if each.user_id is not None})
@@ -149,17 +154,10 @@ def _follow_all(connection: Connection, statements: Sequence[Statement]) -> list
     ]
 
 
-def find_subject(identification: Identification) -> str:
-    """Returns the id of the user id that was named, else of the address."""
-    if identification.user_id is not None:
-        return hash_user(identification.account_id, identification.user_id)
-    return hash_customer(identification.account_id, identification.email or "")
-
-
 def _make_statement(identification: Identification, known: Mapping[str, KnownIdentity]) -> Statement:
     """Traits belong to the customer; to the user id while its address isn't known."""
     account_id, user_id = identification[:2]
-    subject = find_subject(identification)
+    subject = identification.subject
     statement = Statement(subject, account_id, identification.traits, identification.said_us)
     if user_id is not None and subject in known:
         return _move_statement(statement, known[subject].email)

@@ -25,10 +25,12 @@ class Resolved(NamedTuple):
 
 def resolve(connection: Connection, staged: StagedRows) -> Resolved:
     """Returns the rows under their addresses. The caller's transaction holds the shared erasure lock."""
+    here, strays = forwarding.divide(connection, staged.rows)
+    if strays:  # they were written when there were fewer cells
+        staged = stage(here)
     (given_up,) = one(connection.execute(sql("any_given_up")))
     if not (given_up or staged.unresolved):
-        here, elsewhere = forwarding.divide(connection, staged.rows)
-        return Resolved(stage(here) if elsewhere else staged, (), elsewhere)
+        return Resolved(staged, (), strays)
     asked = {row.customer_id for row in staged.rows if given_up or row.customer.user_id is not None}
     owners = _find_owners(connection, asked)
     unknown = {row.customer_id for row in staged.rows if row.customer.user_id is not None} - owners.keys()
@@ -38,7 +40,7 @@ def resolve(connection: Connection, staged: StagedRows) -> Resolved:
     resolved = [_resolve_row(row, owners) for row in staged.rows if row.customer_id not in unknown - owners.keys()]
     waiting = [row for row in staged.rows if row.customer_id in unknown and row.customer_id not in owners]
     here, elsewhere = forwarding.divide(connection, resolved)
-    return Resolved(stage(here), waiting, elsewhere)
+    return Resolved(stage(here), waiting, [*strays, *elsewhere])
 
 
 def put_aside(connection: Connection, rows: Sequence[Row], lane: str | None) -> int:

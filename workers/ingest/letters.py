@@ -13,7 +13,6 @@ from workers.buffer.entries import Entry, Identity, Request, encode_entry
 from workers.buffer.lanes import Lane
 from workers.buffer.rows import Identification, Row, Unreadable
 from workers.buffer.stream import StreamEntry
-from workers.identities import identify
 from workers.store import Connection, sql
 
 log = logging.getLogger(__name__)
@@ -82,7 +81,7 @@ def make_identity_letter(lane: Lane, identity: Identification, error: Exception)
     body = msgspec.json.encode({"identities": [sent]})
     data = encode_entry(Entry(b"", [Request(identity.account_id, identity.received_us, body)]))
     return DeadLetter(
-        customer_id=identify.find_subject(identity),
+        customer_id=identity.subject,
         dead_letter_id=_digest(data),
         account_id=identity.account_id,
         reason=UNDECODABLE,

@@ -14,7 +14,7 @@ from redis import Redis
 
 from workers.buffer.entries import BEGINNING
 from workers.buffer.lanes import LANES, Lane
-from workers.buffer.stream import EventCounts, StreamEntry
+from workers.buffer.stream import EventCounts, Reader, StreamEntry
 from workers.store import Connection, sql
 
 KEPT_SECONDS = 600  # a Redis that loses its last second of writes may bring back what had left
@@ -61,6 +61,14 @@ def prune(connection: Connection, redis: Redis, lanes: Mapping[str, Lane] = LANE
         while old := _list_old(connection, lane, after):
             connection.execute(sql("delete_landed"), {"lane": lane.name, "ids": _select_gone(redis, lane, old)})
             after = old[-1]
+
+
+def acknowledge_stored(connection: Connection, redis: Redis, lane: Lane) -> None:
+    """Have all entries leave the buffer whose events are in the tables: their worker died before it could say so."""
+    reader = Reader(redis, lane, "receipts")
+    for entries in reader.list_pending(PRUNED_TOGETHER):
+        if found := find_receipts(connection, lane, entries):
+            reader.acknowledge(found)
 
 
 def _list_old(connection: Connection, lane: Lane, after: str) -> list[str]:

@@ -369,10 +369,13 @@ CREATE TABLE ended_sessions (
     expires_at timestamptz NOT NULL
 );
 
--- Which installation this is; Redis holds the same id, see workers/installation.py.
+-- Which installation this is; Redis holds the same id, see workers/installation.py. A cell's tables also know which of how
+-- many cells they are.
 CREATE TABLE installation (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
-    installation_id uuid NOT NULL DEFAULT gen_random_uuid()
+    installation_id uuid NOT NULL DEFAULT gen_random_uuid(),
+    number integer,
+    cells integer
 );
 
 -- At home: the cells, where there are several, and which installation the tables of each were.

@@ -1,0 +1,69 @@
+"""Working on a cell's tables. Each session that does holds a lock together with others until it ends; a command that
+divides or moves the cell has that lock alone. It ends the sessions that hold it: what they were at is rolled back and
+tried again, and finds the cell taken until the command has ended.
+
+Tables know which of how many cells they are, so that no session works on them that takes them for other ones.
+"""
+
+import time
+from typing import Any
+
+import psycopg
+
+from workers.cells import Cell
+from workers.store import Connection, connect, one, sql
+
+SEIZE_SECONDS = 60.0
+
+
+class CellTaken(psycopg.OperationalError):
+    """The cell is being divided or moved, or was. What is to be stored waits in its buffer."""
+
+
+def enter(cell: Cell) -> Connection:
+    """Returns a connection to a cell, to work on its tables. Raises CellTaken, psycopg.OperationalError."""
+    connection = connect(cell)
+    if cell.number is None:
+        return connection
+    try:
+        if not one(connection.execute(sql("enter_cell"), {"schema": cell.schema}))[0]:
+            raise CellTaken(f"cell {cell.name} is being divided or moved; what comes meanwhile waits in its buffer")
+        check(connection, cell)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def check(connection: Connection, cell: Cell) -> None:
+    """Raises CellTaken unless a connection leads to the tables of the cell."""
+    check_numbers(cell, *one(connection.execute(*numbers_query(cell))))
+
+
+def numbers_query(cell: Cell) -> tuple[Any, dict[str, str | None]]:
+    """Returns the statement whose row `check_numbers` takes, and its parameters."""
+    return sql("find_numbers"), {"schema": cell.schema}
+
+
+def check_numbers(cell: Cell, is_there: bool, *numbers: int | None) -> None:
+    """Raises CellTaken unless these are the tables of the cell: `numbers` says which of how many they are."""
+    if not is_there:
+        raise CellTaken(
+            f"there is no schema {cell.schema}: cell {cell.name} was moved; set WINDBACK_CELL_DATABASE_URLS as"
+            " `windback cells move` said"
+        )
+    if numbers not in ((None, None), (cell.number, cell.cells)):
+        raise CellTaken(
+            f"the tables in {cell.schema} are those of cell {numbers[0]:03} of {numbers[1]}, and WINDBACK_CELLS is"
+            f" {cell.cells}; if `windback cells split` was interrupted, run it again"
+        )
+
+
+def seize(connection: Connection, schema: str) -> None:
+    """Have a cell's tables alone, until the connection ends. Raises CellTaken if another command has them."""
+    whose, give_up = {"schema": schema}, time.monotonic() + SEIZE_SECONDS
+    while not one(connection.execute(sql("have_cell_alone"), whose))[0]:
+        if time.monotonic() > give_up:
+            raise CellTaken(f"sessions that work on {schema} could not be ended; see pg_locks")
+        connection.execute(sql("end_sessions_of_cell"), whose)
+        time.sleep(0.01)
