@@ -86,16 +86,16 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         """Raises psycopg.OperationalError unless the connection can be used."""
         if self._is_placed:
             await self._check_node(connection)
-        if self._place.number is None:
+        if self.place.number is None:
             await self.check_connection(connection)
         else:
             await self._check_numbers(connection)
 
     async def _check_numbers(self, connection: AsyncConnection[Any]) -> None:
         """Raises CellTaken if the tables are another cell's by now."""
-        row = await (await connection.execute(*presence.numbers_query(self._place))).fetchone()
+        row = await (await connection.execute(*presence.numbers_query(self.place))).fetchone()
         try:
-            presence.check_numbers(self._place, *(row or (False, None, None)))
+            presence.check_numbers(self.place, *(row or (False, None, None)))
         except CellTaken:
             await connection.close()  # or it would stay in the pool
             raise
