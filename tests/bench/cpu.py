@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 from redis import Redis
 
 from workers.process import Process
@@ -35,6 +36,13 @@ def meter_of(process: Process) -> CpuMeter:
         "Valkey": find_redis_pid(process.redis),
     }
     return CpuMeter(pids)
+
+
+def find_postgres_pids(backend: int) -> list[int]:
+    """Returns the process ids of the server of this backend, and of all its backends."""
+    server = psutil.Process(backend).parent()
+    assert server
+    return [server.pid, *(child.pid for child in server.children())]
 
 
 def find_redis_pid(redis: Redis) -> int:

@@ -5,7 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -94,19 +94,7 @@ class Door:
         return sum(int(count or 0) for count in counts)
 
     def _load(self, port: int, path: str, load: Load) -> "Run":
-        argv = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-s", str(load.script)]
-        argv += [
-            "-H",
-            f"X-API-Key: {self.key}",
-            "-H",
-            "Content-Type: application/json",
-            f"http://127.0.0.1:{port}{path}",
-        ]
-        output = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
-        run = Run(*map(int, output.splitlines()[-1].split()))
-        if run.bad or not run.requests:
-            raise click.ClickException(f"{path}: {run.bad} of {run.requests} requests failed.\n{output}")
-        return run
+        return run_wrk(port, path, self.key, load, SECONDS)
 
 
 class Run(NamedTuple):
@@ -123,11 +111,22 @@ class Run(NamedTuple):
         return self.requests / self.duration * 1e6, self.p50 / 1000, self.p99 / 1000
 
 
+def run_wrk(port: int, path: str, key: str, load: Load, seconds: int) -> Run:
+    """Returns the figures of all connections at once. Raises click.ClickException if a request fails."""
+    argv = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(load.script), "-H", f"X-API-Key: {key}"]
+    argv += ["-H", "Content-Type: application/json", f"http://127.0.0.1:{port}{path}"]
+    output = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    run = Run(*map(int, output.splitlines()[-1].split()))
+    if run.bad or not run.requests:
+        raise click.ClickException(f"{path}: {run.bad} of {run.requests} requests failed.\n{output}")
+    return run
+
+
 def run(world: World) -> list[Line]:
     """Single events and batches of 100."""
     if not shutil.which("wrk"):
         raise click.ClickException("wrk makes the load, and is not installed: apt-get install wrk")
-    one, batch = _load(world, SINGLE_BODIES, 1), _load(world, BATCH_BODIES, stream.BATCH)
+    one, batch = make_load(world, SINGLE_BODIES, 1), make_load(world, BATCH_BODIES, stream.BATCH)
     with _door(world) as door:
         door.track(one)(), door.other("/bare", one)()  # warm up
         runs: dict[str, Contestant] = {
@@ -157,7 +156,8 @@ def _lines(found: dict[str, list[float]]) -> list[Line]:
     ]
 
 
-def _load(world: World, bodies: int, batch: int) -> Load:
+def make_load(world: World, bodies: int, batch: int) -> Load:
+    """Returns so many bodies with so many events each."""
     lines, script = world.folder / f"bodies-{batch}", world.folder / f"load-{batch}.lua"
     lines.write_bytes(b"\n".join(stream.bodies(stream.events(bodies * batch), batch)))
     script.write_text(SCRIPT % lines)
@@ -188,6 +188,26 @@ def _door(world: World) -> Iterator[Door]:
             if not poll(lambda port=port: answers(port), START_SECONDS):  # type: ignore[misc]
                 raise click.ClickException(f"A service does not start: {Path(log.name).read_text()}")
         yield door
+
+
+@contextmanager
+def serving(world: World, environment: Mapping[str, str]) -> Iterator[tuple[int, int]]:
+    """Yields the port and the process id of a web process."""
+    port, log = free_port(), world.folder / "door.log"
+    with log.open("w") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "api"],
+            env={**os.environ, **NO_CAP, **environment} | {"PORT": str(port), "WINDBACK_GRACE_SECONDS": "0"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            if not poll(lambda: answers(port), START_SECONDS):
+                raise click.ClickException(f"A service does not start: {log.read_text()}")
+            yield port, child.pid
+        finally:
+            child.terminate()
+            child.wait()
 
 
 def answers(port: int) -> bool:

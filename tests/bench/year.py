@@ -48,10 +48,17 @@ def fill(connection: Connection, size: Size) -> None:
             connection.execute(statement, parameters)
         connection.execute(RISKS, {"days": RISK_DAYS})
         connection.execute(REBUILT, {"days": RISK_DAYS, "weeks": REBUILT_WEEKS})
+    fill_totals(connection)
+    connection.execute("VACUUM ANALYZE")
+
+
+def fill_totals(connection: Connection) -> None:
+    """Count what is there, anew."""
+    for table in ("event_days", "event_returns", "event_hours", "recent_events", "tallied", "risk_moves"):
+        connection.execute(f"TRUNCATE {table}")
     for statement in TOTALS:
         connection.execute(statement, {"kept": RECENT})
     connection.execute(sql("recount_moves"))
-    connection.execute("VACUUM ANALYZE")
 
 
 @contextmanager
