@@ -88,11 +88,17 @@ def run(folder: Path, seed: int, minutes: float = 0, shape: Shape = SINGLE) -> R
 def _quiet(made: Plant) -> bool:
     if not made.servers_answer():
         return False
-    held = [lane for lanes in books.ledgers_by_cell(made).values() for lane in lanes.values()]
-    if any(lane.entries or lane.lodging for lane in held):
-        return False
+    before = _count_accepted(made)
     with made.cell_connections() as connections:
-        return all(audit.quiet(connection) and not alerted.is_waiting(connection) for connection in connections)
+        idle = all(audit.quiet(connection) and not alerted.is_waiting(connection) for connection in connections)
+    return idle and before is not None and before == _count_accepted(made)
+
+
+def _count_accepted(made: Plant) -> list[int] | None:
+    """Returns what each lane of each cell has accepted, None while anything waits: if it is the same after a look at
+    the tables, nothing was on its way from one cell to another meanwhile."""
+    held = [lane for lanes in books.ledgers_by_cell(made).values() for lane in lanes.values()]
+    return None if any(lane.entries or lane.lodging for lane in held) else [lane.accepted for lane in held]
 
 
 def _check_waiting(made: Plant, persons: PersonsAccount) -> list[str]:
