@@ -173,9 +173,10 @@ def _re_engagement(facts: Facts, at_risk: bool) -> Choice:
         return ("re_engagement", "low", why) if facts.state == "lapsed" else None
     if facts.state != "lapsed" and silent < _unusual(facts):
         return None
-    noun = "payment" if facts.last_active is None else "activity"
-    rhythm = "" if facts.rhythm is None else f"; usually active every {facts.rhythm}"
-    return "re_engagement", "medium", f"No {noun} for {duration(silent)}{rhythm}"
+    noun, does = ("payment", "paid") if facts.last_active is None else ("activity", "active")
+    rhythm = facts.rhythm
+    usual = "" if rhythm is None else f"; usually {does} every {rhythm}"
+    return "re_engagement", "medium", f"No {noun} for {duration(silent)}{usual}"
 
 
 def _unusual(facts: Facts) -> float:

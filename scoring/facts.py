@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from scoring.features import REGULAR
 from scoring.history import History
+from scoring.look_back import LOOK_BACK
 from scoring.matters import open_matters
 from scoring.rollup import DAY, Rollup
 
 YEAR_DAYS: Final = 365.25
+UNEVEN: Final = 3.0  # times as long as the usual gap is the mean gap of a customer without a rhythm
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "June", "July", "Aug", "Sept", "Oct", "Nov", "Dec")
 
 
@@ -54,8 +56,12 @@ class Facts(NamedTuple):
 
     @property
     def rhythm(self) -> str | None:
-        """The own cadence as words, "day" or "9 days", where it is known well enough."""
-        if self.cadence is None or self.active_days < REGULAR:
+        """The own cadence as words, "day" or "9 days", where it is known well enough. Whoever comes for some days and
+        then stays away for long has none."""
+        if self.cadence is None or self.active_days < REGULAR or self.first is None or self.seen is None:
+            return None
+        known_days = min((self.seen - self.first) / DAY, LOOK_BACK)
+        if known_days > UNEVEN * self.active_days * max(self.cadence, 1.0):
             return None
         gap = max(1, round(self.cadence))
         return "day" if gap == 1 else f"{gap} days"

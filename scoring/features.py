@@ -34,11 +34,16 @@ class View:
     """
 
     def __init__(
-        self, history: History, at: float | Floats, horizon_days: float | Floats, standing: Floats | None = None
+        self,
+        history: History,
+        at: float | Floats,
+        horizon_days: float | Floats,
+        lasting: tuple[Floats, NDArray[np.bool_]] | None = None,
     ) -> None:
+        """`lasting` are `standing` and `slow`, where an earlier view has them."""
         self.history, self.at, self.horizon_days = history, at, horizon_days
-        if standing is not None:
-            self.standing = standing
+        if lasting is not None:
+            self.standing, self.slow = lasting
 
     @cached_property
     def tenure(self) -> Floats:
@@ -69,12 +74,13 @@ class View:
 
     def later(self, at: float | Floats) -> Self:
         """The same customers at another instant, nothing but time having passed."""
-        return type(self)(self.history, at, self.horizon_days, self.standing)
+        return type(self)(self.history, at, self.horizon_days, (self.standing, self.slow))
 
     def take(self, rows: NDArray[Any]) -> Self:
         """Some of the customers, at an instant that is one for all."""
         horizon_days = np.broadcast_to(self.horizon_days, len(self.history.first))[rows]
-        return type(self)(self.history.take(rows), self.at, horizon_days, self.standing[rows])
+        lasting = self.standing[rows], np.broadcast_to(self.slow, len(self.history.first))[rows]
+        return type(self)(self.history.take(rows), self.at, horizon_days, lasting)
 
     def _no_return(self, silence: Floats) -> Floats:
         known = self.history

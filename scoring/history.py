@@ -24,10 +24,9 @@ from scoring.feature_use import USES, find_named_use, measure_use, read_asked
 from scoring.group_by import SPAN, Index, by_owner, median_gap, ranks, sort_distinct, sum_above_zero
 from scoring.invoices import settle_invoices
 from scoring.look_back import limit_reach
-from scoring.rhythm import Rhythm, measure_rhythm
+from scoring.rhythm import HALF_LIVES, Rhythm, measure_rhythm
 from scoring.rollup import DAY, Floats, Ints, Rollup
 
-HALF_LIVES: Final = np.array([7.0, 30.0, 90.0])  # days, of activity
 SIGNAL_HALF_LIFE: Final = {  # days
     "invoice_overdue": 30.0,
     "invoice_paid": 30.0,
@@ -165,14 +164,15 @@ def _life(rollup: Rollup, engagement: NDArray[np.bool_]) -> Rollup:
 def _activity(engaged: Rollup, today: Floats) -> dict[str, Any]:
     size = engaged.customers
     owner, day = days_of(engaged)
+    cadence = median_gap(owner, day, size)
     last_day = np.nan_to_num(by_owner(np.maximum, owner, day.astype(float), size))
     age = last_day[owner] - day
     return {
         "active": _decayed(owner, age, None, size),
         "active_days": np.bincount(owner, minlength=size).astype(float),
         "recent_days": np.bincount(owner[day > today[owner] - 30], minlength=size).astype(float),
-        "cadence": median_gap(owner, day, size),
-        "rhythm": measure_rhythm(owner, day, size),
+        "cadence": cadence,
+        "rhythm": measure_rhythm(owner, day, cadence),
         "duration": _decayed(engaged.customer, last_day[engaged.customer] - engaged.day, engaged.value, size),
     }
 

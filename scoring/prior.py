@@ -18,7 +18,8 @@ The longer the silence against the own rate, the likelier it is that the custome
 silence counts for less than a Poisson process would have it: its log-likelihood is multiplied by TRUST, and by
 REGULAR more in proportion to the active days a day, since daily visitors are nearly regular. But even they go on
 holiday: after an active day a break begins with the chance BREAK, and its length has a heavy tail of median scale
-BREAK_DAYS. So the risk of a daily visitor rises early, and never reaches certainty.
+BREAK_DAYS. So the risk of a daily visitor rises early, and never reaches certainty. A customer who took breaks again
+and again, between projects or quarters, is expected back as they were.
 
 Some customers come by a clock (rhythm.py): each month, each quarter. Their silences and horizons are counted in days of
 their own rhythm, in which their visits come by chance again.
@@ -33,8 +34,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.history import HALF_LIVES
-from scoring.rhythm import Rhythm
+from scoring.rhythm import HALF_LIVES, Rhythm
 from scoring.rollup import DAY, Floats
 
 SHAPE: Final = 1.0
@@ -68,12 +68,12 @@ def no_return(
     activity.
     """
     horizon = np.broadcast_to(np.asarray(horizon_days, np.float64), silence.shape)
-    waited = np.minimum(rhythm.convert(silence, np.zeros(len(silence)), horizon), LATEST * silence)
-    ahead = rhythm.convert(horizon, np.where(slow, silence, 0.0), horizon)
-    gone = _gone(active, active_days, tenure, silence, waited)
+    waited = np.minimum(rhythm.convert(silence, horizon), LATEST * silence)
+    ahead = rhythm.convert(horizon, horizon, np.where(slow, silence, 0.0) if slow.any() else None)
+    gone = _gone(active, active_days, tenure, silence, waited, rhythm.on_break(silence))
     idle = _idle(active, tenure, silence, horizon, ahead)
     here = -np.log1p(gone) + np.log1p(-idle)
-    return np.asarray(((np.log(-np.expm1(here)) - here) * rhythm.weights(HALF_LIVES)).sum(axis=1))
+    return np.asarray(((np.log(-np.expm1(here)) - here) * rhythm.weights).sum(axis=1))
 
 
 def days(later: float | Floats, earlier: Floats) -> Floats:
@@ -91,7 +91,9 @@ def _exposure(tenure: Floats) -> Floats:
     return np.asarray(RATE - HALF_LIVES / np.log(2) * np.expm1(-np.log(2) * tenure[:, None] / HALF_LIVES))
 
 
-def _gone(active: Floats, active_days: Floats, tenure: Floats, silence: Floats, own_silence: Floats) -> Floats:
+def _gone(
+    active: Floats, active_days: Floats, tenure: Floats, silence: Floats, own_silence: Floats, own_break: Floats
+) -> Floats:
     """The odds of having left since the last active day."""
     exposure, waited = _exposure(tenure), silence[:, None]
     regular = np.minimum((SHAPE + active) / exposure, 1.0)
@@ -101,7 +103,8 @@ def _gone(active: Floats, active_days: Floats, tenure: Floats, silence: Floats, 
     by_time = LEAVING * exposure / spare * -np.expm1(-spare * stretch)
     by_visit = QUITTING / np.maximum(active_days, 1.0)[:, None]
     unseen = np.exp(-np.minimum(evidence * stretch, _FAR))
-    unseen += (1.0 - unseen) * BREAK * regular * np.exp(-waited / BREAK_DAYS)
+    break_lasts = BREAK * regular * np.exp(-waited / BREAK_DAYS)
+    unseen += (1.0 - unseen) * np.maximum(break_lasts, own_break[:, None])
     return np.asarray((by_time + by_visit) / np.maximum(unseen, 1e-280) * np.exp(LEAVING * waited))
 
 

@@ -79,8 +79,7 @@ def _activity(facts: Facts) -> str:
     if facts.last_active is None:
         return f"Paid on {count(facts.active_days, 'day')} in all, the last on {date(facts.seen, facts.now)}"
     if not facts.recent_days:
-        all_known = facts.first is None or facts.seen - facts.first <= LOOK_BACK * DAY
-        span = "in all, the last on" if all_known else "in the year up to"
+        span = "in all, the last on" if _is_whole(facts) else "in the year up to"
         return f"Active on {count(facts.active_days, 'day')} {span} {date(facts.seen, facts.now)}"
     window = max(facts.recent_days, min(30, int(facts.days_since(facts.first)) + 1))
     if window == 1:
@@ -89,9 +88,16 @@ def _activity(facts: Facts) -> str:
 
 
 def _newcomer(facts: Facts) -> str:
+    noun = "payment" if facts.last_active is None else "active day"
     if not facts.active_days:
-        return "No active day yet"
-    return f"{'Only ' * (facts.active_days <= FEW_DAYS)}{count(facts.active_days, 'active day')} so far"
+        return f"No {noun} yet"
+    only = "Only " * (facts.active_days <= FEW_DAYS)
+    return f"{only}{count(facts.active_days, noun)} {'so far' if _is_whole(facts) else 'in the last year of use'}"
+
+
+def _is_whole(facts: Facts) -> bool:
+    """True where all that the customer did is within reach of the risk."""
+    return facts.first is None or facts.seen is None or facts.seen - facts.first <= LOOK_BACK * DAY
 
 
 def _downgraded(facts: Facts) -> str:

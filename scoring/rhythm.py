@@ -6,6 +6,9 @@ the standard deviation of the log of a gap is π / √6 over the shape. Few gaps
 to that of chance, worth PROOF gaps. Platzer and Reutterer (2016), "Ticking away the moments: timing regularity helps to
 better predict customer activity", Marketing Science 35:779, show how much this is worth.
 
+Others come for some days and then stay away for long, again and again: gaps of at least BREAK_DAYS and BREAK_GAPS usual
+ones are breaks, and from the second on the next one is expected to last as long.
+
 Counted in its own days, which are long after a visit and short when the next one is due, a regular process is one by
 chance with the same mean gap: `warp` turns days into these. So the day-one formula needs no other terms for it.
 """
@@ -19,12 +22,17 @@ from numpy.typing import NDArray
 from scoring.group_by import Index
 from scoring.rollup import Floats
 
+HALF_LIVES: Final = np.array([7.0, 30.0, 90.0])  # days, of activity
 CHANCE: Final = pi / sqrt(6)  # standard deviation of log gaps that come by chance
 JITTER: Final = 0.15  # … of log gaps that no clock undercuts: months have 28 to 31 days
 PROOF: Final = 2.0  # gaps
 MOST: Final = 4.0
 STEPS: Final = 20  # that a shape is counted in
 CLOSE: Final = 3.0  # mean gaps
+BREAK_DAYS: Final = 10.0
+BREAK_GAPS: Final = 3.0  # usual gaps
+BREAKS: Final = 2  # from which on they are a habit
+DOUBT: Final = 20.0  # gaps without a break, to which those of a customer are added
 _SHAPES: Final = 1.0 + np.arange((MOST - 1.0) * STEPS + 1) / STEPS
 _UNITS: Final = np.array([gamma(1.0 + 1.0 / shape) ** shape for shape in _SHAPES])
 
@@ -34,28 +42,35 @@ class Rhythm(NamedTuple):
 
     gap: Floats  # their mean in days; NaN below two of them
     shape: Floats  # 1, as by chance, to MOST, as by a clock
+    breaks: Floats  # the chance that a break begins after an active day; 0 where they are no habit
+    pause: Floats  # the mean length of breaks in days, BREAK_DAYS at least
+    weights: Floats  # (customers, half-lives) of activity
 
     def take(self, rows: NDArray[Any]) -> Self:
         """The same of some of the customers."""
-        return type(self)(self.gap[rows], self.shape[rows])
+        return type(self)(*(part[rows] for part in self))
 
-    def convert(self, days: Floats, after: Floats, horizon_days: Floats) -> Floats:
+    def convert(self, days: Floats, horizon_days: Floats, after: Floats | None = None) -> Floats:
         """The days by chance in which as many visits are due as in these days, after a silence of others: (customers,).
 
         Where the horizon covers CLOSE gaps or more, rates alone are enough, and the days are returned as they are.
         """
-        own = warp(after + days, self) - warp(after, self)
-        return np.where(horizon_days < CLOSE * self.gap, own, days)
+        close = np.flatnonzero(horizon_days < CLOSE * self.gap)
+        own, gap, shape = days.copy(), self.gap[close], self.shape[close]
+        if after is None:
+            own[close] = warp(days[close], gap, shape)
+        else:
+            own[close] = warp(after[close] + days[close], gap, shape) - warp(after[close], gap, shape)
+        return own
 
-    def weights(self, half_lives: Floats) -> Floats:
-        """What each half-life (days) is worth, (customers, half-lives): a short one sees the last visit alone of a
-        customer who comes seldom."""
-        worth = half_lives / (half_lives + np.nan_to_num(self.gap)[:, None])
-        return np.asarray(worth / worth.sum(axis=1, keepdims=True))
+    def on_break(self, silence: Floats) -> Floats:
+        """The chance of a break of the customer's own kind that lasts for at least so many days: (customers,)."""
+        return np.asarray(self.breaks * np.exp(-np.maximum(silence / self.pause - 1.0, 0.0)))
 
 
-def measure_rhythm(owner: Index, day: Index, size: int) -> Rhythm:
-    """The rhythm of each owner, whose active days come sorted, each once."""
+def measure_rhythm(owner: Index, day: Index, cadence: Floats) -> Rhythm:
+    """The rhythm of each owner, whose active days come sorted, each once; `cadence` is their median gap."""
+    size = len(cadence)
     same = owner[1:] == owner[:-1]
     who, gaps = owner[1:][same], (day[1:] - day[:-1])[same].astype(np.float64)
     count = np.bincount(who, minlength=size)
@@ -65,13 +80,26 @@ def measure_rhythm(owner: Index, day: Index, size: int) -> Rhythm:
     proof = np.maximum(count - 1, 0)
     variance = spread / np.maximum(proof, 1) + JITTER**2
     steadier = proof * (np.log(CHANCE) - 0.5 * np.log(variance)) / (PROOF + proof)
+    long = (gaps >= BREAK_DAYS) & (gaps >= BREAK_GAPS * cadence[who])
+    breaks = np.bincount(who[long], minlength=size)
+    pause = np.bincount(who[long], gaps[long], size) / np.maximum(breaks, 1)
+    gap = np.where(count >= 2, np.bincount(who, gaps, size) / some, np.nan)
     return Rhythm(
-        gap=np.where(count >= 2, np.bincount(who, gaps, size) / some, np.nan),
+        gap=gap,
         shape=1.0 + np.round(STEPS * np.clip(np.exp(steadier) - 1.0, 0.0, MOST - 1.0)) / STEPS,
+        breaks=np.where(breaks >= BREAKS, breaks / (DOUBT + count), 0.0),
+        pause=np.maximum(pause, BREAK_DAYS),
+        weights=weigh_half_lives(gap),
     )
 
 
-def warp(days: Floats, rhythm: Rhythm) -> Floats:
+def warp(days: Floats, gap: Floats, shape: Floats) -> Floats:
     """The days of a process by chance in which as many visits are due as in so many days after a visit."""
-    unit = _UNITS[np.round((rhythm.shape - 1.0) * STEPS).astype(np.intp)]
-    return np.asarray(rhythm.gap * unit * (days / rhythm.gap) ** rhythm.shape)
+    unit = _UNITS[((shape - 1.0) * STEPS + 0.5).astype(np.intp)]
+    return np.asarray(gap * unit * (days / gap) ** shape)
+
+
+def weigh_half_lives(gap: Floats) -> Floats:
+    """(customers, half-lives), adding up to 1: a short one sees the last visit alone of a customer who comes seldom."""
+    worth = HALF_LIVES / (HALF_LIVES + np.nan_to_num(gap)[:, None])
+    return np.asarray(worth / worth.sum(axis=1, keepdims=True))

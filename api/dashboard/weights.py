@@ -8,11 +8,11 @@ import numpy as np
 from api.reading.model import Weight
 from scoring.feature_use import PLAN, USES
 from scoring.features import VISITS
-from scoring.history import EVENT, HALF_LIVES
+from scoring.history import EVENT
 from scoring.learning.uncertainty import margin
 from scoring.model import Term
 from scoring.prior import no_return
-from scoring.rhythm import Rhythm
+from scoring.rhythm import HALF_LIVES, Rhythm, weigh_half_lives
 
 LEAST: Final = 0.1  # log-odds: odds 10 % higher or lower
 MOST: Final = 50.0  # log-odds that are shown
@@ -122,5 +122,7 @@ def _visits(every_days: int, silence_days: float, horizon_days: float) -> float:
     ages = np.arange(0.0, 90.0, every_days)
     active = np.exp2(-ages[:, None] / HALF_LIVES).sum(axis=0, keepdims=True)
     tenure, silence = np.array([90.0]), np.array([silence_days])
-    rhythm, slow = Rhythm(np.full(1, float(every_days)), np.ones(1)), np.zeros(1, np.bool_)
+    gap = np.full(1, float(every_days))
+    rhythm = Rhythm(gap, np.ones(1), np.zeros(1), np.ones(1), weigh_half_lives(gap))
+    slow = np.zeros(1, np.bool_)
     return float(no_return(active, np.array([float(len(ages))]), tenure, silence, horizon_days, rhythm, slow)[0])

@@ -71,7 +71,7 @@ def _no_return(days: list[int], tenure: float, silent: float, horizon: float) ->
     own_horizon = _warp(horizon, gap, shape) if horizon < 3 * gap else horizon
     for half_life in HALF_LIVES:
         active = sum(2 ** ((day - days[-1]) / half_life) for day in days)
-        gone = _gone(active, len(days), _exposure(tenure, half_life), silent, own_silent)
+        gone = _gone(active, len(days), _exposure(tenure, half_life), silent, own_silent, _own_break(days, silent))
         faded = active * 2 ** (-silent / half_life)
         idle = _idle(faded, _exposure(tenure + silent, half_life), horizon, own_horizon)
         stays = 1 / (1 + gone) * (1 - idle)
@@ -100,7 +100,18 @@ def _exposure(days: float, half_life: float) -> float:
     return 10 + half_life / log(2) * (1 - 2 ** (-days / half_life))
 
 
-def _gone(active: float, active_days: int, exposure: float, silent: float, own_silent: float) -> float:
+def _own_break(days: list[int], silent: float) -> float:
+    """The chance of a break like those that the customer took at least twice, if it may have lasted so long."""
+    gaps = [later - earlier for earlier, later in pairwise(days)]
+    breaks = [gap for gap in gaps if gap >= 10 and gap >= 3 * median(gaps)]
+    if len(breaks) < 2:
+        return 0.0
+    return len(breaks) / (20 + len(gaps)) * exp(-max(silent / mean(breaks) - 1, 0.0))
+
+
+def _gone(
+    active: float, active_days: int, exposure: float, silent: float, own_silent: float, own_break: float
+) -> float:
     """The odds of having left since the last active day."""
     regular = min((1 + active) / exposure, 1.0)
     evidence = (0.7 + 0.4 * regular) * (1 + active)
@@ -108,7 +119,7 @@ def _gone(active: float, active_days: int, exposure: float, silent: float, own_s
     spare = max(evidence - 1, 1e-3)
     by_time = LEAVING * exposure / spare * -expm1(-spare * stretch)
     unseen = exp(-min(evidence * stretch, 600.0))
-    unseen += (1 - unseen) * 0.015 * regular * exp(-silent / 10)
+    unseen += (1 - unseen) * max(0.015 * regular * exp(-silent / 10), own_break)
     return (by_time + 0.1 / max(active_days, 1)) / max(unseen, 1e-280) * exp(LEAVING * silent)
 
 

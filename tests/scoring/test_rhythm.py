@@ -7,13 +7,13 @@ from scoring.learning.samples import sample
 from scoring.model import PRIOR
 from scoring.rhythm import MOST, Rhythm, measure_rhythm, warp
 from scoring.rollup import DAY
-from scoring.score import score
+from scoring.score import STATES, score
 from tests.scoring.world import NOW, logins, rollup
 
 
 def rhythm_of(*gaps: int) -> Rhythm:
     day = np.append(0, np.cumsum(gaps)).astype(np.int64)
-    return measure_rhythm(np.zeros(len(day), np.int64), day, 1)
+    return measure_rhythm(np.zeros(len(day), np.int64), day, np.array([np.median(gaps)]))
 
 
 def test_a_bill_by_the_month_is_a_clock_and_visits_by_chance_are_none() -> None:
@@ -33,7 +33,7 @@ def test_few_gaps_prove_little() -> None:
 def test_a_mean_gap_is_as_long_by_chance_as_by_a_clock() -> None:
     """As many visits are due in a long time, whatever the regularity; few right after a visit, by a clock."""
     gap, shape = np.full(4, 30.0), np.array([1.0, 2.0, 3.0, 4.0])
-    early = warp(np.full(4, 10.0), Rhythm(gap, shape))
+    early = warp(np.full(4, 10.0), gap, shape)
     assert early[0] == pytest.approx(10.0)
     assert (np.diff(early) < 0).all()
 
@@ -52,6 +52,18 @@ def test_on_time_is_safe_and_late_is_not() -> None:
     assert risk(regular(30, 2)) < risk(uneven) - 0.03
     late = [day + 60 for day in uneven]
     assert risk(regular(30, 62)) > risk(late) + 0.05
+
+
+def test_between_projects_a_customer_is_expected_back() -> None:
+    """Ten days of work and forty of none, again and again: forty days of silence are usual then."""
+    projects = [40.0 + start + day for start in (0, 50, 100) for day in range(10)]
+    always = [40.0 + day for day in range(30)]
+    rhythm = history_of(rollup(*logins(*projects)), NOW).rhythm
+    assert rhythm.pause == pytest.approx(41)
+    scores = score(rollup(*logins(*projects)), NOW)
+    assert STATES[scores.state[0]] == "active"
+    assert scores.probability[0] < 0.5 < 0.9 < score(rollup(*logins(*always)), NOW).probability[0]
+    assert not any("usually" in reason.text for reason in scores.reasons[0])
 
 
 def test_over_a_short_horizon_the_next_visit_may_not_be_due_yet() -> None:
