@@ -4,7 +4,7 @@ Nothing is mapped by itself: a person decides.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from scoring.event_roles import CHURN_ROLE, ENGAGEMENT_ROLE
@@ -74,9 +74,10 @@ def propose(names: Iterable[SentName], mapped: Iterable[str] = ()) -> list[Propo
     )
 
 
-def is_use_understood(names: Sequence[SentName], mappings: dict[str, str]) -> bool:
-    """True if one of the names that are sent is a login or counts as use."""
-    return any(mappings.get(name.event, name.event) in USE for name in names)
+def names_of_use(mappings: Mapping[str, str]) -> list[str]:
+    """The names of which each says that somebody uses the product: those that are mapped so, and the recognised ones
+    that stand for themselves."""
+    return [name for name in (*USE, *mappings) if mappings.get(name, name) in USE]
 
 
 def words_of(name: str) -> str:

@@ -15,7 +15,7 @@ from api.reading.merging import add_up
 from api.reading.query import accepts
 from scoring.event_roles import ROLES
 from scoring.events import MAX_EVENT_NAME
-from scoring.proposals import Proposal, SentName, propose
+from scoring.proposals import Proposal, SentName, names_of_use, propose
 from workers import placement
 from workers.accounts import mappings
 from workers.accounts.mappings import NeverSent, Unmappable
@@ -73,7 +73,6 @@ class SentNames(NamedTuple):
 
 
 @accepts()
-@accepts()
 async def show_or_put_mappings(request: Request) -> Response:
     """`GET /api/v1/mappings`, and `PUT`: replaces all mappings; what isn't named stands for itself again."""
     account_id = await account_of(request)
@@ -89,8 +88,20 @@ async def read_names(request: Request, account_id: int) -> SentNames:
     parameters = {"account_id": account_id, "limit": MOST_NAMES}
     rows = add_up(await fetch_all(request, sql("list_sent_names"), parameters), ("event",))
     rows = sorted(rows, key=lambda row: (-row["events"], row["event"]))[:MOST_NAMES]
+    return SentNames([SentName(**row) for row in rows], await read_mappings(request, account_id))
+
+
+async def read_mappings(request: Request, account_id: int) -> dict[str, str]:
+    """The account's mappings, by name. Raises Refused, store_unavailable."""
     mapped = await fetch(request, sql("mappings_of_account"), {"account_id": account_id})
-    return SentNames([SentName(**row) for row in rows], dict(sorted(mapped[0]["mappings"].items())) if mapped else {})
+    return dict(sorted(mapped[0]["mappings"].items())) if mapped else {}
+
+
+async def is_use_sent(request: Request, account_id: int) -> bool:
+    """Whether a name that the account sends says that somebody uses its product. Raises Refused, store_unavailable."""
+    use = names_of_use(await read_mappings(request, account_id))
+    parameters = {"account_id": account_id, "names": use}
+    return any(row["sent"] for (row,) in await fetch_all(request, sql("is_any_sent"), parameters))
 
 
 async def save_mappings(request: Request, account_id: int, wanted: Mapping[str, str], force: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scoring.proposals import SentName, is_use_understood, propose, words_of
+from scoring.proposals import SentName, names_of_use, propose, words_of
 
 
 @pytest.mark.parametrize(
@@ -63,13 +63,11 @@ def test_what_is_mapped_or_recognised_needs_no_proposal() -> None:
     assert propose([SentName("login", 5, 2, 3), SentName("Signed In", 5, 2, 3)], ["Signed In"]) == []
 
 
-def test_use_is_understood_by_recognised_or_mapped_names() -> None:
-    sent = [SentName("Signed In", 200, 20, 100), SentName("invoice_paid", 20, 20, 20)]
-    assert not is_use_understood(sent, {})
-    assert is_use_understood(sent, {"Signed In": "login"})
-    assert is_use_understood(sent, {"Signed In": "engagement"})
-    assert not is_use_understood(sent, {"Signed In": "churn", "other": "login"})
-    assert is_use_understood([*sent, SentName("login", 1, 1, 1)], {})
+def test_names_of_use_are_the_recognised_ones_and_those_mapped_to_them() -> None:
+    recognised = {"login", "feature_used", "engagement"}
+    assert set(names_of_use({})) == recognised
+    assert set(names_of_use({"Signed In": "login", "shared": "engagement"})) == recognised | {"Signed In", "shared"}
+    assert set(names_of_use({"Signed In": "churn", "login": "invoice_paid"})) == recognised - {"login"}
 
 
 def test_spelling_makes_no_difference() -> None:

@@ -15,7 +15,7 @@ from api.errors import Refused
 from api.reading.common import fetch_all
 from api.reading.customer_filter import CustomerFilter
 from api.reading.customers import read_page
-from api.reading.mappings import read_names
+from api.reading.mappings import read_mappings
 from api.reading.merging import add_up
 from scoring.currencies import describe_amount
 from scoring.event_roles import Meaning
@@ -97,8 +97,8 @@ async def _read_companies(request: Request, parameters: dict[str, Any]) -> list[
 
 async def _find_carrier(request: Request, account_id: int, company: str) -> Mapping[str, Any] | None:
     """Returns the most active person of a company, and True if that person has gone silent."""
-    sent = await read_names(request, account_id)
-    events = [*ENGAGEMENT, *Meaning.of_mappings(sent.mappings).names_of(ENGAGEMENT)]
+    meaning = Meaning.of_mappings(await read_mappings(request, account_id))
+    events = [*ENGAGEMENT, *meaning.names_of(ENGAGEMENT)]
     parameters = {"account_id": account_id, "company": company, "events": events}
     cells = await fetch_all(request, sql("most_active_person"), parameters)
     rows = sorted(chain.from_iterable(cells), key=lambda row: (-row["days"], row["email"]))

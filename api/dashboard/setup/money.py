@@ -11,7 +11,8 @@ from starlette.responses import Response
 from api.dashboard.export import byte_order_mark
 from api.dashboard.page import page
 from api.dashboard.session import Session
-from api.reading.common import fetch_all
+from api.reading import query
+from api.reading.common import account_of, fetch_all
 from api.reading.merging import add_up
 from scoring.currencies import describe_amount
 from workers.store import sql
@@ -35,10 +36,21 @@ class Money(NamedTuple):
     levels: list[LevelRevenue]
 
 
+async def export_money(request: Request) -> Response:
+    """`GET /money.csv`: the sums by currency and level, in minor units of the currency; by session or by API key."""
+    if "x-api-key" in request.headers:
+        return await _export(request, await account_of(request))
+    return await _export_for_session(request)
+
+
 @page
-async def export_money(request: Request, session: Session) -> Response:
-    """`GET /money.csv`: the sums by currency and level, in minor units of the currency."""
-    rows = await _read_sums(request, session.account_id)
+async def _export_for_session(request: Request, session: Session) -> Response:
+    return await _export(request, session.account_id)
+
+
+async def _export(request: Request, account_id: int) -> Response:
+    query.refuse_unknown(request, ("bom",))
+    rows = await _read_sums(request, account_id)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(SUMS)

@@ -135,5 +135,8 @@ HAVING sum(n) > 0
 ORDER BY events DESC, event
 LIMIT %(limit)s
 
+-- name: is_any_sent
+SELECT EXISTS (SELECT FROM event_days WHERE account_id = %(account_id)s AND event = ANY (%(names)s::text[])) AS sent
+
 -- name: mappings_of_account
 SELECT mappings FROM accounts WHERE account_id = %(account_id)s

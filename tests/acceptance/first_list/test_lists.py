@@ -6,118 +6,25 @@ import itertools
 import math
 import re
 import threading
-from collections import Counter
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from html import unescape
 from typing import Any
 
 import httpx2
 import msgspec
-import pytest
 
-from api.up.embedded import Servers
 from scoring.model import PRIOR
-from tests.acceptance import terms
-from tests.acceptance.door import Door, door, own_database
+from tests.acceptance.first_list import terms
+from tests.acceptance.first_list.world import CUSTOMERS, WAIT_SECONDS, Imported, Reader
 from tests.sending import track
 from tests.waiting import wait_until
 from tests.workers.events import event
-from workers.accounts import keys, models, renewals
+from workers.accounts import models, renewals
 from workers.accounts.models import Card
 
-PROCESSES = ("web", "ingest", "import", "score", "deliver", "clock")
-WAIT_SECONDS = 150.0
-CUSTOMERS = "/api/v1/customers"
 LEVELS = ("low", "medium", "high", "critical")
 SAVABLE = {"steady", "fading", "payer", "fresh"}
 CARD = Card("prior-1", "map-1", "", 30, None, None, 0, 0, 0, {}, [])
-
-
-class Reader:
-    """What the account of a key reads: the API, and the pages."""
-
-    def __init__(self, url: str, key: str) -> None:
-        self.client = httpx2.Client(base_url=url, headers={"X-API-Key": key}, timeout=30)
-        signed_in = self.client.post("/sign-in", data={"key": key}, follow_redirects=False)
-        assert signed_in.status_code == 303
-
-    def get(self, path: str, **parameters: Any) -> Any:
-        answer = self.client.get(path, params=parameters)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def page(self, path: str) -> str:
-        answer = self.client.get(path)
-        assert answer.status_code == 200, answer.text
-        return answer.text
-
-    def walk(self, **parameters: Any) -> list[dict[str, Any]]:
-        """All customers of a list, page by page."""
-        listed: list[dict[str, Any]] = []
-        cursor: dict[str, str] = {}
-        while True:
-            page = self.get(CUSTOMERS, **parameters, **cursor)
-            listed += page["customers"]
-            if not page["next_cursor"]:
-                return listed
-            cursor = {"cursor": page["next_cursor"]}
-
-    def kinds(self, **parameters: Any) -> Counter[str]:
-        """How many customers of each kind a list has."""
-        return Counter(terms.kind_of(customer["email"]) for customer in self.walk(**parameters))
-
-    def urgent(self) -> list[str]:
-        """The addresses under *Who to talk to first*."""
-        section = self.page("/").partition('id="urgent"')[2].partition("</section>")[0]
-        return [unescape(path) for path in re.findall(r'<th scope="row"><a href="/customers/([^"]+)"', section)]
-
-
-class Imported:
-    """A running service with accounts of its own: `today`, whose terms end now, and `past`, where they ended years
-    ago."""
-
-    def __init__(self, made: Door, began: datetime) -> None:
-        self.door, self.began = made, began
-        self.readers: dict[str, Reader] = {}
-
-    def account(self, name: str) -> Reader:
-        if name not in self.readers:
-            secret = keys.create(self.door.connection, self.door.redis, name).secret
-            self.readers[name] = Reader(self.door.line.url, secret)
-        return self.readers[name]
-
-    def is_scored(self) -> bool:
-        """Whether everything is stored, scored and rebuilt."""
-        if not self.door.is_empty() or self.door.count("rebuilds"):
-            return False
-        return self.door.count("customers WHERE recorded_at IS NULL OR provisional OR rescore_at <= now()") == 0
-
-
-@pytest.fixture(scope="module")
-def imported(all_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Imported]:
-    """Both accounts send their history at the same time; the days of `today` come in pieces, the latest ones first, by
-    the other lane. A webhook would take all alerts."""
-    began = datetime.now(UTC)
-    with (
-        own_database(all_servers.database_url, "first_list") as url,
-        door(url, tmp_path_factory.mktemp("first_list"), *PROCESSES) as made,
-    ):
-        world = Imported(made, began)
-        today, past = world.account("today"), world.account("past")
-        hook = {"url": "http://127.0.0.1:9/", "min_level": "medium"}
-        assert today.client.post("/api/v1/webhooks", json=hook).status_code == 201
-        track(today.client, *reversed(terms.list_history()))
-        track(past.client, *terms.list_history(datetime.now(UTC) - timedelta(days=4000)))
-        wait_until(lambda: made.count("customers") == 2 * terms.CUSTOMERS and world.is_scored(), WAIT_SECONDS, 0.2)
-        yield world
-        for reader in world.readers.values():
-            reader.client.close()
-
-
-@pytest.fixture
-def today(imported: Imported) -> Reader:
-    return imported.account("today")
 
 
 def test_where_everybody_is_gone_nobody_is_at_risk(imported: Imported) -> None:
