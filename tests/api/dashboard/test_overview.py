@@ -223,4 +223,4 @@ def test_where_everybody_has_lapsed_it_is_said(signed_in: TestClient, work: Call
     work()
     page = words(signed_in)
     assert "All customers have lapsed" in page
-    assert "No live events received in the last hour" in page
+    assert "No live events in the last hour" in page
