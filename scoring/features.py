@@ -68,8 +68,8 @@ class View:
 
     @cached_property
     def slow(self) -> NDArray[np.bool_]:
-        """The customers for whom the horizon is short: their next visit may lie beyond it. Where risks are served, the
-        horizon is their own and there are none; in training and backtests it is the same for all."""
+        """The customers for whom the horizon is short: their next visit may lie beyond it. In training and where risks
+        are served, the horizon is their own and there are none; in backtests it is the same for all."""
         return np.asarray(self.horizon_days < VISITS * _slowness(self.history))
 
     def later(self, at: float | Floats) -> Self:
@@ -171,9 +171,9 @@ def newcomer(view: View) -> Floats:
 def due(view: View) -> Floats:
     """How many own cadences lie between the last visit and the end of the horizon, at most VISITS.
 
-    Where the horizon is a customer's own (`own_horizons`), as in all risks that are served, it covers so many, and this
-    stands still in silence. Over a shorter one, in training and backtests, a slow customer who was just here is not
-    expected back yet, and later is: held still there, it costs .010 AUC on a grocer's log.
+    Where the horizon is a customer's own (`own_horizons`), as in training and in all risks that are served, it covers
+    so many, and this stands still in silence. Over a shorter one, in backtests, a slow customer who was just here is
+    not expected back yet, and later is: held still there, it costs .010 AUC on a grocer's log.
     """
     return np.asarray(np.minimum((view.silent + view.horizon_days) / _slowness(view.history), VISITS))
 
