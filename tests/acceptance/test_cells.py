@@ -10,14 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from psycopg.conninfo import conninfo_to_dict
 
 from tests.acceptance.line import ROOT, Line, line
-from tests.cells.conftest import MakeWorld, World
+from tests.cells.conftest import MakeWorld, World, set_up
 from tests.cells.conftest import make_world as make_world
 from tests.cells.test_lodging import read_ledger
 from tests.waiting import wait_until
 from tests.workers.events import count
+from workers import growth
+from workers.buffer.entries import hash_customer
 from workers.cells import cell_of
+from workers.lease import lease_key
+from workers.process import Process
 from workers.settings import Settings, variable
 from workers.store import connect
 
@@ -197,3 +202,67 @@ def test_a_cell_is_moved_under_load(make_world: MakeWorld, tmp_path: Path) -> No
         running.start(*PROCESSES)
         audit(audit_later, sent)
     world.process.disconnect_all()
+
+
+def test_a_cell_that_is_stuck_holds_up_no_other(make_world: MakeWorld, tmp_path: Path) -> None:
+    """One worker of each kind and two cells, of which one has lost its Postgres."""
+    world, other = make_world(2), make_world(1)
+    moved = growth.move(world.settings, 1, other.settings.database_url or "")
+    world.process.disconnect_all()
+    world = world._replace(settings=moved, process=Process(moved, world.redis))
+    set_up(world.process)
+    events = [{"event": "login", "customer_email": f"c{n}@example.com", "event_id": f"e{n}"} for n in range(200)]
+    free = {event["customer_email"] for event in events if place_of(event["customer_email"]) == 0}
+    with line(moved, tmp_path / "line.log") as running:
+        running.environment |= describe(moved)
+        running.start("web", "ingest", "score", "clock")
+        world.process.disconnect_all()
+        with closed(other):
+            post(running, world, events)
+            wait_until(lambda: count(world.places[0].connection(), "customers WHERE level IS NOT NULL") == len(free))
+        wait_until(lambda: sum(count(place.connection(), "events") for place in world.places) == 200, timeout=120)
+        assert read_ledger(world).unaccounted == 0
+    world.process.disconnect_all()
+
+
+def test_others_take_over_from_workers_and_clocks_that_die(make_world: MakeWorld, tmp_path: Path) -> None:
+    """More workers and clocks than cells, then fewer: all but one are killed."""
+    world = make_world(3)
+    several = ("ingest", "ingest.2", "ingest.3", "ingest.4", "clock", "clock.2", "clock.3", "clock.4")
+    with line(world.settings, tmp_path / "line.log") as running:
+        running.environment |= describe(world.settings)
+        running.start("web", "score", *several)
+        for name in several:
+            post(running, world, [{"event": "opened", "customer_email": f"c{n}@{name}.example.com"} for n in range(60)])
+            if name not in ("ingest", "clock"):
+                running.kill(name)
+        wait_until(lambda: sum(count(place.connection(), "events") for place in world.places) == 480, timeout=120)
+        wait_until(lambda: all(place.redis.exists(lease_key(place.cell.prefix)) for place in world.places))
+        wait_until(lambda: read_ledger(world).buffered == 0)
+        assert read_ledger(world).unaccounted == 0
+
+
+def place_of(email: str) -> int:
+    """The cell of an address, of two."""
+    return cell_of(hash_customer(1, email), 2)
+
+
+def post(running: Line, world: World, events: list[dict[str, Any]]) -> None:
+    headers = {"X-API-Key": world.client.headers["X-API-Key"]}
+    for start in range(0, len(events), 50):
+        sent = {"events": events[start : start + 50]}
+        answer = httpx2.post(f"{running.url}/api/v1/track", json=sent, headers=headers, timeout=30)
+        assert answer.json() == {"status": "ok"}
+
+
+@contextmanager
+def closed(world: World) -> Iterator[None]:
+    """Nobody is let into the world's database."""
+    name = conninfo_to_dict(world.settings.database_url or "")["dbname"]
+    with connect((world.settings.database_url or "").replace(f"/{name}", "/postgres")) as connection:
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        try:
+            yield
+        finally:
+            connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
