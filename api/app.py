@@ -99,6 +99,7 @@ def create_app(settings: Settings) -> Starlette:
 async def _run(door: Door, settings: Settings, app: Starlette) -> AsyncIterator[None]:
     """Open what the routes share, and close it in the end."""
     await door.open()
+    settings = door.buffers.settings  # with as many cells as there are by now
     pool, pools = make_pools(settings)
     closing: set[asyncio.Task[None]] = set()
 

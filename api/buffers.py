@@ -81,7 +81,7 @@ class Buffers:
     """The buffers of all cells, in their order."""
 
     def __init__(self, settings: Settings, home: Redis, connect: Callable[[str], Redis], issue: IssueTicket) -> None:
-        self._home, self._connect, self._issue, self._settings = home, connect, issue, settings
+        self._home, self._connect, self._issue, self.settings = home, connect, issue, settings
         self._clients = {settings.redis_url or "": home}  # by URL: in a cluster, each cell has one of its own
         self.cells, self._hosts = self._make_cells(settings)
         copies = placement.list_copies(settings)
@@ -154,8 +154,8 @@ class Buffers:
         announced = await self._read_announced()
         if announced is None:
             return
-        after = placement.follow(self._settings, int(announced.get(placement.COUNT, 0)))
-        if after != self._settings and len(self.cells) > 1:
+        after = placement.follow(self.settings, int(announced.get(placement.COUNT, 0)))
+        if after != self.settings and len(self.cells) > 1:
             await self._follow(after, announced)
         else:
             await self._find_faults(self.cells, announced)
@@ -173,7 +173,7 @@ class Buffers:
         await self._find_faults(cells, announced)
         take_over = await self.grow(after) if self.grow else None
         before, hosts_before = self.cells, self._hosts
-        self.cells, self._hosts, self._settings = cells, hosts, after
+        self.cells, self._hosts, self.settings = cells, hosts, after
         if take_over:
             take_over()
         for buffer in before:
