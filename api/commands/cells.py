@@ -9,7 +9,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from api.commands.options import use_servers
 from api.up.options import data_dir_option
-from workers import growth, settings
+from workers import engine, growth, settings
 from workers.buffer import ledger
 from workers.buffer.lanes import lanes_of
 from workers.cells import Cell
@@ -17,7 +17,7 @@ from workers.cluster import describe_server
 from workers.lease import lease_key
 from workers.redis import command_client
 from workers.settings import Settings, variable
-from workers.store import connect, one, sql
+from workers.store import Connection, connect, one, sql
 from workers.urls import SettingsError, check_postgres
 
 CHANGED = ("cells", "cell_database_urls", "cell_buffer_urls")
@@ -55,7 +55,8 @@ def split_cells(data_dir: Path) -> None:
 @click.option("--to", "database_url", required=True, help="The URL of the other Postgres.")
 @data_dir_option
 def move_cell(number: int, database_url: str, data_dir: Path) -> None:
-    """Move cell NUMBER to another Postgres, while everything runs. Interrupted, it is run again."""
+    """Move cell NUMBER to another Postgres, while everything runs. Interrupted, it is run again. A cell that Citus has
+    placed is moved by Citus, to the node of the URL."""
     with use_servers(data_dir, migrating=False) as servers:
         before = servers.apply(settings.load())
         if number >= before.cells or before.cells == 1:
@@ -64,6 +65,10 @@ def move_cell(number: int, database_url: str, data_dir: Path) -> None:
             check_postgres(database_url, "--to")
         except SettingsError as error:
             raise click.ClickException(str(error)) from None
+        if engine.is_placed(cell := before.all_cells[number]):
+            engine.move(cell, database_url)
+            click.echo("done; all processes follow by themselves")
+            return
         after = growth.move(before, number, database_url)
     click.echo(f"done; the events of cell {number:03} wait until processes are started again with these settings:")
     click.echo("\n".join(_describe_settings(after)))
@@ -89,6 +94,7 @@ class CellRow(NamedTuple):
 def _read(cell: Cell) -> CellRow:
     with connect(cell) as connection:
         (customers,) = one(connection.execute(sql("count_customers")))
+        place = _describe_place(cell, _describe_host(connection))
     lanes = lanes_of(cell)
     with command_client(cell.buffer_url) as redis:
         pipeline = redis.pipeline(transaction=False)
@@ -99,13 +105,18 @@ def _read(cell: Cell) -> CellRow:
     ledgers = [ledger.parse(reply) for reply in replies]
     lodging = sum(each.lodging for each in ledgers)
     waiting = sum(each.buffered for each in ledgers) - lodging
-    return CellRow(cell.name, customers, waiting, lodging, bool(lease), _describe_place(cell))
+    return CellRow(cell.name, customers, waiting, lodging, bool(lease), place)
 
 
-def _describe_place(cell: Cell) -> str:
+def _describe_host(connection: Connection) -> str:
+    """The server, or the node that holds the cell."""
+    port = connection.info.port
+    return connection.info.host if port == engine.POSTGRES_PORT else f"{connection.info.host}:{port}"
+
+
+def _describe_place(cell: Cell, host: str) -> str:
     """Where a cell is, without passwords."""
     parts = conninfo_to_dict(cell.database_url)
     return (
-        f"{cell.schema or 'home'} in {parts.get('dbname')} at {parts.get('host', 'localhost')};"
-        f" {describe_server(cell.buffer_url)}"
+        f"{cell.schema or 'home'} in {parts.get('dbname')} at {host or 'localhost'}; {describe_server(cell.buffer_url)}"
     )

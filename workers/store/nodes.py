@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
-from workers.store.statements import sql
+from workers.store.statements import one, sql
 
 
 class Moved(psycopg.OperationalError):
@@ -62,6 +62,11 @@ def find_node(connection: psycopg.Connection[Any], schema: str) -> Node | None:
     """Returns the node that holds a schema; None if Citus has not placed it."""
     row = connection.execute(*node_query(schema)).fetchone()
     return Node(*row) if row else None
+
+
+def is_placing(connection: psycopg.Connection[Any]) -> bool:
+    """Returns True if Citus is there, and may have placed schemas."""
+    return bool(one(connection.execute(sql("is_placing")))[0])
 
 
 def node_query(schema: str) -> tuple[Any, dict[str, str]]:

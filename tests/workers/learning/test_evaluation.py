@@ -21,14 +21,14 @@ def scored(connection: Connection, days_ago: int, probability: str) -> None:
         INSERT INTO risk_history (customer_id, at, probability, level, state, model)
         SELECT customer_id, date_trunc('day', now()) - interval '{days_ago} days' - interval '2 hours', {probability},
                'low', 'active', 'prior-1'
-        FROM active
+        FROM active AS customers
         """
     )
 
 
 def test_scores_mature(connection: Connection, acme: int) -> None:
     """What was said a horizon ago is held against what happened: here, by one who knows who will come back."""
-    comes_back = """EXISTS (SELECT FROM customer_days AS days WHERE days.customer_id = customers.customer_id
+    comes_back = """EXISTS (SELECT 1 FROM customer_days AS days WHERE days.customer_id = customers.customer_id
         AND event = 'login' AND day BETWEEN current_date - 33 AND current_date - 4)"""
     scored(connection, 33, f"CASE WHEN {comes_back} THEN 0.1 ELSE 0.9 END")
     found = mature(connection, acme, 30)

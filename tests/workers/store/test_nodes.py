@@ -9,6 +9,7 @@ import pytest
 
 from api import pool
 from api.up.embedded import Servers, servers
+from workers import engine
 from workers.cells import Cell
 from workers.process import Process
 from workers.store import Connection, connect, connect_as_set, find_cell, one
@@ -75,6 +76,29 @@ def cluster(database_url: str, second_server: str) -> Iterator[Cluster]:
 def drop(url: str, name: str) -> None:
     with connect(url) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_citus_is_asked_to_move_a_cell(cluster: Cluster) -> None:
+    with connect(cluster.urls[0]) as connection:
+        connection.execute(
+            """CREATE FUNCTION citus_schema_move(schema regnamespace, host text, port integer, mode text)
+            RETURNS void LANGUAGE sql AS $$
+                UPDATE pg_dist_placement SET groupid = (
+                    SELECT groupid FROM pg_dist_node
+                    WHERE nodename = host AND nodeport = port AND schema = 'cell_001'::regnamespace
+                )
+            $$"""
+        )
+    assert engine.is_placed(cluster.cell)
+    engine.move(cluster.cell, cluster.urls[1])
+    with connect(cluster.urls[0]) as connection:
+        assert one(connection.execute("SELECT groupid FROM pg_dist_placement")) == (1,)
+
+
+def test_what_citus_has_not_placed_is_copied(cluster: Cluster, database_url: str) -> None:
+    with connect(database_url) as connection:
+        connection.execute("DELETE FROM pg_dist_schema")
+    assert not engine.is_placed(cluster.cell)
 
 
 def test_a_connection_leads_to_the_node_that_holds_the_cell(cluster: Cluster) -> None:

@@ -29,6 +29,13 @@ JOIN pg_dist_node USING (groupid)
 WHERE schemaid = to_regnamespace(quote_ident(%(schema)s)) AND noderole = 'primary' AND shardstate = 1
 LIMIT 1
 
+-- name: is_placing
+SELECT to_regclass('pg_dist_schema') IS NOT NULL AND to_regclass('pg_dist_local_group') IS NOT NULL
+
+-- name: move_schema
+-- Some tables have no key, so their changes are found by whole rows.
+SELECT citus_schema_move(quote_ident(%(schema)s)::regnamespace, %(host)s, %(port)s, 'force_logical')
+
 -- name: find_write_fault
 SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean
 
