@@ -14,14 +14,14 @@ def scored(connection: Connection, days_ago: int, probability: str) -> None:
     connection.execute(
         f"""
         WITH active AS MATERIALIZED (
-            SELECT * FROM customers
+            SELECT customer_id, {probability} AS said FROM customers
             WHERE EXISTS (SELECT 1 FROM customer_days AS days WHERE days.customer_id = customers.customer_id
                           AND day BETWEEN current_date - {days_ago + 10} AND current_date - {days_ago + 1})
         )
         INSERT INTO risk_history (customer_id, at, probability, level, state, model)
-        SELECT customer_id, date_trunc('day', now()) - interval '{days_ago} days' - interval '2 hours', {probability},
+        SELECT customer_id, date_trunc('day', now()) - interval '{days_ago} days' - interval '2 hours', said,
                'low', 'active', 'prior-1'
-        FROM active AS customers
+        FROM active
         """
     )
 
