@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,17 @@ def meter_of(process: Process) -> CpuMeter:
     return CpuMeter(pids)
 
 
-def find_postgres_pids(backend: int) -> list[int]:
-    """Returns the process ids of the server of this backend, and of all its backends."""
+def read_server_seconds(backend: int) -> float:
+    """Returns the CPU seconds of the Postgres of this backend: of all its processes, those that have ended too."""
     server = psutil.Process(backend).parent()
     assert server
-    return [server.pid, *(child.pid for child in server.children())]
+    times = server.cpu_times()
+    running = 0.0
+    for child in server.children():
+        with suppress(psutil.NoSuchProcess):
+            spent = child.cpu_times()
+            running += spent.user + spent.system
+    return float(times.user + times.system + times.children_user + times.children_system + running)
 
 
 def find_redis_pid(redis: Redis) -> int:
