@@ -25,6 +25,7 @@ FILLED_TOGETHER = 10_000  # customers
 
 def run(world: World) -> list[Line]:
     """An event at a million stored and at five; at fifty, if it may take long."""
+    ingest.work_as_a_worker()
     many = LONG_MANY if world.long else MANY
     with ExitStack() as stack:
         few, full = (stack.enter_context(_filled(world, events)) for events in (FEW, many))

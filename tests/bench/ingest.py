@@ -45,11 +45,16 @@ def run(world: World) -> list[Line]:
 
 
 def _prepare() -> list[bytes]:
-    """Returns the entries to be stored. From now on this process is tuned as a worker is."""
-    ingest.LINGER_SECONDS = 0.001  # waiting for more is no work
+    """Returns the entries to be stored."""
     entries = make_entries(stream.events(EVENTS))
-    tune_interpreter()
+    work_as_a_worker()
     return entries
+
+
+def work_as_a_worker() -> None:
+    """Tune this process as a worker is; but waiting for more is no work."""
+    ingest.LINGER_SECONDS = 0.001
+    tune_interpreter()
 
 
 def _against_copy(world: World, entries: Sequence[bytes]) -> list[Line]:

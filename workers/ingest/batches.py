@@ -73,6 +73,7 @@ class Batches:
         self._thread: ThreadPoolExecutor | None = None
         self._ahead: Future[Batch | None] | None = None
         self._last = False
+        self.reads_ahead = True  # else the lane takes one processor at a time, for the sake of others
 
     def __enter__(self) -> "Batches":
         return self
@@ -97,7 +98,8 @@ class Batches:
 
     def read_ahead(self, batch: Batch) -> None:
         """Begin to read the batch after this one, if this one is large."""
-        if self._ahead is None and not self._left_over and not self._last and batch.events >= AHEAD_OF_EVENTS:
+        is_worth_it = self.reads_ahead and batch.events >= AHEAD_OF_EVENTS
+        if is_worth_it and self._ahead is None and not self._left_over and not self._last:
             self._thread = self._thread or ThreadPoolExecutor(1, "read-ahead")
             self._ahead = self._thread.submit(self._read_new, 0)
 

@@ -3,7 +3,8 @@
 A live event waits for a processor at each of some twenty steps: the worker's, then Postgres's, and so on. Beside an
 import it waits for the import's as well, and niceness doesn't reach the import's part in Postgres. So after a batch the
 history lane rests for as long as the batch took, if live events came meanwhile and this process had to wait for a
-processor. An import alone, or on a machine with processors to spare, never rests.
+processor; and the next batch isn't read while this one is stored, which would take two processors at once. An import
+alone, or on a machine with processors to spare, never rests.
 """
 
 from pathlib import Path

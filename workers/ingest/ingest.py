@@ -71,7 +71,9 @@ def _drain(process: Process, lane: Lane, reader: Reader, attempts: Attempts, bat
             batches.no_more()
             drained = drained._replace(more=True)
         elif giving_way:
-            process.stopping.wait(giving_way.find_rest())
+            rest_seconds = giving_way.find_rest()
+            batches.reads_ahead = not rest_seconds
+            process.stopping.wait(rest_seconds)
             giving_way.begin()
     return drained
 

@@ -18,6 +18,7 @@ from workers.buffer.lanes import HISTORY, LIVE, Lane
 from workers.buffer.stream import Reader
 from workers.ingest import batches, dead_letters, ingest
 from workers.ingest.batches import Batch, Batches
+from workers.ingest.giving_way import GivingWay
 from workers.ingest.ingest import drain
 from workers.ingest.transaction import Outcome, store_batch
 from workers.process import Process
@@ -295,6 +296,34 @@ def test_a_batch_is_read_while_another_is_stored(
     assert second
     assert first.events + second.events == 102
     assert reading.next(0.01) is None
+
+
+def test_an_import_that_gives_way_rests_and_reads_nothing_ahead(
+    process: Process, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While live events come; all of the import is stored."""
+    monkeypatch.setattr(batches, "AHEAD_OF_EVENTS", 1)
+    monkeypatch.setattr(GivingWay, "find_rest", lambda self: 0.001)
+    rests: list[float | None] = []
+    ahead: list[bool] = []
+    read_ahead = Batches.read_ahead
+
+    def wait(seconds: float | None = None) -> bool:
+        rests.append(seconds)
+        return False
+
+    def note(self: Batches, batch: Batch) -> None:
+        ahead.append(self.reads_ahead)
+        read_ahead(self, batch)
+
+    monkeypatch.setattr(process.stopping, "wait", wait)
+    monkeypatch.setattr(Batches, "read_ahead", note)
+    process.settings = _with_batch(process, 1)
+    for _ in range(3):
+        push_events(redis, event(), lane=HISTORY)
+    assert drain(process, HISTORY).stored == 3
+    assert ahead == [True, False, False]
+    assert rests == [0.001] * 3
 
 
 def test_a_ticket_whose_time_is_over_leaves_nothing_pending(
