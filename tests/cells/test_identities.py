@@ -10,6 +10,7 @@ import pytest
 from tests.cells.conftest import MakeWorld, World
 from tests.cells.test_line import NOW, counted, history
 from tests.workers.events import count
+from workers.identities import across
 
 PEOPLE = 12
 
@@ -95,6 +96,44 @@ def test_identities_come_out_as_in_a_single_cell(make_world: MakeWorld) -> None:
     assert sum(counted(four)) == sum(counted(one))
     assert [count(place.connection(), "forwards") for place in four.places] == [0, 0, 0, 0]
     assert sum(count(place.connection(), "unresolved_events") for place in four.places) == 0
+
+
+class Lost(Exception):
+    """The cell that a customer leaves is gone, after the other one has the copy."""
+
+
+class ShakenWorld(World):
+    """A world whose work is tried again until no server is lost any more."""
+
+    def work(self) -> None:
+        while True:
+            try:
+                return super().work()
+            except Lost:
+                self.track({"event": "returned", "customer_email": "p0@example.com", "event_id": "while-lost"})
+
+
+def test_a_cell_that_is_lost_in_the_middle_of_a_move(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copy in the other cell is no customer of its own, whatever came to the old address meanwhile."""
+    whole = tell_the_story(make_world(4))
+    whole.track({"event": "returned", "customer_email": "p0@example.com", "event_id": "while-lost"})
+    whole.work()
+    whole.work()
+    lost: set[str] = set()
+    leave = across._leave
+
+    def leave_once_lost(journey: across.Journey, kept: bool) -> None:
+        leave(journey, kept)
+        if journey.into.startswith("moved") and journey.old not in lost:
+            lost.add(journey.old)
+            raise Lost
+
+    monkeypatch.setattr(across, "_leave", leave_once_lost)
+    shaken = tell_the_story(ShakenWorld(*make_world(4)))
+    assert lost
+    assert customers(shaken) == customers(whole)
+    assert totals(shaken) == totals(whole)
+    assert sum(counted(shaken)) == sum(counted(whole))
 
 
 def test_a_customer_is_erased_in_all_cells(make_world: MakeWorld) -> None:

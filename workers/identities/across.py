@@ -1,8 +1,9 @@
 """Customers whose address, user ids and history are in several cells: erased, moved to another address, merged.
 
 History that goes to another cell is copied there under its old id and made one with what is there in the same
-transaction; then it is deleted where it was. Both cells are locked meanwhile, the lower number first. If that ends
-between the two, it is done again: what is there already is not stored twice.
+transaction; then it is deleted where it was. Both cells are locked meanwhile, the lower number first. A process or a
+server that ends between the two leaves the old address in the target's cell, as one that was given up. By that the next
+attempt knows its own copy from another customer's history: it merges the two, and nothing is stored twice.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -135,13 +136,17 @@ def _carry_out(
     has_new = moving.has_history(journey.target, change.new)
     row = journey.source.execute(sql("find_owners"), {"customer_ids": [change.old]}).fetchone()
     was_moved = row is not None and row[1] == change.next_email
-    course = moving.choose_course(change, has_old, has_new, moving.is_shared(cells, change), was_moved)
+    is_halfway = has_old and has_new and _is_copied(journey)
+    course = moving.choose_course(change, has_old, has_new, moving.is_shared(cells, change), was_moved or is_halfway)
     if course.moves:
         if has_old:
             for cell in cells:
                 cell.execute(sql("stay_apart"), {"owner": change.new, "customer_id": change.customer_id})
         kept = moving.is_kept(cells, change.old)
-        _move(journey, kept)
+        if is_halfway:
+            _merge_into(journey, kept)
+        else:
+            _move(journey, kept)
         _own_identities(cells, journey, kept)
     else:
         moving.drop_given_up(journey.target, change.account_id, change.next_email)
@@ -188,16 +193,30 @@ def _move(journey: Journey, kept: bool) -> None:
         moving.rename_customer(journey.target, journey.account_id, journey.email, journey.into)
         if journey.stays:
             moving.give_up(journey.source, journey.account_id, journey.email, journey.into, kept)
+        else:
+            _note_copy(journey)
 
     _carry(journey, rename, kept)
 
 
-def _merge_into(journey: Journey) -> Merged:
+def _merge_into(journey: Journey, kept: bool = False) -> Merged:
     merged = _carry(
-        journey, lambda: moving.merge_within(journey.target, journey.account_id, journey.email, journey.into)
+        journey, lambda: moving.merge_within(journey.target, journey.account_id, journey.email, journey.into), kept
     )
     assert merged is not None
     return merged
+
+
+def _note_copy(journey: Journey) -> None:
+    """Note in the target's cell that the history there is a copy of the old address's."""
+    way = {"account_id": journey.account_id, "customer_id": journey.old, "owner": journey.new, "email": journey.into}
+    journey.target.execute(sql("give_up_address"), way)
+
+
+def _is_copied(journey: Journey) -> bool:
+    """Returns True if an attempt ended between the copy and the deletion."""
+    row = journey.target.execute(sql("find_owners"), {"customer_ids": [journey.old]}).fetchone()
+    return not journey.stays and row is not None and row[1] == journey.into
 
 
 def _carry(journey: Journey, make_one: Callable[[], T], kept: bool = False) -> T:
@@ -212,6 +231,8 @@ def _carry(journey: Journey, make_one: Callable[[], T], kept: bool = False) -> T
             result = make_one()
         if not journey.stays:
             _leave(journey, kept)
+    if not journey.stays:
+        moving.drop_given_up(journey.target, journey.account_id, journey.email)
     for connection in _in_order(journey):
         erased_totals.leave_out(connection)
     return result
