@@ -56,11 +56,11 @@ def check_page(page: Page, name: str) -> None:
 def upload(page: Page, url: str, path: Path, people: Path | None = None, heading: str = "How it is read") -> None:
     """Choose a file and send it; the page then shows what is in it."""
     page.goto(f"{url}/import")
-    page.get_by_label("Events: CSV").set_input_files(path)
+    page.get_by_label("File of events").set_input_files(path)
     if people:
-        page.get_by_text("The events have user ids").click()
-        page.get_by_label("Addresses: a CSV").set_input_files(people)
-    page.get_by_role("button", name="Upload and look").click()
+        page.get_by_text("My events have user ids").click()
+        page.get_by_label("File of addresses").set_input_files(people)
+    page.get_by_role("button", name="Upload and preview").click()
     page.wait_for_url(f"{url}/import/*")
     expect(page.get_by_role("heading", name=heading)).to_be_visible(timeout=WAIT)
 
@@ -97,7 +97,7 @@ def test_an_export_is_uploaded_mapped_and_followed_to_its_end(service: Door, pag
         expect(page.get_by_text("38 events of 1 user id")).to_be_visible()
         check_page(page, "import-preview")
         page.get_by_label("What Signed In becomes").select_option("login")
-        page.get_by_role("button", name="Look again").click()
+        page.get_by_role("button", name="Update the preview").click()
         expect(page.get_by_text("from Signed In")).to_be_visible(timeout=WAIT)
         page.get_by_role("button", name="Import 1,140 events").click()
         expect(page.get_by_role("heading", name="everything is stored and scored")).to_be_visible(timeout=2 * WAIT)

@@ -24,6 +24,8 @@ CREATE TABLE pg_dist_node (groupid int, nodename text, nodeport int, noderole te
 CREATE TABLE pg_dist_local_group (groupid int);
 CREATE SCHEMA cell_001;
 CREATE TABLE cell_001.events (n int);
+CREATE TABLE cell_001.installation (number int, cells int);
+INSERT INTO cell_001.installation VALUES (1, 2);
 INSERT INTO pg_dist_schema VALUES (to_regnamespace('cell_001'), 7);
 INSERT INTO pg_dist_partition VALUES ('cell_001.events'::regclass, 7);
 INSERT INTO pg_dist_shard VALUES ('cell_001.events'::regclass, 70);
