@@ -73,6 +73,7 @@ class Batches:
         self._thread: ThreadPoolExecutor | None = None
         self._ahead: Future[Batch | None] | None = None
         self._last = False
+        self.most_events = settings.batch_events  # of a batch
         self.reads_ahead = True  # else the lane takes one processor at a time, for the sake of others
 
     def __enter__(self) -> "Batches":
@@ -129,7 +130,7 @@ class Batches:
         return batch._replace(is_left_over=True)
 
     def _read_new(self, wait_seconds: float) -> Batch | None:
-        entries = self._reader.read(self._settings.batch_events, wait_seconds)
+        entries = self._reader.read(self.most_events, wait_seconds)
         return decode_batch(entries) if entries else None
 
 

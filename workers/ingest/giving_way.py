@@ -5,6 +5,9 @@ import it waits for the import's as well, and niceness doesn't reach the import'
 history lane rests for as long as the batch took, if live events came meanwhile and this process had to wait for a
 processor; and the next batch isn't read while this one is stored, which would take two processors at once. An import
 alone, or on a machine with processors to spare, never rests.
+
+A live event of a customer whom the import has just inserted waits for the import's transaction. So while live events
+come, transactions of the history lane are small.
 """
 
 from pathlib import Path
@@ -17,6 +20,7 @@ from workers.buffer.lanes import Lane
 
 REST = 1.0  # times the time that a batch took
 SHORT_OF_PROCESSORS = 0.1  # the time spent waiting for a processor, as a part of the time spent on it
+SMALL = 0.1  # of a batch, while live events come
 SCHEDULER = Path("/proc/self/schedstat")  # nanoseconds on a processor, and waiting for one; Linux alone has it
 
 
@@ -25,14 +29,20 @@ class GivingWay:
 
     def __init__(self, redis: Redis, history: Lane) -> None:
         self._redis, self._ledger = redis, history.other.ledger
+        self._live_comes = True  # until it is known
         self._look()
 
     def find_rest(self) -> float:
         """Returns how many seconds to rest after the batch that ended now. Raises RedisError."""
         began, accepted, run, waited = self._began, self._accepted, self._run, self._waited
         self._look()
+        self._live_comes = self._accepted > accepted
         is_short = self._waited - waited > SHORT_OF_PROCESSORS * (self._run - run)
-        return REST * (self._began - began) if is_short and self._accepted > accepted else 0.0
+        return REST * (self._began - began) if is_short and self._live_comes else 0.0
+
+    def find_size(self, batch_events: int) -> int:
+        """Returns how many events the next batch may hold, of at most so many."""
+        return max(int(batch_events * SMALL), 1) if self._live_comes else batch_events
 
     def begin(self) -> None:
         """The rest is over: the next batch begins."""

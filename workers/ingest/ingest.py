@@ -60,6 +60,8 @@ def _drain(process: Process, lane: Lane, reader: Reader, attempts: Attempts, bat
     until = time.monotonic() + BUDGET_SECONDS
     drained = Drained(Outcome())
     giving_way = GivingWay(process.redis, lane) if lane.is_history else None
+    if giving_way:
+        batches.most_events = giving_way.find_size(process.settings.batch_events)
     while batch := batches.next(LINGER_SECONDS):
         with logs.about(**_ids(lane, batch)):
             outcome = _try(process, lane, reader, attempts, batches, batch)
@@ -73,6 +75,7 @@ def _drain(process: Process, lane: Lane, reader: Reader, attempts: Attempts, bat
         elif giving_way:
             rest_seconds = giving_way.find_rest()
             batches.reads_ahead = not rest_seconds
+            batches.most_events = giving_way.find_size(process.settings.batch_events)
             process.stopping.wait(rest_seconds)
             giving_way.begin()
     return drained

@@ -54,6 +54,17 @@ def test_the_time_of_a_rest_is_no_batchs(redis: Redis, monkeypatch: pytest.Monke
     assert state.find_rest() == pytest.approx(giving_way.REST * 0.2)
 
 
+def test_batches_are_small_while_live_events_come(redis: Redis) -> None:
+    """A live event of a customer of the import waits for the import's transaction."""
+    state = GivingWay(redis, HISTORY)
+    assert state.find_size(20_000) == 2_000  # nothing is known yet
+    state.find_rest()
+    assert state.find_size(20_000) == 20_000
+    redis.hincrby(LIVE.ledger, "accepted", 1)
+    state.find_rest()
+    assert (state.find_size(20_000), state.find_size(1)) == (2_000, 1)
+
+
 def test_what_the_scheduler_says_only_rises() -> None:
     before = read_scheduler()
     sum(range(100_000))
