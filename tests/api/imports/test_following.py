@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from api.imports.state import FileImport
 from api.track.door import Door
 from tests.workers.events import entry, event, push, request
 from workers.settings import Settings
+from workers.store import Connection
 
 T = TypeVar("T")
 
@@ -83,3 +85,16 @@ def test_whoever_reads_that_an_import_is_over_can_begin_it_anew(settings: Settin
     assert not redis.exists(lock, stop)
     (stage,) = [states._decode(value).stage for value in redis.hvals(states.hash_key(1))]
     assert stage == "stopped"
+
+
+def test_a_provisional_score_is_waited_for(settings: Settings, connection: Connection) -> None:
+    """It is due again once the clock sees that history is in, which may be a while from now."""
+    stored_at = datetime.now(UTC)
+    connection.execute(
+        """INSERT INTO customers (
+            customer_id, account_id, email, first_seen, last_seen, scored_at, rescore_at, provisional
+        )
+        SELECT gen_random_uuid(), 1, 'jane@example.com', now(), now(), now(), now() + interval '1 day', is_provisional
+        FROM unnest(ARRAY[true, false]) AS is_provisional"""
+    )
+    assert following._count_unscored(settings.all_cells, 1, stored_at) == 1

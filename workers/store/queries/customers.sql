@@ -183,7 +183,12 @@ SELECT * FROM (
 ORDER BY last_at
 
 -- name: count_unscored
--- Customers of an account who were due at a moment, or a few seconds later, and haven't been scored since.
+-- Customers of an account who were due at a moment, or a few seconds later, and haven't been scored since; and those
+-- whose score is provisional: they are due again when the clock sees that history is in.
 SELECT count(*) FROM customers
-WHERE account_id = %(account_id)s AND rescore_at < %(stored_at)s::timestamptz + interval '10 seconds'
-  AND (scored_at IS NULL OR provisional OR scored_at < %(stored_at)s)
+WHERE account_id = %(account_id)s AND (
+    provisional OR (
+        rescore_at < %(stored_at)s::timestamptz + interval '10 seconds'
+        AND (scored_at IS NULL OR scored_at < %(stored_at)s)
+    )
+)
