@@ -21,7 +21,7 @@ COVERAGE = "cluster-require-full-coverage"
 
 
 def find_faults(cell: Cell, replicas: int) -> list[str]:
-    """Returns what is wrong with a cell and what to do, in words. `replicas`: so many must have each event."""
+    """Describes the faults of a cell and their remedies. `replicas`: the number that must have each event."""
     try:
         tied = _read_installation(cell)
     except (psycopg.Error, MigrationError) as error:

@@ -153,7 +153,7 @@ class CellLedgers(NamedTuple):
 
 
 def _describe_redis(away: Sequence[str], fault: str | None) -> str:
-    """Returns `ok`, or what is wrong with home's Redis and which cells are missing in the counts, in words."""
+    """Returns `ok`, or names the fault of home's Redis and the cells that are missing in the counts."""
     missing = f"the buffer of cell {', '.join(away)} doesn't answer: its events are not in these counts"
     return "; ".join(filter(None, (fault, missing if away else None))) or "ok"
 

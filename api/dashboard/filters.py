@@ -131,7 +131,7 @@ def mail(email: str, longest: int = LONGEST) -> Markup:
 
 
 def because(customer: Mapping[str, Any]) -> str:
-    """Why to do what is advised; empty if nothing is, or if the reason of the risk begins with the same word."""
+    """The reason for the advice; empty without advice, or if the reason of the risk begins with the same word."""
     why, reason = customer["why"] or "", customer["reason"] or ""
     is_said = why.partition(" ")[0] == reason.partition(" ")[0]
     return "" if is_said or customer["strategy"] in (None, "none") else why
