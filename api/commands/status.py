@@ -126,9 +126,9 @@ def _read_redis(configured: Settings) -> Status:
         pipeline.info("persistence")
         beating, persistence = pipeline.execute()
     beats = heartbeat.parse(beating)
-    found = {cell: _read_cell(cell) for cell in configured.all_cells}
-    cells = [state for state in found.values() if state is not None]
-    away = [cell.name for cell, state in found.items() if state is None]
+    states = {cell: _read_cell(cell) for cell in configured.all_cells}
+    cells = [state for state in states.values() if state is not None]
+    away = [cell.name for cell, state in states.items() if state is None]
     if not cells:
         raise RedisConnectionError("no buffer of a cell answers")
     ledgers = {name: ledger.merge([state.ledgers[name] for state in cells]) for name in LANES}

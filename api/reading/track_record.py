@@ -125,8 +125,8 @@ async def read_details(request: Request, account_id: int, question: Question = Q
 
 def _parameters(request: Request, account_id: int, record: dict[str, Any], question: Question) -> dict[str, Any]:
     bound = request.app.state.settings.levels[LEVELS.index(question.level)]
-    known = {"at": record["computed_at"], "horizon_days": record["horizon_days"]}
-    return {"account_id": account_id, "bound": bound, **known, **question._asdict()}
+    moment = {"at": record["computed_at"], "horizon_days": record["horizon_days"]}
+    return {"account_id": account_id, "bound": bound, **moment, **question._asdict()}
 
 
 def _explain_missing(rows: list[dict[str, Any]], question: Question) -> str | None:

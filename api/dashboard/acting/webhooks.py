@@ -35,7 +35,7 @@ async def list_or_add(request: Request, session: Session) -> Response:
     except Refused as refused:
         if refused.code != INVALID:
             raise
-        return await _show(request, session, 422, fault=refused.message, given=fields)
+        return await _show(request, session, 422, fault=refused.message, entered=fields)
     return await _show(request, session, created=created)
 
 
@@ -104,7 +104,7 @@ async def _show(request: Request, session: Session, status: int = 200, **context
         "tried": None,
         "tried_id": None,
         "fault": None,
-        "given": {},
+        "entered": {},
         "sent": "sent" in request.query_params,
     }
     return render(request, "alerts.html", session, status, **{**shown, **context})
