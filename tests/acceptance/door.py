@@ -161,11 +161,11 @@ class Hurried(Line):
 def door(database_url: str, folder: Path, *processes: str, kind: type[Line] = Line) -> Iterator[Door]:
     """A service over a migrated database; Redis and these processes of the Procfile are started, and leave nothing."""
     log = folder / "line.log"
-    with servers(folder, database_url, durable=False) as found:
-        settings = Settings(database_url=database_url, redis_url=found.redis_url, data_dir=folder)
+    with servers(folder, database_url, durable=False) as addresses:
+        settings = Settings(database_url=database_url, redis_url=addresses.redis_url, data_dir=folder)
         running = kind(settings, log)
         try:
-            with connect(database_url) as connection, redis_client(found.redis_url) as redis:
+            with connect(database_url) as connection, redis_client(addresses.redis_url) as redis:
                 made = Door(running, log, connection, redis)
                 running.start(*processes)
                 yield made

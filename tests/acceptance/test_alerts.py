@@ -49,11 +49,11 @@ def delivered(connection: Connection) -> bool:
 
 def by_id(receiver: Receiver) -> dict[str, set[str]]:
     """The customers that each id was sent about; the id of the body is that of the headers."""
-    found = defaultdict(set)
+    messages = defaultdict(set)
     for message in receiver.messages:
         assert message.json["id"] == message.headers["webhook-id"]
-        found[message.json["id"]].add(message.json["customer_email"])
-    return found
+        messages[message.json["id"]].add(message.json["customer_email"])
+    return messages
 
 
 def check(receiver: Receiver, expected: dict[str, str]) -> None:

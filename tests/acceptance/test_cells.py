@@ -80,8 +80,8 @@ def running_line(world: World, log: Path) -> Iterator[Line]:
         running.environment |= describe(world.settings)
         running.start(*PROCESSES)
         for customer in range(20):
-            said = {"user_id": f"u{customer}", "customer_email": f"c{customer}@example.com"}
-            assert world.client.post("/api/v1/identify", json=said).status_code == 200
+            identity = {"user_id": f"u{customer}", "customer_email": f"c{customer}@example.com"}
+            assert world.client.post("/api/v1/identify", json=identity).status_code == 200
         yield running
 
 

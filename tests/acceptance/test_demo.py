@@ -45,9 +45,9 @@ def test_a_company_comes_is_not_doubled_and_goes(running: Line, connection: Conn
     with httpx2.Client(base_url=running.url, headers={"X-API-Key": key}, timeout=30) as client:
         client.post("/api/v1/track", json=event())
         wait_until(lambda: client.get("/api/v1/customers").json()["customers"], timeout=30)
-        said = windback("demo", *service, "--customers", "40")
-        assert "40 customers" in said
-        assert "customers of its own (1)" in said
+        output = windback("demo", *service, "--customers", "40")
+        assert "40 customers" in output
+        assert "customers of its own (1)" in output
         listed = client.get("/api/v1/customers?limit=1000").json()["customers"]
         assert len(listed) == 41
         assert all(customer["risk"] for customer in listed)

@@ -91,12 +91,12 @@ def test_a_web_process_that_is_told_to_end_loses_nothing_and_resets_nobody(
     assert readiness(running) == 200
     web = running.processes["web"]
     web.send_signal(signal.SIGTERM)
-    told = time.monotonic()
+    signalled_at = time.monotonic()
     wait_until(lambda: readiness(running) == 503, timeout=1.0)
     before = sum(poster.accepted for poster in posters)
     wait_until(lambda: sum(poster.accepted for poster in posters) > before + 100)  # it goes on serving
     assert web.wait(timeout=20) in (0, -signal.SIGTERM)
-    assert time.monotonic() - told >= GRACE_SECONDS
+    assert time.monotonic() - signalled_at >= GRACE_SECONDS
     for poster in posters:
         poster.join(timeout=10)
     assert [poster.trouble for poster in posters] == [[]] * CLIENTS

@@ -81,8 +81,8 @@ def test_workers_side_by_side_over_the_same_customers(
     stored = audit.rows(connection, audit.EVENTS)
     assert len(stored) == BATCH * len(bodies)
     assert list(audit.derived(connection, stored)) == []
-    found = connection.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()").fetchall()
-    assert found == [(0,)]
+    rows = connection.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()").fetchall()
+    assert rows == [(0,)]
     assert "deadlock" not in (tmp_path / "line.log").read_text()
 
 
@@ -92,8 +92,8 @@ def _mixed(batch: int) -> list[dict[str, Any]]:
         event(event=("login", "feature_used")[n % 2], customer_email=f"c{(batch + n) % 5}@example.com", properties={})
         for n in range(BATCH)
     ]
-    for n, one in enumerate(events):
-        one["event_id"] = f"{batch}.{n}"
+    for n, sent in enumerate(events):
+        sent["event_id"] = f"{batch}.{n}"
         if batch % 3 == 0:
-            one["timestamp"] = (datetime.now(UTC) - timedelta(days=1.1 + (batch + n) % 4)).isoformat()
+            sent["timestamp"] = (datetime.now(UTC) - timedelta(days=1.1 + (batch + n) % 4)).isoformat()
     return events

@@ -61,11 +61,11 @@ def test_any_body_has_an_answer_of_the_table(talker: httpx2.Client, body: bytes,
     content = {"": body, "gzip": gzip.compress(body), "torn": gzip.compress(body)[: len(body)]}[packed]
     answer = talker.post(TRACK, content=content, headers=encoding)
     assert answer.headers["content-type"] == "application/json"
-    told = answer.json()
+    body_of_answer = answer.json()
     if answer.status_code in (200, 207):
-        assert told["status"] == {200: "ok", 207: "partial"}[answer.status_code]
+        assert body_of_answer["status"] == {200: "ok", 207: "partial"}[answer.status_code]
     else:
-        assert CODES[told["code"]].status == answer.status_code != 500
+        assert CODES[body_of_answer["code"]].status == answer.status_code != 500
 
 
 @MANY
@@ -116,9 +116,9 @@ def test_what_was_accepted_is_read_back_equal(
     assert talker.post(TRACK, content=json.dumps({"events": sent})).content == OK
     service.settle()
     text = talker.get(f"/api/v1/customers/{email}/events").text
-    found = _exact(text)["events"]
+    stored = _exact(text)["events"]
     expected = _exact(json.dumps([(one["event"], one["timestamp"], one["properties"]) for one in reversed(sent)]))
-    assert [[one["event"], one["timestamp"], one["properties"]] for one in found] == expected
+    assert [[one["event"], one["timestamp"], one["properties"]] for one in stored] == expected
 
 
 def _exact(text: str) -> Any:

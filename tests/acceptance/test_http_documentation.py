@@ -19,12 +19,12 @@ def test_the_curl_commands_work_and_jane_can_be_read_afterwards(service: Door) -
     """One event, a batch of three, and all of it again: four events, with the properties that were sent."""
     for example in (CURL_ONE, CURL_BATCH, CURL_ONE, CURL_BATCH):
         assert run(service, example) == '{"status":"ok"}'
-    found = [
+    stored = [
         (one["event"], one["timestamp"], one["properties"])
         for one in service.timeline("jane@example.com")
         if one["timestamp"].startswith("2025-12-01T")
     ]
-    assert found == [
+    assert stored == [
         ("feature_used", "2025-12-01T10:00:00Z", {"feature": "exports", "plan": "pro"}),
         ("support_ticket_opened", "2025-12-01T09:30:00Z", {"subject": "Cannot export data"}),
         ("feature_used", "2025-12-01T09:05:00Z", {"feature": "dashboard"}),

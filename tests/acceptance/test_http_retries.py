@@ -41,11 +41,11 @@ def restart(service: Door, *names: str) -> None:
 def test_an_event_id_is_stored_once(service: Door, client: httpx2.Client, timestamp: str | None) -> None:
     """With and without a timestamp, in one batch and in two requests, and whatever else changed meanwhile."""
     email = someone()
-    one = event(customer_email=email, timestamp=timestamp, event_id="order-1")
-    send(client, one)
-    send(client, one, one)
+    sent = event(customer_email=email, timestamp=timestamp, event_id="order-1")
+    send(client, sent)
+    send(client, sent, sent)
     service.settle()
-    send(client, one | {"event": "other", "customer_email": f" {email.upper()}"})
+    send(client, sent | {"event": "other", "customer_email": f" {email.upper()}"})
     assert len(service.timeline(email)) == 1
 
 
@@ -59,10 +59,10 @@ def test_an_event_id_is_the_same_in_both_lanes(service: Door, client: httpx2.Cli
 
 
 def test_an_event_id_is_a_customers_own(service: Door, client: httpx2.Client) -> None:
-    one, other = someone(), someone()
-    send(client, event(customer_email=one, event_id="1"), event(customer_email=other, event_id="1"))
-    send(client, event(customer_email=one, event_id="2"))
-    assert (len(service.timeline(one)), len(service.timeline(other))) == (2, 1)
+    first, other = someone(), someone()
+    send(client, event(customer_email=first, event_id="1"), event(customer_email=other, event_id="1"))
+    send(client, event(customer_email=first, event_id="2"))
+    assert (len(service.timeline(first)), len(service.timeline(other))) == (2, 1)
 
 
 def test_a_timestamp_makes_equal_content_the_same_event(service: Door, client: httpx2.Client) -> None:
@@ -94,21 +94,21 @@ def test_both_halves_of_a_batch_may_be_sent_again(service: Door, client: httpx2.
     send(client, *reversed(events[50:]))
     service.settle()
     send(client, *events[25:75], *(one | {"timestamp": LONG_AGO} for one in events[:25]))
-    found = service.timeline(email)
-    assert sorted(one["properties"]["n"] for one in found) == list(range(100))
+    stored = service.timeline(email)
+    assert sorted(one["properties"]["n"] for one in stored) == list(range(100))
 
 
 @lanes
 def test_a_retry_over_a_restart_of_everything_is_the_same_event(service: Door, timestamp: str | None) -> None:
     """Nothing of an event's identity lives in a process."""
     email = someone()
-    one = event(customer_email=email, timestamp=timestamp, event_id="order-1")
+    sent = event(customer_email=email, timestamp=timestamp, event_id="order-1")
     with service.client() as client:
-        send(client, one)
+        send(client, sent)
         service.settle()
     restart(service, "web", "ingest", "import")
     with service.client() as client:
-        send(client, one)
+        send(client, sent)
         assert len(service.timeline(email)) == 1
 
 

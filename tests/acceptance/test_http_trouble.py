@@ -133,8 +133,8 @@ def test_a_write_that_was_under_way_is_there_whole_or_not_at_all(shaky: Door) ->
     with trouble(shaky, standing_still, going_on):
         assert shaky.once(shaky.request(body)).status == 503
     assert track(shaky, "after")[0].body == OK
-    found = b"".join(fields[b"entry"] for fields in buffered(shaky))
-    assert len({found.count(b'"whole%d"' % n) for n in range(50)}) == 1
+    entries = b"".join(fields[b"entry"] for fields in buffered(shaky))
+    assert len({entries.count(b'"whole%d"' % n) for n in range(50)}) == 1
     counted = sum(int(fields[b"n"]) for fields in buffered(shaky))
     ledger: Any = shaky.redis.hgetall(LIVE.ledger)
     assert int(ledger[b"accepted"]) - int(ledger.get(b"settled", 0)) == counted
@@ -200,8 +200,8 @@ def test_a_redis_that_is_killed_comes_back_with_all_that_was_ok(shaky: Door) -> 
         finally:
             over.set()
     assert [producer.exception() for producer in producers] == [None] * 4
-    found = b"".join(fields[b"entry"] for fields in buffered(shaky))
-    assert [name for name in said_ok if name.encode() not in found] == []
+    entries = b"".join(fields[b"entry"] for fields in buffered(shaky))
+    assert [name for name in said_ok if name.encode() not in entries] == []
     assert "Traceback" not in shaky.log.read_text()
     child.terminate()
     child.wait()

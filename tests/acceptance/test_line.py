@@ -69,10 +69,10 @@ def test_an_event_becomes_a_risk_within_a_second(running: Line, client: httpx2.C
     wait_until(lambda: client.get(john).status_code == 200 and client.get(john).json()["risk"], timeout=20)
     assert time.monotonic() - began < 10
     running.stop()
-    said = (tmp_path / "line.log").read_text()
-    assert "ingested" in said
-    assert client.headers["X-API-Key"] not in said
-    assert "example.com" not in said  # nobody's address is in a log
+    output = (tmp_path / "line.log").read_text()
+    assert "ingested" in output
+    assert client.headers["X-API-Key"] not in output
+    assert "example.com" not in output  # nobody's address is in a log
     codes = {name: process.returncode for name, process in running.processes.items()}
     assert codes.pop("web") in (0, -signal.SIGTERM)  # uvicorn ends by the signal that it was sent
     assert set(codes.values()) == {0}
@@ -131,5 +131,5 @@ def test_a_wrong_setting_stops_the_start_and_is_named(settings: Settings, tmp_pa
     for name in ("web", "ingest", "clock"):
         with line(wrong, tmp_path / f"{name}.log") as stopped:
             assert stopped.launch(name).wait(timeout=20) == 1
-        said = (tmp_path / f"{name}.log").read_text().strip()
-        assert said == "Error: DATABASE_URL is wrong: it must begin with postgresql:// or postgres://"
+        output = (tmp_path / f"{name}.log").read_text().strip()
+        assert output == "Error: DATABASE_URL is wrong: it must begin with postgresql:// or postgres://"

@@ -120,9 +120,9 @@ def test_a_schema_change_under_load_loses_nothing(
                 wait_until(partial(more_than, connection, count(connection, "events")), timeout=30)
             assert command.poll() is None
             reader.rollback()
-            said = command.communicate(timeout=60)[0]
+            output = command.communicate(timeout=60)[0]
         assert command.returncode == 0
-        assert said.split("\n")[:3] == [f"applied {name.replace('_', ' ', 1)}" for name in CHANGES]
+        assert output.split("\n")[:3] == [f"applied {name.replace('_', ' ', 1)}" for name in CHANGES]
         wait_until(partial(more_than, connection, count(connection, "events") + 300), timeout=60)
     assert [trouble for producer in producers for trouble in producer.trouble] == []
     acknowledged = sum(producer.acknowledged for producer in producers)
@@ -160,7 +160,7 @@ def more_than(connection: Connection, events: int) -> bool:
 
 def waits(connection: Connection) -> bool:
     """Whether a change of a table waits for its lock."""
-    found = connection.execute(
+    row = connection.execute(
         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%ALTER TABLE events%' AND wait_event_type = 'Lock'"
     ).fetchone()
-    return found != (0,)
+    return row != (0,)

@@ -49,14 +49,14 @@ WANTED = {
 def scrape(url: str) -> dict[str, float]:
     """The samples by name and labels, asked over a connection of its own, so of any of the processes."""
     text = httpx2.get(f"{url}/metrics").text
-    found = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-    return {" ".join([sample.name, *sample.labels.values()]): sample.value for sample in found}
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    return {" ".join([sample.name, *sample.labels.values()]): sample.value for sample in samples}
 
 
 def batch(number: int, timestamp: str | None = None) -> dict[str, object]:
-    given = {"timestamp": timestamp} if timestamp else {}
+    times = {"timestamp": timestamp} if timestamp else {}
     return {
-        "events": [event(customer_email=f"c{n}@example.com", properties={"n": number}, **given) for n in range(BATCH)]
+        "events": [event(customer_email=f"c{n}@example.com", properties={"n": number}, **times) for n in range(BATCH)]
     }
 
 
@@ -66,8 +66,8 @@ def status(settings: Settings) -> Callable[[], dict[str, Any]]:
     urls = {"DATABASE_URL": settings.database_url or "", "REDIS_URL": settings.redis_url or ""}
 
     def run() -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(CliRunner().invoke(main, ["status", "--json"], env=urls).stdout)
-        return found
+        report: dict[str, Any] = json.loads(CliRunner().invoke(main, ["status", "--json"], env=urls).stdout)
+        return report
 
     return run
 
@@ -89,17 +89,17 @@ def send(url: str, secret: str) -> None:
 
 def told(url: str) -> dict[str, float | None]:
     """What is told of WANTED."""
-    found = scrape(url)
-    return {name: found.get(name) for name in WANTED}
+    metrics = scrape(url)
+    return {name: metrics.get(name) for name in WANTED}
 
 
 def check_log(log: Path) -> None:
     """The log names what was stored, and holds no answer but those of /readyz."""
-    said = [json.loads(record) for record in log.read_text().splitlines()]
-    stored = [one for one in said if one["message"] == "ingested"]
+    records = [json.loads(record) for record in log.read_text().splitlines()]
+    stored = [one for one in records if one["message"] == "ingested"]
     assert sum(one["stored"] for one in stored) == WANTED["windback_events_stored_total"]
     assert all(one["first_entry"] <= one["last_entry"] for one in stored if one["entries"] < 10)
-    assert {one["endpoint"] for one in said if one["message"] == "answered"} <= {"readyz"}
+    assert {one["endpoint"] for one in records if one["message"] == "answered"} <= {"readyz"}
 
 
 def tell_often(url: str) -> list[dict[str, float | None]]:
@@ -120,9 +120,9 @@ def test_the_metrics_are_what_happened_in_all_processes(
         running.start("web", "ingest", "ingest.2", "import", "score", "deliver", "clock")
         send(running.url, secret)
         wait_until(lambda: tell_often(running.url) == [WANTED] * 4, timeout=90, interval=0.5)
-        found = scrape(running.url)
+        metrics = scrape(running.url)
         assert count(connection, "events") == WANTED["windback_events_stored_total"]
-        assert found["windback_ingest_seconds_count"] == found["windback_ingest_batch_events_count"]
+        assert metrics["windback_ingest_seconds_count"] == metrics["windback_ingest_batch_events_count"]
 
         ready = httpx2.get(f"{running.url}/readyz").json()
         assert set(ready["detail"].values()) == {"ok"}

@@ -26,14 +26,14 @@ def looked_up(redis_url: str, *secrets: str) -> list[object]:
     async def run() -> list[object]:
         redis = door_redis(redis_url)
         keys = Keys(redis)
-        found: list[object] = []
+        results: list[object] = []
         for secret in secrets:
             try:
-                found.append((await keys.authenticate(scope(secret))).account_id)
+                results.append((await keys.authenticate(scope(secret))).account_id)
             except Refused as refused:
-                found.append(refused.code)
+                results.append(refused.code)
         await redis.aclose()
-        return found
+        return results
 
     return asyncio.run(run())
 
@@ -101,9 +101,9 @@ def test_look_ups_that_come_at_once_share_a_command(key: NewKey, redis: Redis, r
     async def run() -> list[object]:
         client = door_redis(redis_url)
         mirror = Mirror((client, PREFIX))
-        found = await asyncio.gather(*(mirror.find(b"%d" % (number % 500)) for number in range(1000)))
+        results = await asyncio.gather(*(mirror.find(b"%d" % (number % 500)) for number in range(1000)))
         await client.aclose()
-        return list(found)
+        return list(results)
 
     redis.config_resetstat()
     assert asyncio.run(run()) == [MirroredKey(None, True)] * 1000

@@ -95,8 +95,8 @@ def test_an_import_leaves_no_false_alarm(imported: Imported, today: Reader) -> N
     since = imported.began.isoformat()
     for customer in today.walk(limit=20):
         risks = today.get(f"{CUSTOMERS}/{customer['email']}/risk", **{"from": since})["risk"]
-        given = [risk for risk in risks if datetime.fromisoformat(risk["at"]) >= imported.began]
-        assert [(risk["score"], risk["level"]) for risk in given] == [
+        served = [risk for risk in risks if datetime.fromisoformat(risk["at"]) >= imported.began]
+        assert [(risk["score"], risk["level"]) for risk in served] == [
             (customer["risk"]["score"], customer["risk"]["level"])
         ]
     now = today.get("/api/v1/analytics/risk")["levels"][-1]

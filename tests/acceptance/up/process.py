@@ -40,12 +40,14 @@ class Up:
         if prepared and not self.data_dir.exists():
             packaged_servers.prepare(self.data_dir)
             shutil.copytree(prepared / "postgres", self.data_dir / "postgres", symlinks=True)
-        given = {name: value for name, value in os.environ.items() if name not in UNSET}
+        environment = {name: value for name, value in os.environ.items() if name not in UNSET}
         with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
             self.process = subprocess.Popen(
                 [*program, "up", "--port", str(self.port), *options],
                 cwd=folder,
-                env=given | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)} | dict(settings or {}),
+                env=environment
+                | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+                | dict(settings or {}),
                 stdout=out,
                 stderr=err,
             )
@@ -62,9 +64,9 @@ class Up:
         """Wait until it says that it runs; the key that it prints."""
         wait_until(lambda: "API key" in self.out or self.process.poll() is not None, timeout=90)
         assert f"http://127.0.0.1:{self.port}" in self.out, self.err
-        found = re.search(r"sk_live_\S+", self.out)
-        assert found
-        return found[0]
+        key = re.search(r"sk_live_\S+", self.out)
+        assert key
+        return key[0]
 
     def stop(self, signum: signal.Signals = signal.SIGINT) -> None:
         self.process.send_signal(signum)
@@ -95,15 +97,15 @@ def family(data_dir: Path, word: str = "") -> list[Any]:
     """The processes of this data folder, those with this word in their command line: by their settings, or by their
     working folder (the servers')."""
     psutil = packaged_servers.load("psutil")
-    found = []
+    members = []
     for process in psutil.process_iter():
         try:
             ours = process.environ().get("WINDBACK_DATA_DIR") == str(data_dir) or str(data_dir) in process.cwd()
             if ours and process.status() != psutil.STATUS_ZOMBIE and word in " ".join(process.cmdline()):
-                found.append(process)
+                members.append(process)
         except (psutil.Error, OSError):
             continue
-    return found
+    return members
 
 
 @contextmanager

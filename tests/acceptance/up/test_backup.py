@@ -49,9 +49,9 @@ def test_a_backup_brings_back_what_was_stored_and_what_was_in_the_buffer(
             wait_until(lambda: count(connection, "events") == 1400, timeout=60)
         copy_postgres(settings, tmp_path / "postgres.dump")
     restore_redis(tmp_path / "redis.rdb", tmp_path / "new")
-    with servers(tmp_path / "new", durable=False) as found:
-        restore_postgres(tmp_path / "postgres.dump", found.database_url)
-        restored = msgspec.structs.replace(settings, database_url=found.database_url, redis_url=found.redis_url)
+    with servers(tmp_path / "new", durable=False) as addresses:
+        restore_postgres(tmp_path / "postgres.dump", addresses.database_url)
+        restored = msgspec.structs.replace(settings, database_url=addresses.database_url, redis_url=addresses.redis_url)
         with line(restored, tmp_path / "new.log") as new, client_of(new.url, key) as client:
             new.start()
             is_whole(client, restored, 1400 if stored_meanwhile else 1300)
@@ -143,8 +143,8 @@ def test_a_copy_of_the_data_folder_is_a_backup(tmp_path: Path, prepared: Path) -
         assert new.ready() == key
 
         def stored() -> bool:
-            status, found = new.ask("GET", "/api/v1/customers/jane@example.com", X_API_Key=key)
-            return status == 200 and found["events"] == {"login": 3} and found["risk"] is not None
+            status, customer = new.ask("GET", "/api/v1/customers/jane@example.com", X_API_Key=key)
+            return status == 200 and customer["events"] == {"login": 3} and customer["risk"] is not None
 
         wait_until(stored, timeout=60)
         new.stop()
@@ -160,6 +160,6 @@ def test_an_empty_redis_costs_what_was_in_the_buffer_and_nothing_else(
         post(client, batches(5))
         wait_until(lambda: count(connection, "events") == 500 and empty(redis), timeout=60)
         redis.flushall()
-        known = event(customer_email="c0@example.com")
-        wait_until(lambda: client.post("/api/v1/track", json=known).status_code == 200, timeout=60)
+        stored_event = event(customer_email="c0@example.com")
+        wait_until(lambda: client.post("/api/v1/track", json=stored_event).status_code == 200, timeout=60)
         is_whole(client, settings, 501)

@@ -173,7 +173,7 @@ def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/none", r"DATABASE_URL: .*refused"),
         ("DATABASE_URL", "postgresql://host:port/none", r"DATABASE_URL is wrong: .*port"),
@@ -183,17 +183,17 @@ def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path) -> None:
         ("PORT", "eighty", r"PORT is wrong: "),
     ],
 )
-def test_a_wrong_setting_is_named_in_one_line(tmp_path: Path, name: str, value: str, said: str) -> None:
+def test_a_wrong_setting_is_named_in_one_line(tmp_path: Path, name: str, value: str, message: str) -> None:
     environment = {**dict.fromkeys(UNSET), name: value}
     done = CliRunner().invoke(main, ["up", "--data-dir", str(tmp_path / "data")], env=environment)
     assert done.exit_code == 1
-    assert re.fullmatch(rf"Error: {said}.*\n", done.stderr), done.stderr
+    assert re.fullmatch(rf"Error: {message}.*\n", done.stderr), done.stderr
     assert not (tmp_path / "data" / "postgres").exists()
 
 
 def test_it_uses_the_servers_that_the_settings_name(tmp_path: Path, database_url: str, redis_url: str) -> None:
-    given = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
-    with cleaned(Up(tmp_path, settings=given)) as up:
+    urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+    with cleaned(Up(tmp_path, settings=urls)) as up:
         key = up.ready()
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DATABASE_URL", database_url)

@@ -36,13 +36,13 @@ def test_both_groups_are_held_side_by_side(acme: TestClient, connection: Connect
         FROM alerts WHERE NOT held_out AND at < now() - interval '1 day' ORDER BY customer_id OFFSET 1
         """
     )
-    found = acme.get("/api/v1/alerts/effect").json()
-    alerted, held_out = found["alerted"], found["held_out"]
+    effect = acme.get("/api/v1/alerts/effect").json()
+    alerted, held_out = effect["alerted"], effect["held_out"]
     assert alerted["customers"] + held_out["customers"] == 40
     assert alerted["lapsed"] == 1
     assert held_out["lapsed"] == held_out["customers"]
-    low, high = found["interval"]
-    assert low < found["difference"] < high < 0
-    assert found["needed"] == 0
-    (strategy,) = found["by_strategy"]
-    assert strategy == {"strategy": "re_engagement", **{name: found[name] for name in strategy if name in found}}
+    low, high = effect["interval"]
+    assert low < effect["difference"] < high < 0
+    assert effect["needed"] == 0
+    (strategy,) = effect["by_strategy"]
+    assert strategy == {"strategy": "re_engagement", **{name: effect[name] for name in strategy if name in effect}}

@@ -25,14 +25,14 @@ def test_choices_can_be_taken_back(run: Run, connection: Connection) -> None:
     account(connection, "acme")
     run("accounts set --account acme --churn-event closed --engagement-event used --horizon-days 60")
     run("accounts set --account acme --churn-event '' --engagement-event '' --horizon-days 0")
-    (found,) = list_accounts(connection, "acme")
-    assert (found.mappings, found.horizon_chosen) == ({}, None)
+    (choices,) = list_accounts(connection, "acme")
+    assert (choices.mappings, choices.horizon_chosen) == ({}, None)
     shown = run("accounts list --account acme").stdout.splitlines()[1].split()
     assert shown == ["acme", "30", "default", "-", "-"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (["--account", "nobody", "--churn-event", "x"], 1, "there is no account nobody"),
         (["--account", "acme"], 2, "nothing to set"),
@@ -43,11 +43,11 @@ def test_choices_can_be_taken_back(run: Run, connection: Connection) -> None:
     ],
 )
 def test_what_makes_no_sense_is_refused(
-    run: Run, connection: Connection, arguments: list[str], code: int, said: str
+    run: Run, connection: Connection, arguments: list[str], code: int, message: str
 ) -> None:
     account(connection, "acme")
     done = run("accounts set", *arguments)
-    assert (done.exit_code, said in done.stderr) == (code, True)
+    assert (done.exit_code, message in done.stderr) == (code, True)
 
 
 def test_a_name_is_mapped_and_unmapped(run: Run, connection: Connection, process: Process) -> None:

@@ -26,8 +26,8 @@ class Usage(NamedTuple):
 
 def states(run: Run, **environment: str) -> tuple[int, dict[str, str]]:
     result = run("check --json", **environment)
-    found: dict[str, Any] = json.loads(result.stdout)
-    return result.exit_code, {row["name"]: row["status"] for row in found["checks"]}
+    report: dict[str, Any] = json.loads(result.stdout)
+    return result.exit_code, {row["name"]: row["status"] for row in report["checks"]}
 
 
 @pytest.fixture
@@ -52,18 +52,18 @@ def test_a_redis_that_loses_events_must_be_fixed(run: Run, redis: Redis) -> None
     try:
         redis.config_set("appendonly", "no")
         redis.config_set("maxmemory-policy", "allkeys-lru")
-        code, found = states(run)
+        code, states_now = states(run)
     finally:
         for name, value in config.items():
             redis.config_set(name, value)
-    assert (code, found["redis, append-only"], found["redis, eviction"]) == (1, "error", "error")
+    assert (code, states_now["redis, append-only"], states_now["redis, eviction"]) == (1, "error", "error")
 
 
 @pytest.mark.usefixtures("room")
 def test_a_schema_of_before_must_be_migrated(run: Run, connection: Connection) -> None:
     connection.execute("DELETE FROM schema_migrations WHERE version = (SELECT max(version) FROM schema_migrations)")
-    code, found = states(run)
-    assert (code, found["schema"]) == (1, "error")
+    code, states_now = states(run)
+    assert (code, states_now["schema"]) == (1, "error")
     assert "windback migrate" in run("check").stdout
     assert states(run)[1]["schema"] == "error"  # it changes nothing
 
@@ -79,8 +79,8 @@ def test_a_schema_of_before_must_be_migrated(run: Run, connection: Connection) -
     ],
 )
 def test_what_is_wrong_is_named(run: Run, environment: dict[str, str], name: str, status: str, code: int) -> None:
-    exit_code, found = states(run, **environment)
-    assert (exit_code, found[name]) == (code, status)
+    exit_code, states_now = states(run, **environment)
+    assert (exit_code, states_now[name]) == (code, status)
 
 
 def test_no_installation_is_told(run: Run, tmp_path: Path) -> None:

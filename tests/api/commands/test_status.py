@@ -67,43 +67,47 @@ def test_a_service_at_work(run: Run, redis: Redis, connection: Connection, work:
     says(redis, "one", Beat("ingest", 999, None, 12.3))
     says(redis, "two", Beat("ingest", 999, 4.0, None))
     says(redis, "three", Beat("score", 999, 400, 300, "Postgres can't do it now: it is away"))
-    found = rows(run("status"))
-    assert found["buffer, live"] == "empty"
-    assert found["buffer, history"].startswith("2 events wait, the first for 0.")
-    assert found["workers, ingest"] == "2, 1 busy, last progress 12.3 s ago"
-    assert (found["workers, import"], found["workers, score"]) == ("none", "1, 1 busy, last progress 5 min ago")
-    assert found["stuck"].startswith("score three has got nothing done for 300 seconds (Postgres can't")
-    assert found["clock"] == "runs"
-    assert found["last stored"].endswith(" s ago")
-    assert found["rescores"].startswith("1 due, the first for 2 min")
-    assert found["ledger"] == "7 accepted = 1 stored + 1 duplicate + 3 dead + 0 erased + 2 in the buffer"
-    assert found["tracking"] == "account 7 out since 2026-01-02 03:00"
-    assert found["last training"] == "2026-01-02 00:00, acme: additive-3"
-    assert found["dead letters"] == "1 UntranslatableCharacter, 1 undecodable"
+    lines = rows(run("status"))
+    assert lines["buffer, live"] == "empty"
+    assert lines["buffer, history"].startswith("2 events wait, the first for 0.")
+    assert lines["workers, ingest"] == "2, 1 busy, last progress 12.3 s ago"
+    assert (lines["workers, import"], lines["workers, score"]) == ("none", "1, 1 busy, last progress 5 min ago")
+    assert lines["stuck"].startswith("score three has got nothing done for 300 seconds (Postgres can't")
+    assert lines["clock"] == "runs"
+    assert lines["last stored"].endswith(" s ago")
+    assert lines["rescores"].startswith("1 due, the first for 2 min")
+    assert lines["ledger"] == "7 accepted = 1 stored + 1 duplicate + 3 dead + 0 erased + 2 in the buffer"
+    assert lines["tracking"] == "account 7 out since 2026-01-02 03:00"
+    assert lines["last training"] == "2026-01-02 00:00, acme: additive-3"
+    assert lines["dead letters"] == "1 UntranslatableCharacter, 1 undecodable"
 
 
 def test_the_same_for_programs(run: Run, redis: Redis) -> None:
     push_events(redis, event(), event())
     redis.delete(LIVE.stream)
     assert rows(run("status"))["unaccounted"] == "2 live"
-    found = told(run("status", "--json"))
-    assert found["ledger"]["accepted"] == found["ledger"]["unaccounted"] == 2
-    assert found["buffer"]["live"] == {"events": 0, "oldest_seconds": 0.0, "unaccounted": 2}
-    assert (found["due"], found["dead_letters"], found["postgres"]) == ({"customers": 0, "lag_seconds": 0.0}, {}, "ok")
+    status = told(run("status", "--json"))
+    assert status["ledger"]["accepted"] == status["ledger"]["unaccounted"] == 2
+    assert status["buffer"]["live"] == {"events": 0, "oldest_seconds": 0.0, "unaccounted": 2}
+    assert (status["due"], status["dead_letters"], status["postgres"]) == (
+        {"customers": 0, "lag_seconds": 0.0},
+        {},
+        "ok",
+    )
 
 
 def test_postgres_may_be_away(run: Run) -> None:
-    found = rows(run("status", DATABASE_URL="postgresql://127.0.0.1:1/nowhere"))
-    assert (found["rescores"], found["dead letters"], found["ledger"][:10]) == ("unknown", "unknown", "0 accepted")
-    assert found["postgres"].startswith("doesn't answer: ")
+    lines = rows(run("status", DATABASE_URL="postgresql://127.0.0.1:1/nowhere"))
+    assert (lines["rescores"], lines["dead letters"], lines["ledger"][:10]) == ("unknown", "unknown", "0 accepted")
+    assert lines["postgres"].startswith("doesn't answer: ")
 
 
 def test_a_postgres_that_only_reads_is_named(run: Run, connection: Connection) -> None:
     """It answers all that is asked here, and stores nothing."""
     connection.execute(f"ALTER DATABASE {connection.info.dbname} SET default_transaction_read_only = on")
-    found = run("status")
-    assert rows(found)["postgres"] == faults.READ_ONLY
-    assert (rows(found)["rescores"], rows(found)["dead letters"]) == ("none due", "none")
+    result = run("status")
+    assert rows(result)["postgres"] == faults.READ_ONLY
+    assert (rows(result)["rescores"], rows(result)["dead letters"]) == ("none due", "none")
     assert told(run("status", "--json"))["postgres"] == faults.READ_ONLY
     connection.execute("SET default_transaction_read_only = off")
     connection.execute(f"ALTER DATABASE {connection.info.dbname} RESET default_transaction_read_only")

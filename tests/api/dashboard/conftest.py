@@ -17,6 +17,6 @@ def signed_in(acme: TestClient, key: NewKey) -> TestClient:
 
 def token_in(page: str) -> str:
     """What the forms of a page carry."""
-    found = re.search(r'name="token" value="([^"]+)"', page)
-    assert found
-    return found[1]
+    match = re.search(r'name="token" value="([^"]+)"', page)
+    assert match
+    return match[1]

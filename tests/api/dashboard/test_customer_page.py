@@ -40,9 +40,9 @@ def figures(page: str) -> list[float]:
 
 
 def test_a_page_tells_the_risk_why_and_what_to_do(jane: TestClient) -> None:
-    page, told = jane.get(JANE).text, jane.get(f"/api/v1{JANE}").json()
-    assert f'<b class="num">{told["risk"]["score"]:.1f}</b>' in page
-    for text in ("Recover the payment", "No login for 12 days", "Cannot export", told["advice"]["why"]):
+    page, customer = jane.get(JANE).text, jane.get(f"/api/v1{JANE}").json()
+    assert f'<b class="num">{customer["risk"]["score"]:.1f}</b>' in page
+    for text in ("Recover the payment", "No login for 12 days", "Cannot export", customer["advice"]["why"]):
         assert text in page
     assert re.search(r"Open tickets</dt><dd[^>]*>1<", page)
     assert "NPS score 3" in page

@@ -35,7 +35,7 @@ def rows(text: str) -> list[dict[str, Any]]:
 def world(signed_in: TestClient, work: Callable[[], None]) -> TestClient:
     """Anna is here, Ben slows down, Cleo has lapsed, Dora is new."""
     days = {"anna@acme.com": range(30), "ben@acme.com": range(12, 60), "cleo@globex.com": range(50, 90, 2)}
-    sent = [event(customer_email=email, timestamp=ago(days=day)) for email, some in days.items() for day in some]
+    sent = [event(customer_email=email, timestamp=ago(days=day)) for email, past in days.items() for day in past]
     sent.append(event(event="trial_started", customer_email="dora@acme.com", timestamp=ago(days=2)))
     track(signed_in, *sent)
     work()
@@ -49,10 +49,10 @@ def test_an_empty_account_is_told_how_to_begin(signed_in: TestClient) -> None:
 
 
 def test_the_riskiest_come_first(world: TestClient) -> None:
-    found = emails(world.get("/customers").text)
-    assert (found[0], found[-1], len(found)) == ("ben@acme.com", "anna@acme.com", 3)
-    found = emails(world.get("/customers?state=all").text)
-    assert (found[0], found[-1], len(found)) == ("cleo@globex.com", "anna@acme.com", 4)
+    listed = emails(world.get("/customers").text)
+    assert (listed[0], listed[-1], len(listed)) == ("ben@acme.com", "anna@acme.com", 3)
+    listed = emails(world.get("/customers?state=all").text)
+    assert (listed[0], listed[-1], len(listed)) == ("cleo@globex.com", "anna@acme.com", 4)
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,9 @@ def test_groups_are_counted(world: TestClient) -> None:
 def test_pages_follow_each_other(world: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(customers, "SIZE", 3)
     page = world.get("/customers?sort=email&email=&state=all").text
-    found = re.search(r'rel="next" href="([^"]+)"', page)
-    assert found
-    following = world.get(found[1].replace("&amp;", "&")).text
+    link = re.search(r'rel="next" href="([^"]+)"', page)
+    assert link
+    following = world.get(link[1].replace("&amp;", "&")).text
     assert emails(page) + emails(following) == ["anna@acme.com", "ben@acme.com", "cleo@globex.com", "dora@acme.com"]
     assert "First page" in following
 
@@ -139,10 +139,10 @@ def test_no_cell_is_a_formula(signed_in: TestClient, work: Callable[[], None]) -
     sent = [event(customer_email=email, properties={"plan": "@SUM(A1:A9),x"}) for email in hostile]
     assert signed_in.post("/api/v1/track", json={"events": sent}).status_code == 200
     work()
-    found = rows(signed_in.get("/customers.csv?sort=email").text)
+    lines = rows(signed_in.get("/customers.csv?sort=email").text)
     expected = {email if email[0] == '"' else f"'{email}" for email in hostile}
-    assert {row["email"] for row in found} == expected
-    assert {row["plan"] for row in found} == {"'@SUM(A1:A9),x"}
+    assert {row["email"] for row in lines} == expected
+    assert {row["plan"] for row in lines} == {"'@SUM(A1:A9),x"}
 
 
 @pytest.mark.parametrize(("page", "path"), [("/customers", "/customers.csv"), ("/", "/money.csv")])

@@ -137,10 +137,10 @@ def test_a_hostile_name_is_text_everywhere(signed_in: TestClient, work: Callable
 
 def test_counts_are_those_of_the_api(signed_in: TestClient, connection: Connection) -> None:
     fill(connection, world())
-    told = {one["event"]: one for one in signed_in.get("/api/v1/analytics/events").json()["events"]}
+    counts = {one["event"]: one for one in signed_in.get("/api/v1/analytics/events").json()["events"]}
     page = signed_in.get("/events").text
-    assert names(page) == list(told)
-    assert all(f"{one['count']:,}" in page for one in told.values())
+    assert names(page) == list(counts)
+    assert all(f"{one['count']:,}" in page for one in counts.values())
 
 
 def test_a_custom_event_in_use_shows_its_weight(some: TestClient, connection: Connection) -> None:

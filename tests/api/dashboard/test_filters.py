@@ -10,7 +10,7 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("before", "said"),
+    ("before", "text"),
     [
         (timedelta(seconds=5), "just now"),
         (timedelta(minutes=1), "1 minute ago"),
@@ -20,15 +20,15 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
         (timedelta(hours=-3), "in 3 hours"),
     ],
 )
-def test_times_are_relative_with_the_exact_one_on_hover(before: timedelta, said: str) -> None:
+def test_times_are_relative_with_the_exact_one_on_hover(before: timedelta, text: str) -> None:
     at = NOW - before
     exact = f'datetime="{at:%Y-%m-%dT%H:%M:%SZ}" title="{at:%-d %b %Y, %H:%M:%S} UTC"'
-    assert filters.ago(at, NOW) == f"<time {exact}>{said}</time>"
+    assert filters.ago(at, NOW) == f"<time {exact}>{text}</time>"
     assert filters.ago(None) == "never"
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [
         (0.42, "0.4 s"),
         (12, "12 s"),
@@ -39,8 +39,8 @@ def test_times_are_relative_with_the_exact_one_on_hover(before: timedelta, said:
         (4169 * 86400, "11 years"),
     ],
 )
-def test_durations(seconds: float, said: str) -> None:
-    assert filters.span(seconds).replace(filters.NO_BREAK, " ") == said
+def test_durations(seconds: float, text: str) -> None:
+    assert filters.span(seconds).replace(filters.NO_BREAK, " ") == text
 
 
 def test_text_of_strangers_stays_text_and_stays_short() -> None:

@@ -19,8 +19,8 @@ def make(client: TestClient, once: str = "1", **fields: str) -> tuple[int, str |
     """Fill in the form. Returns the status, and the new key where one is shown."""
     token = token_in(client.get("/keys").text)
     answer = client.post("/keys", data={"token": token, "once": once, **fields})
-    found = SECRET.search(answer.text)
-    return answer.status_code, found[0] if found else None
+    secret = SECRET.search(answer.text)
+    return answer.status_code, secret[0] if secret else None
 
 
 @pytest.mark.parametrize(("kind", "prefix"), [("secret", "sk_live_"), ("publishable", "pk_live_")])

@@ -49,11 +49,11 @@ def test_a_trained_account_reads_what_it_learnt_and_how_good_it_is(
 ) -> None:
     account_id = fill(connection, world())
     card = train(connection, account_id, 30)
-    told, page = signed_in.get("/api/v1/model").json(), signed_in.get("/model").text
+    model, page = signed_in.get("/api/v1/model").json(), signed_in.get("/model").text
     assert f'<b class="named">{card.chosen}</b>' in page
-    assert f"{told['holdout']['auc']:.3f}" in page
-    assert f"{told['holdout_before']['log_loss']:.4f}" in page
-    for weight in told["weights"]:
+    assert f"{model['holdout']['auc']:.3f}" in page
+    assert f"{model['holdout_before']['log_loss']:.4f}" in page
+    for weight in model["weights"]:
         assert f"<bdi>{weight['feature']}</bdi>" in page
     versions = re.findall(r'<th scope="row"><code>([^<]+)</code></th>', page)
     assert card.chosen in versions
@@ -63,12 +63,12 @@ def test_a_trained_account_reads_what_it_learnt_and_how_good_it_is(
 def test_scores_that_proved_themselves_are_drawn(signed_in: TestClient, connection: Connection) -> None:
     account_id = fill(connection, world())
     connection.execute(PROVED)
-    known = mature(connection, account_id, 30)
-    assert known is not None
+    matured = mature(connection, account_id, 30)
+    assert matured is not None
     page = signed_in.get("/model").text
     assert "AUC), by the day of the scores" in page
-    assert f"{known.metrics.auc:.3f}" in page
-    assert page.count('class="group"') == len(known.metrics.bins)
+    assert f"{matured.metrics.auc:.3f}" in page
+    assert page.count('class="group"') == len(matured.metrics.bins)
 
 
 def test_the_model_is_for_those_who_are_signed_in(acme: TestClient) -> None:

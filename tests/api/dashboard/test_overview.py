@@ -37,7 +37,7 @@ def words(client: TestClient) -> str:
 def silent(signed_in: TestClient, work: Callable[[], None]) -> TestClient:
     """Ben came daily, and stopped 12 days ago; Anna still comes."""
     days = {"ben@acme.com": range(12, 60), "anna@acme.com": range(30)}
-    sent = [event(customer_email=email, timestamp=ago(days=day)) for email, some in days.items() for day in some]
+    sent = [event(customer_email=email, timestamp=ago(days=day)) for email, past in days.items() for day in past]
     sent.append(event(event="invoice_overdue", customer_email="ben@acme.com", timestamp=ago(days=9)))
     assert signed_in.post("/api/v1/track", json={"events": sent}).status_code == 200
     work()
@@ -193,17 +193,17 @@ def quality(kind: type[Quality] = Quality, **more: Any) -> Any:
     return kind(**{**figures, **more})
 
 
-def model(**known: Any) -> ModelInUse:
+def model(**fields: Any) -> ModelInUse:
     parts: dict[str, Any] = dict.fromkeys(ModelInUse.__struct_fields__)
-    return ModelInUse(**{**parts, "name": "additive-3", "kind": "additive", "horizon_days": 30, **known})
+    return ModelInUse(**{**parts, "name": "additive-3", "kind": "additive", "horizon_days": 30, **fields})
 
 
 def test_matured_scores_speak_for_themselves() -> None:
-    said = describe_accuracy(
+    words = describe_accuracy(
         model(matured=quality(Matured, day=date(2026, 10, 20), horizon_days=30), holdout=quality(lift=9.0))
     )
-    assert said.title == "Scores ranked customers well: the riskiest tenth left 3.1 times as often as the average"
-    assert said.text.replace("\u00a0", " ") == (
+    assert words.title == "Scores ranked customers well: the riskiest tenth left 3.1 times as often as the average"
+    assert words.text.replace("\u00a0", " ") == (
         "Of 100 customers scored on 20 Oct, 20% were expected to leave and 25% did (25)."
     )
 

@@ -44,9 +44,9 @@ def test_a_key_in_the_header_is_no_session(acme: TestClient) -> None:
     assert not is_in(acme)
 
 
-@pytest.mark.parametrize("given", ["{}", "  {}\n"])
-def test_a_secret_key_signs_in(client: TestClient, key: NewKey, given: str) -> None:
-    assert sign_in(client, given.format(key.secret)) == (303, "/")
+@pytest.mark.parametrize("form", ["{}", "  {}\n"])
+def test_a_secret_key_signs_in(client: TestClient, key: NewKey, form: str) -> None:
+    assert sign_in(client, form.format(key.secret)) == (303, "/")
     assert is_in(client)
     assert client.get("/sign-in", follow_redirects=False).status_code == 303
 
@@ -82,17 +82,17 @@ def test_nobody_is_led_to_another_site(client: TestClient, key: NewKey, wanted: 
 
 
 @pytest.mark.parametrize(
-    ("given", "status", "said"),
+    ("entry", "status", "message"),
     [
         ("sk_live_wrong", 401, signing.UNKNOWN),
         ("anything else", 401, signing.UNKNOWN),
         ("  ", 422, signing.EMPTY),
     ],
 )
-def test_what_is_no_key_is_refused(client: TestClient, given: str, status: int, said: str) -> None:
-    answer = client.post("/sign-in", data={"key": given})
+def test_what_is_no_key_is_refused(client: TestClient, entry: str, status: int, message: str) -> None:
+    answer = client.post("/sign-in", data={"key": entry})
     assert answer.status_code == status
-    assert said in answer.text
+    assert message in answer.text
     assert not is_in(client)
 
 
@@ -156,9 +156,9 @@ def test_signing_out_ends_the_session_for_copies_of_the_cookie_too(signed_in: Te
     ],
 )
 def test_a_form_of_another_site_does_nothing(signed_in: TestClient, token: str, headers: dict[str, str]) -> None:
-    given = token_in(signed_in.get("/keys").text) if token == "right" else token
+    sent_token = token_in(signed_in.get("/keys").text) if token == "right" else token
     for path in ("/sign-out", "/keys"):
-        answer = signed_in.post(path, data={"token": given, "once": "1"}, headers=headers, follow_redirects=False)
+        answer = signed_in.post(path, data={"token": sent_token, "once": "1"}, headers=headers, follow_redirects=False)
         assert answer.status_code == 403
     assert is_in(signed_in)
     assert signed_in.get("/keys").text.count("/revoke") == 1

@@ -22,9 +22,9 @@ def test_without_a_demo_one_begins() -> None:
 def test_on_the_same_day_it_ends_where_it_did() -> None:
     company = Company(begun(NOW), 60)
     before = listed(company, NOW)
-    found, until = continued(before, NOW + 3600, 60)
-    assert found == company
-    assert listed(found, until) == before
+    continued_company, until = continued(before, NOW + 3600, 60)
+    assert continued_company == company
+    assert listed(continued_company, until) == before
 
 
 def test_on_a_later_day_it_goes_on_until_then() -> None:
@@ -45,7 +45,7 @@ def test_another_company_is_not_continued() -> None:
 
 def test_a_company_of_another_version_is_not_continued() -> None:
     """Signed up at the same moments, but lived otherwise."""
-    known = listed(Company(begun(NOW), 60), NOW)
-    other = [one._replace(last_seen=one.last_seen - 60) if number % 2 else one for number, one in enumerate(known)]
+    earlier = listed(Company(begun(NOW), 60), NOW)
+    other = [one._replace(last_seen=one.last_seen - 60) if number % 2 else one for number, one in enumerate(earlier)]
     with pytest.raises(Stranger):
         continued(other, NOW, 60)

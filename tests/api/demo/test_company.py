@@ -31,9 +31,9 @@ def told(now: float) -> tuple[Company, list[DemoCustomer]]:
 def rollup(company: Company, people: list[DemoCustomer]) -> Rollup:
     """What ingest would make of it."""
 
-    def row(number: int, at: int, event: str, said: dict[str, object]) -> Row:
-        detail, value = detail_of(event, said), value_of(event, said)
-        return (number, at // DAY, event, detail, 1, value, float(at), plan_of(said))
+    def row(number: int, at: int, event: str, properties: dict[str, object]) -> Row:
+        detail, value = detail_of(event, properties), value_of(event, properties)
+        return (number, at // DAY, event, detail, 1, value, float(at), plan_of(properties))
 
     return Rollup.from_rows(
         len(people),
@@ -88,20 +88,20 @@ def test_work_is_done_on_working_days() -> None:
 def test_events_are_in_order_complete_and_by_nobody_real() -> None:
     company = Company(begun(NOW), 30)
     people = list(customers(company, NOW))
-    told = events(company, people)
-    assert len(told) == sum(len(person.moments) for person in people)
-    assert [event["timestamp"] for event in told] == sorted(event["timestamp"] for event in told)
-    assert {event["customer_email"].partition("@")[2] for event in told} == {DOMAIN}
+    simulated = events(company, people)
+    assert len(simulated) == sum(len(person.moments) for person in people)
+    assert [event["timestamp"] for event in simulated] == sorted(event["timestamp"] for event in simulated)
+    assert {event["customer_email"].partition("@")[2] for event in simulated} == {DOMAIN}
     assert len({address(number) for number in range(10_000)}) == 10_000
 
 
 def test_events_give_no_cause_for_warnings() -> None:
     """No names that are nearly the same, and nothing that looks like personal data."""
     company = Company(begun(NOW), 100)
-    told = events(company, list(customers(company, NOW)))
-    names = {event["event"] for event in told}
+    simulated = events(company, list(customers(company, NOW)))
+    names = {event["event"] for event in simulated}
     assert len({strip_spelling(name) for name in names}) == len(names)
-    assert not any(find_personal_data(msgspec.json.encode(event), event["properties"]) for event in told)
+    assert not any(find_personal_data(msgspec.json.encode(event), event["properties"]) for event in simulated)
 
 
 @pytest.mark.parametrize("now", DATES)
@@ -147,10 +147,10 @@ def test_the_story_has_an_outage_calls_and_companies_of_unequal_worth() -> None:
     called = sum(moment.event == "success_call" for person in people for moment in person.moments)
     assert called > 10
     traits = [traits_of(person.email, person.plan, pays=person.pays) for person in people]
-    assert all(said["name"] and said["company"] and said["plan"] for said in traits)
+    assert all(values["name"] and values["company"] and values["plan"] for values in traits)
     worth = Counter[str]()
-    for said in traits:
-        worth[said["company"]] += said.get("mrr", 0) // 100
+    for values in traits:
+        worth[values["company"]] += values.get("mrr", 0) // 100
     assert worth.most_common(1)[0][1] > 10_000
 
 

@@ -42,7 +42,7 @@ def test_the_fields_of_what_is_inside_are_named_by_their_path() -> None:
         "properties": {"risk": {"anyOf": [{"$ref": "#/components/schemas/Risk"}, {"type": "null"}]}},
         "required": ["risk"],
     }
-    found = list(fields(customer, COMPONENTS))
-    assert [field.name for field in found] == ["risk", "risk.reasons", "risk.reasons[].text"]
-    assert [field.required for field in found] == [True, False, True]
-    assert found[-1].description == "Why."
+    paths = list(fields(customer, COMPONENTS))
+    assert [field.name for field in paths] == ["risk", "risk.reasons", "risk.reasons[].text"]
+    assert [field.required for field in paths] == [True, False, True]
+    assert paths[-1].description == "Why."

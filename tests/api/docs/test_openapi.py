@@ -130,9 +130,9 @@ def examples(node: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def test_every_example_is_of_its_type() -> None:
-    found = list(examples(DOCUMENT))
-    assert len(found) > len(CODES)
-    for schema, example in found:
+    all_examples = list(examples(DOCUMENT))
+    assert len(all_examples) > len(CODES)
+    for schema, example in all_examples:
         Draft202012Validator({**schema, "components": DOCUMENT["components"]}).validate(example)
 
 

@@ -78,8 +78,8 @@ def test_views_are_events_with_their_page(segment: TestClient, key: NewKey, work
     send(segment, "page", userId=JANE, properties={"path": "/home", "title": "Home"}, messageId="m2")
     send(segment, "s", userId=JANE, name="Settings", messageId="m3")
     work()
-    found = {(event["event"], event["properties"]["page"]) for event in timeline(segment, key)}
-    assert found == {("page_viewed", "Pricing"), ("page_viewed", "/home"), ("screen_viewed", "Settings")}
+    views = {(event["event"], event["properties"]["page"]) for event in timeline(segment, key)}
+    assert views == {("page_viewed", "Pricing"), ("page_viewed", "/home"), ("screen_viewed", "Settings")}
 
 
 def test_a_batch_holds_all_kinds_and_bad_ones_cost_only_themselves(
@@ -187,8 +187,12 @@ def test_browsers_of_any_site_may_ask(client: TestClient) -> None:
 
 
 def test_the_settings_of_the_browser_library_lead_here(client: TestClient) -> None:
-    found = client.get("/v1/projects/pk_live_x/settings").json()["integrations"]["Segment.io"]
-    assert (found["apiHost"], found["apiKey"], found["protocol"]) == ("testserver/v1", "pk_live_x", "http")
+    integration = client.get("/v1/projects/pk_live_x/settings").json()["integrations"]["Segment.io"]
+    assert (integration["apiHost"], integration["apiKey"], integration["protocol"]) == (
+        "testserver/v1",
+        "pk_live_x",
+        "http",
+    )
 
 
 def test_posthogs_webhook_is_understood(client: TestClient, key: NewKey, work: Work) -> None:
@@ -260,5 +264,5 @@ def test_segments_python_library_works_with_another_host(
     library.shutdown()
     assert faults == []
     work()
-    found = {event["event"] for event in timeline(client, key)}
-    assert found == {"Signed In", "page_viewed", "screen_viewed", "Imported"}
+    names = {event["event"] for event in timeline(client, key)}
+    assert names == {"Signed In", "page_viewed", "screen_viewed", "Imported"}

@@ -54,8 +54,8 @@ def stopped(processes: list[psutil.Process]) -> Iterator[None]:
 def detail(client: TestClient) -> dict[str, str]:
     response = client.get("/readyz")
     assert response.status_code == 200
-    found: dict[str, str] = response.json()["detail"]
-    return found
+    parts: dict[str, str] = response.json()["detail"]
+    return parts
 
 
 def test_a_running_process_is_healthy(client: TestClient) -> None:
@@ -121,10 +121,10 @@ def test_a_missing_clock_and_a_buffer_that_nobody_empties_are_said(
 ) -> None:
     monkeypatch.setattr(ledger, "STALLED_SECONDS", 0.0)
     push_events(redis, event(), event(), lane=HISTORY)
-    found = detail(client)
-    assert found["buffer"].startswith("2 history events wait, and none was stored for ")
-    assert "clock" in found["clock"]
-    assert "no import process runs; start `python -m workers import`" in found["workers"]
+    parts = detail(client)
+    assert parts["buffer"].startswith("2 history events wait, and none was stored for ")
+    assert "clock" in parts["clock"]
+    assert "no import process runs; start `python -m workers import`" in parts["workers"]
 
 
 @pytest.mark.usefixtures("with_clock")
@@ -199,8 +199,8 @@ def test_every_answer_has_the_security_headers(
 @pytest.mark.usefixtures("with_clock")
 def test_an_account_whose_tracking_is_out_is_reported(client: TestClient, connection: Connection) -> None:
     connection.execute("INSERT INTO outages VALUES (7, '2025-12-01T10:00Z', NULL), (8, '2025-12-01', '2025-12-02')")
-    told = detail(client)["tracking"]
-    assert told == "next to no events of account 7 since 2025-12-01T10:00Z: the risks stand still"
+    tracking = detail(client)["tracking"]
+    assert tracking == "next to no events of account 7 since 2025-12-01T10:00Z: the risks stand still"
 
 
 @pytest.fixture

@@ -54,8 +54,8 @@ def families(client: TestClient) -> list[Any]:
 
 def samples(client: TestClient) -> dict[str, float]:
     """The samples by name and label, written as in `windback_buffer_events live`."""
-    found = [sample for family in families(client) for sample in family.samples]
-    return {" ".join([sample.name, *sample.labels.values()]): sample.value for sample in found}
+    all_samples = [sample for family in families(client) for sample in family.samples]
+    return {" ".join([sample.name, *sample.labels.values()]): sample.value for sample in all_samples}
 
 
 def test_every_metric_is_there_with_its_type(client: TestClient) -> None:
@@ -72,14 +72,14 @@ def test_the_ledger_adds_up(client: TestClient, redis: Redis, work: Callable[[],
     assert (before["windback_buffer_events live"], before["windback_buffer_events history"]) == (4, 3)
     assert before["windback_events_unaccounted"] == 0
     work()
-    found = samples(client)
-    assert (found["windback_events_accepted_total live"], found["windback_events_accepted_total history"]) == (4, 3)
-    assert (found["windback_events_stored_total"], found["windback_events_duplicate_total"]) == (2, 2)
-    assert found["windback_events_dead_total undecodable"] == 2
-    assert found["windback_events_dead_total UntranslatableCharacter"] == 1
-    assert (found["windback_events_unaccounted"], found["windback_buffer_events live"]) == (0, 0)
-    assert found["windback_ingest_batch_events_count"] == found["windback_ingest_seconds_count"] == 2
-    assert found["windback_ingest_batch_events_sum"] == 7
+    values = samples(client)
+    assert (values["windback_events_accepted_total live"], values["windback_events_accepted_total history"]) == (4, 3)
+    assert (values["windback_events_stored_total"], values["windback_events_duplicate_total"]) == (2, 2)
+    assert values["windback_events_dead_total undecodable"] == 2
+    assert values["windback_events_dead_total UntranslatableCharacter"] == 1
+    assert (values["windback_events_unaccounted"], values["windback_buffer_events live"]) == (0, 0)
+    assert values["windback_ingest_batch_events_count"] == values["windback_ingest_seconds_count"] == 2
+    assert values["windback_ingest_batch_events_sum"] == 7
 
 
 def test_what_left_the_buffer_for_nowhere_shows(client: TestClient, redis: Redis) -> None:
@@ -91,10 +91,10 @@ def test_what_left_the_buffer_for_nowhere_shows(client: TestClient, redis: Redis
 def test_the_age_of_the_buffer_is_that_of_its_first_entry(client: TestClient, redis: Redis) -> None:
     seconds, _ = redis.time()
     redis.xadd(LIVE.stream, {"n": 1, "entry": b""}, id=f"{(seconds - 90) * 1000}-0")
-    found = samples(client)
-    assert 89 < found["windback_buffer_oldest_seconds live"] < 100
-    assert found["windback_buffer_oldest_seconds history"] == 0
-    assert 89 < found["windback_buffer_stalled_seconds live"] < 100
+    values = samples(client)
+    assert 89 < values["windback_buffer_oldest_seconds live"] < 100
+    assert values["windback_buffer_oldest_seconds history"] == 0
+    assert 89 < values["windback_buffer_stalled_seconds live"] < 100
 
 
 def test_counts_of_processes_are_told(client: TestClient, redis: Redis) -> None:
@@ -102,11 +102,11 @@ def test_counts_of_processes_are_told(client: TestClient, redis: Redis) -> None:
     for seconds in (0.0001, 0.02, 9.0):
         counters.observe("track_seconds", seconds)
     counters.flush_sync(redis)
-    found = samples(client)
-    assert found["windback_events_rejected_total timestamp_invalid"] == 3
-    assert found["windback_track_seconds_bucket 0.0005"] == 1
-    assert found["windback_track_seconds_bucket 0.025"] == 2
-    assert found["windback_track_seconds_bucket +Inf"] == found["windback_track_seconds_count"] == 3
+    values = samples(client)
+    assert values["windback_events_rejected_total timestamp_invalid"] == 3
+    assert values["windback_track_seconds_bucket 0.0005"] == 1
+    assert values["windback_track_seconds_bucket 0.025"] == 2
+    assert values["windback_track_seconds_bucket +Inf"] == values["windback_track_seconds_count"] == 3
 
 
 def test_the_service_adds_what_it_counted_when_it_ends(settings: Settings, redis: Redis) -> None:
@@ -123,24 +123,24 @@ def test_due_customers_and_their_lag_are_told(
     assert samples(client)["windback_rescore_due"] == 0
     assert count(connection, "customers") == 3
     connection.execute("UPDATE customers SET rescore_at = now() - %s WHERE email < 'c2'", [timedelta(minutes=5)])
-    found = samples(client)
-    assert found["windback_rescore_due"] == 2
-    assert 300 <= found["windback_rescore_lag_seconds"] < 330
+    values = samples(client)
+    assert values["windback_rescore_due"] == 2
+    assert 300 <= values["windback_rescore_lag_seconds"] < 330
 
 
 def test_workers_are_counted_by_kind(client: TestClient, redis: Redis) -> None:
     well, stuck = Beat("score", 9999, None, 10), Beat("score", 9999, 200, 150)
     for name, beat in {"one": well, "two": stuck, "three": msgspec.structs.replace(well, kind="clock")}.items():
         redis.eval(heartbeat.BEAT, 1, heartbeat.WORKERS, name, msgspec.json.encode(beat))
-    found = samples(client)
-    assert [found[f"windback_workers {kind}"] for kind in ("ingest", "import", "score", "deliver", "clock")] == [
+    values = samples(client)
+    assert [values[f"windback_workers {kind}"] for kind in ("ingest", "import", "score", "deliver", "clock")] == [
         0,
         0,
         2,
         0,
         1,
     ]
-    assert [found[f"windback_workers_stuck {kind}"] for kind in ("score", "clock")] == [1, 0]
+    assert [values[f"windback_workers_stuck {kind}"] for kind in ("score", "clock")] == [1, 0]
 
 
 def test_what_is_away_is_left_out(settings: Settings) -> None:

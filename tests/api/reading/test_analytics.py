@@ -100,9 +100,9 @@ def test_an_event_with_a_meaning_is_in_use_without_a_weight(acme: TestClient, co
     roles = (("churn", "negative"), ("engagement", "positive"), ("login", "positive"), ("trial_started", "neutral"))
     for role, signal in roles:
         choose_rules(connection, "acme", {"report_shared": role}, None)
-        found = {one["event"]: one for one in acme.get("/api/v1/analytics/events").json()["events"]}["report_shared"]
-        assert (found["kind"], found["signal"]) == ("custom", signal)
-        assert (found["model"]["state"], found["model"]["weight"]) == ("in_use", None)
+        event = {one["event"]: one for one in acme.get("/api/v1/analytics/events").json()["events"]}["report_shared"]
+        assert (event["kind"], event["signal"]) == ("custom", signal)
+        assert (event["model"]["state"], event["model"]["weight"]) == ("in_use", None)
 
 
 def share(connection: Connection, customers: int, days: int = 60) -> None:

@@ -46,9 +46,9 @@ def test_a_customer_is_told_whole(acme: TestClient, work: Callable[[], None]) ->
         event(event="support_ticket_opened", timestamp="2025-12-01T09:30:00Z", properties={"subject": "Cannot export"}),
     )
     work()
-    found = acme.get(f"{CUSTOMERS}/Jane@Example.com").json()
-    risk, advice = found.pop("risk"), found.pop("advice")
-    assert found == {
+    customer = acme.get(f"{CUSTOMERS}/Jane@Example.com").json()
+    risk, advice = customer.pop("risk"), customer.pop("advice")
+    assert customer == {
         "email": "jane@example.com",
         "first_seen": "2025-12-01T09:00:00Z",
         "last_seen": "2025-12-01T09:30:00Z",
@@ -125,17 +125,17 @@ def test_pages_add_up_to_the_whole_list_in_order(seven: TestClient, sort: str, l
 def test_the_riskiest_come_first_unless_told_otherwise(seven: TestClient) -> None:
     assert list(pages(seven)) == list(pages(seven, sort="-risk"))
     first = seven.get(CUSTOMERS).json()["customers"][0]
-    said = {"name", "company", "mrr", "currency", "mrr_at_risk"}
-    assert first.keys() == {"email", "first_seen", "last_seen", "last_active", "plan", "risk", "risen", *said}
-    assert {first[name] for name in said} == {None}
+    trait_fields = {"name", "company", "mrr", "currency", "mrr_at_risk"}
+    assert first.keys() == {"email", "first_seen", "last_seen", "last_active", "plan", "risk", "risen", *trait_fields}
+    assert {first[name] for name in trait_fields} == {None}
     assert first["risk"].keys() == {"score", "level", "state", "reason"}
 
 
 def test_the_list_is_filtered_by_level_and_by_the_start_of_the_email(seven: TestClient) -> None:
     (whole,) = pages(seven)
     level = whole[0]["risk"]["level"]
-    (some,) = pages(seven, level=level)
-    assert some == [customer for customer in whole if customer["risk"]["level"] == level]
+    (matching,) = pages(seven, level=level)
+    assert matching == [customer for customer in whole if customer["risk"]["level"] == level]
     assert [customer["email"] for page in pages(seven, email="C3") for customer in page] == ["c3@example.com"]
     assert list(pages(seven, email="%")) == [[]]
 
@@ -159,15 +159,15 @@ def test_a_cursor_belongs_to_its_sort(seven: TestClient) -> None:
 def test_the_timeline_is_paged_newest_first(acme: TestClient, work: Callable[[], None]) -> None:
     track(acme, *[event(timestamp=f"2025-11-{day:02}", properties={"n": day}) for day in range(1, 10)])
     work()
-    found: list[int] = []
+    numbers: list[int] = []
     parameters: dict[str, Any] = {"limit": 4}
     while True:
         page = acme.get(f"{CUSTOMERS}/jane@example.com/events", params=parameters).json()
-        found += [one["properties"]["n"] for one in page["events"]]
+        numbers += [one["properties"]["n"] for one in page["events"]]
         if page["next_cursor"] is None:
             break
         parameters["cursor"] = page["next_cursor"]
-    assert found == list(range(9, 0, -1))
+    assert numbers == list(range(9, 0, -1))
 
 
 @pytest.mark.parametrize("sort", ["email", "-email", "-last_seen"])

@@ -37,8 +37,8 @@ def test_what_has_not_changed_is_not_sent_again(jane: TestClient, path: str) -> 
     first = jane.get("/api/v1" + path)
     assert first.headers["Cache-Control"] == "private, no-cache"
     assert first.headers["Vary"] == "X-API-Key"
-    for given in (first.headers["ETag"], f'"x", {first.headers["ETag"]}', first.headers["ETag"].removeprefix("W/")):
-        again = jane.get("/api/v1" + path, headers={"If-None-Match": given})
+    for tag in (first.headers["ETag"], f'"x", {first.headers["ETag"]}', first.headers["ETag"].removeprefix("W/")):
+        again = jane.get("/api/v1" + path, headers={"If-None-Match": tag})
         assert (again.status_code, again.content) == (304, b"")
         assert again.headers["ETag"] == first.headers["ETag"]
     assert jane.get("/api/v1" + path, headers={"If-None-Match": 'W/"x"'}).status_code == 200

@@ -70,8 +70,8 @@ def everything_in_redis(redis: Redis) -> Iterator[str]:
 
 def traces(connection: Connection, redis: Redis) -> list[str]:
     """What still tells of her."""
-    found = [*everything_in_postgres(connection), *everything_in_redis(redis)]
-    return [one for one in found if any(trace in one.lower() for trace in TRACES)]
+    values = [*everything_in_postgres(connection), *everything_in_redis(redis)]
+    return [one for one in values if any(trace in one.lower() for trace in TRACES)]
 
 
 def a_life(acme: TestClient) -> None:

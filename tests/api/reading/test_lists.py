@@ -55,7 +55,7 @@ def test_states_levels_and_plans_are_filters_and_may_be_several(company: TestCli
 
 
 @pytest.mark.parametrize(
-    ("part", "found"),
+    ("part", "matches"),
     [
         ("quinn", ["ben.quinn"]),
         ("@globex.com", ["cleo"]),
@@ -67,8 +67,8 @@ def test_states_levels_and_plans_are_filters_and_may_be_several(company: TestCli
         ("", ["anna", "ben.quinn", "cleo", "dora"]),
     ],
 )
-def test_any_part_of_an_address_is_searched_for(company: TestClient, part: str, found: list[str]) -> None:
-    assert emails(company, search=part, sort="email") == found
+def test_any_part_of_an_address_is_searched_for(company: TestClient, part: str, matches: list[str]) -> None:
+    assert emails(company, search=part, sort="email") == matches
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_a_plus_sign_may_stand_as_it_is(acme: TestClient, work: Callable[[], Non
     """In a query it means a blank, and no address holds one."""
     track(acme, event(customer_email="jane+x@example.com"), event(customer_email="jane@example.com"))
     work()
-    found = acme.get(f"/api/v1/customers?{query}").json()["customers"]
-    assert [customer["email"] for customer in found] == ["jane+x@example.com"]
+    customers = acme.get(f"/api/v1/customers?{query}").json()["customers"]
+    assert [customer["email"] for customer in customers] == ["jane+x@example.com"]
 
 
 def test_a_search_follows_customers_who_come_and_go(company: TestClient, work: Callable[[], None]) -> None:

@@ -18,12 +18,12 @@ MODEL = "/api/v1/model"
 
 
 def test_an_untrained_account_has_the_formula(acme: TestClient) -> None:
-    found = acme.get(MODEL).json()
-    assert (found["name"], found["kind"], found["version"], found["horizon_days"]) == ("prior-1", "prior", None, 30)
-    assert {weight["feature"]: weight["weights"] for weight in found["weights"]}["invoice_overdue"] == [1.2]
-    assert found["baseline"] == PRIOR.baseline
+    answer = acme.get(MODEL).json()
+    assert (answer["name"], answer["kind"], answer["version"], answer["horizon_days"]) == ("prior-1", "prior", None, 30)
+    assert {weight["feature"]: weight["weights"] for weight in answer["weights"]}["invoice_overdue"] == [1.2]
+    assert answer["baseline"] == PRIOR.baseline
     missing = ("created_at", "trained_on", "holdout", "holdout_before", "last_training", "matured")
-    assert [found[name] for name in missing] == [None] * len(missing)
+    assert [answer[name] for name in missing] == [None] * len(missing)
 
 
 def test_a_trained_account_tells_what_it_learnt_from_and_how_good_it_was(
@@ -31,17 +31,17 @@ def test_a_trained_account_tells_what_it_learnt_from_and_how_good_it_was(
 ) -> None:
     account_id = fill(connection, world())
     card = train(connection, account_id, 30)
-    found, model = acme.get(MODEL).json(), find_in_use(connection, account_id).model
-    assert found["name"] == card.chosen == f"{found['kind']}-{found['version']}"
-    assert [weight["feature"] for weight in found["weights"]] == [term.feature for term in model.terms]
-    assert found["trained_on"]["snapshots"] == card.snapshots
-    assert found["trained_on"]["horizon_days"] == 30
-    assert found["trained_on"]["since"].endswith("T00:00:00Z")
-    holdout = found["holdout"]
-    assert holdout["log_loss"] < found["holdout_before"]["log_loss"]
+    answer, model = acme.get(MODEL).json(), find_in_use(connection, account_id).model
+    assert answer["name"] == card.chosen == f"{answer['kind']}-{answer['version']}"
+    assert [weight["feature"] for weight in answer["weights"]] == [term.feature for term in model.terms]
+    assert answer["trained_on"]["snapshots"] == card.snapshots
+    assert answer["trained_on"]["horizon_days"] == 30
+    assert answer["trained_on"]["since"].endswith("T00:00:00Z")
+    holdout = answer["holdout"]
+    assert holdout["log_loss"] < answer["holdout_before"]["log_loss"]
     assert holdout["brier"] < holdout["brier_of_base_rate"]
     assert sum(group["customers"] for group in holdout["calibration"]) == holdout["snapshots"]
-    assert found["last_training"]["decision"] == card.why
+    assert answer["last_training"]["decision"] == card.why
 
 
 def test_the_horizon_is_the_one_that_holds_now(acme: TestClient, connection: Connection) -> None:
@@ -51,15 +51,15 @@ def test_the_horizon_is_the_one_that_holds_now(acme: TestClient, connection: Con
     train(connection, account_id)
     assert acme.get(MODEL).json()["horizon_days"] == 14
     choose_rules(connection, "acme", {}, 60)
-    found = acme.get(MODEL).json()
-    assert (found["horizon_days"], found["trained_on"]["horizon_days"]) == (60, 14)
+    answer = acme.get(MODEL).json()
+    assert (answer["horizon_days"], answer["trained_on"]["horizon_days"]) == (60, 14)
 
 
 def test_a_training_that_changed_nothing_is_told(acme: TestClient, connection: Connection) -> None:
     train(connection, fill(connection, world(20, 60)), 30)
-    found = acme.get(MODEL).json()
-    assert (found["name"], found["trained_on"]) == ("prior-1", None)
-    assert "but not clearly" in found["last_training"]["decision"]
+    answer = acme.get(MODEL).json()
+    assert (answer["name"], answer["trained_on"]) == ("prior-1", None)
+    assert "but not clearly" in answer["last_training"]["decision"]
 
 
 def test_matured_scores_are_told(acme: TestClient, connection: Connection) -> None:
@@ -69,13 +69,13 @@ def test_matured_scores_are_told(acme: TestClient, connection: Connection) -> No
         SELECT customer_id, date_trunc('day', now()) - interval '33 days 2 hours', random(), 'low', 'active', 'prior-1'
         FROM customers WHERE first_seen < now() - interval '33 days'
     """)
-    known = mature(connection, account_id, 30)
-    assert known is not None
-    metrics: Metrics = known.metrics
-    found = acme.get(MODEL).json()["matured"]
-    assert (found["day"], found["horizon_days"]) == (known.day.isoformat(), 30)
-    assert found["auc"] == pytest.approx(metrics.auc)
-    assert found["brier_of_base_rate"] == pytest.approx(metrics.base_rate * (1 - metrics.base_rate))
+    matured = mature(connection, account_id, 30)
+    assert matured is not None
+    metrics: Metrics = matured.metrics
+    answer = acme.get(MODEL).json()["matured"]
+    assert (answer["day"], answer["horizon_days"]) == (matured.day.isoformat(), 30)
+    assert answer["auc"] == pytest.approx(metrics.auc)
+    assert answer["brier_of_base_rate"] == pytest.approx(metrics.base_rate * (1 - metrics.base_rate))
 
 
 def test_an_account_sees_its_own_model(acme: TestClient, connection: Connection, redis: Redis) -> None:

@@ -67,8 +67,8 @@ def test_intervals_are_whole_and_hold_both_ends(
 
 @pytest.mark.parametrize("since", ["2025-12-01T01:59:00+02:00", "2025-12-01 05:20+05:30", "20251130T235959Z"])
 def test_times_may_have_an_offset(sent: TestClient, since: str) -> None:
-    found = series(sent, "login", **{"from": since, "to": "2025-12-01T03:00:00+03:00", "interval": "hour"})
-    assert [point[0] for point in found] == ["2025-11-30T23:00:00Z", "2025-12-01T00:00:00Z"]
+    points = series(sent, "login", **{"from": since, "to": "2025-12-01T03:00:00+03:00", "interval": "hour"})
+    assert [point[0] for point in points] == ["2025-11-30T23:00:00Z", "2025-12-01T00:00:00Z"]
 
 
 def test_the_hour_that_comes_twice_in_autumn_is_two(sent: TestClient) -> None:
@@ -85,8 +85,8 @@ def test_the_hour_that_comes_twice_in_autumn_is_two(sent: TestClient) -> None:
 def test_the_usual_range_ends_now(acme: TestClient, work: Callable[[], None], interval: str, count: int) -> None:
     track(acme, event())
     work()
-    found = series(acme, "login", interval=interval)
-    assert (len(found), found[-1][1:]) == (count, (1, 1))
+    points = series(acme, "login", interval=interval)
+    assert (len(points), points[-1][1:]) == (count, (1, 1))
     assert len(series(acme, "login", interval=interval, to="2025-12-01")) == count
 
 
@@ -108,9 +108,9 @@ def test_a_range_that_makes_no_sense_is_refused(sent: TestClient, parameters: di
 
 
 def test_the_longest_range_is_taken(sent: TestClient) -> None:
-    found = series(sent, "login", **{"from": "0001-01-01", "to": "9999-12-31", "interval": "month"})
-    assert found[0][0] == "2000-01-01T00:00:00Z"
-    assert sum(point[1] for point in found) == 5
+    points = series(sent, "login", **{"from": "0001-01-01", "to": "9999-12-31", "interval": "month"})
+    assert points[0][0] == "2000-01-01T00:00:00Z"
+    assert sum(point[1] for point in points) == 5
 
 
 NAMES = ["a/b", "/", "a b ", "é✓", "100 %", "a?b#c&d=e", "'; DROP TABLE events; --", "<script>", "events"]
@@ -136,12 +136,12 @@ def test_another_accounts_events_are_not_found(sent: TestClient, connection: Con
 
 def test_the_commonest_values_of_properties_are_told(acme: TestClient, work: Callable[[], None]) -> None:
     """Of scalars alone, and of those that aren't texts of their own."""
-    given: list[dict[str, Any]] = [
+    sent_properties: list[dict[str, Any]] = [
         {"plan": "pro", "seats": 3, "paid": True},
         {"plan": "pro", "seats": 3.5, "paid": None, "tags": ["a"], "nested": {"a": 1}},
         {"plan": "team", "note": "x" * 500},
     ]
-    track(acme, *[event(properties=one, event_id=str(k)) for k, one in enumerate(given)])
+    track(acme, *[event(properties=one, event_id=str(k)) for k, one in enumerate(sent_properties)])
     work()
     assert acme.get(f"{EVENTS}/login").json()["properties"] == [
         {"name": "plan", "values": [{"value": "pro", "count": 2}, {"value": "team", "count": 1}]},

@@ -78,11 +78,11 @@ def test_a_shorter_time_ahead_and_a_lower_level_flag_more(acme: TestClient) -> N
         "medium": {"level": "medium"},
         "month": {"days": 30},
     }
-    found = {name: acme.get(ROUTE, params=params).json() for name, params in ask.items()}
-    assert found["late"]["flagged_before"] >= found["high"]["flagged_before"]
-    assert found["medium"]["flagged_before"] >= found["high"]["flagged_before"]
-    assert found["month"]["left"] < found["high"]["left"]
-    assert found["month"]["days"] == 30
+    records = {name: acme.get(ROUTE, params=params).json() for name, params in ask.items()}
+    assert records["late"]["flagged_before"] >= records["high"]["flagged_before"]
+    assert records["medium"]["flagged_before"] >= records["high"]["flagged_before"]
+    assert records["month"]["left"] < records["high"]["left"]
+    assert records["month"]["days"] == 30
 
 
 @pytest.mark.usefixtures("tracked")

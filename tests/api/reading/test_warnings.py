@@ -30,9 +30,9 @@ def test_nothing_to_mend_is_an_empty_list(acme: TestClient) -> None:
 def test_a_refused_event_is_told_with_its_name_and_reason(acme: TestClient) -> None:
     assert track(acme, event(), event(event="export_made", timestamp=7)) == 207
     assert track(acme, event(event="")) == 422
-    found = told(acme)
-    assert found["counts"] == {"timestamp_invalid": 1, "event_invalid": 1}
-    newest, oldest = found["warnings"]
+    warnings = told(acme)
+    assert warnings["counts"] == {"timestamp_invalid": 1, "event_invalid": 1}
+    newest, oldest = warnings["warnings"]
     assert newest.keys() == {"at", "code", "field", "message", "event"}
     assert (oldest["code"], oldest["field"], oldest["event"]) == ("timestamp_invalid", "timestamp", "export_made")
     assert newest["at"].endswith("Z")
@@ -62,10 +62,10 @@ def test_a_refused_request_is_told(acme: TestClient, body: bytes, options: dict[
 def test_what_looks_wrong_in_valid_events_is_told_without_its_value(acme: TestClient, work: Callable[[], None]) -> None:
     track(acme, event(event="featureUsed", properties={"card": "4111 1111 1111 1111"}))
     work()
-    found = told(acme)
-    assert found["counts"] == {"near_duplicate_name": 1, "personal_data": 1}
-    assert {one["field"] for one in found["warnings"]} == {"event", "properties.card"}
-    assert "4111" not in str(found)
+    warnings = told(acme)
+    assert warnings["counts"] == {"near_duplicate_name": 1, "personal_data": 1}
+    assert {one["field"] for one in warnings["warnings"]} == {"event", "properties.card"}
+    assert "4111" not in str(warnings)
 
 
 def test_warnings_belong_to_their_account(acme: TestClient, connection: Connection, redis: Redis) -> None:

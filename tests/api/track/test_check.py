@@ -16,10 +16,10 @@ GOOD = {"event": "login", "customer_email": "jane@example.com"}
 
 
 def checked(body: Any) -> Checked:
-    found = check(body if isinstance(body, bytes) else json.dumps(body).encode(), NOW)
-    if found.refusal:
-        raise found.refusal
-    return found
+    outcome = check(body if isinstance(body, bytes) else json.dumps(body).encode(), NOW)
+    if outcome.refusal:
+        raise outcome.refusal
+    return outcome
 
 
 def refused(body: Any) -> Refused:
@@ -160,10 +160,10 @@ def test_a_byte_order_mark_is_named(encoding: str) -> None:
 
 def test_a_batch_keeps_what_is_valid_and_names_exactly_what_is_not() -> None:
     bad = GOOD | {"timestamp": 7}
-    found = checked({"events": [GOOD, bad, GOOD, "x", GOOD | {"event": "other"}]})
-    assert found.events == 3
-    assert [one.index for one in found.rejected] == [1, 3]
-    assert json.loads(found.body) == {"events": [GOOD, GOOD, GOOD | {"event": "other"}]}
+    outcome = checked({"events": [GOOD, bad, GOOD, "x", GOOD | {"event": "other"}]})
+    assert outcome.events == 3
+    assert [one.index for one in outcome.rejected] == [1, 3]
+    assert json.loads(outcome.body) == {"events": [GOOD, GOOD, GOOD | {"event": "other"}]}
 
 
 @pytest.mark.parametrize("body", [{"events": []}, {"events": 7}, {"events": None}, GOOD | {"events": [GOOD]}])
@@ -181,9 +181,9 @@ def test_a_hundred_events_are_a_batch_and_a_hundred_and_one_are_not() -> None:
 
 def test_an_unknown_field_is_ignored_and_told() -> None:
     """A misspelt `timestmap` must be visible."""
-    found = checked({"events": [GOOD, GOOD | {"timestmap": "2025-12-01"}], "sent_at": "now"})
-    assert found.events == 2
-    assert [(one.place, one.field) for one in found.ignored] == [(0, "sent_at"), (1, "timestmap")]
+    outcome = checked({"events": [GOOD, GOOD | {"timestmap": "2025-12-01"}], "sent_at": "now"})
+    assert outcome.events == 2
+    assert [(one.place, one.field) for one in outcome.ignored] == [(0, "sent_at"), (1, "timestmap")]
     assert [one.field for one in checked(GOOD | {"Event": "x"}).ignored] == ["Event"]
 
 
@@ -218,12 +218,12 @@ def test_any_bytes_whatever_are_judged(body: bytes) -> None:
 def test_whatever_is_taken_can_be_stored_and_the_rest_is_named(events: list[dict[str, Any]]) -> None:
     """Accepted and rejected together are the batch, and what was accepted has rows."""
     try:
-        found = checked({"events": events})
+        outcome = checked({"events": events})
     except Refused as refusal:
         assert refusal.code == "invalid_event"  # noqa: PT017
         return
-    assert found.events + len(found.rejected) == len(events)
-    assert len(make_rows(Entry(b"", [Request(1, 0, found.body)]))) == found.events
+    assert outcome.events + len(outcome.rejected) == len(events)
+    assert len(make_rows(Entry(b"", [Request(1, 0, outcome.body)]))) == outcome.events
 
 
 @given(st.dictionaries(st.text(st.characters(exclude_characters="\0", codec="utf-8")), JSON, max_size=5))

@@ -70,9 +70,9 @@ def test_what_was_accepted_can_be_read_back_equal(acme: TestClient, work: Callab
     properties = {"ü": "🦶\u2028\ufeff", "n": 12345678901234567890123, "f": 0.1, "e": {}, "l": [None, True, "\\u0000"]}
     post(acme, event(event="Füße", timestamp="2025-12-01T10:00:00.000001+02:00", properties=properties))
     work()
-    (found,) = acme.get("/api/v1/customers/jane@example.com/events").json()["events"]
-    assert found.pop("received_at")
-    assert found == {"event": "Füße", "timestamp": "2025-12-01T08:00:00.000001Z", "properties": properties}
+    (stored,) = acme.get("/api/v1/customers/jane@example.com/events").json()["events"]
+    assert stored.pop("received_at")
+    assert stored == {"event": "Füße", "timestamp": "2025-12-01T08:00:00.000001Z", "properties": properties}
 
 
 @pytest.mark.parametrize(

@@ -71,10 +71,14 @@ def test_a_usual_body_is_not_heavy() -> None:
 
 def verdict(body: bytes) -> object:
     try:
-        found = judge(body, NOW)
+        outcome = judge(body, NOW)
     except Refused as refused:
         return refused.code
-    return found.events, [rejected.code for rejected in found.rejected[:1]], [one.field for one in found.ignored][:2]
+    return (
+        outcome.events,
+        [rejected.code for rejected in outcome.rejected[:1]],
+        [one.field for one in outcome.ignored][:2],
+    )
 
 
 def test_heavy_bodies_are_judged_as_light_ones_would_be() -> None:
@@ -96,8 +100,8 @@ def test_colons_in_a_text_are_no_fields(text: str) -> None:
 
 
 def test_few_unknown_fields_are_listed() -> None:
-    found = check((GOOD[:-1] + "," + ",".join(f'"k{n}":1' for n in range(100)) + "}").encode(), NOW)
-    assert [one.field for one in found.ignored] == [f"k{n}" for n in range(MOST_UNREAD)]
+    outcome = check((GOOD[:-1] + "," + ",".join(f'"k{n}":1' for n in range(100)) + "}").encode(), NOW)
+    assert [one.field for one in outcome.ignored] == [f"k{n}" for n in range(MOST_UNREAD)]
 
 
 @pytest.mark.parametrize(
@@ -114,8 +118,8 @@ def test_few_unknown_fields_are_listed() -> None:
     ],
 )
 def test_the_limit_of_properties_is_that_of_their_json(properties: str, is_valid: bool) -> None:
-    found = check(batch(with_properties(properties), GOOD), NOW)
-    assert (found.events, [rejected.field for rejected in found.rejected]) == (
+    outcome = check(batch(with_properties(properties), GOOD), NOW)
+    assert (outcome.events, [rejected.field for rejected in outcome.rejected]) == (
         (2, []) if is_valid else (1, ["properties"])
     )
 
@@ -133,9 +137,9 @@ def test_the_limit_of_properties_is_that_of_their_json(properties: str, is_valid
     ],
 )
 def test_half_of_a_surrogate_pair_costs_its_event_alone(bad: str) -> None:
-    found = check(batch(GOOD, bad, GOOD), NOW)
-    assert (found.events, [rejected.index for rejected in found.rejected]) == (2, [1])
-    assert found.body == batch(GOOD, GOOD)
+    outcome = check(batch(GOOD, bad, GOOD), NOW)
+    assert (outcome.events, [rejected.index for rejected in outcome.rejected]) == (2, [1])
+    assert outcome.body == batch(GOOD, GOOD)
     with pytest.raises(Refused, match="malformed_json"):
         check(bad.encode(), NOW)
 
@@ -146,8 +150,8 @@ def test_whole_surrogate_pairs_and_what_only_looks_like_halves_are_taken() -> No
 
 
 def test_an_unknown_field_with_half_a_pair_is_only_ignored() -> None:
-    found = check(batch(GOOD[:-1] + f',"note":"{HALF}"}}'), NOW)
-    assert (found.events, [one.field for one in found.ignored]) == (1, ["note"])
+    outcome = check(batch(GOOD[:-1] + f',"note":"{HALF}"}}'), NOW)
+    assert (outcome.events, [one.field for one in outcome.ignored]) == (1, ["note"])
 
 
 def test_others_are_answered_while_a_heavy_body_is_judged(acme: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

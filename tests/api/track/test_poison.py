@@ -16,8 +16,8 @@ NOW = 1_764_583_200.0
 JANE = '"customer_email":"jane@example.com"'
 
 
-def rows(found: Checked) -> list[Row]:
-    return make_rows(Entry(b"", [Request(1, 0, found.body)]))
+def rows(outcome: Checked) -> list[Row]:
+    return make_rows(Entry(b"", [Request(1, 0, outcome.body)]))
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,9 @@ def test_a_key_that_comes_twice_is_read_alike_by_door_and_workers(body: str) -> 
 def test_what_is_not_read_does_not_travel() -> None:
     """An ignored field may be nested as deep as the door could read, deeper than a worker could."""
     deep = "[" * 900 + "]" * 900
-    found = check(f'{{"event":"login",{JANE},"properties":{{"n":1.10}},"note":{deep}}}'.encode(), NOW)
-    assert found.body == f'{{"events":[{{"event":"login",{JANE},"properties":{{"n":1.10}}}}]}}'.encode()
-    assert [one.field for one in found.ignored] == ["note"]
+    outcome = check(f'{{"event":"login",{JANE},"properties":{{"n":1.10}},"note":{deep}}}'.encode(), NOW)
+    assert outcome.body == f'{{"events":[{{"event":"login",{JANE},"properties":{{"n":1.10}}}}]}}'.encode()
+    assert [one.field for one in outcome.ignored] == ["note"]
 
 
 @pytest.mark.parametrize("levels", range(900, 1000))
@@ -79,11 +79,11 @@ def test_a_word_with_e_and_a_dash_costs_no_digit() -> None:
 
 def test_an_address_padded_with_megabytes_is_not_remembered() -> None:
     """50,000 of them would be a machine's memory."""
-    known = door._emails._valid_lately
-    known.clear()
-    found = check(b'{"event":"login","customer_email":"' + b" " * 1_000_000 + b'jane@example.com"}', NOW)
-    assert rows(found)[0].customer.email == "jane@example.com"
-    assert not known
+    remembered = door._emails._valid_lately
+    remembered.clear()
+    outcome = check(b'{"event":"login","customer_email":"' + b" " * 1_000_000 + b'jane@example.com"}', NOW)
+    assert rows(outcome)[0].customer.email == "jane@example.com"
+    assert not remembered
 
 
 @pytest.mark.parametrize(

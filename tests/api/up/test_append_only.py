@@ -98,6 +98,6 @@ def test_a_file_that_cannot_be_mended_stops_the_start_with_one_line(tmp_path: Pa
         end.write(b"garbage that is no command\r\n" * 20)
     with packaged_servers.launching(server) as how:
         assert subprocess.run(server.argv, **how, check=False, timeout=60).returncode != 0
-    with pytest.raises(EmbeddedError, match="valkey-check-aof") as told, packaged_servers.launching(server):
+    with pytest.raises(EmbeddedError, match="valkey-check-aof") as error, packaged_servers.launching(server):
         pass
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)

@@ -171,9 +171,9 @@ def test_a_given_url_takes_the_place_of_its_server(tmp_path: Path) -> None:
         assert servers.database_url == "postgresql://elsewhere/db"
         assert not (tmp_path / "postgres").exists()
         assert embedded.trouble(servers.redis_url) is None
-    given = "postgresql://elsewhere/db", "redis://elsewhere"
-    with embedded.servers(tmp_path / "none", *given) as servers:
-        assert servers == given
+    urls = "postgresql://elsewhere/db", "redis://elsewhere"
+    with embedded.servers(tmp_path / "none", *urls) as servers:
+        assert servers == urls
     assert not (tmp_path / "none").exists()
 
 
@@ -299,10 +299,10 @@ def test_started_by_root_a_folder_on_the_way_is_opened_once_and_named(
     """Root's own project may lie in a folder that is closed to others: that changes in sight, or not at all."""
     above = tmp_path / "project"
     above.mkdir(mode=0o700)
-    for said in (1, 0):
+    for messages in (1, 0):
         with embedded.servers(above / "data", durable=False):
             pass
-        assert capsys.readouterr().err.count(f"opened {above} for PostgreSQL's own user (chmod o+x)") == said
+        assert capsys.readouterr().err.count(f"opened {above} for PostgreSQL's own user (chmod o+x)") == messages
     assert above.stat().st_mode & 0o777 == 0o701  # to pass through, and not to look around
 
 

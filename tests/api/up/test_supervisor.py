@@ -193,16 +193,16 @@ def test_lines_of_several_children_do_not_mix(ear: Ear) -> None:
 
 
 def test_lines_are_whole_however_they_arrive() -> None:
-    said: list[str] = []
-    lines = Lines(said.append)
+    whole_lines: list[str] = []
+    lines = Lines(whole_lines.append)
     for part in (b"on", b"e\r\ntw", b"o\n\n\xff\nrest"):
         lines.data_received(part)
-    assert said == ["one", "two", "", "\ufffd"]
+    assert whole_lines == ["one", "two", "", "\ufffd"]
     lines.data_received(b"x" * supervisor.LINE_BYTES)
-    assert said[-1] == "rest" + "x" * supervisor.LINE_BYTES
+    assert whole_lines[-1] == "rest" + "x" * supervisor.LINE_BYTES
     lines.data_received(b"end")
     lines.connection_lost(None)
-    assert said[-1] == "end"
+    assert whole_lines[-1] == "end"
     assert lines.ended.is_set()
 
 
@@ -215,8 +215,14 @@ def test_the_procfile_gives_one_process_a_line_and_several_workers() -> None:
 
 
 def test_children_get_our_settings_interpreter_and_modules() -> None:
-    given = {"PATH": "/bin", "PORT": "1", "PORT_FILE": "/elsewhere", "DATABASE_URL_FILE": "/kept", "HOME": "/home/me"}
-    environment = procfile.environment(given, PORT=8000, WINDBACK_DATA_DIR=Path("/data"))
+    inherited = {
+        "PATH": "/bin",
+        "PORT": "1",
+        "PORT_FILE": "/elsewhere",
+        "DATABASE_URL_FILE": "/kept",
+        "HOME": "/home/me",
+    }
+    environment = procfile.environment(inherited, PORT=8000, WINDBACK_DATA_DIR=Path("/data"))
     assert environment["PATH"] == f"{Path(sys.executable).parent}{os.pathsep}/bin"
     assert environment["PORT"] == "8000"
     assert environment["WINDBACK_DATA_DIR"] == "/data"

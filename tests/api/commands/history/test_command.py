@@ -67,17 +67,17 @@ def test_a_dry_run_says_what_there_is_and_sends_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (("--rename", "x"), "is not like NAME=NAME"),
         (("--column", "email=mail"), "is no field of ours"),
         (("--from", "nobody"), "nobody"),
     ],
 )
-def test_options_that_make_no_sense_are_misuse(tmp_path: Path, options: tuple[str, ...], said: str) -> None:
+def test_options_that_make_no_sense_are_misuse(tmp_path: Path, options: tuple[str, ...], message: str) -> None:
     (tmp_path / "a.csv").write_text("event,customer_email\n")
     done = imported(str(tmp_path / "a.csv"), *options, "--dry-run")
-    assert (done.exit_code, said in done.output) == (2, True)
+    assert (done.exit_code, message in done.output) == (2, True)
 
 
 def test_a_file_of_people_without_addresses_is_refused(tmp_path: Path) -> None:
@@ -113,12 +113,12 @@ def test_progress_is_drawn_anew_five_times_a_second_at_most(
 
 
 @pytest.mark.parametrize(
-    ("share", "said"), [(0.5, "100 s left"), (0.1, "15 min left"), (0.001, "27.8 h left"), (0.0, ""), (1.0, "")]
+    ("share", "text"), [(0.5, "100 s left"), (0.1, "15 min left"), (0.001, "27.8 h left"), (0.0, ""), (1.0, "")]
 )
-def test_the_time_left_is_in_the_unit_that_people_use(share: float, said: str) -> None:
+def test_the_time_left_is_in_the_unit_that_people_use(share: float, text: str) -> None:
     now = iter([0.0, 100.0])
     line = ProgressLine(Path("a.csv"), lambda: next(now)).describe(1000, share)
-    assert line.endswith(said or "10 a second")
+    assert line.endswith(text or "10 a second")
 
 
 def test_wait_ends_when_all_of_it_is_stored_and_scored(

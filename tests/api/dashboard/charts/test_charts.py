@@ -96,9 +96,9 @@ def test_words_are_never_markup(hostile: str) -> None:
         line(hostile, [], between=(START, START), marks=[Mark(START, hostile)], bands=[Band(1, hostile, "fill-low")]),
         calibration(hostile, []),
     ]
-    for one in drawn:
-        assert hostile not in str(one)
-        assert hostile in "".join(parsed(one).itertext())
+    for chart in drawn:
+        assert hostile not in str(chart)
+        assert hostile in "".join(parsed(chart).itertext())
 
 
 def test_columns_stand_on_each_other() -> None:
@@ -164,10 +164,10 @@ def test_a_perfect_group_lies_on_the_diagonal() -> None:
 
 @given(some.floats(1e-6, 1e15))
 def test_ticks_are_few_and_reach_the_greatest(most: float) -> None:
-    found = ticks(most)
-    assert found[0] == 0
-    assert found[-1] >= most * (1 - 1e-6)
-    assert len(found) <= 6
+    marks = ticks(most)
+    assert marks[0] == 0
+    assert marks[-1] >= most * (1 - 1e-6)
+    assert len(marks) <= 6
 
 
 @pytest.mark.parametrize(
@@ -178,8 +178,8 @@ def test_ticks_are_round(most: float, expected: list[float]) -> None:
 
 
 @given(instants, instants)
-def test_dates_lie_within_and_in_order(one: datetime, other: datetime) -> None:
-    since, until = sorted((one, other))
+def test_dates_lie_within_and_in_order(first: datetime, other: datetime) -> None:
+    since, until = sorted((first, other))
     places: list[Any] = [x for x, _ in day_ticks(since, until)]
     assert places == sorted(places)
     assert len(places) <= 7

@@ -135,7 +135,7 @@ def test_an_export_of_another_product_is_recognised_and_finds_its_people(
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"PAR1" + b"\0" * 100, "It is a Parquet file"),
         (f"event,customer_email,when\nlogin,{JANE},{DAY}\n", "Import 1\u00a0event"),
@@ -147,10 +147,10 @@ def test_an_export_of_another_product_is_recognised_and_finds_its_people(
     ids=["parquet", "guessed", "without times", "another name", "cut off", "open array"],
 )
 def test_a_file_that_cannot_be_read_says_why(
-    signed_in: TestClient, redis: Redis, content: bytes | str, said: str
+    signed_in: TestClient, redis: Redis, content: bytes | str, message: str
 ) -> None:
     page = read(signed_in, redis, upload(signed_in, content, "x"))
-    assert re.search(said, page), page
+    assert re.search(message, page), page
 
 
 def test_what_is_no_upload_is_refused_and_leaves_nothing(signed_in: TestClient, settings: Settings) -> None:

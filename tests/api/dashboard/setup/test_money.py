@@ -95,9 +95,9 @@ def test_the_sums_are_exported_in_minor_units(paying: TestClient) -> None:
     assert all(0 < int(row[4]) <= int(row[3]) for row in rows)
 
 
-@pytest.mark.parametrize(("last", "said"), [(20, "has gone silent"), (2, "is still here")])
+@pytest.mark.parametrize(("last", "text"), [(20, "has gone silent"), (2, "is still here")])
 def test_a_company_says_whether_its_most_active_person_is_silent(
-    signed_in: TestClient, work: Callable[[], None], last: int, said: str
+    signed_in: TestClient, work: Callable[[], None], last: int, text: str
 ) -> None:
     """Whoever else of the company came today. What a customer paid who has lapsed is gone, not at risk."""
     days = [event(customer_email="old@example.com", timestamp=ago(days=day)) for day in range(last, last + 40)]
@@ -110,7 +110,7 @@ def test_a_company_says_whether_its_most_active_person_is_silent(
     assert signed_in.post("/api/v1/identify", json={"identities": people}).status_code == 200
     work()
     page = signed_in.get("/companies/A%20%26%20B%2FS%C3%BCd").text
-    assert f"The most active person {said}." in page
+    assert f"The most active person {text}." in page
     assert "2\u00a0customers" in page
     assert "was active on 40\u00a0days" in page
     assert (", 0\u00a0EUR of it at risk" in page) == (last == 20)
