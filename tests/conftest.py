@@ -39,10 +39,10 @@ def all_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Postgres, with a migrated template database, and Redis."""
     with (
         _in_memory(tmp_path_factory) as folder,
-        servers(folder, databases.CITUS_URL, durable=False) as found,
+        servers(folder, databases.CITUS_URL, durable=False) as addresses,
     ):
-        databases.make_template(found.database_url)
-        yield found
+        databases.make_template(addresses.database_url)
+        yield addresses
 
 
 @pytest.fixture(autouse=True)

@@ -34,9 +34,9 @@ class Proxy:
 
     def cut(self) -> None:
         """Cut all connections now."""
-        for one in list(self._open):
+        for connection in list(self._open):
             with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
 
     def go_away(self) -> None:
         """Cut all connections, and every new one."""
@@ -70,9 +70,9 @@ class Proxy:
         with suppress(OSError):
             while data := source.recv(CHUNK):
                 seen = seen[-64:] + data
-                if left is None and (found := [one for one in self._marks if one[2] == answer and one[0] in seen]):
-                    self._marks.remove(found[0])
-                    left = found[0][1]
+                if left is None and (marks := [one for one in self._marks if one[2] == answer and one[0] in seen]):
+                    self._marks.remove(marks[0])
+                    left = marks[0][1]
                 if left is not None:
                     target.sendall(data[:left])
                     left -= len(data)

@@ -72,7 +72,7 @@ def _find_server_faults(redis: Redis, replicas: int) -> Iterator[str]:
 def _read_option(redis: Redis, name: str) -> str | None:
     """Returns an option of the server; None where we may not read it."""
     try:
-        found: Any = redis.config_get(name)
+        answer: Any = redis.config_get(name)
     except RedisError:
         return None
-    return dict(found).get(name)
+    return dict(answer).get(name)

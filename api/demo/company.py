@@ -36,7 +36,7 @@ class DemoCustomer(NamedTuple):
     @property
     def plan(self) -> str | None:
         """The latest plan that an event names."""
-        return next((said["plan"] for _, _, said in reversed(self.moments) if "plan" in said), None)
+        return next((values["plan"] for _, _, values in reversed(self.moments) if "plan" in values), None)
 
     @property
     def pays(self) -> bool:

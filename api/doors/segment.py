@@ -188,8 +188,8 @@ def _check_event(checked: CheckedMessages, event: Json, now: float) -> float | N
     return parse_instant(timestamp).timestamp() if timestamp else now
 
 
-def _check_identities(checked: CheckedMessages, said: list[Json], is_trusted: bool, now: float) -> list[Identity]:
-    identities = check_identities(said, now, is_trusted)
+def _check_identities(checked: CheckedMessages, stated: list[Json], is_trusted: bool, now: float) -> list[Identity]:
+    identities = check_identities(stated, now, is_trusted)
     for rejected in identities.rejected:
         checked.warnings.append(MessageWarning(rejected.code, rejected.field, rejected.message))
     for message in identities.unread:

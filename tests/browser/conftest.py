@@ -52,9 +52,9 @@ def state(service: Door, browser: Browser) -> StorageState:
     """Somebody signed in."""
     context = browser.new_context()
     sign_in(context.new_page(), service.line.url, service.key)
-    found = context.storage_state()
+    storage = context.storage_state()
     context.close()
-    return found
+    return storage
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -92,7 +92,7 @@ def test_a_secret_key_signs_in_and_the_button_out(service: Door, browser: Browse
 def test_other_keys_are_told_why_not(service: Door, browser: Browser) -> None:
     context = browser.new_context()
     opened = context.new_page()
-    for key, said in {
+    for key, message in {
         "sk_live_no": "unknown or revoked",
         service.publishable: "only track events",
         "": "Paste",
@@ -100,7 +100,7 @@ def test_other_keys_are_told_why_not(service: Door, browser: Browser) -> None:
         opened.goto(f"{service.line.url}/sign-in")
         opened.get_by_label("Secret key").fill(key)
         opened.get_by_role("button", name="Sign in").click()
-        expect(opened.get_by_role("alert")).to_contain_text(said)
+        expect(opened.get_by_role("alert")).to_contain_text(message)
         check_access(opened)
     context.close()
 

@@ -15,8 +15,8 @@ from tests.waiting import wait_until
 
 
 @pytest.fixture
-def said(page: Page) -> list[str]:
-    """What the helper says on the console; an error that is thrown is said as well."""
+def console(page: Page) -> list[str]:
+    """The helper's lines on the console, and errors that are thrown."""
     lines: list[str] = []
     page.on("console", lambda message: lines.append(message.text) if message.text.startswith("windback") else None)
     page.on("pageerror", lambda error: lines.append(f"thrown: {error}"))
@@ -44,8 +44,8 @@ def names(events: list[dict[str, Any]]) -> list[str]:
     return sorted(event["event"] for event in events)
 
 
-def thrown(said: list[str]) -> list[str]:
-    return [line for line in said if line.startswith("thrown")]
+def thrown(console: list[str]) -> list[str]:
+    return [line for line in console if line.startswith("thrown")]
 
 
 def test_events_are_sent_together_with_the_address_of_the_tag(service: Door, site: Site, page: Page) -> None:
@@ -79,7 +79,7 @@ def test_events_wait_for_the_first_address(service: Door, site: Site, page: Page
     ],
 )
 def test_an_event_keeps_the_address_of_its_moment(
-    service: Door, site: Site, page: Page, said: list[str], case: str, attributes: str, script: str,
+    service: Door, site: Site, page: Page, console: list[str], case: str, attributes: str, script: str,
     anns: list[str], bobs: list[str],
 ) -> None:  # fmt: skip
     ann, bob = f"{case}-ann@example.com", f"{case}-bob@example.com"
@@ -88,21 +88,21 @@ def test_an_event_keeps_the_address_of_its_moment(
     first = wait_for(page, service, ann, len(anns))
     assert names(first) == anns
     assert names(wait_for(page, service, bob, len(bobs))) == bobs
-    assert thrown(said) == []
+    assert thrown(console) == []
     if case == "k":
         assert first[0]["properties"] == {"n": 1}
 
 
 @pytest.mark.parametrize(("count", "size"), [(10, 8000), (100, 700), (3, 30_000), (2, 30_000), (1, 32_000)])
 def test_any_amount_is_sent_while_the_page_is_open(
-    service: Door, site: Site, page: Page, said: list[str], count: int, size: int
+    service: Door, site: Site, page: Page, console: list[str], count: int, size: int
 ) -> None:
     email = f"many{count}x{size}@example.com"
     calls = f'for (let n = 0; n < {count}; n++) windback.track("feature_used", {{n, note: "x".repeat({size})}});'
     calls += 'for (let n = 0; n < 50; n++) windback.track("login", {n});'
     page.goto(page_with(site, service, f'data-email="{email}"', calls))
     wait_for(page, service, email, count + 50)
-    assert said == []
+    assert console == []
 
 
 @pytest.mark.parametrize(("count", "size", "stored"), [(3, 100, 3), (5, 8000, 5), (10, 8000, 5)])
@@ -142,27 +142,27 @@ def test_what_is_under_way_when_the_page_is_left_arrives_once(service: Door, sit
     ],
 )
 def test_an_event_that_cannot_be_sent_sinks_no_other(
-    service: Door, site: Site, page: Page, said: list[str], case: str, script: str
+    service: Door, site: Site, page: Page, console: list[str], case: str, script: str
 ) -> None:
     email = f"{case}@example.com"
     calls = f"windback.track('login'); {script} windback.track('feature_used');"
     page.goto(page_with(site, service, f'data-email="{email}"', calls))
     assert names(wait_for(page, service, email, 2)) == ["feature_used", "login"]
-    wait_until(lambda: page.evaluate("1") and len(said) == 1 if case != "name" else True)
-    assert thrown(said) == []
+    wait_until(lambda: page.evaluate("1") and len(console) == 1 if case != "name" else True)
+    assert thrown(console) == []
 
 
-def test_half_a_character_is_replaced(service: Door, site: Site, page: Page, said: list[str]) -> None:
+def test_half_a_character_is_replaced(service: Door, site: Site, page: Page, console: list[str]) -> None:
     note = r"'so \ud83d', half: '\ude00 and \\\\ud83d', whole: '\ud83d\ude00'"
     calls = f"windback.track('login'); windback.track('x', {{note: {note}}});"
     page.goto(page_with(site, service, 'data-email="half@example.com"', calls))
     events = {event["event"]: event["properties"] for event in wait_for(page, service, "half@example.com", 2)}
     assert events["x"] == {"note": "so \ufffd", "half": "\ufffd and \\\\ud83d", "whole": "\U0001f600"}
-    assert said == []
+    assert console == []
 
 
 def test_a_key_that_is_missing_sends_nothing_and_is_told_once(
-    service: Door, site: Site, page: Page, said: list[str]
+    service: Door, site: Site, page: Page, console: list[str]
 ) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.method))
@@ -172,54 +172,54 @@ def test_a_key_that_is_missing_sends_nothing_and_is_told_once(
       document.head.append(tag);"""
     page.goto(site.write(load))
     page.wait_for_function('document.title === "done"')
-    assert len(said) == 1
-    assert "no key" in said[0]
+    assert len(console) == 1
+    assert "no key" in console[0]
     assert set(asked) == {"GET"}
 
 
-def test_a_tag_manager_gives_the_key_later(service: Door, site: Site, page: Page, said: list[str]) -> None:
+def test_a_tag_manager_gives_the_key_later(service: Door, site: Site, page: Page, console: list[str]) -> None:
     load = f"""const tag = document.createElement("script"); tag.src = "{service.line.url}/windback.js";
       tag.onload = () => {{ windback.track("login");
         windback.init({{key: " {service.publishable} ", email: "manager@example.com"}}); }};
       document.head.append(tag);"""
     page.goto(site.write(load))
     wait_for(page, service, "manager@example.com", 1)
-    assert said == []
+    assert console == []
 
 
 @pytest.mark.parametrize("attributes", ['crossorigin="anonymous"', 'type="module"', "defer", "async"])
 def test_the_tag_may_carry_any_attribute(
-    service: Door, site: Site, page: Page, said: list[str], attributes: str
+    service: Door, site: Site, page: Page, console: list[str], attributes: str
 ) -> None:
     email = f"{attributes[:8].strip().replace('=', '')}@example.com".replace('"', "")
     page.goto(page_with(site, service, f'{attributes} data-email="{email}"', ""))
     page.wait_for_function("window.windback && windback.isLoaded")
     page.evaluate('windback.track("login")')
     wait_for(page, service, email, 1)
-    assert said == []
+    assert console == []
 
 
-def test_loaded_twice_it_sends_once(service: Door, site: Site, page: Page, said: list[str]) -> None:
+def test_loaded_twice_it_sends_once(service: Door, site: Site, page: Page, console: list[str]) -> None:
     again = f'</script>{tag(service)}<script>windback.track("feature_used");'
     page.goto(page_with(site, service, 'data-email="twice@example.com"', f'windback.track("login"); {again}'))
     wait_for(page, service, "twice@example.com", 2)
-    assert said == []
+    assert console == []
 
 
-def test_tracing_may_add_headers(service: Door, site: Site, page: Page, said: list[str]) -> None:
+def test_tracing_may_add_headers(service: Door, site: Site, page: Page, console: list[str]) -> None:
     wrap = """const plain = fetch; window.fetch = (url, options) => plain(url, {...options, headers: {
       ...options.headers, traceparent: "00-1-2-01", baggage: "a=b", "sentry-trace": "1-2", "x-requested-with": "it"}});
       windback.track("login");"""
     page.goto(page_with(site, service, 'data-email="tracing@example.com"', wrap))
     wait_for(page, service, "tracing@example.com", 1)
-    assert said == []
+    assert console == []
 
 
-def test_a_fetch_that_throws_breaks_no_page(service: Door, site: Site, page: Page, said: list[str]) -> None:
+def test_a_fetch_that_throws_breaks_no_page(service: Door, site: Site, page: Page, console: list[str]) -> None:
     wrap = 'window.fetch = () => { throw new Error("blocked"); }; windback.track("login"); windback.flush();'
     page.goto(page_with(site, service, 'data-email="thrower@example.com"', wrap))
-    wait_until(lambda: page.evaluate("1") and any("lost" in line for line in said), timeout=30)
-    assert thrown(said) == []
+    wait_until(lambda: page.evaluate("1") and any("lost" in line for line in console), timeout=30)
+    assert thrown(console) == []
 
 
 def test_a_service_that_is_away_breaks_no_page(service: Door, site: Site, page: Page) -> None:
@@ -240,7 +240,7 @@ def below(service: Door, tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("kind", ["", 'type="module"'])
 def test_it_works_from_under_a_path(
-    service: Door, below: str, tmp_path: Path, page: Page, said: list[str], kind: str
+    service: Door, below: str, tmp_path: Path, page: Page, console: list[str], kind: str
 ) -> None:
     email = f"below{len(kind)}@example.com"
     source = f'<script {kind} src="/wb/windback.js" data-key="{service.publishable}" data-email="{email}"></script>'
@@ -249,4 +249,4 @@ def test_it_works_from_under_a_path(
     page.wait_for_function("window.windback && windback.isLoaded")
     page.evaluate(f'windback.track("login", {json.dumps({"note": "é"})})')
     wait_for(page, service, email, 1)
-    assert said == []
+    assert console == []

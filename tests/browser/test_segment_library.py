@@ -45,11 +45,11 @@ def test_it_works_with_another_host(
     page.goto(site.write(f'</script><script src="/analytics.js"></script><script>{script}'))
     email = f"{user}@example.com"
     wait_until(lambda: page.evaluate("window.done") and len(service.timeline(email)) == 3)
-    found = {event["event"]: event["properties"] for event in service.timeline(email)}
-    assert found.keys() == {"page_viewed", "Report Shared", "Signed Out"}
-    assert (found["page_viewed"]["page"], found["Report Shared"]["pages"]) == ("Pricing", 3)
-    said = ("name", "Jane"), ("plan", "pro"), ("company", "Example Ltd")
-    where = " AND ".join(f"traits ->> '{name}' = '{value}'" for name, value in said)
+    events = {event["event"]: event["properties"] for event in service.timeline(email)}
+    assert events.keys() == {"page_viewed", "Report Shared", "Signed Out"}
+    assert (events["page_viewed"]["page"], events["Report Shared"]["pages"]) == ("Pricing", 3)
+    traits = ("name", "Jane"), ("plan", "pro"), ("company", "Example Ltd")
+    where = " AND ".join(f"traits ->> '{name}' = '{value}'" for name, value in traits)
     profiles = f"profiles JOIN customers USING (customer_id) WHERE email = %s AND {where}"
     wait_until(lambda: service.count(profiles, email) == 1)
     assert all(address.startswith(service.line.url) for address in asked)

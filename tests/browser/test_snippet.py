@@ -15,9 +15,9 @@ from tests.waiting import wait_until
 
 def responses(page: Page, url: str) -> list[Any]:
     """The responses that a page gets from the service, as they come."""
-    found: list[Any] = []
-    page.on("response", lambda response: found.append(response) if response.url.startswith(url) else None)
-    return found
+    answers: list[Any] = []
+    page.on("response", lambda response: answers.append(response) if response.url.startswith(url) else None)
+    return answers
 
 
 def script(page: Page, url: str, **options: Any) -> Any:
@@ -36,10 +36,10 @@ def test_the_snippet_works_from_another_origin(service: Door, site: Site, page: 
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("console", lambda message: errors.append(message.text) if "CORS" in message.text else None)
-    found = responses(page, service.line.url)
+    answers = responses(page, service.line.url)
     page.goto(site.write(code))
-    wait_until(lambda: page.evaluate("1") and found)
-    assert [response.status for response in found] == [200]
+    wait_until(lambda: page.evaluate("1") and answers)
+    assert [response.status for response in answers] == [200]
     wait_until(lambda: service.count("events") == before + 1)
     assert errors == []
     newest = service.timeline("jane@example.com")[0]

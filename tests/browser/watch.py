@@ -89,8 +89,8 @@ class Watched:
 
     def violations(self) -> list[str]:
         """Violations of the policy of the page that is open."""
-        found: list[str] = self.page.evaluate("window.violations")
-        return found
+        refused: list[str] = self.page.evaluate("window.violations")
+        return refused
 
 
 @contextmanager
@@ -112,8 +112,8 @@ def sign_in(page: Page, url: str, key: str) -> None:
 
 def check_access(page: Page) -> None:
     """axe-core finds no serious fault in the open page."""
-    found = AXE.run(page).response["violations"]
-    assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in SERIOUS] == []
+    problems = AXE.run(page).response["violations"]
+    assert [(one["id"], one["nodes"][0]["html"]) for one in problems if one["impact"] in SERIOUS] == []
 
 
 def check_width(page: Page, width: int = 375) -> None:

@@ -49,8 +49,8 @@ def push(
 
 def push_events(redis: Redis, *events: dict[str, Any], lane: Lane = LIVE, received_us: int | None = None) -> None:
     """Write events to the buffer as one request, received now by default."""
-    one = Entry(b"%d" % time.time_ns(), [request(*events, received_us=received_us or time.time_ns() // 1000)])
-    push(redis, one, lane=lane, events=len(events))
+    entry = Entry(b"%d" % time.time_ns(), [request(*events, received_us=received_us or time.time_ns() // 1000)])
+    push(redis, entry, lane=lane, events=len(events))
 
 
 def count(connection: Connection, table: str) -> int:
@@ -69,6 +69,6 @@ def ingested(process: Process, *events: dict[str, Any], lane: Lane = LIVE) -> Ou
 def store_names(process: Process, account_id: int, *names: str, email: str = "jane@example.com") -> None:
     """Store an event of each name for an account."""
     sent = [event(event=name, customer_email=email) for name in names]
-    one = Entry(b"%d" % time.time_ns(), [request(*sent, account_id=account_id, received_us=time.time_ns() // 1000)])
-    push(process.redis, one, events=len(sent))
+    entry = Entry(b"%d" % time.time_ns(), [request(*sent, account_id=account_id, received_us=time.time_ns() // 1000)])
+    push(process.redis, entry, events=len(sent))
     drain(process, LIVE)

@@ -33,8 +33,8 @@ def away() -> Iterator[Redis]:
 
 
 def counted(redis: Redis, name: str) -> dict[str, float]:
-    found: Any = redis.hgetall(counters.key(name))
-    return counters.parse(found)
+    values: Any = redis.hgetall(counters.key(name))
+    return counters.parse(values)
 
 
 def read_ledger(redis: Redis, lane: Lane = LIVE) -> Ledger:
@@ -62,9 +62,9 @@ def test_a_value_is_counted_in_its_bucket(redis: Redis) -> None:
     for seconds in (0.0001, 0.0005, 0.003, 7.0):
         counters.observe("track_seconds", seconds)
     counters.flush_sync(redis)
-    found = counted(redis, "track_seconds")
-    assert found.pop("sum") == pytest.approx(7.0036)
-    assert found == {"0.0005": 2, "0.005": 1, "+Inf": 1}
+    values = counted(redis, "track_seconds")
+    assert values.pop("sum") == pytest.approx(7.0036)
+    assert values == {"0.0005": 2, "0.005": 1, "+Inf": 1}
 
 
 def test_what_could_not_be_added_is_kept_for_the_next_time(redis: Redis, away: Redis) -> None:
@@ -131,22 +131,22 @@ def test_settling_counts_what_became_of_the_events(redis: Redis) -> None:
     push_events(redis, *[event() for _ in range(10)])
     became = {"stored": 6, "duplicate": 2, "dead:DataError": 1, "dead:undecodable": 1}
     Reader(redis, LIVE, "reader").acknowledge({waiting.id: became for waiting in read_batch(redis)})
-    found = read_ledger(redis)
-    assert (found.stored, found.duplicate, found.dead) == (6, 2, {"DataError": 1, "undecodable": 1})
-    assert (found.accepted, found.settled, found.unaccounted) == (10, 10, 0)
+    ledger = read_ledger(redis)
+    assert (ledger.stored, ledger.duplicate, ledger.dead) == (6, 2, {"DataError": 1, "undecodable": 1})
+    assert (ledger.accepted, ledger.settled, ledger.unaccounted) == (10, 10, 0)
 
 
 def test_what_others_settled_is_not_counted_again(redis: Redis) -> None:
     """Whoever settles an entry counts its events; stored + duplicate + dead is always what was settled."""
     push(redis, entry(request(event())), entry(request(event())), events=5)
     batch = read_batch(redis)
-    one, two = (waiting.id for waiting in batch)
-    Reader(redis, LIVE, "other").acknowledge({one: {"stored": 5}})
-    Reader(redis, LIVE, "reader").acknowledge({one: {"duplicate": 5}, two: {"stored": 2, "dead:DataError": 3}})
-    Reader(redis, LIVE, "late").acknowledge({one: {"stored": 5}, two: {"stored": 5}})
-    found = read_ledger(redis)
-    assert (found.stored, found.duplicate, found.dead, found.settled) == (7, 0, {"DataError": 3}, 10)
-    assert found.unaccounted == 0
+    first, two = (waiting.id for waiting in batch)
+    Reader(redis, LIVE, "other").acknowledge({first: {"stored": 5}})
+    Reader(redis, LIVE, "reader").acknowledge({first: {"duplicate": 5}, two: {"stored": 2, "dead:DataError": 3}})
+    Reader(redis, LIVE, "late").acknowledge({first: {"stored": 5}, two: {"stored": 5}})
+    ledger = read_ledger(redis)
+    assert (ledger.stored, ledger.duplicate, ledger.dead, ledger.settled) == (7, 0, {"DataError": 3}, 10)
+    assert ledger.unaccounted == 0
 
 
 def test_the_line_counts_every_event_once(process: Process, redis: Redis) -> None:
@@ -154,9 +154,9 @@ def test_the_line_counts_every_event_once(process: Process, redis: Redis) -> Non
     push_events(redis, same, same, event(properties={"a": "\0"}))
     push(redis, b"\xc1garbage", events=4)
     ingest.drain(process, LIVE)
-    found = read_ledger(redis)
-    assert (found.accepted, found.stored, found.duplicate, found.unaccounted) == (7, 1, 1, 0)
-    assert found.dead == {"undecodable": 4, "UntranslatableCharacter": 1}
+    ledger = read_ledger(redis)
+    assert (ledger.accepted, ledger.stored, ledger.duplicate, ledger.unaccounted) == (7, 1, 1, 0)
+    assert ledger.dead == {"undecodable": 4, "UntranslatableCharacter": 1}
     assert counted(redis, "ingest_batch_events") == {"10.0": 1, "sum": 7}
     assert counted(redis, "ingest_seconds")["sum"] > 0
 
@@ -165,8 +165,8 @@ def test_events_that_left_the_buffer_for_nowhere_are_unaccounted(redis: Redis) -
     push_events(redis, event(), event())
     assert read_ledger(redis).unaccounted == 0
     redis.delete(LIVE.stream)
-    found = read_ledger(redis)
-    assert (found.buffered, found.unaccounted) == (0, 2)
+    ledger = read_ledger(redis)
+    assert (ledger.buffered, ledger.unaccounted) == (0, 2)
 
 
 def test_a_buffer_is_stalled_when_entries_wait_and_nothing_is_stored(
@@ -190,6 +190,6 @@ def test_a_stall_shows_though_redis_clock_has_gone_back(redis: Redis, settled: i
     redis.xadd(LIVE.stream, {"n": 1, "entry": b""}, id=f"{(now + 86_400) * 1000}-0")
     redis.hset(LIVE.ledger, "accepted", 1)
     redis.hset(LIVE.outcomes, "settled_at", now - settled)
-    found = read_ledger(redis)
-    assert found.stalled_seconds == pytest.approx(settled if settled >= ledger.STALLED_SECONDS else 0, abs=30)
-    assert found.oldest_seconds == pytest.approx(settled, abs=30)
+    live = read_ledger(redis)
+    assert live.stalled_seconds == pytest.approx(settled if settled >= ledger.STALLED_SECONDS else 0, abs=30)
+    assert live.oldest_seconds == pytest.approx(settled, abs=30)

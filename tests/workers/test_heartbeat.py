@@ -32,7 +32,7 @@ def beat(**fields: Any) -> Beat:
 def test_a_process_is_on_the_list_while_it_runs(redis: Redis) -> None:
     with keep_beating(Heartbeat(), redis, "one", "ingest"), keep_beating(Heartbeat(), redis, "two", "clock"):
         wait_until(lambda: len(read(redis)) == 2, timeout=60)
-        assert {name: one.kind for name, one in read(redis).items()} == {"one": "ingest", "two": "clock"}
+        assert {name: first.kind for name, first in read(redis).items()} == {"one": "ingest", "two": "clock"}
     assert read(redis) == {}
     assert not redis.exists(WORKERS)
 
@@ -72,9 +72,9 @@ def test_ages_do_not_follow_a_clock_that_jumps(monkeypatch: pytest.MonkeyPatch, 
     with own_heartbeat.busy():
         own_heartbeat.progress()
         monkeypatch.setattr(time, "time", lambda: now + seconds)
-        said = own_heartbeat.report("ingest")
-    assert said.stuck_seconds == 0
-    assert max(said.up_seconds, said.busy_seconds or 0, said.progress_seconds or 0) < 3000
+        report = own_heartbeat.report("ingest")
+    assert report.stuck_seconds == 0
+    assert max(report.up_seconds, report.busy_seconds or 0, report.progress_seconds or 0) < 3000
 
 
 @pytest.mark.parametrize("hours", [1, 24, -1, -24])
@@ -161,8 +161,8 @@ def test_trouble_is_over_when_something_gets_done() -> None:
         own_heartbeat.progress()
         assert own_heartbeat.report("score").trouble is None
         own_heartbeat.trouble("again")
-    found = own_heartbeat.report("score")
-    assert (found.busy_seconds, found.trouble) == (None, None)
+    report = own_heartbeat.report("score")
+    assert (report.busy_seconds, report.trouble) == (None, None)
 
 
 def test_a_redis_that_is_away_harms_nobody() -> None:

@@ -57,10 +57,10 @@ def test_no_address_and_no_key_gets_through(
         raise ValueError("Key (account_id, email)=(1, jürgen@bücher.example) already exists")
     except ValueError:
         log.exception("a job failed")
-    said = capsys.readouterr().err
-    assert said.count("…") == 7
-    assert not [word for word in ("@", "Jane", "joe", "secret", "jürgen", "abcDEF", "456") if word in said]
-    assert "a job failed" in said
+    output = capsys.readouterr().err
+    assert output.count("…") == 7
+    assert not [word for word in ("@", "Jane", "joe", "secret", "jürgen", "abcDEF", "456") if word in output]
+    assert "a job failed" in output
 
 
 def test_a_record_names_the_request_that_it_belongs_to(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,10 +89,10 @@ def test_all_records_of_a_batch_name_its_entries(
     first, last = (id_.decode() for id_, _ in entries)
     connection.execute("SELECT pg_terminate_backend(%s::integer)", [process.connection().info.backend_pid])
     drain(process, LIVE)
-    said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    told = {
+    records = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    messages = {
         one["message"].partition(":")[0]
-        for one in said
+        for one in records
         if (one.get("first_entry"), one.get("last_entry")) == (first, last)
     }
-    assert told == {"Postgres can't do it now", "a batch is stored in parts", "dead letter", "ingested"}
+    assert messages == {"Postgres can't do it now", "a batch is stored in parts", "dead letter", "ingested"}

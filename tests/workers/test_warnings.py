@@ -25,9 +25,9 @@ def test_the_latest_come_first_and_all_are_counted(redis: Redis, redis_url: str)
         if n % 50 == 0:
             warnings.flush_sync(redis)
     warnings.flush_sync(redis)
-    told = found(redis_url)
-    assert told.counts == {"a": 60, "b": 60}
-    assert [one.message for one in told.warnings] == [str(n) for n in range(119, 19, -1)]
+    summary = found(redis_url)
+    assert summary.counts == {"a": 60, "b": 60}
+    assert [one.message for one in summary.warnings] == [str(n) for n in range(119, 19, -1)]
 
 
 def test_accounts_see_their_own(redis: Redis, redis_url: str) -> None:

@@ -99,8 +99,8 @@ def test_scores_mature_against_the_horizon_that_they_were_given_for(
     said(connection, 17, 14)
     said(connection, 20, 30)
     nightly.run(process)
-    found = connection.execute("SELECT horizon_days, now()::date - day FROM matured ORDER BY day").fetchall()
-    assert found == [(30, 33), (14, 17)]
+    horizons = connection.execute("SELECT horizon_days, now()::date - day FROM matured ORDER BY day").fetchall()
+    assert horizons == [(30, 33), (14, 17)]
 
 
 def test_a_change_of_horizon_is_noted_in_the_history(process: Process, connection: Connection, acme: int) -> None:
@@ -138,6 +138,6 @@ def test_scores_mature_by_what_events_mean(connection: Connection, acme: int) ->
     said(connection, 33, 30)
     connection.execute("UPDATE customer_days SET event = 'seat_used' WHERE event = 'login'")
     choose_rules(connection, "acme", {"seat_used": "engagement"}, 30)
-    found = mature(connection, acme, 30, find_rules(connection, acme, None).meaning)
-    assert found is not None
-    assert 0 < found.metrics.base_rate < 1
+    matured = mature(connection, acme, 30, find_rules(connection, acme, None).meaning)
+    assert matured is not None
+    assert 0 < matured.metrics.base_rate < 1

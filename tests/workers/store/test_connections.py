@@ -63,9 +63,9 @@ def settled(connection: Connection, redis: Redis, events: int = 400) -> bool:
     """Whether everything is stored once, and nothing is missing, buried or waiting."""
     (rollup,) = connection.execute("SELECT coalesce(sum(n), 0) FROM customer_days").fetchone() or (0,)
     stored = int(redis.hget("windback:outcomes:live", "stored") or 0)
-    told = (count(connection, "events"), rollup, stored, count(connection, "dead_letters"), redis.xlen(LIVE.stream))
+    counts = (count(connection, "events"), rollup, stored, count(connection, "dead_letters"), redis.xlen(LIVE.stream))
     assert unaccounted(redis) == 0
-    return told == (events, events, events, 0, 0)
+    return counts == (events, events, events, 0, 0)
 
 
 @pytest.mark.parametrize("after", [1, 2_000, 30_000])

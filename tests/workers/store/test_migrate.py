@@ -94,8 +94,8 @@ def test_what_cannot_be_in_a_transaction_is_done_without_and_again_until_it_is_d
 
 def test_a_migration_does_not_wait_for_ever(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was applied before stays."""
-    one, other = (Migration(990 + n, f"m{n}", f"ALTER TABLE {name} ADD COLUMN m{n} integer") for n, name in CHANGED)
-    monkeypatch.setattr("workers.store.migrate.migrations", lambda: [one, other])
+    first, other = (Migration(990 + n, f"m{n}", f"ALTER TABLE {name} ADD COLUMN m{n} integer") for n, name in CHANGED)
+    monkeypatch.setattr("workers.store.migrate.migrations", lambda: [first, other])
     monkeypatch.setattr("workers.store.migrate.GIVE_UP_SECONDS", 1.0)
     with connect(database_url) as reader:
         reader.execute("BEGIN; SELECT count(*) FROM events")
@@ -124,9 +124,9 @@ def test_every_table_of_customers_data_can_be_distributed_by_customer(database_u
         WHERE table_schema = current_schema() AND column_name = 'customer_id'
     """
     with connect(database_url) as connection:
-        found: dict[str, str] = dict(connection.execute(first_columns).fetchall())
-    assert len(found) > 8
-    assert found == dict.fromkeys(found, "customer_id")
+        keys: dict[str, str] = dict(connection.execute(first_columns).fetchall())
+    assert len(keys) > 8
+    assert keys == dict.fromkeys(keys, "customer_id")
 
 
 def dump(url: str) -> str:

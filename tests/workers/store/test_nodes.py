@@ -60,8 +60,8 @@ def node_of(connection: Connection) -> int:
 
 @pytest.fixture(scope="module")
 def second_server(tmp_path_factory: pytest.TempPathFactory, all_servers: Servers) -> Iterator[str]:
-    with servers(tmp_path_factory.mktemp("node"), None, all_servers.redis_url, durable=False) as found:
-        yield found.database_url
+    with servers(tmp_path_factory.mktemp("node"), None, all_servers.redis_url, durable=False) as addresses:
+        yield addresses.database_url
 
 
 @pytest.fixture
@@ -164,14 +164,14 @@ def test_a_worker_goes_on_where_the_cell_is(cluster: Cluster, process: Process) 
 
 
 async def pooled_nodes(cluster: Cluster) -> list[int]:
-    found: list[int] = []
+    ports: list[int] = []
     async with pool.Pool(cluster.cell, 2) as connections:
         for group in (0, 1, 0):
             cluster.move(group)
             async with connections.connection() as connection:
                 row = await (await connection.execute("SELECT groupid FROM pg_dist_local_group")).fetchone()
-            found += row or ()
-    return found
+            ports += row or ()
+    return ports
 
 
 def test_a_pool_follows_the_cell(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,9 +122,9 @@ def test_times_never_depend_on_the_servers_zone(database_url: str, zone: str) ->
 def test_tables_of_somebody_else_are_told_in_one_line(empty_url: str, table: str) -> None:
     with connect(empty_url) as connection:
         connection.execute(f"CREATE TABLE {table}")
-    with pytest.raises(NotOurs, match="search_path") as told:
+    with pytest.raises(NotOurs, match="search_path") as error:
         migrate(empty_url)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("missing", ["rights", "schema"])

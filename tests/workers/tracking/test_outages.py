@@ -29,9 +29,9 @@ def silent(process: Process, connection: Connection) -> Process:
     receive(process.redis, range(THIS_HOUR - 6 * 168, THIS_HOUR - OUT_HOURS))
     now = datetime.now(UTC)
     logins = [
-        event(customer_email=f"c{who}@example.com", timestamp=(now - timedelta(days=day, hours=who % 24)).isoformat())
-        for who in range(CUSTOMERS)
-        for day in range(5, 60, 1 + who % 3)
+        event(customer_email=f"c{n}@example.com", timestamp=(now - timedelta(days=day, hours=n % 24)).isoformat())
+        for n in range(CUSTOMERS)
+        for day in range(5, 60, 1 + n % 3)
     ]
     push_events(process.redis, *logins, lane=HISTORY)
     drain(process, HISTORY)
@@ -115,7 +115,7 @@ def test_an_account_whose_tracking_is_out_looks_as_it_did_before(silent: Process
     ended, stale = scored(silent, connection)
     assert not stale
     assert ended == pytest.approx(frozen, rel=0.1)
-    push_events(silent.redis, *[event(customer_email=f"c{who}@example.com") for who in range(CUSTOMERS)])
+    push_events(silent.redis, *[event(customer_email=f"c{n}@example.com") for n in range(CUSTOMERS)])
     drain(silent, LIVE)
     connection.execute("UPDATE customers SET rescore_at = now()")
     back, _ = scored(silent, connection)
@@ -132,7 +132,7 @@ def test_a_frozen_customer_is_not_scored_again_and_again(silent: Process, connec
 def test_who_is_seen_although_tracking_is_out_is_scored_by_it(silent: Process, connection: Connection) -> None:
     update_outage(silent.connection(), silent.redis, 1, THIS_HOUR)
     before, _ = scored(silent, connection)
-    push_events(silent.redis, *[event(customer_email=f"c{who}@example.com") for who in range(CUSTOMERS)])
+    push_events(silent.redis, *[event(customer_email=f"c{n}@example.com") for n in range(CUSTOMERS)])
     drain(silent, LIVE)
     connection.execute("UPDATE customers SET rescore_at = now()")
     after, stale = scored(silent, connection)

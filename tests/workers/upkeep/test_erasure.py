@@ -36,11 +36,11 @@ POISON = event(event="poison", properties={"a": "\0"})
 
 def tables_of_customers(connection: Connection) -> list[str]:
     """Every table that says something of a customer, whichever there are."""
-    found = connection.execute(
+    rows = connection.execute(
         """SELECT table_name FROM information_schema.columns
         WHERE column_name = 'customer_id' AND table_schema = current_schema() AND table_name <> 'erasures'"""
     )
-    return [name for (name,) in found]
+    return [name for (name,) in rows]
 
 
 def unaccounted(redis: Redis) -> int:

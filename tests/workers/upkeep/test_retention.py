@@ -49,20 +49,20 @@ def a_pass(process: Process) -> None:
 
 def ages(connection: Connection, table: str, column: str) -> list[int]:
     """How old the rows are, in whole days, the youngest first."""
-    found = connection.execute(
+    rows = connection.execute(
         f"SELECT extract(epoch FROM now() - {column})::float8 / 86400 AS age FROM {table} ORDER BY 1"
     )
-    return [int(age) for (age,) in found]
+    return [int(age) for (age,) in rows]
 
 
 def test_events_go_and_what_was_counted_stays(process: Process, connection: Connection) -> None:
     ingested(process, *[event(timestamp=ago(days=days), event="login") for days in (1, 29, 31, 100)])
     ingested(process, event(timestamp=ago(days=31), customer_email=JOE))
-    known = "SELECT customer_id, first_seen, last_seen FROM customers ORDER BY 1"
-    before = connection.execute(ROLLUP).fetchall(), connection.execute(known).fetchall()
+    seen = "SELECT customer_id, first_seen, last_seen FROM customers ORDER BY 1"
+    before = connection.execute(ROLLUP).fetchall(), connection.execute(seen).fetchall()
     a_pass(process)
     assert ages(connection, "events", "occurred_at") == [1, 29]
-    assert (connection.execute(ROLLUP).fetchall(), connection.execute(known).fetchall()) == before
+    assert (connection.execute(ROLLUP).fetchall(), connection.execute(seen).fetchall()) == before
 
 
 def test_a_risk_is_the_same_without_its_old_events(process: Process, connection: Connection) -> None:
@@ -303,7 +303,7 @@ def test_the_clock_prunes(process: Process, connection: Connection) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "named"),
+    ("environment", "named"),
     [
         ({"WINDBACK_RETENTION_DAYS": "0"}, "WINDBACK_RETENTION_DAYS"),
         ({"WINDBACK_RETENTION_DAYS": "30", "WINDBACK_ROLLUP_RETENTION_DAYS": "30"}, "WINDBACK_ROLLUP_RETENTION_DAYS"),
@@ -311,9 +311,9 @@ def test_the_clock_prunes(process: Process, connection: Connection) -> None:
         ({"WINDBACK_RETENTION_DAYS": "500", "WINDBACK_ROLLUP_RETENTION_DAYS": "400"}, "WINDBACK_RETENTION_DAYS"),
     ],
 )
-def test_what_would_harm_is_refused(given: dict[str, str], named: str) -> None:
+def test_what_would_harm_is_refused(environment: dict[str, str], named: str) -> None:
     with pytest.raises(SettingsError, match=f"^{named} "):
-        load(given)
+        load(environment)
 
 
 def test_a_step_is_far_younger_than_what_may_be_pruned() -> None:
