@@ -77,7 +77,7 @@ class View:
         return type(self)(self.history, at, self.horizon_days, (self.standing, self.slow))
 
     def take(self, rows: NDArray[Any]) -> Self:
-        """Some of the customers, at an instant that is one for all."""
+        """A selection of the customers, at one instant for all."""
         horizon_days = np.broadcast_to(self.horizon_days, len(self.history.first))[rows]
         lasting = self.standing[rows], np.broadcast_to(self.slow, len(self.history.first))[rows]
         return type(self)(self.history.take(rows), self.at, horizon_days, lasting)
@@ -169,7 +169,7 @@ def newcomer(view: View) -> Floats:
 
 
 def due(view: View) -> Floats:
-    """How many own cadences lie between the last visit and the end of the horizon, at most VISITS.
+    """The number of own cadences between the last visit and the end of the horizon, at most VISITS.
 
     Where the horizon is a customer's own (`own_horizons`), as in training and in all risks that are served, it covers
     so many, and this stands still in silence. Over a shorter one, in backtests, a slow customer who was just here is

@@ -18,7 +18,7 @@ SLOW_DAYS: Final = 30  # a risk that looks further ahead than this, for a slow c
 
 
 class Reason(msgspec.Struct, frozen=True, gc=False):
-    """One part of a risk: percentage points (positive raises it) and what they rest on."""
+    """A part of a risk: percentage points (positive raises it), with the facts behind it."""
 
     signal: str
     points: float

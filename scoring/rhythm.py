@@ -1,4 +1,4 @@
-"""How regularly customers come, by the gaps between their active days.
+"""The regularity of customers' visits, by the gaps between their active days.
 
 Visits by chance leave gaps that are exponential. Many customers are more regular: bills come by the month, reports by
 the quarter. Their gaps are taken as Weibull, whose shape tells chance (1) from a clock (4, the most that is counted):

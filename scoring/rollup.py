@@ -94,7 +94,7 @@ class Rollup:
         return self.where(~late) if late.any() else self
 
     def at(self, customers: NDArray[np.intp], instants: Floats) -> Self:
-        """One virtual customer for each (customer, instant): its rows up to that instant.
+        """A virtual customer for each (customer, instant): its rows up to that instant.
 
         `customers` are indices of this rollup, `instants` epoch seconds of the same length. This is how a backtest
         sees the same customer at many moments through the same code as serving does.

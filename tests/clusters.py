@@ -20,7 +20,7 @@ NODE_TIMEOUT_MILLISECONDS = 1_000  # after which a master is taken for dead
 
 
 class Node:
-    """One server of a cluster, which may be killed and started again with what it had."""
+    """A server of a cluster, which can be killed and started again with its data."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         folder.mkdir(parents=True)

@@ -88,7 +88,7 @@ def connection(database_url: str) -> Iterator[Connection]:
 
 @pytest.fixture
 def process(settings: Settings, redis: Redis) -> Iterator[Process]:
-    """What a worker process would have."""
+    """The resources of a worker process."""
     made = Process(settings, redis)
     yield made
     made.disconnect()

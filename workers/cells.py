@@ -41,7 +41,7 @@ class Cell(NamedTuple):
 
     @property
     def copy_prefix(self) -> str:
-        """How the keys begin that are copies of home's, in a Redis that is not home's."""
+        """The prefix of keys that are copies of home's, in another Redis."""
         return f"{self.prefix}:home"
 
     @property

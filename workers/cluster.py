@@ -19,7 +19,7 @@ Address = tuple[str, int]
 
 
 class Cluster:
-    """What this process knows of a cluster. `seeds` are nodes by which it can be found."""
+    """This process's knowledge of a cluster. `seeds` are nodes by which it can be found."""
 
     def __init__(self, seeds: Sequence[Address]) -> None:
         self._addresses = list(dict.fromkeys(seeds))
@@ -45,7 +45,7 @@ class Cluster:
         raise failure or ConnectionError("the nodes of the cluster disagree about who owns a slot")
 
     def _visit(self, address: Address) -> Generator[Address, Address | Exception | None, Address | Exception | None]:
-        """One visit. An address that fails, or is given up, is the last to be tried the next time."""
+        """A visit. An address that fails, or is given up, is the last to be tried the next time."""
         answered = False
         try:
             outcome = yield address

@@ -1,4 +1,4 @@
-"""What `windback check` looks at in a cell: its tables, and its buffer, wherever they are."""
+"""The checks of `windback check` for a cell: its tables and its buffer, on whatever servers they are."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -44,7 +44,7 @@ MARKS = {"ok": "ok", "warning": "look", "error": "FIX"}
 
 
 class Finding(Struct):
-    """One thing that was looked at. `detail` says what was found and, unless it is ok, what to do."""
+    """The result of one check. `detail` describes it and, unless it is ok, the remedy."""
 
     name: str
     status: State

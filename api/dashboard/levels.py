@@ -75,7 +75,7 @@ def restate(days: Sequence[Day], changes: Sequence[ModelChange], restated: Cells
 
 
 def _find_past(rows: Sequence[Mapping[str, Any]], day: date) -> Counter[str] | None:
-    """What a cell counted last, up to the end of a day; None if it counted nothing so long ago."""
+    """The last count of a cell up to the end of a day, or None."""
     at = max((row["at"] for row in rows if row["at"].date() <= day), default=None)
     return None if at is None else Counter({row["level"]: row["customers"] for row in rows if row["at"] == at})
 

@@ -25,7 +25,7 @@ HEADERS = {
 
 
 class ErrorWords(NamedTuple):
-    """What an error page says: its title, and the sentence below it."""
+    """The title of an error page, and the sentence below it."""
 
     title: str
     message: str

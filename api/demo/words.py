@@ -68,7 +68,7 @@ def company_of(email: str) -> str:
 
 
 def seats_of(email: str) -> int:
-    """How many seats a customer pays for."""
+    """The number of seats that a customer pays for."""
     return LARGE.get(company_of(email), 1)
 
 

@@ -96,7 +96,7 @@ async def read_page(
 
 
 async def read_pasts(request: Request, account_id: int, chosen: CustomerFilter) -> dict[str, Past]:
-    """What `list_query` has to know of the past moments of a filter. Raises Refused, store_unavailable."""
+    """The facts about a filter's past moments that `list_query` needs. Raises Refused, store_unavailable."""
     moments = {"since": chosen.since, "then": chosen.then[1] if chosen.then else None}
     return await describe_pasts(request, account_id, moments)
 

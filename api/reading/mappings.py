@@ -98,7 +98,7 @@ async def read_mappings(request: Request, account_id: int) -> dict[str, str]:
 
 
 async def is_use_sent(request: Request, account_id: int) -> bool:
-    """Whether a name that the account sends says that somebody uses its product. Raises Refused, store_unavailable."""
+    """True if the account sends a name that counts as use of its product. Raises Refused, store_unavailable."""
     use = names_of_use(await read_mappings(request, account_id))
     parameters = {"account_id": account_id, "names": use}
     return any(row["sent"] for (row,) in await fetch_all(request, sql("is_any_sent"), parameters))

@@ -18,22 +18,21 @@ MANY: Final = 3_000  # customers of an account; looking up so many takes about a
 
 
 class Past(NamedTuple):
-    """What is known of an account at a past moment: whether its model or rules changed since then, and whether it is
-    large."""
+    """The facts about an account at a past moment: True if its model or rules have changed since, True if it is large."""
 
     has_changed: bool = False
     is_large: bool = False
 
 
 class PastRisk(NamedTuple):
-    """What a query of customers joins, and the expression of the risk or the level in it."""
+    """A join for a query of customers, and the expression of the risk or the level in it."""
 
     join: LiteralString
     value: LiteralString
 
 
 async def describe_pasts(request: Request, account_id: int, moments: Mapping[str, datetime | None]) -> dict[str, Past]:
-    """What is known of an account at these moments, by their names; nothing of those that are None."""
+    """The facts about an account at these moments, by their names; nothing for a moment that is None."""
     pasts = {}
     for name, moment in moments.items():
         if moment is not None:

@@ -55,7 +55,7 @@ def text_fact(name: str, text: str) -> Text:
 
 
 def facts_for(values: Mapping[str, Any]) -> dict[str, Fact]:
-    """Those of an advice's facts that are known. Of a list, `…s`, the first one also stands alone."""
+    """The known facts of an advice. The first of a list, `…s`, also stands alone."""
     return dict(_facts(values))
 
 

@@ -153,7 +153,7 @@ class Log:
             row[3] = plan_of(properties) or row[3]
 
     def _again(self, customer: int, name: str, at: float, properties: dict[str, Any]) -> bool:
-        """Whether this very event was there before. Engagement is not asked: a day is active once anyway."""
+        """True if this very event was there before. Engagement is not checked: a day is active once anyway."""
         mark = hash((customer, name, at, repr(sorted(properties.items(), key=repr))))
         before = len(self._seen)
         self._seen.add(mark)

@@ -41,7 +41,7 @@ class Absences(NamedTuple):
     ended: Floats
 
     def where(self, rows: NDArray[np.bool_]) -> "Absences":
-        """Some of them."""
+        """A selection of the departures."""
         return self._replace(**{name: column[rows] for name, column in self._asdict().items()})
 
 

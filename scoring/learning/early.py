@@ -47,7 +47,7 @@ class Watched(NamedTuple):
     customer: NDArray[np.int64]
 
     def rows(self, which: NDArray[np.bool_]) -> "Watched":
-        """Some of them."""
+        """A selection of the silences."""
         return Watched(self.x[which], self.lasts[which], self.customer[which])
 
 
@@ -93,7 +93,7 @@ class Silences:
         return is_gain(np.concatenate(gains), np.concatenate(customers))
 
     def _known(self, now: float, which: NDArray[np.bool_]) -> Watched:
-        """Some silences as known at `now`: those that are shorter than the horizon are asked over their own days."""
+        """These silences as known at `now`: silences shorter than the horizon are judged over their own days."""
         days = (now - self._at) / DAY
         known = self._settled
         x, lasts = known.x.copy(), known.lasts.copy()

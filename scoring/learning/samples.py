@@ -60,7 +60,7 @@ class Sample(NamedTuple):
     horizon: Floats  # days, over which each is asked
 
     def rows(self, which: NDArray[Any]) -> Self:
-        """Some of the snapshots, by mask or positions."""
+        """A selection of the snapshots, by mask or positions."""
         return type(self)(self.columns, *(part[which] for part in self[1:]))
 
     def select(self, columns: Iterable[str]) -> Floats:

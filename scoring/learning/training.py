@@ -236,7 +236,7 @@ def _regular(sample: Sample) -> list[str]:
 
 
 def _one_each(sample: Sample) -> NDArray[np.intp]:
-    """One snapshot a customer, spread over time: tests need rows that are independent.
+    """A snapshot for each customer, spread over time: tests need independent rows.
 
     Customer k gives snapshot k · SPREAD modulo the number of its own. A prime spreads them evenly over early and late
     ones, and the choice is always the same.

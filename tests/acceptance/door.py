@@ -27,7 +27,7 @@ OK = b'{"status":"ok"}'
 
 
 class Answer(NamedTuple):
-    """What came back over a raw connection."""
+    """An answer over a raw connection."""
 
     status: int
     headers: dict[str, str]
@@ -57,7 +57,7 @@ class Wire:
         return Answer(int(status.split()[1]), headers, self._read.read(length))
 
     def piece(self) -> bytes:
-        """What one read gives."""
+        """The bytes of one read."""
         return self._socket.recv(65536)
 
     def close(self) -> None:
@@ -115,15 +115,15 @@ class Door:
         return psutil.Process(self.line.processes["web"].pid)
 
     def is_empty(self) -> bool:
-        """Whether everything that was accepted is stored."""
+        """True if everything that was accepted is stored."""
         return not self.redis.xlen(LIVE.stream) and not self.redis.xlen(HISTORY.stream)
 
     def is_up(self) -> bool:
-        """Whether another request is answered now."""
+        """True if another request is answered now."""
         return httpx2.get(f"{self.line.url}/healthz", timeout=5).status_code == 200
 
     def timeline(self, email: str) -> list[dict[str, Any]]:
-        """What is stored of a customer, newest first, once everything is."""
+        """The stored events of a customer, newest first, once everything is stored."""
         self.settle()
         with self.client() as client:
             answer = client.get(f"/api/v1/customers/{quote(email, safe='')}/events", params={"limit": 1000})

@@ -44,7 +44,7 @@ def post(client: httpx2.Client, *events: dict[str, Any]) -> None:
 
 
 def quiet(redis: Redis, connection: Connection) -> bool:
-    """Whether everything is stored and scored."""
+    """True if everything is stored and scored."""
     return not redis.xlen(LIVE.stream) and not redis.xlen(HISTORY.stream) and audit.quiet(connection)
 
 

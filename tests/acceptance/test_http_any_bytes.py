@@ -1,4 +1,4 @@
-"""Whatever is sent: an answer of the table, or a clean close; and what was accepted comes back equal."""
+"""Any bytes get an answer of the table, or a clean close; accepted events come back equal."""
 
 import gzip
 import itertools

@@ -1,4 +1,4 @@
-"""What a hostile or careless producer could do to the others: each of these once did, or might."""
+"""Attacks of a hostile or careless producer on the others: each of these worked once, or might."""
 
 import base64
 import json

@@ -16,7 +16,7 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 def closes(send: Callable[[], object], wire: Wire) -> bool:
-    """Whether the server hangs up on a client that goes on sending."""
+    """True if the server hangs up on a client that goes on sending."""
     try:
         send()
         return wire.piece() == b""
@@ -114,7 +114,7 @@ def test_keys_that_nobody_knows_leave_the_door_open(hurried: Door) -> None:
 
 
 def test_a_body_that_never_ends_costs_bounded_memory(hurried: Door) -> None:
-    """Some of 100 bodies of nearly 4 MiB are refused; what a process holds of them stays below the limit."""
+    """Of 100 bodies of nearly 4 MiB several are refused, and a process keeps less of them than the limit."""
     before = hurried.web.memory_info().rss
     wires = [hurried.wire() for _ in range(100)]
     refused = 0

@@ -9,7 +9,7 @@ JANE = "/api/v1/customers/jane@example.com"
 
 
 def run(service: Door, example: str) -> str:
-    """What a command of the documentation prints."""
+    """The output of a command of the documentation."""
     command = here(example, service.line.url, service.key)
     assert service.key in command
     return subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, timeout=20).stdout

@@ -77,7 +77,7 @@ class Flood:
 
     @property
     def total(self) -> int:
-        """How many requests were answered."""
+        """The number of answered requests."""
         return sum(self.answers.values())
 
     def _run(self) -> None:

@@ -48,7 +48,7 @@ def send(redis: Redis) -> None:
 
 
 def pending(redis: Redis) -> int:
-    """How many entries were read and are not acknowledged."""
+    """The number of entries that were read and are not acknowledged."""
     return int(redis.xpending(LIVE.stream, GROUP)["pending"])
 
 

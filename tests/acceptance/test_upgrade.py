@@ -159,7 +159,7 @@ def more_than(connection: Connection, events: int) -> bool:
 
 
 def waits(connection: Connection) -> bool:
-    """Whether a change of a table waits for its lock."""
+    """True if a change of a table waits for its lock."""
     row = connection.execute(
         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%ALTER TABLE events%' AND wait_event_type = 'Lock'"
     ).fetchone()

@@ -1,4 +1,4 @@
-"""What an operator is told is what happened, whichever of the processes it happened in."""
+"""Metrics and status describe the events of all processes, whichever process answers."""
 
 import json
 from collections.abc import Callable
@@ -62,7 +62,7 @@ def batch(number: int, timestamp: str | None = None) -> dict[str, object]:
 
 @pytest.fixture
 def status(settings: Settings) -> Callable[[], dict[str, Any]]:
-    """What `windback status --json` tells."""
+    """The answer of `windback status --json`."""
     urls = {"DATABASE_URL": settings.database_url or "", "REDIS_URL": settings.redis_url or ""}
 
     def run() -> dict[str, Any]:
@@ -88,7 +88,7 @@ def send(url: str, secret: str) -> None:
 
 
 def told(url: str) -> dict[str, float | None]:
-    """What is told of WANTED."""
+    """The values of WANTED."""
     metrics = scrape(url)
     return {name: metrics.get(name) for name in WANTED}
 
@@ -103,7 +103,7 @@ def check_log(log: Path) -> None:
 
 
 def tell_often(url: str) -> list[dict[str, float | None]]:
-    """What several answers tell: any process tells the same."""
+    """The values of several answers: any process gives the same."""
     return [told(url) for _ in range(4)]
 
 

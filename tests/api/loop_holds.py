@@ -1,5 +1,5 @@
-"""How long requests hold a web process's event loop, in processor time: so a machine that is busy with other things
-makes no difference.
+"""The time for which requests hold a web process's event loop, in processor time: so a busy machine makes no
+difference.
 
 Two things hold it: a step of a task, and a single call of a C function in another thread, during which that thread has
 the interpreter to itself.

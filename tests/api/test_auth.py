@@ -21,7 +21,7 @@ def scope(secret: str | bytes) -> dict[str, Any]:
 
 
 def looked_up(redis_url: str, *secrets: str) -> list[object]:
-    """What becomes of some look-ups: the account, or the code of the refusal."""
+    """The results of look-ups: the account, or the code of the refusal."""
 
     async def run() -> list[object]:
         redis = door_redis(redis_url)

@@ -12,7 +12,7 @@ EVENT = {"event": "login", "customer_email": "jane@example.com"}
 
 
 def answered(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    """What was logged of answers."""
+    """The log records of answers."""
     names = ("levelname", "method", "endpoint", "status")
     return [{name: getattr(one, name) for name in names} for one in caplog.records if one.message == "answered"]
 

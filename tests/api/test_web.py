@@ -1,4 +1,4 @@
-"""How the web process is started: settings become uvicorn's."""
+"""The start of the web process: settings become uvicorn's."""
 
 import pytest
 import uvicorn

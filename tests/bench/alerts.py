@@ -1,4 +1,4 @@
-"""What alerts cost rescoring, how many messages a second one deliver worker sends, and how soon the first is there."""
+"""The cost of alerts for rescoring, the messages a second of one deliver worker, and the delay of the first message."""
 
 import http.client
 import subprocess

@@ -44,7 +44,7 @@ Entries = Mapping[int, list[tuple[int, bytes]]]  # by cell: how many events an e
 
 
 def run(world: World) -> list[Line]:
-    """What two workers gain; what an event, a score and an answer cost through several cells."""
+    """The gain of two workers on two cells, and the cost of an event, a score and an answer through several cells."""
     ingest.LINGER_SECONDS = 0.001  # waiting for more is no work
     with prepare(world, 1, 2, CELLS):
         tune_interpreter()

@@ -98,7 +98,7 @@ class Door:
 
 
 class Run(NamedTuple):
-    """What wrk saw; times in microseconds."""
+    """The figures of wrk; times in microseconds."""
 
     requests: int
     duration: int

@@ -1,4 +1,4 @@
-"""What an event costs beside millions of stored ones: at few and at many, in turn, in processor time and on the clock.
+"""The cost of an event beside millions of stored ones: at few and at many, in turn, in processor time and on the clock.
 
 A database of many is too large to be copied for each round. So each round stores events of its own into the same two.
 """

@@ -1,4 +1,4 @@
-"""How long a live event waits from `ok` until it can be read in Postgres: without an import, and while one runs."""
+"""The time from `ok` of a live event until it can be read in Postgres: without an import, and while one runs."""
 
 import http.client
 import subprocess

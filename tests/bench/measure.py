@@ -40,7 +40,7 @@ def interleaved(contestants: Mapping[str, Contestant], rounds: int) -> dict[str,
 
 
 def per_second(count: int, work: Callable[[], object]) -> list[float]:
-    """How many a second, where the work does `count` of them."""
+    """The rate a second of work that does `count` of them."""
     start = time.perf_counter()
     work()
     return [count / (time.perf_counter() - start)]
@@ -54,7 +54,7 @@ def table(lines: Sequence[Line]) -> str:
 
 
 def facts(world: World) -> str:
-    """What the figures depend on, in one line."""
+    """The circumstances of the figures, in one line."""
     postgres, redis = world.versions()
     packages = ", ".join(f"{name} {version(name)}" for name in ("uvicorn", "starlette", "redis", "psycopg"))
     return f"{os.cpu_count()} cores, Python {platform.python_version()}, PostgreSQL {postgres}, {redis}, {packages}"

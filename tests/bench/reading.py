@@ -56,13 +56,13 @@ def run(world: World) -> list[Line]:
 
 
 def lines(get: Get, size: Size) -> list[Line]:
-    """How long each route took, in the middle and at worst."""
+    """The time of each route, in the middle and at worst."""
     read = [line for title, path in routes(size) for line in _timed(get, title, path)]
     return read + [line for title, path in PAGES.items() for line in _timed(get, title, _path(path), "", "< 150")]
 
 
 def routes(size: Size) -> Iterator[tuple[str, Path]]:
-    """What is asked."""
+    """The routes to measure."""
     yield from _lists()
     for title, path in (("a customer", ""), ("a customer's events", "/events"), ("a customer's risk", "/risk")):
         yield title, lambda chance, path=path: f"/customers/{_somebody(chance, size)}{path}"  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""One round of a benchmark for each name on standard input, its lines as JSON: `python -m tests.bench.rounds [--long]`.
+"""A round of a benchmark for each name on standard input, its lines as JSON: `python -m tests.bench.rounds [--long]`.
 
 compare.py runs it in two checkouts; the servers of both stay up, so that their rounds can take turns.
 """

@@ -1,4 +1,4 @@
-"""What the door is measured against: an empty route, and one that enqueues a job per event. `python -m … PORT URL`."""
+"""The baselines for the door: an empty route, and one that enqueues a job per event. `python -m … PORT URL`."""
 
 import sys
 

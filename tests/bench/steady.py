@@ -31,7 +31,7 @@ BEHIND = "SELECT extract(epoch FROM now() - at + worked_seconds * interval '1 se
 
 
 def run(world: World) -> list[Line]:
-    """What totals cost ingest; then the processes that store, score and keep them, and a producer beside."""
+    """The cost of totals for ingest; then the processes that store, score and keep them, and a producer beside."""
     beside = ingest.run_beside_totals(world)
     with ExitStack() as stack:
         redis = stack.enter_context(redis_client(world.servers.redis_url))
@@ -49,8 +49,7 @@ def run(world: World) -> list[Line]:
 
 
 class Watched(NamedTuple):
-    """What was seen second by second: how many events waited to be stored, and how many seconds the totals were behind;
-    and how many events a second were sent and stored."""
+    """The state by the second: waiting events, the delay of the totals in seconds, events sent and stored a second."""
 
     waits: list[int]
     lags: list[float]

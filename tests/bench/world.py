@@ -20,7 +20,7 @@ _numbers = itertools.count()
 
 
 class World(NamedTuple):
-    """What a benchmark gets: the servers, a folder, and how thorough it is to be."""
+    """The servers and the folder of a benchmark, and its thoroughness."""
 
     servers: Servers
     folder: Path
@@ -51,7 +51,7 @@ class World(NamedTuple):
                 made.disconnect()
 
     def versions(self) -> tuple[str, str]:
-        """Those of Postgres and of the Redis-compatible server."""
+        """The versions of Postgres and of the Redis-compatible server."""
         with connect(self.servers.database_url) as connection, redis_client(self.servers.redis_url) as redis:
             info: Any = redis.info("server")
             row = connection.execute("SHOW server_version").fetchone()

@@ -21,7 +21,7 @@ REBUILT_WEEKS = 40  # before these days, as an import leaves them
 
 
 class Size(NamedTuple):
-    """How many customers there are, and how often the busiest of them, number 0, visits."""
+    """The number of customers, and of visits of the busiest, number 0."""
 
     customers: int
     busiest: int

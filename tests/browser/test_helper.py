@@ -109,7 +109,7 @@ def test_any_amount_is_sent_while_the_page_is_open(
 def test_what_is_small_leaves_with_the_page(
     service: Door, site: Site, page: Page, count: int, size: int, stored: int
 ) -> None:
-    """What fits into the browser's 64 KiB, at least, though the page goes in the same moment."""
+    """Up to the browser's 64 KiB leave, although the page goes in the same moment."""
     email = f"leaving{count}x{size}@example.com"
     page.goto(page_with(site, service, f'data-email="{email}"', ""))
     page.evaluate(

@@ -26,7 +26,7 @@ LONG = f"{'a' * 188}@{'b' * 61}.com"
 
 
 def history(email: str, days: int = 60) -> Iterator[dict[str, Any]]:
-    """Who came daily, and stopped 11 days ago."""
+    """A customer who came daily and stopped 11 days ago."""
     for day in range(11, days):
         yield {"event": "login", "customer_email": email, "timestamp": ago(days=day), "properties": {"plan": "pro"}}
     for event, day in {"support_ticket_opened": 15, "invoice_overdue": 12, "subscription_renewed": 40}.items():

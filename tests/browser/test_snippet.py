@@ -21,7 +21,7 @@ def responses(page: Page, url: str) -> list[Any]:
 
 
 def script(page: Page, url: str, **options: Any) -> Any:
-    """What becomes of a fetch by the page: the status, or the name of the error."""
+    """The result of a fetch by the page: the status, or the name of the error."""
     code = "([url, options]) => fetch(url, options).then(answer => answer.status, error => error.name)"
     return page.evaluate(code, [url, options])
 

@@ -63,7 +63,7 @@ CONTRAST = """() => {
 
 
 class Watched:
-    """What a page did that it must not do."""
+    """A page, and the forbidden things that it did."""
 
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
@@ -136,7 +136,7 @@ def check_contrast(page: Page) -> None:
 
 
 def check(page: Page, url: str, path: str) -> None:
-    """What holds of every page: quiet, light, legible in both colour schemes, for phone and desk, without motion."""
+    """The rules of every page: quiet, light, legible in both colour schemes, for phone and desk, without motion."""
     with watched(page, url) as watch:
         answer = page.goto(url + path)
         if answer and answer.status in (404, 422):

@@ -1,4 +1,4 @@
-"""What customers did, told to worlds of one cell and of several, and what can be read of it."""
+"""The same histories of customers for worlds of one cell and of several, and the answers about them."""
 
 import itertools
 import random
@@ -85,7 +85,7 @@ PAGES = [
 
 
 def history() -> Iterator[dict[str, Any]]:
-    """What customers did, each a little otherwise."""
+    """Customers' events, of each a little different."""
     for customer, day in itertools.product(range(CUSTOMERS), range(40)):
         if (customer * 7 + day * 3) % (2 + customer % 11) == 0 and day >= customer % 9:
             yield {
@@ -104,7 +104,7 @@ def history() -> Iterator[dict[str, Any]]:
 
 
 def trouble() -> Iterator[dict[str, Any]]:
-    """What raises the risk of some of them, now."""
+    """Events that raise the risk of several customers now."""
     for customer in range(0, CUSTOMERS, 4):
         for name in ("subscription_downgraded", "invoice_overdue", "support_ticket_opened", "refund_requested"):
             yield {
@@ -116,7 +116,7 @@ def trouble() -> Iterator[dict[str, Any]]:
 
 
 def some_history(chance: random.Random, customers: int, events: int) -> list[dict[str, Any]]:
-    """What chance has customers do."""
+    """Customers' events at random."""
     return [
         {
             "event": chance.choice(["login", "feature_used", "report_shared", "invoice_overdue", "nps_response", "x"]),

@@ -41,7 +41,7 @@ def stream_of(place: Process) -> str:
 
 
 def copies_of(master: Node) -> int:
-    """How many replicas have all that a master has."""
+    """The number of replicas with all data of a master."""
     role = master.ask("ROLE")
     return sum(int(text(offset)) == int(text(role[1])) for _, _, offset in role[2])
 

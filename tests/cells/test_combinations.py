@@ -35,7 +35,7 @@ FIELDS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
 
 
 def passes(customer: Mapping[str, Any], name: str, value: str) -> bool:
-    """Whether a filter alone lets a customer through, told by the customer's own fields."""
+    """True if a filter alone lets a customer through, judged by the customer's own fields."""
     if name in ("level", "state"):
         return customer["risk"][name] in value.split(",")
     if name == "email":

@@ -177,7 +177,7 @@ def test_what_was_stored_and_not_acknowledged_stays_in_the_ledger(make_world: Ma
 
 
 def test_identities_that_wait_reach_their_cells(make_world: MakeWorld) -> None:
-    """What doors wrote before the split stands in other cells' buffers after it."""
+    """After the split, entries of the doors from before stand in other cells' buffers."""
     one, two = make_world(1), make_world(2)
     for world in (one, two):
         for person in range(PEOPLE):

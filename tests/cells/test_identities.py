@@ -1,5 +1,5 @@
-"""Who is who over several cells: whatever cells an address, its user ids and its next address fall into, the same
-customers come out as with a single one."""
+"""User ids and addresses over several cells: into whatever cells an address, its user ids and its next address fall,
+the customers come out as with a single cell."""
 
 from collections import Counter
 from datetime import timedelta
@@ -20,7 +20,7 @@ def identify(world: World, **fields: Any) -> None:
 
 
 def logins(person: int, days: int = 3, first: int = 0) -> list[dict[str, Any]]:
-    """What a user id did."""
+    """The logins of a user id."""
     return [
         {
             "event": "login",
@@ -62,7 +62,7 @@ def tell_the_story(world: World) -> World:
 
 
 def customers(world: World) -> dict[str, tuple[Any, ...]]:
-    """What is known of each customer, and the days."""
+    """The customers' data, and the days."""
     rows = [
         row
         for place in world.places
@@ -80,7 +80,7 @@ def customers(world: World) -> dict[str, tuple[Any, ...]]:
 
 
 def totals(world: World) -> Counter[tuple[str, Any]]:
-    """What analytics reads: how often an event came on a day."""
+    """The totals of analytics: the count of an event on a day."""
     counts: Counter[tuple[str, Any]] = Counter()
     for place in world.places:
         for event, day, n in place.connection().execute("SELECT event, day, n FROM event_days"):
@@ -196,7 +196,7 @@ def addresses(world: World) -> dict[str, str]:
 
 
 def stored(world: World) -> dict[str, int]:
-    """How many logins each address has."""
+    """The number of logins of each address."""
     return {email: int(days["login"]) for email, (_, _, days) in customers(world).items() if days and "login" in days}
 
 

@@ -18,7 +18,7 @@ from workers.risk import rescore
 
 
 def is_of(number: int, cells: int, customer_id: str) -> bool:
-    """Whether a customer is of this cell."""
+    """True if a customer belongs to this cell."""
     return cell_of(customer_id, cells) == number
 
 

@@ -12,7 +12,7 @@ NOW = datetime.now(UTC)
 
 
 def history(customers: int = 60, days: int = 20) -> list[dict[str, Any]]:
-    """What customers did, old and new, mixed."""
+    """Customers' events, old and new, mixed."""
     return [
         {
             "event": ("login", "feature_used", "report_shared")[(customer + day) % 3],
@@ -27,7 +27,7 @@ def history(customers: int = 60, days: int = 20) -> list[dict[str, Any]]:
 
 
 def counted(world: World) -> list[int]:
-    """How many events each cell has stored."""
+    """The number of stored events of each cell."""
     return [count(place.connection(), "events") for place in world.places]
 
 

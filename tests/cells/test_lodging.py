@@ -81,7 +81,7 @@ def read_ledger(world: World) -> Ledger:
 
 
 def lodging_events(world: World) -> int:
-    """How many events lodge anywhere."""
+    """The number of events that lodge anywhere."""
     return read_ledger(world).lodging
 
 

@@ -1,4 +1,4 @@
-"""One history through one cell and through several: every answer and every page is the same."""
+"""A history through one cell and through several: every answer and every page is the same."""
 
 import time
 from collections.abc import Iterable

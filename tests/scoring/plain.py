@@ -194,7 +194,7 @@ def _held(total: float) -> float:
 
 
 def _floor(times: dict[str, list[tuple[float, int, str]]], seen: float | None, free: bool) -> float:
-    """What open matters lift the risk to."""
+    """The least risk of open matters."""
 
     def last(*events: str) -> float:
         return max((at for event in events for at, _, _ in times[event]), default=-inf)

@@ -25,7 +25,7 @@ FORBIDDEN = ("last 1 day", "Activity is falling", "nan", "inf", "None", "100.0")
 
 
 class Happening(NamedTuple):
-    """One event of a story."""
+    """An event of a story."""
 
     event: str
     days_ago: float
@@ -42,7 +42,7 @@ class Story(NamedTuple):
     strategy: str
 
     def happenings(self) -> list[Happening]:
-        """What happened, latest first within a clause."""
+        """The events of a story, latest first within a clause."""
         return [happening for clause in self.story.split("; ") for happening in _happenings(clause)]
 
     def rows(self) -> list[Row]:

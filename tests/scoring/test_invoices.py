@@ -1,4 +1,4 @@
-"""Which payment settles which overdue invoice."""
+"""The overdue invoice that a payment settles."""
 
 from typing import NamedTuple
 
@@ -45,7 +45,7 @@ def renewed(days_ago: float) -> Bill:
 
 
 def owed(*bills: Bill) -> list[float]:
-    """How many days ago the notices came of what is still owed."""
+    """The ages in days of the notices of unpaid invoices."""
     rows, settled = settle_invoices(rollup(*(bill.row() for bill in bills)))
     return sorted(round((NOW - at) / DAY, 6) for at in rows.last_at[np.isinf(settled)])
 
@@ -115,7 +115,7 @@ bills_of_anybody = st.lists(
 
 @given(bills_of_anybody, st.randoms(use_true_random=False))
 def test_it_is_as_one_would_go_through_the_bills_by_hand(bills: list[Bill], random: object) -> None:
-    """Whatever the order of the rows."""
+    """The order of the rows makes no difference."""
     by_hand = {bill: when for customer in range(3) for bill, when in settle_by_hand(bills, customer).items()}
     shuffled = sorted(bills, key=lambda bill: random.random())  # type: ignore[attr-defined]
     rows, settled = settle_invoices(rollup(*(bill.row() for bill in shuffled), customers=3))

@@ -32,7 +32,7 @@ def test_what_is_open_stays_in_reach() -> None:
 
 
 def test_a_year_after_the_first_event_without_engagement_it_is_looked_at_from_the_last() -> None:
-    """Who never logs in has no last engagement to count from."""
+    """A customer who never logs in has no last engagement to count from."""
     assert len(limit_reach(rollup(*(row("page_viewed", day) for day in range(1000)))).day) == LOOK_BACK + 1
 
 

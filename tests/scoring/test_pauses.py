@@ -41,7 +41,7 @@ def test_who_was_seen_since_loses_nothing_by_the_days_out_and_keeps_dates() -> N
 
 
 def simulated() -> Rollup:
-    """Some hundred customers over 200 days."""
+    """Hundreds of customers over 200 days."""
     return simulate(Kind(), customers=400, days=200, seed=3).rollup
 
 

@@ -1,4 +1,4 @@
-"""What holds of every risk that is served, whatever the model has learnt."""
+"""The promises of every served risk, for any model."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def test_no_learnt_risk_falls_in_silence(rows: list[Row], model: Model, horizon:
 
 @given(any_rows, any_model())
 def test_contributions_of_any_model_add_up(rows: list[Row], model: Model) -> None:
-    """Those of accounts that nearly everybody leaves, too."""
+    """Models of accounts that nearly everybody leaves, too."""
     scores = score(rollup(*rows, customers=3), NOW, model=model)
     total = scores.baseline + scores.contributions.sum(axis=1)
     assert np.isfinite(scores.contributions).all()

@@ -1,4 +1,4 @@
-"""What own names probably stand for."""
+"""The probable roles of own names."""
 
 import pytest
 

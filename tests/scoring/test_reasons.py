@@ -16,7 +16,7 @@ def test_silence_is_said_in_days() -> None:
 
 
 def test_without_logins_silence_is_said_of_any_activity() -> None:
-    """Who is tracked by features alone never logs in, and is not blamed for it."""
+    """A customer who is tracked by features alone never logs in, and is not blamed for it."""
     assert reasons(*(row("feature_used", day) for day in range(12, 60)))["silence"].text == "No activity for 12 days"
 
 
@@ -28,7 +28,7 @@ def test_an_overdue_invoice_is_said_with_its_date() -> None:
 
 
 def test_activity_lowers_the_risk_and_is_said_as_a_share_of_the_month() -> None:
-    """What speaks for a customer is a reason too, with negative points."""
+    """A good sign is a reason too, with negative points."""
     said = reasons(*logins(*range(0, 60, 2)))["activity"]
     assert said.text == "Active on 15 of the last 30 days"
     assert said.points < 0

@@ -23,7 +23,7 @@ def test_a_bill_by_the_month_is_a_clock_and_visits_by_chance_are_none() -> None:
 
 
 def test_few_gaps_prove_little() -> None:
-    """One gap says nothing, two that are alike a little, a year of them much."""
+    """A single gap proves nothing, two equal ones a little, a year of them much."""
     shapes = [rhythm_of(*[30] * gaps).shape[0] for gaps in (1, 2, 4, 12)]
     assert shapes[0] == 1.0
     assert shapes == sorted(shapes)

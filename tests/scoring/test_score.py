@@ -223,7 +223,7 @@ def test_no_low_risk_is_lapsed() -> None:
 
 
 def test_a_newcomer_is_not_the_safest_of_all() -> None:
-    """One active day is weak evidence, and says so; help comes from the second silent day on."""
+    """A single active day is weak evidence, and the reasons name it; help comes from the second silent day on."""
     rows = [row("trial_started", 3), *logins(3)]
     newcomer = of(*rows)
     assert 0.3 < newcomer.probability[0] < 0.6
@@ -316,7 +316,7 @@ def test_a_horizon_must_be_positive(horizon: float) -> None:
 
 
 def test_the_baseline_of_the_day_one_formula_is_its_base_rate() -> None:
-    """What is not known yet is neither held against nor in favour of a customer."""
+    """Unknown facts count neither against nor for a customer."""
     assert PRIOR.baseline == pytest.approx(logit(BASE_RATE))
 
 
@@ -347,6 +347,6 @@ def recent_row(draw: st.DrawFn) -> Row:
 
 @given(st.lists(recent_row(), max_size=25), st.sampled_from([14.0, 30.0, 90.0]))
 def test_a_risk_is_the_formula_to_the_last_digit(rows: list[Row], horizon: float) -> None:
-    """Whatever is done for speed changes no risk."""
+    """No optimisation changes a risk."""
     vectorised = score(rollup(*rows), NOW, horizon_days=horizon).probability[0]
     assert vectorised == pytest.approx(risk_of(rows, NOW, horizon), abs=1e-9)

@@ -21,7 +21,7 @@ def row(
     value: float = 0.0,
     plan: str | None = None,
 ) -> Row:
-    """One row of the rollup, its last event `days_ago` days before NOW."""
+    """A row of the rollup, its last event `days_ago` days before NOW."""
     at = NOW - days_ago * DAY
     return (customer, int(at // DAY), event, detail, n, value, at, plan)
 

@@ -54,7 +54,7 @@ def push_events(redis: Redis, *events: dict[str, Any], lane: Lane = LIVE, receiv
 
 
 def count(connection: Connection, table: str) -> int:
-    """How many rows a table has."""
+    """The number of rows of a table."""
     row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
     assert row
     return int(row[0])

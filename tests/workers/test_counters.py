@@ -120,7 +120,7 @@ def test_counting_costs_as_little_as_a_few_writes_to_a_dictionary() -> None:
 
 
 def seconds_of(work: Callable[[], None]) -> float:
-    """How long 500 calls take, of this thread's time."""
+    """The time of 500 calls, of this thread."""
     began = time.thread_time()
     for _ in range(500):
         work()
@@ -137,7 +137,8 @@ def test_settling_counts_what_became_of_the_events(redis: Redis) -> None:
 
 
 def test_what_others_settled_is_not_counted_again(redis: Redis) -> None:
-    """Whoever settles an entry counts its events; stored + duplicate + dead is always what was settled."""
+    """The worker that settles an entry counts its events; stored + duplicate + dead is always the number of settled
+    events."""
     push(redis, entry(request(event())), entry(request(event())), events=5)
     batch = read_batch(redis)
     first, two = (waiting.id for waiting in batch)

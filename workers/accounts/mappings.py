@@ -81,6 +81,6 @@ def _change(
 
 
 def _sent_names(cells: Sequence[Connection], account_id: int, names: Collection[str]) -> set[str]:
-    """Those of the names that the totals of any cell know; the caller brings these up to date."""
+    """The names that the totals of any cell contain; the caller brings these up to date."""
     parameters = {"account_id": account_id, "names": list(names)}
     return {name for cell in cells for (name,) in cell.execute(sql("find_sent_names"), parameters)}

@@ -73,7 +73,7 @@ def write(
 
 
 def _true_rises(connection: Connection, rises: Sequence[Rise], at: datetime, levels: Levels) -> list[Rise]:
-    """Those that are the customer's doing: not where the levels were set anew, and not in the simulated company."""
+    """The rises that are the customer's doing: without those from new levels, and without the simulated company."""
     if not rises:
         return []
     parameters = {"customer_ids": [rise.customer_id for rise in rises], "at": at}

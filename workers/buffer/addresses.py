@@ -1,4 +1,4 @@
-"""One address, however it is written: composed and decomposed letters, Unicode and punycode domains."""
+"""An address in all its spellings: composed and decomposed letters, Unicode and punycode domains."""
 
 from functools import lru_cache
 from unicodedata import normalize

@@ -1,4 +1,4 @@
-"""What events add to the daily counts and to their customers, added up before Postgres gets it."""
+"""Daily counts and customers' changes of a batch of events, added up before Postgres gets them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -45,7 +45,7 @@ class AddressChange(NamedTuple):
 
 
 class Course(NamedTuple):
-    """How a change of address goes: with the history or alone; then to an address with a history or without."""
+    """The course of a change of address: with the history or alone; then to an address with a history or without."""
 
     moves: bool
     apart: bool = False

@@ -30,7 +30,7 @@ LINGER_SECONDS = 1.0  # how long it waits for more, so that a trickle of events 
 
 
 class Drained(NamedTuple):
-    """What a ticket did."""
+    """The outcome of a ticket."""
 
     total: Outcome
     more: bool = False  # its time was over: there may be more

@@ -1,4 +1,4 @@
-"""What must hold of alerts: each follows from a recorded risk and none is missing; each was delivered, under one id."""
+"""The promises of alerts: each follows from a recorded risk and none is missing; each was delivered, under one id."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -41,7 +41,7 @@ def is_waiting(connection: Connection) -> bool:
 
 
 def check_alerts(connections: Sequence[Connection], receiver: Receiver) -> Iterator[str]:
-    """What is wrong, in words."""
+    """The faults, in words."""
     wanted, given = set(rises(connections)), set(_gather(connections, GIVEN))
     yield from (f"no alert was given of {customer} at {at}" for customer, at in wanted - given)
     yield from (f"an alert was given of {customer} at {at} without a reason" for customer, at in given - wanted)

@@ -1,4 +1,5 @@
-"""What must hold once all is quiet, whatever happened before. Each check gives its findings in words: none is good."""
+"""The promises that hold once all is quiet, whatever happened before. Each check returns its findings in words: an
+empty list is good."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -77,7 +78,7 @@ def gather(connections: Sequence[Connection], query: str) -> list[Any]:
 
 
 def once(stored: list[Any], sent: Mapping[str, Sent]) -> Iterator[str]:
-    """What was acknowledged is there once and as it was sent; the rest at most once; and nothing else."""
+    """Acknowledged events are there once and as they were sent, others at most once, and nothing else."""
     times = Counter(row.properties.get("mark") for row in stored)
     yield from describe("lost", (mark for mark, one in sent.items() if one.acknowledged and not times[mark]))
     yield from describe("stored twice", (mark for mark, n in times.items() if n > 1))

@@ -1,4 +1,4 @@
-"""What goes wrong, in an order that a seed decides."""
+"""The faults of a storm, in an order that a seed decides."""
 
 import logging
 import random
@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 120.0  # for a cluster to be whole again
 
 
 class Lengths(NamedTuple):
-    """How long things last, in seconds."""
+    """The durations of faults, in seconds."""
 
     pause: float  # between two, at most
     frozen: float
@@ -69,7 +69,7 @@ class Monkey:
         self._do([*kills, *rest])
 
     def _in_cells(self) -> list[Callable[[], None]]:
-        """What cells differ in."""
+        """The differences between cells."""
         kills = [lambda kind=kind: self.kill(kind) for kind in ("web", "ingest", "clock", *self._servers())]
         return [*kills, self.outage, self.outage_of_redis, self.erase, *self._in_cluster()]
 

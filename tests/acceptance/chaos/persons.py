@@ -161,13 +161,13 @@ class PersonsAccount:
         self._connection.close()
 
     def describe(self) -> str:
-        """What was done, in words."""
+        """The changes so far, in words."""
         known = [person.changes for person in self._connection.persons if person.changes >= 0]
         return f"{len(known)} addresses of user ids, changed {sum(known)} times, {self._connection.merges} merges"
 
     def find_waiting_faults(self, databases: Sequence[Database], counted: int) -> Iterator[str]:
-        """What is wrong while some have no address: their events wait, all others are stored, and the ledger has
-        counted as many unresolved ones as there are."""
+        """The faults while user ids lack an address: their events wait, all others are stored, and the ledger counts as
+        many unresolved events as there are."""
         waiting = {row.mark: row.user_id for row in gather(databases, WAITING)}
         total = len(gather(databases, WAITING))
         if counted != total:
@@ -177,7 +177,7 @@ class PersonsAccount:
         yield from describe("wait though their address is known", (mark for mark in waiting if not self._waits(mark)))
 
     def find_faults(self, databases: Sequence[Database]) -> Iterator[str]:
-        """What is wrong once everybody has an address: each event is under the last one of its person."""
+        """The faults once every user id has an address: each event is under the last address of its person."""
         stored = gather(databases, STORED)
         wrong = [row for row in stored if row.mark in self._connection.whose and row.email != self._owner_of(row)]
         yield from describe("stored under another address", wrong)

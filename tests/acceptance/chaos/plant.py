@@ -115,14 +115,14 @@ class Plant:
         return self.servers.answer()
 
     def is_ready(self) -> bool:
-        """Whether the door is open."""
+        """True if the door is open."""
         try:
             return httpx2.get(f"http://127.0.0.1:{self.port}/readyz", timeout=5).status_code == 200
         except httpx2.TransportError:
             return False
 
     def redis_writes(self) -> bool:
-        """Whether Redis takes writes."""
+        """True if Redis takes writes."""
         try:
             with command_client(self.redis_url) as redis:
                 return bool(redis.set("windback:probe", 1, ex=60))
@@ -182,7 +182,7 @@ class Plant:
         return [child for name, child in self.children.items() if name.partition(".")[0] in kinds]
 
     def run(self, *words: str) -> str:
-        """What a command of `windback` says."""
+        """The output of a command of `windback`."""
         command = [sys.executable, "-c", "from api.cli import main; main()", *words]
         return subprocess.run(command, check=True, capture_output=True, text=True, env=self.environment).stdout
 
@@ -209,7 +209,7 @@ class Plant:
 
 
 def answered(ask: Callable[[], httpx2.Response]) -> bool:
-    """Whether a request was done: 503 and a lost connection are reasons to ask again."""
+    """True if a request was done: after 503 or a lost connection it is sent again."""
     try:
         status = ask().status_code
     except httpx2.TransportError:

@@ -47,7 +47,7 @@ class Request:
 
 @dataclass
 class Connection:
-    """One of the producer's threads, and what it has sent, by mark."""
+    """A thread of the producer, and its sent events by mark."""
 
     number: int
     port: int
@@ -165,12 +165,12 @@ class Producer:
 
     @property
     def sent(self) -> dict[str, Sent]:
-        """What was sent, by mark."""
+        """The sent events, by mark."""
         return {mark: sent for one in self._all for mark, sent in one.sent.items()}
 
     @property
     def answers(self) -> dict[str, int]:
-        """How many requests were answered in which way, by status or by the exception that came instead."""
+        """The number of requests by status, or by the exception in place of an answer."""
         total: dict[str, int] = {}
         for one in self._all:
             for status, count in one.answers.items():

@@ -18,7 +18,7 @@ Buffers = Literal["one", "several", "cluster"]
 
 
 class Shape(NamedTuple):
-    """How many cells there are, and the places of their buffers: home's Redis, several of their own, a cluster."""
+    """The number of cells, and the places of their buffers: home's Redis, several of their own, or a cluster."""
 
     cells: int = 1
     buffers: Buffers = "one"

@@ -27,7 +27,7 @@ SETTINGS = {"WINDBACK_RESCORE_SECONDS": "2", "WINDBACK_BATCH_EVENTS": "500", "WI
 
 
 class Report(NamedTuple):
-    """What happened, and what the audit found: nothing, it is to be hoped."""
+    """The events of a storm, and the findings of the audit, which should be none."""
 
     seed: int
     trouble: list[str]

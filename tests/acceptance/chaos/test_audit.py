@@ -17,7 +17,7 @@ from workers.store import Connection
 
 @pytest.fixture
 def sent(process: Process, redis: Redis, connection: Connection) -> dict[str, Sent]:
-    """Some events of two customers, acknowledged, stored and scored."""
+    """Events of two customers, acknowledged, stored and scored."""
     connection.execute("INSERT INTO accounts (name) VALUES ('acme')")
     made = {str(number): Sent(_event(number), acknowledged=True) for number in range(10)}
     push_events(redis, *(one.event for one in made.values()))
@@ -33,7 +33,7 @@ def _event(number: int) -> dict[str, Any]:
 
 
 def findings(connection: Connection, sent: dict[str, Sent]) -> list[str]:
-    """What the audit of Postgres says."""
+    """The findings of the audit of Postgres."""
     return list(audit.all_of([connection], sent))
 
 

@@ -173,7 +173,7 @@ def read_customers(client: httpx2.Client) -> list[dict[str, Any]]:
 
 
 def workers_on_nodes(placed: Placed) -> int:
-    """How many connections of ours lead to nodes, not through the coordinator."""
+    """The number of our connections that lead to nodes rather than the coordinator."""
     name = psycopg.conninfo.conninfo_to_dict(placed.settings.database_url or "")["dbname"]
     found = 0
     for cell in placed.settings.all_cells:

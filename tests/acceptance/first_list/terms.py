@@ -40,7 +40,7 @@ def list_history(until: datetime | None = None) -> list[dict[str, Any]]:
 
 
 def _list_acts() -> Iterator[tuple[float, dict[str, Any]]]:
-    """How many days ago, and what."""
+    """The acts, each with its age in days."""
     for number in range(STEADY):
         yield from _visits("steady", number, 0, LONG, 2)
     for number in range(FADING):

@@ -1,5 +1,5 @@
-"""What is read of the first list is no wrong answer: refusals, searches, files, facts. And the product says when
-it does not understand."""
+"""The answers about the first list are right: refusals, searches, files, facts. The product admits when it does not
+understand."""
 
 import re
 from collections.abc import Iterator

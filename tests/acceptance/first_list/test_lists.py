@@ -38,7 +38,7 @@ def test_where_everybody_is_gone_nobody_is_at_risk(imported: Imported) -> None:
 
 
 def test_nobody_who_cannot_be_saved_is_a_risk(today: Reader) -> None:
-    """Who never began, has left or pays no more has lapsed; who pays and never comes has not."""
+    """Customers who never began, have left or pay no more have lapsed; a customer who pays and never comes has not."""
     gone = {"left": terms.LEFT, "ghost": terms.GHOSTS, "debtor": terms.DEBTORS}
     assert today.kinds(state="lapsed") == gone
     assert today.kinds(state="new") == {"fresh": terms.FRESH}

@@ -18,7 +18,7 @@ CUSTOMERS = "/api/v1/customers"
 
 
 class Reader:
-    """What the account of a key reads: the API, and the pages."""
+    """The API and the pages as the holder of a key reads them."""
 
     def __init__(self, url: str, key: str) -> None:
         self.client = httpx2.Client(base_url=url, headers={"X-API-Key": key}, timeout=30)
@@ -47,7 +47,7 @@ class Reader:
             cursor = {"cursor": page["next_cursor"]}
 
     def kinds(self, **parameters: Any) -> Counter[str]:
-        """How many customers of each kind a list has."""
+        """The number of customers of each kind in a list."""
         return Counter(terms.kind_of(customer["email"]) for customer in self.walk(**parameters))
 
     def urgent(self) -> list[str]:
@@ -71,7 +71,7 @@ class Imported:
         return self.readers[name]
 
     def is_scored(self) -> bool:
-        """Whether everything is stored, scored and rebuilt."""
+        """True if everything is stored, scored and rebuilt."""
         if not self.door.is_empty() or self.door.count("rebuilds"):
             return False
         return self.door.count("customers WHERE recorded_at IS NULL OR provisional OR rescore_at <= now()") == 0

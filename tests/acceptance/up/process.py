@@ -110,7 +110,7 @@ def family(data_dir: Path, word: str = "") -> list[Any]:
 
 @contextmanager
 def cleaned(up: Up) -> Iterator[Up]:
-    """Whatever happens in the test, nothing of this `up` outlives it."""
+    """Stops this `up` with all of its processes at the end, whatever happens in the test."""
     try:
         yield up
     finally:

@@ -85,7 +85,7 @@ def client_of(url: str, key: str) -> Iterator[httpx2.Client]:
 
 
 def copy_redis(redis: Redis, path: Path) -> None:
-    """What `redis-cli --rdb` does, which may not be installed here."""
+    """Does the same as `redis-cli --rdb`, which may not be installed here."""
     before = redis.lastsave()
     wait_until(lambda: time.time() > before.timestamp() + 1)  # it is known to the second
     redis.bgsave()

@@ -1,4 +1,4 @@
-"""What `windback check` finds; its exit code says whether something must be fixed."""
+"""The findings of `windback check`; its exit code is 1 if something must be fixed."""
 
 import json
 import shutil

@@ -16,7 +16,7 @@ def signed_in(acme: TestClient, key: NewKey) -> TestClient:
 
 
 def token_in(page: str) -> str:
-    """What the forms of a page carry."""
+    """The token in the forms of a page."""
     match = re.search(r'name="token" value="([^"]+)"', page)
     assert match
     return match[1]

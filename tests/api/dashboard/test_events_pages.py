@@ -161,7 +161,7 @@ def test_every_recognised_event_is_explained() -> None:
 
 
 def test_every_warning_has_a_remedy() -> None:
-    """Those of events, those of requests that a key sent, and what careful readers see."""
+    """Warnings about events, about a key's requests, and about readers' doubts."""
     of_requests = {code for code, (status, _) in CODES.items() if status in (400, 408, 413, 415, 429)}
     seen = {
         "unknown_field",

@@ -1,4 +1,4 @@
-"""What templates say things with."""
+"""The filters with which templates phrase times, numbers and names."""
 
 from datetime import UTC, datetime, timedelta
 

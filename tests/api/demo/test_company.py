@@ -29,7 +29,7 @@ def told(now: float) -> tuple[Company, list[DemoCustomer]]:
 
 
 def rollup(company: Company, people: list[DemoCustomer]) -> Rollup:
-    """What ingest would make of it."""
+    """The daily counts that ingest would make of it."""
 
     def row(number: int, at: int, event: str, properties: dict[str, object]) -> Row:
         detail, value = detail_of(event, properties), value_of(event, properties)

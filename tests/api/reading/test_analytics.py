@@ -94,7 +94,7 @@ def test_an_account_sees_its_own_events(sent: TestClient, connection: Connection
 
 
 def test_an_event_with_a_meaning_is_in_use_without_a_weight(acme: TestClient, connection: Connection) -> None:
-    """What counts as use is a good sign, what means churn a bad one; no training has to find that out."""
+    """An event that counts as use is a good sign, one that means churn a bad one; no training has to find that out."""
     fill(connection, world(20, 60))
     share(connection, 10)
     roles = (("churn", "negative"), ("engagement", "positive"), ("login", "positive"), ("trial_started", "neutral"))

@@ -20,7 +20,7 @@ __all__ = ["scored"]  # a fixture
 
 
 def read(database_url: str, reader: Any, *parameters: Any) -> Any:
-    """What a page would read."""
+    """The answer that a page would read."""
 
     async def run() -> Any:
         async with Pool(Cell(database_url, "")) as pool:

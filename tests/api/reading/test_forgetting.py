@@ -1,4 +1,4 @@
-"""What is left of an address after its erasure: nothing, anywhere."""
+"""Nothing is left of an address after its erasure, anywhere."""
 
 import logging
 import re
@@ -69,7 +69,7 @@ def everything_in_redis(redis: Redis) -> Iterator[str]:
 
 
 def traces(connection: Connection, redis: Redis) -> list[str]:
-    """What still tells of her."""
+    """The places that still contain her address."""
     values = [*everything_in_postgres(connection), *everything_in_redis(redis)]
     return [one for one in values if any(trace in one.lower() for trace in TRACES)]
 

@@ -1,4 +1,4 @@
-"""Which overdue invoice a payment settles, from the request to the customer's page."""
+"""A payment settles the right overdue invoice, from the request to the customer's page."""
 
 import itertools
 from collections.abc import Callable

@@ -67,7 +67,7 @@ def history(acme: TestClient, work: Callable[[], None], connection: Connection) 
 
 
 def read_lists(client: TestClient) -> list[Any]:
-    """What lists by past moments say, at every moment."""
+    """The lists by past moments, at every moment."""
     assert client.post("/sign-in", data={"key": client.headers["X-API-Key"]}, follow_redirects=False).is_redirect
     lists: list[Any] = []
     now = datetime.now(UTC)

@@ -255,7 +255,7 @@ def test_many_gzip_members_in_one_piece_cost_no_copy_each(client: TestClient, ac
 
 
 def test_bodies_that_are_being_received_are_bounded(acme: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those that come whole, as most do, are not counted."""
+    """Bodies that come whole, as most do, are not counted."""
     monkeypatch.setattr(bodies, "RECEIVING_BYTES", 1000)
     answer = acme.post(TRACK, content=gzip.compress(GOOD.encode() + b" " * 1000), headers={"Content-Encoding": "gzip"})
     assert (answer.status_code, answer.json()["code"], answer.headers["Retry-After"]) == (503, "overloaded", "1")

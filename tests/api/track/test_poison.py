@@ -1,4 +1,5 @@
-"""What passes the door can be read and stored by the workers, and costs nobody memory: each was a way in once."""
+"""The workers can read and store everything that passes the door, and no event costs others memory: each of these was a
+way in once."""
 
 import json
 from typing import Any
@@ -46,7 +47,7 @@ def test_what_is_not_read_does_not_travel() -> None:
 
 @pytest.mark.parametrize("levels", range(900, 1000))
 def test_any_depth_is_judged(levels: int) -> None:
-    """Where reading just works and writing does not, too."""
+    """Also at the depth at which reading just works and writing does not."""
     body = f'{{"events":[{{"event":"login",{JANE},"properties":{{"a":{"[" * levels}{"]" * levels}}}}},{{}}]}}'
     try:
         assert [one.code for one in check(body.encode(), NOW).rejected] == ["properties_invalid", "event_invalid"]

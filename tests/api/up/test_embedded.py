@@ -307,7 +307,7 @@ def test_started_by_root_a_folder_on_the_way_is_opened_once_and_named(
 
 
 def test_logs_are_for_their_owner_alone(tmp_path: Path) -> None:
-    """Those of an older version as well."""
+    """Logs of an older version as well."""
     packaged_servers.prepare(tmp_path)
     (tmp_path / "postgres.log").touch(0o644)
     before = os.umask(0)

@@ -34,7 +34,7 @@ FACTS: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def advised() -> list[Advice]:
-    """What a hundred customers are advised, some of them in trouble."""
+    """The advice for a hundred customers, several of them in trouble."""
     complaints = {name: (rate * 5, factor) for name, (rate, factor) in COMPLAINTS.items()}
     world = simulate(Kind(visits=0.4, monthly_churn=0.2, complaints=complaints), customers=100, days=120)
     return score(world.rollup, NOW).advice

@@ -45,7 +45,7 @@ def test_what_matters_raises_the_risk() -> None:
 
 
 def standing(x: Sample, doubts: int) -> Candidate:
-    """Where `noise` stands while it is in the model, after so many doubtful fits."""
+    """The state of `noise` in the model after so many doubtful fits."""
     model = msgspec.structs.replace(PRIOR, terms=(*PRIOR.terms, Term("event:noise", (0.3,))))
     (found,) = candidates_of(x, model, {"noise": doubts})
     return found

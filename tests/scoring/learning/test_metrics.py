@@ -43,7 +43,7 @@ def test_a_sure_miss_costs_much_but_not_everything() -> None:
 
 
 def test_one_sided_outcomes_have_no_ranking() -> None:
-    """Where nobody lapsed, ranking measures are None and the others still stand; nothing at all is an error."""
+    """If nobody lapsed, ranking measures are None and the others still stand; no outcome at all is an error."""
     found = metrics_of(np.zeros(4, np.int8), RISK)
     assert found.auc is found.pr_auc is found.lift is None
     assert found.brier > 0

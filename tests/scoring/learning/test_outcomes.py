@@ -10,7 +10,7 @@ MIDNIGHT = TODAY * DAY
 
 
 def lapsed(*rows: Row, churn_event: str | None = None) -> bool:
-    """Whether the only customer lapses in the 30 days after the midnight 40 days before today."""
+    """True if the only customer lapses in the 30 days after the midnight 40 days before today."""
     at = np.array([MIDNIGHT - 40 * DAY])
     known = translate(rollup(*rows), Meaning(churn=(churn_event,) if churn_event else ()))
     return bool(lapsed_within(known, np.array([0]), at, 30)[0])

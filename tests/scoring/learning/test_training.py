@@ -71,7 +71,7 @@ def slow_customers() -> Rollup:
 
 
 def test_a_model_is_trained_on_the_question_that_its_risks_answer() -> None:
-    """Those of slow customers look further ahead than the account's horizon, in training as well."""
+    """Risks of slow customers look further ahead than the account's horizon, in training as well."""
     now = (START + 500) * DAY
     learnt = learn(slow_customers(), now, horizon_days=30)
     assert learnt.training.replaced
@@ -99,7 +99,7 @@ def test_training_comes_nearer_to_the_optimum_and_is_calibrated() -> None:
 
 
 def test_noise_cannot_be_learnt() -> None:
-    """Where lapses are drawn by lot, other customers' are ranked by lot."""
+    """If lapses are random, so is the ranking of other customers."""
     whole = taken()[0]
     noise = whole._replace(lapsed=(np.random.default_rng(5).random(len(whole.x)) < 0.1).astype(np.int8))
     half = whole.customer % 2 == 0
@@ -109,7 +109,7 @@ def test_noise_cannot_be_learnt() -> None:
 
 
 def test_under_twenty_lapses_the_formula_stands_and_then_is_recalibrated() -> None:
-    """What is fitted grows with what is known."""
+    """More outcomes allow a richer fit."""
     assert fit(some(19)) is PRIOR
     assert fit(some(20)).kind == "recalibrated"
     assert fit(some(50)).kind == "map"

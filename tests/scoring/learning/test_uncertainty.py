@@ -1,4 +1,4 @@
-"""How sure weights are: intervals that hold the truth as often as they say."""
+"""The certainty of weights: intervals contain the truth as often as they claim."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What is particular to an account, on its way from a command into scores, labels and trainings."""
+"""An account's own choices, on their way from a command into scores, labels and trainings."""
 
 import pytest
 
@@ -55,7 +55,7 @@ def test_choices_of_an_account_that_is_not_there_are_refused(connection: Connect
 
 
 def test_training_learns_the_horizon_and_everybody_is_scored_over_it(process: Process, connection: Connection) -> None:
-    """Who comes daily and is silent for two weeks has left: 14 days are enough to tell."""
+    """A daily user who is silent for two weeks has left: 14 days are enough to tell."""
     acme = fill(connection, daily_users())
     card = train(connection, acme)
     assert (card.horizon_days, find_rules(connection, acme, None).horizon_days) == (14, 14)
@@ -134,7 +134,7 @@ def test_events_that_mean_something_count_from_the_next_score_on(
 
 
 def test_scores_mature_by_what_events_mean(connection: Connection, acme: int) -> None:
-    """Who used a seat came back."""
+    """A customer who used a seat came back."""
     said(connection, 33, 30)
     connection.execute("UPDATE customer_days SET event = 'seat_used' WHERE event = 'login'")
     choose_rules(connection, "acme", {"seat_used": "engagement"}, 30)

@@ -1,4 +1,4 @@
-"""Whose history is arriving, by what the door notes and what waits in the lanes."""
+"""The customers whose history is arriving, by the door's notes and the waiting entries of the lanes."""
 
 import pytest
 from redis import Redis
@@ -60,7 +60,7 @@ def test_live_events_that_wait_for_long_make_every_risk_provisional(redis: Redis
 
 @pytest.mark.parametrize("hours", [1, 24, -24])
 def test_a_clock_of_redis_that_jumps_holds_nobody(redis: Redis, monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
-    """What was written before the jump is over; what is written since arrives, though its id stays ahead."""
+    """Entries from before the jump are over; later ones arrive, though their ids stay ahead."""
     monkeypatch.setattr(arrivals, "QUIET_SECONDS", 5.0)
     jumped = int(redis.time()[0] * 1000) + hours * 3_600_000
     redis.hset(HISTORY.arrivals, "1", b"%d %d-0 %d" % (jumped, jumped, jumped))

@@ -61,7 +61,7 @@ def test_a_large_backlog_is_read_in_bounded_batches(redis: Redis) -> None:
 
 @pytest.mark.parametrize("wait_seconds", [0.01, 0])
 def test_large_entries_are_read_one_by_one(redis: Redis, wait_seconds: float) -> None:
-    """Whatever stands before them: one is read although it is over the limit, and nothing after it."""
+    """An entry over the limit is read alone: nothing after it is read with it."""
     huge = b"x" * (READ_BYTES + 1)
     for data in (b"small", huge, huge, b"small"):
         push(redis, data)

@@ -141,7 +141,7 @@ def test_a_full_buffer_takes_nothing(redis_url: str, redis: Redis) -> None:
 
 
 def test_a_clock_of_redis_that_goes_back_costs_a_key_no_more_than_it_owed(redis_url: str, redis: Redis) -> None:
-    """What is owed was noted an hour ahead: a second's worth of events is taken, and no more."""
+    """The debt is noted an hour ahead: a second's worth of events is taken, and no more."""
 
     async def run() -> list[object]:
         async with writing(redis_url) as writer:

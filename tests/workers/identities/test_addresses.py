@@ -1,4 +1,4 @@
-"""One address, however it is written; what was stored before stands under one form as well."""
+"""An address in all its spellings; rows of before stand under one form as well."""
 
 import pytest
 from hypothesis import given

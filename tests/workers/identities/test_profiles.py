@@ -1,4 +1,4 @@
-"""What is said of customers: the latest of each trait holds, from traits and from properties, in any order."""
+"""Traits of customers: the latest of each holds, from traits and from properties, in any order."""
 
 import itertools
 from typing import Any
@@ -88,7 +88,7 @@ def test_new_traits_make_a_customer_due(process: Process, connection: Connection
 
 
 def test_traits_that_grow_for_ever_are_bounded_and_the_oldest_goes(process: Process, connection: Connection) -> None:
-    """What is read stays, however old."""
+    """The traits that the product uses stay, however old."""
     send(process, event(), identities=[named(traits={"mrr": 4900, "currency": "EUR", "first": 1})])
     for number in range(6):
         send(process, identities=[named(traits={f"long {number}": "x" * 20_000, f"n{number}": number})])

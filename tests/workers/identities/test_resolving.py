@@ -148,7 +148,7 @@ def test_lanes_keep_their_own_ledgers(process: Process, connection: Connection) 
 def test_an_address_that_is_said_while_events_are_put_aside_finds_them(
     process: Process, connection: Connection, database_url: str
 ) -> None:
-    """Whoever comes second sees what the first one did."""
+    """The later transaction sees the work of the earlier one."""
     with connect(database_url) as slow, slow.transaction():
         share(slow, Lock.IDENTITIES)
         send(process, identities=[named()])
@@ -224,7 +224,7 @@ def test_another_address_moves_the_customer_with_all_history_once(process: Proce
 def test_addresses_that_follow_each_other_are_one_person_in_one_batch_or_several(
     process: Process, connection: Connection, together: bool, track_first: bool
 ) -> None:
-    """What is tracked under the first one is the same person's, before and after."""
+    """Events under the first address are the same person's, before and after."""
     if track_first:
         send(process, event(event_id="first"))
         drain(process, LIVE)

@@ -1,4 +1,4 @@
-"""What one customer may cost, and new customers whom several workers meet at once."""
+"""The bounds of one customer's cost, and new customers in several workers at once."""
 
 import threading
 from typing import Any

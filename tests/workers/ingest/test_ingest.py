@@ -260,7 +260,7 @@ def test_what_cannot_be_read_of_an_entry_is_buried_alone(
 def test_a_letter_of_what_could_not_be_read_is_replayed_alone(
     process: Process, connection: Connection, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is stored already isn't stored again; two events of one entry stay two."""
+    """Stored events aren't stored again; two events of one entry stay two."""
     with monkeypatch.context() as fault:
         fault.setattr(rows, "parse_instant", _out_of_order)
         sent = [event(), event(timestamp="2025-12-01"), event(timestamp="2025-12-02")]

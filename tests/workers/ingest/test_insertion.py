@@ -43,7 +43,7 @@ def test_after_a_batch_that_is_all_new_the_short_way_is_taken_again(process: Pro
 def test_new_customers_of_an_attempt_that_failed_are_inserted_before_the_rest(
     process: Process, connection: Connection
 ) -> None:
-    """What was rolled back is not remembered as being there."""
+    """Rolled-back customers are not remembered as being there."""
     ingested(process, at(1))
     ingested(process, at(1), at(1, **NEW))
     memory = bounds.find_memory(process.connection())

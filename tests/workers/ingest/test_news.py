@@ -79,7 +79,7 @@ def test_news_wait_as_long_as_the_customer_is_held(process: Process, connection:
 
 
 def test_news_call_for_a_score(process: Process, connection: Connection) -> None:
-    """Whoever left them may have died before asking for a ticket."""
+    """The process that left them may have died before it asked for a ticket."""
     scored(process, connection)
     with held(process):
         ingested(process, event(timestamp="2025-12-02"))

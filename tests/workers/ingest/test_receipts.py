@@ -1,4 +1,4 @@
-"""What became of an entry is decided once, whatever happens between COMMIT and the entry's leaving the buffer."""
+"""The outcome of an entry is decided once, whatever happens between COMMIT and the entry's leaving the buffer."""
 
 import threading
 from collections import Counter
@@ -63,7 +63,7 @@ def test_entries_that_have_landed_and_fresh_ones_come_together(
 def test_two_workers_that_hold_the_same_entry_agree_on_what_became_of_it(
     connection: Connection, redis: Redis, database_url: str
 ) -> None:
-    """One was taken for dead, and its entries were claimed; then it goes on."""
+    """A worker was taken for dead and its entries were claimed; then it goes on."""
     push_events(redis, *[event() for _ in range(10)])
     batch = read(redis, "slow")
     found: list[Counter[str]] = []

@@ -27,7 +27,7 @@ def scored(connection: Connection, days_ago: int, probability: str) -> None:
 
 
 def test_scores_mature(connection: Connection, acme: int) -> None:
-    """What was said a horizon ago is held against what happened: here, by one who knows who will come back."""
+    """Predictions of a horizon ago are compared with outcomes that the test knows."""
     comes_back = """EXISTS (SELECT 1 FROM customer_days AS days WHERE days.customer_id = customers.customer_id
         AND event = 'login' AND day BETWEEN current_date - 33 AND current_date - 4)"""
     scored(connection, 33, f"CASE WHEN {comes_back} THEN 0.1 ELSE 0.9 END")

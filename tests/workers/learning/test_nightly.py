@@ -1,4 +1,4 @@
-"""What is learnt by night, and whose turn it is."""
+"""The nightly trainings, and the account whose turn it is."""
 
 from typing import Any
 

@@ -67,7 +67,7 @@ def test_an_event_makes_its_customer_due_by_it_even_where_silence_had(process: P
 def test_while_history_arrives_a_risk_is_shown_and_nothing_is_recorded(
     process: Process, connection: Connection
 ) -> None:
-    """What is recorded first is the risk once all history is in; the clock sees to it."""
+    """The first recorded risk is the one with all of the history; the clock sees to it."""
     push(process.redis, entry(request(event(timestamp=ago(days=3)))), lane=HISTORY, arriving=[1])
     ingested(process, event(event="invoice_overdue", timestamp=ago(days=70)))
     rescore_due(process)

@@ -20,7 +20,7 @@ from workers.store import Connection
 
 
 def history() -> list[dict[str, Any]]:
-    """What two customers did in the last 100 days, in order."""
+    """The events of two customers in the last 100 days, in order."""
     now = datetime.now(UTC).replace(microsecond=0)
     names = ["login", "feature_used", "login", "invoice_overdue", "support_ticket_opened", "nps_response"]
     return [

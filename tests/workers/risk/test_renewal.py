@@ -115,7 +115,7 @@ def risk_then(moment: str) -> str:
 
 
 def test_the_weeks_before_are_compared_by_the_new_model(connection: Connection, scored: int) -> None:
-    """What rose is what the customers did: the same model on both sides."""
+    """Rises are the customers' doing: the same model on both sides."""
     model = add_model(connection, scored)
     connection.execute("UPDATE risk_history SET at = at - interval '20 days'")
     week_ago = risk_then("now() - interval '7 days'")
@@ -166,7 +166,7 @@ def test_a_change_of_rules_scores_everybody_anew(connection: Connection, scored:
 
 
 def test_other_levels_are_a_change_of_settings(process: Process, connection: Connection, scored: int) -> None:
-    """Whoever is scored first, the clock or a worker: nobody's own doing, and all have it in the end."""
+    """Scored first by the clock or by a worker: it is nobody's own doing, and all have it in the end."""
     rescore.watch_settings(process)
     assert not renewals.is_pending(connection)
     strict = Process(msgspec.structs.replace(process.settings, level_medium=0.01, level_high=0.02), process.redis)
@@ -188,7 +188,7 @@ def test_other_levels_are_a_change_of_settings(process: Process, connection: Con
 def test_a_large_account_switches_in_parts(
     process: Process, connection: Connection, scored: int, monkeypatch: pytest.MonkeyPatch, due: str
 ) -> None:
-    """Those that no score ahead is good for become due, also where imported events are not in it yet."""
+    """Customers without a usable score ahead become due, also while imported events are missing in it."""
     monkeypatch.setattr(renewal, "AT_ONCE", 60)
     add_model(connection, scored)
     renewals.request_switch(connection, scored, 1)

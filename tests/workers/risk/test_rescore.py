@@ -76,7 +76,7 @@ def test_the_history_gets_a_row_when_the_level_changes_or_a_day_has_passed(
 
 
 def test_score_workers_share_the_work(process: Process, connection: Connection) -> None:
-    """Whoever is being scored by one is left alone by the others."""
+    """A customer whom one worker is scoring is left alone by the others."""
     ingested(process, *[event(customer_email=f"c{n}@example.com") for n in range(1200)])
     workers = [Process(process.settings, process.redis) for _ in range(3)]
     scored: list[int] = []

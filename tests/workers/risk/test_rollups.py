@@ -13,7 +13,7 @@ from workers.store import Connection
 
 
 def test_the_rollup_of_an_account_is_read_whole(connection: Connection, acme: int) -> None:
-    """What was written comes back, under the same customers, and nothing of another account."""
+    """All rows come back, under the same customers, and nothing of another account."""
     fill(connection, world(20, 60), "other")
     found, ids = read_account(connection, acme)
     written = world().rollup

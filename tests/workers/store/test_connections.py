@@ -1,4 +1,4 @@
-"""What a lost connection to Postgres does to the line: nothing."""
+"""A lost connection to Postgres costs the line nothing."""
 
 import threading
 from collections.abc import Iterator
@@ -60,7 +60,7 @@ def unaccounted(redis: Redis) -> int:
 
 
 def settled(connection: Connection, redis: Redis, events: int = 400) -> bool:
-    """Whether everything is stored once, and nothing is missing, buried or waiting."""
+    """True if everything is stored once, and nothing is missing, buried or waiting."""
     (rollup,) = connection.execute("SELECT coalesce(sum(n), 0) FROM customer_days").fetchone() or (0,)
     stored = int(redis.hget("windback:outcomes:live", "stored") or 0)
     counts = (count(connection, "events"), rollup, stored, count(connection, "dead_letters"), redis.xlen(LIVE.stream))

@@ -48,7 +48,7 @@ def tables_of(statement: str) -> set[str]:
 
 
 def places_of(statement: str) -> set[str]:
-    """Where the tables of a statement are: home, cell. Fails if it touches a table that nobody knows."""
+    """The places of a statement's tables: home, cell. Fails if it touches an unknown table."""
     tables = tables_of(statement)
     assert tables <= TABLES | TEMPORARY
     return {name for name, there in (("home", HOME), ("cell", CELL | TEMPORARY)) if tables & there}

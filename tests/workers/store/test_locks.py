@@ -1,4 +1,4 @@
-"""Whoever writes to the tables at the same time, nobody waits in a circle."""
+"""Writers of the tables at the same time never wait in a circle."""
 
 import threading
 from collections.abc import Callable

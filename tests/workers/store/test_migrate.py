@@ -93,7 +93,7 @@ def test_what_cannot_be_in_a_transaction_is_done_without_and_again_until_it_is_d
 
 
 def test_a_migration_does_not_wait_for_ever(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was applied before stays."""
+    """Earlier migrations stay applied."""
     first, other = (Migration(990 + n, f"m{n}", f"ALTER TABLE {name} ADD COLUMN m{n} integer") for n, name in CHANGED)
     monkeypatch.setattr("workers.store.migrate.migrations", lambda: [first, other])
     monkeypatch.setattr("workers.store.migrate.GIVE_UP_SECONDS", 1.0)

@@ -25,7 +25,7 @@ class Calls(Visitor):
 
 
 class Changes(Visitor):
-    """What ON CONFLICT DO UPDATE sets, and what changes of rows return: the nodes of these parts."""
+    """The nodes of two parts: the assignments of ON CONFLICT DO UPDATE, and the rows that changes return."""
 
     def __init__(self) -> None:
         self.parts: list[Any] = []

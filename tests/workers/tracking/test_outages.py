@@ -146,7 +146,7 @@ def test_an_account_that_works_is_left_alone(process: Process, connection: Conne
 
 
 def test_an_outage_that_was_only_a_line_that_stood_still_never_was(silent: Process, connection: Connection) -> None:
-    """What waited in the buffer is counted for the hours in which it was received."""
+    """Waiting events count for the hours in which they were received."""
     update_outage(silent.connection(), silent.redis, 1, THIS_HOUR)
     receive(silent.redis, range(THIS_HOUR - OUT_HOURS, THIS_HOUR))
     update_outage(silent.connection(), silent.redis, 1, THIS_HOUR)

@@ -1,4 +1,4 @@
-"""What a count of everything says, beside the totals."""
+"""Counts of everything, to compare the totals with."""
 
 import random
 from datetime import UTC, date, datetime, timedelta
@@ -28,7 +28,7 @@ def rows(connection: Connection, query: str, *parameters: Any) -> list[Any]:
 
 
 def customers_between(connection: Connection, since: date, until: date) -> list[Any]:
-    """Those who sent each event from one day to another, counted one by one."""
+    """The customers who sent each event from one day to another, counted singly."""
     query = "SELECT event, count(DISTINCT customer_id) FROM customer_days WHERE day BETWEEN %s AND %s GROUP BY event"
     return rows(connection, query, since, until)
 

@@ -277,7 +277,7 @@ def waits_for_a_lock(connection: Connection) -> bool:
 def test_an_erasure_goes_by_the_buffers_order_and_by_no_clock(
     process: Process, connection: Connection, lane: Lane, hours: int
 ) -> None:
-    """What stood in the buffer goes, what is tracked afterwards stays, however wrong the web process's clock is."""
+    """Entries in the buffer go, later ones stay, however wrong the web process's clock is."""
     sent_us = int((time.time() + hours * 3600) * 1_000_000)
     push_events(process.redis, event(), event(customer_email="joe@example.com"), lane=lane, received_us=sent_us)
     erase(connection, 1, JANE, last_positions(process.redis))

@@ -41,7 +41,7 @@ def test_a_restored_database_is_counted_anew(process: Process, connection: Conne
 
 
 def test_a_database_that_was_moved_is_counted_anew(process: Process, connection: Connection) -> None:
-    """What this server stores first has numbers that the last tally has seen on the other one."""
+    """The first rows that this server stores have numbers that the last tally has seen on the other one."""
     store(process, event(timestamp="2025-12-01"))
     totals.tally(connection)
     (number,) = one(connection.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"))
@@ -93,14 +93,14 @@ def test_a_recount_in_parts_is_exact_whatever_happens_meanwhile(
 
 
 def restore(connection: Connection, number: int) -> None:
-    """What a dump looks like in a server that has carried out fewer transactions."""
+    """The state of a dump in a server that has carried out fewer transactions."""
     connection.execute("UPDATE events SET stored_by = %s", [number])
     for table in ("tallied", "recounts"):
         connection.execute(f"UPDATE {table} SET snapshot = '{number + 1}:{number + 1}:'")
 
 
 def advance(database_url: str) -> bool:
-    """One part, by a process that ends then."""
+    """A part, by a process that ends then."""
     with connect(database_url) as other, holding(other, Lock.TOTALS):
         return recount.advance(other, 0)
 
@@ -155,7 +155,7 @@ def fill_days(connection: Connection, customers: int, days: int) -> None:
 
 
 def read_by(connection: Connection, work: Callable[[], object]) -> int:
-    """How many rows of events and daily counts were read, by sequence or by index."""
+    """The number of rows of events and daily counts that were read, by sequence or by index."""
     query = """SELECT sum(seq_tup_read + idx_tup_fetch)::bigint FROM pg_stat_user_tables
                WHERE relname IN ('events', 'customer_days')"""
     (before,) = one(connection.execute(query))

@@ -48,7 +48,7 @@ def a_pass(process: Process) -> None:
 
 
 def ages(connection: Connection, table: str, column: str) -> list[int]:
-    """How old the rows are, in whole days, the youngest first."""
+    """The ages of the rows in whole days, the youngest first."""
     rows = connection.execute(
         f"SELECT extract(epoch FROM now() - {column})::float8 / 86400 AS age FROM {table} ORDER BY 1"
     )
@@ -77,7 +77,7 @@ def test_a_risk_is_the_same_without_its_old_events(process: Process, connection:
 
 
 def test_an_import_that_is_run_again_adds_nothing(process: Process, connection: Connection) -> None:
-    """Whether its events were pruned, are there, or are new; and whatever the settings say by then."""
+    """It makes no difference if its events were pruned, are there, or are new, nor how the settings have changed."""
     sent = [event(timestamp=ago(days=days), properties={"days": days}) for days in (1, 31, 32, 64, 200)]
     sent += [event(timestamp=ago(days=60), event_id="a"), event(timestamp=ago(days=500), customer_email=JOE)]
     assert ingested(process, *sent).stored == 7

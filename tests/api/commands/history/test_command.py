@@ -160,7 +160,7 @@ class Metrics:
 
 
 def test_wait_ends_on_a_service_that_is_never_idle(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What others have sent since then is younger."""
+    """Later events of others are younger, and are not waited for."""
     monkeypatch.setattr(waiting, "PAUSE_SECONDS", 0.0)
     moment = count(0.0, 10.0)
     busy = [{"history": 9, "age": 1000.0}] * 4

@@ -1,4 +1,4 @@
-"""What events mean: the page, the overview's question, the buttons on an event's page."""
+"""The roles of events: their page, the overview's question, the buttons on an event's page."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What customers pay: in lists, on the overview, by company, in the export."""
+"""The revenue of customers: in lists, on the overview, by company, in the export."""
 
 import csv
 from collections.abc import Callable
@@ -99,7 +99,8 @@ def test_the_sums_are_exported_in_minor_units(paying: TestClient) -> None:
 def test_a_company_says_whether_its_most_active_person_is_silent(
     signed_in: TestClient, work: Callable[[], None], last: int, text: str
 ) -> None:
-    """Whoever else of the company came today. What a customer paid who has lapsed is gone, not at risk."""
+    """The most active person counts, not others of the company who came today. Revenue of lapsed customers is gone, not
+    at risk."""
     days = [event(customer_email="old@example.com", timestamp=ago(days=day)) for day in range(last, last + 40)]
     track(signed_in, *days, event(customer_email="new@example.com"))
     traits = {"company": "A & B/Süd", "currency": "EUR"}
