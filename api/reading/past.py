@@ -18,7 +18,7 @@ MANY: Final = 3_000  # customers of an account; looking up so many takes about a
 
 
 class Past(NamedTuple):
-    """The facts about an account at a past moment: True if its model or rules have changed since, True if it is large."""
+    """An account at a past moment: True if its model or rules have changed since, True if it is large."""
 
     has_changed: bool = False
     is_large: bool = False

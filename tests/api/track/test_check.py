@@ -242,7 +242,7 @@ def _verdict(body: bytes) -> object:
 
 @given(st.datetimes().map(lambda at: at.isoformat()) | st.text("0123456789-:.+TtZz ", max_size=30))
 def test_both_ways_understand_a_timestamp_as_the_line_does(timestamp: str) -> None:
-    """Ingest can read each timestamp that the door takes: the quick way knows RFC 3339, the line all that Python reads."""
+    """Ingest reads each timestamp that the door takes: the quick way knows RFC 3339, the line what Python reads."""
     quick = json.dumps({**GOOD, "timestamp": timestamp}).encode()
     slow = json.dumps({**GOOD, "timestamp": timestamp, "unknown": 1}).encode()
     assert _verdict(quick) == _verdict(slow)
