@@ -2,6 +2,7 @@
 the customers come out as with a single cell."""
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 from tests.cells.conftest import MakeWorld, World
 from tests.cells.test_line import NOW, counted, history
 from tests.workers.events import count
-from workers.identities import across
+from workers.identities import across, relocations
+from workers.identities.moving import AddressChange, Course
+from workers.store import Connection
 
 PEOPLE = 12
 
@@ -113,22 +116,33 @@ class ShakenWorld(World):
                 self.track({"event": "returned", "customer_email": "p0@example.com", "event_id": "while-lost"})
 
 
-def test_a_cell_that_is_lost_in_the_middle_of_a_move(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The copy in the other cell is no customer of its own, whatever came to the old address meanwhile."""
+@pytest.mark.parametrize("step", ["_unpack_once", "own_identities"])
+def test_a_cell_that_is_lost_in_the_middle_of_a_move(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Before the history arrives, or when it has: it is there once, whatever came to the old address meanwhile."""
     whole = tell_the_story(make_world(4))
     whole.track({"event": "returned", "customer_email": "p0@example.com", "event_id": "while-lost"})
     whole.work()
     whole.work()
     lost: set[str] = set()
-    leave = across._leave
+    carry_out, take_step = across._carry_out, getattr(relocations, step)
+    now: list[AddressChange] = []
 
-    def leave_once_lost(journey: across.Journey, kept: bool) -> None:
-        leave(journey, kept)
-        if journey.into.startswith("moved") and journey.old not in lost:
-            lost.add(journey.old)
+    def note_change(cells: Sequence[Connection], change: AddressChange) -> Course:
+        now[:] = [change]
+        course = carry_out(cells, change)
+        now.clear()
+        return course
+
+    def lose_once(*arguments: Any) -> Any:
+        if now and now[0].next_email.startswith("moved") and now[0].old not in lost:
+            lost.add(now[0].old)
             raise Lost
+        return take_step(*arguments)
 
-    monkeypatch.setattr(across, "_leave", leave_once_lost)
+    monkeypatch.setattr(across, "_carry_out", note_change)
+    monkeypatch.setattr(relocations, step, lose_once)
     shaken = tell_the_story(ShakenWorld(*make_world(4)))
     assert lost
     assert customers(shaken) == customers(whole)

@@ -18,7 +18,9 @@ from workers.store import Connection, one, sql
 from workers.store.locks import Lock, lock
 from workers.upkeep import erased_totals, level_moves
 
-APART = frozenset({"identities", "erasures", "profiles", "erasing", "leaving"})  # not simply renamed
+APART = frozenset(  # not simply renamed
+    {"identities", "erasures", "profiles", "erasing", "leaving", "relocations", "relocated_rows"}
+)
 CHANGES_TOGETHER = 100
 
 
@@ -109,22 +111,20 @@ def find_apart(connection: Connection, change: AddressChange) -> AddressChange:
 def merge_known(connection: Connection, account_id: int, email: str, into: str) -> Merged | None:
     """Merge a customer into another one: their histories become one, stored once. Both addresses are normalised.
     Returns None if there is no such customer; a merge that was done before is done again, and moves nothing."""
-    merged = merge_within(connection, account_id, email, into)
-    erased_totals.leave_out(connection)
-    return merged
-
-
-def merge_within(connection: Connection, account_id: int, email: str, into: str) -> Merged | None:
-    """As `merge_known`; the totals follow with the next tally."""
+    source = hash_customer(account_id, email)
     with connection.transaction():
         lock(connection, Lock.STORING)
-        source = hash_customer(account_id, email)
         if not has_history(connection, source):
             row = connection.execute(sql("find_owners"), {"customer_ids": [source]}).fetchone()
             return Merged(into, 0) if row and row[1] == into else None
         drop_given_up(connection, account_id, into)
-        events = _merge_rows(connection, account_id, email, into)
+        leaving = {"account_id": account_id, "customer_id": source}
+        erased_totals.note_erased(connection, leaving)
+        level_moves.take_back_moves(connection, account_id, [source])
+        events = merge_rows(connection, account_id, source, hash_customer(account_id, into), into)
+        erased_totals.end_erasing(connection, leaving)
         give_up(connection, account_id, email, into)
+    erased_totals.leave_out(connection)
     return Merged(into, events)
 
 
@@ -136,7 +136,7 @@ def _carry_out(connection: Connection, change: AddressChange) -> Course:
     if course.moves:
         if has_old:
             connection.execute(sql("stay_apart"), {"owner": change.new, "customer_id": change.customer_id})
-        rename_customer(connection, change.account_id, change.email, change.next_email)
+        rename_rows(connection, change.account_id, change.old, change.new, change.next_email)
         give_up(connection, change.account_id, change.email, change.next_email, is_kept([connection], change.old))
     else:
         own(connection, change, course.apart)
@@ -162,12 +162,11 @@ def own(connection: Connection, change: AddressChange, apart: bool) -> None:
     connection.execute(sql("own_identity"), parameters)
 
 
-def rename_customer(connection: Connection, account_id: int, email: str, into: str) -> None:
-    """Give all rows of a customer to an address that has none."""
-    old, new = hash_customer(account_id, email), hash_customer(account_id, into)
+def rename_rows(connection: Connection, account_id: int, old: str, new: str, email: str) -> None:
+    """Give all rows of an id to that of an address which has none."""
     for table in _tables(connection):
         _rename(connection, table, old, new)
-    connection.execute(sql("readdress_customer"), {"customer_id": new, "email": into})
+    connection.execute(sql("readdress_customer"), {"customer_id": new, "email": email})
     profiles.hand_over(connection, account_id, [old], new)
 
 
@@ -184,28 +183,26 @@ def drop_given_up(connection: Connection, account_id: int, email: str) -> None:
 
 def give_up(connection: Connection, account_id: int, email: str, into: str, kept: bool = False) -> None:
     """From now on everything of one address is another one's; unless it is kept by other user ids."""
-    parameters = {
-        "account_id": account_id,
-        "customer_id": hash_customer(account_id, email),
-        "owner": hash_customer(account_id, into),
-        "email": into,
-    }
+    both = {"customer_id": hash_customer(account_id, email), "owner": hash_customer(account_id, into), "email": into}
     if kept:
-        connection.execute(sql("own_identities_along"), parameters)
-        connection.execute(sql("end_apart"), parameters)
+        connection.execute(sql("own_identities_along"), both)
+        connection.execute(sql("end_apart"), both)
     else:
-        connection.execute(sql("own_all_identities"), parameters)
-        connection.execute(sql("give_up_address"), parameters)
+        connection.execute(sql("own_all_identities"), both)
+        give_up_address(connection, account_id, email, into)
 
 
-def _merge_rows(connection: Connection, account_id: int, email: str, into: str) -> int:
-    """Returns how many events were moved."""
-    source, target = hash_customer(account_id, email), hash_customer(account_id, into)
-    whom = {"account_id": account_id, "customer_id": source}
-    both = {"source": source, "target": target, "email": into, "account_id": account_id}
-    erased_totals.note_erased(connection, whom)
+def give_up_address(connection: Connection, account_id: int, email: str, into: str) -> None:
+    """From now on an address leads to another one."""
+    both = {"customer_id": hash_customer(account_id, email), "owner": hash_customer(account_id, into), "email": into}
+    connection.execute(sql("give_up_address"), {**both, "account_id": account_id})
+
+
+def merge_rows(connection: Connection, account_id: int, source: str, target: str, email: str) -> int:
+    """Give all rows of an id to that of an address, and make them one with those there. Returns how many events came.
+    The caller sees to the totals of the first."""
+    both = {"source": source, "target": target, "email": email, "account_id": account_id}
     connection.execute(sql("lock_merged"), both)
-    level_moves.take_back_moves(connection, account_id, [source])
     _drop_repeated_days(connection, both)
     (events,) = one(connection.execute(sql("merge_events"), both))
     for query in ("merge_event_ids", "merge_days", "merge_pruned", "merge_customer", "merge_rebuild"):
@@ -216,7 +213,6 @@ def _merge_rows(connection: Connection, account_id: int, email: str, into: str) 
     for table in _tables(connection):
         _rename(connection, table, source, target)
     profiles.hand_over(connection, account_id, [source], target)
-    erased_totals.end_erasing(connection, whom)
     return int(events)
 
 

@@ -13,11 +13,3 @@ RETURNING forward_id::text, lane, account_id, events, received_us, body
 
 -- name: list_forward_cells
 SELECT DISTINCT cell FROM forwards ORDER BY cell
-
--- name: list_plain_columns
--- The columns of a table that are copied as they are: generated ones are made, and events are stored anew.
-SELECT column_name
-FROM information_schema.columns
-WHERE table_schema = current_schema() AND table_name = %(table)s AND is_generated = 'NEVER'
-  AND column_name <> 'stored_by'
-ORDER BY ordinal_position

@@ -80,6 +80,7 @@ UPDATE identities SET has_waiting = false WHERE customer_id = ANY (%(customer_id
 
 -- name: any_waiting
 SELECT EXISTS (SELECT FROM identities WHERE has_waiting) OR EXISTS (SELECT FROM identities WHERE next_email IS NOT NULL)
+    OR EXISTS (SELECT FROM relocations)
 
 -- name: expire_unresolved
 WITH these AS (
@@ -220,7 +221,9 @@ SELECT EXISTS (SELECT FROM customers WHERE customer_id = %(customer_id)s)
 
 -- name: readdress_customer
 WITH found_by AS (
-    UPDATE customer_search SET email = %(email)s WHERE customer_id = %(customer_id)s
+    INSERT INTO customer_search (customer_id, account_id, email)
+    SELECT customer_id, account_id, %(email)s FROM customers WHERE customer_id = %(customer_id)s
+    ON CONFLICT (customer_id) DO UPDATE SET email = excluded.email
 )
 UPDATE customers SET email = %(email)s, rescore_at = now(), due_because = 'settings' WHERE customer_id = %(customer_id)s
 
