@@ -36,7 +36,7 @@ class Keys:
     """The keys as one web process knows them. Memory holds their SHA-256 only."""
 
     def __init__(self, redis: Redis, copies: Sequence[tuple[Redis, str]] = ()) -> None:
-        self._redis, self._mirror = redis, Mirror((redis, PREFIX), *copies)
+        self._redis, self._mirror = redis, KeyMirror((redis, PREFIX), *copies)
         self._remembered: dict[bytes, RememberedKey] = {}
         self._unknown: dict[bytes, RememberedKey] = {}  # apart: a flood of them must not push the others out
         self._used: set[int] = set()
@@ -108,7 +108,7 @@ class MirroredKey(NamedTuple):
     is_mirrored: bool
 
 
-class Mirror:
+class KeyMirror:
     """The mirror of the keys in Redis; where home's is away, its copy in that of a cell, under another prefix. Look-ups
     that come while another is under way share the next: so a flood of unknown keys takes a single connection, and not
     all there are."""

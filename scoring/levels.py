@@ -5,7 +5,7 @@ from typing import NamedTuple
 NAMES = ("low", "medium", "high", "critical")
 
 
-class Levels(NamedTuple):
+class LevelBounds(NamedTuple):
     """The probabilities (0 to 1) at which a risk becomes medium, high and critical."""
 
     medium: float = 0.20

@@ -17,7 +17,7 @@ MOST: Final = logit(0.99)
 BEND: Final = logit(0.95)
 
 
-class Risk(NamedTuple):
+class Risks(NamedTuple):
     """Every customer's risk and its contributions, in log-odds."""
 
     baseline: float
@@ -33,7 +33,7 @@ class Risk(NamedTuple):
         return sigmoid(self.logit)
 
 
-def weigh(model: Model, view: View) -> Risk:
+def weigh(model: Model, view: View) -> Risks:
     """The risk of each customer of a view."""
     parts = model.contributions(view)
     total = model.baseline + parts.sum(axis=1)
@@ -50,7 +50,7 @@ def weigh(model: Model, view: View) -> Risk:
     lifted = np.maximum(lowest - held, 0.0)
     weight = shares / np.maximum(shares.sum(axis=1, keepdims=True), 1e-9)
     contributions[:, [signals.index(matter) for matter in MATTERS]] += lifted[:, None] * weight
-    return Risk(baseline, signals, contributions, np.maximum(held, lowest), lowest, total)
+    return Risks(baseline, signals, contributions, np.maximum(held, lowest), lowest, total)
 
 
 def hold(total: Floats) -> Floats:

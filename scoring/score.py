@@ -11,18 +11,18 @@ from scoring.advice import Advice, advice_of
 from scoring.facts import facts_of
 from scoring.features import View, own_horizons
 from scoring.history import History, history_of
-from scoring.levels import NAMES, Levels
+from scoring.levels import NAMES, LevelBounds
 from scoring.model import PRIOR, Model, points, sigmoid
 from scoring.pauses import Pause, bridge
 from scoring.reasons import Reason, reasons_of
-from scoring.risk import Risk, hold, weigh
+from scoring.risk import Risks, hold, weigh
 from scoring.rollup import DAY, Floats, Rollup
 from scoring.states import ACTIVE, LAPSED, NEW, STATES, lapse_time, state_of
 
 CONFIDENT: Final = 3  # active days from which on a history speaks for itself
 _SECTIONS, _ROUNDS = 16, 5  # a day to a tenth of a second
 
-DEFAULT_LEVELS: Final = Levels()
+DEFAULT_LEVELS: Final = LevelBounds()
 
 __all__ = ["ACTIVE", "LAPSED", "NEW", "STATES", "PastScores", "Scores", "risks_at", "score", "scores_at"]
 
@@ -53,7 +53,7 @@ def score(
     rollup: Rollup,
     now: float,
     *,
-    levels: Levels = DEFAULT_LEVELS,
+    levels: LevelBounds = DEFAULT_LEVELS,
     horizon_days: float = 30,
     model: Model = PRIOR,
 ) -> Scores:
@@ -140,11 +140,11 @@ def _lapses(history: History, state: NDArray[np.int8], now: float, horizon_days:
     return [at if lapsed else None for at, lapsed in zip(lapses.tolist(), (state == LAPSED).tolist(), strict=True)]
 
 
-def _level(probability: Floats, levels: Levels) -> NDArray[np.intp]:
+def _level(probability: Floats, levels: LevelBounds) -> NDArray[np.intp]:
     return np.searchsorted(np.array(levels), probability, side="right")
 
 
-def _next_due(view: View, risk: Risk, now: float, levels: Levels, model: Model) -> Floats:
+def _next_due(view: View, risk: Risks, now: float, levels: LevelBounds, model: Model) -> Floats:
     """By section over those whose level is another one in a day: the risk only rises until then."""
     moving = model.moving()
     still = risk.total - moving.contributions(view).sum(axis=1)

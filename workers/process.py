@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from redis import Redis
 
 from workers import installation, placement, tickets
-from workers.accounts.mirror import Mirror
+from workers.accounts.mirror import HomeMirror
 from workers.accounts.serving import Serving
 from workers.buffer.lanes import Lane, lanes_of
 from workers.buffer.lint import SeenNames
@@ -64,7 +64,7 @@ class Process:
         self.scoring_pace = Pace(MOST_SCORED_AT_ONCE, SCORED_AT_ONCE)
         self.scored_account = -1  # whose customers had the last turn to be scored
         self.append_only_file = AppendOnlyFile()
-        self.mirror = Mirror()
+        self.mirror = HomeMirror()
 
     def at(self, number: int | None) -> "Process":
         """Returns this process as it works on another cell, or at home (None). Raises NoSuchCell."""

@@ -10,7 +10,7 @@ import msgspec
 import msgspec.inspect
 from msgspec import Meta, Struct
 
-from scoring.levels import Levels
+from scoring.levels import LevelBounds
 from workers import urls
 from workers.cells import MOST_CELLS, Cell, lead_to_slot
 from workers.redis import PREFIX_PATTERN
@@ -92,8 +92,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return (self.public_url or f"http://127.0.0.1:{self.port}").rstrip("/")
 
     @property
-    def levels(self) -> Levels:
-        return Levels(self.level_medium / 100, self.level_high / 100, self.level_critical / 100)
+    def levels(self) -> LevelBounds:
+        return LevelBounds(self.level_medium / 100, self.level_high / 100, self.level_critical / 100)
 
     def needs(self, *names: str) -> None:
         """Raise SettingsError unless each of these is set."""

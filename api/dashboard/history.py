@@ -13,7 +13,7 @@ from api.dashboard.charts.scales import day_name
 from api.dashboard.labels import MOVES, find_move
 from api.reading.common import fetch, score_of
 from api.reading.customer import read_risk
-from scoring.levels import Levels
+from scoring.levels import LevelBounds
 from workers.store import sql
 
 SHORTEST = timedelta(days=7)
@@ -40,7 +40,7 @@ async def draw_risk(request: Request, row: dict[str, Any], span: str, now: datet
         points.append(ChartPoint(row["scored_at"], score_of(row["probability"])))
     points = list({_hour_of(point.at): point for point in points}.values())
     marks = await _find_marks(request, row["customer_id"], since)
-    levels: Levels = request.app.state.settings.levels
+    levels: LevelBounds = request.app.state.settings.levels
     bounds = [score_of(bound) for bound in levels]
     drawn = line(
         f"Risk of {row['email']} over time",

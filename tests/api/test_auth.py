@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from api.auth import REMEMBER_KEYS, Keys, Mirror, MirroredKey
+from api.auth import REMEMBER_KEYS, KeyMirror, Keys, MirroredKey
 from api.errors import Refused
 from api.track.door import door_redis
 from workers.accounts import keys as all_keys
@@ -100,7 +100,7 @@ def test_looking_a_key_up_needs_little_of_the_house() -> None:
 def test_look_ups_that_come_at_once_share_a_command(key: NewKey, redis: Redis, redis_url: str) -> None:
     async def run() -> list[object]:
         client = door_redis(redis_url)
-        mirror = Mirror((client, PREFIX))
+        mirror = KeyMirror((client, PREFIX))
         results = await asyncio.gather(*(mirror.find(b"%d" % (number % 500)) for number in range(1000)))
         await client.aclose()
         return list(results)

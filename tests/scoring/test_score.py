@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from scoring.events import RECOGNISED
 from scoring.history import history_of
-from scoring.levels import Levels
+from scoring.levels import LevelBounds
 from scoring.model import PRIOR, logit, points, sigmoid
 from scoring.prior import BASE_RATE
 from scoring.rollup import DAY, Row
@@ -91,7 +91,7 @@ def test_a_complaint_before_the_first_login_makes_nobody_a_slow_old_customer() -
 @given(any_rows)
 def test_a_customer_is_due_when_silence_alone_changes_the_level(rows: list[Row]) -> None:
     """Just before the due time the level is still the same; just after it, if within a day, it has changed."""
-    levels, world = Levels(), rollup(*rows, customers=3)
+    levels, world = LevelBounds(), rollup(*rows, customers=3)
     scores = score(world, NOW, levels=levels)
     for customer, due in enumerate(scores.next_due):
         before = score(world, max(NOW, due - 1), levels=levels).probability[customer]

@@ -15,7 +15,7 @@ DUE_AT_ONCE = 10_000  # customers whose score shows an outage that is over, or d
 Copies = dict[str, str]  # of each table, its rows as JSON
 
 
-class Mirror:
+class HomeMirror:
     """The rows that one process has last mirrored into a cell."""
 
     def __init__(self) -> None:

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from scoring.event_roles import Meaning
-from scoring.levels import Levels
+from scoring.levels import LevelBounds
 from scoring.model import Model
 from workers.accounts import models, registry
 from workers.store import Connection, locks, sql
@@ -19,10 +19,10 @@ class Served(NamedTuple):
     generation: int = 0
 
 
-DEFAULT_LEVELS = Levels()
+DEFAULT_LEVELS = LevelBounds()
 
 
-def describe_settings(horizon_days: int | None, levels: Levels) -> str:
+def describe_settings(horizon_days: int | None, levels: LevelBounds) -> str:
     """Returns the settings that scores depend on, as one word to compare."""
     return " ".join(f"{bound:g}" for bound in levels) + (f" {horizon_days} days" if horizon_days else "")
 
@@ -30,7 +30,7 @@ def describe_settings(horizon_days: int | None, levels: Levels) -> str:
 class Serving:
     """The models and rules of accounts: read again once an account's generation has changed."""
 
-    def __init__(self, horizon_days: int | None = None, levels: Levels = DEFAULT_LEVELS) -> None:
+    def __init__(self, horizon_days: int | None = None, levels: LevelBounds = DEFAULT_LEVELS) -> None:
         self._horizon_days = horizon_days
         self.settings = describe_settings(horizon_days, levels)
         self._cache: dict[int, Served] = {}

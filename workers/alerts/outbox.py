@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from scoring.advice import Advice
-from scoring.levels import NAMES, Levels
+from scoring.levels import NAMES, LevelBounds
 from scoring.reasons import Reason
 from workers.alerts.holdout import is_held_out
 from workers.alerts.words import add_words
@@ -59,7 +59,7 @@ class Wanted(NamedTuple):
 
 
 def write(
-    connection: Connection, account_id: int, rises: Sequence[Rise], at: float, horizon_days: int, levels: Levels
+    connection: Connection, account_id: int, rises: Sequence[Rise], at: float, horizon_days: int, levels: LevelBounds
 ) -> int:
     """Write the alerts that these rises ask for, in the caller's transaction. Returns how many deliveries wait."""
     if not rises:
@@ -72,7 +72,7 @@ def write(
     return _write(connection, account_id, wanted, moment, horizon_days) if wanted else 0
 
 
-def _true_rises(connection: Connection, rises: Sequence[Rise], at: datetime, levels: Levels) -> list[Rise]:
+def _true_rises(connection: Connection, rises: Sequence[Rise], at: datetime, levels: LevelBounds) -> list[Rise]:
     """The rises that are the customer's doing: without those from new levels, and without the simulated company."""
     if not rises:
         return []

@@ -10,7 +10,7 @@ import numpy as np
 
 from scoring.learning.churn_months import ChurnMonth
 from scoring.learning.track_record import TrackRecordSource, track
-from scoring.levels import Levels
+from scoring.levels import LevelBounds
 from scoring.rollup import Floats
 from workers.accounts import registry
 from workers.process import Process
@@ -40,7 +40,7 @@ def compute_due(process: Process, cells: Sequence[Connection] = ()) -> None:
 def compute(
     connection: Connection,
     account_id: int,
-    levels: Levels,
+    levels: LevelBounds,
     horizon_days: int | None = None,
     now: float | None = None,
     cells: Sequence[Connection] = (),

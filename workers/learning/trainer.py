@@ -9,7 +9,7 @@ import msgspec
 from redis import Redis
 
 from scoring.learning.training import TRY_RECALIBRATED, Learnt, Training, learn
-from scoring.levels import Levels
+from scoring.levels import LevelBounds
 from scoring.model import PRIOR, Model
 from scoring.rollup import Rollup
 from workers.accounts import models, registry, renewals, track_records
@@ -24,7 +24,7 @@ from workers.risk.rollups import day_of, read_account
 from workers.store import Connection, sql
 from workers.tracking.outages import outages_of, pauses_of
 
-DEFAULT_LEVELS = Levels()
+DEFAULT_LEVELS = LevelBounds()
 IN_USE = "in use"  # what a training calls the model that it found
 
 
@@ -44,7 +44,7 @@ def train(
     horizon_days: int | None = None,
     now: float | None = None,
     *,
-    levels: Levels = DEFAULT_LEVELS,
+    levels: LevelBounds = DEFAULT_LEVELS,
     redis: Redis | None = None,
     cells: Sequence[Connection] = (),
     progress: Callable[[RenewalProgress], None] | None = None,

@@ -9,7 +9,7 @@ import numpy as np
 from scoring.group_by import by_owner
 from scoring.history import EVENT
 from scoring.invoices import find_last_amount
-from scoring.levels import Levels
+from scoring.levels import LevelBounds
 from scoring.look_back import LOOK_BACK
 from scoring.model import Model
 from scoring.pauses import Pause, bridge
@@ -49,7 +49,7 @@ class Computed(NamedTuple):
 
 
 def compute_scores(
-    connection: Connection, due: Sequence[DueCustomer], served: Served, levels: Levels, extra_days: int = 0
+    connection: Connection, due: Sequence[DueCustomer], served: Served, levels: LevelBounds, extra_days: int = 0
 ) -> Computed:
     """Returns the scores of customers of one account as of now; `extra_days` more of their rollups are read."""
     now, ids = due[0].now, [customer.customer_id for customer in due]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scoring.levels import Levels
+from scoring.levels import LevelBounds
 from scoring.pauses import Pause
 from scoring.rollup import DAY, Floats
 from scoring.score import risks_at
@@ -102,7 +102,7 @@ def list_mondays(since: float, until: float, most: int = MOST_POINTS) -> Floats:
 
 
 def _rebuild(
-    connection: Connection, customers: Sequence[Rebuild], served: Served, pauses: Sequence[Pause], levels: Levels
+    connection: Connection, customers: Sequence[Rebuild], served: Served, pauses: Sequence[Pause], levels: LevelBounds
 ) -> None:
     """Customers of one account."""
     model, horizon_days, meaning, _ = served

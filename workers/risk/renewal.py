@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from redis import Redis
 
-from scoring.levels import Levels
+from scoring.levels import LevelBounds
 from scoring.model import PRIOR, Model
 from scoring.rollup import DAY
 from scoring.score import STATES, risks_at
@@ -68,7 +68,7 @@ class Means(NamedTuple):
     """The inputs of a process's scores; `horizon_days` is the setting. Without Redis no history is taken to be
     arriving."""
 
-    levels: Levels
+    levels: LevelBounds
     horizon_days: int | None = None
     redis: Redis | None = None
     lanes: Mapping[str, Lane] = LANES

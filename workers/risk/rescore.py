@@ -9,7 +9,7 @@ from typing import NamedTuple
 import psycopg
 from rq.timeouts import BaseTimeoutException
 
-from scoring.levels import Levels
+from scoring.levels import LevelBounds
 from workers.accounts import renewals
 from workers.accounts.serving import Served
 from workers.alerts import outbox
@@ -143,7 +143,7 @@ def _rescore_batch(process: Process, due: list[DueCustomer]) -> ScoredBatch:
 
 
 def _rescore(
-    connection: Connection, due: Sequence[DueCustomer], served: Served, levels: Levels, provisional: bool
+    connection: Connection, due: Sequence[DueCustomer], served: Served, levels: LevelBounds, provisional: bool
 ) -> tuple[list[Change], int]:
     """Score customers of one account. Returns what changed, and the number of rows of their histories."""
     computed = compute_scores(connection, due, served, levels)

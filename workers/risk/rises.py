@@ -6,14 +6,14 @@ these is (see causes). Nor is the first score after this database was restored, 
 
 from collections.abc import Iterator, Sequence
 
-from scoring.levels import NAMES, Levels
+from scoring.levels import NAMES, LevelBounds
 from workers.alerts import outbox
 from workers.alerts.outbox import Rise
 from workers.risk.causes import OWN_DOING, Change
 from workers.store import Connection
 
 
-def write_alerts(connection: Connection, changes: Sequence[Change], levels: Levels) -> int:
+def write_alerts(connection: Connection, changes: Sequence[Change], levels: LevelBounds) -> int:
     """Write the alerts that the scores of an account's customers ask for. Returns how many deliveries wait."""
     risen = [change for change in changes if is_rise(change)]
     if not risen:

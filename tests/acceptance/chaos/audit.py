@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from psycopg.rows import namedtuple_row
 
-from scoring.levels import Levels
+from scoring.levels import LevelBounds
 from scoring.model import PRIOR
 from scoring.score import STATES, score
 from tests.acceptance.chaos.producer import Sent
@@ -146,7 +146,7 @@ def scored(connection: Connection, stored: list[Any], customers: list[Any]) -> I
     for one in known:
         if one.customer_id in last and one.scored_at < last[one.customer_id] - SCORE_SLACK:
             yield f"{one.email} was scored {one.scored_at}, before the last event was stored, {last[one.customer_id]}"
-    days, levels = read_rollup(connection, [one.customer_id for one in known]), Levels()
+    days, levels = read_rollup(connection, [one.customer_id for one in known]), LevelBounds()
     for at in sorted({one.scored_at for one in known}):
         chosen = np.array([number for number, one in enumerate(known) if one.scored_at == at])
         instants = np.full(len(chosen), at.timestamp())

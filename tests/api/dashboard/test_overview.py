@@ -14,7 +14,7 @@ from api.app import create_app
 from api.dashboard.accuracy import describe_accuracy
 from api.reading.model import Matured, ModelInUse, Quality
 from scoring.learning.metrics import Bin
-from scoring.levels import Levels
+from scoring.levels import LevelBounds
 from tests.api.dashboard.conftest import token_in
 from tests.sending import ago
 from tests.workers.events import event
@@ -127,7 +127,7 @@ def test_lists_open_behind_the_numbers(silent: TestClient, connection: Connectio
 
 def test_the_track_record_and_churn_by_month(signed_in: TestClient, connection: Connection) -> None:
     account_id = fill(connection, world(120, 180))
-    track_records.compute(connection, account_id, Levels())
+    track_records.compute(connection, account_id, LevelBounds())
     page = words(signed_in)
     record = signed_in.get("/api/v1/model/track-record").json()
     assert f"Of {record['flagged']} customers flagged at high risk or above, {record['flagged_left']} (" in page

@@ -9,7 +9,7 @@ from api.demo.life import DAY
 from api.demo.words import DOMAIN, address, traits_of
 from scoring.events import RECOGNISED, detail_of, plan_of, value_of
 from scoring.learning.training import REGRESS, learn
-from scoring.levels import NAMES, Levels
+from scoring.levels import NAMES, LevelBounds
 from scoring.rollup import Rollup, Row
 from scoring.score import score
 from scoring.states import ACTIVE
@@ -108,7 +108,7 @@ def test_events_give_no_cause_for_warnings() -> None:
 def test_risks_of_all_levels_are_there_and_every_advice(now: float) -> None:
     company, people = told(now)
     scores = score(rollup(company, people), now)
-    assert {Levels().name(probability) for probability in scores.probability.tolist()} == set(NAMES)
+    assert {LevelBounds().name(probability) for probability in scores.probability.tolist()} == set(NAMES)
     assert {advice.strategy for advice in scores.advice} - {"feature_win_back"} == STRATEGIES
     assert (scores.state == ACTIVE).sum() > CUSTOMERS / 2
 
@@ -125,8 +125,8 @@ def test_there_is_something_to_learn(now: float) -> None:
     assert (training.holdout["in use"].auc or 0) > 0.75
     scores = score(days, now, model=training.model)
     active = scores.probability[scores.state == ACTIVE]
-    assert (active > Levels().high).sum() >= 3
-    assert (active < Levels().medium).sum() > CUSTOMERS / 3
+    assert (active > LevelBounds().high).sum() >= 3
+    assert (active < LevelBounds().medium).sum() > CUSTOMERS / 3
 
 
 def test_export_failures_tell_of_leaving_and_the_noise_does_not() -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from starlette.testclient import TestClient
 
-from scoring.levels import Levels
+from scoring.levels import LevelBounds
 from tests.workers.worlds import account, fill, world
 from workers.buffer.entries import hash_customer
 from workers.learning import track_records
@@ -19,7 +19,7 @@ COUNTS = ("left", "flagged_before", "flagged", "flagged_left")
 def tracked(connection: Connection) -> int:
     """An account with half a year of history and its track record."""
     account_id = fill(connection, world(120, 180))
-    track_records.compute(connection, account_id, Levels())
+    track_records.compute(connection, account_id, LevelBounds())
     return account_id
 
 
@@ -107,14 +107,14 @@ def test_before_it_is_computed_counts_are_null_and_it_says_why(acme: TestClient)
 
 def test_a_history_that_is_too_short_says_what_it_needs(acme: TestClient, connection: Connection) -> None:
     account_id = fill(connection, world(20, 20))
-    track_records.compute(connection, account_id, Levels())
+    track_records.compute(connection, account_id, LevelBounds())
     record = acme.get(ROUTE, params={"before": 7}).json()
     assert [record[name] for name in COUNTS] == [None] * 4
     assert "needs 37" in record["why"]
 
 
 def test_an_account_without_events_has_a_reason_too(acme: TestClient, connection: Connection) -> None:
-    track_records.compute(connection, account(connection), Levels())
+    track_records.compute(connection, account(connection), LevelBounds())
     assert "covers 0 days" in acme.get(ROUTE).json()["why"]
 
 

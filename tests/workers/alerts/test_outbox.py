@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from scoring.levels import Levels
+from scoring.levels import LevelBounds
 from tests.sending import ago
 from tests.workers.alerts.receiver import Receiver
 from tests.workers.alerts.worlds import alert, note_risk, rise
@@ -239,7 +239,7 @@ def test_levels_that_were_lowered_since_are_no_rise(
     jane = rise(connection, account_id, "jane@example.com", probability=0.46)
     note_risk(connection, jane.customer_id, time.time() - 3600, "medium", 0.45)
     with connection.transaction():
-        assert outbox.write(connection, account_id, [jane], time.time(), 30, Levels(0.2, 0.4, 0.75)) == 0
+        assert outbox.write(connection, account_id, [jane], time.time(), 30, LevelBounds(0.2, 0.4, 0.75)) == 0
 
 
 def test_a_transaction_that_began_before_the_last_note_may_alert(process: Process, connection: Connection) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from scoring.advice import Advice
-from scoring.levels import Levels
+from scoring.levels import LevelBounds
 from scoring.reasons import Reason
 from workers.alerts import outbox
 from workers.alerts.outbox import Rise
@@ -42,7 +42,7 @@ def rise(
 def alert(connection: Connection, account_id: int, rises: Sequence[Rise], at: float | None = None) -> int:
     """Write the alerts of these rises; returns how many deliveries wait."""
     with connection.transaction():
-        return outbox.write(connection, account_id, rises, at or time.time(), 30, Levels())
+        return outbox.write(connection, account_id, rises, at or time.time(), 30, LevelBounds())
 
 
 def note_risk(connection: Connection, customer_id: str, at: float, level: str, probability: float = 0.5) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from scoring.learning import training
-from scoring.levels import Levels
+from scoring.levels import LevelBounds
 from scoring.model import PRIOR, Model
 from tests.workers.events import count
 from tests.workers.worlds import account, fill, world
@@ -24,7 +24,7 @@ from workers.store import Connection, connect
 
 def rolled_back(connection: Connection, account_id: int) -> Model:
     request_roll_back(connection, account_id)
-    renewal.run(connection, Means(Levels()), account_id)
+    renewal.run(connection, Means(LevelBounds()), account_id)
     return find_in_use(connection, account_id).model
 
 

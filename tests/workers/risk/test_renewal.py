@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from scoring.levels import Levels
+from scoring.levels import LevelBounds
 from scoring.model import PRIOR, Model
 from scoring.rollup import DAY
 from scoring.score import risks_at
@@ -25,7 +25,7 @@ from workers.risk.renewal import Means, step
 from workers.risk.rescore import rescore_due
 from workers.store import Connection, sql
 
-MEANS = Means(Levels())
+MEANS = Means(LevelBounds())
 
 
 @pytest.fixture(autouse=True)

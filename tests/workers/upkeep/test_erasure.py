@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from redis import Redis
 
-from scoring.levels import Levels
+from scoring.levels import LevelBounds
 from tests.waiting import wait_until
 from tests.workers.events import count, entry, event, ingested, push, push_events, request
 from workers.accounts import renewals
@@ -72,7 +72,7 @@ def score_ahead(connection: Connection) -> None:
     connection.execute("INSERT INTO accounts (account_id, name) VALUES (1, 'acme') ON CONFLICT DO NOTHING")
     connection.execute("UPDATE accounts SET generation = generation + 1")
     renewals.request_rescore(connection, 1)
-    assert renewal.step(connection, Means(Levels()))
+    assert renewal.step(connection, Means(LevelBounds()))
 
 
 def act(connection: Connection) -> None:
