@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from api.up.embedded import Servers, servers
-from tests import databases
+from tests import databases, prepared
 from workers.buffer import arrivals
 from workers.ingest import ingest
 from workers.process import Process
@@ -35,14 +35,19 @@ def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def all_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+def prepared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder whose database is set up: to copy."""
+    return prepared.find_or_make(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def all_servers(tmp_path_factory: pytest.TempPathFactory, prepared_folder: Path) -> Iterator[Servers]:
     """Postgres, with a migrated template database, and Redis."""
-    with (
-        _in_memory(tmp_path_factory) as folder,
-        servers(folder, databases.CITUS_URL, durable=False) as addresses,
-    ):
-        databases.make_template(addresses.database_url)
-        yield addresses
+    with _in_memory(tmp_path_factory) as folder:
+        prepared.copy(prepared_folder, folder)
+        with servers(folder, databases.CITUS_URL, durable=False) as addresses:
+            databases.make_template(addresses.database_url)
+            yield addresses
 
 
 @pytest.fixture(autouse=True)

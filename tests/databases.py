@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 
 from tests.acceptance.citus import cluster
 from workers.store import connect
-from workers.store.migrate import migrate
 
 TEMPLATE = "template_windback"
 CITUS_URL = os.environ.get("CITUS_URL")  # a coordinator, by a superuser: it then places the tables of each test
@@ -20,8 +19,7 @@ def make_template(url: str) -> None:
     if CITUS_URL:
         cluster.make_template(CITUS_URL, TEMPLATE)
     else:
-        execute(url, f"CREATE DATABASE {TEMPLATE}")
-        migrate(name_database(url, TEMPLATE))
+        execute(name_database(url, "template1"), f"CREATE DATABASE {TEMPLATE} TEMPLATE postgres STRATEGY file_copy")
 
 
 @contextmanager

@@ -6,11 +6,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from api.up.embedded import Servers, servers
+from api.up.embedded import Servers
 from tests.acceptance.door import Door, Hurried, Wire, door, own_database
 from tests.acceptance.line import Line, line
 from workers.settings import Settings
-from workers.store.migrate import migrate
 
 
 @pytest.fixture(scope="session")
@@ -21,15 +20,6 @@ def service(all_servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> I
         door(url, tmp_path_factory.mktemp("http"), "web", "ingest", "import", "clock") as made,
     ):
         yield made
-
-
-@pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder whose database is set up: to copy, since that is quicker than another one."""
-    folder = tmp_path_factory.mktemp("prepared")
-    with servers(folder, durable=False) as made:
-        migrate(made.database_url)
-    return folder
 
 
 @pytest.fixture

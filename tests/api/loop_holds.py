@@ -65,7 +65,6 @@ def watched() -> Iterator[Holds]:
 
     asyncio.events.Handle._run = timed  # type: ignore[method-assign,assignment]
     bodies._thread.submit(sys.setprofile, holds.profile).result()
-    gc.collect()
     gc.freeze()  # as a web process does: what is there now is not looked at again
     try:
         yield holds

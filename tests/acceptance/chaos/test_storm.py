@@ -4,13 +4,21 @@ from pathlib import Path
 
 import pytest
 
+from tests import prepared
 from tests.acceptance.chaos import storm
 from tests.acceptance.chaos.servers import Shape
 
 
-def test_whatever_dies_nothing_is_lost_and_nothing_is_twice(tmp_path: Path) -> None:
+@pytest.fixture
+def folder(tmp_path: Path, prepared_folder: Path) -> Path:
+    """A data folder whose Postgres is set up."""
+    prepared.copy(prepared_folder, tmp_path)
+    return tmp_path
+
+
+def test_whatever_dies_nothing_is_lost_and_nothing_is_twice(folder: Path) -> None:
     """Every kind of process and both servers are killed, frozen, away for a while, and all restarted, under load."""
-    report = storm.run(tmp_path, seed=7)
+    report = storm.run(folder, seed=7)
     assert not report.findings, report
     assert report.acknowledged > 1000
     assert report.alerts > 0
@@ -18,8 +26,8 @@ def test_whatever_dies_nothing_is_lost_and_nothing_is_twice(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("shape", [Shape(4, "cluster"), Shape(4, "several")], ids=["cluster", "several"])
-def test_whatever_dies_of_a_cell_nothing_is_lost_and_nothing_is_twice(tmp_path: Path, shape: Shape) -> None:
+def test_whatever_dies_of_a_cell_nothing_is_lost_and_nothing_is_twice(folder: Path, shape: Shape) -> None:
     """Masters of a cluster die and hang until their replicas take over; a Redis and a Postgres of cells are away."""
-    report = storm.run(tmp_path, seed=7, shape=shape)
+    report = storm.run(folder, seed=7, shape=shape)
     assert not report.findings, report
     assert report.acknowledged > 1000

@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from api.up import packaged_servers
+from tests import prepared
 from tests.ports import free_port
 from tests.waiting import wait_until
 
@@ -22,8 +22,8 @@ UNSET = ("DATABASE_URL", "REDIS_URL", "PORT", "WINDBACK_HOST", "WINDBACK_DATA_DI
 
 
 class Up:
-    """A `windback up` in a folder: its process, its port, and what it has said so far. With `prepared`, a data folder
-    whose database is set up, it begins with a copy of that."""
+    """A `windback up` in a folder: its process, its port, and what it has said so far. With
+    `prepared_folder`, whose database is set up, it begins with a copy of that."""
 
     def __init__(
         self,
@@ -32,14 +32,13 @@ class Up:
         port: int | None = None,
         settings: Mapping[str, str] | None = None,
         program: Sequence[str] = WINDBACK,
-        prepared: Path | None = None,
+        prepared_folder: Path | None = None,
     ) -> None:
         self.folder = folder
         self.data_dir = folder / ".windback"
         self.port = port or free_port()
-        if prepared and not self.data_dir.exists():
-            packaged_servers.prepare(self.data_dir)
-            shutil.copytree(prepared / "postgres", self.data_dir / "postgres", symlinks=True)
+        if prepared_folder and not self.data_dir.exists():
+            prepared.copy(prepared_folder, self.data_dir)
         environment = {name: value for name, value in os.environ.items() if name not in UNSET}
         with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
             self.process = subprocess.Popen(

@@ -126,11 +126,11 @@ def restore_redis(path: Path, data_dir: Path) -> None:
         process.wait(30)
 
 
-def test_a_copy_of_the_data_folder_is_a_backup(tmp_path: Path, prepared: Path) -> None:
+def test_a_copy_of_the_data_folder_is_a_backup(tmp_path: Path, prepared_folder: Path) -> None:
     """Stopped, copied, lost, put back in another place: with the same key, and what nobody had stored yet."""
     (tmp_path / "old").mkdir()
     (tmp_path / "new").mkdir()
-    with cleaned(Up(tmp_path / "old", prepared=prepared)) as old:
+    with cleaned(Up(tmp_path / "old", prepared_folder=prepared_folder)) as old:
         key = old.ready()
         for process in family(old.data_dir, "ingest"):
             process.send_signal(signal.SIGSTOP)

@@ -26,7 +26,7 @@ EVENT = {"event": "login", "customer_email": "jane@example.com"}
 
 
 @pytest.fixture(scope="module")
-def shared(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+def shared(prepared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """It runs under nohup, in a project with packages of the same names, with two workers of each kind."""
     folder = tmp_path_factory.mktemp("shared")
     for name in ("api", "workers"):
@@ -34,7 +34,7 @@ def shared(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         (folder / name / "__init__.py").write_text("raise SystemExit('not this one')")
     settings = {"PYTHONSAFEPATH": "1"}
     program = ["nohup", *WINDBACK]
-    up = Up(folder, "--workers", str(WORKERS), settings=settings, program=program, prepared=prepared)
+    up = Up(folder, "--workers", str(WORKERS), settings=settings, program=program, prepared_folder=prepared_folder)
     with cleaned(up):
         up.ready()
         yield up
@@ -126,9 +126,11 @@ def test_processes_that_die_are_back_soon(shared: Up) -> None:
     works(shared, "revived@example.com")
 
 
-def test_after_a_kill_nothing_but_the_servers_lives_and_the_next_start_works(tmp_path: Path, prepared: Path) -> None:
+def test_after_a_kill_nothing_but_the_servers_lives_and_the_next_start_works(
+    tmp_path: Path, prepared_folder: Path
+) -> None:
     """Also at once after the kill. The end of the terminal ends it in the end."""
-    with cleaned(Up(tmp_path, prepared=prepared)) as up:
+    with cleaned(Up(tmp_path, prepared_folder=prepared_folder)) as up:
         key = up.ready()
         up.kill()
         wait_until(lambda: not family(up.data_dir, "-m api") and not family(up.data_dir, "-m workers"), timeout=15)
@@ -143,9 +145,9 @@ def test_after_a_kill_nothing_but_the_servers_lives_and_the_next_start_works(tmp
     assert preflight.running(up.data_dir) is None
 
 
-def test_so_it_is_with_several_web_processes_and_a_second_ctrl_c_hurries(tmp_path: Path, prepared: Path) -> None:
+def test_so_it_is_with_several_web_processes_and_a_second_ctrl_c_hurries(tmp_path: Path, prepared_folder: Path) -> None:
     settings = {"WINDBACK_WEB_PROCESSES": "2"}
-    with cleaned(Up(tmp_path, settings=settings, prepared=prepared)) as up:
+    with cleaned(Up(tmp_path, settings=settings, prepared_folder=prepared_folder)) as up:
         key = up.ready()
         up.kill()
         wait_until(lambda: not family(up.data_dir, "-m api") and not family(up.data_dir, "-m workers"), timeout=15)
@@ -156,8 +158,8 @@ def test_so_it_is_with_several_web_processes_and_a_second_ctrl_c_hurries(tmp_pat
         again.stop()
 
 
-def test_ctrl_c_while_it_starts(tmp_path: Path, prepared: Path) -> None:
-    with cleaned(Up(tmp_path, prepared=prepared)) as up:
+def test_ctrl_c_while_it_starts(tmp_path: Path, prepared_folder: Path) -> None:
+    with cleaned(Up(tmp_path, prepared_folder=prepared_folder)) as up:
         wait_until(lambda: "postgres |" in up.err, timeout=90)
         up.stop()
     assert "API key" not in up.out
@@ -207,23 +209,23 @@ def test_it_uses_the_servers_that_the_settings_name(tmp_path: Path, database_url
 
 
 @pytest.mark.parametrize("name", ['it\'s "my app", a=b ü', "long" * 50])
-def test_a_data_folder_may_have_any_name(tmp_path: Path, prepared: Path, name: str) -> None:
+def test_a_data_folder_may_have_any_name(tmp_path: Path, prepared_folder: Path, name: str) -> None:
     """And the banner means that every kind of process works: an event is stored and scored."""
     (tmp_path / name).mkdir()
-    with cleaned(Up(tmp_path / name, prepared=prepared)) as up:
+    with cleaned(Up(tmp_path / name, prepared_folder=prepared_folder)) as up:
         up.ready()
         works(up, "jane@example.com")
         assert "starting it again" not in up.err
         up.stop()
 
 
-def test_a_process_that_never_works_is_given_up_with_the_reason(tmp_path: Path, prepared: Path) -> None:
+def test_a_process_that_never_works_is_given_up_with_the_reason(tmp_path: Path, prepared_folder: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\nif sys.orig_argv[-2:] == ['workers', 'import']:\n"
         "    print('no luck here', file=sys.stderr, flush=True)\n    os._exit(3)\n"
     )
     path = os.pathsep.join([str(tmp_path), *(path for path in sys.path if path)])
-    with cleaned(Up(tmp_path, settings={"PYTHONPATH": path}, prepared=prepared)) as up:
+    with cleaned(Up(tmp_path, settings={"PYTHONPATH": path}, prepared_folder=prepared_folder)) as up:
         assert up.process.wait(90) == 1
         assert "import does not run: it ended with exit code 3: no luck here" in up.err
         assert up.err.count("starting it again") == 3

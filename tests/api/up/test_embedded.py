@@ -15,6 +15,7 @@ import redis
 
 from api.up import embedded, packaged_servers
 from api.up.embedded import Servers
+from tests import prepared
 from tests.waiting import wait_until
 
 NAMELESS = 12345  # a user id without a name
@@ -52,6 +53,13 @@ def read(servers: Servers) -> tuple[list[str], list[str]]:
         return rows, client.lrange("kept", 0, -1)
 
 
+@pytest.fixture
+def data_dir(tmp_path: Path, prepared_folder: Path) -> Path:
+    """A data folder whose Postgres is set up."""
+    prepared.copy(prepared_folder, tmp_path)
+    return tmp_path
+
+
 def test_data_outlives_the_servers_and_no_process_does(tmp_path: Path) -> None:
     with embedded.servers(tmp_path, durable=False) as servers:
         write(servers, "a")
@@ -62,91 +70,94 @@ def test_data_outlives_the_servers_and_no_process_does(tmp_path: Path) -> None:
         assert read(servers) == (["a"], ["a"])
 
 
-def test_no_port_is_opened_and_nobody_else_may_connect(tmp_path: Path) -> None:
-    with embedded.servers(tmp_path, durable=False) as servers:
+def test_no_port_is_opened_and_nobody_else_may_connect(data_dir: Path) -> None:
+    with embedded.servers(data_dir, durable=False) as servers:
         with psycopg.connect(servers.database_url) as connection:
             assert connection.execute("SHOW listen_addresses").fetchone() == ("",)
         with redis.Redis.from_url(servers.redis_url, decode_responses=True) as client:
             assert client.config_get("port") == {"port": "0"}
             assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
             assert client.config_get("appendonly") == {"appendonly": "yes"}
-        folder = (tmp_path / "run").resolve()
+        folder = (data_dir / "run").resolve()
         assert folder.stat().st_mode & 0o777 == 0o700
         assert {path.stat().st_mode & 0o777 for path in folder.iterdir() if path.is_socket()} == {0o700}
 
 
-def test_running_servers_are_shared_and_the_last_user_stops_them(tmp_path: Path) -> None:
-    with embedded.servers(tmp_path, durable=False) as first:
-        processes = pids(tmp_path)
-        with embedded.servers(tmp_path) as second:
-            assert second == first == embedded.find(tmp_path)
-        assert pids(tmp_path) == processes
+def test_running_servers_are_shared_and_the_last_user_stops_them(data_dir: Path) -> None:
+    with embedded.servers(data_dir, durable=False) as first:
+        processes = pids(data_dir)
+        with embedded.servers(data_dir) as second:
+            assert second == first == embedded.find(data_dir)
+        assert pids(data_dir) == processes
         assert all(alive(pid) for pid in processes)
     assert not any(alive(pid) for pid in processes)
 
 
-def test_who_started_may_leave_before_the_others(tmp_path: Path) -> None:
+def test_who_started_may_leave_before_the_others(data_dir: Path) -> None:
     script = (
         "import sys, pathlib; from api.up import embedded\n"
         "with embedded.servers(pathlib.Path(sys.argv[1]), durable=False): print(flush=True); sys.stdin.read()"
     )
-    starter = subprocess.Popen([sys.executable, "-c", script, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    starter = subprocess.Popen([sys.executable, "-c", script, data_dir], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with starter:
         assert starter.stdout
         starter.stdout.readline()
-        with embedded.servers(tmp_path) as servers:
+        with embedded.servers(data_dir) as servers:
             starter.communicate(timeout=10)
             write(servers, "still here")
-            processes = pids(tmp_path)
+            processes = pids(data_dir)
     assert not any(alive(pid) for pid in processes)
 
 
-def test_several_folders_at_once(tmp_path: Path) -> None:
+def test_several_folders_at_once(tmp_path: Path, prepared_folder: Path) -> None:
+    for name in ("a", "b"):
+        prepared.copy(prepared_folder, tmp_path / name)
     with embedded.servers(tmp_path / "a", durable=False) as a, embedded.servers(tmp_path / "b", durable=False) as b:
         write(a, "a")
         write(b, "b")
         assert read(a) == (["a"], ["a"])
 
 
-def test_killed_servers_keep_what_was_committed(tmp_path: Path) -> None:
-    with embedded.servers(tmp_path) as servers:
+def test_killed_servers_keep_what_was_committed(data_dir: Path) -> None:
+    with embedded.servers(data_dir) as servers:
         write(servers, "a")
-        for pid in pids(tmp_path):
+        for pid in pids(data_dir):
             os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: embedded.find(tmp_path) is None)
-    with embedded.servers(tmp_path) as servers:
+        wait_until(lambda: embedded.find(data_dir) is None)
+    with embedded.servers(data_dir) as servers:
         assert read(servers) == (["a"], ["a"])
 
 
-def test_servers_that_lost_their_starter_are_reused_and_then_stopped(tmp_path: Path) -> None:
+def test_servers_that_lost_their_starter_are_reused_and_then_stopped(data_dir: Path) -> None:
     script = (
         "import os, sys, pathlib; from api.up import embedded\n"
         "with embedded.servers(pathlib.Path(sys.argv[1]), durable=False): os.kill(os.getpid(), 9)"
     )
-    assert subprocess.run([sys.executable, "-c", script, tmp_path], check=False).returncode == -signal.SIGKILL
-    processes = pids(tmp_path)
+    assert subprocess.run([sys.executable, "-c", script, data_dir], check=False).returncode == -signal.SIGKILL
+    processes = pids(data_dir)
     assert all(alive(pid) for pid in processes)
-    with embedded.servers(tmp_path):
-        assert pids(tmp_path) == processes
+    with embedded.servers(data_dir):
+        assert pids(data_dir) == processes
     wait_until(lambda: not any(alive(pid) for pid in processes))
 
 
-def test_a_pid_file_that_names_another_process_harms_neither(tmp_path: Path) -> None:
+def test_a_pid_file_that_names_another_process_harms_neither(data_dir: Path) -> None:
     """After a power cut the number in it may have been given to anybody."""
-    with embedded.servers(tmp_path, durable=False) as servers:
+    with embedded.servers(data_dir, durable=False) as servers:
         write(servers, "a")
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as bystander:
-        (tmp_path / "postgres/postmaster.pid").write_text(f"{bystander.pid}\n{tmp_path}/postgres\n1\n5432\n\n\n\n")
-        (tmp_path / "redis/redis.pid").write_text(f"{bystander.pid}\n")
-        (tmp_path / "run").resolve().joinpath("redis.sock").touch()
-        with embedded.servers(tmp_path, durable=False) as servers:
+        (data_dir / "postgres/postmaster.pid").write_text(f"{bystander.pid}\n{data_dir}/postgres\n1\n5432\n\n\n\n")
+        (data_dir / "redis/redis.pid").write_text(f"{bystander.pid}\n")
+        (data_dir / "run").resolve().joinpath("redis.sock").touch()
+        with embedded.servers(data_dir, durable=False) as servers:
             assert read(servers) == (["a"], ["a"])
         assert bystander.poll() is None
         bystander.communicate(b"\n")
 
 
-def test_a_path_too_long_for_a_socket(tmp_path: Path) -> None:
+def test_a_path_too_long_for_a_socket(tmp_path: Path, prepared_folder: Path) -> None:
     data_dir = tmp_path / ("long" * 30)
+    prepared.copy(prepared_folder, data_dir)
     with embedded.servers(data_dir, durable=False) as servers:
         write(servers, "a")
         assert embedded.find(data_dir) == servers
@@ -177,11 +188,11 @@ def test_a_given_url_takes_the_place_of_its_server(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-def test_nobody_starts_servers_that_another_command_uses(tmp_path: Path) -> None:
+def test_nobody_starts_servers_that_another_command_uses(data_dir: Path) -> None:
     with (
-        embedded.servers(tmp_path, durable=False),
+        embedded.servers(data_dir, durable=False),
         pytest.raises(embedded.EmbeddedError, match="Another windback command"),
-        embedded.owning(tmp_path, timeout_seconds=0.1),
+        embedded.owning(data_dir, timeout_seconds=0.1),
     ):
         pass
 
@@ -192,11 +203,11 @@ def test_without_the_wheels_it_says_what_to_do(tmp_path: Path, monkeypatch: pyte
         embedded.servers(tmp_path).__enter__()
 
 
-def test_a_server_that_can_not_start_says_where_its_log_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_can_not_start_says_where_its_log_is(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "START_ATTEMPTS", 1)
     monkeypatch.setitem(packaged_servers.POSTGRES_OPTIONS, "shared_buffers", "nonsense")
     with pytest.raises(embedded.EmbeddedError, match=r"postgres does not start: .*nonsense.*postgres\.log"):
-        embedded.servers(tmp_path, durable=False).__enter__()
+        embedded.servers(data_dir, durable=False).__enter__()
 
 
 @needs_root
@@ -284,7 +295,8 @@ def test_a_user_without_a_name_is_told_what_a_new_folder_needs(reachable: Path) 
 
 
 @needs_root
-def test_a_user_without_a_name_runs_a_folder_that_another_made(reachable: Path) -> None:
+def test_a_user_without_a_name_runs_a_folder_that_another_made(reachable: Path, prepared_folder: Path) -> None:
+    prepared.copy(prepared_folder, reachable)
     with embedded.servers(reachable, durable=False) as servers:
         write(servers, "a")
     for path in (reachable, *reachable.rglob("*")):
@@ -294,11 +306,12 @@ def test_a_user_without_a_name_runs_a_folder_that_another_made(reachable: Path) 
 
 @needs_root
 def test_started_by_root_a_folder_on_the_way_is_opened_once_and_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, prepared_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Root's own project may lie in a folder that is closed to others: that changes in sight, or not at all."""
     above = tmp_path / "project"
     above.mkdir(mode=0o700)
+    prepared.copy(prepared_folder, above / "data")
     for messages in (1, 0):
         with embedded.servers(above / "data", durable=False):
             pass

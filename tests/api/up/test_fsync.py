@@ -15,7 +15,10 @@ def test_what_redis_answers_is_written_at_once_and_synced_by_us(
     """It never holds a write back: what it has answered survives its own death."""
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.fstat(file).st_ino))
-    with embedded.servers(tmp_path, durable=False) as servers, Redis.from_url(servers.redis_url) as redis:
+    with (
+        embedded.servers(tmp_path, database_url="postgresql://none") as servers,
+        Redis.from_url(servers.redis_url) as redis,
+    ):
         assert redis.config_get("appendfsync") == {"appendfsync": "no"}
         redis.set("key", "a value to be found")
         assert fsync.sync(tmp_path / "redis") == len(synced)

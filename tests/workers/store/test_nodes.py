@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from api import pool
 from api.up.embedded import Servers, servers
+from tests import prepared
 from workers import engine
 from workers.cells import Cell
 from workers.process import Process
@@ -59,8 +61,12 @@ def node_of(connection: Connection) -> int:
 
 
 @pytest.fixture(scope="module")
-def second_server(tmp_path_factory: pytest.TempPathFactory, all_servers: Servers) -> Iterator[str]:
-    with servers(tmp_path_factory.mktemp("node"), None, all_servers.redis_url, durable=False) as addresses:
+def second_server(
+    tmp_path_factory: pytest.TempPathFactory, all_servers: Servers, prepared_folder: Path
+) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("node")
+    prepared.copy(prepared_folder, folder)
+    with servers(folder, None, all_servers.redis_url, durable=False) as addresses:
         yield addresses.database_url
 
 
