@@ -159,8 +159,9 @@ WHERE at > first_seen
 # As a recount has them; that one goes over the customers in small parts, which takes much longer.
 TOTALS: tuple[LiteralString, ...] = (
     """
-    INSERT INTO event_days (account_id, event, day, n, first_at, last_at)
-    SELECT 1, event, day, sum(n), min(last_at), max(last_at) FROM customer_days GROUP BY 2, 3
+    INSERT INTO event_days (account_id, event, day, n, first_at, last_at, customers, counted)
+    SELECT 1, event, day, sum(n), min(last_at), max(last_at), count(DISTINCT customer_id), sum(n)
+    FROM customer_days GROUP BY 2, 3
     """,
     """
     INSERT INTO event_returns (account_id, event, day, previous, customers)

@@ -448,7 +448,8 @@ CREATE TABLE recounts (
     server bigint
 );
 
--- How often an event came on a day.
+-- How often an event came on a day, and from how many customers. These are the customers of `counted` events: of all n,
+-- unless a process of an earlier version has tallied some; then event_returns has them all.
 CREATE TABLE event_days (
     account_id integer NOT NULL,
     event text COLLATE "C" NOT NULL,
@@ -456,6 +457,8 @@ CREATE TABLE event_days (
     n bigint NOT NULL,
     first_at timestamptz NOT NULL,
     last_at timestamptz NOT NULL,
+    customers integer NOT NULL DEFAULT 0,
+    counted bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (account_id, event, day)
 );
 

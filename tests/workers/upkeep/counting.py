@@ -8,10 +8,15 @@ from tests.workers.events import event, push_events
 from workers.buffer.lanes import HISTORY
 from workers.ingest.ingest import drain
 from workers.process import Process
-from workers.store import Connection
+from workers.store import Connection, sql
 from workers.upkeep import totals
 
 DAYS = "SELECT event, day, sum(n) FROM customer_days GROUP BY 1, 2"
+CUSTOMERS = "SELECT event, day, count(DISTINCT customer_id), sum(n) FROM customer_days GROUP BY 1, 2"
+NAMES = """
+    SELECT event, sum(n)::bigint, count(DISTINCT customer_id), count(DISTINCT (customer_id, day))
+    FROM customer_days GROUP BY event
+"""
 HOURS = """
     SELECT event, date_trunc('hour', least(occurred_at, received_at)), count(*), count(DISTINCT customer_id)
     FROM events GROUP BY 1, 2
@@ -39,10 +44,18 @@ def tallied_between(connection: Connection, since: date, until: date) -> list[An
     return rows(connection, query, since, until, since)
 
 
+def names_sent(connection: Connection) -> list[Any]:
+    """The names that an account sends, as they are listed: events, customers, days of customers."""
+    listed = connection.execute(sql("list_sent_names"), {"account_id": 1, "limit": 1000}).fetchall()
+    return sorted(listed, key=repr)
+
+
 def assert_right(connection: Connection) -> None:
     """The totals are what counting gives, for every range of days."""
     assert rows(connection, "SELECT event, day, n FROM event_days") == rows(connection, DAYS)
+    assert rows(connection, "SELECT event, day, customers, counted FROM event_days") == rows(connection, CUSTOMERS)
     assert rows(connection, "SELECT event, hour, n, customers FROM event_hours") == rows(connection, HOURS)
+    assert names_sent(connection) == rows(connection, NAMES)
     days = [day for (day,) in rows(connection, "SELECT DISTINCT day FROM customer_days")]
     for number, since in enumerate(days):
         for until in days[number:]:

@@ -9,7 +9,16 @@ import pytest
 
 from tests.waiting import wait_until
 from tests.workers.events import event, push_events
-from tests.workers.upkeep.counting import assert_right, levels, levels_by_risks, rows, some_events, store
+from tests.workers.upkeep.counting import (
+    NAMES,
+    assert_right,
+    levels,
+    levels_by_risks,
+    names_sent,
+    rows,
+    some_events,
+    store,
+)
 from workers.buffer.lanes import HISTORY
 from workers.ingest.ingest import drain
 from workers.process import Process
@@ -17,6 +26,7 @@ from workers.risk import rescore
 from workers.risk.rebuild import rebuild_some
 from workers.store import Connection, connect, sql
 from workers.store.locks import Lock, holding
+from workers.store.migrate import migrations
 from workers.upkeep import erasure, totals
 from workers.upkeep.snapshots import LastTally
 
@@ -146,6 +156,30 @@ def test_while_events_wait_the_rest_is_long_and_shorter_the_more_there_was_to_ta
     last = LastTally("1:1:", 1, 1, False, rest - 0.1, worked)
     assert totals.must_rest(last, busy=True)
     assert not totals.must_rest(last._replace(rested_seconds=rest + 0.1), busy=True)
+
+
+def test_days_that_an_earlier_version_has_tallied_are_counted_by_their_returns(
+    process: Process, connection: Connection
+) -> None:
+    """It knows no customers of a day; while a database is upgraded, its processes go on."""
+    store(process, *(event(timestamp=f"2025-12-0{day}") for day in (1, 2, 3)), event(timestamp="2025-12-02T12:00"))
+    totals.tally(connection)
+    connection.execute("UPDATE event_days SET customers = 0, counted = 0 WHERE day < '2025-12-03'")
+    assert names_sent(connection) == rows(connection, NAMES)
+    store(process, event(timestamp="2025-12-02T13:00"), event(timestamp="2025-12-02", customer_email="joe@example.com"))
+    totals.tally(connection)
+    assert names_sent(connection) == rows(connection, NAMES)
+
+
+def test_a_migration_counts_the_customers_of_days_that_were_tallied_before(
+    process: Process, connection: Connection
+) -> None:
+    store(process, *some_events(random.Random(1), 60))
+    totals.tally(connection)
+    connection.execute("UPDATE event_days SET customers = 0, counted = 0")
+    (migration,) = (each for each in migrations() if each.name == "count_event_day_customers")
+    connection.execute(migration.sql)
+    assert_right(connection)
 
 
 def test_days_that_are_pruned_leave_the_rest_right(process: Process, connection: Connection) -> None:

@@ -125,10 +125,14 @@ SELECT (SELECT version FROM models WHERE account_id = %(account_id)s AND in_use)
 -- Each name with its events, its customers, and on how many of their days it came (of all of them together).
 SELECT event, sum(n)::bigint AS events, sum(first)::bigint AS customers, sum(returned)::bigint AS customer_days
 FROM (
-    SELECT event, n, 0 AS first, 0 AS returned FROM event_days WHERE account_id = %(account_id)s
+    SELECT event, n, 0 AS first, CASE WHEN counted = n THEN customers ELSE (
+        SELECT sum(customers) FROM event_returns AS returns
+        WHERE returns.account_id = days.account_id AND returns.event = days.event AND returns.day = days.day
+    ) END AS returned
+    FROM event_days AS days WHERE account_id = %(account_id)s
     UNION ALL
-    SELECT event, 0, CASE WHEN previous = '-infinity' THEN customers ELSE 0 END, customers
-    FROM event_returns WHERE account_id = %(account_id)s
+    SELECT event, 0, customers, 0 FROM event_returns
+    WHERE account_id = %(account_id)s AND previous = '-infinity'
 ) AS totals
 GROUP BY event
 HAVING sum(n) > 0

@@ -94,7 +94,8 @@ WHERE kept.account_id = theirs.account_id AND kept.event = theirs.event AND kept
 -- name: leave_out_days
 -- Where the first or last event of a day was theirs, the hour of the next one is what is left.
 WITH theirs AS (
-    SELECT account_id, event, day, sum(n) AS n, min(first_at) AS first_at, max(last_at) AS last_at
+    SELECT account_id, event, day, sum(n) AS n, min(first_at) AS first_at, max(last_at) AS last_at,
+           count(DISTINCT customer_id) AS customers
     FROM parting
     GROUP BY account_id, event, day
 ), known AS (
@@ -108,7 +109,7 @@ WITH theirs AS (
     ) AS left_hours
 )
 UPDATE event_days AS kept
-SET n = kept.n - known.n,
+SET n = kept.n - known.n, customers = kept.customers - known.customers, counted = kept.counted - known.n,
     first_at = CASE WHEN kept.first_at < known.first_at THEN kept.first_at
                     ELSE coalesce(first_hour, kept.first_at) END,
     last_at = CASE WHEN kept.last_at > known.last_at THEN kept.last_at ELSE coalesce(last_hour, kept.last_at) END

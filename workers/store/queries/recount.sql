@@ -78,11 +78,12 @@ WITH counted AS (
     GROUP BY 1, 2, 3, 4
     HAVING sum(n) > 0
 ), totals AS (
-    INSERT INTO event_days AS kept (account_id, event, day, n, first_at, last_at)
-    SELECT account_id, event, day, sum(n), min(first_at), max(last_at) FROM days GROUP BY 1, 2, 3
+    INSERT INTO event_days AS kept (account_id, event, day, n, first_at, last_at, customers, counted)
+    SELECT account_id, event, day, sum(n), min(first_at), max(last_at), count(*), sum(n) FROM days GROUP BY 1, 2, 3
     ON CONFLICT (account_id, event, day) DO UPDATE
     SET n = kept.n + excluded.n, first_at = least(kept.first_at, excluded.first_at),
-        last_at = greatest(kept.last_at, excluded.last_at)
+        last_at = greatest(kept.last_at, excluded.last_at),
+        customers = kept.customers + excluded.customers, counted = kept.counted + excluded.counted
 )
 INSERT INTO event_returns AS kept (account_id, event, day, previous, customers)
 SELECT account_id, event, day, coalesce(previous, '-infinity'), count(*)

@@ -63,23 +63,25 @@ WITH batch AS MATERIALIZED (
            min(first_at) AS first_at, max(last_at) AS last_at
     FROM fresh
     GROUP BY 1, 2, 3, 4
-), day_totals AS (
-    -- How often each event came on each day.
-    INSERT INTO event_days AS kept (account_id, event, day, n, first_at, last_at)
-    SELECT account_id, event, day, sum(n), min(first_at), max(last_at)
+), customers_days AS MATERIALIZED (
+    -- The same, and whether the customer has these events alone on that day.
+    SELECT *, n = (
+        SELECT sum(n) FROM customer_days AS days
+        WHERE days.customer_id = batch.customer_id AND days.day = batch.day AND days.event = batch.event
+    ) AS is_new
     FROM batch
+), day_totals AS (
+    -- How often each event came on each day, and from how many customers.
+    INSERT INTO event_days AS kept (account_id, event, day, n, first_at, last_at, customers, counted)
+    SELECT account_id, event, day, sum(n), min(first_at), max(last_at), count(*) FILTER (WHERE is_new), sum(n)
+    FROM customers_days
     GROUP BY account_id, event, day
     ON CONFLICT (account_id, event, day) DO UPDATE
     SET n = kept.n + excluded.n, first_at = least(kept.first_at, excluded.first_at),
-        last_at = greatest(kept.last_at, excluded.last_at)
+        last_at = greatest(kept.last_at, excluded.last_at),
+        customers = kept.customers + excluded.customers, counted = kept.counted + excluded.counted
 ), new_days AS MATERIALIZED (
-    -- Days on which a customer has these events alone.
-    SELECT customer_id, event, day
-    FROM batch
-    WHERE n = (
-        SELECT sum(n) FROM customer_days AS days
-        WHERE days.customer_id = batch.customer_id AND days.day = batch.day AND days.event = batch.event
-    )
+    SELECT customer_id, event, day FROM customers_days WHERE is_new
 ), touched AS MATERIALIZED (
     -- The customers and events that have new days.
     SELECT DISTINCT account_id, customer_id, event FROM batch JOIN new_days USING (customer_id, event, day)
