@@ -76,7 +76,7 @@ def create_configured_app() -> Starlette:
     logs.configure(configured)
     app = create_app(configured)
     gc.collect()
-    gc.freeze()  # what is there now stays: nothing of it has to be looked at again
+    gc.freeze()  # all objects of now stay: the collector need not look at them again
     gc.set_threshold(20_000, 50, 100)  # a request leaves few cycles behind, and each look costs those that wait
     return app
 

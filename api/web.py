@@ -10,7 +10,7 @@ from api.server.graceful import serve
 from api.server.protocol import Protocol
 from workers import parent_watch, settings
 
-FINISH_SECONDS = 2  # for what is under way when the grace is over
+FINISH_SECONDS = 2  # for requests under way when the grace is over
 
 
 @click.command("web")

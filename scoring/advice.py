@@ -35,7 +35,7 @@ FEW_DAYS: Final = 3  # active days, of a customer who has only begun
 DETRACTOR: Final = 6  # the highest such NPS score
 
 
-TACTICS: Final = {  # what the hosted product calls such a message
+TACTICS: Final = {  # the hosted product's names of such messages
     "payment_recovery": "pause_option",
     "refund_rescue": "founder_email",
     "support_follow_up": "pain_point_fix",

@@ -30,9 +30,9 @@ ENGAGEMENT: Final = frozenset({"login", "feature_used"})
 SIGNS_OF_LIFE: Final = frozenset({"subscription_renewed", "invoice_paid"})  # until a customer's first engagement
 BEGINNINGS: Final = ENGAGEMENT | SIGNS_OF_LIFE | {"trial_started", "trial_ended", "subscription_upgraded"}
 PAYMENTS: Final = ("subscription_renewed", "subscription_upgraded", "invoice_paid")
-INVOICE: Final = "invoice:"  # how the detail of an event begins that names its invoice
+INVOICE: Final = "invoice:"  # begins the detail of an event that names its invoice
 FREE_PLANS: Final = frozenset({"free", "freemium", "none", "hobby", "community", "cancelled", "canceled"})
-CHURNED: Final = "\x18churned"  # what the account's own event that means churn is read as; no event can be called so
+CHURNED: Final = "\x18churned"  # our name for an account's own event that means churn; no event can have it
 
 MAX_EVENT_NAME: Final = 200  # characters
 MAX_EMAIL: Final = 254  # characters
@@ -45,7 +45,7 @@ MAX_BATCH: Final = 100  # events
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024  # after decompression
 MAX_DETAIL: Final = 100  # characters
 MAX_VALUE: Final = 1e9  # seconds or money; anything more is a unit error
-MAX_DAILY_COUNT: Final = 50  # a name and day: what lies above says nothing more about a risk
+MAX_DAILY_COUNT: Final = 50  # a name and day: more of them add nothing to a risk
 
 NPS_SCORES: Final = {str(score): score for score in range(11)}
 _PLAN_EVENTS: Final = ("subscription_", "trial_")

@@ -19,7 +19,7 @@ class Explanation(NamedTuple):
 
     probability: float
     baseline: float
-    parts: list[Reason]  # what raises the risk most first; they add up to probability - baseline
+    parts: list[Reason]  # the largest increase first; they add up to probability - baseline
 
 
 def explain(rollup: Rollup, now: float, *, horizon_days: float, model: Model) -> Explanation:

@@ -10,7 +10,7 @@ from scoring.events import INVOICE, MAX_DAILY_COUNT
 from scoring.group_by import Index, by_owner, ranks
 from scoring.rollup import DAY, Floats, Ints, Rollup
 
-USES, PLAN = "uses:", "plan:"  # prefixes of features that are named after what an account sends
+USES, PLAN = "uses:", "plan:"  # prefixes of features named after an account's own values
 USE_HALF_LIFE: Final = 30.0  # days, of breadth and of the favourite feature
 FEATURE_HALF_LIFE: Final = 90.0  # days, of the use of one feature
 

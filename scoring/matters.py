@@ -24,7 +24,7 @@ from scoring.rollup import DAY, Floats
 FLOORS: Final = {"refund_requested": 0.5, "trial_ended": 0.25, "subscription_downgraded": 0.5}
 REFUND_DAYS: Final = 14.0
 TRIAL_DAYS: Final = 30.0
-EARLY: Final = 14 * DAY  # a payment that comes so long before the end of the trial pays for what follows
+EARLY: Final = 14 * DAY  # a payment so long before the end of the trial pays for the time after it
 FREE_DAYS: Final = 30.0
 MATTERS: Final = tuple(FLOORS)
 

@@ -17,7 +17,7 @@ WEEK_HOURS: Final = 168
 WEEKS: Final = 6  # that an expectation rests on
 LEAST_WEEKS: Final = 2
 WINDOW_HOURS: Final = 6
-SHARE: Final = 0.10  # of what is expected, below which tracking is out
+SHARE: Final = 0.10  # of the expected volume, below which tracking is out
 LEAST_EXPECTED: Final = 30.0  # events in the window
 
 OutageMask = NDArray[np.bool_]

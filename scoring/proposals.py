@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from scoring.event_roles import CHURN_ROLE, ENGAGEMENT_ROLE
 from scoring.events import RECOGNISED
 
-USE_SHARE: Final = 0.2  # of the customers of the commonest event, who send an event that is use of the product …
+USE_SHARE: Final = 0.2  # of the customers of the commonest event must send an event that is use of the product …
 USE_DAYS: Final = 2.0  # … each on so many days
 
 # The first pattern that fits decides; matched against the words of a name, in lower case, with a blank around each.
@@ -35,7 +35,7 @@ PATTERNS: Final = (
     ("nps_response", r" nps | net promoter "),
     (ENGAGEMENT_ROLE, r" (page|screen) ?(view|viewed|visited|visit) | pageview "),
 )  # fmt: skip
-# What others do, or what our own machines do, is no use of the product.
+# Acts of others, or of our own machines, are no use of the product.
 PASSIVE: Final = re.compile(
     r" (e?mail|mail|notification|webhook|cron|job|sync|sent|delivered|bounced|invoice|payment|charge|billing|refund|"
     r"error|failed|failure|crash|crashed|outage|incident|downtime|warning|timeout|timed out|"

@@ -44,7 +44,7 @@ LONGEST = 200
 YEAR_DAYS = 365.25
 STEPS = ((int(86400 * YEAR_DAYS), "year"), (86400 * 30, "month"), (86400, "day"), (3600, "hour"), (60, "minute"))
 NO_BREAK = "\u00a0"
-YEARS = 2  # from then on a duration is said in years
+YEARS = 2  # from then on a duration is in years
 _TIME = Markup('<time datetime="{}" title="{}">{}</time>')
 
 

@@ -15,7 +15,7 @@ from api.demo.words import address, seats_of
 
 DAYS = 120  # of history on the first look
 CUSTOMERS = 500  # by then
-OLD_SHARE = 0.6  # of them who were there from the beginning
+OLD_SHARE = 0.6  # of them are there from the beginning
 SEED = 1
 
 

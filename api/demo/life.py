@@ -17,7 +17,7 @@ OVERDUE: Final = 0.04  # of the bills
 LEFT_UNPAID: Final = 0.15  # of the first bills after a customer left
 LOSES_PATIENCE: Final = 0.11  # a day on which exports fail
 COMPLAINS_IN_OUTAGE: Final = 0.15
-CALLED: Final = 0.6  # of those who are saved, by a call
+CALLED: Final = 0.6  # of the saved customers, by a call
 OUTAGE_EVERY, OUTAGE_DAYS = 90, (7, 8)  # the exports of everybody are out
 TIERS: Final = list(PLANS)
 

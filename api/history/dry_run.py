@@ -11,7 +11,7 @@ from workers.buffer.entries import parse_instant
 SHOWN_NAMES = 30
 KEPT_FAULTS = 1000  # lines with their reasons; the others are counted
 MOST_NAMES = 10_000  # that are counted apart
-MOST_USERS = 500_000  # user ids that are told apart
+MOST_USERS = 500_000  # different user ids that are counted
 OTHERS = "…"
 
 

@@ -16,7 +16,7 @@ from workers.store import connect, one, sql
 from workers.store.faults import is_unavailable
 
 PAUSE_SECONDS = 0.5
-DRIFT_SECONDS = 1.0  # by which Redis's clock and ours may differ in what passed since
+DRIFT_SECONDS = 1.0  # by which Redis's clock and ours may differ in the time since
 
 
 async def follow(door: Door, cells: Sequence[Cell], state: FileImport, beat: ImportBeat) -> None:
@@ -39,7 +39,7 @@ async def _rest(beat: ImportBeat) -> None:
 
 async def _count_buffered(door: Door, sent_at: float) -> int | None:
     """Returns how many events wait to be stored that came before; None: Redis is away."""
-    age = time.monotonic() - sent_at  # taken first: what was sent a moment ago is older than that once it is read
+    age = time.monotonic() - sent_at  # taken first: by the time of the answer, an event sent a moment ago is older
     pipeline = await read_pipeline(door.redis, door.buffers.by_cell)
     if pipeline is None:
         return None

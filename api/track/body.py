@@ -15,7 +15,7 @@ from scoring.events import MAX_BODY_BYTES
 BODY_SECONDS = 20.0  # in which a body has to arrive
 LATE = "the body is late"
 GZIP_MEMBERS = 1_000
-GZIP_SLICE = 16_384  # what follows a member is copied each time
+GZIP_SLICE = 16_384  # the rest after a member is copied each time
 
 
 async def receive_body(scope: Scope, receive: Receive, hold: Hold) -> bytes:

@@ -32,7 +32,7 @@ from workers.settings import SettingsError
 from workers.store import migrate
 
 ACCOUNT = "default"
-LEFTOVERS_SECONDS = 12.0  # in which what a killed supervisor left behind is gone
+LEFTOVERS_SECONDS = 12.0  # in which the processes of a killed supervisor have ended
 READY_SECONDS = 60.0
 SETTLED_SECONDS = 0.3
 STOP_SECONDS = 3.0  # for the web process, then the workers and the clock, then the servers: ten seconds in all

@@ -35,7 +35,7 @@ POSTGRES_OPTIONS = {
     "max_connections": "100",
     "max_wal_size": "2GB",
     "autovacuum_naptime": "15s",  # the tables of customers change all the time
-    "wal_compression": "off",  # its pglz takes a fifth of what an event costs where many are stored
+    "wal_compression": "off",  # its pglz takes a fifth of the cost of an event in large batches
     "jit": "off",
     "log_checkpoints": "off",
     "log_error_verbosity": "terse",  # the details of an error would write customers' data to the log
@@ -46,7 +46,7 @@ VALKEY_OPTIONS = {
     "unixsocketperm": "700",
     "save": "",
     "appendonly": "yes",
-    "appendfsync": "no",  # what is answered is always the kernel's by then; see syncing.py
+    "appendfsync": "no",  # an answered write is always the kernel's by then; see syncing.py
     "maxmemory-policy": "noeviction",
 }
 

@@ -134,7 +134,7 @@ class Child:
         except OSError as error:
             return f"can't be started: {error}", ""
         finally:
-            self._kill()  # what it has started itself
+            self._kill()  # the processes that it has started itself
             self.pid = None
             with suppress(TimeoutError):
                 await asyncio.wait_for(lines.ended.wait(), LAST_LINES_SECONDS)

@@ -38,7 +38,7 @@ def render(template: str, facts: Mapping[str, Fact], now: float) -> tuple[str, l
         rendered = compiled(template).render(**facts, _now=now)
     except TemplateError:
         raise
-    except Exception as error:  # a filter on what it isn't for, a comparison of unlike things
+    except Exception as error:  # a filter on the wrong type, a comparison of unlike things
         raise TemplateError(str(error) or type(error).__name__, _line_of(error.__traceback__)) from None
     lines = [whole for line in rendered.splitlines() if (whole := _whole_sentences(line)) is not None]
     text = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()

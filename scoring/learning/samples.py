@@ -30,12 +30,12 @@ MOST_SNAPSHOTS: Final = 200_000
 _USES: Final = 20  # product features at most
 _PLANS: Final = 10
 _CUSTOM: Final = 100  # custom events at most
-ELIGIBLE: Final = 50  # customers who sent a custom event before it is looked at
-USED: Final = 100  # customers who used a product feature, or had a plan, before it is looked at
+ELIGIBLE: Final = 50  # customers must have sent a custom event before it is tested
+USED: Final = 100  # customers must have used a product feature, or had a plan, before it is tested
 
 BASELINES: Final = ("recency", "frequency")  # to compare with; no part of a model
 ALWAYS: Final = ("activity", "silence", "lateness", "newcomer", "due", "tenure", "cadence", "trend")
-OF_EVENT: Final = {  # what a recognised event brings
+OF_EVENT: Final = {  # the features of a recognised event
     "invoice_overdue": ("invoice_overdue", "invoices_missed"),
     "invoice_paid": ("invoice_paid",),
     "nps_response": ("detractor", "promoter", "promoters"),
@@ -142,7 +142,7 @@ def take_snapshots(
     counts = until + SETTLED <= now
     for began, ended in pauses:
         counts &= (at >= ended) | (until <= began)
-    if contacts is not None:  # what became of them is not their own doing alone
+    if contacts is not None:  # their outcome is not their own doing alone
         counts &= ~contacts.within(who, at, until)
     return taken.rows(counts)._replace(lapsed=lapsed_within(rollup, who[counts], at[counts], taken.horizon[counts]))
 

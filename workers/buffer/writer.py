@@ -28,7 +28,7 @@ from workers.tickets import MARK_SECONDS
 log = logging.getLogger(__name__)
 
 LODGER_WRITE_SECONDS = 0.5  # likewise, where another cell may be asked after it
-WRITE_SECONDS = 0.8  # with what surrounds it, an answer comes within a second
+WRITE_SECONDS = 0.8  # the rest of the request included, an answer comes within a second
 GROUP_REQUESTS = 1_000
 GROUP_BYTES = 8 << 20
 LOGGED_BATCHES = 10  # in a log record, of those that were not written

@@ -25,7 +25,7 @@ from workers.store import Connection, sql
 from workers.tracking.outages import outages_of, pauses_of
 
 DEFAULT_LEVELS = LevelBounds()
-IN_USE = "in use"  # what a training calls the model that it found
+IN_USE = "in use"  # a training's name for the model that it began with
 
 
 class Overtaken(Exception):

@@ -32,7 +32,7 @@ from workers.store.locks import Lock
 
 log = logging.getLogger(__name__)
 
-AT_ONCE: Final = 10_000  # customers who switch in one transaction; it takes about a second
+AT_ONCE: Final = 10_000  # customers that switch in one transaction; it takes about a second
 FEW: Final = 200  # customers scored meanwhile, that the switch itself scores
 ROUNDS: Final = 5  # at most, before the switch
 RESTATED_DAYS: Final = (3, 7, 14, 28)  # before the switch, as of which risks are computed with the new model

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 BATCH_CUSTOMERS = MOST_SCORED_AT_ONCE
 MANY_ROWS = 300_000  # of the histories of a batch: some 30 MB
-ACCOUNTS_AT_ONCE = 20  # whose customers share a batch of those who are due by an event
+ACCOUNTS_AT_ONCE = 20  # accounts in a batch of customers due by an event
 STATEMENT_TIMEOUT = "15s"
 RELEASED_AT_ONCE = 10_000
 TOO_MUCH = (psycopg.errors.QueryCanceled, psycopg.errors.OutOfMemory, psycopg.errors.ProgramLimitExceeded, MemoryError)

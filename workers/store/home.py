@@ -23,5 +23,5 @@ HOME: Final = frozenset(
         "webhooks",
     }
 )
-# Each database has its own; they say what it is.
+# Each database has its own; they identify it.
 EVERYWHERE: Final = frozenset({"installation", "schema_migrations"})

@@ -17,12 +17,12 @@ class Lock(StrEnum):
     SCHEMA = "schema"  # changes of the schema
     KEYS = "keys"  # changes of keys, and of their mirror in Redis
     MODELS = "models"  # changes of an account's models
-    SCORING = "scoring"  # shared by all who score an account, alone for its switch to another model
+    SCORING = "scoring"  # shared by all scorers of an account, alone for its switch to another model
     LEARNING = "learning"  # the one process that learns by night
     TOTALS = "totals"  # changes of the totals that analytics reads
-    STORING = "storing"  # shared by all who store events, alone for an erasure
-    IDENTITIES = "identities"  # shared by all who put events of unknown user ids aside, alone for new identities
-    PRUNING = "pruning"  # shared by all who store old events, alone for pruning
+    STORING = "storing"  # shared by all that store events, alone for an erasure
+    IDENTITIES = "identities"  # shared by all that put events of unknown user ids aside, alone for new identities
+    PRUNING = "pruning"  # shared by all that store old events, alone for pruning
 
 
 def lock(connection: Connection, name: Lock, part: int = 0) -> None:

@@ -148,7 +148,7 @@ CREATE TABLE news (
     PRIMARY KEY (customer_id, news_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
--- The one source for scoring, training and analytics: what a customer did, by day.
+-- The one source for scoring, training and analytics: a customer's events by day.
 CREATE TABLE customer_days (
     customer_id uuid NOT NULL,
     day date NOT NULL,
@@ -205,7 +205,7 @@ CREATE TABLE dead_letters (
 );
 
 -- The address of each user id, and the address that follows one that was given up. customer_id is a hash of the user id
--- or of the address that was given up; owner is the customer. An address that is said anew waits in next_email until the
+-- or of the address that was given up; owner is the customer. A new address waits in next_email until the
 -- customer is moved. has_waiting: events of this user id wait to be stored. apart: the history at the address was there
 -- before this user id came to it, so it stays when the user id leaves.
 CREATE TABLE identities (
@@ -244,7 +244,7 @@ CREATE TABLE unresolved_events (
 
 CREATE INDEX unresolved_events_received ON unresolved_events (received_at);
 
--- What was said of a customer: all traits, and when each of them was (microseconds since 1970), so that the latest wins
+-- A customer's traits, each with its time (microseconds since 1970), so that the latest wins
 -- in whatever order they come. customer_id may be a hash of a user id whose address isn't known yet.
 CREATE TABLE profiles (
     customer_id uuid PRIMARY KEY,
@@ -703,7 +703,7 @@ CREATE TABLE model_changes (
     PRIMARY KEY (account_id, at)
 );
 
--- Accounts' track records: whether one is due, and as of when the last one was computed.
+-- Accounts' track records: due or not, and the time of the last one.
 CREATE TABLE track_records (
     account_id integer PRIMARY KEY,
     due boolean NOT NULL DEFAULT true,

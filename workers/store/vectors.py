@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-_HEADER: Final = Struct(">iiIii")  # dimensions, whether nulls may follow, the type, how many, the first index
+_HEADER: Final = Struct(">iiIii")  # dimensions, 1 if nulls may follow, the type, the length, the first index
 _SIZE: Final = Struct(">i")
 
 

@@ -2,7 +2,7 @@
 
 -- name: note_alerting
 -- Since when this database has been in use without a gap: of a new one, always; of a copy that was restored, or one that
--- nobody served for an hour, since now. The identity and the count of transactions tell a copy from what it was made of;
+-- nobody served for an hour, since now. The identity and the count of transactions tell a copy from its original;
 -- transactions side by side note theirs in any order, so the count may be behind by some.
 INSERT INTO alerting (identity, last_xid, seen_at, since)
 SELECT (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'customers'::regclass::oid,
@@ -102,7 +102,7 @@ WHERE account_id = %(account_id)s AND alert_id = %(alert_id)s::uuid
 LIMIT 1
 
 -- name: find_words
--- What customers said: the subjects of their tickets, the reasons of refunds, the comments of NPS responses, newest first.
+-- Customers' own words: the subjects of their tickets, the reasons of refunds, the comments of NPS responses, newest first.
 -- Their days tell where to look, so it is a few look-ups however long a history is.
 SELECT asked.customer_id::text, said.event, said.text
 FROM unnest(%(customer_ids)s::uuid[]) AS asked (customer_id)
@@ -129,7 +129,7 @@ CROSS JOIN LATERAL (
 ORDER BY asked.customer_id, said.occurred_at DESC
 
 -- name: find_named
--- How customers and their companies are called, where that was said.
+-- The names of customers and of their companies, where known.
 SELECT customer_id::text,
        CASE WHEN jsonb_typeof(traits -> 'name') = 'string' THEN left(traits ->> 'name', 400) END AS name,
        CASE WHEN jsonb_typeof(traits -> 'company') = 'string' THEN left(traits ->> 'company', 400) END AS company

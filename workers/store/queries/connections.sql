@@ -19,7 +19,7 @@ SELECT set_config('search_path', quote_ident(%(schema)s) || ', ' || current_sett
        to_regclass('pg_dist_schema') IS NOT NULL AND to_regclass('pg_dist_local_group') IS NOT NULL AS is_placing
 
 -- name: find_node
--- The node that holds a schema's tables, and whether the session leads to it. All nodes have this catalogue of Citus.
+-- The node that holds a schema's tables, and true if the session leads to it. All nodes have this catalogue of Citus.
 SELECT nodename, nodeport, groupid = (SELECT groupid FROM pg_dist_local_group) AS is_here
 FROM pg_dist_schema
 JOIN pg_dist_partition USING (colocationid)

@@ -36,7 +36,7 @@ AND customers.customer_id IN (
 )
 
 -- name: describe_past
--- Of an account: whether its model or rules changed after a moment; and whether it has so many customers, and so large a
+-- Of an account: true if its model or rules changed after a moment; and true if it has so many customers, and so large a
 -- part of all in these tables, that reading everybody's risk of that moment is quicker than looking up each one's.
 SELECT EXISTS (
            SELECT FROM model_changes WHERE account_id = %(account_id)s AND at > %(moment)s

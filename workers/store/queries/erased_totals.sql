@@ -8,7 +8,7 @@ INSERT INTO erasing (customer_id) VALUES (%(customer_id)s) ON CONFLICT DO NOTHIN
 DELETE FROM erasing WHERE customer_id = %(customer_id)s
 
 -- name: note_leaving
--- Of days whose events were pruned, all of which were tallied, what the rollup has counted.
+-- The rollup's counts of days whose events were pruned, all of which were tallied.
 WITH sent AS MATERIALIZED (
     SELECT event, date_trunc('hour', seen_at, 'UTC') AS hour, stored_by, count(*) AS n,
            min(seen_at) AS first_at, max(seen_at) AS last_at

@@ -2,8 +2,8 @@
 -- that stores has either ended before the erasure, or sees it.
 
 -- name: recent_erasures
--- The customers whose erasure may cover what was written to this place of the lane, or received at this time, or later:
--- by place, by time where no place was noted, and by time in any case, which holds for what has no place.
+-- The customers whose erasure may cover events written to this place of the lane, or received at this time, or later:
+-- by place, by time where no place was noted, and by time in any case, for events without a place.
 SELECT replace(customer_id::text, '-', ''), max(position),
        (extract(epoch FROM max(erased_at) FILTER (WHERE position IS NULL)) * 1000000)::bigint,
        (extract(epoch FROM max(erased_at)) * 1000000)::bigint
@@ -24,7 +24,7 @@ GROUP BY customer_id
 SELECT EXISTS (SELECT FROM events WHERE customer_id = %(customer_id)s OFFSET %(limit)s)
 
 -- name: erase_some_events
--- Unless another erasure of the same customer has ended: what is there now is a new history.
+-- Unless another erasure of the same customer has ended: the rows of now are a new history.
 DELETE FROM events
 WHERE (customer_id, occurred_at, event_key) IN (
     SELECT customer_id, occurred_at, event_key FROM events

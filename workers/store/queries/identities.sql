@@ -125,7 +125,7 @@ ON CONFLICT (customer_id) DO UPDATE SET traits = excluded.traits, said_us = excl
 DELETE FROM profiles WHERE customer_id = ANY (%(customer_ids)s::uuid[])
 
 -- name: apply_profiles
--- What is read of the traits goes into the customers' rows. A plan that was said after the last event with one holds.
+-- The traits in use go into the customers' rows. A plan that came after the last event with one holds.
 UPDATE customers
 SET name = said.name, company = said.company, mrr = said.mrr, currency = said.currency,
     plan = coalesce(said.plan, customers.plan)
@@ -198,7 +198,7 @@ UPDATE identities SET apart = true
 WHERE owner = %(owner)s::uuid AND user_id IS NOT NULL AND customer_id <> %(customer_id)s::uuid
 
 -- name: end_apart
--- The history has left their address: what comes from now on is theirs.
+-- The history has left their address: events from now on are theirs.
 UPDATE identities SET apart = false WHERE owner = %(customer_id)s::uuid AND apart
 
 -- name: is_apart

@@ -47,7 +47,7 @@ DELETE FROM matured WHERE account_id = %(account_id)s
 
 -- name: read_words
 -- What an account's rows say besides numbers, under the number that stands for it in read_packed. Only a customer's own
--- invoices are told apart by their ids, so 4096 numbers for all of an account's do.
+-- invoices are distinguished by their ids, so 4096 numbers for all of an account's do.
 SELECT hashtextextended(event || E'\x1f' || detail || E'\x1f' || coalesce(plan, ''), 0), event, detail, plan, rows
 FROM (
     SELECT event, CASE

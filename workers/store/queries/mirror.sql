@@ -1,4 +1,4 @@
--- A cell's copies of what it reads of home: accounts, models, outages, webhooks, templates.
+-- A cell's copies of home's rows that it reads: accounts, models, outages, webhooks, templates.
 
 -- name: fingerprint_home
 -- Changes whenever a row of these tables does.

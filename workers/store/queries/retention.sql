@@ -1,4 +1,4 @@
--- Pruning what is older than its retention: customer by customer, by the primary keys, a few rows at a time.
+-- Pruning rows older than their retention: customer by customer, by the primary keys, a few rows at a time.
 
 -- name: next_customers
 SELECT customer_id::text FROM customers WHERE customer_id > %(after)s::uuid ORDER BY customer_id LIMIT %(limit)s

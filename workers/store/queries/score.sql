@@ -1,5 +1,5 @@
 -- name: take_news
--- Takes what was left for customers while their row was locked, if it is free now; for erased customers it is deleted.
+-- Takes the notes left for customers while their row was locked, if it is free now; for erased customers they are deleted.
 WITH told AS (
     SELECT DISTINCT customer_id FROM (SELECT customer_id FROM news LIMIT %(limit)s) AS first
 ), people AS MATERIALIZED (

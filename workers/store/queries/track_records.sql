@@ -72,7 +72,7 @@ ORDER BY month DESC
 SELECT computed_at, since, horizon_days FROM track_records WHERE account_id = %(account_id)s AND computed_at IS NOT NULL
 
 -- name: count_track_record
--- A customer who left more than once counts once, by the last time. One who stood on several of the lists counts once,
+-- A customer who left more than once counts once, by the last time. A customer on several of the lists counts once,
 -- by the first of them: the outcome after the first warning counts. The lists are those whose horizon is over.
 WITH gone AS (
     SELECT DISTINCT ON (customer_id) customer_id, risks[%(before)s::integer] >= %(bound)s AS flagged
