@@ -71,6 +71,10 @@ class Node:
         """Its name in the cluster."""
         return text(self.ask("CLUSTER MYID"))
 
+    def is_waiting(self) -> bool:
+        """Returns whether a client waits for replicas."""
+        return any(client["cmd"] == "wait" for client in self.ask("CLIENT LIST"))
+
     def is_master(self) -> bool:
         """Returns whether it answers, and says that it is a master."""
         with suppress(RedisError, OSError):
@@ -137,6 +141,11 @@ class Nodes:
                 words += [int(r[2][1]) for r in node.ask("CLUSTER SLOTS") if int(r[0]) <= slot <= int(r[1])]
         port = max(set(words), key=words.count)
         return next(node for node in self.all if node.port == port)
+
+    def replica_of(self, master: Node) -> Node:
+        """Returns the first replica of a master."""
+        roles = {node: node.ask("ROLE") for node in self.all if node is not master}
+        return next(node for node, role in roles.items() if text(role[0]) == "slave" and int(role[2]) == master.port)
 
     def move_slot(self, key: str, target: Node) -> None:
         """Move the slot of a key, with all that is in it, to another master."""

@@ -16,7 +16,7 @@ from workers import clock, placement
 from workers.accounts import keys
 from workers.buffer.lanes import LANES
 from workers.identities import ledger_moves
-from workers.ingest import ingest, resolving
+from workers.ingest import ingest, lodgers, resolving
 from workers.process import Process
 from workers.redis import redis_client
 from workers.risk import rescore
@@ -49,7 +49,11 @@ class World(NamedTuple):
             assert answer.json() == {"status": "ok"}, answer.text
 
     def work(self) -> None:
-        """Do what the workers and the clock would: store what is in the buffers, score who is due, count."""
+        """Do what the workers and the clock would: store what is in the buffers, that of cells which lodges elsewhere
+        included, score who is due, count."""
+        for place in self.places:
+            if self.settings.cells > 1:
+                lodgers.move_on(place)
         for place in self.places:
             if self.settings.cells > 1:
                 clock.mirror_home(place)

@@ -2,16 +2,21 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from redis.exceptions import RedisError
 
 from tests.api.command_line import Run, windback
 from tests.cells.conftest import MakeWorld, World
 from tests.cells.test_line import counted
+from tests.cells.test_lodging import read_ledger
 from tests.clusters import Node, Nodes, running_cluster, text
 from tests.waiting import wait_until
+from tests.workers.events import push_events
+from workers.buffer import replicas
 from workers.buffer.lanes import LIVE, lanes_of
-from workers.ingest import lodgers
+from workers.ingest import ingest
 from workers.process import Process
 from workers.settings import SettingsError, load
 
@@ -29,11 +34,16 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
 @pytest.fixture
 def world(make_world: MakeWorld, nodes: Nodes) -> World:
     """Four cells, whose buffers are in an empty cluster."""
+    return open_world(make_world, nodes)
+
+
+def open_world(make_world: MakeWorld, nodes: Nodes, **settings: int) -> World:
+    """Four cells with an empty cluster."""
     wait_until(nodes.is_whole, timeout=60)
     for node in nodes.all:
         if node.is_master():
             node.ask("FLUSHALL")
-    return make_world(4, buffer_url=nodes.urls)
+    return make_world(4, buffer_url=nodes.urls, **settings)
 
 
 def stream_of(place: Process) -> str:
@@ -74,10 +84,43 @@ def test_a_replica_that_takes_over_is_followed(world: World, nodes: Nodes) -> No
     wait_until(lambda: nodes.owner_of(key) is not master, timeout=60)
     wait_until(lambda: world.client.post("/api/v1/track", json={"events": LATER}).status_code == 200, timeout=60)
     master.start()
-    for place in world.places:
-        lodgers.move_on(place)
     world.work()
     assert sum(counted(world)) == len(EVENTS) + len(LATER)
+
+
+def test_what_only_a_dead_master_had_is_not_stored(
+    make_world: MakeWorld, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was promised to nobody: if it were stored, the ledger of the successor would not know it."""
+    monkeypatch.setattr(replicas, "WAIT_MILLISECONDS", 60_000)
+    world = open_world(make_world, nodes, buffer_replicas=1)
+    place = world.places[0]
+    master = nodes.owner_of(stream_of(place))
+    replica = nodes.replica_of(master)
+    replica.kill()
+    push_events(place.redis, EVENTS[0], lane=place.lanes[LIVE.name])
+    with ThreadPoolExecutor(1) as pool:
+        draining = pool.submit(ingest.drain, place, LIVE)
+        wait_until(lambda: draining.done() or master.is_waiting(), timeout=60)
+        master.kill()
+        replica.start()
+        assert isinstance(draining.exception(timeout=60), RedisError)
+    wait_until(lambda: nodes.owner_of(stream_of(place)) is replica, timeout=60)
+    master.start()
+    world.work()
+    assert sum(counted(world)) == 0
+    assert read_ledger(world).accepted == 0
+
+
+def test_workers_go_on_without_replicas(make_world: MakeWorld, nodes: Nodes) -> None:
+    """What is in the buffer of a master that has lost its replica is stored."""
+    world = open_world(make_world, nodes, buffer_replicas=1)
+    world.track(*EVENTS)
+    replica = nodes.replica_of(nodes.owner_of(stream_of(world.places[0])))
+    replica.kill()
+    world.work()
+    replica.start()
+    assert sum(counted(world)) == len(EVENTS)
 
 
 def test_a_slot_that_moves_is_followed(world: World, nodes: Nodes) -> None:

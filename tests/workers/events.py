@@ -10,7 +10,7 @@ from redis import Redis
 from workers.buffer.arrivals import QUIET_SECONDS
 from workers.buffer.entries import Entry, Request, encode_entry
 from workers.buffer.lanes import LIVE, Lane
-from workers.buffer.stream import PUSH
+from workers.buffer.push import PUSH
 from workers.ingest.ingest import drain
 from workers.ingest.transaction import Outcome
 from workers.process import Process

@@ -7,7 +7,7 @@ import time
 from redis.exceptions import RedisError
 
 from workers.buffer.connection import ScriptConnection
-from workers.buffer.stream import CHARGE
+from workers.buffer.push import CHARGE
 from workers.buffer.writer import WRITE_SECONDS, Rate, RateLimited, rate_key
 
 log = logging.getLogger(__name__)

@@ -3,13 +3,29 @@
 A master that dies takes with it what its replicas don't have yet. So whoever makes a promise after a write, or takes
 something away elsewhere because of it, waits for them (WAIT, on the connection of the write). A write that is not
 confirmed may be there or not: it is done again, as after a lost connection.
+
+A master that hung goes on as one until it hears of its successor. What it takes in that moment is lost with it, and was
+promised to nobody. So a worker stores what it has read once a replica has it, too, or a new connection still finds it.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
+from redis import Redis
 from redis.exceptions import RedisError
 
 WAIT_MILLISECONDS = 1_000  # of a worker; a door has less time
+
+# KEYS: stream, outcomes. ARGV: ids of entries. Returns those that are there, and writes, so that there is something to
+# wait for.
+LOOK_AGAIN = """
+redis.call('HSET', KEYS[2], 'read_at', redis.call('TIME')[1])
+local present = {}
+for _, id in ipairs(ARGV) do
+  if redis.call('XRANGE', KEYS[1], id, id)[1] then present[#present + 1] = id end
+end
+return present
+"""
 
 
 class NotReplicated(RedisError):
@@ -31,3 +47,17 @@ def execute(pipeline: Any, replicas: int) -> list[Any]:
     replies = list(pipeline.execute())
     check_copies(replies.pop(), replicas)
     return replies
+
+
+def find_lasting(redis: Redis, stream: str, outcomes: str, ids: Sequence[bytes], replicas: int) -> set[bytes]:
+    """Returns those of the entries that stay if the master dies. Where no replica confirms them in time, another
+    connection, which leads to the master of then, has the last word. Raises RedisError."""
+    look: list[Any] = [LOOK_AGAIN, 2, stream, outcomes, *ids]
+    pipeline: Any = redis.pipeline(transaction=False)
+    pipeline.eval(*look)
+    pipeline.execute_command("WAIT", replicas, WAIT_MILLISECONDS)
+    present, copies = pipeline.execute()
+    if copies < replicas:
+        redis.connection_pool.disconnect(inuse_connections=False)
+        present = redis.eval(*look)
+    return set(present)

@@ -15,85 +15,13 @@ from redis.exceptions import ResponseError
 
 from workers.buffer.entries import measure_entry
 from workers.buffer.lanes import GROUP, LANES, Lane
-from workers.buffer.replicas import execute
-from workers.tickets import MARK_SECONDS
+from workers.buffer.replicas import find_lasting
 
 ENTRY_EVENTS = 100  # an entry holds more only when a single request does
 ENTRY_BYTES = 1 << 20
 READ_ENTRIES = 100  # by one call of the script: others wait for it
 READ_BYTES = 4 << 20  # of a batch, and of what is read of it at once: an entry may hold as much alone
 CLAIM_ENTRIES = 100
-QUIET_MILLISECONDS = 5_000  # see arrivals.py
-
-# How many microseconds a key has to wait, by the generic cell rate algorithm of ITU-T I.371 with a burst of one second:
-# what is kept is the time at which everything taken so far would have been due, and when that was written: a clock that
-# has gone back since costs no more than was owed then. A batch over a second's worth is taken when nothing is owed.
-TO_WAIT = """
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-
-local function to_wait(rate, events, limit)
-  local due, at = string.match(redis.call('GET', rate) or '', '^(%d+) (%d+)$')
-  due, at = tonumber(due) or now, tonumber(at) or now
-  due = math.max(due - math.max(at - now, 0), now)
-  local cost = math.max(events, 1) * 1000000 / limit
-  local wait = due + math.min(cost, 1000000) - 1000000 - now
-  if wait > 0 then return math.ceil(wait) end
-  local owed = string.format('%.0f %.0f', due + cost, now)
-  redis.call('SET', rate, owed, 'PX', math.ceil((due + cost - now) / 1000) + 1000)
-  return 0
-end
-"""
-
-# KEYS: stream, ledger, ticket mark, the other lane's ledger, arrivals, then the rates of keys that have a limit.
-# ARGV: seconds of the mark, the accounts whose history this is (blanks between; none of live events), milliseconds
-# after which an account's arrivals begin anew, then for each entry: how many events, the place of its rate in KEYS (0:
-# no limit; -1: it comes from another cell), the limit in events a second, the entry.
-# Returns 1 where a ticket has to be issued (the caller's task), how many events both lanes hold, and for each entry how
-# many microseconds are to be waited: 0 says that it is in the buffer.
-PUSH = (
-    TO_WAIT
-    + """
-local accepted, pushed = 0, false
-local waits = {}
-local last
-for i = 4, #ARGV, 4 do
-  local events, slot = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
-  local wait = 0
-  if slot > 0 then wait = to_wait(KEYS[slot], events, tonumber(ARGV[i + 2])) end
-  if wait == 0 then
-    if slot < 0 then last = redis.call('XADD', KEYS[1], '*', 'n', events, 'entry', ARGV[i + 3], 'moved', 1)
-    else last = redis.call('XADD', KEYS[1], '*', 'n', events, 'entry', ARGV[i + 3]) end
-    accepted, pushed = accepted + events, true
-  end
-  waits[#waits + 1] = wait
-end
-
-local ticket = 0
-if pushed then
-  if accepted > 0 then redis.call('HINCRBY', KEYS[2], 'accepted', accepted) end
-  if redis.call('SET', KEYS[3], '1', 'NX', 'EX', ARGV[1]) then ticket = 1 end
-  local ms = math.floor(now / 1000)
-  for account in string.gmatch(ARGV[2], '%S+') do
-    local since, before = string.match(redis.call('HGET', KEYS[5], account) or '', '^(%d+) %S+ (%d+)$')
-    local at = string.format('%.0f', ms)
-    if not since or math.abs(ms - tonumber(before)) > tonumber(ARGV[3]) then since = at end
-    redis.call('HSET', KEYS[5], account, since .. ' ' .. last .. ' ' .. at)
-    redis.call('EXPIRE', KEYS[5], 86400)
-  end
-end
-local held = 0
-for _, ledger in ipairs({KEYS[2], KEYS[4]}) do
-  local counts = redis.call('HMGET', ledger, 'accepted', 'settled')
-  held = held + (counts[1] or 0) - (counts[2] or 0)
-end
-return {ticket, held, unpack(waits)}
-"""
-)
-
-# KEYS: the rate of a key. ARGV: how many events, the limit. Returns how many microseconds are to be waited: 0 says that
-# they are charged.
-CHARGE = TO_WAIT + "return to_wait(KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2]))"
 
 # KEYS: stream, ledger, outcomes. ARGV: group, then for each entry: its id, and what became of its events as JSON, count
 # by outcome. Returns how many events this call settled; what others had settled is counted by them.
@@ -162,20 +90,6 @@ def last_positions(redis: Redis, lanes: Mapping[str, Lane] = LANES) -> dict[str,
     return positions
 
 
-def push_entry(
-    redis: Redis, lane: Lane, events: int, entry: bytes, arriving: Iterable[int] = (), replicas: int = 0
-) -> bool:
-    """Write an entry to a lane, as a worker does that has it from another cell; `arriving` are accounts whose history
-    it holds. Its events have no place in this buffer: an erasure covers them by their time of receipt. Returns True if
-    a ticket has to be issued. Raises RedisError, NotReplicated."""
-    keys = [lane.stream, lane.ledger, lane.mark, lane.other.ledger, lane.arrivals]
-    accounts = " ".join(map(str, arriving))
-    pipeline = redis.pipeline(transaction=False)
-    pipeline.eval(PUSH, len(keys), *keys, MARK_SECONDS, accounts, QUIET_MILLISECONDS, events, -1, 0, entry)
-    ((ticket_needed, *_),) = execute(pipeline, replicas)
-    return bool(ticket_needed)
-
-
 class StreamEntry(NamedTuple):
     """An entry as read from the stream: its id, how many events it holds, its bytes, and whether it comes from another
     cell."""
@@ -192,10 +106,10 @@ class StreamEntry(NamedTuple):
 
 
 class Reader:
-    """One worker's view of a lane's stream."""
+    """One worker's view of a lane's stream. With `replicas`, it reads what stays if the master dies."""
 
-    def __init__(self, redis: Redis, lane: Lane, consumer: str) -> None:
-        self._redis, self._lane, self._consumer = redis, lane, consumer
+    def __init__(self, redis: Redis, lane: Lane, consumer: str, replicas: int = 0) -> None:
+        self._redis, self._lane, self._consumer, self._replicas = redis, lane, consumer, replicas
         self._acknowledge, self._read = redis.register_script(ACKNOWLEDGE), redis.register_script(READ)
 
     def read_left_over(self, idle_seconds: float, events: int) -> list[StreamEntry]:
@@ -206,15 +120,15 @@ class Reader:
         self._redis.xautoclaim(
             self._lane.stream, GROUP, self._consumer, idle_ms, "0-0", count=CLAIM_ENTRIES, justid=True
         )
-        return self._read_enough([], events, after="0")
+        return self._select_lasting(self._read_enough([], events, after="0"))
 
     def read(self, events: int, wait_seconds: float) -> list[StreamEntry]:
         """Returns new entries, of about this many events and of READ_BYTES at most; waits for the first one, unless
         that is 0."""
-        if not wait_seconds:
-            return self._read_enough([], events, after=">")
-        first = self._wait(max(1, int(wait_seconds * 1000)))
-        return self._read_enough(first, events, after=">") if first else []
+        first = self._wait(max(1, int(wait_seconds * 1000))) if wait_seconds else []
+        if wait_seconds and not first:
+            return []
+        return self._select_lasting(self._read_enough(first, events, after=">"))
 
     def acknowledge(self, outcomes: Mapping[bytes, EventCounts]) -> int:
         """Remove entries whose events are in Postgres from the stream, and count what became of the events.
@@ -250,6 +164,13 @@ class Reader:
             self._restore_group(error)
             return []
         return [entry for _, messages in reply or [] for entry in _parse_entries(messages)]
+
+    def _select_lasting(self, batch: list[StreamEntry]) -> list[StreamEntry]:
+        if not batch or not self._replicas:
+            return batch
+        ids = [entry.id for entry in batch]
+        lasting = find_lasting(self._redis, self._lane.stream, self._lane.outcomes, ids, self._replicas)
+        return [entry for entry in batch if entry.id in lasting]
 
     def _read_enough(self, batch: list[StreamEntry], events: int, after: str | bytes) -> list[StreamEntry]:
         while (room := _find_room(batch, events)) is not None:

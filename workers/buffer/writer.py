@@ -21,7 +21,8 @@ from workers.buffer.connection import ScriptConnection
 from workers.buffer.entries import Entry, Request, encode_entry
 from workers.buffer.lanes import Lane
 from workers.buffer.lodging import AWAY_SECONDS, Lodger
-from workers.buffer.stream import ENTRY_BYTES, ENTRY_EVENTS, PUSH
+from workers.buffer.push import PUSH
+from workers.buffer.stream import ENTRY_BYTES, ENTRY_EVENTS
 from workers.redis import PREFIX
 from workers.tickets import MARK_SECONDS
 

@@ -14,8 +14,8 @@ from redis.exceptions import RedisError
 
 from workers.buffer.entries import Entry, Identity, Request, encode_entry
 from workers.buffer.lanes import LIVE
+from workers.buffer.push import push_entry
 from workers.buffer.rows import EPOCH, Identification, Row, StoredRow, encode_forwarded
-from workers.buffer.stream import push_entry
 from workers.cells import cell_of
 from workers.process import Process
 from workers.store import Connection, find_cell, sql

@@ -42,7 +42,8 @@ def drain(process: Process, lane: Lane) -> Outcome:
     """Empty the buffer of a cell's lane into Postgres until it is empty or the budget is spent."""
     lane = process.lanes[lane.name]
     tickets.clear_mark(process.redis, lane.queue, lane.prefix)
-    reader, attempts = Reader(process.redis, lane, process.name), Attempts(process.redis, lane)
+    reader = Reader(process.redis, lane, process.name, process.settings.buffer_replicas)
+    attempts = Attempts(process.redis, lane)
     with Batches(reader, attempts, process.settings) as batches:
         drained = _drain(process, lane, reader, attempts, batches)
     if drained.identified:

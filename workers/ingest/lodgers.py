@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 from workers.buffer.entries import decode_entry
 from workers.buffer.lanes import LANES, Lane
 from workers.buffer.lodging import LEAVE, keys_of, lodgers_key
-from workers.buffer.stream import push_entry
+from workers.buffer.push import push_entry
 from workers.process import Process
 
 log = logging.getLogger(__name__)

@@ -24,12 +24,16 @@ from tests.acceptance.chaos.servers import Buffers, Shape
     show_default=True,
     help="Of several cells: in home's Redis, in several of their own, or in a Valkey Cluster.",
 )
-def main(minutes: float, seed: int | None, keep: Path | None, cells: int, buffers: Buffers) -> None:
+@click.option("--replicas", default=1, show_default=True, help="How many confirm a write to the cluster.")
+@click.option("--failovers", default=0, help="Only kill masters of the cluster, so many times.")
+def main(
+    minutes: float, seed: int | None, keep: Path | None, cells: int, buffers: Buffers, replicas: int, failovers: int
+) -> None:
     """Kill everything at random under load, on servers of its own, and audit what is left."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     with tempfile.TemporaryDirectory(prefix="windback-chaos-") as folder:
         chosen = random.randrange(10**6) if seed is None else seed
-        report = storm.run(keep or Path(folder), chosen, minutes, Shape(cells, buffers))
+        report = storm.run(keep or Path(folder), chosen, minutes, Shape(cells, buffers, replicas), failovers)
     click.echo(report)
     sys.exit(bool(report.findings))
 

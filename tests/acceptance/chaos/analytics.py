@@ -33,7 +33,9 @@ LEVELS = (
 )
 LEFT = """
 SELECT (SELECT count(*) FROM customers WHERE email = ANY (%(emails)s)),
-       (SELECT count(*) FROM dead_letters WHERE encode(body, 'escape') LIKE '%%"erased%%@example.com%%')
+       (SELECT count(*) FROM dead_letters WHERE encode(body, 'escape') LIKE '%%"erased%%@example.com%%'),
+       (SELECT count(*) FROM identities WHERE user_id = ANY (%(names)s) OR email = ANY (%(emails)s)),
+       (SELECT count(*) FROM unresolved_events WHERE user_id = ANY (%(names)s))
 """
 
 
@@ -46,8 +48,9 @@ def all_of(connection: Connection) -> Iterator[str]:
             yield f"the {name} of analytics are {sorted(ours - theirs)[:5]}, and should be {sorted(theirs - ours)[:5]}"
 
 
-def erased(connection: Connection, emails: Sequence[str]) -> Iterator[str]:
-    """Nothing of a customer who was erased, and not heard of since, is there."""
-    left = connection.execute(LEFT, {"emails": list(emails)}).fetchone()
-    if left != (0, 0):
-        yield f"erased customers left {left}"
+def erased(connection: Connection, names: Sequence[str]) -> Iterator[str]:
+    """Nothing of an erased customer, not heard of since, is there. Names are user ids, and begin addresses."""
+    whom = {"names": list(names), "emails": [f"{name}@example.com" for name in names]}
+    left = connection.execute(LEFT, whom).fetchone()
+    if left != (0, 0, 0, 0):
+        yield f"erased customers left {left}: customers, dead letters, user ids, events that wait for an address"

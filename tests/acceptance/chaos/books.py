@@ -72,7 +72,7 @@ def all_of(plant: Plant, connections: Sequence[Connection], acknowledged: int, d
             if lane.unaccounted or lane.lodging:
                 yield f"the ledger of {name} in cell {cell.name}: {lane.unaccounted} unaccounted, {lane.lodging} lodge"
     found = sum_up(by_cell)
-    yield from balanced(found, connections, acknowledged, dead, plant.servers.nodes is not None)
+    yield from balanced(found, connections, acknowledged, dead)
     with plant.all_redises() as redises:
         for redis in redises:
             yield from keys(redis)
@@ -99,15 +99,9 @@ def sum_up(by_cell: Mapping[Cell, Mapping[str, Ledger]]) -> dict[str, Ledger]:
 
 
 def balanced(
-    found: Mapping[str, Ledger],
-    connections: Sequence[Connection],
-    acknowledged: int,
-    dead: range,
-    is_cluster: bool = False,
+    found: Mapping[str, Ledger], connections: Sequence[Connection], acknowledged: int, dead: range
 ) -> Iterator[str]:
-    """What was accepted is accounted for to the event, and what is said to be stored is there. A master that hung goes
-    on for a moment before it hears of its successor: what is read from it then is stored, and known as a duplicate
-    where it was sent again."""
+    """What was accepted is accounted for to the event, and what is said to be stored is there."""
     for name, lane in found.items():
         if lane.unaccounted or lane.buffered or lane.entries:
             counts = f"{lane.unaccounted} unaccounted, {lane.buffered} buffered, {lane.entries} entries"
@@ -118,8 +112,7 @@ def balanced(
     erasures = "SELECT coalesce(sum(events), 0)::bigint FROM erasures"
     erased = sum(one(connection.execute(erasures))[0] for connection in connections)
     there = _count(connections, "events") + erased
-    duplicate = sum(lane.duplicate for lane in found.values())
-    if not stored <= there <= stored + (duplicate if is_cluster else 0):
+    if stored != there:
         yield f"{stored} are said to be stored, and there are {there}, {erased} erased ones included"
     reasons = ledger.count_dead(found.values())
     letters = _count(connections, "dead_letters")

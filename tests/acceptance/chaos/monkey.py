@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 from redis.exceptions import RedisError
 
+from tests.acceptance.chaos.cell_commands import CellCommands
 from tests.acceptance.chaos.child import Child
+from tests.acceptance.chaos.imported import ImportedAccount
 from tests.acceptance.chaos.plant import DISK_MEGABYTES, Plant
 from tests.clusters import Node
 from tests.waiting import wait_until
@@ -39,9 +41,10 @@ LONG = Lengths(pause=5.0, frozen=20.0, outage=90.0)
 class Monkey:
     """Does one thing after another to a plant, and counts them."""
 
-    def __init__(self, plant: Plant, seed: int, lengths: Lengths) -> None:
-        self._plant, self._lengths = plant, lengths
+    def __init__(self, plant: Plant, seed: int, lengths: Lengths, importing: ImportedAccount | None = None) -> None:
+        self._plant, self._lengths, self._importing = plant, lengths, importing
         self._chance = random.Random(seed)
+        self._commands = CellCommands(plant, self._chance)
         self.done: list[str] = []
         self.erased: list[str] = []
         self.poisoned = 0  # entries of the buffer that nobody can decode, surely written
@@ -96,8 +99,9 @@ class Monkey:
         kills = [lambda kind=kind: self.kill(kind) for kind in kinds]
         freezes = [lambda kind=kind: self.freeze(kind) for kind in kinds]
         rest = [self.poison, self.outage, self.restart_all, self.read_only, self.switch_model, self.fill_disk]
-        several = [self.outage_of_redis] if self._plant.settings.cells > 1 else []
+        several = [self.outage_of_redis, self.split, self.move_cell] if self._plant.settings.cells > 1 else []
         rest += [self.kill_several, self.poison, *[self.erase] * 3, *several, *self._in_cluster() * 2]
+        rest += [self.kill_import] * 2
         return [*kills, *freezes, *rest]
 
     def kill(self, kind: str) -> None:
@@ -171,6 +175,26 @@ class Monkey:
         child = self._plant.children[f"node.{nodes.all.index(chosen) + 1}"]
         return child, [node for node in nodes.all if node is not chosen]
 
+    def fail_over_again(self, times: int) -> None:
+        """A master dies under load, one after the other."""
+        for _ in range(times):
+            self._do([self.fail_over])
+
+    def split(self) -> None:
+        """Every cell is divided in two."""
+        if self._commands.split():
+            self._note("split of cells")
+
+    def move_cell(self) -> None:
+        """A cell moves to the other Postgres."""
+        self._commands.move()
+        self._note("move of a cell")
+
+    def kill_import(self) -> None:
+        """`kill -9` the command that imports a file."""
+        if self._importing and self._importing.kill():
+            self._note("kill import command")
+
     def read_only(self) -> None:
         """Postgres answers and only reads, as during a failover."""
         with self._plant.read_only():
@@ -190,7 +214,7 @@ class Monkey:
 
     def erase(self) -> None:
         """A customer of whom events wait, are stored or both, is erased, and never heard of again."""
-        self.erased.append(f"erased{len(self.erased)}@example.com")
+        self.erased.append(f"erased{len(self.erased)}")
         self._plant.track_and_erase(self.erased[-1], self._chance.randrange(1, 60))
         self._note("erasure")
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import msgspec
@@ -35,6 +36,8 @@ from workers.tickets import JOBS
 SINGLE = Shape()
 RESTART_SECONDS = 0.2
 DISK_MEGABYTES = 600  # of Redis
+ERASED_WITHIN_SECONDS = 240.0
+WINDBACK = (sys.executable, "-c", "from api.cli import main; main()")
 PROCESSES = ("web", *(f"{kind}.{number}" for kind in (*JOBS, "clock") for number in (1, 2)))
 
 
@@ -151,14 +154,20 @@ class Plant:
 
         wait_until(alter, timeout=120)
 
-    def track_and_erase(self, email: str, events: int) -> None:
-        """Track events of a customer, and erase it, each until it is answered for."""
-        name = email.partition("@")[0]
-        sent = [{"event": "login", "customer_email": email, "event_id": f"{name}-{n}"} for n in range(events)]
+    def track_and_erase(self, name: str, events: int) -> None:
+        """Track events of a customer, by address and by user id, and erase it, each until it is answered for."""
+        email = f"{name}@example.com"
+        whose = {"user_id": name}, {"customer_email": email}
+        sent = [{"event": "login", "event_id": f"{name}-{n}", **whose[n % 2]} for n in range(events)]
         path = f"http://127.0.0.1:{self.port}/api/v1"
         with httpx2.Client(headers={"X-API-Key": self.key}, timeout=30) as client:
-            wait_until(lambda: answered(lambda: client.post(f"{path}/track", json={"events": sent})), timeout=120)
-            wait_until(lambda: answered(lambda: client.delete(f"{path}/customers/{email}")), timeout=120)
+
+            def finish(ask: Callable[[], httpx2.Response]) -> None:
+                wait_until(lambda: answered(ask), timeout=ERASED_WITHIN_SECONDS)
+
+            finish(lambda: client.post(f"{path}/identify", json={"user_id": name, "customer_email": email}))
+            finish(lambda: client.post(f"{path}/track", json={"events": sent}))
+            finish(lambda: client.delete(f"{path}/customers/{email}"))
 
     def switch_model(self) -> None:
         """Ask for a switch to a model that scores as the formula does, under another name."""
@@ -181,10 +190,26 @@ class Plant:
         """The children of these kinds."""
         return [child for name, child in self.children.items() if name.partition(".")[0] in kinds]
 
+    def processes(self) -> list[Child]:
+        """The children of the Procfile."""
+        return [self.children[name] for name in PROCESSES if name in self.children]
+
     def run(self, *words: str) -> str:
         """The output of a command of `windback`."""
-        command = [sys.executable, "-c", "from api.cli import main; main()", *words]
-        return subprocess.run(command, check=True, capture_output=True, text=True, env=self.environment).stdout
+        return subprocess.run(
+            [*WINDBACK, *words], check=True, capture_output=True, text=True, env=self.environment
+        ).stdout
+
+    def launch(self, *words: str, **options: Any) -> "subprocess.Popen[bytes]":
+        """Start a command of `windback`, in a group of its own; its output goes to the log."""
+        with (self.folder / "commands.log").open("ab") as commands_log:
+            how = {"stdout": commands_log, "stderr": commands_log, "env": self.environment, **options}
+            return subprocess.Popen([*WINDBACK, *words], start_new_session=True, **how)
+
+    def enter(self, settings: dict[str, str]) -> None:
+        """Change settings: of processes, from their next start on."""
+        self.environment |= settings
+        self.settings = configuration.load(self.environment)
 
     def close(self) -> None:
         """Stop everything; nothing of it is left."""

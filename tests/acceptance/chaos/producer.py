@@ -28,10 +28,11 @@ LATER = 0.05  # the share of acknowledged requests that are sent once more, as a
 
 @dataclass
 class Sent:
-    """An event that was sent, and whether it was ever answered for."""
+    """An event that was sent, whether it was ever answered for, and when."""
 
     event: dict[str, Any]
     acknowledged: bool = False
+    answered_at: float = 0.0  # monotonic, the first time
 
 
 @dataclass
@@ -104,6 +105,7 @@ class Connection:
             assert status == "503" or not status.isdigit(), f"a request of ours was refused with {status}"
             return False
         for one in request.valid:
+            one.answered_at = one.answered_at or time.monotonic()
             one.acknowledged = True
         return True
 

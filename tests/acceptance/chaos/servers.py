@@ -18,10 +18,12 @@ Buffers = Literal["one", "several", "cluster"]
 
 
 class Shape(NamedTuple):
-    """The number of cells, and the places of their buffers: home's Redis, several of their own, or a cluster."""
+    """The number of cells, and the places of their buffers: home's Redis, several of their own, or a cluster, where so
+    many replicas have to confirm a write."""
 
     cells: int = 1
     buffers: Buffers = "one"
+    replicas: int = 1
 
 
 class Servers:
@@ -66,7 +68,10 @@ class Servers:
             self.nodes = Nodes(folder / "cluster")
             for number, node in enumerate(self.nodes.all, 1):
                 self.children[f"node.{number}"] = Child(f"node.{number}", node.launch)
-            self.settings |= {"WINDBACK_BUFFER_URL": self.nodes.urls, "WINDBACK_BUFFER_REPLICAS": "1"}
+            self.settings |= {
+                "WINDBACK_BUFFER_URL": self.nodes.urls,
+                "WINDBACK_BUFFER_REPLICAS": str(shape.replicas),
+            }
 
     def _add(self, server: Server, name: str = "") -> str:
         name = server.name + name if name.startswith(".") or not name else name

@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 from tests.acceptance.chaos import alerted, analytics, audit, books
 from tests.acceptance.chaos.calm import CalmAccount
+from tests.acceptance.chaos.imported import ImportedAccount
 from tests.acceptance.chaos.monkey import LONG, SHORT, Monkey
 from tests.acceptance.chaos.persons import PersonsAccount
 from tests.acceptance.chaos.plant import SINGLE, Plant, plant
+from tests.acceptance.chaos.poller import Poller
 from tests.acceptance.chaos.producer import Producer, Sent
 from tests.acceptance.chaos.servers import Shape
 from tests.waiting import wait_until
@@ -18,7 +20,7 @@ from tests.workers.alerts.receiver import Receiver, receiving
 from workers.accounts import keys
 from workers.learning import nightly
 
-ACCOUNTS = 3
+ACCOUNTS = 4
 CONNECTIONS = 4
 PACE_SECONDS = 0.03
 LONG_PACE_SECONDS = 0.1  # so that a busy machine keeps up
@@ -35,7 +37,7 @@ class Report(NamedTuple):
     sent: int
     acknowledged: int
     alerts: int
-    persons: str
+    others: list[str]  # what else went on, in words
     quiet_seconds: float
     findings: list[str]
 
@@ -45,44 +47,58 @@ class Report(NamedTuple):
             [
                 f"seed {self.seed}: {', '.join(f'{count} x {name}' for name, count in Counter(self.trouble).items())}",
                 f"{self.sent} events sent, {self.acknowledged} acknowledged, {self.alerts} alerts; answers: {said}",
-                self.persons,
+                *self.others,
                 f"quiet after {self.quiet_seconds:.1f} s",
                 *(self.findings or ["nothing lost, nothing twice"]),
             ]
         )
 
 
-def run(folder: Path, seed: int, minutes: float = 0, shape: Shape = SINGLE) -> Report:
-    """A storm of so many minutes, or the short one."""
-    settings = {"WINDBACK_CLAIM_SECONDS": "10" if minutes else "2", **SETTINGS, **alerted.SETTINGS}
+def run(folder: Path, seed: int, minutes: float = 0, shape: Shape = SINGLE, failovers: int = 0) -> Report:
+    """A storm of so many minutes, or the short one; or so many masters of a cluster die, and nothing else happens."""
+    is_long = bool(minutes or failovers)
+    settings = {"WINDBACK_CLAIM_SECONDS": "10" if is_long else "2", **SETTINGS, **alerted.SETTINGS}
     with receiving() as receiver, plant(folder, shape, **settings) as made:
         with made.connection() as connection, made.redis() as redis:
             secret = alerted.add_account(connection, redis, receiver)
-            persons_secret = keys.create(connection, redis, "persons").secret
+            persons_secret, imported_secret = (
+                keys.create(connection, redis, name).secret for name in ("persons", "imported")
+            )
             for account_id in range(1, ACCOUNTS + 1):  # nothing is learnt: the audit scores everybody by the formula
                 redis.set(nightly.turn_key(account_id), 1, ex=86_400)
         made.start()
         wait_until(made.is_ready, timeout=60)
-        pace_seconds = LONG_PACE_SECONDS if minutes or shape.cells > 1 else PACE_SECONDS
+        pace_seconds = LONG_PACE_SECONDS if is_long or shape.cells > 1 else PACE_SECONDS
         producer = Producer(made.port, made.key, seed, CONNECTIONS, pace_seconds)
         calm, persons = CalmAccount(made.port, secret, seed), PersonsAccount(made.port, persons_secret, seed)
-        monkey = Monkey(made, seed, LONG if minutes else SHORT)
+        poller = Poller(made.port, secret)
+        imported = ImportedAccount(made, imported_secret, seed) if minutes else None
+        monkey = Monkey(made, seed, LONG if minutes else SHORT, imported)
         try:
-            monkey.long(minutes * 60) if minutes else monkey.short()
+            _make_trouble(monkey, minutes, failovers)
         finally:
             producer.finish()
-            sent = producer.sent | calm.finish() | dict(persons.finish())
+            sent = producer.sent | calm.finish() | dict(persons.finish()) | (imported.finish() if imported else {})
+            findings = poller.finish()
         began = time.monotonic()
         wait_until(lambda: _quiet(made), timeout=QUIET_SECONDS, interval=0.2)
         seconds = time.monotonic() - began
-        findings = _check_waiting(made, persons)
+        findings += _check_waiting(made, persons)
         persons.name_all()
         wait_until(lambda: _quiet(made), timeout=QUIET_SECONDS, interval=0.2)
         findings += _audit(made, sent, monkey, persons, receiver)
         acknowledged, alerts = sum(one.acknowledged for one in sent.values()), len(receiver.messages)
-        return Report(
-            seed, monkey.done, producer.answers, len(sent), acknowledged, alerts, persons.describe(), seconds, findings
-        )
+        others = [persons.describe(), poller.describe(), *([imported.describe()] if imported else [])]
+        return Report(seed, monkey.done, producer.answers, len(sent), acknowledged, alerts, others, seconds, findings)
+
+
+def _make_trouble(monkey: Monkey, minutes: float, failovers: int) -> None:
+    if failovers:
+        monkey.fail_over_again(failovers)
+    elif minutes:
+        monkey.long(minutes * 60)
+    else:
+        monkey.short()
 
 
 def _quiet(made: Plant) -> bool:

@@ -10,8 +10,8 @@ from tests.clusters import Node, text
 from tests.waiting import wait_until
 from workers.buffer.connection import ScriptConnection
 from workers.buffer.lanes import LIVE
+from workers.buffer.push import push_entry
 from workers.buffer.replicas import NotReplicated
-from workers.buffer.stream import push_entry
 from workers.redis import redis_client
 
 WRITE = "return redis.call('SET', KEYS[1], ARGV[1])"
