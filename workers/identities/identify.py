@@ -47,7 +47,9 @@ def save_identifications(connection: Connection, identifications: Sequence[Ident
     for each in identifications:
         if forwarding.is_elsewhere(connection, each.subject):
             forwarding.note_identification(connection, each)
-        elif not _is_erased(each, covers):
+        elif _is_erased(each, covers):
+            _erase_user(connection, each)
+        else:
             kept.append(each)
     if not kept:
         return
@@ -60,6 +62,16 @@ def save_identifications(connection: Connection, identifications: Sequence[Ident
 def _is_erased(identification: Identification, covers: Covers) -> bool:
     position, received_us = identification.position, identification.received_us
     return any(covers(customer_id, position, received_us) for customer_id in _ids_of(identification))
+
+
+def _erase_user(connection: Connection, identification: Identification) -> None:
+    """Erase the user id along with the customer who had the address: by the time of the erasure, nobody knew of it."""
+    if identification.user_id is None or identification.email is None:
+        return
+    lock(connection, Lock.IDENTITIES)
+    user = hash_user(identification.account_id, identification.user_id)
+    customer_id = hash_customer(identification.account_id, identification.email)
+    connection.execute(sql("erase_user_of"), {"user": user, "customer_id": customer_id})
 
 
 def _ids_of(identification: Identification) -> Iterable[str]:

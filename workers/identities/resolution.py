@@ -7,11 +7,13 @@ in a database where none was ever given up, asks for nothing more than that.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from workers.buffer.lanes import Lane
 from workers.buffer.rows import Row, find_customer
 from workers.buffer.staging import StagedRows, stage
 from workers.identities import forwarding
 from workers.store import Connection, one, sql
 from workers.store.locks import Lock, share
+from workers.upkeep import erasure
 
 
 class Resolved(NamedTuple):
@@ -23,8 +25,9 @@ class Resolved(NamedTuple):
     elsewhere: Sequence[Row] = ()
 
 
-def resolve(connection: Connection, staged: StagedRows) -> Resolved:
-    """Returns the rows under their addresses. The caller's transaction holds the shared erasure lock."""
+def resolve(connection: Connection, staged: StagedRows, lane: Lane | None = None) -> Resolved:
+    """Returns the rows under their addresses, without those of user ids that were erased meanwhile. The caller's
+    transaction holds the shared erasure lock."""
     here, strays = forwarding.divide(connection, staged.rows)
     if strays:  # they were written when there were fewer cells
         staged = stage(here)
@@ -39,6 +42,8 @@ def resolve(connection: Connection, staged: StagedRows) -> Resolved:
         owners |= _find_owners(connection, unknown)
     resolved = [_resolve_row(row, owners) for row in staged.rows if row.customer_id not in unknown - owners.keys()]
     waiting = [row for row in staged.rows if row.customer_id in unknown and row.customer_id not in owners]
+    if waiting:
+        waiting = list(erasure.not_erased(connection, lane, stage(waiting)).rows)
     here, elsewhere = forwarding.divide(connection, resolved)
     return Resolved(stage(here), waiting, [*strays, *elsewhere])
 

@@ -176,7 +176,7 @@ def store_rows(
     if not staged.rows:
         return Outcome()
     kept = erasure.not_erased(connection, lane, staged)
-    resolved = resolution.resolve(connection, kept)
+    resolved = resolution.resolve(connection, kept, lane)
     lane_name = lane.name if lane else None
     unresolved = resolution.put_aside(connection, resolved.unresolved, lane_name)
     if resolved.elsewhere:

@@ -56,10 +56,13 @@ def erase_user(
 def erase_names(
     connection: Connection, account_id: int, erased: str, positions: Mapping[str, int] | None = None
 ) -> None:
-    """Erase the user ids and given-up addresses of a customer of another cell, and the events that wait for them."""
+    """Erase the user ids and given-up addresses of a customer of another cell, and the events that wait for them; those
+    included that wait in the buffer until their customer is known."""
+    customer = _describe(account_id, erased, positions)
     with connection.transaction():
         lock(connection, Lock.STORING)
-        _erase_identities(connection, _describe(account_id, erased, positions))
+        _erase_identities(connection, customer)
+        connection.execute(sql("note_erasure"), customer)
 
 
 def _describe(account_id: int, erased: str, positions: Mapping[str, int] | None) -> dict[str, Any]:

@@ -25,7 +25,9 @@ STORED = """
 SELECT events.properties ->> 'mark' AS mark, customers.email FROM events JOIN customers USING (customer_id)
 WHERE events.properties ->> 'mark' LIKE 'person.%'
 """
-WAITING = "SELECT properties::jsonb ->> 'mark' AS mark, user_id FROM unresolved_events"
+WAITING = """
+SELECT properties::jsonb ->> 'mark' AS mark, user_id FROM unresolved_events WHERE properties::jsonb ? 'mark'
+"""
 
 
 @dataclass

@@ -13,6 +13,7 @@ from tests.workers.events import T0, count, event, push
 from workers.buffer import ledger
 from workers.buffer.entries import Entry, Request, hash_customer, hash_user
 from workers.buffer.lanes import HISTORY, LANES, LIVE
+from workers.buffer.stream import last_positions
 from workers.identities import ledger_moves
 from workers.ingest import ingest, resolving
 from workers.ingest.ingest import drain
@@ -320,6 +321,44 @@ def test_events_that_wait_are_erased_with_their_customer(process: Process, conne
     assert erase(connection, 1, JANE).events == 1
     ledger_moves.apply_moves(connection, process.redis)
     assert balance(process.redis) == {"accepted": 1, "erased": 1}
+
+
+@pytest.mark.parametrize("apart", [True, False], ids=["one after the other", "in one batch"])
+@pytest.mark.parametrize("first", [True, False], ids=["named before", "named after"])
+def test_a_user_id_whose_name_waited_in_the_buffer_is_erased_with_its_customer(
+    process: Process, connection: Connection, first: bool, apart: bool
+) -> None:
+    """Its name comes too late to be stored, and its events would wait for it in vain."""
+    requests: list[dict[str, Any]] = [
+        {"identities": [named(traits={"name": "Jane"})]},
+        {"events": [of_user(), event()]},
+    ]
+    for request in requests if first else reversed(requests):
+        send(process, *request.get("events", ()), identities=request.get("identities", ()))
+    positions = last_positions(process.redis)
+    if apart:
+        process.settings = process.settings.changed(batch_events=1)
+    assert erase(connection, 1, JANE, positions).events == 0
+    drain(process, LIVE)
+    ledger_moves.apply_moves(connection, process.redis)
+    for table in ("customers", "events", "identities", "profiles", "unresolved_events"):
+        assert count(connection, table) == 0, table
+    assert balance(process.redis) == {"accepted": 2, "erased": 2}
+    send(process, of_user())
+    drain(process, LIVE)
+    assert balance(process.redis) == {"accepted": 3, "erased": 2, "unresolved": 1}
+    say(process, named())
+    assert stored(connection) == [(JANE, 1)]
+
+
+def test_a_user_id_that_is_another_customers_is_not_erased_with_an_address_said_of_it(
+    process: Process, connection: Connection
+) -> None:
+    say(process, named("joe@example.com"))
+    send(process, of_user(), identities=[named(trusted=False)])
+    erase(connection, 1, JANE, last_positions(process.redis))
+    drain(process, LIVE)
+    assert stored(connection) == [("joe@example.com", 1)]
 
 
 def test_events_of_a_user_id_that_was_never_named_are_erased_by_it(process: Process, connection: Connection) -> None:

@@ -67,6 +67,38 @@ WITH gone AS (
 )
 SELECT count(*) FROM waited
 
+-- name: note_erasure
+-- The receipt of a customer of another cell: what was said of its user ids before may wait in this cell's buffer.
+INSERT INTO erasures (customer_id, erased_at, account_id, events, event_ids, days, risks, dead_letters, live_position,
+                      history_position)
+VALUES (%(customer_id)s::uuid, clock_timestamp(), %(account_id)s, 0, 0, 0, 0, 0, %(live_position)s::bigint,
+        %(history_position)s::bigint)
+
+-- name: erase_user_of
+-- A user id whose address was said before the erasure of the customer with that address, and is unknown still: it has
+-- the same receipt, and its events that came before don't wait any longer.
+WITH receipt AS (
+    INSERT INTO erasures (customer_id, erased_at, account_id, events, event_ids, days, risks, dead_letters,
+                          live_position, history_position)
+    SELECT %(user)s::uuid, erased_at, account_id, 0, 0, 0, 0, 0, live_position, history_position
+    FROM erasures
+    WHERE customer_id = %(customer_id)s::uuid
+      AND NOT EXISTS (SELECT FROM identities WHERE customer_id = %(user)s::uuid)
+    ORDER BY erased_at DESC
+    LIMIT 1
+    ON CONFLICT DO NOTHING
+    RETURNING erased_at
+), profiles AS (
+    DELETE FROM profiles USING receipt WHERE customer_id = %(user)s::uuid
+), waited AS (
+    DELETE FROM unresolved_events USING receipt
+    WHERE customer_id = %(user)s::uuid AND received_at <= erased_at
+    RETURNING lane
+)
+INSERT INTO ledger_moves (lane, counts)
+SELECT lane, jsonb_build_object('unresolved', -count(*), 'erased', count(*))
+FROM waited WHERE lane IS NOT NULL GROUP BY lane
+
 -- name: erase_customer
 -- A score that is being written holds the customer's row: this waits for it.
 WITH gone_search AS (
