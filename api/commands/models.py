@@ -22,7 +22,7 @@ from workers.learning import trainer
 from workers.placement import connect_cells
 from workers.redis import command_client
 from workers.risk import renewal
-from workers.risk.renewal import Means
+from workers.risk.renewal_state import Means
 from workers.store import Connection, connect
 
 FIGURES = ("log_loss", "auc", "lift", "brier", "ece")

@@ -20,12 +20,12 @@ from tests.bench import stream
 from tests.bench.cell_world import CELLS, Cells, installed, keep_own, prepare
 from tests.bench.cpu import CpuMeter, find_redis_pid, read_server_seconds
 from tests.bench.door import CONNECTIONS, Load, make_load, run_wrk, serving
+from tests.bench.ingest import tune_interpreter
 from tests.bench.measure import Line, interleaved
 from tests.bench.reading import SHORT, routes
 from tests.bench.world import World
 from tests.bench.year import fill as fill_year
 from tests.bench.year import fill_totals
-from workers.__main__ import tune_interpreter
 from workers.accounts import keys
 from workers.buffer.entries import Entry, Request, encode_entry
 from workers.buffer.lanes import LIVE, lanes_of

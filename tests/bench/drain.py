@@ -5,7 +5,7 @@ It says `ready`, waits for a line, and ends when the lane is empty.
 
 import sys
 
-from workers.__main__ import tune_interpreter
+from tests.bench.ingest import tune_interpreter
 from workers.buffer.lanes import LIVE
 from workers.ingest import ingest
 from workers.process import Process

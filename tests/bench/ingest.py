@@ -16,14 +16,13 @@ from tests.bench import stream
 from tests.bench.cpu import CpuMeter, meter_of
 from tests.bench.measure import Line, interleaved, per_second
 from tests.bench.world import EMPTY, World
-from workers.__main__ import tune_interpreter
+from workers import __main__ as processes
 from workers.buffer.entries import Entry, Request, decode_entry, encode_entry, hash_customer
 from workers.buffer.lanes import LIVE
 from workers.buffer.rows import EPOCH, MICROSECOND, make_rows
 from workers.buffer.stream import ENTRY_EVENTS
 from workers.ingest import ingest
 from workers.store import Connection, connect
-from workers.upkeep.snapshots import read_last
 
 EVENTS = 200_000
 COPY_EVENTS = 5_000
@@ -57,6 +56,14 @@ def work_as_a_worker() -> None:
     tune_interpreter()
 
 
+def tune_interpreter() -> None:
+    """Tune this process as the workers of its checkout are tuned; older ones call it `tune_collection`."""
+    tune: Callable[[], None] | None = getattr(processes, "tune_interpreter", None)
+    tune = tune or getattr(processes, "tune_collection", None)
+    if tune:
+        tune()
+
+
 def _against_copy(world: World, entries: Sequence[bytes]) -> list[Line]:
     rows = _stored(entries)
     runs = {"ours": partial(_ours, world, entries), "copy": partial(_copy, world, rows)}
@@ -81,6 +88,8 @@ def run_beside_totals(world: World) -> Line:
 @contextmanager
 def _totals(world: World, url: str) -> Iterator[None]:
     """Another process that keeps the totals."""
+    from workers.upkeep.snapshots import read_last  # older commits have it elsewhere
+
     child = subprocess.Popen([sys.executable, "-m", "tests.bench.totals", url, world.servers.redis_url])
     try:
         with connect(url) as connection:

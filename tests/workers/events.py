@@ -14,6 +14,7 @@ from workers.buffer.push import PUSH
 from workers.ingest.ingest import drain
 from workers.ingest.transaction import Outcome
 from workers.process import Process
+from workers.settings import Settings
 from workers.store import Connection
 from workers.tickets import mark_key
 
@@ -64,6 +65,11 @@ def ingested(process: Process, *events: dict[str, Any], lane: Lane = LIVE) -> Ou
     """Write events to the buffer, and store what is in it."""
     push_events(process.redis, *events, lane=lane)
     return drain(process, lane)
+
+
+def with_batch(process: Process, events: int) -> Settings:
+    """Returns the settings of a process with batches of so many events."""
+    return msgspec.structs.replace(process.settings, batch_events=events)
 
 
 def store_names(process: Process, account_id: int, *names: str, email: str = "jane@example.com") -> None:

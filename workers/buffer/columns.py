@@ -38,8 +38,9 @@ def make_key_columns(rows: Sequence[Row]) -> Columns:
 def make_day_columns(added: Fold) -> Columns:
     """Returns rows of customer_days, in the order of their key; their customer_id as day_customer_id."""
     days, words = added.days, added.days.words.tolist()
+    ids = [customer.id_field for customer in added.customers]
     return {
-        "day_customer_id": arrays.uuids(_choose([one.id_field for one in added.customers], days.customer.tolist())),
+        "day_customer_id": arrays.uuids(_choose(ids, days.customer.tolist())),
         "day": arrays.dates(days.day),
         "event": arrays.texts(_choose([pack_text(event) for event, _ in added.words], words)),
         "detail": arrays.texts(_choose([pack_text(detail) for _, detail in added.words], words)),

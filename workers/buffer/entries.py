@@ -82,12 +82,12 @@ def decode_entry(data: bytes) -> Entry:
     if data[:1] != COMPRESSED:
         return _decode(data)
     try:
-        whole = zlib.decompressobj().decompress(data[BEGINNING:], measure_entry(data) + 1)
+        unpacked = zlib.decompressobj().decompress(data[BEGINNING:], measure_entry(data) + 1)
     except zlib.error as error:
         raise ValueError(f"the entry can't be decompressed: {error}") from None
-    if len(whole) != measure_entry(data):
+    if len(unpacked) != measure_entry(data):
         raise ValueError("the entry isn't as long as it says")
-    return _decode(whole)
+    return _decode(unpacked)
 
 
 def measure_entry(data: bytes) -> int:

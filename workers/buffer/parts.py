@@ -31,8 +31,8 @@ _decode_raw = msgspec.json.Decoder(_RawBatch).decode
 def split_events(account_id: int, body: bytes, customers: Sequence[CustomerRef], cells: int) -> Mapping[int, BodyPart]:
     """Returns the parts of a body of events by the number of their cell. `customers`: those of the events, in order;
     none if they are not known, and are read anew."""
-    known = customers or _list_customers(account_id, body)
-    numbers = [cell_of(find_customer_of(account_id, *customer).customer_id, cells) for customer in known]
+    refs = customers or _list_customers(account_id, body)
+    numbers = [cell_of(find_customer_of(account_id, *customer).customer_id, cells) for customer in refs]
     if numbers.count(numbers[0]) == len(numbers):
         return {numbers[0]: BodyPart(body, len(numbers))}
     raws: defaultdict[int, list[bytes]] = defaultdict(list)

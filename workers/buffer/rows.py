@@ -179,8 +179,8 @@ def _read_request(
         try:
             read.identities.append(make_identification(request, identity, position))
         except UNREADABLE as error:
-            whole = Request(request.account_id, request.received_us, msgspec.json.encode({"identities": [identity]}))
-            alone = encode_entry(Entry(nonce + b"/", [whole]))
+            single = Request(request.account_id, request.received_us, msgspec.json.encode({"identities": [identity]}))
+            alone = encode_entry(Entry(nonce + b"/", [single]))
             read.unreadable.append(Unreadable(request.account_id, None, request.received_us, alone, error))
 
 
@@ -229,13 +229,13 @@ def find_customer_of(account_id: int, email: str | None, user_id: str | None) ->
 def make_identification(request: Request, identity: Identity, position: int = 0) -> Identification:
     """Returns what a request says of a person. Raises one of UNREADABLE."""
     traits = bytes(identity.traits)
-    said = identity.timestamp and microseconds(parse_instant(identity.timestamp))
+    stated_us = identity.timestamp and microseconds(parse_instant(identity.timestamp))
     return Identification(
         request.account_id,
         identity.user_id,
         None if identity.customer_email is None else normalise_email(identity.customer_email),
         {} if traits in EMPTY else _decode_properties(traits),
-        min(said or request.received_us, request.received_us),
+        min(stated_us or request.received_us, request.received_us),
         request.received_us,
         identity.trusted,
         position,

@@ -68,7 +68,8 @@ def format_copy(table: Table) -> bytes:
     """Returns the rows of a table in the binary format of COPY, as copy_events takes them."""
     heads = np.empty(len(table.customer), COPY_ROW)
     heads["columns"] = 6
-    heads["customer_id"] = np.frombuffer(b"".join(one.id_field for one in table.customers), "V20")[table.customer]
+    ids = np.frombuffer(b"".join(customer.id_field for customer in table.customers), "V20")
+    heads["customer_id"] = ids[table.customer]
     values = table.occurred_us - EPOCH_US, table.event_key, table.received_us - EPOCH_US
     for number, column in enumerate(values):
         heads[f"length{number}"], heads[f"value{number}"] = 8, column

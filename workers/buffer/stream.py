@@ -151,10 +151,10 @@ class Reader:
 
     def _list_pending_ids(self, after: str, together: int) -> list[bytes]:
         try:
-            found: Any = self._redis.xpending_range(self._lane.stream, GROUP, after, "+", together)
+            pending: Any = self._redis.xpending_range(self._lane.stream, GROUP, after, "+", together)
         except ResponseError:  # no stream or no group yet
             return []
-        return [each["message_id"] for each in found]
+        return [entry["message_id"] for entry in pending]
 
     def _wait(self, milliseconds: int) -> list[StreamEntry]:
         streams: Any = {self._lane.stream: ">"}

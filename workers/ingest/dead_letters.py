@@ -157,7 +157,7 @@ def read_identities(letter: Letter) -> list[Identification]:
     if letter.reason != UNDECODABLE:
         return []
     requests = decode_entry(letter.body).requests
-    return [make_identification(request, each) for request in requests for each in decode_request(request)[1]]
+    return [make_identification(request, identity) for request in requests for identity in decode_request(request)[1]]
 
 
 def describe(letter: Letter) -> Any:

@@ -67,8 +67,8 @@ def acknowledge_stored(connection: Connection, redis: Redis, lane: Lane) -> None
     """Have all entries leave the buffer whose events are in the tables: their worker died before it could say so."""
     reader = Reader(redis, lane, "receipts")
     for entries in reader.list_pending(PRUNED_TOGETHER):
-        if found := find_receipts(connection, lane, entries):
-            reader.acknowledge(found)
+        if outcomes := find_receipts(connection, lane, entries):
+            reader.acknowledge(outcomes)
 
 
 def _list_old(connection: Connection, lane: Lane, after: str) -> list[str]:

@@ -90,12 +90,12 @@ def resolve_some(connection: Connection, rescore_seconds: float) -> int:
     with connection.transaction():
         erasure.join_storing(connection)
         users = [user for (user,) in connection.execute(sql("take_waiting"), {"limit": USERS_TOGETHER})]
-        asked = {"customer_ids": users, "limit": EVENTS_TOGETHER}
-        waited = [_make_waited(*columns) for columns in connection.execute(sql("take_unresolved"), asked)]
+        parameters = {"customer_ids": users, "limit": EVENTS_TOGETHER}
+        waited = [_make_waited(*columns) for columns in connection.execute(sql("take_unresolved"), parameters)]
         if len(waited) < EVENTS_TOGETHER:
             connection.execute(sql("end_waiting"), {"customer_ids": users})
-        for lane in {each.lane for each in waited}:
-            rows = [each.row for each in waited if each.lane == lane]
+        for lane in {event.lane for event in waited}:
+            rows = [event.row for event in waited if event.lane == lane]
             counts = store_parts(connection, LANES[lane or LIVE.name], rows, rescore_seconds)
             if lane is not None:
                 ledger_moves.note_move(connection, lane, _as_move(counts))

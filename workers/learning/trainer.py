@@ -19,7 +19,7 @@ from workers.accounts.renewals import RenewalProgress
 from workers.learning import demo_models
 from workers.learning.contacts import find_contacts
 from workers.risk import renewal
-from workers.risk.renewal import Means
+from workers.risk.renewal_state import Means
 from workers.risk.rollups import day_of, read_account
 from workers.store import Connection, sql
 from workers.tracking.outages import outages_of, pauses_of

@@ -63,10 +63,10 @@ def compute_scores(
     parts = []
     for instant in sorted(set(instants.tolist())):  # as a rule this is now, for all
         chosen = np.flatnonzero(instants == instant)
-        known = bridged if len(chosen) == len(ids) else bridged.at(chosen, instants[chosen])
-        scores = score(known, instant, levels=levels, horizon_days=served.horizon_days, model=served.model)
+        history = bridged if len(chosen) == len(ids) else bridged.at(chosen, instants[chosen])
+        scores = score(history, instant, levels=levels, horizon_days=served.horizon_days, model=served.model)
         facts = last_active[chosen], last_seen[chosen], paid[chosen]
-        parts.append(Part(chosen.tolist(), scores, now - instant, instant, known, *facts))
+        parts.append(Part(chosen.tolist(), scores, now - instant, instant, history, *facts))
     return Computed(parts, rollup, pauses, any(outage.lasts for outage in outages))
 
 

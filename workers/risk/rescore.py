@@ -20,7 +20,7 @@ from workers.retry import retry_while_unavailable
 from workers.risk import renewal
 from workers.risk.causes import Change, DueCustomer, Terms, changes_of
 from workers.risk.compute import compute_scores, write_scores
-from workers.risk.renewal import Means
+from workers.risk.renewal_state import Means
 from workers.risk.rises import write_alerts
 from workers.store import Connection, sql
 from workers.tickets import clear_mark
@@ -150,9 +150,9 @@ def _rescore(
     terms = Terms(served.model.version, served.horizon_days, served.generation, computed.stale, provisional)
     changes: list[Change] = []
     for part in computed.parts:
-        found = changes_of([due[place] for place in part.places], terms, part.scores)
-        write_scores(connection, terms, found, part, served.model)
-        changes += found
+        part_changes = changes_of([due[place] for place in part.places], terms, part.scores)
+        write_scores(connection, terms, part_changes, part, served.model)
+        changes += part_changes
     apply_profiles(connection, [customer.customer_id for customer in due])
     rows = len(computed.rollup.customer)
     log.info("rescored", extra={"customers": len(due), "rollup_rows": rows})

@@ -64,13 +64,13 @@ def read_account(
             stack.enter_context(connection.transaction())
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             connection.execute("SET LOCAL statement_timeout = '30min'")
-        asked = [one(connection.execute(sql("is_demo_only"), parameters)) for connection in connections]
-        parameters["with_demo"] = all(is_demo_only for (is_demo_only,) in asked)
+        answers = [one(connection.execute(sql("is_demo_only"), parameters)) for connection in connections]
+        parameters["with_demo"] = all(is_demo_only for (is_demo_only,) in answers)
         rows = [connection.execute(sql("read_words"), parameters).fetchall() for connection in connections]
         words = _decode_words([row for part in rows for row in part])
         share = min(1.0, most_rows / max(words.rows, 1))
-        whole = _unpack(connections, parameters, words, share)
-    return whole._replace(rollup=translate(whole.rollup, meaning))
+        account = _unpack(connections, parameters, words, share)
+    return account._replace(rollup=translate(account.rollup, meaning))
 
 
 def day_of(epoch: float) -> date:

@@ -8,7 +8,7 @@ from workers.learning import demo_models
 from workers.learning.trainer import find_last_training, train
 from workers.process import Process
 from workers.risk import renewal
-from workers.risk.renewal import Means
+from workers.risk.renewal_state import Means
 from workers.risk.rollups import DEMO
 from workers.store import Connection, sql
 from workers.upkeep.erasure import erase

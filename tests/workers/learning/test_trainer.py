@@ -18,7 +18,7 @@ from workers.learning import trainer
 from workers.learning.trainer import train
 from workers.process import Process
 from workers.risk import renewal, rescore
-from workers.risk.renewal import Means
+from workers.risk.renewal_state import Means
 from workers.store import Connection, connect
 
 

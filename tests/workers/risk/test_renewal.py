@@ -19,9 +19,10 @@ from workers.accounts.registry import choose_rules
 from workers.buffer.lanes import LIVE
 from workers.ingest import ingest
 from workers.process import Process
-from workers.risk import renewal, rescore
+from workers.risk import renewal, rescore, switch
 from workers.risk.days import read_rollup
-from workers.risk.renewal import Means, step
+from workers.risk.renewal import step
+from workers.risk.renewal_state import Means
 from workers.risk.rescore import rescore_due
 from workers.store import Connection, sql
 
@@ -189,7 +190,7 @@ def test_a_large_account_switches_in_parts(
     process: Process, connection: Connection, scored: int, monkeypatch: pytest.MonkeyPatch, due: str
 ) -> None:
     """Customers without a usable score ahead become due, also while imported events are missing in it."""
-    monkeypatch.setattr(renewal, "AT_ONCE", 60)
+    monkeypatch.setattr(switch, "AT_ONCE", 60)
     add_model(connection, scored)
     renewals.request_switch(connection, scored, 1)
     connection.execute(f"UPDATE customers SET {due} WHERE email = 'c7@example.com'")

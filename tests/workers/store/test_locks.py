@@ -18,7 +18,7 @@ from workers.ingest.ingest import drain
 from workers.process import Process
 from workers.risk import renewal
 from workers.risk.rebuild import rebuild_some
-from workers.risk.renewal import Means
+from workers.risk.renewal_state import Means
 from workers.risk.rescore import rescore_due
 from workers.store import Connection
 from workers.upkeep import erasure, retention

@@ -22,7 +22,7 @@ from workers.ingest.transaction import Outcome, store_batch
 from workers.process import Process
 from workers.risk import renewal
 from workers.risk.rebuild import list_mondays, rebuild_some
-from workers.risk.renewal import Means
+from workers.risk.renewal_state import Means
 from workers.risk.rescore import rescore_due
 from workers.store import Connection, connect
 from workers.upkeep import erasure
