@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from psycopg import sql as pieces
 from redis import Redis
 
-from workers import installation, placement
+from workers import engine, installation, placement
 from workers.buffer.lanes import lanes_of
 from workers.cells import MOST_CELLS, Cell
 from workers.identities import ledger_moves
@@ -69,16 +69,25 @@ def _split_database(stack: ExitStack, cells: Sequence[Cell], after: Settings, no
         migrate(cell)
         with connect(cell) as connection:
             placement.check_tables(cell, noted.get(cell.number or 0), installation.find_id(connection))
-        migrate(_upper_half(cell)._replace(staged=True))
-    connection = stack.enter_context(connect(cells[0].database_url))
-    connection.execute("SET client_connection_check_interval = '1s'")  # its locks end with a command that is killed
+        upper = _upper_half(cell)._replace(staged=True)
+        migrate(upper)
+        engine.place_beside(cell, upper)
+    connection = stack.enter_context(_connect_for_locks(cells[0].database_url))
     for cell in cells:
-        presence.seize(connection, cell.schema or "")
+        holder = stack.enter_context(_connect_for_locks(cell)) if engine.is_placed(cell) else connection
+        presence.seize(holder, cell.schema or "")
     for cell in cells:
         _settle(cell)
     with connection.transaction():
         connection.execute("SET LOCAL statement_timeout = 0")
         _divide_all(connection, cells)
+
+
+def _connect_for_locks(place: Cell | str) -> Connection:
+    """Returns a connection whose locks end with a command that is killed."""
+    connection = connect(place)
+    connection.execute("SET client_connection_check_interval = '1s'")
+    return connection
 
 
 def _check_place(cell: Cell) -> None:
@@ -115,11 +124,11 @@ def _divide_all(connection: Connection, cells: Sequence[Cell]) -> None:
         upper = _upper_half(cell)
         lower = upper._replace(number=2 * (cell.number or 0))
         _divide(connection, cell.schema or "", upper._replace(staged=True).schema or "", upper)
-        _rename(connection, cell.schema or "", lower._replace(staged=True).schema or "")
-        for half in (lower, upper):
-            _lead_to(connection, half._replace(staged=True).schema or "")
+        for schema, half in ((cell.schema, lower), (upper._replace(staged=True).schema, upper)):
+            _lead_to(connection, schema or "")
             connection.execute(sql("note_numbers"), {"number": half.number, "cells": half.cells})
             connection.execute(sql("forget_places"))
+        _rename(connection, cell.schema or "", lower._replace(staged=True).schema or "")
     for cell in cells:
         for number in (2 * (cell.number or 0), 2 * (cell.number or 0) + 1):
             done = cell._replace(number=number)
@@ -222,8 +231,7 @@ def move(settings: Settings, number: int, database_url: str) -> Settings:
     if not _is_moved(cell, there, noted):
         _check_place(cell)
         migrate(cell)
-        with connect(cell.database_url) as connection:
-            connection.execute("SET client_connection_check_interval = '1s'")
+        with _connect_for_locks(cell.database_url) as connection:
             presence.seize(connection, cell.schema or "")
             _copy_cell(cell, there, noted)
             _rename(connection, cell.schema or "", f"{cell.schema}_moved")

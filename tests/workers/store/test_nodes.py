@@ -13,6 +13,7 @@ from api.up.embedded import Servers, servers
 from tests import prepared
 from workers import engine
 from workers.cells import Cell
+from workers.placement import Misplaced
 from workers.process import Process
 from workers.store import Connection, connect, connect_as_set, find_cell, one
 from workers.store.nodes import Moved
@@ -22,7 +23,10 @@ CREATE TABLE pg_dist_schema (schemaid oid, colocationid int);
 CREATE TABLE pg_dist_partition (logicalrelid oid, colocationid int);
 CREATE TABLE pg_dist_shard (logicalrelid oid, shardid int);
 CREATE TABLE pg_dist_placement (shardid int, groupid int, shardstate int);
-CREATE TABLE pg_dist_node (groupid int, nodename text, nodeport int, noderole text);
+CREATE TABLE pg_dist_node (
+    groupid int, nodename text, nodeport int, noderole text, isactive boolean DEFAULT true,
+    shouldhaveshards boolean DEFAULT true
+);
 CREATE TABLE pg_dist_local_group (groupid int);
 CREATE SCHEMA cell_001;
 CREATE TABLE cell_001.events (n int);
@@ -101,6 +105,16 @@ def test_citus_is_asked_to_move_a_cell(cluster: Cluster) -> None:
     engine.move(cluster.cell, cluster.urls[1])
     with connect(cluster.urls[0]) as connection:
         assert one(connection.execute("SELECT groupid FROM pg_dist_placement")) == (1,)
+
+
+@pytest.mark.parametrize(
+    ("group", "refusal"),
+    [(None, "moves it to its own nodes alone: .*, .*; elsewhere:5433 is none of them"), (0, "there already")],
+)
+def test_citus_is_asked_for_its_own_nodes_alone(cluster: Cluster, group: int | None, refusal: str) -> None:
+    there = "postgresql://elsewhere:5433/windback" if group is None else cluster.urls[group]
+    with pytest.raises(Misplaced, match=refusal):
+        engine.move(cluster.cell, there)
 
 
 def test_what_citus_has_not_placed_is_copied(cluster: Cluster, database_url: str) -> None:

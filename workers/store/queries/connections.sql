@@ -32,6 +32,16 @@ LIMIT 1
 -- name: is_placing
 SELECT to_regclass('pg_dist_schema') IS NOT NULL AND to_regclass('pg_dist_local_group') IS NOT NULL
 
+-- name: list_nodes
+SELECT nodename, nodeport FROM pg_dist_node WHERE noderole = 'primary' AND isactive AND shouldhaveshards
+ORDER BY groupid
+
+-- name: place_schema
+SELECT citus_schema_distribute(quote_ident(%(schema)s)::regnamespace)
+
+-- name: move_unused_schema
+SELECT citus_schema_move(quote_ident(%(schema)s)::regnamespace, %(host)s, %(port)s, 'block_writes')
+
 -- name: move_schema
 -- Some tables have no key, so their changes are found by whole rows.
 SELECT citus_schema_move(quote_ident(%(schema)s)::regnamespace, %(host)s, %(port)s, 'force_logical')

@@ -69,8 +69,9 @@ SELECT EXISTS (
 
 -- name: drop_ended_outages
 DELETE FROM outages
-WHERE (account_id, began_at) NOT IN (
-    SELECT account_id, began_at FROM jsonb_populate_recordset(NULL::outages, %(rows)s::jsonb)
+WHERE NOT EXISTS (
+    SELECT FROM jsonb_populate_recordset(NULL::outages, %(rows)s::jsonb) AS home
+    WHERE home.account_id = outages.account_id AND home.began_at = outages.began_at
 )
 
 -- name: mirror_outages
@@ -109,8 +110,9 @@ WHERE webhooks.webhook_id = attempts.webhook_id AND attempts.last_at > coalesce(
 
 -- name: drop_other_templates
 DELETE FROM draft_templates
-WHERE (account_id, strategy) NOT IN (
-    SELECT account_id, strategy FROM jsonb_populate_recordset(NULL::draft_templates, %(rows)s::jsonb)
+WHERE NOT EXISTS (
+    SELECT FROM jsonb_populate_recordset(NULL::draft_templates, %(rows)s::jsonb) AS home
+    WHERE home.account_id = draft_templates.account_id AND home.strategy = draft_templates.strategy
 )
 
 -- name: mirror_templates
