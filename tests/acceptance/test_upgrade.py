@@ -39,6 +39,7 @@ CHANGES = {
     """,
     "9003_another_type": "ALTER TABLE customer_days ALTER COLUMN n TYPE bigint;",
 }
+PACE_SECONDS = 0.02  # between two requests of a producer
 READ = ("/customers?limit=5", "/customers/c1@example.com", "/customers/c1@example.com/events", "/analytics/events")
 
 
@@ -74,7 +75,7 @@ class Producer(threading.Thread):
 
     def run(self) -> None:
         with self._client:
-            while not self.stopping.is_set():
+            while not self.stopping.wait(PACE_SECONDS):
                 self._track(f"{self._number}-{self.acknowledged}", f"c{self.acknowledged % 50}@example.com")
                 self._look(READ[self.acknowledged % len(READ)])
 

@@ -22,8 +22,7 @@ from workers.learning import nightly
 
 ACCOUNTS = 4
 CONNECTIONS = 4
-PACE_SECONDS = 0.03
-LONG_PACE_SECONDS = 0.1  # so that a busy machine keeps up
+PACE_SECONDS = 0.1  # so that a busy machine keeps up
 QUIET_SECONDS = 900.0  # a machine that is busy with other things takes long
 SETTINGS = {"WINDBACK_RESCORE_SECONDS": "2", "WINDBACK_BATCH_EVENTS": "500", "WINDBACK_LOG_LEVEL": "info"}
 
@@ -68,8 +67,7 @@ def run(folder: Path, seed: int, minutes: float = 0, shape: Shape = SINGLE, fail
                 redis.set(nightly.turn_key(account_id), 1, ex=86_400)
         made.start()
         wait_until(made.is_ready, timeout=60)
-        pace_seconds = LONG_PACE_SECONDS if is_long or shape.cells > 1 else PACE_SECONDS
-        producer = Producer(made.port, made.key, seed, CONNECTIONS, pace_seconds)
+        producer = Producer(made.port, made.key, seed, CONNECTIONS, PACE_SECONDS)
         calm, persons = CalmAccount(made.port, secret, seed), PersonsAccount(made.port, persons_secret, seed)
         poller = Poller(made.port, secret)
         imported = ImportedAccount(made, imported_secret, seed) if minutes else None

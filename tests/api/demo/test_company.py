@@ -1,5 +1,6 @@
 from collections import Counter
 from datetime import UTC, datetime
+from functools import cache
 
 import msgspec
 import pytest
@@ -23,6 +24,7 @@ NOW = datetime(2026, 11, 23, 14, 2, 30, tzinfo=UTC).timestamp()
 DATES = [NOW, NOW + 40.6 * DAY, NOW + 213.8 * DAY]
 
 
+@cache
 def told(now: float) -> tuple[Company, list[DemoCustomer]]:
     company = Company(begun(now))
     return company, list(customers(company, now))
