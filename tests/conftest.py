@@ -5,13 +5,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 from redis import Redis
 
 from api.up.embedded import Servers, servers
-from tests import databases, prepared
+from tests import databases, order, prepared
 from workers.buffer import arrivals
 from workers.ingest import ingest
 from workers.process import Process
@@ -25,6 +26,17 @@ ROOM = 4 << 30  # bytes
 # A machine that is busy with other things is no fault of an example.
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("patient")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests come first."""
+    order.arrange(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> order.GroupScheduling:
+    """Processes take tests in groups."""
+    return order.GroupScheduling(config, log)
 
 
 @pytest.fixture(autouse=True)

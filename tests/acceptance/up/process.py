@@ -116,3 +116,11 @@ def cleaned(up: Up) -> Iterator[Up]:
         up.kill()
         for process in family(up.data_dir):
             process.kill()
+
+
+def check_works(up: Up, email: str) -> None:
+    """The whole line works: an event of this customer is taken, stored and scored."""
+    key = (up.data_dir / "api-key").read_text().strip()
+    event = {"event": "login", "customer_email": email}
+    wait_until(lambda: up.ask("POST", "/api/v1/track", event, X_API_Key=key) == (200, {"status": "ok"}))
+    wait_until(lambda: up.ask("GET", f"/api/v1/customers/{email}", X_API_Key=key)[1].get("risk"), timeout=90)
