@@ -87,6 +87,13 @@ def once(stored: list[Any], sent: Mapping[str, Sent]) -> Iterator[str]:
     yield from describe("stored otherwise", (row for row, event in pairs if not _as_sent(row, event)))
 
 
+def find_lost(connections: Sequence[Connection], sent: Mapping[str, Sent]) -> list[Sent]:
+    """Returns what was acknowledged and is not there."""
+    marks = "SELECT properties ->> 'mark' AS mark FROM events"
+    there = {row.mark for row in gather(connections, marks)}
+    return [each for mark, each in sent.items() if each.acknowledged and mark not in there]
+
+
 def _as_sent(row: Any, event: Mapping[str, Any]) -> bool:
     timestamp = event.get("timestamp")
     at = datetime.fromisoformat(timestamp) if timestamp else row.received_at

@@ -47,6 +47,7 @@ class Monkey:
         self._commands = CellCommands(plant, self._chance)
         self.done: list[str] = []
         self.erased: list[str] = []
+        self.failed_over_at: list[float] = []  # when masters were killed, monotonic
         self.poisoned = 0  # entries of the buffer that nobody can decode, surely written
         self.maybe_poisoned = 0
 
@@ -139,6 +140,7 @@ class Monkey:
     def fail_over(self) -> None:
         """A master of the cluster dies, and comes back when its replica has taken over."""
         child, others = self._choose_master()
+        self.failed_over_at.append(time.monotonic())
         with child.down():
             self._note("failover")
             wait_until(lambda: len(list(filter(Node.is_master, others))) > len(others) // 2, PATIENCE_SECONDS)

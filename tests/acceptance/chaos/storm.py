@@ -86,7 +86,12 @@ def run(folder: Path, seed: int, minutes: float = 0, shape: Shape = SINGLE, fail
         wait_until(lambda: _quiet(made), timeout=QUIET_SECONDS, interval=0.2)
         findings += _audit(made, sent, monkey, persons, receiver)
         acknowledged, alerts = sum(one.acknowledged for one in sent.values()), len(receiver.messages)
-        others = [persons.describe(), poller.describe(), *([imported.describe()] if imported else [])]
+        others = [
+            _describe_losses(made, sent, monkey),
+            persons.describe(),
+            poller.describe(),
+            *([imported.describe()] if imported else []),
+        ]
         return Report(seed, monkey.done, producer.answers, len(sent), acknowledged, alerts, others, seconds, findings)
 
 
@@ -134,6 +139,16 @@ def _audit(
         for connection in connections:
             findings += [*analytics.all_of(connection), *analytics.erased(connection, monkey.erased)]
     return findings + _deadlocks(made)
+
+
+def _describe_losses(made: Plant, sent: Mapping[str, Sent], monkey: Monkey) -> str:
+    """The number of lost events, and how long before the death of a master they were answered for at most."""
+    with made.cell_connections() as connections:
+        lost = audit.find_lost(connections, sent)
+    ages = [min((at - each.answered_at for at in monkey.failed_over_at if at >= each.answered_at), default=float("inf"))
+            for each in lost]  # fmt: skip
+    oldest = f", answered at most {1000 * max(ages):.0f} ms before a master was killed" if ages else ""
+    return f"{len(lost)} acknowledged events are lost{oldest}"
 
 
 def _deadlocks(made: Plant) -> list[str]:
