@@ -2,7 +2,8 @@
 
 Three kinds keep the risk from falling in silence, whatever the size of the weights:
 
-- `rising` ones (silence, a ticket that waits) only rise with time, and carry weights of at least 0;
+- `rising` ones (silence, the wait for a renewal, a ticket that waits) only rise with time, and carry weights of at
+  least 0;
 - `fading` ones (a renewal, a promoter's answer) only fall with time, and carry weights of at most 0;
 - all others stand still: their clock stops at the last engagement, so that a complaint counts in full until the
   customer has been back for a while.
@@ -92,7 +93,8 @@ Reader = Callable[[View], Floats]
 
 OLD_TICKET: Final = 7.0  # days
 COUNT_CAP: Final = 3.0
-LATEST: Final = 20.0  # own cadences
+LATEST: Final = 20.0  # own cadences, or own longest gaps
+LONGEST_WAIT: Final = 400.0  # days for a renewal or payment, a bit more than a year
 REGULAR: Final = 3  # active days, from which on a cadence is known well enough to ask for more than the horizon
 VISITS: Final = 2.0  # own cadences that the horizon of a slow customer covers at least
 HORIZONS: Final = np.array([14.0, 30.0, 60.0, 90.0, 180.0])  # days: a customer's own is one of these
@@ -100,7 +102,8 @@ HORIZONS: Final = np.array([14.0, 30.0, 60.0, 90.0, 180.0])  # days: a customer'
 FADING: Final = frozenset(
     {"subscription_renewed", "subscription_upgraded", "support_ticket_resolved", "invoice_paid", "promoter"}
 )
-RISING: Final = frozenset({"silence", "lateness", "ticket_waiting", "recency"})
+WAITS: Final = {"since_renewal": "subscription_renewed", "since_payment": "invoice_paid"}  # the event waited for
+RISING: Final = frozenset({"silence", "lateness", "beyond", "ticket_waiting", "recency", *WAITS})
 MOVING: Final = FADING | RISING
 NEGATIVE: Final = frozenset(
     {
@@ -116,16 +119,8 @@ NEGATIVE: Final = frozenset(
 """What no model may count in a customer's favour."""
 
 
-SEASON: Final = "season:"  # the prefix of features of the time of year
-_MID_JULY: Final = 195.0  # day of the year
+SEASON: Final = "season"
 _YEAR: Final = 365.2425  # days
-_SEASONS: Final = {  # waves a year, and at which time each is highest
-    SEASON + "july": (1.0, np.cos),
-    SEASON + "october": (1.0, np.sin),
-    SEASON + "january_july": (2.0, np.cos),
-    SEASON + "february_august": (2.0, np.sin),
-}
-SEASONS: Final = tuple(_SEASONS)
 _SIGNALS: Final = {
     "trend": "activity",
     "detractor": "nps_response",
@@ -133,8 +128,11 @@ _SIGNALS: Final = {
     "promoters": "nps_response",
     "ticket_waiting": "support_ticket_opened",
     "lateness": "silence",
+    "beyond": "silence",
+    "frequency": "newcomer",
     "due": "cadence",
     "invoices_missed": "invoice_overdue",
+    **WAITS,
 }
 
 
@@ -142,8 +140,6 @@ def signal_of(feature: str) -> str:
     """Returns the name under which a feature is reported: its event where it has one."""
     if feature.startswith((USES, PLAN)):
         return "feature_used" if feature.startswith(USES) else "plan"
-    if feature in _SEASONS:
-        return "season"
     return _SIGNALS.get(feature, feature.removeprefix(EVENT))
 
 
@@ -160,6 +156,22 @@ def read(feature: str, view: View) -> Floats:
 def lateness(view: View) -> Floats:
     """log(1 + silence / own cadence), up to that of LATEST cadences; where there is none yet, of 30 days."""
     return np.asarray(np.log1p(np.minimum(view.silent / _cadence(view.history), LATEST)))
+
+
+def beyond(view: View) -> Floats:
+    """log(1 + silence / longest own gap so far), up to that of LATEST gaps; of 30 days where there is none yet."""
+    longest = view.history.longest
+    return np.asarray(np.log1p(np.minimum(view.silent / np.where(np.isnan(longest), 30.0, longest), LATEST)))
+
+
+def since(feature: str, view: View) -> Floats:
+    """Days since the last renewal or payment, since the first event where there was none; at most LONGEST_WAIT.
+
+    Notice is given as a term ends, and a renewal that does not come is one: both are known only by the days since.
+    """
+    signal = view.history.signals.get(WAITS[feature])
+    last = view.history.first if signal is None else np.fmax(view.history.first, signal.last)
+    return np.minimum(days(view.at, last), LONGEST_WAIT)
 
 
 def newcomer(view: View) -> Floats:
@@ -236,13 +248,11 @@ def session(view: View) -> Floats:
     return np.asarray(np.log1p(history.duration[:, 1] / np.maximum(history.active[:, 1], 1.0) / 60.0))
 
 
-def season(feature: str, view: View) -> Floats:
-    """A wave over the year, -1 to 1, at the last engagement: July against January, October against April, and two that
-    come twice a year. The year goes on in silence, but the wave stands still, so that no risk falls as spring nears."""
-    waves, shape = _SEASONS[feature]
+def season(view: View) -> Floats:
+    """The day of the year, 0 to 365, of the last engagement. The year goes on in silence, but this stands still, so
+    that no risk falls as spring nears."""
     seen = np.where(np.isnan(view.history.seen), view.history.first, view.history.seen)
-    year_day = np.nan_to_num(seen) / DAY % _YEAR
-    return np.asarray(shape(2 * np.pi * waves * (year_day - _MID_JULY) / _YEAR))
+    return np.asarray(np.nan_to_num(seen) / DAY % _YEAR)
 
 
 def damp(count: Floats) -> Floats:
@@ -264,6 +274,7 @@ _READERS: Final[dict[str, Reader]] = {
     "activity": lambda view: view.standing,
     "silence": lambda view: view.risen,
     "lateness": lateness,
+    "beyond": beyond,
     "newcomer": newcomer,
     "due": due,
     "ticket_waiting": ticket_waiting,
@@ -273,7 +284,8 @@ _READERS: Final[dict[str, Reader]] = {
     "cadence": cadence,
     "trend": trend,
     "session": session,
-    **{feature: partial(season, feature) for feature in SEASONS},
+    "season": season,
+    **{feature: partial(since, feature) for feature in WAITS},
     "recency": lambda view: np.asarray(np.log1p(view.silent)),
     "frequency": lambda view: np.asarray(np.log1p(view.history.active_days)),
     "breadth": lambda view: np.asarray(np.log1p(view.history.breadth)),

@@ -47,6 +47,12 @@ def median_gap(owner: Index, day: Index, size: int) -> Floats:
     return out
 
 
+def longest_gap(owner: Index, day: Index, size: int) -> Floats:
+    """The most days between consecutive active days, NaN below two; owner and day come sorted."""
+    same = owner[1:] == owner[:-1]
+    return by_owner(np.maximum, owner[1:][same], (day[1:] - day[:-1])[same].astype(np.float64), size)
+
+
 def ranks(values: list[str]) -> Index:
     """Alphabetical ranks: ties must not hang on the order in which values were met."""
     out = np.empty(len(values), np.int64)

@@ -21,7 +21,7 @@ from scoring.events import (
     SIGNS_OF_LIFE,
 )
 from scoring.feature_use import USES, find_named_use, measure_use, read_asked
-from scoring.group_by import SPAN, Index, by_owner, median_gap, ranks, sort_distinct, sum_above_zero
+from scoring.group_by import SPAN, Index, by_owner, longest_gap, median_gap, ranks, sort_distinct, sum_above_zero
 from scoring.invoices import settle_invoices
 from scoring.look_back import limit_reach
 from scoring.rhythm import HALF_LIVES, Rhythm, measure_rhythm
@@ -39,6 +39,7 @@ SIGNAL_HALF_LIFE: Final = {  # days
     "nps_response": 90.0,
 }
 EVENT: Final = "event:"  # the prefix of features that are named after a custom event
+LONGEST: Final = "beyond"  # the feature that asks for the longest gap
 CUSTOM_HALF_LIFE: Final = 30.0  # days
 TICKET_DAYS: Final = 90.0  # after which an open ticket counts no more, unless the customer has been silent since
 
@@ -69,6 +70,7 @@ class History:
     active_days: Floats  # distinct days with engagement, in reach
     recent_days: Floats  # … in the last 30 days
     cadence: Floats  # median days from active day to active day; NaN below two
+    longest: Floats  # the most of them; NaN below two, or where nobody asks for "beyond"
     rhythm: Rhythm  # how regular these are
     breadth: Floats  # decayed number of distinct features used
     favourite: Ints  # detail code of the feature most used, -1 none
@@ -120,7 +122,7 @@ def history_of(rollup: Rollup, now: float | Floats, asked: Collection[str] = (),
         last_active=last_active,
         seen=seen,
         last_login=_latest(rollup.where(rollup.of(("login",)), "last_at")),
-        **_activity(life, today),
+        **_activity(life, today, LONGEST in asked),
         **measure_use(used),
         **_invoices(others, seen),
         **_tickets(others, seen),
@@ -161,7 +163,7 @@ def _life(rollup: Rollup, engagement: NDArray[np.bool_]) -> Rollup:
     return rollup.where(engagement | early, "day", "value", "last_at")
 
 
-def _activity(engaged: Rollup, today: Floats) -> dict[str, Any]:
+def _activity(engaged: Rollup, today: Floats, with_longest: bool) -> dict[str, Any]:
     size = engaged.customers
     owner, day = days_of(engaged)
     cadence = median_gap(owner, day, size)
@@ -172,6 +174,7 @@ def _activity(engaged: Rollup, today: Floats) -> dict[str, Any]:
         "active_days": np.bincount(owner, minlength=size).astype(float),
         "recent_days": np.bincount(owner[day > today[owner] - 30], minlength=size).astype(float),
         "cadence": cadence,
+        "longest": longest_gap(owner, day, size) if with_longest else np.full(size, np.nan),
         "rhythm": measure_rhythm(owner, day, cadence),
         "duration": _decayed(engaged.customer, last_day[engaged.customer] - engaged.day, engaged.value, size),
     }

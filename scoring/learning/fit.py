@@ -14,7 +14,7 @@ import numpy as np
 
 from scoring import features
 from scoring.feature_use import PLAN, USES
-from scoring.features import SEASON
+from scoring.features import SEASON, VISITS, WAITS
 from scoring.history import EVENT
 from scoring.learning.logistic import Priors, fit_logistic
 from scoring.learning.samples import Sample
@@ -22,7 +22,9 @@ from scoring.model import PRIOR, Model, Term, logit
 from scoring.rollup import Floats
 
 SD: Final = 0.3  # of standardised coefficients, around the formula's own where it has one
-SD_CUSTOM: Final = 0.1  # of custom events, plans, single product features and seasons
+SD_CUSTOM: Final = 0.1  # of custom events, plans and single product features
+SD_SEASON: Final = 0.2
+SLOW: Final = 0.1  # the share of slow customers from which on a term bends for them
 SD_FORMULA: Final = 0.5  # of the formula's terms, per log-odds
 SD_SLOPE: Final = 0.3  # of the slope of a recalibration, around 1
 
@@ -31,14 +33,31 @@ _KNOTS: Final = {  # quantiles
     "silence": (0.5, 0.8, 0.95),
     "lateness": (0.2, 0.5, 0.8, 0.95),
     "newcomer": (0.33, 0.67),
-    "due": (0.1, 0.2, 0.3, 0.4, 0.5),
+    "beyond": (0.2, 0.5, 0.8, 0.95),
+    "frequency": (0.25, 0.5, 0.75),
+    "due": (0.1, 0.3, 0.5, 0.7, 0.9),  # of those that are slow
+    "since_renewal": (0.5, 0.8, 0.9, 0.95),
+    "since_payment": (0.5, 0.8, 0.9, 0.95),
+    SEASON: tuple(np.arange(1, 12) / 12),
     "trend": (0.25, 0.5, 0.75),
     "cadence": (0.2, 0.4, 0.6, 0.8),
     "tenure": (0.33, 0.67),
 }
-_BENT: Final = ("silence", "lateness", "due")  # no line fits these: a silence within the own rhythm says nothing
+_BENT: Final = ("silence", "lateness", "beyond", "due", *WAITS, SEASON)
+"""No line fits these: a silence within the own rhythm says nothing, nor does the middle of a term."""
 _FORMULA: Final = ("activity", "silence")
-_CENTERED: Final = ("activity", "due", "tenure", "cadence", "session", SEASON, USES, PLAN)  # explained against the mean
+_CENTERED: Final = (
+    "activity",
+    "frequency",
+    "due",
+    "tenure",
+    "cadence",
+    "session",
+    *WAITS,
+    SEASON,
+    USES,
+    PLAN,
+)  # explained against the mean
 _WEIGHTS: Final = {term.feature: term.weights[0] for term in PRIOR.terms}
 
 
@@ -87,7 +106,10 @@ def fit_regression(sample: Sample, names: Iterable[str], version: str, additive:
 
 
 def _knots(name: str, x: Floats) -> tuple[float, ...]:
-    inner = np.unique(np.quantile(x, _KNOTS.get(name, ())))
+    bending = x[x < VISITS] if name == "due" else x
+    if len(bending) < SLOW * len(x):
+        return ()
+    inner = np.unique(np.quantile(bending, _KNOTS.get(name, ())))
     return tuple(float(knot) for knot in inner if x.min() < knot < x.max())
 
 
@@ -109,7 +131,9 @@ def prior_sd(name: str, spread: float) -> float:
     """The standard deviation of the prior of a standardised coefficient; `spread` is that of its column."""
     if name in _FORMULA:
         return SD_FORMULA * max(spread, 1e-3)
-    return SD_CUSTOM if name.startswith((USES, PLAN, EVENT, SEASON)) else SD
+    if name == SEASON:
+        return SD_SEASON
+    return SD_CUSTOM if name.startswith((USES, PLAN, EVENT)) else SD
 
 
 def _sign(name: str) -> int:

@@ -33,15 +33,26 @@ _CUSTOM: Final = 100  # custom events at most
 ELIGIBLE: Final = 50  # customers must have sent a custom event before it is tested
 USED: Final = 100  # customers must have used a product feature, or had a plan, before it is tested
 
-BASELINES: Final = ("recency", "frequency")  # to compare with; no part of a model
-ALWAYS: Final = ("activity", "silence", "lateness", "newcomer", "due", "tenure", "cadence", "trend")
+BASELINES: Final = ("recency",)  # to compare with; no part of a model
+ALWAYS: Final = (
+    "activity",
+    "silence",
+    "lateness",
+    "beyond",
+    "newcomer",
+    "frequency",
+    "due",
+    "tenure",
+    "cadence",
+    "trend",
+)
 OF_EVENT: Final = {  # the features of a recognised event
     "invoice_overdue": ("invoice_overdue", "invoices_missed"),
-    "invoice_paid": ("invoice_paid",),
+    "invoice_paid": ("invoice_paid", "since_payment"),
     "nps_response": ("detractor", "promoter", "promoters"),
     "subscription_downgraded": ("subscription_downgraded",),
     "subscription_upgraded": ("subscription_upgraded",),
-    "subscription_renewed": ("subscription_renewed",),
+    "subscription_renewed": ("subscription_renewed", "since_renewal"),
     "refund_requested": ("refund_requested",),
     "support_ticket_opened": ("support_ticket_opened", "ticket_waiting"),
     "support_ticket_resolved": ("support_ticket_resolved",),
@@ -94,7 +105,7 @@ def columns_of(rollup: Rollup) -> tuple[str, ...]:
     if rollup.value.any():
         columns.append("session")
     if len(rollup.last_at) and np.ptp(rollup.last_at) >= YEARS:
-        columns += features.SEASONS
+        columns.append(features.SEASON)
     used = rollup.of(("feature_used",))
     columns += [USES + name for name in _common(rollup, rollup.detail, rollup.details, used, USED, _USES)]
     columns += [PLAN + name for name in _common(rollup, rollup.plan, rollup.plans, rollup.plan >= 0, USED, _PLANS)]
