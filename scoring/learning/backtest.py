@@ -98,7 +98,7 @@ def backtest(
     log = Log(snapshots or (), [at + extra * DAY for at in cutoffs for extra in (0, horizon_days)], meaning)
     log.read(events, progress)
     rollup = log.rollup()
-    cases = derive_outcomes(rollup, cutoffs, horizon_days) if snapshots is None else _given(snapshots, log.customers)
+    cases = derive_outcomes(rollup, cutoffs, horizon_days) if snapshots is None else _resolve(snapshots, log.customers)
     if not len(cases[0]):
         raise ValueError(_NOTHING)
     taken = sample(rollup, *cases, columns=_columns(rollup), horizon_days=horizon_days)
@@ -177,9 +177,9 @@ def derive_outcomes(
     parts = [(at, at_risk(rollup, at)) for at in moments if at + horizon_days * DAY <= end]
     if not parts:
         raise ValueError("no moment has its whole horizon within the events: there is no outcome to compare with")
-    who = np.concatenate([risky for _, risky in parts])
+    customers = np.concatenate([risky for _, risky in parts])
     at = np.concatenate([np.full(len(risky), moment) for moment, risky in parts])
-    return who, at, lapsed_within(rollup, who, at, horizon_days)
+    return customers, at, lapsed_within(rollup, customers, at, horizon_days)
 
 
 def score_untrained(rollup: Rollup, taken: Sample, horizon_days: float) -> Floats:
@@ -190,15 +190,15 @@ def score_untrained(rollup: Rollup, taken: Sample, horizon_days: float) -> Float
     for at in np.unique(taken.at).tolist():
         if at >= begin + REFIT:
             begin, model = at, silences.adjust(at) or PRIOR
-        now = taken.at == at
-        out[now] = taken.rows(now).probability(model)
+        at_once = taken.at == at
+        out[at_once] = taken.rows(at_once).probability(model)
     return out
 
 
 def folds_of(customers: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
     """A fold for each snapshot, one for all of a customer's; customers are dealt out in a fixed shuffle."""
-    known, position = np.unique(customers, return_inverse=True)
-    return np.asarray(np.random.default_rng(0).permutation(len(known))[position] % folds)
+    distinct, position = np.unique(customers, return_inverse=True)
+    return np.asarray(np.random.default_rng(0).permutation(len(distinct))[position] % folds)
 
 
 def score_out_of_fold(taken: Sample, fold: NDArray[np.int64], fitted: Callable[[Sample], Model]) -> Floats | None:
@@ -251,8 +251,8 @@ def _baselines(taken: Sample, fold: NDArray[np.int64]) -> dict[str, Metrics | No
     rate = np.full(len(taken.x), taken.lapsed.mean())
     out: dict[str, Metrics | None] = {"base_rate": metrics_of(taken.lapsed, rate)}
     for name, columns in BASELINES.items():
-        said = score_out_of_fold(taken, fold, lambda part, columns=columns: fit_regression(part, columns, "baseline"))  # type: ignore[misc]
-        out[name] = None if said is None else metrics_of(taken.lapsed, said)
+        risks = score_out_of_fold(taken, fold, lambda part, columns=columns: fit_regression(part, columns, "baseline"))  # type: ignore[misc]
+        out[name] = None if risks is None else metrics_of(taken.lapsed, risks)
     return out
 
 
@@ -260,7 +260,7 @@ def _columns(rollup: Rollup) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*columns_of(rollup), *COLUMNS]))
 
 
-def _given(snapshots: Sequence[Snapshot], index: dict[str, int]) -> tuple[NDArray[np.intp], Floats, Labels]:
-    who = np.array([index[snapshot.customer] for snapshot in snapshots], dtype=np.intp)
+def _resolve(snapshots: Sequence[Snapshot], index: dict[str, int]) -> tuple[NDArray[np.intp], Floats, Labels]:
+    customers = np.array([index[snapshot.customer] for snapshot in snapshots], dtype=np.intp)
     at = np.array([snapshot.at for snapshot in snapshots], dtype=float)
-    return who, at, np.array([snapshot.lapsed for snapshot in snapshots], dtype=np.int8)
+    return customers, at, np.array([snapshot.lapsed for snapshot in snapshots], dtype=np.int8)

@@ -91,8 +91,8 @@ def fit_regression(sample: Sample, names: Iterable[str], version: str, additive:
     x = np.column_stack([column for part in pieces for column in part])
     mean, sd = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-9)
     owners = [name for name, part in zip(names, pieces, strict=True) for _ in part]
-    intercept, found = fit_logistic((x - mean) / sd, sample.lapsed, _priors(owners, sd))
-    slopes, terms = iter((found / sd).tolist()), []
+    intercept, coefficients = fit_logistic((x - mean) / sd, sample.lapsed, _priors(owners, sd))
+    slopes, terms = iter((coefficients / sd).tolist()), []
     for name, part, column, at in zip(names, pieces, values, knots, strict=True):
         steps = [next(slopes) for _ in part]
         weights = [steps[0], *np.diff(steps).tolist()]

@@ -87,12 +87,12 @@ def lift(lapsed: Labels, probability: Floats) -> float:
 
 def reach(month: NDArray[Any], lapsed: Labels, probability: Floats) -> tuple[int, int]:
     """(customers written to, those of them who lapsed), had the riskiest tenth of each month got a message."""
-    written, left = 0, 0
+    written, lost = 0, 0
     for each in np.unique(month):
-        mine = np.flatnonzero(month == each)
-        riskiest = mine[np.argsort(-probability[mine], kind="stable")[: max(1, round(len(mine) / BINS))]]
-        written, left = written + len(riskiest), left + int(lapsed[riskiest].sum())
-    return written, left
+        rows = np.flatnonzero(month == each)
+        riskiest = rows[np.argsort(-probability[rows], kind="stable")[: max(1, round(len(rows) / BINS))]]
+        written, lost = written + len(riskiest), lost + int(lapsed[riskiest].sum())
+    return written, lost
 
 
 def log_loss(lapsed: Labels, probability: Floats) -> float:

@@ -61,9 +61,9 @@ def lapsed_within(rollup: Rollup, customer: NDArray[Any], at: Floats, horizon_da
     """
     until = at + horizon_days * DAY
     engaged = Times.of(rollup, use_of(rollup))
-    told = _evidence(rollup, engaged).last(customer, until)
+    gone_at = _evidence(rollup, engaged).last(customer, until)
     lapsed = ~engaged.within(customer, at, until)
-    lapsed |= (told > at) & ~engaged.within(customer, np.maximum(told, at), until)
+    lapsed |= (gone_at > at) & ~engaged.within(customer, np.maximum(gone_at, at), until)
     lapsed |= Times.of(rollup, (CHURNED,)).within(customer, at, until)
     return lapsed.astype(np.int8)
 
@@ -79,9 +79,9 @@ def snapshots(
         return np.zeros(0, np.intp), np.zeros(0)
     last = (now - SETTLED) // DAY - horizon_days
     midnights = np.arange(last, rollup.day.min(), -every_days)[::-1] * DAY
-    fair = [t for t in midnights.tolist() if not any(a < t + horizon_days * DAY and b > t for a, b in pauses)]
-    parts = [at_risk(rollup, at) for at in fair]
-    at = np.repeat(np.array(fair, dtype=float), [len(part) for part in parts])
+    watched = [t for t in midnights.tolist() if not any(a < t + horizon_days * DAY and b > t for a, b in pauses)]
+    parts = [at_risk(rollup, at) for at in watched]
+    at = np.repeat(np.array(watched, dtype=float), [len(part) for part in parts])
     return np.concatenate([np.zeros(0, np.intp), *parts]), at
 
 

@@ -70,9 +70,9 @@ class Sample(NamedTuple):
     at: Floats  # epoch seconds
     horizon: Floats  # days, over which each is asked
 
-    def rows(self, which: NDArray[Any]) -> Self:
+    def rows(self, chosen: NDArray[Any]) -> Self:
         """A selection of the snapshots, by mask or positions."""
-        return type(self)(self.columns, *(part[which] for part in self[1:]))
+        return type(self)(self.columns, *(part[chosen] for part in self[1:]))
 
     def select(self, columns: Iterable[str]) -> Floats:
         """(snapshots, columns named)."""
@@ -87,8 +87,8 @@ class Sample(NamedTuple):
         """The same in log-odds; a feature that the sample lacks is one of events never sent."""
         logit, place = np.full(len(self.x), model.baseline), {name: k for k, name in enumerate(self.columns)}
         for term in model.terms:
-            known = term.feature in place
-            logit += term.at(self.x[:, place[term.feature]] if known else np.zeros(len(self.x)))
+            is_column = term.feature in place
+            logit += term.at(self.x[:, place[term.feature]] if is_column else np.zeros(len(self.x)))
         return logit
 
 
@@ -131,8 +131,8 @@ def sample(
     horizons = np.array(np.broadcast_to(horizon_days, len(customers)), np.float64)
     for part in _chunks(rollup, customers):
         at = instants[part]
-        known, clock = bridge(rollup.at(customers[part], at), pauses, at)
-        history = history_of(known, clock, columns)
+        days, clock = bridge(rollup.at(customers[part], at), pauses, at)
+        history = history_of(days, clock, columns)
         if own:
             horizons[part] = features.own_horizons(history, horizons[part])
         x[part] = _matrix(history, clock, columns, horizons[part])
@@ -143,19 +143,20 @@ def take_snapshots(
     rollup: Rollup, now: float, horizon_days: int, pauses: Sequence[Pause], contacts: Times | None
 ) -> Sample:
     """Snapshots whose outcome is known: over the horizon that is served, the customer's own where it is longer."""
-    who, at = snapshots(rollup, now, horizon_days, pauses=pauses)
-    if len(who) > MOST_SNAPSHOTS:
-        drawn = np.sort(np.random.default_rng(0).choice(len(who), MOST_SNAPSHOTS, replace=False))
-        who, at = who[drawn], at[drawn]
-    unknown, columns = np.zeros(len(who), np.int8), columns_of(rollup)
-    taken = sample(rollup, who, at, unknown, columns=columns, horizon_days=horizon_days, pauses=pauses, own=True)
+    customers, at = snapshots(rollup, now, horizon_days, pauses=pauses)
+    if len(customers) > MOST_SNAPSHOTS:
+        drawn = np.sort(np.random.default_rng(0).choice(len(customers), MOST_SNAPSHOTS, replace=False))
+        customers, at = customers[drawn], at[drawn]
+    unknown, columns = np.zeros(len(customers), np.int8), columns_of(rollup)
+    taken = sample(rollup, customers, at, unknown, columns=columns, horizon_days=horizon_days, pauses=pauses, own=True)
     until = at + taken.horizon * DAY
     counts = until + SETTLED <= now
     for began, ended in pauses:
         counts &= (at >= ended) | (until <= began)
     if contacts is not None:  # their outcome is not their own doing alone
-        counts &= ~contacts.within(who, at, until)
-    return taken.rows(counts)._replace(lapsed=lapsed_within(rollup, who[counts], at[counts], taken.horizon[counts]))
+        counts &= ~contacts.within(customers, at, until)
+    taken = taken.rows(counts)
+    return taken._replace(lapsed=lapsed_within(rollup, customers[counts], taken.at, taken.horizon))
 
 
 def _matrix(history: History, at: Floats, columns: tuple[str, ...], horizon_days: float | Floats) -> Floats:
@@ -188,5 +189,5 @@ def _common(
     """The names with the most customers, of those that enough customers have; ties by name."""
     pairs = np.unique(rollup.customer[rows].astype(np.int64) * max(len(names), 1) + codes[rows])
     count = np.bincount(pairs % max(len(names), 1), minlength=len(names))
-    known = [(-int(count[k]), name) for k, name in enumerate(names) if name and count[k] >= least]
-    return [name for _, name in sorted(known)[:most]]
+    ranked = [(-int(count[k]), name) for k, name in enumerate(names) if name and count[k] >= least]
+    return [name for _, name in sorted(ranked)[:most]]

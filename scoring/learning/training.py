@@ -108,12 +108,12 @@ def learn(
     fixed lot; some 100,000 customers with a year of history take 15 s and 0.5 GB beside the rollup.
     """
     rollup = rollup.until(now)
-    found = horizon_of(rollup, now, horizon_before)
-    horizon = horizon_days or found or horizon_before or USUAL_HORIZON
+    own_horizon = horizon_of(rollup, now, horizon_before)
+    horizon = horizon_days or own_horizon or horizon_before or USUAL_HORIZON
     taken = take_snapshots(rollup, now, horizon, pauses, contacts)
     silences = Silences(rollup, now, horizon, pauses, own=True)
     training = train(taken, current, version=version, doubts=doubts, silences=silences, now=now)
-    return Learnt(training, horizon, found)
+    return Learnt(training, horizon, own_horizon)
 
 
 def train(
@@ -187,26 +187,28 @@ def candidates_of(sample: Sample, current: Model, doubts: Mapping[str, int] = NO
     names = [name for name in sample.columns if name.startswith(EVENT)]
     if not names or not len(sample.x):
         return []
-    one = sample.rows(_one_each(sample))
-    sent = one.select(names) > 0
-    customers, lapses = sent.sum(axis=0), (sent & (one.lapsed == 1)[:, None]).sum(axis=0)
+    independent = sample.rows(_one_each(sample))
+    sent = independent.select(names) > 0
+    customers, lapses = sent.sum(axis=0), (sent & (independent.lapsed == 1)[:, None]).sum(axis=0)
     eligible = np.flatnonzero((customers >= ELIGIBLE) & (lapses >= CUSTOM_LAPSES))
     p_values = np.ones(len(names))
     if len(eligible):
         base = _regular(sample)
-        plain = fit_regression(one, base, "test")
-        tested = one.select([names[k] for k in eligible])
-        p_values[eligible] = score_tests(one.select(base), one.lapsed, one.probability(plain), tested)
-    known = {term.feature for term in current.terms}
+        plain = fit_regression(independent, base, "test")
+        tested = independent.select([names[k] for k in eligible])
+        p_values[eligible] = score_tests(
+            independent.select(base), independent.lapsed, independent.probability(plain), tested
+        )
+    in_model = {term.feature for term in current.terms}
     doubted = {
         name: doubts.get(name.removeprefix(EVENT), 0) + 1
         for name, p_value in zip(names, p_values.tolist(), strict=True)
-        if name in known and p_value > LEAVES
+        if name in in_model and p_value > LEAVES
     }
-    stays = np.array([name in known and doubted.get(name, 0) < DOUBTS for name in names])
-    found = np.zeros(len(names), dtype=bool)
-    found[eligible] = discoveries(p_values[eligible], FALSE_DISCOVERIES)
-    best = sorted(np.flatnonzero(found | stays).tolist(), key=lambda k: (p_values[k], names[k]))[:MOST_CUSTOM]
+    stays = np.array([name in in_model and doubted.get(name, 0) < DOUBTS for name in names])
+    significant = np.zeros(len(names), dtype=bool)
+    significant[eligible] = discoveries(p_values[eligible], FALSE_DISCOVERIES)
+    best = sorted(np.flatnonzero(significant | stays).tolist(), key=lambda k: (p_values[k], names[k]))[:MOST_CUSTOM]
     return [
         Candidate(
             event=name.removeprefix(EVENT),
@@ -223,8 +225,8 @@ def candidates_of(sample: Sample, current: Model, doubts: Mapping[str, int] = NO
 def _map(
     sample: Sample, current: Model, version: str, additive: bool = False, doubts: Mapping[str, int] = NO_DOUBTS
 ) -> Model:
-    chosen = [EVENT + c.event for c in candidates_of(sample, current, doubts) if c.in_use]
-    return fit_regression(sample, [*_regular(sample), *chosen], version, additive)
+    custom = [EVENT + c.event for c in candidates_of(sample, current, doubts) if c.in_use]
+    return fit_regression(sample, [*_regular(sample), *custom], version, additive)
 
 
 def _is_large(sample: Sample) -> bool:
@@ -275,13 +277,13 @@ def _winner(holdout: dict[str, Metrics], late: Sample, current: Model, rivals: M
     floor = holdout["in use"].lift or 0.0
     before = _losses(late, current)
     unproved = current.kind == EARLY
-    fair = {
+    losses = {
         kind: holdout[kind].log_loss
         for kind, model in rivals.items()
         if (holdout[kind].lift or 0.0) >= floor
         and is_gain(before - _losses(late, model), late.customer, 0.0 if unproved and kind != EARLY else 1.0)
     }
-    return min(fair, key=lambda kind: fair[kind]) if fair else "in use"
+    return min(losses, key=lambda kind: losses[kind]) if losses else "in use"
 
 
 def _losses(sample: Sample, model: Model) -> Floats:
@@ -292,6 +294,5 @@ def _losses(sample: Sample, model: Model) -> Floats:
 
 def _differs(adjusted: Model, current: Model) -> bool:
     """True if an adjusted formula differs from the one in use by more than a few further silences would change it."""
-    both = ({term.feature: term.weights[0] for term in model.terms} for model in (adjusted, current))
-    new, old = both
+    new, old = ({term.feature: term.weights[0] for term in model.terms} for model in (adjusted, current))
     return any(abs(new[feature] - old.get(feature, 0.0)) > SAME for feature in ("silence", "newcomer"))
