@@ -14,6 +14,7 @@ from redis.asyncio import connection as async_connection
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool
+from redis.driver_info import DriverInfo
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
@@ -27,6 +28,7 @@ PREFIX_PATTERN = r"[A-Za-z0-9_.-]{1,64}"
 
 _prefix = os.environ.get("WINDBACK_REDIS_PREFIX", "")
 PREFIX = _prefix if re.fullmatch(PREFIX_PATTERN, _prefix) else "windback"  # settings.load refuses any other
+DRIVER = DriverInfo()  # or each connection would look up the version of redis-py, which takes a millisecond
 os.environ["RQ_KEY_PREFIX"] = f"{PREFIX}:rq"  # RQ reads it when it is imported, which is after this
 
 
@@ -47,13 +49,13 @@ def async_client(url: str, **options: Any) -> async_redis.Redis:
 
 def async_pool(url: str, **options: Any) -> async_connection.ConnectionPool:
     """Returns the connections of such a client."""
-    pool = async_connection.ConnectionPool.from_url(_first(url), **options)
+    pool = async_connection.ConnectionPool.from_url(_first(url), driver_info=DRIVER, **options)
     _follow(pool, url, nodes.ASYNC, nodes.ASYNC_IN_CLUSTER, AsyncRetry(NoBackoff(), 1, (NotThisNode,)))
     return pool
 
 
 def _client(url: str, **options: Any) -> Redis:
-    pool = ConnectionPool.from_url(_first(url), **options)
+    pool = ConnectionPool.from_url(_first(url), driver_info=DRIVER, **options)
     _follow(pool, url, nodes.SYNC, nodes.SYNC_IN_CLUSTER, Retry(NoBackoff(), 1, (NotThisNode,)))
     return Redis.from_pool(pool)
 

@@ -34,7 +34,7 @@ FUZZ = {
     "generation": {
         "deterministic": True,
         "database": "none",
-        "max-examples": 60,
+        "max-examples": 30,
         "allow-x00": False,
         "with-security-parameters": False,  # every request has the key; `ignored_auth` tries without
     },
