@@ -15,7 +15,7 @@ from workers.buffer.lanes import Lane
 from workers.buffer.rows import Row
 from workers.buffer.stream import EventCounts, Reader
 from workers.identities import forwarding
-from workers.ingest import resolving
+from workers.ingest import bounds, resolving
 from workers.ingest.batches import Batch, Batches
 from workers.ingest.giving_way import GivingWay
 from workers.ingest.transaction import Outcome, store_batch
@@ -74,6 +74,7 @@ def _drain(process: Process, lane: Lane, reader: Reader, attempts: Attempts, bat
             batches.no_more()
             drained = drained._replace(more=True)
         elif giving_way:
+            giving_way.note_batch(batch.events, len(bounds.find_memory(process.connection()).customers))
             rest_seconds = giving_way.find_rest()
             batches.reads_ahead = not rest_seconds
             batches.most_events = giving_way.find_size(process.settings.batch_events)
