@@ -1,5 +1,6 @@
 """A product's history in miniature: who comes every other day, fades, has left, never began, only pays, or is new."""
 
+import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +19,7 @@ KINDS = {
 }
 CUSTOMERS = sum(KINDS.values())
 LONG = 220  # days
+SHOPPERS, SHOP_DAYS = 80, 200
 
 
 def address(kind: str, number: int) -> str:
@@ -37,6 +39,20 @@ def list_history(until: datetime | None = None) -> list[dict[str, Any]]:
         event(**fields, timestamp=(end - timedelta(days=days, minutes=7)).isoformat()) for days, fields in _list_acts()
     ]
     return sorted(events, key=lambda each: str(each["timestamp"]))
+
+
+def list_shop() -> list[dict[str, Any]]:
+    """Visits to a shop, oldest first: customers come on three days in ten, and more than half of them leave."""
+    chance, now = random.Random(1), datetime.now(UTC)
+    visits: list[tuple[int, int]] = []
+    for number in range(SHOPPERS):
+        first = SHOP_DAYS - chance.randrange(60)
+        last = chance.randrange(5, first) if chance.random() < 0.6 else 0
+        visits += [(day, number) for day in range(first, last - 1, -1) if chance.random() < 0.3]
+    return [
+        event(customer_email=address("shopper", number), timestamp=(now - timedelta(days=day, minutes=9)).isoformat())
+        for day, number in sorted(visits, reverse=True)
+    ]
 
 
 def _list_acts() -> Iterator[tuple[float, dict[str, Any]]]:

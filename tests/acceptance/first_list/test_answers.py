@@ -1,6 +1,7 @@
 """The answers about the first list are right: refusals, searches, files, facts. The product admits when it does not
 understand."""
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -139,12 +140,15 @@ def test_an_account_without_an_event_shows_nobody_elses_figures(imported: Import
 
 
 def test_a_redis_that_would_lose_events_is_told(imported: Imported, today: Reader) -> None:
-    """On the page and in /readyz, until it is mended."""
+    """On the page, in /readyz and by `windback status`, until it is mended."""
 
     def detail() -> str:
         return str(today.client.get("/readyz").json())
 
-    assert "append" not in detail()
+    def status() -> str:
+        return str(json.loads(imported.command("status", "--json"))["redis"])
+
+    assert "append" not in detail() + status()
     redis: Any = imported.door.redis
     redis.config_set("appendonly", "no")
     try:
@@ -152,6 +156,7 @@ def test_a_redis_that_would_lose_events_is_told(imported: Imported, today: Reade
         assert today.client.get("/readyz").status_code == 200
         wait_until(lambda: "Events could be lost" in today.page("/"), WAIT_SECONDS)
         assert ALL_IS_WELL not in today.page("/")
+        assert "appendonly yes" in status()
     finally:
         redis.config_set("appendonly", "yes")
     wait_until(lambda: "append" not in detail(), WAIT_SECONDS)

@@ -144,6 +144,26 @@ def test_all_are_read_while_events_flow(imported: Imported, today: Reader) -> No
     wait_until(imported.is_scored, WAIT_SECONDS, 0.2)
 
 
+def test_the_last_use_stands_beside_the_last_event(imported: Imported, today: Reader) -> None:
+    """An event that is no use of the product moves the last event alone: in the list, the file and the pages."""
+    email = terms.address("fading", 0)
+    before = today.get(f"{CUSTOMERS}/{email}")
+    track(today.client, event(customer_email=email, event="email_opened"))
+    wait_until(lambda: today.get(f"{CUSTOMERS}/{email}")["last_seen"] > before["last_seen"], WAIT_SECONDS)
+    wait_until(imported.is_scored, WAIT_SECONDS, 0.2)
+    after = today.get(f"{CUSTOMERS}/{email}")
+    assert after["last_active"] == before["last_active"] < after["last_seen"]
+    (listed,) = today.walk(search=email)
+    assert (listed["last_active"], listed["last_seen"]) == (after["last_active"], after["last_seen"])
+    (row,) = csv.DictReader(io.StringIO(today.page(f"/customers.csv?search={email}")))
+    assert row["last_active"] < row["last_seen"]
+    words = re.sub("<[^>]+>", "", today.page(f"/customers/{email}")).replace("\xa0", " ")
+    assert "Last active 9 days ago. Last event of any kind" in words
+    (payer,) = today.walk(search=terms.address("payer", 0))
+    assert payer["last_active"] is None
+    assert payer["last_seen"] is not None
+
+
 def test_a_change_of_model_is_no_change_of_customers(imported: Imported, today: Reader) -> None:
     """After the switch all scores are the new model's, higher by far; nothing rose by that, and nobody is alerted."""
     before = {customer["email"]: customer["risk"]["score"] for customer in today.walk(sort="email")}

@@ -1,6 +1,8 @@
 """A running service with accounts of its own, and what each of them reads."""
 
 import re
+import subprocess
+import sys
 from collections import Counter
 from datetime import datetime
 from html import unescape
@@ -69,6 +71,14 @@ class Imported:
             secret = keys.create(self.door.connection, self.door.redis, name).secret
             self.readers[name] = Reader(self.door.line.url, secret)
         return self.readers[name]
+
+    def command(self, *arguments: str) -> str:
+        """The output of a command of `windback` on this service."""
+        windback = [sys.executable, "-c", "from api.cli import main; main()", *arguments]
+        environment = self.door.line.environment
+        done = subprocess.run(windback, env=environment, capture_output=True, text=True, timeout=WAIT_SECONDS)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def is_scored(self) -> bool:
         """True if everything is stored, scored and rebuilt."""
