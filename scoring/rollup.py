@@ -93,6 +93,10 @@ class Rollup:
         late = (self.last_at > now) | (self.day > now // DAY)
         return self.where(~late) if late.any() else self
 
+    def in_order(self) -> Self:
+        """The same rows by customer and day: what reads them many times is quicker then."""
+        return self.where(np.lexsort((self.last_at, self.day, self.customer)))
+
     def at(self, customers: NDArray[np.intp], instants: Floats) -> Self:
         """A virtual customer for each (customer, instant): its rows up to that instant.
 
@@ -101,12 +105,13 @@ class Rollup:
         """
         if np.array_equal(customers, np.arange(self.customers)):
             return self.where(self.last_at <= instants[self.customer])
-        order = np.argsort(self.customer, kind="stable")
-        start = np.searchsorted(self.customer[order], np.arange(self.customers + 1))
+        is_sorted = bool((self.customer[1:] >= self.customer[:-1]).all())
+        order = None if is_sorted else np.argsort(self.customer, kind="stable")
+        start = np.searchsorted(self.customer if order is None else self.customer[order], np.arange(self.customers + 1))
         sizes = (start[1:] - start[:-1])[customers]
         owner = np.repeat(np.arange(len(customers)), sizes)
-        offset = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        rows = order[start[customers][owner] + offset]
+        rows = np.arange(len(owner)) + np.repeat(start[customers] - (np.cumsum(sizes) - sizes), sizes)
+        rows = rows if order is None else order[rows]
         known = self.last_at[rows] <= instants[owner]
         return self._with(len(customers), owner[known].astype(np.int32), rows[known])
 

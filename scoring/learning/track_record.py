@@ -73,7 +73,7 @@ def track(
 
     `progress` is called now and then. What overlaps an outage of tracking says nothing and is left out.
     """
-    rollup = rollup.until(now)
+    rollup = rollup.until(now).in_order()
     since = float(rollup.last_at.min()) if len(rollup.day) else None
     earliest = now - (LONGEST_DAYS + MOST_BEFORE) * DAY
     first = now if since is None else max(since + horizon_days * DAY, earliest)
@@ -109,12 +109,12 @@ def _find_flags(
         until = at + scores.horizon_days * DAY
         flagged = (scores.state == ACTIVE) & (scores.probability >= least_risk) & (until <= now)
         flagged &= ~overlap(last[there], until, pauses)
-        customer, horizons = there[flagged], scores.horizon_days[flagged]
-        left = lapsed_within(rollup, customer, instants[customer], horizons) == 1
-        parts.append(Flags(customer, instants[customer], scores.probability[flagged], left))
+        customer = there[flagged]
+        parts.append((customer, instants[customer], scores.probability[flagged], scores.horizon_days[flagged]))
     if not parts:
         return Flags(np.zeros(0, np.intp), np.zeros(0), np.zeros(0), np.zeros(0, bool))
-    return Flags(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    customer, listed_at, risk, horizons = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Flags(customer, listed_at, risk, lapsed_within(rollup, customer, listed_at, horizons) == 1)
 
 
 def _list_days(rollup: Rollup, now: float, horizon_days: int) -> Iterator[float]:

@@ -170,6 +170,15 @@ def test_a_model_is_learnt_only_where_something_became_known(simulated: tuple[Ro
     assert learnt.models[-1] != PRIOR
 
 
+def test_the_order_of_rows_says_nothing(simulated: tuple[Rollup, float]) -> None:
+    rollup, now = simulated
+    shuffled = rollup.where(np.random.default_rng(1).permutation(len(rollup.day)))
+    first, second = (track(rows, now, HORIZON, 0.2) for rows in (rollup, shuffled))
+    for one, other in zip([*first.departures, *first.flags], [*second.departures, *second.flags], strict=True):
+        np.testing.assert_allclose(one.astype(float), other.astype(float), rtol=1e-6)
+    assert first.months == second.months
+
+
 def test_an_empty_account_has_none() -> None:
     found = record(rollup())
     assert found.since is None
