@@ -31,6 +31,7 @@ class StagedRows(NamedTuple):
     them; and what they add to daily counts and customers."""
 
     rows: Sequence[Row]
+    table: Table  # of the rows
     distinct: Sequence[Row]
     copy: bytes  # in the binary format of COPY
     added: Fold
@@ -51,6 +52,7 @@ def stage(rows: Sequence[Row]) -> StagedRows:
     added = fold(distinct)
     return StagedRows(
         rows,
+        table,
         [rows[place] for place in places.tolist()],
         format_copy(distinct),
         added,

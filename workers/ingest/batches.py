@@ -17,6 +17,7 @@ from workers.tracking.volume import Volumes, volumes_of
 
 log = logging.getLogger(__name__)
 
+FIRST_EVENTS = 5_000  # of the first batch at most: Postgres has nothing to do before it is decoded
 AHEAD_OF_EVENTS = 500  # while so many are stored or more, the next batch is read; few are stored sooner alone
 
 
@@ -73,6 +74,7 @@ class Batches:
         self._thread: ThreadPoolExecutor | None = None
         self._ahead: Future[Batch | None] | None = None
         self._last = False
+        self._first = True
         self.most_events = settings.batch_events  # of a batch
         self.reads_ahead = True  # else the lane takes one processor at a time, for the sake of others
 
@@ -130,7 +132,9 @@ class Batches:
         return batch._replace(is_left_over=True)
 
     def _read_new(self, wait_seconds: float) -> Batch | None:
-        entries = self._reader.read(self.most_events, wait_seconds)
+        events = min(self.most_events, FIRST_EVENTS) if self._first else self.most_events
+        entries = self._reader.read(events, wait_seconds)
+        self._first = False
         return decode_batch(entries) if entries else None
 
 
@@ -141,7 +145,5 @@ def decode_batch(entries: Sequence[StreamEntry]) -> Batch:
 
 def make_batch(entries: Sequence[DecodedEntry]) -> Batch:
     """Returns a batch of these entries."""
-    volumes = Volumes()
-    for entry in entries:
-        volumes.update(volumes_of(entry.rows))
-    return Batch(entries, stage([row for entry in entries for row in entry.rows]), volumes)
+    staged = stage([row for entry in entries for row in entry.rows])
+    return Batch(entries, staged, volumes_of(staged.table))

@@ -11,10 +11,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from workers.buffer.fold import Fold, add_up
+from workers.ingest.detail_counts import DetailCounts
 from workers.store import Connection, sql
 
 MOST_DETAILS = 100  # of a customer, day and name
-ASK_AT = 20  # details that this worker has seen: from here on Postgres tells what others have stored
+ASK_AT = 20  # details that this worker has seen: beyond them Postgres tells which are stored
 REMEMBERED_DAYS = 50_000
 REMEMBERED_CUSTOMERS = 200_000
 
@@ -25,8 +26,8 @@ class Memory(NamedTuple):
     """The state of the tables behind a connection, as far as it is remembered."""
 
     customers: set[str]  # that are there
-    first: dict[CustomerDay, str]  # the only detail so far
-    details: dict[CustomerDay, set[str]]  # where there are several
+    counts: DetailCounts  # of all customers
+    details: dict[CustomerDay, set[str]]  # where there are many
 
 
 _memories: WeakKeyDictionary[Connection, Memory] = WeakKeyDictionary()
@@ -34,7 +35,9 @@ _memories: WeakKeyDictionary[Connection, Memory] = WeakKeyDictionary()
 
 def find_memory(connection: Connection) -> Memory:
     """Returns what is known of the tables behind a connection."""
-    return _memories.setdefault(connection, Memory(set(), {}, {}))
+    if connection not in _memories:
+        _memories[connection] = Memory(set(), DetailCounts(), {})
+    return _memories[connection]
 
 
 def take_new_customers(memory: Memory, added: Fold) -> list[int]:
@@ -48,8 +51,10 @@ def take_new_customers(memory: Memory, added: Fold) -> list[int]:
 
 def bound_details(connection: Connection, memory: Memory, added: Fold) -> Fold:
     """Returns what is added, with each detail that is one too many for its customer, day and name counted under ""."""
-    _forget(memory)
-    over = _find_over(connection, memory, added)
+    if len(memory.details) > REMEMBERED_DAYS:
+        memory.details.clear()
+    many = memory.counts.add(added) > ASK_AT
+    over = [row for row in np.flatnonzero(many).tolist() if _is_over(connection, memory, added, row)]
     if not over:
         return added
     bounded = [added.words[place] for place in added.days.words.tolist()]
@@ -61,27 +66,14 @@ def bound_details(connection: Connection, memory: Memory, added: Fold) -> Fold:
     return added._replace(words=words, days=add_up(added.days._replace(words=places)))
 
 
-def _find_over(connection: Connection, memory: Memory, added: Fold) -> list[int]:
-    """Returns the rows of daily counts whose detail is one too many."""
-    ids, days, first = [customer.customer_id for customer in added.customers], added.days, memory.first
-    keys = zip(days.customer.tolist(), days.day.tolist(), days.words.tolist(), strict=True)
-    over = []
-    for row, (customer, day, words) in enumerate(keys):
-        event, detail = added.words[words]
-        if not detail or first.setdefault(place := (ids[customer], day, event), detail) == detail:
-            continue
-        if _is_over(connection, memory, place, detail):
-            over.append(row)
-    return over
-
-
-def _is_over(connection: Connection, memory: Memory, place: CustomerDay, detail: str) -> bool:
-    details = memory.details.setdefault(place, {memory.first[place]})
-    if detail in details:
-        return False
-    if len(details) == ASK_AT:
-        details |= _read_details(connection, place)
-    if len(details) >= MOST_DETAILS:
+def _is_over(connection: Connection, memory: Memory, added: Fold, row: int) -> bool:
+    """Returns whether the detail of this row of daily counts is one too many."""
+    event, detail = added.words[added.days.words[row]]
+    place = added.customers[added.days.customer[row]].customer_id, int(added.days.day[row]), event
+    if place not in memory.details:
+        memory.details[place] = _read_details(connection, place)
+    details = memory.details[place]
+    if detail in details or len(details) >= MOST_DETAILS:
         return detail not in details
     details.add(detail)
     return False
@@ -91,9 +83,3 @@ def _read_details(connection: Connection, place: CustomerDay) -> set[str]:
     customer_id, day, event = place
     parameters = {"customer_id": customer_id, "day": day, "event": event, "limit": MOST_DETAILS}
     return {detail for (detail,) in connection.execute(sql("list_details"), parameters)}
-
-
-def _forget(memory: Memory) -> None:
-    if len(memory.first) > REMEMBERED_DAYS:
-        memory.first.clear()
-        memory.details.clear()

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -12,8 +12,8 @@ from redis.exceptions import RedisError
 from workers import counters, logs, tickets
 from workers.buffer.attempts import Attempts
 from workers.buffer.lanes import Lane
-from workers.buffer.rows import Row
 from workers.buffer.stream import EventCounts, Reader
+from workers.buffer.table import Table
 from workers.identities import forwarding
 from workers.ingest import bounds, resolving
 from workers.ingest.batches import Batch, Batches
@@ -108,7 +108,7 @@ def _try(
 def _ingest(process: Process, lane: Lane, reader: Reader, batches: Batches, batch: Batch) -> Outcome | None:
     """Store a batch. Returns what became of it, or None if Postgres stayed away."""
     began = time.monotonic()
-    _warn_of_rows(process, batch.staged.rows)
+    _warn_of_contents(process, batch.staged.table)
     batches.read_ahead(batch)
     outcomes = retry_while_unavailable(
         process,
@@ -126,9 +126,9 @@ def _ingest(process: Process, lane: Lane, reader: Reader, batches: Batches, batc
     return outcome
 
 
-def _warn_of_rows(process: Process, rows: Sequence[Row]) -> None:
+def _warn_of_contents(process: Process, table: Table) -> None:
     """Warn of events that are valid and look wrong."""
-    seen = {(row.customer.account_id, row.content.event, row.content.personal) for row in rows}
+    seen = {(account_id, content.event, content.personal) for account_id, content in table.list_contents()}
     process.names.warn_of_near_names(
         process.home_redis, [(account_id, event) for account_id, event, _ in seen], process.warnings
     )

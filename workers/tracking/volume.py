@@ -6,7 +6,6 @@ whether tracking works. A batch that is delivered twice is counted twice, which 
 
 import time
 from collections import Counter
-from collections.abc import Iterable
 from contextlib import suppress
 
 import numpy as np
@@ -15,7 +14,7 @@ from redis.exceptions import RedisError
 
 from scoring.outages import WEEK_HOURS
 from scoring.rollup import Floats
-from workers.buffer.rows import Row
+from workers.buffer.table import Table, mark_first
 from workers.redis import PREFIX
 
 HOUR_MICROSECONDS = 3_600_000_000
@@ -30,16 +29,16 @@ def key(account_id: int, week: int) -> str:
     return f"{PREFIX}:volume:{account_id}:{week}"
 
 
-def volumes_of(rows: Iterable[Row]) -> Volumes:
+def volumes_of(table: Table) -> Volumes:
     """Returns how many of these events were received in which hour, by the clock of the web process that took them: ids
     of the buffer stay ahead for as long as Redis's clock once was."""
-    now = int(time.time() * 1_000_000)
-    volumes = Volumes()
-    for (account_id, received_us), events in Counter(
-        (row.customer.account_id, row.received_us) for row in rows
-    ).items():
-        volumes[account_id, min(received_us, now) // HOUR_MICROSECONDS] += events
-    return volumes
+    now_us = int(time.time() * 1_000_000)
+    accounts, hours = table.find_accounts(), np.minimum(table.received_us, now_us) // HOUR_MICROSECONDS
+    order = np.lexsort((hours, accounts))
+    starts = np.flatnonzero(mark_first(accounts[order], hours[order]))
+    events = np.diff(starts, append=len(order))
+    pairs = zip(accounts[order[starts]].tolist(), hours[order[starts]].tolist(), strict=True)
+    return Volumes(dict(zip(pairs, events.tolist(), strict=True)))
 
 
 def add(redis: Redis, volumes: Volumes) -> None:

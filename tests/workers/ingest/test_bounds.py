@@ -64,9 +64,8 @@ def test_what_is_remembered_is_bounded(
     monkeypatch.setattr(bounds, "REMEMBERED_DAYS", 5)
     monkeypatch.setattr(bounds, "REMEMBERED_CUSTOMERS", 5)
     for n in range(30):
-        ingested(process, *views(range(2), customer_email=f"c{n}@example.com"))
+        ingested(process, *views(range(6), customer_email=f"c{n}@example.com"))
     memory = bounds.find_memory(process.connection())
-    assert len(memory.first) <= 7
     assert len(memory.details) <= 7
     assert len(memory.customers) <= 5
     assert count(connection, "customers") == 30

@@ -1,4 +1,5 @@
--- A batch on its way into the tables. Times are microseconds since 1970.
+-- A batch on its way into the tables. Times are microseconds since 1970. Arrays of columns are unnested in the list of a
+-- SELECT: in its FROM, all rows would be written to a tuplestore first.
 
 -- name: begin_storing
 -- The time, by Postgres's clock. Plans outlive the day on which there were so few customers that reading them all was
@@ -13,8 +14,8 @@ COPY events (customer_id, occurred_at, event_key, received_at, event, properties
 -- where an extension carries it out.
 WITH claimed AS (
     INSERT INTO event_ids (customer_id, event_key, occurred_at, received_at)
-    SELECT * FROM unnest(%(customer_id)s::uuid[], %(event_key)s::bigint[], %(occurred_at)s::timestamptz[],
-                         %(received_at)s::timestamptz[])
+    SELECT unnest(%(customer_id)s::uuid[]), unnest(%(event_key)s::bigint[]), unnest(%(occurred_at)s::timestamptz[]),
+           unnest(%(received_at)s::timestamptz[])
     ON CONFLICT DO NOTHING
     RETURNING 1
 )
@@ -32,8 +33,8 @@ WHERE seen.occurred_at <> batch.occurred_at
 -- The rows are in the order of their keys. Returns the keys of those that were not there yet.
 WITH inserted AS (
     INSERT INTO events (customer_id, occurred_at, event_key, event, properties, received_at)
-    SELECT * FROM unnest(%(customer_id)s::uuid[], %(occurred_at)s::timestamptz[], %(event_key)s::bigint[],
-                         %(event)s::text[], %(properties)s::jsonb[], %(received_at)s::timestamptz[])
+    SELECT unnest(%(customer_id)s::uuid[]), unnest(%(occurred_at)s::timestamptz[]), unnest(%(event_key)s::bigint[]),
+           unnest(%(event)s::text[]), unnest(%(properties)s::jsonb[]), unnest(%(received_at)s::timestamptz[])
     ON CONFLICT DO NOTHING
     RETURNING customer_id, occurred_at, event_key
 )
@@ -53,8 +54,11 @@ WITH inserted AS (
     INSERT INTO customers (customer_id, account_id, email, first_seen, last_seen, rescore_at, due_because)
     SELECT customer_id, account_id, email, first_seen, last_seen, now(),
            CASE WHEN last_seen < now() - interval '1 day' THEN 'import' ELSE 'event' END
-    FROM unnest(%(customer_id)s::uuid[], %(account_id)s::integer[], %(email)s::text[], %(first_seen)s::timestamptz[],
-                %(last_seen)s::timestamptz[]) AS new (customer_id, account_id, email, first_seen, last_seen)
+    FROM (
+        SELECT unnest(%(customer_id)s::uuid[]) AS customer_id, unnest(%(account_id)s::integer[]) AS account_id,
+               unnest(%(email)s::text[]) AS email, unnest(%(first_seen)s::timestamptz[]) AS first_seen,
+               unnest(%(last_seen)s::timestamptz[]) AS last_seen
+    ) AS new
     ON CONFLICT DO NOTHING
     RETURNING customer_id, account_id, email
 )
@@ -67,10 +71,9 @@ ON CONFLICT DO NOTHING
 -- scores them: where one is held, this leaves news instead of waiting, so that an import or a score delays no live event.
 WITH days AS (
     INSERT INTO customer_days AS kept (customer_id, day, event, detail, n, value, last_at, plan)
-    SELECT * FROM unnest(
-        %(day_customer_id)s::uuid[], %(day)s::date[], %(event)s::text[], %(detail)s::text[], %(n)s::integer[],
-        %(value)s::double precision[], %(last_at)s::timestamptz[], %(plan)s::text[]
-    )
+    SELECT unnest(%(day_customer_id)s::uuid[]), unnest(%(day)s::date[]), unnest(%(event)s::text[]),
+           unnest(%(detail)s::text[]), unnest(%(n)s::integer[]), unnest(%(value)s::double precision[]),
+           unnest(%(last_at)s::timestamptz[]), unnest(%(plan)s::text[])
     ON CONFLICT (customer_id, day, event, detail) DO UPDATE
     SET n = kept.n + excluded.n,
         value = kept.value + excluded.value,
@@ -80,10 +83,11 @@ WITH days AS (
 ), touched AS MATERIALIZED (
     -- The customers of new events, in their order, and the span of these.
     SELECT *, CASE WHEN last_seen < now() - interval '1 day' THEN 'import' ELSE 'event' END AS because
-    FROM unnest(
-        %(customer_id)s::uuid[], %(account_id)s::integer[], %(email)s::text[], %(first_seen)s::timestamptz[],
-        %(last_seen)s::timestamptz[], %(since)s::timestamptz[]
-    ) AS spans (customer_id, account_id, email, first_seen, last_seen, since)
+    FROM (
+        SELECT unnest(%(customer_id)s::uuid[]) AS customer_id, unnest(%(account_id)s::integer[]) AS account_id,
+               unnest(%(email)s::text[]) AS email, unnest(%(first_seen)s::timestamptz[]) AS first_seen,
+               unnest(%(last_seen)s::timestamptz[]) AS last_seen, unnest(%(since)s::timestamptz[]) AS since
+    ) AS spans
 ), locked AS MATERIALIZED (
     -- `stands` needs no change, as `changes`, and is ours till we end; `held` by others; `new`.
     SELECT touched.*, greatest(now(), kept.throttled_until) AS rescore_at, CASE
