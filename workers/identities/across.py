@@ -18,7 +18,6 @@ from workers.process import Process
 from workers.redis import REDIS_AWAY, command_client
 from workers.settings import Settings
 from workers.store import Connection, presence, sql
-from workers.store.locks import Lock, lock
 from workers.upkeep import erasure
 from workers.upkeep.erasure import Receipt
 
@@ -74,20 +73,19 @@ def read_positions(cell: Cell) -> dict[str, int] | None:
 def merge(settings: Settings, account_id: int, email: str, into: str) -> Merged | None:
     """Merge a customer into another one, as moving.merge_known does within a cell."""
     old, new = hash_customer(account_id, email), hash_customer(account_id, into)
-    with placement.connect_cells(settings) as cells:
+    with placement.connect_cells(settings) as cells, relocations.alone(cells, old, patient=True):
         source, target = _find_connection(cells, old), _find_connection(cells, new)
         finished = relocations.finish(cells, old)
+        relocation = Relocation.begin(account_id, email, into)
         if source is target:
-            merged = moving.merge_known(source, account_id, email, into)
-        elif moving.has_history(source, old):
-            moving.drop_given_up(target, account_id, into)
-            relocations.depart(source, Relocation.begin(account_id, email, into))
-            merged = (relocations.finish(cells, old) or [Merged(into, 0)])[-1]
-        else:
-            merged = _find_done(source, old, into, finished)
-        if merged is not None:
-            relocations.own_identities(cells, old, new, into)
-        return merged
+            merged = relocations.merge(source, relocation)
+            relocations.finish(cells, old)
+            return merged
+        if not moving.has_history(source, old):
+            return _find_done(source, old, into, finished)
+        moving.drop_given_up(target, account_id, into)
+        relocations.depart(source, relocation)
+        return (relocations.finish(cells, old) or [Merged(into, 0)])[-1]
 
 
 def _find_done(source: Connection, old: str, into: str, finished: Sequence[Merged]) -> Merged | None:
@@ -112,18 +110,20 @@ def apply_changes(process: Process) -> list[AddressChange]:
             return not moving.has_history(_find_connection(cells, change.new), change.new)
 
         for change in moving.in_order(changes, is_free):
-            if _carry_out(cells, moving.find_apart(connection, change)).is_conflict:
-                conflicts.append(change)
+            with relocations.alone(cells, change.customer_id, change.old, change.new) as ours:
+                if ours and _carry_out(cells, change).is_conflict:
+                    conflicts.append(change)
     return conflicts
 
 
 def _carry_out(cells: Sequence[Connection], change: AddressChange) -> Course:
-    """Move the customer, or the user id alone. May be done again."""
-    here = _find_connection(cells, change.customer_id)
-    if relocations.finish_change(cells, change) and not _is_announced(here, change):
-        return Course(moves=True)  # that was the rest of it
-    course = Course(moves=True)
-    if change.old != change.new:  # else an attempt before has moved both, and ended then
+    """Move the customer, or the user id alone, unless that was done since the change was listed. May be done again."""
+    relocations.finish_change(cells, change)
+    row = _find_connection(cells, change.customer_id).execute(sql("is_announced"), change._asdict()).fetchone()
+    if row is None:
+        return Course(moves=False)
+    course, change = Course(moves=True), change._replace(email=row[0], apart=row[1])
+    if change.email != change.next_email:  # else it came along with another user id
         course = _choose_course(cells, change)
         moving.drop_given_up(_find_connection(cells, change.new), change.account_id, change.next_email)
         if course.moves:
@@ -146,24 +146,13 @@ def _move(cells: Sequence[Connection], change: AddressChange) -> None:
     if moving.has_history(source, change.old):
         for cell in cells:
             cell.execute(sql("stay_apart"), {"owner": change.new, "customer_id": change.customer_id})
-    kept = moving.is_kept(cells, change.old)
-    if source is not _find_connection(cells, change.new):
-        subject = change.customer_id
-        relocations.depart(source, Relocation.begin(account_id, change.email, change.next_email, subject, kept))
-        relocations.finish(cells, change.old)
-        return
-    with source.transaction():
-        lock(source, Lock.STORING)
-        moving.rename_rows(source, account_id, change.old, change.new, change.next_email)
-        moving.give_up(source, account_id, change.email, change.next_email, kept)
-    relocations.own_identities(cells, change.old, change.new, change.next_email, kept)
-    if kept:
-        for cell in cells:
-            cell.execute(sql("end_apart"), {"customer_id": change.old})
-
-
-def _is_announced(connection: Connection, change: AddressChange) -> bool:
-    return connection.execute(sql("is_apart"), {"customer_id": change.customer_id}).fetchone() is not None
+    way = account_id, change.email, change.next_email
+    relocation = Relocation.begin(*way, change.customer_id, moving.is_kept(cells, change.old))
+    if source is _find_connection(cells, change.new):
+        relocations.rename(source, relocation)
+    else:
+        relocations.depart(source, relocation)
+    relocations.finish(cells, change.old)
 
 
 def _find_connection(cells: Sequence[Connection], customer_id: str) -> Connection:

@@ -111,6 +111,13 @@ def find_apart(connection: Connection, change: AddressChange) -> AddressChange:
 def merge_known(connection: Connection, account_id: int, email: str, into: str) -> Merged | None:
     """Merge a customer into another one: their histories become one, stored once. Both addresses are normalised.
     Returns None if there is no such customer; a merge that was done before is done again, and moves nothing."""
+    merged = merge_within(connection, account_id, email, into)
+    erased_totals.leave_out(connection)
+    return merged
+
+
+def merge_within(connection: Connection, account_id: int, email: str, into: str) -> Merged | None:
+    """As `merge_known`; the totals follow with the next tally."""
     source = hash_customer(account_id, email)
     with connection.transaction():
         lock(connection, Lock.STORING)
@@ -124,7 +131,6 @@ def merge_known(connection: Connection, account_id: int, email: str, into: str) 
         events = merge_rows(connection, account_id, source, hash_customer(account_id, into), into)
         erased_totals.end_erasing(connection, leaving)
         give_up(connection, account_id, email, into)
-    erased_totals.leave_out(connection)
     return Merged(into, events)
 
 

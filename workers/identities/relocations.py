@@ -9,7 +9,8 @@ who keep the address.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from psycopg import sql as pieces
@@ -19,7 +20,7 @@ from workers.cells import cell_of
 from workers.identities import moving, profiles
 from workers.identities.moving import AddressChange, Merged
 from workers.store import Connection, one, sql
-from workers.store.locks import Lock, lock
+from workers.store.locks import Lock, holding, lock
 from workers.upkeep import erased_totals, level_moves
 
 STAYS = frozenset(  # what a cell keeps for itself, or makes anew
@@ -56,6 +57,15 @@ class Relocation(NamedTuple):
         return cls(str(uuid.uuid4()), old, account_id, email, new, into, subject, kept)
 
 
+@contextmanager
+def alone(cells: Sequence[Connection], *ids: str, patient: bool = False) -> Iterator[bool]:
+    """Have these customers and user ids alone during the block: what is read of them, to choose how they move, holds.
+    Yields False if another process has one of them; a patient caller waits for it, and may name only one."""
+    with ExitStack() as stack:
+        locks = (holding(cells[cell_of(id_, len(cells))], Lock.MOVING, id_, patient=patient) for id_ in sorted({*ids}))
+        yield all(map(stack.enter_context, locks))
+
+
 def depart(source: Connection, relocation: Relocation) -> None:
     """Take the customer out of the cell; from now on the old address leads to the next one, unless it is kept."""
     whom = {"account_id": relocation.account_id, "customer_id": relocation.customer_id}
@@ -75,6 +85,28 @@ def depart(source: Connection, relocation: Relocation) -> None:
     erased_totals.leave_out(source)
 
 
+def rename(source: Connection, relocation: Relocation) -> None:
+    """Give the customer's history to an address in the same cell that has none; user ids follow."""
+    with source.transaction():
+        lock(source, Lock.STORING)
+        source.execute(sql("note_relocation"), relocation._asdict())
+        account_id, old, new = relocation.account_id, relocation.customer_id, relocation.owner
+        moving.rename_rows(source, account_id, old, new, relocation.next_email)
+        if not relocation.kept:
+            moving.give_up_address(source, account_id, relocation.email, relocation.next_email)
+
+
+def merge(source: Connection, relocation: Relocation) -> Merged | None:
+    """As moving.merge_known; user ids follow."""
+    with source.transaction():
+        way = relocation.account_id, relocation.email, relocation.next_email
+        merged = moving.merge_within(source, *way)
+        if merged is not None:
+            source.execute(sql("note_relocation"), relocation._asdict())
+    erased_totals.leave_out(source)
+    return merged
+
+
 def finish_all(cells: Sequence[Connection], source: Connection) -> None:
     """Bring on what was interrupted a while ago."""
     _finish(cells, source, None)
@@ -85,10 +117,11 @@ def finish(cells: Sequence[Connection], customer_id: str) -> list[Merged]:
     return _finish(cells, cells[cell_of(customer_id, len(cells))], customer_id)
 
 
-def finish_change(cells: Sequence[Connection], change: AddressChange) -> bool:
-    """Bring on what an interrupted attempt at this change has left. Returns False if there was nothing."""
-    finished = [merged for source in cells for merged in _finish(cells, source, change.customer_id)]
-    return bool(finished + finish(cells, change.old))
+def finish_change(cells: Sequence[Connection], change: AddressChange) -> None:
+    """Bring on what an interrupted attempt at this change has left, or another one at its address."""
+    for source in cells:
+        _finish(cells, source, change.customer_id)
+    finish(cells, change.old)
 
 
 def erase(connection: Connection, customer_id: str) -> None:
@@ -177,10 +210,11 @@ def _unpack_once(source: Connection, target: Connection, relocation: Relocation)
         lock(target, Lock.STORING)
         if not target.execute(sql("note_arrival"), arrival).rowcount:
             return int(one(target.execute(sql("read_arrival"), arrival))[0])
-        for table, rows in source.execute(sql("read_relocated"), relocation._asdict()).fetchall():
+        packed = source.execute(sql("read_relocated"), relocation._asdict()).fetchall()
+        for table, rows in packed:
             columns = [name for (name,) in target.execute(sql("list_plain_columns"), {"table": table})]
             target.execute(_unpack(table, columns), {**arrival, "rows": rows})
-        events = _unite(target, relocation)
+        events = _unite(target, relocation) if packed else 0
         target.execute(sql("note_arrived_events"), {**arrival, "events": events})
     return events
 

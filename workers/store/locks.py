@@ -22,6 +22,7 @@ class Lock(StrEnum):
     TOTALS = "totals"  # changes of the totals that analytics reads
     STORING = "storing"  # shared by all that store events, alone for an erasure
     IDENTITIES = "identities"  # shared by all that put events of unknown user ids aside, alone for new identities
+    MOVING = "moving"  # the way of one customer, or user id, to another address
     PRUNING = "pruning"  # shared by all that store old events, alone for pruning
 
 
@@ -44,31 +45,32 @@ def try_share(connection: Connection, name: Lock, part: int = 0) -> bool:
     return bool(ours)
 
 
-def try_hold(connection: Connection, name: Lock) -> bool:
-    """Hold the lock until the connection ends, or `let_go`. Returns False if another connection has it."""
-    (ours,) = one(connection.execute(sql("try_lock_session"), _names(name)))
+def try_hold(connection: Connection, name: Lock, part: int | str = 0) -> bool:
+    """Hold the lock until the connection ends, or `let_go`. Returns False if another connection has it. `part`: an
+    account's or a customer's id, if the lock is for one alone."""
+    (ours,) = one(connection.execute(sql("try_lock_session"), _names(name, part)))
     return bool(ours)
 
 
-def let_go(connection: Connection, name: Lock) -> None:
+def let_go(connection: Connection, name: Lock, part: int | str = 0) -> None:
     """Give back a lock of `try_hold`; a connection that is lost has given it back."""
     if not connection.closed:
-        connection.execute(sql("unlock_session"), _names(name))
+        connection.execute(sql("unlock_session"), _names(name, part))
 
 
 @contextmanager
-def holding(connection: Connection, name: Lock, *, patient: bool = False) -> Iterator[bool]:
+def holding(connection: Connection, name: Lock, part: int | str = 0, *, patient: bool = False) -> Iterator[bool]:
     """Hold the lock during the block, outside any transaction. Yields False if another connection has it; a patient
     caller waits for it instead."""
     if patient:
-        connection.execute(sql("lock_session"), _names(name))
-    ours = patient or try_hold(connection, name)
+        connection.execute(sql("lock_session"), _names(name, part))
+    ours = patient or try_hold(connection, name, part)
     try:
         yield ours
     finally:
         if ours:
-            let_go(connection, name)
+            let_go(connection, name, part)
 
 
-def _names(name: Lock, part: int = 0) -> dict[str, str]:
+def _names(name: Lock, part: int | str = 0) -> dict[str, str]:
     return {"name": f"windback {name} {part}" if part else f"windback {name}"}

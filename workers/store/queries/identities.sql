@@ -204,6 +204,11 @@ UPDATE identities SET apart = false WHERE owner = %(customer_id)s::uuid AND apar
 -- name: is_apart
 SELECT apart FROM identities WHERE customer_id = %(customer_id)s::uuid AND next_email IS NOT NULL
 
+-- name: is_announced
+-- A change of address that is still to be made, as it was listed, or of which only the end is missing.
+SELECT email, apart FROM identities
+WHERE customer_id = %(customer_id)s::uuid AND email IN (%(email)s, %(next_email)s) AND next_email = %(next_email)s
+
 -- name: has_apart
 SELECT EXISTS (SELECT FROM identities WHERE owner = %(customer_id)s::uuid AND apart)
 
