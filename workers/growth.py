@@ -23,7 +23,7 @@ from workers.ingest import receipts
 from workers.placement import HERE, Misplaced
 from workers.redis import PREFIX, redis_client
 from workers.settings import Settings
-from workers.store import Connection, connect, one, presence, sql
+from workers.store import Connection, connect, naming, one, presence, sql
 from workers.store.migrate import migrate
 
 # Of a cell that is divided, each half keeps these of its own, or counts them anew.
@@ -52,12 +52,20 @@ def split(settings: Settings) -> Settings:
         noted = placement.list_noted(home)
         if len(noted) != after.cells:  # else that was done before, and perhaps not announced
             placement.check_count(home, settings.cells)
+            _reach_all(settings.all_cells)
             for url in dict.fromkeys(cell.database_url for cell in settings.all_cells):
                 here = [cell for cell in settings.all_cells if cell.database_url == url]
                 _split_database(stack, here, after, noted)
             noted = _note(home, after)
         _announce(after, noted)
     return after
+
+
+def _reach_all(cells: Iterable[Cell]) -> None:
+    """Raises psycopg.OperationalError unless all databases are there: else some would be divided, and others not."""
+    for cell in cells:
+        with naming(cell), connect(cell.database_url):
+            pass
 
 
 def _split_database(stack: ExitStack, cells: Sequence[Cell], after: Settings, noted: dict[int, str]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import psycopg
 from redis import Redis
 
 from workers import installation
@@ -16,7 +17,7 @@ from workers.cells import Cell
 from workers.installation import ForeignRedis
 from workers.redis import PREFIX
 from workers.settings import Settings
-from workers.store import Connection, connect, one, presence, sql
+from workers.store import Connection, connect, naming, one, presence, sql
 from workers.store.migrate import migrate
 
 COUNT = "count"
@@ -36,15 +37,20 @@ def connect_cells(settings: Settings) -> Iterator[list[Connection]]:
         yield [stack.enter_context(presence.enter(cell)) for cell in cells]
 
 
-def migrate_all(settings: Settings) -> list[str]:
-    """Bring home and all cells to the current schema; returns what was applied. Raises Misplaced, MigrationError."""
+def migrate_all(settings: Settings, *, present: bool = False) -> list[str]:
+    """Bring home and all cells to the current schema; returns what was applied. `present`: leave out cells whose
+    Postgres is away. Raises Misplaced, MigrationError, psycopg.OperationalError."""
     applied = migrate(settings.home)
     with connect(settings.home) as home:
         check_count(home, settings.cells)
         if settings.cells == 1:
             return applied
         for cell in settings.all_cells:
-            applied += [f"{name} in cell {cell.name}" for name in _migrate_cell(home, cell)]
+            try:
+                applied += [f"{name} in cell {cell.name}" for name in _migrate_cell(home, cell)]
+            except psycopg.OperationalError:
+                if not present:
+                    raise
     return applied
 
 
@@ -64,7 +70,8 @@ def _migrate_cell(home: Connection, cell: Cell) -> list[str]:
 
 
 def has_schema(cell: Cell) -> bool:
-    with connect(cell.database_url) as connection:
+    """Returns True if the cell's Postgres has its schema."""
+    with naming(cell), connect(cell.database_url) as connection:
         return bool(one(connection.execute(sql("has_schema"), {"schema": cell.schema}))[0])
 
 

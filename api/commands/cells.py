@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import click
+import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from api.commands.options import use_servers
@@ -15,11 +16,14 @@ from workers.buffer.lanes import lanes_of
 from workers.cells import Cell
 from workers.cluster import describe_server
 from workers.lease import lease_key
-from workers.redis import command_client
+from workers.logs import first_line
+from workers.redis import REDIS_AWAY, command_client
 from workers.settings import Settings, variable
 from workers.store import Connection, connect, one, sql
+from workers.store.faults import is_unavailable
 from workers.urls import SettingsError, check_postgres
 
+UNKNOWN = "?"
 CHANGED = ("cells", "cell_database_urls", "cell_buffer_urls")
 
 
@@ -32,12 +36,11 @@ def cells_group() -> None:
 @data_dir_option
 def show_cells(data_dir: Path) -> None:
     """Show each cell: its place, its customers, what waits in its buffer and what lodges there."""
-    with use_servers(data_dir) as servers:
+    with use_servers(data_dir, migrating=False) as servers:
         rows = [_read(cell) for cell in servers.apply(settings.load()).all_cells]
     click.echo(f"{'CELL':<6}{'CUSTOMERS':>11}{'WAITING':>9}{'LODGING':>9}  {'CLOCK':<6} PLACE")
     for row in rows:
-        clock = "runs" if row.clock else "none"
-        click.echo(f"{row.name:<6}{row.customers:>11}{row.waiting:>9}{row.lodging:>9}  {clock:<6} {row.place}")
+        click.echo(_describe_row(row))
 
 
 @cells_group.command("split")
@@ -80,21 +83,52 @@ def _describe_settings(after: Settings) -> Iterator[str]:
             yield f"  {variable(name)}={value}"
 
 
-class CellRow(NamedTuple):
-    """A cell as it is listed."""
+class CellTables(NamedTuple):
+    """What the Postgres of a cell tells: how many customers there are, and where."""
 
-    name: str
     customers: int
-    waiting: int
-    lodging: int
-    clock: bool
     place: str
 
 
+class WaitingEvents(NamedTuple):
+    """What the Redis of a cell tells: how many events wait and lodge there, and whether a clock is active."""
+
+    waiting: int
+    lodging: int
+    clock: bool
+
+
+class CellRow(NamedTuple):
+    """A cell as it is listed. What could not be read is None, and `faults` say why."""
+
+    cell: Cell
+    tables: CellTables | None
+    buffer: WaitingEvents | None
+    faults: list[str]
+
+
 def _read(cell: Cell) -> CellRow:
+    tables, buffer, faults = None, None, []
+    try:
+        tables = _read_tables(cell)
+    except psycopg.Error as error:
+        if not is_unavailable(error):
+            raise
+        faults.append(f"its Postgres doesn't answer: {first_line(error)}")
+    try:
+        buffer = _read_buffer(cell)
+    except REDIS_AWAY as error:
+        faults.append(f"its Redis doesn't answer: {first_line(error)}")
+    return CellRow(cell, tables, buffer, faults)
+
+
+def _read_tables(cell: Cell) -> CellTables:
     with connect(cell) as connection:
         (customers,) = one(connection.execute(sql("count_customers")))
-        place = _describe_place(cell, _describe_host(connection))
+        return CellTables(customers, _describe_tables(cell, _describe_host(connection)))
+
+
+def _read_buffer(cell: Cell) -> WaitingEvents:
     lanes = lanes_of(cell)
     with command_client(cell.buffer_url) as redis:
         pipeline = redis.pipeline(transaction=False)
@@ -104,8 +138,19 @@ def _read(cell: Cell) -> CellRow:
         *replies, lease = pipeline.execute()
     ledgers = [ledger.parse(reply) for reply in replies]
     lodging = sum(each.lodging for each in ledgers)
-    waiting = sum(each.buffered for each in ledgers) - lodging
-    return CellRow(cell.name, customers, waiting, lodging, bool(lease), place)
+    return WaitingEvents(sum(each.buffered for each in ledgers) - lodging, lodging, bool(lease))
+
+
+def _describe_row(row: CellRow) -> str:
+    """The row as a line; what isn't known is a question mark."""
+    customers = row.tables.customers if row.tables else UNKNOWN
+    waiting, lodging, clock = row.buffer or (UNKNOWN, UNKNOWN, UNKNOWN)
+    if row.buffer:
+        clock = "runs" if row.buffer.clock else "none"
+    tables = [row.tables.place] if row.tables else []
+    buffer = [describe_server(row.cell.buffer_url)] if row.buffer else []
+    place = "; ".join([*tables, *buffer, *row.faults])
+    return f"{row.cell.name:<6}{customers:>11}{waiting:>9}{lodging:>9}  {clock:<6} {place}"
 
 
 def _describe_host(connection: Connection) -> str:
@@ -114,9 +159,7 @@ def _describe_host(connection: Connection) -> str:
     return connection.info.host if port == engine.POSTGRES_PORT else f"{connection.info.host}:{port}"
 
 
-def _describe_place(cell: Cell, host: str) -> str:
-    """Where a cell is, without passwords."""
+def _describe_tables(cell: Cell, host: str) -> str:
+    """The place of a cell's tables, without passwords."""
     parts = conninfo_to_dict(cell.database_url)
-    return (
-        f"{cell.schema or 'home'} in {parts.get('dbname')} at {host or 'localhost'}; {describe_server(cell.buffer_url)}"
-    )
+    return f"{cell.schema or 'home'} in {parts.get('dbname')} at {host or 'localhost'}"

@@ -9,8 +9,9 @@ from typing import Any
 from uuid import UUID
 
 import click
+import psycopg
 
-from api.commands.options import use_servers
+from api.commands.options import describe_absence, use_servers
 from api.up.options import data_dir_option
 from workers import settings
 from workers.ingest import dead_letters
@@ -43,12 +44,7 @@ def list_letters(data_dir: Path) -> None:
     """Show the causes, the most frequent first, each with the id of an example."""
     with _use_cells(data_dir) as cells:
         groups = dead_letters.add_up([group for cell in cells for group in dead_letters.group(cell)])
-    if not groups:
-        click.echo("there are no dead letters")
-        return
-    click.echo(f"{'COUNT':>7}  {'FIRST':<16}  {'LAST':<16}  {'SQLSTATE':<8}  {'EXAMPLE':<36}  REASON")
-    for group in groups:
-        click.echo(_row(group))
+        click.echo("\n".join(_list_groups(groups)) if groups else "there are no dead letters")
 
 
 @dead_letters_commands.command("show")
@@ -58,9 +54,9 @@ def show_letter(id_: UUID, data_dir: Path) -> None:
     """Show a dead letter: its reason and its event."""
     with _use_cells(data_dir) as cells:
         letter = next(filter(None, (dead_letters.find(cell, str(id_)) for cell in cells)), None)
-    if letter is None:
-        raise click.ClickException(f"there is no dead letter {id_}; `windback dead-letters list` shows examples")
-    click.echo(_whole(letter))
+        if letter is None:
+            raise click.ClickException(f"there is no dead letter {id_}; `windback dead-letters list` shows examples")
+        click.echo(_whole(letter))
 
 
 @dead_letters_commands.command("replay")
@@ -77,11 +73,11 @@ def replay_letters(ids: Sequence[UUID], data_dir: Path) -> None:
                 for step in dead_letters.replay(cell, letters, settings.load().rescore_seconds):
                     total += step
                     progress.update(step.letters + step.failed)
-    outcome = total.outcome
-    click.echo(f"{total.letters} replayed: {outcome.stored} events stored, {outcome.duplicate} were stored before")
-    _report_missing(len(ids) - total_ids if ids else 0)
-    if total.failed:
-        raise click.ClickException(f"{total.failed} failed again and stay; see `windback dead-letters show ID`")
+        outcome = total.outcome
+        click.echo(f"{total.letters} replayed: {outcome.stored} events stored, {outcome.duplicate} were stored before")
+        _report_missing(len(ids) - total_ids if ids else 0)
+        if total.failed:
+            raise click.ClickException(f"{total.failed} failed again and stay; see `windback dead-letters show ID`")
 
 
 @dead_letters_commands.command("purge")
@@ -96,21 +92,37 @@ def purge_letters(ids: Sequence[UUID], yes: bool, data_dir: Path) -> None:
         if count and not yes:
             click.confirm(f"Delete {count} dead letters for good?", abort=True, err=True)
         gone = sum(dead_letters.purge(cell, letters) for cell, letters in zip(cells, present, strict=True) if letters)
-    click.echo(f"{gone} deleted")
-    _report_missing(len(ids) - count if ids else 0)
+        click.echo(f"{gone} deleted")
+        _report_missing(len(ids) - count if ids else 0)
 
 
 @contextmanager
 def _use_cells(data_dir: Path) -> Iterator[list[Connection]]:
-    """Yields a connection to each cell."""
+    """Yields a connection to each cell. Those whose Postgres is away are left out and named, and the exit code is 1."""
     with use_servers(data_dir) as servers, ExitStack() as stack:
-        cells = servers.apply(settings.load()).all_cells
-        yield [stack.enter_context(connect(cell)) for cell in cells]
+        connections, absences = [], []
+        for cell in servers.apply(settings.load()).all_cells:
+            try:
+                connections.append(stack.enter_context(connect(cell)))
+            except psycopg.OperationalError as error:
+                if cell.number is None:
+                    raise
+                absences.append(describe_absence(error))
+        for absence in absences:
+            click.echo(f"left out: {absence}", err=True)
+        yield connections
+    if absences:
+        raise click.exceptions.Exit(1)
 
 
 def _report_missing(missing: int) -> None:
     if missing:
         click.echo(f"{missing} of these don't exist (any more)", err=True)
+
+
+def _list_groups(groups: Sequence[LetterGroup]) -> Iterator[str]:
+    yield f"{'COUNT':>7}  {'FIRST':<16}  {'LAST':<16}  {'SQLSTATE':<8}  {'EXAMPLE':<36}  REASON"
+    yield from map(_row, groups)
 
 
 def _row(group: LetterGroup) -> str:

@@ -16,8 +16,9 @@ from workers.accounts import registry
 from workers.accounts.registry import ListedAccount, NoSuchAccount
 from workers.installation import ForeignRedis
 from workers.logs import first_line
-from workers.store import Connection, migrate
+from workers.store import Connection, find_absent_cell, migrate
 from workers.store.faults import is_unavailable
+from workers.store.presence import CellTaken
 from workers.store.sessions import TransactionPooling
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -49,17 +50,27 @@ def one_line_errors() -> Iterator[None]:
     except psycopg.Error as error:
         if not is_unavailable(error):
             raise
-        what = "doesn't answer" if isinstance(error, psycopg.OperationalError) else "can't do it now"
-        raise click.ClickException(f"DATABASE_URL: Postgres {what}: {first_line(error)}") from None
+        raise click.ClickException(describe_absence(error)) from None
     except ForeignRedis as error:
         raise click.ClickException(str(error)) from None
     except RedisError as error:
         raise click.ClickException(f"REDIS_URL: Redis doesn't answer: {first_line(error)}") from None
 
 
+def describe_absence(error: psycopg.Error) -> str:
+    """Returns which Postgres can't do its work, and why, in one line."""
+    if isinstance(error, CellTaken):
+        return first_line(error)
+    cell = find_absent_cell(error)
+    whose = f"the Postgres of cell {cell}" if cell else "DATABASE_URL: Postgres"
+    fault = "doesn't answer" if isinstance(error, psycopg.OperationalError) else "can't do it now"
+    return f"{whose} {fault}: {first_line(error)}"
+
+
 @contextmanager
 def use_servers(data_dir: Path, migrating: bool = True) -> Iterator[Servers]:
     """Both servers, with the database at the current schema: those of the settings, else those of the data folder.
+    A cell whose Postgres is away is left as it is; whoever needs it says so.
 
     A data folder that doesn't exist is taken for a mistyped one.
     """
@@ -69,5 +80,5 @@ def use_servers(data_dir: Path, migrating: bool = True) -> Iterator[Servers]:
             raise EmbeddedError(f"There is no Windback in {data_dir}; `windback up` makes one, or name it: --data-dir")
         with embedded.servers(data_dir, configured.database_url, configured.redis_url) as servers:
             if migrating:
-                placement.migrate_all(servers.apply(configured))
+                placement.migrate_all(servers.apply(configured), present=True)
             yield servers

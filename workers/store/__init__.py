@@ -5,7 +5,8 @@ then rows of event_ids, new customers, events, customer_days, rebuilds, customer
 key. What can't keep to it (scores, rebuilds, pruning) takes what nobody holds, and leaves the rest for the next time.
 """
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -37,9 +38,26 @@ def connect(place: Cell | str, **settings: str) -> Connection:
     """
     if isinstance(place, str):
         return _open(place, None, settings)[0]
-    connection = _connect_to_node(place, settings)
+    with naming(place):
+        connection = _connect_to_node(place, settings)
     _cells[connection] = place
     return connection
+
+
+@contextmanager
+def naming(place: Cell) -> Iterator[None]:
+    """Have an error that a cell can't be reached say which one, for `find_absent_cell`."""
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        if place.number is not None:
+            error.add_note(place.name)
+        raise
+
+
+def find_absent_cell(error: psycopg.Error) -> str | None:
+    """Returns the name of the cell that could not be reached; None for home, and where there is a single cell."""
+    return next(iter(getattr(error, "__notes__", ())), None)
 
 
 def connect_as_set(place: Cell | str) -> Connection:
