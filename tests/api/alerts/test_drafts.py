@@ -73,11 +73,11 @@ def test_the_accounts_own_template_replaces_ours(jane: TestClient) -> None:
         ({"body_text": "x" * 20_001}, "body_text"),
     ],
 )
-def test_a_bad_template_names_its_line_and_changes_nothing(jane: TestClient, body: Any, part: str) -> None:
-    response = jane.put(TEMPLATE, json=body)
+def test_a_bad_template_names_its_line_and_changes_nothing(acme: TestClient, body: Any, part: str) -> None:
+    response = acme.put(TEMPLATE, json=body)
     assert (response.status_code, response.json()["code"]) == (422, "invalid_template")
     assert part in response.json()["message"].lower()
-    assert jane.get(TEMPLATE).json()["own"] is False
+    assert acme.get(TEMPLATE).json()["own"] is False
 
 
 def test_every_strategy_has_a_template(acme: TestClient) -> None:

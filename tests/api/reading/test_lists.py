@@ -184,9 +184,9 @@ def test_the_first_point_is_the_risk_in_force_then(company: TestClient, connecti
     ],
 )
 def test_an_unknown_parameter_is_refused_with_the_nearest_one(
-    company: TestClient, path: str, name: str, nearest: str
+    acme: TestClient, path: str, name: str, nearest: str
 ) -> None:
-    message = refusal(company, path, **{name: "1"})
+    message = refusal(acme, path, **{name: "1"})
     assert f"`{name}`" in message
     assert f"did you mean `{nearest}" in message
 
@@ -194,8 +194,8 @@ def test_an_unknown_parameter_is_refused_with_the_nearest_one(
 @pytest.mark.parametrize(
     "path", [f"{CUSTOMERS}/anna@acme.com", "/api/v1/model", "/api/v1/warnings", "/api/v1/mappings"]
 )
-def test_a_route_without_parameters_takes_none(company: TestClient, path: str) -> None:
-    assert "this address takes none" in refusal(company, path, limit="1")
+def test_a_route_without_parameters_takes_none(acme: TestClient, path: str) -> None:
+    assert "this address takes none" in refusal(acme, path, limit="1")
 
 
 def test_an_unknown_parameter_needs_a_key_as_well(client: TestClient) -> None:
@@ -210,8 +210,8 @@ def test_an_unknown_parameter_needs_a_key_as_well(client: TestClient) -> None:
         ("risen", "x"), ("since", "7"), ("since", "7y"), ("since", "2999-01-01"), ("include", "all"),
     ],
 )  # fmt: skip
-def test_a_bad_value_is_refused_with_the_rule(company: TestClient, name: str, value: str) -> None:
-    assert refusal(company, CUSTOMERS, **{name: value}).startswith(f"`{name}` must be")
+def test_a_bad_value_is_refused_with_the_rule(acme: TestClient, name: str, value: str) -> None:
+    assert refusal(acme, CUSTOMERS, **{name: value}).startswith(f"`{name}` must be")
 
 
 def test_the_file_is_read_with_a_key_as_with_a_session(
