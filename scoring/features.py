@@ -2,8 +2,7 @@
 
 Three kinds keep the risk from falling in silence, whatever the size of the weights:
 
-- `rising` ones (silence, the wait for a renewal, a ticket that waits) only rise with time, and carry weights of at
-  least 0;
+- `rising` ones (silence, a wait for a renewal) only rise with time, and carry weights of at least 0;
 - `fading` ones (a renewal, a promoter's answer) only fall with time, and carry weights of at most 0;
 - all others stand still: their clock stops at the last engagement, so that a complaint counts in full until the
   customer has been back for a while.
@@ -130,6 +129,8 @@ _SIGNALS: Final = {
     "lateness": "silence",
     "beyond": "silence",
     "frequency": "newcomer",
+    "signs": "newcomer",
+    "signs_cadence": "cadence",
     "due": "cadence",
     "invoices_missed": "invoice_overdue",
     **WAITS,
@@ -155,7 +156,7 @@ def read(feature: str, view: View) -> Floats:
 
 def lateness(view: View) -> Floats:
     """log(1 + silence / own cadence), up to that of LATEST cadences; where there is none yet, of 30 days."""
-    return np.asarray(np.log1p(np.minimum(view.silent / _cadence(view.history), LATEST)))
+    return np.asarray(np.log1p(np.minimum(view.silent / _usual(view.history.cadence), LATEST)))
 
 
 def beyond(view: View) -> Floats:
@@ -203,8 +204,8 @@ def _slowness(history: History) -> Floats:
     return np.where(known, np.clip(history.cadence, 1.0, HORIZONS[-1] / VISITS), 1.0)
 
 
-def _cadence(history: History) -> Floats:
-    return np.where(np.isnan(history.cadence), 30.0, np.maximum(history.cadence, 1.0))
+def _usual(cadence: Floats) -> Floats:
+    return np.where(np.isnan(cadence), 30.0, np.maximum(cadence, 1.0))
 
 
 def ticket_waiting(view: View) -> Floats:
@@ -233,7 +234,7 @@ def tenure(view: View) -> Floats:
 
 def cadence(view: View) -> Floats:
     """log of the median days from active day to active day; of 30 where there is none yet."""
-    return np.asarray(np.log(_cadence(view.history)))
+    return np.asarray(np.log(_usual(view.history.cadence)))
 
 
 def trend(view: View) -> Floats:
@@ -282,6 +283,8 @@ _READERS: Final[dict[str, Reader]] = {
     "promoter": promoter,
     "tenure": tenure,
     "cadence": cadence,
+    "signs": lambda view: np.asarray(np.log1p(view.history.signs.days)),
+    "signs_cadence": lambda view: np.asarray(np.log(_usual(view.history.signs.cadence))),
     "trend": trend,
     "session": session,
     "season": season,

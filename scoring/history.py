@@ -22,7 +22,7 @@ from scoring.events import (
 )
 from scoring.feature_use import USES, find_named_use, measure_use, read_asked
 from scoring.group_by import SPAN, Index, by_owner, longest_gap, median_gap, ranks, sort_distinct, sum_above_zero
-from scoring.invoices import settle_invoices
+from scoring.invoices import SIGNS, Signs, measure_signs, no_signs, settle_invoices
 from scoring.look_back import limit_reach
 from scoring.rhythm import HALF_LIVES, Rhythm, measure_rhythm
 from scoring.rollup import DAY, Floats, Ints, Rollup
@@ -72,6 +72,7 @@ class History:
     cadence: Floats  # median days from active day to active day; NaN below two
     longest: Floats  # the most of them; NaN below two, or where nobody asks for "beyond"
     rhythm: Rhythm  # how regular these are
+    signs: Signs  # days with use or a payment; none where nobody asks for them
     breadth: Floats  # decayed number of distinct features used
     favourite: Ints  # detail code of the feature most used, -1 none
     favourite_at: Floats
@@ -92,7 +93,7 @@ class History:
         """The same facts for some of the customers."""
 
         def pick(value: Any) -> Any:
-            if isinstance(value, Signal | Rhythm):
+            if isinstance(value, Signal | Rhythm | Signs):
                 return value.take(rows)
             return {name: pick(part) for name, part in value.items()} if isinstance(value, dict) else value[rows]
 
@@ -123,6 +124,7 @@ def history_of(rollup: Rollup, now: float | Floats, asked: Collection[str] = (),
         seen=seen,
         last_login=_latest(rollup.where(rollup.of(("login",)), "last_at")),
         **_activity(life, today, LONGEST in asked),
+        signs=measure_signs(rollup) if any(name in SIGNS for name in asked) else no_signs(rollup.customers),
         **measure_use(used),
         **_invoices(others, seen),
         **_tickets(others, seen),

@@ -1,4 +1,4 @@
-"""Invoices: when overdue ones were settled, and the amount of the last one paid.
+"""Invoices: when overdue ones were settled, the amount of the last one paid, and payments as signs of life.
 
 A payment settles the overdue invoice with the same `invoice_id`, in whatever order the two came. If no overdue invoice
 has its id, it settles the latest one without an id; a payment without an id settles the latest of all. Each settles
@@ -8,16 +8,47 @@ with no payment between, are reminders of one invoice.
 All of it depends on what happened and when, never on the order of rows, so late and repeated events change nothing.
 """
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scoring.events import INVOICE, MAX_DAILY_COUNT
-from scoring.group_by import Index, Times, ranks
+from scoring.events import ENGAGEMENT, INVOICE, MAX_DAILY_COUNT, SIGNS_OF_LIFE
+from scoring.group_by import SPAN, Index, Times, median_gap, ranks, sort_distinct
 from scoring.rollup import DAY, Floats, Rollup
 
 REMINDER: Final = 3 * DAY  # seconds
+SIGNS: Final = ("signs", "signs_cadence")  # the features that ask for signs
+
+
+class Signs(NamedTuple):
+    """Days with use or with a payment, whichever came; arrays of length customers.
+
+    Where much of what an account sends is lost, a payment shows that a customer was there on a day whose use is
+    missing. The formula leaves payments out once a customer has been engaged, since many are taken without the
+    customer; a model that learns what they are worth looks at both.
+    """
+
+    days: Floats
+    cadence: Floats  # median days from one to the next; NaN below two
+
+    def take(self, rows: NDArray[Any]) -> Self:
+        """The same of some of the customers."""
+        return type(self)(self.days[rows], self.cadence[rows])
+
+
+def measure_signs(rollup: Rollup) -> Signs:
+    """The signs of each customer of a rollup."""
+    signs = rollup.where(rollup.of(ENGAGEMENT | SIGNS_OF_LIFE), "day")
+    keys = sort_distinct(signs.customer.astype(np.int64) * SPAN + signs.day)
+    owner, size = keys // SPAN, rollup.customers
+    days = np.bincount(owner, minlength=size).astype(np.float64)
+    return Signs(days, median_gap(owner, keys % SPAN, size))
+
+
+def no_signs(customers: int) -> Signs:
+    """Signs that nobody asks for."""
+    return Signs(np.zeros(customers), np.full(customers, np.nan))
 
 
 def find_last_amount(rollup: Rollup) -> Floats:

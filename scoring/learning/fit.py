@@ -35,6 +35,8 @@ _KNOTS: Final = {  # quantiles
     "newcomer": (0.33, 0.67),
     "beyond": (0.2, 0.5, 0.8, 0.95),
     "frequency": (0.25, 0.5, 0.75),
+    "signs": (0.25, 0.5, 0.75),
+    "signs_cadence": (0.25, 0.5, 0.75),
     "due": (0.1, 0.3, 0.5, 0.7, 0.9),  # of those that are slow
     "since_renewal": (0.5, 0.8, 0.9, 0.95),
     "since_payment": (0.5, 0.8, 0.9, 0.95),
@@ -49,6 +51,7 @@ _FORMULA: Final = ("activity", "silence")
 _CENTERED: Final = (
     "activity",
     "frequency",
+    "signs",
     "due",
     "tenure",
     "cadence",

@@ -17,6 +17,7 @@ from scoring.feature_use import PLAN, USES
 from scoring.features import View
 from scoring.group_by import Times
 from scoring.history import EVENT, History, history_of
+from scoring.invoices import SIGNS
 from scoring.learning.metrics import Labels
 from scoring.learning.outcomes import SETTLED, lapsed_within, snapshots
 from scoring.model import Model, sigmoid
@@ -48,7 +49,7 @@ ALWAYS: Final = (
 )
 OF_EVENT: Final = {  # the features of a recognised event
     "invoice_overdue": ("invoice_overdue", "invoices_missed"),
-    "invoice_paid": ("invoice_paid", "since_payment"),
+    "invoice_paid": ("invoice_paid", "since_payment", *SIGNS),
     "nps_response": ("detractor", "promoter", "promoters"),
     "subscription_downgraded": ("subscription_downgraded",),
     "subscription_upgraded": ("subscription_upgraded",),
