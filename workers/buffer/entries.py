@@ -35,7 +35,7 @@ class Entry(Struct, array_like=True, frozen=True):
     requests: list[Request]
 
 
-class Event(Struct):
+class SentEvent(Struct):
     """An event as it was sent, with an address or a user id. Other fields were counted at the door and are left out."""
 
     event: str
@@ -59,13 +59,13 @@ class Identity(Struct):
 class Body(Struct):
     """The body of a request: one event, or `events`, `identities` or both."""
 
-    events: list[Event] | None = None
+    events: list[SentEvent] | None = None
     identities: list[Identity] | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Entry).decode
-_decode_event = msgspec.json.Decoder(Event).decode
+_decode_event = msgspec.json.Decoder(SentEvent).decode
 _decode_body = msgspec.json.Decoder(Body).decode
 
 
@@ -116,12 +116,12 @@ def hash_user(account_id: int, user_id: str) -> str:
     return hashlib.blake2b(f"{account_id}\0user\0{user_id}".encode(), digest_size=16).hexdigest()
 
 
-def decode_events(request: Request) -> list[Event]:
+def decode_events(request: Request) -> list[SentEvent]:
     """Returns the events of a request. Raises ValueError if the body can't be read."""
     return decode_request(request)[0]
 
 
-def decode_request(request: Request) -> tuple[list[Event], list[Identity]]:
+def decode_request(request: Request) -> tuple[list[SentEvent], list[Identity]]:
     """Returns the events and the identities of a request. Raises ValueError if the body can't be read."""
     try:
         if b'"events"' in request.body or b'"identities"' in request.body:

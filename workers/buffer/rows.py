@@ -11,9 +11,9 @@ import msgspec
 from scoring.events import MAX_EMAIL, detail_of, plan_of, value_of
 from workers.buffer.entries import (
     Entry,
-    Event,
     Identity,
     Request,
+    SentEvent,
     decode_entry,
     decode_events,
     decode_request,
@@ -168,7 +168,7 @@ def read_entry(data: bytes, position: int = 0) -> ReadEntry:
 
 
 def _read_request(
-    read: ReadEntry, request: Request, events: list[Event], identities: list[Identity], nonce: bytes, position: int
+    read: ReadEntry, request: Request, events: list[SentEvent], identities: list[Identity], nonce: bytes, position: int
 ) -> None:
     for index, event in enumerate(events):
         try:
@@ -184,7 +184,7 @@ def _read_request(
             read.unreadable.append(Unreadable(request.account_id, None, request.received_us, alone, error))
 
 
-def _make_unreadable(request: Request, event: Event, nonce: bytes, error: Exception) -> Unreadable:
+def _make_unreadable(request: Request, event: SentEvent, nonce: bytes, error: Exception) -> Unreadable:
     single = Request(request.account_id, request.received_us, msgspec.json.encode(event))
     alone = encode_entry(Entry(nonce + b"/", [single]))
     nobody = event.customer_email is None and event.user_id is None
@@ -192,7 +192,7 @@ def _make_unreadable(request: Request, event: Event, nonce: bytes, error: Except
     return Unreadable(request.account_id, customer_id, request.received_us, alone, error)
 
 
-def make_row(request: Request, event: Event, nonce: bytes, index: int, position: int = 0) -> Row:
+def make_row(request: Request, event: SentEvent, nonce: bytes, index: int, position: int = 0) -> Row:
     """Returns an event's row. `nonce` and `index` identify an event that has neither an event_id nor a timestamp."""
     account_id, email, properties = request.account_id, event.customer_email, bytes(event.properties)
     if email is not None and len(email) <= MAX_EMAIL:
@@ -213,7 +213,7 @@ def make_row(request: Request, event: Event, nonce: bytes, index: int, position:
 _new_row = partial(tuple.__new__, Row)  # the Row's own constructor is a Python function that does this
 
 
-def _find_customer_of(account_id: int, event: Event) -> "KnownCustomer":
+def _find_customer_of(account_id: int, event: SentEvent) -> "KnownCustomer":
     return find_customer_of(account_id, event.customer_email, event.user_id)
 
 

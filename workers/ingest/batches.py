@@ -35,7 +35,7 @@ class FailsAlone(Exception):
     it with `windback dead-letters show`, and replay it when the fault is mended."""
 
 
-class Batch(NamedTuple):
+class IngestBatch(NamedTuple):
     """Entries that are stored together, their rows ready for COPY, and how many there are by account and hour. If they
     are left over, an attempt at them was counted."""
 
@@ -59,7 +59,7 @@ class Batch(NamedTuple):
         """The statements about persons in the entries."""
         return [identity for entry in self.entries for identity in entry.identities]
 
-    def without(self, ids: Collection[bytes]) -> "Batch":
+    def without(self, ids: Collection[bytes]) -> "IngestBatch":
         """Returns the batch without the entries of these ids."""
         return make_batch([entry for entry in self.entries if entry.source.id not in ids]) if ids else self
 
@@ -72,7 +72,7 @@ class Batches:
         self._reader, self._attempts, self._settings = reader, attempts, settings
         self._left_over = True
         self._thread: ThreadPoolExecutor | None = None
-        self._ahead: Future[Batch | None] | None = None
+        self._ahead: Future[IngestBatch | None] | None = None
         self._last = False
         self._first = True
         self.most_events = settings.batch_events  # of a batch
@@ -87,7 +87,7 @@ class Batches:
         if self._thread is not None:
             self._thread.shutdown(wait=error is None)  # a job whose time is over waits for nothing more
 
-    def next(self, wait_seconds: float) -> Batch | None:
+    def next(self, wait_seconds: float) -> IngestBatch | None:
         """Returns the next batch; waits this long for one. None when the lane is empty, or after `no_more()`."""
         if (ahead := self._take_ahead()) is not None:
             return ahead
@@ -99,14 +99,14 @@ class Batches:
             self._left_over = False
         return self._read_new(wait_seconds)
 
-    def read_ahead(self, batch: Batch) -> None:
+    def read_ahead(self, batch: IngestBatch) -> None:
         """Begin to read the batch after this one, if this one is large."""
         is_worth_it = self.reads_ahead and batch.events >= AHEAD_OF_EVENTS
         if is_worth_it and self._ahead is None and not self._left_over and not self._last:
             self._thread = self._thread or ThreadPoolExecutor(1, "read-ahead")
             self._ahead = self._thread.submit(self._read_new, 0)
 
-    def _take_ahead(self) -> Batch | None:
+    def _take_ahead(self) -> IngestBatch | None:
         """Returns the batch that was read ahead, if there was one."""
         if self._ahead is None:
             return None
@@ -121,7 +121,7 @@ class Batches:
         """Read no further: what was read ahead is the last."""
         self._last = True
 
-    def _try_again(self, entries: Sequence[StreamEntry]) -> Batch:
+    def _try_again(self, entries: Sequence[StreamEntry]) -> IngestBatch:
         chosen, is_hopeless = self._attempts.choose(entries)
         if is_hopeless:
             unreadable = Unreadable(None, None, None, chosen[0].data, FailsAlone())
@@ -131,19 +131,19 @@ class Batches:
         self._attempts.forgive(chosen)
         return batch._replace(is_left_over=True)
 
-    def _read_new(self, wait_seconds: float) -> Batch | None:
+    def _read_new(self, wait_seconds: float) -> IngestBatch | None:
         events = min(self.most_events, FIRST_EVENTS) if self._first else self.most_events
         entries = self._reader.read(events, wait_seconds)
         self._first = False
         return decode_batch(entries) if entries else None
 
 
-def decode_batch(entries: Sequence[StreamEntry]) -> Batch:
+def decode_batch(entries: Sequence[StreamEntry]) -> IngestBatch:
     """Returns a batch of these entries, decoded."""
     return make_batch([DecodedEntry(entry, *read_entry(entry.data, entry.position)) for entry in entries])
 
 
-def make_batch(entries: Sequence[DecodedEntry]) -> Batch:
+def make_batch(entries: Sequence[DecodedEntry]) -> IngestBatch:
     """Returns a batch of these entries."""
     staged = stage([row for entry in entries for row in entry.rows])
-    return Batch(entries, staged, volumes_of(staged.table))
+    return IngestBatch(entries, staged, volumes_of(staged.table))

@@ -16,7 +16,7 @@ from workers.buffer.stream import EventCounts, Reader
 from workers.buffer.table import Table
 from workers.identities import forwarding
 from workers.ingest import bounds, resolving
-from workers.ingest.batches import Batch, Batches
+from workers.ingest.batches import Batches, IngestBatch
 from workers.ingest.giving_way import GivingWay
 from workers.ingest.transaction import Outcome, store_batch
 from workers.process import Process
@@ -83,14 +83,14 @@ def _drain(process: Process, lane: Lane, reader: Reader, attempts: Attempts, bat
     return drained
 
 
-def _ids(lane: Lane, batch: Batch) -> dict[str, object]:
+def _ids(lane: Lane, batch: IngestBatch) -> dict[str, object]:
     """Returns the fields by which log records name a batch."""
     first, last = (batch.sources[end].id.decode() for end in (0, -1))
     return {"lane": lane.name, "first_entry": first, "last_entry": last}
 
 
 def _try(
-    process: Process, lane: Lane, reader: Reader, attempts: Attempts, batches: Batches, batch: Batch
+    process: Process, lane: Lane, reader: Reader, attempts: Attempts, batches: Batches, batch: IngestBatch
 ) -> Outcome | None:
     """Store a batch, and count an attempt that fails. Returns what became of it, or None if Postgres stayed away."""
     try:
@@ -105,7 +105,7 @@ def _try(
     return outcome
 
 
-def _ingest(process: Process, lane: Lane, reader: Reader, batches: Batches, batch: Batch) -> Outcome | None:
+def _ingest(process: Process, lane: Lane, reader: Reader, batches: Batches, batch: IngestBatch) -> Outcome | None:
     """Store a batch. Returns what became of it, or None if Postgres stayed away."""
     began = time.monotonic()
     _warn_of_contents(process, batch.staged.table)
@@ -138,7 +138,7 @@ def _warn_of_contents(process: Process, table: Table) -> None:
     process.warnings.flush_sync(process.home_redis)
 
 
-def _count(process: Process, batch: Batch, seconds: float) -> None:
+def _count(process: Process, batch: IngestBatch, seconds: float) -> None:
     counters.observe("ingest_batch_events", batch.events)
     counters.observe("ingest_seconds", seconds)
     counters.flush_sync(process.home_redis)
@@ -152,7 +152,7 @@ def _add_up(outcomes: Mapping[bytes, EventCounts]) -> Outcome:
     return Outcome(**total)
 
 
-def _hand_on(process: Process, lane: Lane, batch: Batch, outcome: Outcome) -> None:
+def _hand_on(process: Process, lane: Lane, batch: IngestBatch, outcome: Outcome) -> None:
     log.info("ingested", extra={"entries": len(batch.entries), **outcome._asdict()})
     if batch.events >= process.settings.batch_events // 2:
         process.ask(lane.queue)  # a full batch: more hands are welcome

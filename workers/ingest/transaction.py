@@ -24,7 +24,7 @@ from workers.buffer.stream import EventCounts
 from workers.buffer.table import tabulate
 from workers.identities import forwarding, identify, profiles, resolution
 from workers.ingest import bounds, insertion, receipts
-from workers.ingest.batches import Batch, DecodedEntry
+from workers.ingest.batches import DecodedEntry, IngestBatch
 from workers.ingest.insertion import MetBefore
 from workers.ingest.letters import (
     UNDECODABLE,
@@ -59,7 +59,7 @@ class Outcome(NamedTuple):
 
 
 def store_batch(
-    connection: Connection, lane: Lane, batch: Batch, rescore_seconds: float
+    connection: Connection, lane: Lane, batch: IngestBatch, rescore_seconds: float
 ) -> Mapping[bytes, EventCounts]:
     """Store a batch. Returns what became of each entry's events, by the entry's id. Raises psycopg.Error if Postgres is
     the trouble."""
@@ -92,7 +92,7 @@ def store_batch(
 def _attempt(
     connection: Connection,
     lane: Lane,
-    batch: Batch,
+    batch: IngestBatch,
     store: Callable[[StagedRows], Counter[str]],
     save: Callable[[Sequence[Identification]], None],
 ) -> Mapping[bytes, EventCounts]:

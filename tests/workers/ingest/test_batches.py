@@ -12,7 +12,7 @@ from workers.buffer.attempts import Attempts
 from workers.buffer.lanes import HISTORY, LIVE
 from workers.buffer.stream import Reader
 from workers.ingest import batches, ingest
-from workers.ingest.batches import Batch, Batches
+from workers.ingest.batches import Batches, IngestBatch
 from workers.ingest.giving_way import GivingWay
 from workers.ingest.ingest import drain
 from workers.process import Process
@@ -75,7 +75,7 @@ def test_an_import_that_gives_way_rests_and_reads_nothing_ahead(
         rests.append(seconds)
         return False
 
-    def note(self: Batches, batch: Batch) -> None:
+    def note(self: Batches, batch: IngestBatch) -> None:
         ahead.append(self.reads_ahead)
         read_ahead(self, batch)
 

@@ -16,7 +16,7 @@ from workers.buffer import rows
 from workers.buffer.lanes import LIVE, Lane
 from workers.buffer.stream import Reader
 from workers.ingest import batches, ingest
-from workers.ingest.batches import Batch
+from workers.ingest.batches import IngestBatch
 from workers.ingest.ingest import drain
 from workers.ingest.transaction import Outcome, store_batch
 from workers.process import Process
@@ -133,7 +133,7 @@ def test_a_statement_that_takes_too_long_is_tried_with_fewer_events(
 def slow_for_more_than(entries: int) -> Callable[..., Any]:
     """`store_batch` on a Postgres that can't store more entries than these in time."""
 
-    def store(connection: Connection, lane: Lane, batch: Batch, *rest: Any) -> Any:
+    def store(connection: Connection, lane: Lane, batch: IngestBatch, *rest: Any) -> Any:
         if len(batch.entries) > entries:
             raise psycopg.errors.QueryCanceled
         return store_batch(connection, lane, batch, *rest)

@@ -12,14 +12,14 @@ from workers.buffer import ledger
 from workers.buffer.lanes import LIVE
 from workers.buffer.stream import Reader, StreamEntry
 from workers.ingest import receipts
-from workers.ingest.batches import Batch, decode_batch
+from workers.ingest.batches import IngestBatch, decode_batch
 from workers.ingest.ingest import drain
 from workers.ingest.transaction import Outcome, store_batch
 from workers.process import Process
 from workers.store import Connection, connect
 
 
-def read(redis: Redis, consumer: str) -> Batch:
+def read(redis: Redis, consumer: str) -> IngestBatch:
     reader = Reader(redis, LIVE, consumer)
     reader.read_left_over(60, 1000)
     return decode_batch(reader.read(events=10_000, wait_seconds=0.01))
