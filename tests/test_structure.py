@@ -7,6 +7,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("api", "workers", "scoring")
 MOST_MODULES = 25  # in one folder
+MOST_LINES = 400  # of a test module
 
 
 def trees(package: str) -> Iterator[tuple[str, ast.Module]]:
@@ -42,10 +44,15 @@ def test_folders_are_small(package: str) -> None:
     assert {folder: size for folder, size in sizes.items() if size > MOST_MODULES} == {}
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_a_class_name_stands_once(package: str) -> None:
+def test_test_modules_are_small() -> None:
+    lengths = {str(path): len(path.read_text().splitlines()) for path in (ROOT / "tests").rglob("*.py")}
+    assert {path: lines for path, lines in lengths.items() if lines > MOST_LINES} == {}
+
+
+def test_a_class_name_stands_once() -> None:
+    """In all packages: the same name for an answer of the API and for a thing below it would be two things to know."""
     places = defaultdict(list)
-    for module, tree in trees(package):
+    for module, tree in chain.from_iterable(map(trees, PACKAGES)):
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(module)
