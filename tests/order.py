@@ -3,7 +3,9 @@
 Long tests begin first, each by itself. Then come the modules; those that share a running service are taken together.
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import PurePosixPath as Path
 
 import pytest
@@ -36,8 +38,15 @@ class GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]
 
 
 def arrange(items: list[pytest.Item]) -> None:
-    """Put tests into order."""
-    items.sort(key=lambda item: _rank(item.nodeid))
+    """Put tests into order. Of long modules come the first tests, then the second ones, and so on: those of one module
+    are alike, and side by side they would all want the same at once."""
+    turns = Counter[str]()
+    ranked = []
+    for item in items:
+        module = _module(item.nodeid)
+        turns[module] += 1
+        ranked.append((_rank(module, turns[module]), item))
+    items[:] = [item for _, item in sorted(ranked, key=itemgetter(0))]
 
 
 def name_group(nodeid: str) -> str:
@@ -48,10 +57,9 @@ def name_group(nodeid: str) -> str:
     return "/".join(_parts(module)[:-1]) if module.startswith("acceptance/") else module
 
 
-def _rank(nodeid: str) -> tuple[int, int]:
-    module = _module(nodeid)
-    folder = _parts(module)[0]
-    return _place(module, LONG), _place(folder, FIRST)
+def _rank(module: str, turn: int) -> tuple[bool, int, int]:
+    is_long = module in LONG
+    return not is_long, turn if is_long else _place(_parts(module)[0], FIRST), _place(module, LONG)
 
 
 def _place(word: str, words: Sequence[str]) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from tests.acceptance.line import ROOT, Line, line
@@ -25,6 +26,8 @@ from workers.lease import lease_key
 from workers.process import Process
 from workers.settings import Settings, variable
 from workers.store import connect
+
+pytestmark = pytest.mark.timeout(600)  # other tests that start many processes run beside them
 
 PROCESSES = ("web", "ingest", "ingest.2", "import", "score", "clock")
 CUSTOMERS = 120

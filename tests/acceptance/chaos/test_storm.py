@@ -8,6 +8,8 @@ from tests import prepared
 from tests.acceptance.chaos import storm
 from tests.acceptance.chaos.servers import Shape
 
+pytestmark = pytest.mark.timeout(600)  # other tests that start many processes run beside it
+
 
 @pytest.fixture
 def folder(tmp_path: Path, prepared_folder: Path) -> Path:
