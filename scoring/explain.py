@@ -31,7 +31,9 @@ def explain(rollup: Rollup, now: float, *, horizon_days: float, model: Model) ->
     states = [STATES[code] for code in state_of(history, now, risk.probability, horizon_days).tolist()]
     (facts,) = facts_of(history, known, states, now, horizons)
     (shares,) = points(risk.baseline, risk.contributions).tolist()
-    parts = [Reason(signal, share, text_of(signal, facts)) for signal, share in zip(risk.signals, shares, strict=True)]
+    parts = [
+        Reason(signal, share, text_of(signal, facts, share)) for signal, share in zip(risk.signals, shares, strict=True)
+    ]
     parts = [part for part in parts if part.signal in model.signals or part.points]
     baseline, total = sigmoid(np.array([risk.baseline, float(risk.logit[0])])).tolist()
     return Explanation(total, baseline, sorted(parts, key=lambda part: -part.points))

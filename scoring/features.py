@@ -23,7 +23,7 @@ from scoring.events import CHURNED
 from scoring.feature_use import PLAN, USES
 from scoring.history import CUSTOM_HALF_LIFE, EVENT, SIGNAL_HALF_LIFE, History
 from scoring.look_back import LOOK_BACK
-from scoring.prior import days, no_return, rates
+from scoring.prior import QUITTING, days, no_return, rates
 from scoring.rollup import DAY, Floats
 
 
@@ -61,6 +61,11 @@ class View:
         return self._no_return(np.zeros(len(self.history.first)))
 
     @cached_property
+    def quitting(self) -> Floats:
+        """The part of `standing` that comes from customers who leave after their first active days."""
+        return self.standing - self._no_return(np.zeros(len(self.history.first)), quitting=0.0)
+
+    @cached_property
     def risen(self) -> Floats:
         """The amount that the time since then has added to those log-odds; below 0 for slow customers alone."""
         risen = self._no_return(self.silent) - self.standing
@@ -82,10 +87,10 @@ class View:
         lasting = self.standing[rows], np.broadcast_to(self.slow, len(self.history.first))[rows]
         return type(self)(self.history.take(rows), self.at, horizon_days, lasting)
 
-    def _no_return(self, silence: Floats) -> Floats:
+    def _no_return(self, silence: Floats, quitting: float = QUITTING) -> Floats:
         known = self.history
         lately, rhythm = (known.active, known.active_days), known.rhythm
-        return no_return(*lately, self.tenure, silence, self.horizon_days, rhythm, self.slow)
+        return no_return(*lately, self.tenure, silence, self.horizon_days, rhythm, self.slow, quitting)
 
 
 Reader = Callable[[View], Floats]
@@ -132,6 +137,7 @@ _SIGNALS: Final = {
     "signs": "newcomer",
     "signs_cadence": "cadence",
     "due": "cadence",
+    "quitting": "newcomer",
     "invoices_missed": "invoice_overdue",
     **WAITS,
 }
@@ -277,6 +283,7 @@ _READERS: Final[dict[str, Reader]] = {
     "lateness": lateness,
     "beyond": beyond,
     "newcomer": newcomer,
+    "quitting": lambda view: view.quitting,
     "due": due,
     "ticket_waiting": ticket_waiting,
     "detractor": detractor,

@@ -8,11 +8,11 @@ chance of none in H days is ((RATE + t) / (RATE + t + H)) ** (SHAPE + a): Fader,
 customers the easy way", Marketing Science 24:275), with the exponential forgetting of Smith (1979, "A generalization of
 the Bayesian steady forecasting model", JRSS B 41:375).
 
-*Gone for good.* Half of the base rate leaves as time passes, at LEAVING a day (Schmittlein, Morrison and Colombo, 1987,
-"Counting your customers: who are they and what will they do next?", Management Science 33:1). Others leave right after
-an active day: customers differ in how much they need the product, and each day on which one comes back makes it less
-likely that the next is the last. With a beta prior that chance falls as 1 / n in the number n of active days, which is
-the dropout of Fader, Hardie and Lee's BG/NBD model; the odds are QUITTING / n.
+*Gone for good.* Three fifths of the base rate leave as time passes, at LEAVING a day (Schmittlein, Morrison and
+Colombo, 1987, "Counting your customers: who are they and what will they do next?", Management Science 33:1). Others
+leave right after an active day: customers differ in how much they need the product, and each day on which one comes
+back makes it less likely that the next is the last. With a beta prior that chance falls as 1 / n in the number n of
+active days, which is the dropout of Fader, Hardie and Lee's BG/NBD model; the odds are QUITTING / n.
 
 The longer the silence against the own rate, the likelier it is that the customer has gone. Visits come in bursts, so
 silence counts for less than a Poisson process would have it: its log-likelihood is multiplied by TRUST, and by
@@ -40,8 +40,8 @@ from scoring.rollup import DAY, Floats
 SHAPE: Final = 1.0
 RATE: Final = 10.0  # days
 BASE_RATE: Final = 0.10  # of an account that is not known yet, a month
-LEAVING: Final = float(-np.log1p(-BASE_RATE) / 30) / 2  # a day
-QUITTING: Final = 0.10  # odds that the first active day was the last
+LEAVING: Final = float(-np.log1p(-BASE_RATE) / 30) * 0.6  # a day
+QUITTING: Final = 0.07  # odds that the first active day was the last
 TRUST: Final = 0.7
 REGULAR: Final = 0.4
 BREAK: Final = 0.015  # chance, after an active day
@@ -59,6 +59,7 @@ def no_return(
     horizon_days: float | Floats,
     rhythm: Rhythm,
     slow: NDArray[np.bool_],
+    quitting: float = QUITTING,
 ) -> Floats:
     """Log-odds of no active day in the next `horizon_days` (one for all, or one each).
 
@@ -70,7 +71,7 @@ def no_return(
     horizon = np.broadcast_to(np.asarray(horizon_days, np.float64), silence.shape)
     waited = np.minimum(rhythm.convert(silence, horizon), LATEST * silence)
     ahead = rhythm.convert(horizon, horizon, np.where(slow, silence, 0.0) if slow.any() else None)
-    gone = _gone(active, active_days, tenure, silence, waited, rhythm.on_break(silence))
+    gone = _gone(active, quitting / np.maximum(active_days, 1.0), tenure, silence, waited, rhythm.on_break(silence))
     idle = _idle(active, tenure, silence, horizon, ahead)
     here = -np.log1p(gone) + np.log1p(-idle)
     return np.asarray(((np.log(-np.expm1(here)) - here) * rhythm.weights).sum(axis=1))
@@ -92,7 +93,7 @@ def _exposure(tenure: Floats) -> Floats:
 
 
 def _gone(
-    active: Floats, active_days: Floats, tenure: Floats, silence: Floats, own_silence: Floats, own_break: Floats
+    active: Floats, quits: Floats, tenure: Floats, silence: Floats, own_silence: Floats, own_break: Floats
 ) -> Floats:
     """The odds of having left since the last active day."""
     exposure, waited = _exposure(tenure), silence[:, None]
@@ -101,11 +102,10 @@ def _gone(
     stretch = np.log1p(own_silence[:, None] / exposure)
     spare = np.maximum(evidence - 1.0, 1e-3)
     by_time = LEAVING * exposure / spare * -np.expm1(-spare * stretch)
-    by_visit = QUITTING / np.maximum(active_days, 1.0)[:, None]
     unseen = np.exp(-np.minimum(evidence * stretch, _FAR))
     break_lasts = BREAK * regular * np.exp(-waited / BREAK_DAYS)
     unseen += (1.0 - unseen) * np.maximum(break_lasts, own_break[:, None])
-    return np.asarray((by_time + by_visit) / np.maximum(unseen, 1e-280) * np.exp(LEAVING * waited))
+    return np.asarray((by_time + quits[:, None]) / np.maximum(unseen, 1e-280) * np.exp(LEAVING * waited))
 
 
 def _idle(active: Floats, tenure: Floats, silence: Floats, horizon: Floats, own_horizon: Floats) -> Floats:

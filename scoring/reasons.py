@@ -13,7 +13,6 @@ from scoring.rollup import DAY, Floats
 
 TOP: Final = 3  # a direction
 WORTH_SAYING: Final = 0.5  # percentage points
-FEW_DAYS: Final = 5
 SLOW_DAYS: Final = 30  # a risk that looks further ahead than this, for a slow customer, says so
 
 
@@ -30,7 +29,7 @@ def reasons_of(signals: tuple[str, ...], points: Floats, facts: Sequence[Facts])
     reasons: list[list[Reason]] = [[] for _ in facts]
     for customer, column, value in zip(*_choose(points), strict=True):
         signal = signals[column]
-        reasons[customer].append(Reason(signal, value, text_of(signal, facts[customer])))
+        reasons[customer].append(Reason(signal, value, text_of(signal, facts[customer], value)))
     return reasons
 
 
@@ -45,8 +44,10 @@ def _choose(points: Floats) -> tuple[list[int], list[int], list[float]]:
     return customer[chosen].tolist(), column[chosen].tolist(), value[chosen].tolist()
 
 
-def text_of(signal: str, facts: Facts) -> str:
-    """Returns the observation behind a signal, in plain words."""
+def text_of(signal: str, facts: Facts, points: float) -> str:
+    """Returns the observation behind a signal, in plain words that fit its points: above 0 they raise the risk."""
+    if signal in _RAISING and points > 0:
+        return _RAISING[signal](facts)
     say = _TEXTS.get(signal)
     return say(facts) if say else _last_time(signal, facts)
 
@@ -91,8 +92,20 @@ def _newcomer(facts: Facts) -> str:
     noun = "payment" if facts.last_active is None else "active day"
     if not facts.active_days:
         return f"No {noun} yet"
-    only = "Only " * (facts.active_days <= FEW_DAYS)
-    return f"{only}{count(facts.active_days, noun)} {'so far' if _is_whole(facts) else 'in the last year of use'}"
+    return f"{count(facts.active_days, noun)} {'so far' if _is_whole(facts) else 'in the last year of use'}"
+
+
+def _few_days(facts: Facts) -> str:
+    """Returns the words for a short history as a reason that raises the risk."""
+    return f"Only {_newcomer(facts)}" if facts.active_days else _newcomer(facts)
+
+
+def _seldom(facts: Facts) -> str:
+    """Returns the words for little activity as a reason that raises the risk."""
+    text = _activity(facts)
+    if text == "Active today":
+        return "Active today for the first time"
+    return f"Only a{text[1:]}" if text.startswith("Active") else text
 
 
 def _is_whole(facts: Facts) -> bool:
@@ -197,3 +210,5 @@ _TEXTS: Final[dict[str, Callable[[Facts], str]]] = {
     "churned": _dated(CHURNED, "Churn reported", "No churn reported"),
     "refund_requested": _dated("refund_requested", "Refund requested", "No refund requested"),
 }
+_RAISING: Final[dict[str, Callable[[Facts], str]]] = {"newcomer": _few_days, "activity": _seldom}
+"""The words where a signal raises the risk, if they are others."""

@@ -2,13 +2,18 @@
 
 A young account has few outcomes: a horizon has to pass before the first is known. But its silences tell at once. At
 every 15th midnight each customer at risk is watched from then on, for as long as time has passed, at most a horizon;
-and the formula is asked for the chance of no return within just that time. Two numbers are learnt from that: how steep
-the formula is, and how much being a newcomer weighs; the rate at which customers leave follows. Both are shrunk to the
-formula's own (a Gaussian prior). Everybody counts once, and all customers together for no more than SHARED: they share
-seasons and releases, so a large account is not as sure as its number suggests.
+and the formula is asked for the chance of no return within just that time. Four numbers are learnt from that: how steep
+the formula is, how high it lies, and how much being a newcomer weighs, for those of few active days and for those who
+may leave right after them. All are shrunk to the formula's own (a Gaussian prior). Without a level of its own, an
+account that few leave made the formula flat, and one that most leave made it count newcomers too much.
+
+A silence that was watched for a part of the horizon counts for the square of that part: over a week the formula can be
+wrong in another way than over a month. One that began long ago counts for less, since accounts change. Everybody counts
+once at most, and all customers together for no more than SHARED: they share seasons and releases, so a large account is
+not as sure as its number suggests.
 
 The adjustment is used only if it would have done better lately: fitted as of one and two horizons ago, it must beat the
-formula on the silences since, by more than a standard error over customers.
+formula on the silences since, by more than half a standard error over customers.
 """
 
 from collections.abc import Sequence
@@ -33,22 +38,28 @@ SHARED: Final = 200.0  # customers
 MOST: Final = 20_000  # silences
 SPLITS: Final = 2
 KIND: Final = "early"
+HALF_LIFE: Final = 180.0  # days, of a silence
+ERRORS: Final = 0.5  # standard errors
 NEWCOMER: Final = "newcomer"
+QUITTING: Final = "quitting"
+SAME: Final = 0.1  # of a weight
 _FORMULA: Final = msgspec.structs.replace(PRIOR, terms=tuple(t for t in PRIOR.terms if t.feature != NEWCOMER))
 _WEIGHT: Final = next(t.weights[0] for t in PRIOR.terms if t.feature == NEWCOMER)
-_PRIORS: Final = Priors(np.array([1.0, _WEIGHT]), np.array([0.2, 0.8]), np.zeros(2, np.int8))
+_MEAN: Final = np.array([1.0, 0.0, _WEIGHT, 0.0])  # steepness, level, newcomers by active days, and by quitting
+_PRIORS: Final = Priors(_MEAN, np.array([0.3, 0.5, 1.6, 2.0]), np.array([1, 0, 0, 0], np.int8))
 
 
 class Watched(NamedTuple):
-    """Silences as of a moment: the formula's log-odds and 1 / active days, and True for each that lasts."""
+    """Silences as of a moment: what is weighed of each, and 1 for each that lasts."""
 
-    x: Floats  # (silences, 2)
+    x: Floats  # (silences, 4): the formula's log-odds, 1, 1 / active days, the part of quitting
     lasts: Labels
     customer: NDArray[np.int64]
+    worth: Floats  # 0 to 1: by the days that it was watched, and how long ago
 
     def rows(self, which: NDArray[np.bool_]) -> "Watched":
         """A selection of the silences."""
-        return Watched(self.x[which], self.lasts[which], self.customer[which])
+        return Watched(self.x[which], self.lasts[which], self.customer[which], self.worth[which])
 
 
 class Silences:
@@ -70,12 +81,14 @@ class Silences:
     def fit(self, now: float, version: str = KIND) -> Model:
         """The same, whether it did better or not."""
         watched = self._known(now, self._at <= now - LEAST * DAY)
-        slope, newcomer = _coefficients(watched).tolist()
+        coefficients = _coefficients(watched)
+        slope, level, newcomer, quitting = coefficients.tolist()
         terms = [_scaled(term, slope) for term in _FORMULA.terms]
-        model = Model(version, KIND, PRIOR.baseline * slope, (*terms, Term(NEWCOMER, (newcomer,))))
+        terms += [Term(NEWCOMER, (newcomer,)), Term(QUITTING, (quitting,))]
+        model = Model(version, KIND, PRIOR.baseline * slope + level, tuple(terms))
         if not len(watched.lasts):
             return model
-        chances = sigmoid(self._settled.x[self._at <= now] @ np.array([slope, newcomer]))
+        chances = sigmoid(self._settled.x[self._at <= now] @ coefficients)
         return at_base_rate(model, float(chances.mean()))
 
     def _is_better(self, now: float) -> bool:
@@ -90,18 +103,19 @@ class Silences:
             since = self._known(now, later & (self._at <= now - min(LEAST, gap / 2) * DAY))
             gains.append(_loss(since, _PRIORS.mean) - _loss(since, fitted))
             customers.append(since.customer)
-        return is_gain(np.concatenate(gains), np.concatenate(customers))
+        return is_gain(np.concatenate(gains), np.concatenate(customers), ERRORS)
 
     def _known(self, now: float, which: NDArray[np.bool_]) -> Watched:
         """These silences as known at `now`: silences shorter than the horizon are judged over their own days."""
         days = (now - self._at) / DAY
-        known = self._settled
-        x, lasts = known.x.copy(), known.lasts.copy()
+        settled = self._settled
+        x, lasts = settled.x.copy(), settled.lasts.copy()
+        worth = np.clip(days / self._days, 0.0, 1.0) ** 2 * np.exp2(-np.maximum(days, 0.0) / HALF_LIFE)
         short = np.flatnonzero(which & (days < self._days))
         if len(short):
             watched, _ = self._watch(short, days[short])
             x[short], lasts[short] = watched.x, watched.lasts
-        return Watched(x, lasts, known.customer).rows(which)
+        return Watched(x, lasts, settled.customer, worth).rows(which)
 
     def _watch(self, cases: NDArray[np.intp], days: Floats, own: bool = False) -> tuple[Watched, Floats]:
         """Silences over so many days, or longer own horizons, and which these were."""
@@ -111,13 +125,25 @@ class Silences:
             customer,
             at,
             unknown,
-            columns=PRIOR.features,
+            columns=(*PRIOR.features, QUITTING),
             horizon_days=days,
             pauses=self._pauses,
             own=own,
         )
         lasts = lapsed_within(self._rollup, customer, at, taken.horizon)
-        return Watched(_columns(taken), lasts, taken.customer), taken.horizon
+        return Watched(_columns(taken), lasts, taken.customer, np.ones(len(lasts))), taken.horizon
+
+
+def differs(adjusted: Model, current: Model) -> bool:
+    """True if an adjusted formula differs from the one in use by more than a few further silences would change it."""
+    new, old = ({term.feature: term.weights[0] for term in model.terms} for model in (adjusted, current))
+    moved = any(abs(new[name] - old.get(name, 0.0)) > SAME for name in ("silence", NEWCOMER, QUITTING))
+    return moved or abs(_level(adjusted) - _level(current)) > SAME
+
+
+def _level(model: Model) -> float:
+    """The log-odds of a customer whose features are all 0."""
+    return model.baseline - sum(term.offset for term in model.terms)
 
 
 def is_gain(gains: Floats, customers: NDArray[np.int64], errors: float = 1.0) -> bool:
@@ -143,15 +169,17 @@ def _list_cases(rollup: Rollup, until: float) -> tuple[NDArray[np.intp], Floats]
 
 
 def _columns(taken: Sample) -> Floats:
-    return np.column_stack([taken.logit(_FORMULA), taken.select([NEWCOMER])[:, 0]])
+    return np.column_stack([taken.logit(_FORMULA), np.ones(len(taken.x)), taken.select([NEWCOMER, QUITTING])])
 
 
 def _coefficients(watched: Watched) -> Floats:
-    """Steepness and weight of newcomers."""
+    """Steepness, level, and the weights of newcomers."""
     if not len(watched.lasts):
         return _PRIORS.mean
-    _, place, count = np.unique(watched.customer, return_inverse=True, return_counts=True)
-    weight = 1.0 / count[place] / (1.0 + len(count) / SHARED)
+    _, place = np.unique(watched.customer, return_inverse=True)
+    total, most = np.bincount(place, watched.worth), np.zeros(int(place.max()) + 1)
+    np.maximum.at(most, place, watched.worth)
+    weight = watched.worth * (most / total)[place] / (1.0 + most.sum() / SHARED)
     return fit_logistic(watched.x, watched.lasts, _PRIORS, weight, intercept=False)[1]
 
 

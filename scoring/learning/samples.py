@@ -35,6 +35,7 @@ ELIGIBLE: Final = 50  # customers must have sent a custom event before it is tes
 USED: Final = 100  # customers must have used a product feature, or had a plan, before it is tested
 
 BASELINES: Final = ("recency",)  # to compare with; no part of a model
+ASIDE: Final = ("quitting",)  # weighed by the early adjustment alone; no part of a regression
 ALWAYS: Final = (
     "activity",
     "silence",
@@ -99,7 +100,7 @@ def columns_of(rollup: Rollup) -> tuple[str, ...]:
     A custom event counts from 14 days of history on, and until 7 days after the account's last; the time of year, once
     it was there twice.
     """
-    columns = list(ALWAYS)
+    columns = [*ALWAYS, *ASIDE]
     for event, brought in OF_EVENT.items():
         if event in rollup.names:
             columns += brought

@@ -5,7 +5,7 @@ holdout, by more than a standard error:
 
 | rival | from | what is fitted |
 |---|---|---|
-| early | the first silences on | the formula's steepness, and its weight of newcomers (early.py) |
+| early | the first silences on | the formula's steepness and level, and its weights of newcomers (early.py) |
 | recalibrated | 5 lapses before the holdout | intercept and slope |
 | map | 10 | MAP logistic regression, shrunk to the formula |
 | additive | 250, and 500 customers | a monotone challenger: piecewise-linear terms |
@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 from scoring.group_by import Times
 from scoring.history import EVENT
 from scoring.learning.early import KIND as EARLY
-from scoring.learning.early import Silences, is_gain
+from scoring.learning.early import Silences, differs, is_gain
 from scoring.learning.fit import fit_regression, recalibrate
 from scoring.learning.logistic import discoveries, score_tests
 from scoring.learning.metrics import Metrics, metrics_of
 from scoring.learning.outcomes import USUAL_HORIZON, horizon_of
-from scoring.learning.samples import BASELINES, ELIGIBLE, Sample, take_snapshots
+from scoring.learning.samples import ASIDE, BASELINES, ELIGIBLE, Sample, take_snapshots
 from scoring.learning.uncertainty import REGRESSIONS, Covariance, measure_covariances
 from scoring.model import PRIOR, Model
 from scoring.pauses import Pause
@@ -49,7 +49,6 @@ NO_DOUBTS: Final[Mapping[str, int]] = {}
 MOST_CUSTOM: Final = 20
 CUSTOM_LAPSES: Final = 10
 SPREAD: Final = 7919  # a prime
-SAME: Final = 0.1  # of a weight
 HOLDOUT: Final = 0.3  # the latest share of snapshots
 
 
@@ -148,7 +147,7 @@ def train(
         model = rivals[winner] = _rival(winner, sample, current, version, doubts)
     elif silences is not None and current.kind in (PRIOR.kind, EARLY) and not holdout:
         adjusted = silences.adjust(now, version)
-        if adjusted is not None and _differs(adjusted, current):
+        if adjusted is not None and differs(adjusted, current):
             winner, model = EARLY, adjusted
             rivals[EARLY] = adjusted
     return Training(
@@ -234,7 +233,7 @@ def _is_large(sample: Sample) -> bool:
 
 
 def _regular(sample: Sample) -> list[str]:
-    return [name for name in sample.columns if not name.startswith(EVENT) and name not in BASELINES]
+    return [name for name in sample.columns if not name.startswith(EVENT) and name not in (*BASELINES, *ASIDE)]
 
 
 def _one_each(sample: Sample) -> NDArray[np.intp]:
@@ -290,9 +289,3 @@ def _losses(sample: Sample, model: Model) -> Floats:
     """Negative log-likelihood of each snapshot, in nats."""
     logit = sample.logit(model)
     return np.asarray(np.logaddexp(0.0, logit) - sample.lapsed * logit)
-
-
-def _differs(adjusted: Model, current: Model) -> bool:
-    """True if an adjusted formula differs from the one in use by more than a few further silences would change it."""
-    new, old = ({term.feature: term.weights[0] for term in model.terms} for model in (adjusted, current))
-    return any(abs(new[feature] - old.get(feature, 0.0)) > SAME for feature in ("silence", "newcomer"))

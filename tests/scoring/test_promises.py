@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from scoring.features import SEASON
 from scoring.learning.fit import _sign
-from scoring.learning.samples import ALWAYS, OF_EVENT
+from scoring.learning.samples import ALWAYS, ASIDE, OF_EVENT
 from scoring.model import Model, Term, sigmoid
 from scoring.rollup import DAY, Row
 from scoring.score import score
 from tests.scoring.world import NOW, any_rows, logins, rollup
 
-LEARNABLE = sorted({*ALWAYS, *(name for brought in OF_EVENT.values() for name in brought), "session", SEASON})
+LEARNABLE = sorted({*ALWAYS, *ASIDE, *(name for brought in OF_EVENT.values() for name in brought), "session", SEASON})
 
 
 @st.composite

@@ -350,3 +350,12 @@ def test_a_risk_is_the_formula_to_the_last_digit(rows: list[Row], horizon: float
     """No optimisation changes a risk."""
     vectorised = score(rollup(*rows), NOW, horizon_days=horizon).probability[0]
     assert vectorised == pytest.approx(risk_of(rows, NOW, horizon), abs=1e-9)
+
+
+def test_words_fit_the_sign_of_their_points() -> None:
+    """What raises a risk reads so: few active days are only so many, and a first day is no proof of loyalty."""
+    regular, first_day = of(*logins(*range(31, 400, 30))), of(*logins(0.04))
+    raising = [reason.text for scores in (regular, first_day) for reason in scores.reasons[0] if reason.points > 0]
+    assert "Active today for the first time" in raising
+    assert all(text.startswith("Only ") for text in raising if "active day" in text)
+    assert not [text for text in raising if text.startswith("Active on")]

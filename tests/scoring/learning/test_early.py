@@ -86,6 +86,17 @@ def test_a_training_without_a_holdout_adjusts_the_formula() -> None:
     assert not again.replaced
 
 
+def test_an_account_that_few_newcomers_leave_gets_a_level_of_its_own() -> None:
+    """Its newcomers are not made riskier to match its rate: level and newcomers are learnt apart."""
+    world = simulate(Kind(visits=0.4), customers=400)
+    now = moment(120)
+    model = Silences(world.rollup.until(now), now, 30).fit(now)
+    weights = {term.feature: term.weights[0] for term in model.terms}
+    assert weights["newcomer"] < 0.8
+    assert weights["silence"] > 0.6
+    assert {"newcomer", "quitting"} <= set(weights)
+
+
 def test_nothing_is_known_of_an_empty_account() -> None:
     empty = Silences(Rollup.from_rows(0, ()), moment(10), 30)
     assert empty.adjust(moment(10)) is None
