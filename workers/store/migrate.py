@@ -20,6 +20,7 @@ from workers.cells import Cell
 from workers.logs import first_line
 from workers.store import Connection, connect_as_set, one
 from workers.store.locks import Lock, try_hold
+from workers.store.statements import sql as query
 
 T = TypeVar("T")
 
@@ -29,8 +30,10 @@ TAKEN = (
     errors.DuplicateFunction,
     errors.InsufficientPrivilege,
     errors.InvalidSchemaName,
+    errors.UndefinedObject,  # an extension in a schema that is not looked at
 )
 
+EXTENSION = "pg_trgm"
 FOLDER = Path(__file__).with_name("migrations")
 NO_TRANSACTION = "-- no transaction\n"
 LOCK_WAIT_SECONDS = 1  # for a table, during which all others wait for it too
@@ -51,6 +54,13 @@ class NotOurs(MigrationError):
             f"the tables can't be made: {first_line(error)}; give Windback a schema of its own: CREATE SCHEMA windback"
             " AUTHORIZATION its role, and ?options=-csearch_path%3Dwindback at the end of DATABASE_URL"
         )
+
+
+class NoRight(MigrationError):
+    """The role may not make an extension or the schema of a cell. Have a role that may do it make it once."""
+
+    def __init__(self, error: psycopg.Error, remedy: str) -> None:
+        super().__init__(f"{first_line(error)}; have a role that may do it run once in this database: {remedy}")
 
 
 class Blocked(MigrationError):
@@ -86,11 +96,11 @@ def migrate(place: Cell | str) -> list[str]:
     give_up = time.monotonic() + GIVE_UP_SECONDS
     with connect_as_set(place) as connection:
         if not isinstance(place, str) and place.schema:
-            connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(place.schema)))
+            _make_schema(connection, place.schema)
         if not pending(connection):
             return []
         _patiently(partial(_alone, connection), give_up)
-        _share_extension(connection)
+        _patiently(partial(_share_extension, connection), give_up)
         return [_patiently(partial(_apply, connection, each), give_up) for each in pending(connection)]
 
 
@@ -119,11 +129,28 @@ def _patiently(step: Callable[[], T], give_up: float) -> T:
         try:
             return step()
         except TAKEN as error:
-            raise NotOurs(error) from None
+            raise _explain(error) from None
         except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
             if time.monotonic() > give_up:
                 raise Blocked(f"the schema can't be changed now: {first_line(error)}") from None
         time.sleep(PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311
+
+
+def _explain(error: psycopg.Error) -> MigrationError:
+    if EXTENSION in str(error) or "gin_trgm_ops" in str(error):
+        return NoRight(error, f"CREATE EXTENSION {EXTENSION}, in a schema that the search_path of DATABASE_URL names")
+    return NotOurs(error)
+
+
+def _make_schema(connection: Connection, schema: str) -> None:
+    """Make the schema of a cell. One that is there may have been made by another role."""
+    if one(connection.execute(query("has_schema"), {"schema": schema}))[0]:
+        return
+    try:
+        connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+    except errors.InsufficientPrivilege as error:
+        remedy = f"GRANT CREATE ON DATABASE {connection.info.dbname} TO {connection.info.user}"
+        raise NoRight(error, remedy) from None
 
 
 def _alone(connection: Connection) -> None:

@@ -82,8 +82,9 @@ def test_simulated_customers_count_in_no_checked_scores(connection: Connection, 
     add_customer(connection, taught)
     parameters = {"account_id": taught, "at": "now", "horizon_days": 30, "contact_event": None}
     connection.execute(
-        "INSERT INTO risk_history (customer_id, at, probability, level, state, model)"
-        " SELECT customer_id, now() - interval '1 hour', 0.5, 'high', 'active', 'prior-1' FROM customers"
+        "WITH known AS MATERIALIZED (SELECT customer_id FROM customers)"
+        " INSERT INTO risk_history (customer_id, at, probability, level, state, model)"
+        " SELECT customer_id, now() - interval '1 hour', 0.5, 'high', 'active', 'prior-1' FROM known"
     )
     asked = [{**parameters, "with_demo": with_demo, "demo": DEMO} for with_demo in (True, False)]
     everybody, own = (len(connection.execute(sql("said_then"), each).fetchall()) for each in asked)

@@ -91,7 +91,9 @@ def test_what_happens_meanwhile_is_in_the_new_score(process: Process, connection
     renewals.request_switch(connection, scored, 1)
     for _ in range(3):
         assert step(connection, MEANS)
-    connection.execute("UPDATE customers SET scored_at = scored_at - interval '1 minute'")
+    connection.execute(
+        "UPDATE customers SET scored_at = (scored_at AT TIME ZONE 'UTC' - interval '1 minute') AT TIME ZONE 'UTC'"
+    )
     (email,) = rows(connection, "SELECT email FROM customers ORDER BY email LIMIT 1")[0]
     events = [event(event="invoice_overdue", customer_email=email)]
     push_to(process, scored, events)
@@ -118,7 +120,7 @@ def risk_then(moment: str) -> str:
 def test_the_weeks_before_are_compared_by_the_new_model(connection: Connection, scored: int) -> None:
     """Rises are the customers' doing: the same model on both sides."""
     model = add_model(connection, scored)
-    connection.execute("UPDATE risk_history SET at = at - interval '20 days'")
+    connection.execute("UPDATE risk_history SET at = (at AT TIME ZONE 'UTC' - interval '20 days') AT TIME ZONE 'UTC'")
     week_ago = risk_then("now() - interval '7 days'")
     before = f"SELECT customer_id::text, {week_ago} FROM customers"
     old = dict(rows(connection, before))

@@ -10,13 +10,14 @@ from redis import Redis
 from tests.pooler import pooler
 from tests.workers.events import count, event, push_events
 from workers.buffer.lanes import LIVE
+from workers.cells import Cell
 from workers.ingest import ingest
 from workers.ingest.ingest import drain
 from workers.process import Process
 from workers.settings import Settings
 from workers.store import Connection, connect, one
 from workers.store.faults import find_write_fault
-from workers.store.migrate import NotOurs, migrate
+from workers.store.migrate import NoRight, NotOurs, migrate
 from workers.store.sessions import TransactionPooling
 from workers.upkeep import totals
 
@@ -162,3 +163,39 @@ def test_a_postgres_that_only_reads_is_named(read_only: str) -> None:
 def test_a_postgres_that_writes_has_no_fault(connection: Connection) -> None:
     assert find_write_fault(connection) is None
     assert count(connection, "events") == 0
+
+
+@pytest.fixture
+def plain_role(empty_url: str) -> Iterator[str]:
+    """The URL of a role that owns a schema, and may make neither schemas nor extensions, as one of a managed server."""
+    role = "plain_role_of_" + empty_url.rpartition("/")[2].partition("?")[0]
+    with connect(empty_url) as connection:
+        connection.execute("DROP EXTENSION IF EXISTS pg_trgm CASCADE")
+        connection.execute(f"CREATE ROLE {role} LOGIN")
+        connection.execute(f"CREATE SCHEMA wb AUTHORIZATION {role}")
+    yield with_options(empty_url.replace("postgres@", f"{role}@"), "-csearch_path=wb,public")
+    with connect(empty_url) as connection:
+        connection.execute(f"DROP OWNED BY {role} CASCADE")
+        connection.execute(f"DROP ROLE {role}")
+
+
+def test_a_role_without_rights_needs_what_it_may_not_make(empty_url: str, plain_role: str) -> None:
+    """The extension and, of several cells, the schemas: the errors say so, and made by others they suffice."""
+    cell = Cell(plain_role, "", 0, 2)
+    with pytest.raises(NoRight, match="once in this database: CREATE EXTENSION pg_trgm"):
+        migrate(plain_role)
+    with pytest.raises(NoRight, match=r"GRANT CREATE ON DATABASE test_\w+ TO plain_role_of_\w+"):
+        migrate(cell)
+    with connect(empty_url) as connection:
+        connection.execute("CREATE EXTENSION pg_trgm SCHEMA public")
+        role = plain_role.partition("//")[2].partition("@")[0]
+        connection.execute(f"CREATE SCHEMA cell_000 AUTHORIZATION {role}")
+    assert migrate(plain_role)
+    assert migrate(cell)
+
+
+def test_an_extension_that_is_not_looked_for_is_named(empty_url: str, plain_role: str) -> None:
+    with connect(empty_url) as connection:
+        connection.execute("CREATE EXTENSION pg_trgm SCHEMA public")
+    with pytest.raises(NoRight, match="gin_trgm_ops"):
+        migrate(plain_role.replace("%2Cpublic", ""))
