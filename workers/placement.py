@@ -60,12 +60,12 @@ def _migrate_cell(home: Connection, cell: Cell) -> list[str]:
         raise Misplaced(f"cell {cell.name} has no schema {cell.schema} there; WINDBACK_CELL_DATABASE_URLS has changed")
     applied = migrate(cell)
     with connect(cell) as connection:
-        found = installation.find_id(connection)
+        installation_id = installation.find_id(connection)
         connection.execute(sql("begin_numbers"), {"number": cell.number, "cells": cell.cells})
         presence.check(connection, cell)
     if noted is None:
-        home.execute(sql("note_cell"), {"number": cell.number, "installation_id": found})
-    check_tables(cell, noted or found, found)
+        home.execute(sql("note_cell"), {"number": cell.number, "installation_id": installation_id})
+    check_tables(cell, noted or installation_id, installation_id)
     return applied
 
 
@@ -120,9 +120,9 @@ def read_count(redis: Redis) -> int:
     return int(count or 0)
 
 
-def check_tables(cell: Cell, noted: str | None, found: str) -> None:
+def check_tables(cell: Cell, noted: str | None, installation_id: str) -> None:
     """Raises Misplaced unless these are the cell's own tables."""
-    if noted != found:
+    if noted != installation_id:
         raise Misplaced(
             f"the tables of cell {cell.name} are another installation's; set WINDBACK_CELL_DATABASE_URLS as it was"
         )

@@ -21,7 +21,7 @@ from workers.process import Process
 from workers.store import Connection, find_cell, sql
 
 TOGETHER = 100  # notes
-Said = dict[int, dict[str, Any]]  # by the microsecond at which it was said: traits
+TraitsByTime = dict[int, dict[str, Any]]  # by the microsecond at which it was said: traits
 
 
 def is_elsewhere(connection: Connection, customer_id: str) -> bool:
@@ -49,20 +49,30 @@ def note_events(connection: Connection, rows: Sequence[Row], lane: str | None) -
         _note(connection, number, lane, account_id, body, len(part), min(row.received_us for row in part))
 
 
-def note_identification(connection: Connection, said: Identification) -> None:
+def note_identification(connection: Connection, identification: Identification) -> None:
     """Note what came to the buffer of another cell than the person's, in the transaction that would else store it."""
     identity = Identity(
-        said.user_id,
-        said.email,
-        msgspec.Raw(msgspec.json.encode(said.traits)),
-        (EPOCH + timedelta(microseconds=said.said_us)).isoformat(),
-        said.trusted,
+        identification.user_id,
+        identification.email,
+        msgspec.Raw(msgspec.json.encode(identification.traits)),
+        (EPOCH + timedelta(microseconds=identification.said_us)).isoformat(),
+        identification.trusted,
     )
     body = msgspec.json.encode({"events": [], "identities": [identity]})
-    _note(connection, _number_of(connection, said.subject), None, said.account_id, body, 0, said.received_us)
+    _note(
+        connection,
+        _number_of(connection, identification.subject),
+        None,
+        identification.account_id,
+        body,
+        0,
+        identification.received_us,
+    )
 
 
-def note_traits(connection: Connection, account_id: int, customer_id: str, email: str, said: Said) -> None:
+def note_traits(
+    connection: Connection, account_id: int, customer_id: str, email: str, traits_by_time: TraitsByTime
+) -> None:
     """Note what was said of another cell's customer, in the transaction that would else store it."""
     identities = [
         Identity(
@@ -70,11 +80,11 @@ def note_traits(connection: Connection, account_id: int, customer_id: str, email
             traits=msgspec.Raw(msgspec.json.encode(traits)),
             timestamp=(EPOCH + timedelta(microseconds=said_us)).isoformat(),
         )
-        for said_us, traits in said.items()
+        for said_us, traits in traits_by_time.items()
     ]
     if identities:
         body = msgspec.json.encode({"events": [], "identities": identities})
-        _note(connection, _number_of(connection, customer_id), None, account_id, body, 0, max(said))
+        _note(connection, _number_of(connection, customer_id), None, account_id, body, 0, max(traits_by_time))
 
 
 def deliver(process: Process) -> int:

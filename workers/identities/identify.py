@@ -54,8 +54,8 @@ def save_identifications(connection: Connection, identifications: Sequence[Ident
     if not kept:
         return
     users = sorted({hash_user(each.account_id, each.user_id) for each in kept if each.user_id is not None})
-    known = _save_addresses(connection, _list_namings(kept), users)
-    statements = [_make_statement(each, known) for each in kept if each.traits]
+    identities = _save_addresses(connection, _list_namings(kept), users)
+    statements = [_make_statement(each, identities) for each in kept if each.traits]
     profiles.save_statements(connection, _forward(connection, _follow_all(connection, statements)))
 
 
@@ -103,41 +103,41 @@ def _save_addresses(
     connection: Connection, namings: Sequence[Naming], users: Sequence[str]
 ) -> dict[str, KnownIdentity]:
     """Returns the identities of these users, as they are then."""
-    known = _find_identities(connection, users)
-    if any(_is_news(naming, known.get(naming.customer_id)) for naming in namings):
+    identities = _find_identities(connection, users)
+    if any(_is_news(naming, identities.get(naming.customer_id)) for naming in namings):
         lock(connection, Lock.IDENTITIES)
-        known = _find_identities(connection, users)
+        identities = _find_identities(connection, users)
         for naming in namings:
-            if _save_address(connection, naming, known.get(naming.customer_id)):
-                known |= _find_identities(connection, [naming.customer_id])
-        known = _find_identities(connection, users)
-    return known
+            if _save_address(connection, naming, identities.get(naming.customer_id)):
+                identities |= _find_identities(connection, [naming.customer_id])
+        identities = _find_identities(connection, users)
+    return identities
 
 
-def _is_news(naming: Naming, known: KnownIdentity | None) -> bool:
-    if known is None:
+def _is_news(naming: Naming, identity: KnownIdentity | None) -> bool:
+    if identity is None:
         return True
-    if naming.email == known.email and known.next_email is None:
-        return naming.said_us > known.said_us + CONFIRMED_US
-    latest = max(known.said_us, known.next_said_us or 0)
+    if naming.email == identity.email and identity.next_email is None:
+        return naming.said_us > identity.said_us + CONFIRMED_US
+    latest = max(identity.said_us, identity.next_said_us or 0)
     return naming.trusted and naming.said_us > latest
 
 
-def _save_address(connection: Connection, naming: Naming, known: KnownIdentity | None) -> bool:
+def _save_address(connection: Connection, naming: Naming, identity: KnownIdentity | None) -> bool:
     """Returns whether the user id was unknown before."""
-    if not _is_news(naming, known):
+    if not _is_news(naming, identity):
         return False
     parameters = naming._asdict()
-    if known is None:
+    if identity is None:
         email = _follow(connection, naming)
         owner = hash_customer(naming.account_id, email)
         connection.execute(sql("add_identity"), {**parameters, "email": email, "owner": owner})
         profiles.hand_over(connection, naming.account_id, [naming.customer_id], owner, email)
-    elif naming.email == known.email:
+    elif naming.email == identity.email:
         connection.execute(sql("confirm_identity"), parameters)
     else:
         connection.execute(sql("announce_address"), parameters)
-    return known is None
+    return identity is None
 
 
 def _follow(connection: Connection, naming: Naming) -> str:
@@ -166,13 +166,13 @@ def _follow_all(connection: Connection, statements: Sequence[Statement]) -> list
     ]
 
 
-def _make_statement(identification: Identification, known: Mapping[str, KnownIdentity]) -> Statement:
+def _make_statement(identification: Identification, identities: Mapping[str, KnownIdentity]) -> Statement:
     """Traits belong to the customer; to the user id while its address isn't known."""
     account_id, user_id = identification[:2]
     subject = identification.subject
     statement = Statement(subject, account_id, identification.traits, identification.said_us)
-    if user_id is not None and subject in known:
-        return _move_statement(statement, known[subject].email)
+    if user_id is not None and subject in identities:
+        return _move_statement(statement, identities[subject].email)
     return statement
 
 
@@ -187,8 +187,8 @@ def _forward(connection: Connection, statements: Sequence[Statement]) -> list[St
     for statement in statements:
         account_id, customer_id = statement.account_id, statement.customer_id
         if statement.email and forwarding.is_elsewhere(connection, customer_id):
-            said = {statement.said_us: dict(statement.traits)}
-            forwarding.note_traits(connection, account_id, customer_id, statement.email, said)
+            traits_by_time = {statement.said_us: dict(statement.traits)}
+            forwarding.note_traits(connection, account_id, customer_id, statement.email, traits_by_time)
         else:
             here.append(statement)
     return here

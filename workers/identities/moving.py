@@ -178,8 +178,8 @@ def rename_rows(connection: Connection, account_id: int, old: str, new: str, ema
 
 def has_history(connection: Connection, customer_id: str) -> bool:
     """Returns whether anything is stored of a customer."""
-    (found,) = one(connection.execute(sql("has_history"), {"customer_id": customer_id}))
-    return bool(found)
+    (exists,) = one(connection.execute(sql("has_history"), {"customer_id": customer_id}))
+    return bool(exists)
 
 
 def drop_given_up(connection: Connection, account_id: int, email: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from scoring.events import MAX_PROPERTIES_BYTES, MAX_PROPERTIES_KEYS
 from workers.buffer.rows import Row
 from workers.identities import forwarding
-from workers.identities.forwarding import Said
+from workers.identities.forwarding import TraitsByTime
 from workers.store import Connection, sql, vectors
 
 READ = ("name", "plan", "mrr", "currency", "company")  # traits that mean something here; all are kept
@@ -102,11 +102,11 @@ def _send_away(connection: Connection, account_id: int, sources: Sequence[str], 
     if not profiles:
         return
     connection.execute(sql("delete_profiles"), {"customer_ids": list(profiles)})
-    said: Said = {}
+    traits_by_time: TraitsByTime = {}
     for profile in profiles.values():
         for name, value in profile.traits.items():
-            said.setdefault(profile.said_us[name], {})[name] = value
-    forwarding.note_traits(connection, account_id, owner, email, said)
+            traits_by_time.setdefault(profile.said_us[name], {})[name] = value
+    forwarding.note_traits(connection, account_id, owner, email, traits_by_time)
 
 
 def _find_profiles(connection: Connection, customer_ids: Sequence[str]) -> dict[str, Profile]:
