@@ -210,7 +210,7 @@ def _ago(facts: Facts, event: str) -> str:
 
 def _list_known(facts: Sequence[Facts]) -> list[dict[str, Any]]:
     """Lists the facts that a message may mention; unknown ones are left out. Times are ISO 8601."""
-    known: list[dict[str, Any]] = [{} for _ in facts]
+    listed: list[dict[str, Any]] = [{} for _ in facts]
     columns: dict[str, list[Any]] = {
         "plan": [about.plan for about in facts],
         "favourite_feature": [about.favourite for about in facts],
@@ -224,10 +224,11 @@ def _list_known(facts: Sequence[Facts]) -> list[dict[str, Any]]:
         "nps": [about.nps for about in facts],
     }
     for name, values in columns.items():
-        for place, value in enumerate(values):
-            if value is not None:
-                known[place][name] = value
-    return known
+        if values.count(None) < len(values):
+            for place, value in enumerate(values):
+                if value is not None:
+                    listed[place][name] = value
+    return listed
 
 
 def _earlier(at: float | None, other: float | None) -> float | None:

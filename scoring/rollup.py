@@ -78,7 +78,7 @@ class Rollup:
     def of(self, events: Iterable[str]) -> NDArray[np.bool_]:
         """The mask of the rows of these events."""
         wanted = set(events)
-        return np.array([name in wanted for name in self.names], dtype=bool)[self.event]
+        return np.array([name in wanted for name in self.names], dtype=bool).take(self.event)
 
     def where(self, rows: NDArray[np.bool_] | NDArray[np.intp], *columns: str) -> Self:
         """The rows of a mask or of positions; customers stay as they are numbered.

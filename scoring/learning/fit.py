@@ -94,7 +94,9 @@ def fit_regression(sample: Sample, names: Iterable[str], version: str, additive:
     x = np.column_stack([column for part in pieces for column in part])
     mean, sd = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-9)
     owners = [name for name, part in zip(names, pieces, strict=True) for _ in part]
-    intercept, coefficients = fit_logistic((x - mean) / sd, sample.lapsed, _priors(owners, sd))
+    x -= mean
+    x /= sd
+    intercept, coefficients = fit_logistic(x, sample.lapsed, _priors(owners, sd))
     slopes, terms = iter((coefficients / sd).tolist()), []
     for name, part, column, at in zip(names, pieces, values, knots, strict=True):
         steps = [next(slopes) for _ in part]

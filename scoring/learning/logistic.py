@@ -15,6 +15,7 @@ from scoring.learning.metrics import Labels
 from scoring.rollup import Floats
 
 _STEPS: Final = 50
+_ROWS: Final = 4096  # that are multiplied at a time
 _ENOUGH: Final = 1e-9  # gain per row, in nats
 
 
@@ -36,7 +37,9 @@ def fit_logistic(
     free = np.ones(x.shape[1], dtype=bool)
     weight = np.ones(len(y)) if weight is None else weight
     while True:
-        level, slopes = _newton(x[:, free], y, weight, priors.mean[free], priors.sd[free], intercept)
+        level, slopes = _newton(
+            x if free.all() else x[:, free], y, weight, priors.mean[free], priors.sd[free], intercept
+        )
         wrong = slopes * priors.sign[free] < 0
         if not wrong.any():
             coefficients = np.zeros(x.shape[1])
@@ -72,7 +75,8 @@ def discoveries(p_values: Floats, rate: float) -> NDArray[np.bool_]:
 
 
 def _newton(x: Floats, y: Labels, weight: Floats, mean: Floats, sd: Floats, intercept: bool) -> tuple[float, Floats]:
-    base = np.column_stack([np.full(len(y), float(intercept)), x])
+    base = np.empty((len(y), x.shape[1] + 1))
+    base[:, 0], base[:, 1:] = float(intercept), x
     center, precision = np.append(0.0, mean), np.append(1e-9 if intercept else 1.0, 1 / sd**2)
     rate = np.clip(y.mean(), 1e-6, 1 - 1e-6)
     at = np.append(np.log(rate / (1 - rate)) if intercept else 0.0, np.zeros(x.shape[1]))
@@ -80,7 +84,7 @@ def _newton(x: Floats, y: Labels, weight: Floats, mean: Floats, sd: Floats, inte
     for _ in range(_STEPS):
         p = 0.5 * (1 + np.tanh(0.5 * (base @ at)))
         gradient = base.T @ (weight * (p - y)) + precision * (at - center)
-        curve = (base * (weight * p * (1 - p))[:, None]).T @ base + np.diag(precision)
+        curve = _weigh_products(base, weight * p * (1 - p)) + np.diag(precision)
         step, size = np.linalg.solve(curve, gradient), 1.0
         while (after := _loss(base, y, weight, at - size * step, center, precision)) > value and size > 1e-6:
             size /= 2
@@ -88,6 +92,15 @@ def _newton(x: Floats, y: Labels, weight: Floats, mean: Floats, sd: Floats, inte
             break
         at, value = at - size * step, after
     return float(at[0]), at[1:]
+
+
+def _weigh_products(x: Floats, weight: Floats) -> Floats:
+    """xᵀ W x, some rows at a time: what is multiplied with itself costs half, and stays in the processor's cache."""
+    products = np.zeros((x.shape[1], x.shape[1]))
+    for start in range(0, len(x), _ROWS):
+        part = x[start : start + _ROWS] * np.sqrt(weight[start : start + _ROWS])[:, None]
+        products += part.T @ part
+    return products
 
 
 def _loss(base: Floats, y: Labels, weight: Floats, at: Floats, center: Floats, precision: Floats) -> float:
