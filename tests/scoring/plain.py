@@ -21,7 +21,7 @@ FADING = {
     "subscription_renewed": (-0.8, 30.0),
     "support_ticket_resolved": (-0.05, 30.0),
 }
-LEAVING = -log(0.9) / 60
+LEAVING = -log(0.9) / 50
 
 
 def risk_of(rows: Iterable[Row], now: float, horizon_days: float = 30.0) -> float:
@@ -120,7 +120,7 @@ def _gone(
     by_time = LEAVING * exposure / spare * -expm1(-spare * stretch)
     unseen = exp(-min(evidence * stretch, 600.0))
     unseen += (1 - unseen) * max(0.015 * regular * exp(-silent / 10), own_break)
-    return (by_time + 0.1 / max(active_days, 1)) / max(unseen, 1e-280) * exp(LEAVING * silent)
+    return (by_time + 0.07 / max(active_days, 1)) / max(unseen, 1e-280) * exp(LEAVING * silent)
 
 
 def _idle(active: float, exposure: float, horizon: float, own_horizon: float) -> float:
