@@ -170,7 +170,7 @@ def plain_role(empty_url: str) -> Iterator[str]:
     """The URL of a role that owns a schema, and may make neither schemas nor extensions, as one of a managed server."""
     role = "plain_role_of_" + empty_url.rpartition("/")[2].partition("?")[0]
     with connect(empty_url) as connection:
-        connection.execute("DROP EXTENSION IF EXISTS pg_trgm CASCADE")
+        connection.execute("GRANT USAGE ON SCHEMA public TO public")
         connection.execute(f"CREATE ROLE {role} LOGIN")
         connection.execute(f"CREATE SCHEMA wb AUTHORIZATION {role}")
     yield with_options(empty_url.replace("postgres@", f"{role}@"), "-csearch_path=wb,public")
