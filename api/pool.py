@@ -91,6 +91,11 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         else:
             await self._check_numbers(connection)
 
+    async def look_again(self, connection: AsyncConnection[Any]) -> None:
+        """Raises CellTaken if the cell may have been divided while a query waited: what it has read is a half."""
+        if self.place.number is not None:
+            await self._check_numbers(connection)
+
     async def _check_numbers(self, connection: AsyncConnection[Any]) -> None:
         """Raises CellTaken if the tables are another cell's by now."""
         row = await (await connection.execute(*presence.numbers_query(self.place))).fetchone()

@@ -161,6 +161,7 @@ def _divide(connection: Connection, lower: str, upper: str, cell: Cell) -> None:
         query = pieces.SQL("INSERT INTO {} ({}) SELECT {} FROM {} {}")
         connection.execute(query.format(pieces.Identifier(table), columns, columns, source, where))
     connection.execute(sql("fill_search"))
+    connection.execute(sql("adopt_alerting"))
     _lead_to(connection, lower)
     for table in owned:
         connection.execute(pieces.SQL("DELETE FROM {} {}").format(pieces.Identifier(table), whose))
@@ -274,6 +275,7 @@ def _copy_cell(cell: Cell, there: Cell, noted: str | None) -> None:
             for table in _list_tables(source, cell.schema or "", {*STAYS, "customer_search"}):
                 _copy(source, target, table, _list_columns(source, cell.schema or "", table))
         target.execute(sql("fill_search"))
+        target.execute(sql("adopt_alerting"))
         target.execute(sql("adopt_installation"), {"installation_id": noted})
         target.execute(sql("note_numbers"), {"number": cell.number, "cells": cell.cells})
 

@@ -90,4 +90,6 @@ async def _rows(pool: Pool, query: Any, parameters: dict[str, Any]) -> list[dict
         # Planned anew each time: a plan for any range or prefix is a bad one for most, and outlives a changed schema.
         cursor = await connection.execute(query, parameters, prepare=False)
         names = [column.name for column in cursor.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
+        rows = [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
+        await pool.look_again(connection)
+        return rows

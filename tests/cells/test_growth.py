@@ -1,18 +1,20 @@
 """Dividing and moving cells, with events on their way: before and after are the same."""
 
-from contextlib import ExitStack
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 import psycopg
 import pytest
 
+from api import pool
 from tests.cells.conftest import MakeWorld, World, set_up
 from tests.cells.test_identities import PEOPLE, customers, identify, logins, totals
 from tests.cells.test_line import counted, history
 from tests.cells.test_lodging import read_ledger
 from tests.waiting import wait_until
 from tests.workers.events import count
-from workers import growth, installation, placement
+from workers import clock, growth, installation, placement
 from workers.buffer.lanes import LIVE
 from workers.buffer.stream import Reader
 from workers.cells import cell_of
@@ -21,7 +23,7 @@ from workers.ingest.batches import decode_batch
 from workers.ingest.transaction import store_batch
 from workers.process import Process
 from workers.settings import Settings
-from workers.store import Connection, connect, presence
+from workers.store import Connection, connect, presence, sql
 from workers.store.presence import CellTaken
 
 
@@ -203,3 +205,49 @@ def test_an_erased_customer_stays_erased_through_a_split(make_world: MakeWorld) 
     assert sum(counted(four)) == 0
     assert read_ledger(four).unaccounted == 0
     four.process.disconnect_all()
+
+
+def alerting_since(world: World) -> list[Any]:
+    """Since when each cell is known to be in use, after its clock has noted it."""
+    for place in world.places:
+        clock.note_alerting(place)
+    return [place.connection().execute(sql("alerting_since")).fetchone() for place in world.places]
+
+
+def test_cells_that_were_divided_or_moved_go_on_to_alert(make_world: MakeWorld) -> None:
+    """They are copies, but nobody has restored them: what rose before rises as well."""
+    world, other = make_world(2), make_world(1)
+    before = alerting_since(world)
+    four = reopened(world, growth.split(world.settings))
+    assert alerting_since(four) == 2 * before
+    moved = reopened(four, growth.move(four.settings, 1, other.settings.database_url or ""))
+    assert alerting_since(moved) == 2 * before
+    moved.process.disconnect_all()
+
+
+def test_a_list_that_was_read_while_a_cell_was_divided_is_refused(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection was that of the whole cell, and the query waited for the half that it read then."""
+    world = make_world(2)
+    world.track(*history())
+    world.work()
+    whole = world.client.get("/api/v1/customers", params={"limit": 1000}).json()["customers"]
+    connect_in = pool.Pool.connection
+    connected: list[int | None] = []
+
+    @asynccontextmanager
+    async def connect_and_divide(self: pool.Pool) -> AsyncIterator[Any]:
+        async with connect_in(self) as connection:
+            connected.append(self.place.number)
+            if len(connected) == 2:
+                growth.split(world.settings)
+            yield connection
+
+    monkeypatch.setattr(pool.Pool, "connection", connect_and_divide)
+    listed = world.client.get("/api/v1/customers", params={"limit": 1000})
+    assert listed.status_code == 503, listed.json()
+    assert sorted(connected) == [0, 1]
+    wait_until(lambda: world.client.get("/api/v1/customers", params={"limit": 1000}).status_code == 200)
+    again = world.client.get("/api/v1/customers", params={"limit": 1000}).json()["customers"]
+    assert [row["email"] for row in again] == [row["email"] for row in whole]

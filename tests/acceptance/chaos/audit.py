@@ -20,11 +20,12 @@ from workers.store import Connection
 SHOWN = 5  # examples of a finding
 SCORE_SLACK = timedelta(seconds=1)  # between a transaction's begin, which dates the score, and the look at what is due
 
-EVENTS = """
-SELECT customer_id::text, occurred_at, event, coalesce(properties, '{}') AS properties, properties::text AS body,
+STORED_AT = """CASE current_setting('track_commit_timestamp') WHEN 'on' THEN pg_xact_commit_timestamp(xmin)
+            ELSE received_at END"""
+EVENTS = f"""
+SELECT customer_id::text, occurred_at, event, coalesce(properties, '{{}}') AS properties, properties::text AS body,
        received_at, least(occurred_at, received_at) AS seen_at,
-       CASE current_setting('track_commit_timestamp') WHEN 'on' THEN pg_xact_commit_timestamp(xmin)
-            ELSE received_at END AS stored_at
+       {STORED_AT} AS stored_at
 FROM events
 """
 CUSTOMERS = """
@@ -49,9 +50,11 @@ class Day(NamedTuple):
     plan: str | None
 
 
-def all_of(connections: Sequence[Connection], sent: Mapping[str, Sent]) -> Iterator[str]:
-    """Everything that the Postgres of each cell can be asked."""
-    by_cell = [rows(connection, EVENTS) for connection in connections]
+def all_of(connections: Sequence[Connection], sent: Mapping[str, Sent], are_copied: bool = False) -> Iterator[str]:
+    """Everything that the Postgres of each cell can be asked. Of rows that were copied to another cell or server, the
+    time at which they were stored isn't known: they were, after they had been received."""
+    events = EVENTS.replace(STORED_AT, "received_at") if are_copied else EVENTS
+    by_cell = [rows(connection, events) for connection in connections]
     yield from once([row for stored in by_cell for row in stored], sent)
     for connection, stored in zip(connections, by_cell, strict=True):
         yield from derived(connection, stored)

@@ -182,6 +182,11 @@ class Monkey:
         for _ in range(times):
             self._do([self.fail_over])
 
+    @property
+    def has_copied(self) -> bool:
+        """True if tables were copied."""
+        return not {"split of cells", "move of a cell"}.isdisjoint(self.done)
+
     def split(self) -> None:
         """Every cell is divided in two."""
         if self._commands.split():

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -64,7 +65,9 @@ class Poller:
         if twice := [email for email, times in Counter(listed).items() if times > 1]:
             self._findings.append(f"{twice[:5]} are in a list twice")
         if missing := known - set(listed):
-            self._findings.append(f"{len(missing)} are missing in a list, such as {min(missing)}")
+            self._findings.append(
+                f"{len(missing)} are missing in a list, such as {min(missing)}, at {datetime.now(UTC)}"
+            )
         if strangers := [email for email in listed if not email.startswith("calm")]:
             self._findings.append(f"{strangers[:5]} are in another account's list")
         self._known |= set(listed)

@@ -134,7 +134,10 @@ def _audit(
         worker.end()
     with made.cell_connections() as connections:
         dead = range(monkey.poisoned, monkey.maybe_poisoned + 1)
-        findings = [*audit.all_of(connections, sent), *books.all_of(made, connections, acknowledged, dead)]
+        findings = [
+            *audit.all_of(connections, sent, monkey.has_copied),
+            *books.all_of(made, connections, acknowledged, dead),
+        ]
         findings += [*alerted.check_alerts(connections, receiver), *persons.find_faults(connections)]
         for connection in connections:
             findings += [*analytics.all_of(connection), *analytics.erased(connection, monkey.erased)]

@@ -17,6 +17,12 @@ SET since = CASE
 WHERE alerting.identity <> excluded.identity OR alerting.last_xid > excluded.last_xid + 100000
    OR excluded.seen_at - alerting.seen_at > interval '5 seconds'
 
+-- name: adopt_alerting
+-- These tables are copies that go on in place of their original: they are in use for as long as that was.
+UPDATE alerting
+SET identity = (SELECT oid FROM pg_database WHERE datname = current_database()) || '/' || 'customers'::regclass::oid,
+    last_xid = pg_current_xact_id()::text::bigint
+
 -- name: alerting_since
 -- Null where it is not known: then no alert is given. It is noted every few seconds.
 SELECT extract(epoch FROM greatest(since, '2000-01-01'::timestamptz))::float8 FROM alerting
