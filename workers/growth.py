@@ -111,6 +111,8 @@ def _upper_half(cell: Cell) -> Cell:
 def _is_divided(cell: Cell, after: Settings) -> bool:
     """Returns True if the database of this cell was divided before."""
     lower = _upper_half(cell)._replace(number=2 * (cell.number or 0))
+    if not placement.has_schema(lower):
+        return False
     with connect(lower) as connection:
         is_there, *numbers = one(connection.execute(sql("find_numbers"), {"schema": lower.schema}))
     return is_there and numbers == [lower.number, after.cells]
