@@ -111,7 +111,7 @@ def _accept(world: World, cells: int, load: Load) -> Sequence[float]:
             run_wrk(port, "/api/v1/track", key, load, seconds=1)
             before = _count_accepted(found)
             meter = CpuMeter({"door": pid, "Valkey": find_redis_pid(found.redis)})
-            run_wrk(port, "/api/v1/track", key, load, seconds=2)
+            run_wrk(port, "/api/v1/track", key, load, seconds=1)
             events = _count_accepted(found) - before
             return [seconds / events * 1e6 for seconds in meter.seconds()]
 
