@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx2
 import psutil
@@ -81,8 +82,8 @@ class Door:
         self.publishable = keys.create(connection, redis, "acme", publishable=True).secret
 
     def other_account(self) -> str:
-        """A secret key of another account."""
-        return keys.create(self.connection, self.redis, "other").secret
+        """A secret key of another account, which is empty."""
+        return keys.create(self.connection, self.redis, f"other {uuid4()}").secret
 
     def client(self) -> httpx2.Client:
         """An HTTP client with the secret key."""
