@@ -41,6 +41,9 @@ def resolve(connection: Connection, staged: StagedRows, lane: Lane | None = None
         share(connection, Lock.IDENTITIES)
         owners |= _find_owners(connection, unknown)
     resolved = [_resolve_row(row, owners) for row in staged.rows if row.customer_id not in unknown - owners.keys()]
+    if given_up and owners:  # a user id may follow a little later than the history of its address
+        successors = _find_owners(connection, {row.customer_id for row in resolved})
+        resolved = [_resolve_row(row, successors) for row in resolved]
     waiting = [row for row in staged.rows if row.customer_id in unknown and row.customer_id not in owners]
     if waiting:
         waiting = list(erasure.not_erased(connection, lane, stage(waiting)).rows)

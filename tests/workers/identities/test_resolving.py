@@ -19,7 +19,7 @@ from workers.ingest import ingest, resolving
 from workers.ingest.ingest import drain
 from workers.process import Process
 from workers.risk.rescore import rescore_due
-from workers.store import Connection, connect
+from workers.store import Connection, connect, sql
 from workers.store.locks import Lock, share
 from workers.upkeep.erasure import erase, erase_user
 from workers.upkeep.totals import tally
@@ -256,6 +256,18 @@ def test_the_latest_address_holds_in_whatever_order_they_come(process: Process, 
     drain(process, LIVE)
     say(process, named(JANE, timestamp="2026-02-01"))
     assert stored(connection) == [(NEW, 1)]
+
+
+def test_an_event_follows_the_address_of_its_user_id_to_the_one_after_it(
+    process: Process, connection: Connection
+) -> None:
+    """Between cells the history leaves first, then the user ids follow."""
+    say(process, named())
+    way = {"customer_id": hash_customer(1, JANE), "owner": hash_customer(1, NEW), "email": NEW, "account_id": 1}
+    connection.execute(sql("give_up_address"), way)
+    send(process, of_user(), event())
+    drain(process, LIVE)
+    assert stored(connection) == [(NEW, 2)]
 
 
 def test_two_customers_with_events_are_not_merged_by_a_new_address(process: Process, connection: Connection) -> None:
