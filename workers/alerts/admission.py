@@ -34,6 +34,8 @@ def _admit(connection: Connection, webhook_id: str, per_hour: int) -> None:
         if connection.execute(sql("lock_webhook"), parameters).fetchone() is None:
             return  # another worker does it
         connection.execute(sql("admit"), parameters)
+        if one(connection.execute(sql("has_room"), parameters))[0]:
+            return
         if not connection.execute(sql("webhooks_to_admit"), {"webhook_ids": [webhook_id]}).fetchone():
             return
         row = connection.execute(sql("gather_summary"), parameters).fetchone()

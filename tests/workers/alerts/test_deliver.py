@@ -16,7 +16,7 @@ from workers.alerts.deliveries import take
 from workers.alerts.templates import Templates
 from workers.alerts.webhooks import NewWebhook
 from workers.process import Process
-from workers.store import Connection, connect
+from workers.store import Connection, connect, sql
 from workers.upkeep import erasure
 
 
@@ -160,6 +160,30 @@ def test_the_alerts_of_a_customer_keep_their_order(
     deliver.drain(process)
     deliver.drain(process)
     assert [message.json["risk_level"] for message in receiver.messages] == ["high", "high", "critical"]
+
+
+def test_an_alert_that_comes_while_others_are_admitted_joins_no_summary(
+    process: Process,
+    connection: Connection,
+    account_id: int,
+    receiver: Receiver,
+    webhook: NewWebhook,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There is room for it: it goes alone, with the next look."""
+    asked: list[str] = []
+
+    def sql_and_alert(name: str) -> Any:
+        asked.append(name)
+        if asked[-2:-1] == ["admit"] and asked.count("admit") == 1:
+            alert(connection, account_id, [rise(connection, account_id, "late@example.com")])
+        return sql(name)
+
+    alert(connection, account_id, [rise(connection, account_id, "early@example.com")])
+    monkeypatch.setattr(admission, "sql", sql_and_alert)
+    deliver.drain(process)
+    deliver.drain(process)
+    assert [message.json["event"] for message in receiver.messages] == ["churn_risk.alert"] * 2
 
 
 def test_above_the_cap_the_rest_of_the_hour_is_one_message(

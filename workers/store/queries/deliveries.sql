@@ -26,6 +26,13 @@ WHERE EXISTS (
     WHERE deliveries.webhook_id = asked.webhook_id AND state = 'waiting' AND admitted_at IS NULL AND summary_id IS NULL
 )
 
+-- name: has_room
+-- Whether the hour has room for more: then what waits came after the others were admitted.
+SELECT count(*) < %(cap)s FROM (
+    SELECT FROM deliveries
+    WHERE webhook_id = %(webhook_id)s::uuid AND admitted_at > now() - interval '1 hour' LIMIT %(cap)s
+) AS admitted
+
 -- name: lock_webhook
 -- One worker at a time admits the alerts of a webhook; none waits for another.
 SELECT webhook_id::text FROM webhooks WHERE webhook_id = %(webhook_id)s::uuid FOR NO KEY UPDATE SKIP LOCKED
