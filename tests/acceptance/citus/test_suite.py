@@ -30,6 +30,8 @@ DIFFERENT = {
             "test_sessions.py::test_a_search_path_is_kept",
             "test_sessions.py::test_tables_of_somebody_else",
             "test_sessions.py::test_missing_rights_",
+            "test_sessions.py::test_a_role_without_rights_",
+            "test_sessions.py::test_an_extension_that_is_not_looked_for_",
         )
     },
     "tests/workers/ingest/test_news.py::test_customers_are_looked_up_however_few_there_were": PLANS,
