@@ -25,9 +25,9 @@ ARGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, as Debian packages it."""
+    """Chromium, as Debian packages it. While it is there, an event loop runs in this thread, so other tests can't."""
     executable = shutil.which("chromium")
     if executable is None:
         pytest.fail("These tests drive a real browser, and there is none: apt-get install chromium")
