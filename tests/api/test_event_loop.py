@@ -314,7 +314,7 @@ def test_no_upload_holds_the_loop(jane: TestClient, key: NewKey) -> None:
 
 NAMES = 20_000
 ADD_NAMES = (
-    "INSERT INTO event_days SELECT 1, 'name ' || n, '2026-01-01', 1, '2026-01-01', '2026-01-01' "
+    "INSERT INTO event_days SELECT 1, 'name ' || n, '2026-01-01', 1, '2026-01-01', '2026-01-01', 1, 1 "
     f"FROM generate_series(1, {NAMES}) AS n",
     "INSERT INTO event_returns SELECT 1, 'name ' || n, '2026-01-01', '-infinity', 1 "
     f"FROM generate_series(1, {NAMES}) AS n",

@@ -13,7 +13,7 @@ from tests.cells.test_learning import filled, train
 from tests.workers.events import count
 from workers import clock
 from workers.learning import track_records
-from workers.risk import rebuild, renewal, rescore
+from workers.risk import rebuild, renewal, rescore, switch
 from workers.risk.causes import DueCustomer
 from workers.upkeep import totals
 
@@ -35,7 +35,8 @@ def moment(monkeypatch: pytest.MonkeyPatch) -> Moment:
             return DueCustomer(*columns)._replace(now=chosen.at.timestamp())
 
     monkeypatch.setattr(rescore, "DueCustomer", AsOf)
-    monkeypatch.setattr(renewal, "DueCustomer", lambda *columns: AsOf._make(columns))
+    for module in (renewal, switch):
+        monkeypatch.setattr(module, "DueCustomer", lambda *columns: AsOf._make(columns))
     return chosen
 
 

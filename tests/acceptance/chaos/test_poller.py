@@ -24,13 +24,14 @@ class Service(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         Service.asked += 1
-        self.send_response(Service.status)
+        status = Service.status
+        self.send_response(status)
         self.end_headers()
-        self.wfile.write(self._make_body().encode())
+        self.wfile.write(self._make_body(status).encode())
 
-    def _make_body(self) -> str:
-        if Service.status != 200:
-            return json.dumps({"message": "The database of cell 002 is not available"} if Service.status == 503 else {})
+    def _make_body(self, status: int) -> str:
+        if status != 200:
+            return json.dumps({"message": "The database of cell 002 is not available"} if status == 503 else {})
         if self.path.startswith("/customers.csv"):
             return "\n".join(["email", *Service.listed])
         if self.path.startswith("/api/v1/customers/"):

@@ -60,7 +60,7 @@ def _list_acts() -> Iterator[tuple[float, dict[str, Any]]]:
     for number in range(STEADY):
         yield from _visits("steady", number, 0, LONG, 2)
     for number in range(FADING):
-        yield from _visits("fading", number, 9 + number, 120, 1)
+        yield from _visits("fading", number, 8 + number, 120, 1)
     for number in range(LEFT):
         yield from _visits("left", number, 50 + 10 * number, LONG, 1 + number % 2)
     for number in range(GHOSTS):

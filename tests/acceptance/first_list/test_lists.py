@@ -158,7 +158,7 @@ def test_the_last_use_stands_beside_the_last_event(imported: Imported, today: Re
     (row,) = csv.DictReader(io.StringIO(today.page(f"/customers.csv?search={email}")))
     assert row["last_active"] < row["last_seen"]
     words = re.sub("<[^>]+>", "", today.page(f"/customers/{email}")).replace("\xa0", " ")
-    assert "Last active 9 days ago. Last event of any kind" in words
+    assert "Last active 8 days ago. Last event of any kind" in words
     (payer,) = today.walk(search=terms.address("payer", 0))
     assert payer["last_active"] is None
     assert payer["last_seen"] is not None
