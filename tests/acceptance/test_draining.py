@@ -94,7 +94,7 @@ def test_a_web_process_that_is_told_to_end_loses_nothing_and_resets_nobody(
     signalled_at = time.monotonic()
     wait_until(lambda: readiness(running) == 503, timeout=1.0)
     before = sum(poster.accepted for poster in posters)
-    wait_until(lambda: sum(poster.accepted for poster in posters) > before + 100)  # it goes on serving
+    wait_until(lambda: sum(poster.accepted for poster in posters) > before + 20)  # it goes on serving
     assert web.wait(timeout=20) in (0, -signal.SIGTERM)
     assert time.monotonic() - signalled_at >= GRACE_SECONDS
     for poster in posters:

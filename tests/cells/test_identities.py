@@ -10,6 +10,7 @@ import pytest
 
 from tests.cells.conftest import MakeWorld, World
 from tests.cells.test_line import NOW, counted, history
+from tests.waiting import wait_until
 from tests.workers.events import count
 from workers.identities import across, relocations
 from workers.identities.moving import AddressChange, Course
@@ -19,7 +20,8 @@ PEOPLE = 12
 
 
 def identify(world: World, **fields: Any) -> None:
-    assert world.client.post("/api/v1/identify", json=fields).json()["status"] == "ok"
+    """Send an identity until it is taken, as producers do: Redis may need longer than a door waits."""
+    wait_until(lambda: world.client.post("/api/v1/identify", json=fields).json()["status"] == "ok")
 
 
 def logins(person: int, days: int = 3, first: int = 0) -> list[dict[str, Any]]:
