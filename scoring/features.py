@@ -62,7 +62,7 @@ class View:
 
     @cached_property
     def quitting(self) -> Floats:
-        """The part of `standing` that comes from customers who leave after their first active days."""
+        """The part of `standing` for leaving right after an active day."""
         return self.standing - self._no_return(np.zeros(len(self.history.first)), quitting=0.0)
 
     @cached_property

@@ -70,9 +70,9 @@ class History:
     active_days: Floats  # distinct days with engagement, in reach
     recent_days: Floats  # … in the last 30 days
     cadence: Floats  # median days from active day to active day; NaN below two
-    longest: Floats  # the most of them; NaN below two, or where nobody asks for "beyond"
+    longest: Floats  # the longest of them; NaN below two, or unless "beyond" is needed
     rhythm: Rhythm  # how regular these are
-    signs: Signs  # days with use or a payment; none where nobody asks for them
+    signs: Signs  # days with use or a payment; none unless they are needed
     breadth: Floats  # decayed number of distinct features used
     favourite: Ints  # detail code of the feature most used, -1 none
     favourite_at: Floats

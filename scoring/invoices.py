@@ -47,7 +47,7 @@ def measure_signs(rollup: Rollup) -> Signs:
 
 
 def no_signs(customers: int) -> Signs:
-    """Signs that nobody asks for."""
+    """No signs, for models that do not need them."""
     return Signs(np.zeros(customers), np.full(customers, np.nan))
 
 

@@ -29,7 +29,7 @@ def move(cell: Cell, database_url: str) -> None:
 
 
 def place_beside(cell: Cell, other: Cell) -> None:
-    """Have Citus place another cell, which nobody uses yet, on the node that holds this one. Nothing is done where
+    """Have Citus place another cell, still unused, on the node that holds this one. Nothing is done where
     Citus has not placed this one. Raises psycopg.Error: then it may be done again."""
     with connect_as_set(cell) as connection:
         if not (node := _find_node(connection, cell)):

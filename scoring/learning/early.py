@@ -50,7 +50,7 @@ _PRIORS: Final = Priors(_MEAN, np.array([0.3, 0.5, 1.6, 2.0]), np.array([1, 0, 0
 
 
 class Watched(NamedTuple):
-    """Silences as of a moment: what is weighed of each, and 1 for each that lasts."""
+    """Silences as of a moment: the features of each, its outcome (1: it lasts), its customer and its weight."""
 
     x: Floats  # (silences, 4): the formula's log-odds, 1, 1 / active days, the part of quitting
     lasts: Labels

@@ -95,7 +95,7 @@ def _newton(x: Floats, y: Labels, weight: Floats, mean: Floats, sd: Floats, inte
 
 
 def _weigh_products(x: Floats, weight: Floats) -> Floats:
-    """xᵀ W x, some rows at a time: what is multiplied with itself costs half, and stays in the processor's cache."""
+    """xᵀ W x, block by block: a block times itself costs half, and stays in the processor's cache."""
     products = np.zeros((x.shape[1], x.shape[1]))
     for start in range(0, len(x), _ROWS):
         part = x[start : start + _ROWS] * np.sqrt(weight[start : start + _ROWS])[:, None]

@@ -11,8 +11,8 @@ from workers.tickets import MARK_SECONDS
 QUIET_MILLISECONDS = 5_000  # see arrivals.py
 
 # How many microseconds a key has to wait, by the generic cell rate algorithm of ITU-T I.371 with a burst of one second:
-# what is kept is the time at which everything taken so far would have been due, and when that was written: a clock that
-# has gone back since costs no more than was owed then. A batch over a second's worth is taken when nothing is owed.
+# the time until which its rate is used up is kept, with the time at which that was written, so a clock that has
+# gone back since costs no more than was owed then. A batch over a second's worth is taken when nothing is owed.
 TO_WAIT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]

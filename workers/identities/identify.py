@@ -65,7 +65,7 @@ def _is_erased(identification: Identification, covers: Covers) -> bool:
 
 
 def _erase_user(connection: Connection, identification: Identification) -> None:
-    """Erase the user id along with the customer who had the address: by the time of the erasure, nobody knew of it."""
+    """Erase the user id with the customer at its address: the erasure came before their link was known."""
     if identification.user_id is None or identification.email is None:
         return
     lock(connection, Lock.IDENTITIES)

@@ -23,13 +23,14 @@ from workers.store import Connection, one, sql
 from workers.store.locks import Lock, holding, lock
 from workers.upkeep import erased_totals, level_moves
 
-STAYS = frozenset(  # what a cell keeps for itself, or makes anew
+# Tables whose rows of the customer are deleted in the old cell, and do not travel.
+DROPPED = ("recent_events", "customer_search", "scores_ahead", "risk_restated")
+STAYS = frozenset(  # tables that a cell keeps for itself, or fills anew
     {
         *("erasures", "erasing", "leaving", "identities", "unresolved_events", "relocations", "relocated_rows"),
-        *("recent_events", "customer_search", "scores_ahead", "risk_restated"),
+        *DROPPED,
     }
 )
-DROPPED = ("recent_events", "customer_search", "scores_ahead", "risk_restated")  # it would tell of somebody who left
 PART_ROWS = 10_000  # that are packed together
 WAITING_SECONDS = 30.0  # after which the clock takes a relocation for an interrupted one
 
@@ -52,14 +53,14 @@ class Relocation(NamedTuple):
     def begin(
         cls, account_id: int, email: str, into: str, subject: str | None = None, kept: bool = False
     ) -> "Relocation":
-        """Returns a relocation of the customer who has the first address."""
+        """Returns a relocation of the customer at the first address."""
         old, new = hash_customer(account_id, email), hash_customer(account_id, into)
         return cls(str(uuid.uuid4()), old, account_id, email, new, into, subject, kept)
 
 
 @contextmanager
 def alone(cells: Sequence[Connection], *ids: str, patient: bool = False) -> Iterator[bool]:
-    """Have these customers and user ids alone during the block: what is read of them, to choose how they move, holds.
+    """Have these customers and user ids alone during the block, so that the facts for their course stay true.
     Yields False if another process has one of them; a patient caller waits for it, and may name only one."""
     with ExitStack() as stack:
         locks = (holding(cells[cell_of(id_, len(cells))], Lock.MOVING, id_, patient=patient) for id_ in sorted({*ids}))
