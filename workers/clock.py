@@ -26,7 +26,7 @@ from workers.learning import demo_models, nightly
 from workers.logs import first_line
 from workers.process import Process
 from workers.risk import rebuild, rescore
-from workers.store import one, sql
+from workers.store import only_row, sql
 from workers.tracking import outages
 from workers.turns import Turns
 from workers.upkeep import level_moves, retention, totals
@@ -57,7 +57,7 @@ def issue_score_ticket(process: Process) -> None:
     """Issue a ticket if customers are due, or events aren't in the totals, and none waits."""
     if _is_waiting(process, "score"):
         return
-    (any_due,) = one(process.connection().execute(sql("any_due")))
+    (any_due,) = only_row(process.connection().execute(sql("any_due")))
     if any_due or totals.is_due(process):
         _see_to_ticket(process, "score")
 

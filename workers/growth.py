@@ -23,7 +23,7 @@ from workers.ingest import receipts
 from workers.placement import HERE, Misplaced
 from workers.redis import PREFIX, redis_client
 from workers.settings import Settings
-from workers.store import Connection, connect, naming, one, presence, sql
+from workers.store import Connection, connect, naming, only_row, presence, sql
 from workers.store.migrate import migrate
 
 # Of a cell that is divided, each half keeps these of its own, or counts them anew.
@@ -114,7 +114,7 @@ def _is_divided(cell: Cell, after: Settings) -> bool:
     if not placement.has_schema(lower):
         return False
     with connect(lower) as connection:
-        is_there, *numbers = one(connection.execute(sql("find_numbers"), {"schema": lower.schema}))
+        is_there, *numbers = only_row(connection.execute(sql("find_numbers"), {"schema": lower.schema}))
     return is_there and numbers == [lower.number, after.cells]
 
 
@@ -270,7 +270,7 @@ def _copy_cell(cell: Cell, there: Cell, noted: str | None) -> None:
         target.execute("SET LOCAL statement_timeout = 0")
         source.execute("SET statement_timeout = 0")
         placement.check_tables(cell, noted, installation.find_id(source))
-        if one(target.execute(sql("holds_customers")))[0]:
+        if only_row(target.execute(sql("holds_customers")))[0]:
             raise Misplaced(f"schema {there.schema} of the other server holds customers already; drop it first")
         with source.transaction():
             _lock_tables(source, cell.schema or "")

@@ -9,7 +9,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from workers.redis import PREFIX
-from workers.store import Connection, one, sql
+from workers.store import Connection, only_row, sql
 
 FOREIGN = (
     "REDIS_URL leads to a Redis that belongs to another Windback; set WINDBACK_REDIS_PREFIX, or another database number"
@@ -26,7 +26,7 @@ class ForeignRedis(RedisError):
 
 def find_id(connection: Connection) -> str:
     """Returns the installation's id."""
-    return str(one(connection.execute(sql("find_installation")))[0])
+    return str(only_row(connection.execute(sql("find_installation")))[0])
 
 
 def key_of(prefix: str = PREFIX) -> str:

@@ -17,7 +17,7 @@ from workers.cells import Cell
 from workers.installation import ForeignRedis
 from workers.redis import PREFIX
 from workers.settings import Settings
-from workers.store import Connection, connect, naming, one, presence, sql
+from workers.store import Connection, connect, naming, only_row, presence, sql
 from workers.store.migrate import migrate
 
 COUNT = "count"
@@ -72,7 +72,7 @@ def _migrate_cell(home: Connection, cell: Cell) -> list[str]:
 def has_schema(cell: Cell) -> bool:
     """Returns True if the cell's Postgres has its schema."""
     with naming(cell), connect(cell.database_url) as connection:
-        return bool(one(connection.execute(sql("has_schema"), {"schema": cell.schema}))[0])
+        return bool(only_row(connection.execute(sql("has_schema"), {"schema": cell.schema}))[0])
 
 
 def list_noted(home: Connection) -> dict[int, str]:
@@ -85,7 +85,7 @@ def check_count(home: Connection, cells: int) -> None:
     noted = len(list_noted(home))
     if noted not in (0, cells):
         raise Misplaced(describe_count(noted, cells))
-    if not noted and cells > 1 and one(home.execute(sql("holds_customers")))[0]:
+    if not noted and cells > 1 and only_row(home.execute(sql("holds_customers")))[0]:
         raise Misplaced(describe_count(1, cells))
 
 

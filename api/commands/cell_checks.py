@@ -13,7 +13,7 @@ from workers.cluster import describe_server
 from workers.logs import first_line
 from workers.persistence import describe_persistence
 from workers.redis import command_client
-from workers.store import connect, one, sql
+from workers.store import connect, only_row, sql
 from workers.store.faults import describe_write_fault
 from workers.store.migrate import MigrationError, pending
 
@@ -42,7 +42,7 @@ def _read_installation(cell: Cell) -> str | None:
 
 def _find_write_faults(cell: Cell) -> Iterator[str]:
     with connect(cell) as connection:
-        if fault := describe_write_fault(*one(connection.execute(sql("find_write_fault")))):
+        if fault := describe_write_fault(*only_row(connection.execute(sql("find_write_fault")))):
             yield fault
 
 

@@ -23,7 +23,7 @@ from workers.logs import first_line
 from workers.persistence import describe_persistence
 from workers.redis import command_client
 from workers.settings import Settings
-from workers.store import Connection, connect, one, sql
+from workers.store import Connection, connect, only_row, sql
 from workers.store.faults import describe_write_fault
 from workers.store.migrate import MigrationError, pending
 
@@ -104,9 +104,9 @@ def _check_all(data_dir: Path) -> Iterator[Finding]:
 def _check_postgres(url: str) -> Iterator[Finding]:
     try:
         with connect(url) as connection:
-            version, now = one(connection.execute(sql("read_server_facts")))
+            version, now = only_row(connection.execute(sql("read_server_facts")))
             yield _check_version("postgres", "PostgreSQL", version, OLDEST_POSTGRES)
-            fault = describe_write_fault(*one(connection.execute(sql("find_write_fault"))))
+            fault = describe_write_fault(*only_row(connection.execute(sql("find_write_fault"))))
             yield Finding("postgres, writing", "error" if fault else "ok", fault or "takes writes")
             yield _check_schema(connection)
             yield _check_clock("clock of postgres", now)

@@ -12,7 +12,7 @@ from api.imports.beat import ImportBeat
 from api.imports.state import FileImport
 from api.track.door import Door
 from workers.cells import Cell
-from workers.store import connect, one, sql
+from workers.store import connect, only_row, sql
 from workers.store.faults import is_unavailable
 
 PAUSE_SECONDS = 0.5
@@ -53,7 +53,7 @@ def _count_unscored(cells: Sequence[Cell], account_id: int, stored_at: datetime)
         for cell in cells:
             with connect(cell) as connection:
                 parameters = {"account_id": account_id, "stored_at": stored_at}
-                customers += one(connection.execute(sql("count_unscored"), parameters))[0]
+                customers += only_row(connection.execute(sql("count_unscored"), parameters))[0]
     except psycopg.Error as error:
         if not is_unavailable(error):
             raise

@@ -13,7 +13,7 @@ from redis import Redis
 
 from workers import installation
 from workers.redis import PREFIX
-from workers.store import Connection, locks, one, sql
+from workers.store import Connection, locks, only_row, sql
 from workers.store.locks import Lock
 
 MIRRORED = "mirrored"  # a field that is always there: its absence tells a lost mirror from an unknown key
@@ -94,7 +94,7 @@ def create(
             "rate_limit": rate_limit,
             "name": name or None,
         }
-        key_id, _ = one(connection.execute(sql("create_key"), parameters))
+        key_id, _ = only_row(connection.execute(sql("create_key"), parameters))
         _write_mirror(connection, redis)
     return NewKey(key_id, account, secret)
 

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from workers.accounts import renewals
-from workers.store import Connection, one, sql
+from workers.store import Connection, only_row, sql
 
 DUE_AT_ONCE = 10_000  # customers whose score shows an outage that is over, or does not show one that began
 
@@ -24,7 +24,7 @@ class HomeMirror:
     def refresh(self, home: Connection, cell: Connection) -> None:
         """Bring the cell's copies up to date, and tell home of the cell's latest deliveries."""
         _gather_attempts(home, cell)
-        (fingerprint,) = one(home.execute(sql("fingerprint_home")))
+        (fingerprint,) = only_row(home.execute(sql("fingerprint_home")))
         if fingerprint != self._fingerprint:
             _mirror(cell, _read_home(home))
             self._fingerprint = fingerprint
@@ -33,7 +33,7 @@ class HomeMirror:
 def _read_home(home: Connection) -> Copies:
     cursor = home.execute(sql("read_home"))
     names = [column.name for column in cursor.description or ()]
-    return dict(zip(names, one(cursor), strict=True))
+    return dict(zip(names, only_row(cursor), strict=True))
 
 
 def _mirror(cell: Connection, copies: Copies) -> None:
@@ -60,7 +60,7 @@ def _mirror(cell: Connection, copies: Copies) -> None:
 def _request_switch(cell: Connection, account_id: int, version: int | None, horizon_learnt: int | None) -> None:
     """Ask the cell for a switch, unless it is at it."""
     wanted = {"account_id": account_id, "version": version, "horizon_learnt": horizon_learnt}
-    if not one(cell.execute(sql("is_switching"), wanted))[0]:
+    if not only_row(cell.execute(sql("is_switching"), wanted))[0]:
         renewals.request_switch(cell, account_id, version, horizon_learnt)
 
 

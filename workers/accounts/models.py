@@ -10,7 +10,7 @@ from scoring.learning.metrics import Metrics
 from scoring.learning.training import Candidate
 from scoring.learning.uncertainty import Covariance
 from scoring.model import PRIOR, Model
-from workers.store import Connection, locks, one, sql
+from workers.store import Connection, locks, only_row, sql
 from workers.store.locks import Lock
 
 
@@ -108,7 +108,7 @@ def version_of(model: Model) -> int:
 
 def next_version(connection: Connection, account_id: int) -> int:
     """Returns the version of the account's next model."""
-    (version,) = one(connection.execute(sql("next_version"), {"account_id": account_id}))
+    (version,) = only_row(connection.execute(sql("next_version"), {"account_id": account_id}))
     return int(version)
 
 
@@ -137,7 +137,7 @@ def find_replaced(connection: Connection, account_id: int) -> int | None:
 
 def find_version(connection: Connection, account_id: int, version: int) -> Model:
     """Returns the account's model of this version."""
-    (weights,) = one(connection.execute(sql("find_version"), {"account_id": account_id, "version": version}))
+    (weights,) = only_row(connection.execute(sql("find_version"), {"account_id": account_id, "version": version}))
     return msgspec.json.decode(weights, type=Model)
 
 

@@ -7,7 +7,7 @@ workers/risk/renewal.py.
 from typing import Literal, NamedTuple
 
 from workers.accounts import models
-from workers.store import Connection, one, sql
+from workers.store import Connection, only_row, sql
 
 
 class RenewalProgress(NamedTuple):
@@ -52,12 +52,12 @@ def find_progress(connection: Connection, account_id: int) -> RenewalProgress | 
 
 def awaits_switch(connection: Connection, account_id: int) -> bool:
     """Returns True while the account is about to use another model."""
-    return bool(one(connection.execute(sql("awaits_switch"), {"account_id": account_id}))[0])
+    return bool(only_row(connection.execute(sql("awaits_switch"), {"account_id": account_id}))[0])
 
 
 def is_pending(connection: Connection) -> bool:
     """Returns True while an account's customers are to be scored anew."""
-    return bool(one(connection.execute(sql("any_renewal")))[0])
+    return bool(only_row(connection.execute(sql("any_renewal")))[0])
 
 
 def _request(

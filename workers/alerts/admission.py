@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from workers.alerts.webhooks import list_receivers
 from workers.process import Process
-from workers.store import Connection, one, sql
+from workers.store import Connection, only_row, sql
 
 GATHER_SECONDS = 5.0  # after an alert joined it
 LONGEST_SECONDS = 60.0
@@ -24,7 +24,7 @@ def is_any_due(process: Process) -> bool:
     """Returns True if a message may be sent now."""
     connection = process.connection()
     webhook_ids = [receiver.webhook_id for receiver in list_receivers(connection)]
-    (is_due,) = one(connection.execute(sql("any_delivery_due"), {"webhook_ids": webhook_ids}))
+    (is_due,) = only_row(connection.execute(sql("any_delivery_due"), {"webhook_ids": webhook_ids}))
     return bool(is_due)
 
 
@@ -34,7 +34,7 @@ def _admit(connection: Connection, webhook_id: str, per_hour: int) -> None:
         if connection.execute(sql("lock_webhook"), parameters).fetchone() is None:
             return  # another worker does it
         connection.execute(sql("admit"), parameters)
-        if one(connection.execute(sql("has_room"), parameters))[0]:
+        if only_row(connection.execute(sql("has_room"), parameters))[0]:
             return
         if not connection.execute(sql("webhooks_to_admit"), {"webhook_ids": [webhook_id]}).fetchone():
             return

@@ -14,7 +14,7 @@ from psycopg.errors import UniqueViolation
 from scoring.events import detail_of, value_of
 from workers.buffer.entries import hash_customer, hash_user
 from workers.identities import profiles
-from workers.store import Connection, one, sql
+from workers.store import Connection, only_row, sql
 from workers.store.locks import Lock, lock
 from workers.upkeep import erased_totals, level_moves
 
@@ -153,13 +153,13 @@ def _carry_out(connection: Connection, change: AddressChange) -> Course:
 def is_shared(cells: Iterable[Connection], change: AddressChange) -> bool:
     """Returns whether one of the addresses is another user id's as well."""
     both = {"owners": [change.old, change.new], "customer_id": change.customer_id}
-    return any(one(connection.execute(sql("are_shared"), both))[0] for connection in cells)
+    return any(only_row(connection.execute(sql("are_shared"), both))[0] for connection in cells)
 
 
 def is_kept(cells: Iterable[Connection], customer_id: str) -> bool:
     """Returns whether user ids stay at an address when its history leaves."""
     asked = {"customer_id": customer_id}
-    return any(one(connection.execute(sql("has_apart"), asked))[0] for connection in cells)
+    return any(only_row(connection.execute(sql("has_apart"), asked))[0] for connection in cells)
 
 
 def own(connection: Connection, change: AddressChange, apart: bool) -> None:
@@ -178,7 +178,7 @@ def rename_rows(connection: Connection, account_id: int, old: str, new: str, ema
 
 def has_history(connection: Connection, customer_id: str) -> bool:
     """Returns whether anything is stored of a customer."""
-    (exists,) = one(connection.execute(sql("has_history"), {"customer_id": customer_id}))
+    (exists,) = only_row(connection.execute(sql("has_history"), {"customer_id": customer_id}))
     return bool(exists)
 
 
@@ -210,7 +210,7 @@ def merge_rows(connection: Connection, account_id: int, source: str, target: str
     both = {"source": source, "target": target, "email": email, "account_id": account_id}
     connection.execute(sql("lock_merged"), both)
     _drop_repeated_days(connection, both)
-    (events,) = one(connection.execute(sql("merge_events"), both))
+    (events,) = only_row(connection.execute(sql("merge_events"), both))
     for query in ("merge_event_ids", "merge_days", "merge_pruned", "merge_customer", "merge_rebuild"):
         connection.execute(sql(query), both)
     for table in ("events", "event_ids", "customer_days", "pruned", "customers", "rebuilds", "risk_history",

@@ -19,7 +19,7 @@ from workers.buffer.entries import hash_customer
 from workers.cells import cell_of
 from workers.identities import moving, profiles
 from workers.identities.moving import AddressChange, Merged
-from workers.store import Connection, one, sql
+from workers.store import Connection, only_row, sql
 from workers.store.locks import Lock, holding, lock
 from workers.upkeep import erased_totals, level_moves
 
@@ -210,7 +210,7 @@ def _unpack_once(source: Connection, target: Connection, relocation: Relocation)
     with target.transaction():
         lock(target, Lock.STORING)
         if not target.execute(sql("note_arrival"), arrival).rowcount:
-            return int(one(target.execute(sql("read_arrival"), arrival))[0])
+            return int(only_row(target.execute(sql("read_arrival"), arrival))[0])
         packed = source.execute(sql("read_relocated"), relocation._asdict()).fetchall()
         for table, rows in packed:
             columns = [name for (name,) in target.execute(sql("list_plain_columns"), {"table": table})]
@@ -227,7 +227,7 @@ def _unite(target: Connection, relocation: Relocation) -> int:
         return moving.merge_rows(target, account_id, relocation.relocation_id, relocation.owner, email)
     moving.rename_rows(target, account_id, relocation.relocation_id, relocation.owner, email)
     level_moves.count_moves(target, account_id, [relocation.owner])
-    return int(one(target.execute(sql("count_moved_events"), {"customer_id": relocation.owner}))[0])
+    return int(only_row(target.execute(sql("count_moved_events"), {"customer_id": relocation.owner}))[0])
 
 
 def _end_change(

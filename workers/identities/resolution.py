@@ -11,7 +11,7 @@ from workers.buffer.lanes import Lane
 from workers.buffer.rows import Row, find_customer
 from workers.buffer.staging import StagedRows, stage
 from workers.identities import forwarding
-from workers.store import Connection, one, sql
+from workers.store import Connection, only_row, sql
 from workers.store.locks import Lock, share
 from workers.upkeep import erasure
 
@@ -31,7 +31,7 @@ def resolve(connection: Connection, staged: StagedRows, lane: Lane | None = None
     here, strays = forwarding.divide(connection, staged.rows)
     if strays:  # they were written when there were fewer cells
         staged = stage(here)
-    (given_up,) = one(connection.execute(sql("any_given_up")))
+    (given_up,) = only_row(connection.execute(sql("any_given_up")))
     if not (given_up or staged.unresolved):
         return Resolved(staged, (), strays)
     asked = {row.customer_id for row in staged.rows if given_up or row.customer.user_id is not None}
@@ -66,7 +66,7 @@ def put_aside(connection: Connection, rows: Sequence[Row], lane: str | None) -> 
         "received_us": [row.received_us for row in rows],
         "identified": [row.identified for row in rows],
     }
-    (put,) = one(connection.execute(sql("put_aside"), {**columns, "lane": lane}))
+    (put,) = only_row(connection.execute(sql("put_aside"), {**columns, "lane": lane}))
     return int(put)
 
 

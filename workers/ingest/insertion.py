@@ -17,7 +17,7 @@ from workers.buffer.rows import Row
 from workers.buffer.staging import StagedRows
 from workers.buffer.table import tabulate
 from workers.ingest import bounds
-from workers.store import Connection, one, sql
+from workers.store import Connection, only_row, sql
 from workers.upkeep import retention
 
 _wary: WeakSet[Connection] = WeakSet()  # connections whose last batch met events that were there
@@ -65,7 +65,7 @@ def _claim_event_ids(connection: Connection, staged: StagedRows) -> int:
         return 0
     identified = sorted((row for row in staged.distinct if row.identified), key=lambda row: (row[0], row[2], row[3]))
     received = {"received_at": arrays.moments([row.received_us for row in identified])}
-    (claimed,) = one(connection.execute(sql("claim_event_ids"), make_key_columns(identified) | received))
+    (claimed,) = only_row(connection.execute(sql("claim_event_ids"), make_key_columns(identified) | received))
     return len(identified) - int(claimed)
 
 

@@ -34,7 +34,7 @@ from workers.ingest.letters import (
     make_unreadable_letter,
 )
 from workers.logs import first_line
-from workers.store import Connection, one, sql
+from workers.store import Connection, only_row, sql
 from workers.store.faults import BAD_DATA, UNCLEAR, ServerFault
 from workers.upkeep import erasure
 
@@ -198,7 +198,7 @@ def store_rows(
 def _store_staged(connection: Connection, kept: StagedRows, rescore_seconds: float, all_new: bool) -> Outcome:
     if not kept.rows:
         return Outcome()
-    now_us, _ = one(connection.execute(sql("begin_storing")))
+    now_us, _ = only_row(connection.execute(sql("begin_storing")))
     try:
         added = kept.added if kept.added.latest_us <= now_us else fold(tabulate(kept.distinct), now_us)
         if all_new:

@@ -10,14 +10,14 @@ from scoring.learning.outcomes import USUAL_HORIZON
 from workers.accounts import renewals, track_records
 from workers.process import Process
 from workers.risk.rollups import DEMO
-from workers.store import Connection, one, sql
+from workers.store import Connection, only_row, sql
 
 
 def is_taught_by_demo(connection: Connection, account_id: int, cells: Sequence[Connection] = ()) -> bool:
     """Returns True if the simulated customers are all that the account has, here or in several cells."""
     parameters, places = {"account_id": account_id, "demo": DEMO}, cells or [connection]
-    simulated = any(one(cell.execute(sql("has_demo"), parameters))[0] for cell in places)
-    return simulated and not any(one(cell.execute(sql("has_others"), parameters))[0] for cell in places)
+    simulated = any(only_row(cell.execute(sql("has_demo"), parameters))[0] for cell in places)
+    return simulated and not any(only_row(cell.execute(sql("has_others"), parameters))[0] for cell in places)
 
 
 def put_aside_all(process: Process) -> None:

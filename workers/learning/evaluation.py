@@ -13,7 +13,7 @@ from scoring.learning.outcomes import INVOICE, SETTLED, lapsed_within
 from scoring.rollup import DAY
 from workers.learning.contacts import find_contact_event
 from workers.risk.rollups import DEMO, day_of, read_account
-from workers.store import Connection, one, sql
+from workers.store import Connection, only_row, sql
 from workers.tracking.outages import outages_of, pauses_of
 
 LOOK_BACK = timedelta(seconds=INVOICE)  # before the scores: bills that fell due then tell of a lapse later
@@ -42,7 +42,7 @@ def mature(
     """
     moment = time.time() if now is None else now
     day = day_of(moment - SETTLED - horizon_days * DAY)
-    (done,) = one(connection.execute(sql("any_matured"), {"account_id": account_id, "day": day}))
+    (done,) = only_row(connection.execute(sql("any_matured"), {"account_id": account_id, "day": day}))
     if done:
         return None
     matured = _compare(connection, account_id, day, horizon_days, meaning, cells or [connection])
@@ -68,7 +68,7 @@ def _compare(
     at = datetime(day.year, day.month, day.day, tzinfo=UTC)
     contact_event = find_contact_event(connection, account_id)
     demo = {"account_id": account_id, "demo": DEMO}
-    with_demo = [one(cell.execute(sql("is_demo_only"), demo))[0] for cell in cells]
+    with_demo = [only_row(cell.execute(sql("is_demo_only"), demo))[0] for cell in cells]
     parameters = {"account_id": account_id, "at": at, "horizon_days": horizon_days, "contact_event": contact_event}
     parameters |= {"with_demo": all(with_demo), "demo": DEMO}
     predicted: dict[str, float] = {}

@@ -25,7 +25,7 @@ from workers.learning.evaluation import mature
 from workers.process import Process
 from workers.redis import PREFIX
 from workers.risk import rebuild
-from workers.store import Connection, one, sql
+from workers.store import Connection, only_row, sql
 from workers.store.locks import Lock, holding
 
 log = logging.getLogger(__name__)
@@ -185,7 +185,7 @@ def is_worthwhile(connection: Connection, account_id: int, horizon_days: int, ce
     """Returns True if enough outcomes have come since the last training."""
     parameters = {"account_id": account_id, "horizon_days": min(horizon_days, EARLY_DAYS)}
     asked = [cell.execute(sql("count_ripening"), parameters) for cell in cells or [connection]]
-    ripening = sum(one(cursor)[0] for cursor in asked)
+    ripening = sum(only_row(cursor)[0] for cursor in asked)
     row = connection.execute(sql("last_snapshots"), {"account_id": account_id}).fetchone()
     before, days = row or (0, NEVER_DAYS)
     new = ripening * days / SNAPSHOT_DAYS

@@ -25,7 +25,7 @@ from workers.buffer.lanes import HISTORY
 from workers.process import Process
 from workers.retry import retry_while_unavailable
 from workers.risk.days import read_rollup
-from workers.store import Connection, one, sql
+from workers.store import Connection, only_row, sql
 from workers.tracking.outages import outages_of, pauses_of
 from workers.upkeep import level_moves
 
@@ -58,7 +58,7 @@ def issue_job(process: Process) -> None:
 
 def is_pending(connection: Connection) -> bool:
     """Returns True while history has come in whose past is not rebuilt yet."""
-    (pending,) = one(connection.execute(sql("any_rebuild")))
+    (pending,) = only_row(connection.execute(sql("any_rebuild")))
     return bool(pending)
 
 

@@ -19,7 +19,7 @@ from workers.risk.causes import DueCustomer
 from workers.risk.renewal_state import Means, Renewal, save_renewal
 from workers.risk.scores_ahead import compute_ahead
 from workers.risk.switch import apply_part, switch
-from workers.store import Connection, one, sql
+from workers.store import Connection, only_row, sql
 
 FEW: Final = 200  # customers scored meanwhile, that the switch itself scores
 ROUNDS: Final = 5  # at most, before the switch
@@ -59,7 +59,7 @@ def _refresh(connection: Connection, renewal: Renewal) -> Renewal:
     generation = (int(row[0]) if row else 0) + (renewal.switches and not renewal.switched)
     if generation == renewal.generation:
         return renewal
-    (total,) = one(connection.execute(sql("count_to_renew"), {"account_id": renewal.account_id}))
+    (total,) = only_row(connection.execute(sql("count_to_renew"), {"account_id": renewal.account_id}))
     return renewal._replace(generation=generation, total=total, after="", round=0, found=0, scored=0, switched=False)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scoring.event_roles import PLAIN, Meaning, translate
 from scoring.rollup import Codes, Rollup
 from workers.risk.days import epoch_of
-from workers.store import Connection, one, sql
+from workers.store import Connection, only_row, sql
 
 MOST_ROWS: Final = 8_000_000  # of 40 bytes
 CUSTOMERS_AT_A_TIME: Final = 500
@@ -64,7 +64,7 @@ def read_account(
             stack.enter_context(connection.transaction())
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             connection.execute("SET LOCAL statement_timeout = '30min'")
-        answers = [one(connection.execute(sql("is_demo_only"), parameters)) for connection in connections]
+        answers = [only_row(connection.execute(sql("is_demo_only"), parameters)) for connection in connections]
         parameters["with_demo"] = all(is_demo_only for (is_demo_only,) in answers)
         rows = [connection.execute(sql("read_words"), parameters).fetchall() for connection in connections]
         words = _decode_words([row for part in rows for row in part])

@@ -18,7 +18,7 @@ from workers.store import parameters as parameters
 from workers.store.nodes import CellConnection, Node
 from workers.store.statements import QueryMissing as QueryMissing
 from workers.store.statements import RowMissing as RowMissing
-from workers.store.statements import one as one
+from workers.store.statements import only_row as only_row
 from workers.store.statements import sql as sql
 
 Connection = psycopg.Connection[TupleRow]
@@ -106,10 +106,10 @@ def _open(database_url: str, schema: str | None, settings: dict[str, str]) -> tu
     """A connection that is set up, and the node that holds the schema if Citus has placed it."""
     connection = CellConnection.connect(database_url, autocommit=True, **sessions.client_options(database_url))
     try:
-        backend, _ = one(connection.execute(*sessions.settings_query(settings)))
+        backend, _ = only_row(connection.execute(*sessions.settings_query(settings)))
         if backend != connection.info.backend_pid:
             sessions.refuse_transaction_pooling(database_url)
-        is_placing = bool(schema and one(connection.execute(*sessions.path_query(schema)))[1])
+        is_placing = bool(schema and only_row(connection.execute(*sessions.path_query(schema)))[1])
         return connection, nodes.find_node(connection, schema or "") if is_placing else None
     except BaseException:
         connection.close()

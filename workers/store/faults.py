@@ -4,7 +4,7 @@ from typing import Any
 
 import psycopg
 
-from workers.store.statements import one, sql
+from workers.store.statements import only_row, sql
 
 BAD_DATA = (
     psycopg.DataError,
@@ -31,7 +31,7 @@ def is_unavailable(error: psycopg.Error) -> bool:
 
 def find_write_fault(connection: psycopg.Connection[Any]) -> str | None:
     """Returns why nothing can be stored though Postgres answers, or None."""
-    return describe_write_fault(*one(connection.execute(sql("find_write_fault"))))
+    return describe_write_fault(*only_row(connection.execute(sql("find_write_fault"))))
 
 
 def describe_write_fault(is_standby: bool, is_read_only: bool) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
-from workers.store import Connection, one, sql
+from workers.store import Connection, only_row, sql
 
 
 class Lock(StrEnum):
@@ -41,14 +41,14 @@ def share(connection: Connection, name: Lock, part: int = 0) -> None:
 def try_share(connection: Connection, name: Lock, part: int = 0) -> bool:
     """As `share`, but returns False if another transaction holds the lock alone: for a transaction that holds rows
     already and would wait in a circle."""
-    (ours,) = one(connection.execute(sql("try_lock_shared"), _names(name, part)))
+    (ours,) = only_row(connection.execute(sql("try_lock_shared"), _names(name, part)))
     return bool(ours)
 
 
 def try_hold(connection: Connection, name: Lock, part: int | str = 0) -> bool:
     """Hold the lock until the connection ends, or `let_go`. Returns False if another connection has it. `part`: an
     account's or a customer's id, if the lock is for one alone."""
-    (ours,) = one(connection.execute(sql("try_lock_session"), _names(name, part)))
+    (ours,) = only_row(connection.execute(sql("try_lock_session"), _names(name, part)))
     return bool(ours)
 
 

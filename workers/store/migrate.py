@@ -18,7 +18,7 @@ from psycopg import errors, sql
 
 from workers.cells import Cell
 from workers.logs import first_line
-from workers.store import Connection, connect_as_set, one
+from workers.store import Connection, connect_as_set, only_row
 from workers.store.locks import Lock, try_hold
 from workers.store.statements import sql as query
 
@@ -114,7 +114,7 @@ def applied(connection: Connection) -> set[int]:
     """Returns the versions that were applied to this database."""
     try:
         with connection.transaction():
-            schema = one(connection.execute("SELECT current_schema()"))[0]
+            schema = only_row(connection.execute("SELECT current_schema()"))[0]
             table = sql.Identifier(*[schema] if schema else [], "schema_migrations")
             rows = connection.execute(sql.SQL("SELECT version, name FROM {}").format(table))
             return {version for version, _ in rows}
@@ -144,7 +144,7 @@ def _explain(error: psycopg.Error) -> MigrationError:
 
 def _make_schema(connection: Connection, schema: str) -> None:
     """Make the schema of a cell. One that is there may have been made by another role."""
-    if one(connection.execute(query("has_schema"), {"schema": schema}))[0]:
+    if only_row(connection.execute(query("has_schema"), {"schema": schema}))[0]:
         return
     try:
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
@@ -162,7 +162,7 @@ def _alone(connection: Connection) -> None:
 
 def _share_extension(connection: Connection) -> None:
     """Keep the extension where all cells of the database look: the schema of one is hidden from the others."""
-    schemas = one(connection.execute("SELECT current_schemas(false)"))[0]
+    schemas = only_row(connection.execute("SELECT current_schemas(false)"))[0]
     if len(schemas) > 1:  # a cell's own, and the one that the URL leads to
         home = sql.Identifier(schemas[1])
         connection.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS pg_trgm SCHEMA {}").format(home))

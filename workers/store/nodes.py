@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
-from workers.store.statements import one, sql
+from workers.store.statements import only_row, sql
 
 
 class Moved(psycopg.OperationalError):
@@ -66,7 +66,7 @@ def find_node(connection: psycopg.Connection[Any], schema: str) -> Node | None:
 
 def is_placing(connection: psycopg.Connection[Any]) -> bool:
     """Returns True if Citus is there, and may have placed schemas."""
-    return bool(one(connection.execute(sql("is_placing")))[0])
+    return bool(only_row(connection.execute(sql("is_placing")))[0])
 
 
 def node_query(schema: str) -> tuple[Any, dict[str, str]]:

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 
 from workers.cells import Cell
-from workers.store import Connection, connect, one, sql
+from workers.store import Connection, connect, only_row, sql
 
 SEIZE_SECONDS = 60.0
 
@@ -26,7 +26,7 @@ def enter(cell: Cell) -> Connection:
     if cell.number is None:
         return connection
     try:
-        if not one(connection.execute(sql("enter_cell"), {"schema": cell.schema}))[0]:
+        if not only_row(connection.execute(sql("enter_cell"), {"schema": cell.schema}))[0]:
             raise CellTaken(f"cell {cell.name} is being divided or moved; what comes meanwhile waits in its buffer")
         check(connection, cell)
     except BaseException:
@@ -37,7 +37,7 @@ def enter(cell: Cell) -> Connection:
 
 def check(connection: Connection, cell: Cell) -> None:
     """Raises CellTaken unless a connection leads to the tables of the cell."""
-    check_numbers(cell, *one(connection.execute(*numbers_query(cell))))
+    check_numbers(cell, *only_row(connection.execute(*numbers_query(cell))))
 
 
 def numbers_query(cell: Cell) -> tuple[Any, dict[str, str | None]]:
@@ -62,7 +62,7 @@ def check_numbers(cell: Cell, is_there: bool, *numbers: int | None) -> None:
 def seize(connection: Connection, schema: str) -> None:
     """Have a cell's tables alone, until the connection ends. Raises CellTaken if another command has them."""
     whose, give_up = {"schema": schema}, time.monotonic() + SEIZE_SECONDS
-    while not one(connection.execute(sql("have_cell_alone"), whose))[0]:
+    while not only_row(connection.execute(sql("have_cell_alone"), whose))[0]:
         if time.monotonic() > give_up:
             raise CellTaken(f"sessions that work on {schema} could not be ended; see pg_locks")
         connection.execute(sql("end_sessions_of_cell"), whose)

@@ -25,7 +25,7 @@ def sql(name: str) -> LiteralString:
         raise QueryMissing(name) from None
 
 
-def one(result: psycopg.Cursor[TupleRow]) -> TupleRow:
+def only_row(result: psycopg.Cursor[TupleRow]) -> TupleRow:
     """Returns the row of a result that has exactly one. Raises RowMissing."""
     row = result.fetchone()
     if row is None:

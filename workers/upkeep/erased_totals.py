@@ -6,7 +6,7 @@ those leave is no more to be subtracted, and the recount drops it.
 
 from typing import Any
 
-from workers.store import Connection, one, sql
+from workers.store import Connection, only_row, sql
 from workers.store.locks import Lock, holding
 from workers.upkeep import recount
 from workers.upkeep.snapshots import counted_by, one_moment, read_last
@@ -26,7 +26,7 @@ def end_erasing(connection: Connection, customer: dict[str, Any]) -> None:
 
 def is_due(connection: Connection) -> bool:
     """Returns whether an erased customer may still be in the totals."""
-    (due,) = one(connection.execute(sql("anybody_leaving")))
+    (due,) = only_row(connection.execute(sql("anybody_leaving")))
     return bool(due)
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from workers.buffer.entries import hash_customer, hash_user, normalise_email
 from workers.buffer.lanes import LANES, Lane
 from workers.buffer.staging import StagedRows, stage
-from workers.store import Connection, one, sql
+from workers.store import Connection, only_row, sql
 from workers.store.locks import Lock, lock, share
 from workers.upkeep import erased_totals, level_moves
 
@@ -83,7 +83,7 @@ def erase_id(
         connection.execute(sql("erase_customer"), customer)
         connection.execute(sql("erase_rebuild"), customer)
         level_moves.take_back_moves(connection, account_id, [erased])
-        receipt = Receipt(*one(connection.execute(sql("erase_the_rest"), {**customer, **swept})))
+        receipt = Receipt(*only_row(connection.execute(sql("erase_the_rest"), {**customer, **swept})))
         erased_totals.end_erasing(connection, customer)
     erased_totals.leave_out(connection)
     return receipt
@@ -98,14 +98,14 @@ def _follow_address(connection: Connection, account_id: int, email: str) -> str:
 
 def _erase_identities(connection: Connection, customer: dict[str, Any]) -> int:
     """Erase the customer's user ids, given-up addresses, traits, and events that wait. Returns how many waited."""
-    (waited,) = one(connection.execute(sql("erase_identities"), customer))
+    (waited,) = only_row(connection.execute(sql("erase_identities"), customer))
     return int(waited)
 
 
 def _sweep_long(connection: Connection, customer: dict[str, Any]) -> dict[str, int]:
     """Delete what there is too much of for a moment. Returns how many rows that were, by table."""
     tables = ("events", "event_ids")
-    (is_long,) = one(connection.execute(sql("long_history"), {**customer, "limit": CHUNK}))
+    (is_long,) = only_row(connection.execute(sql("long_history"), {**customer, "limit": CHUNK}))
     if not is_long:
         return dict.fromkeys(tables, 0)
     with connection.transaction():

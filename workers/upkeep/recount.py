@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from workers.store import Connection, one, sql
+from workers.store import Connection, only_row, sql
 from workers.upkeep.snapshots import one_moment, read_last
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def _count_part(connection: Connection, state: Recount, customers: int) -> bool:
     with one_moment(connection):
         filled = connection.execute(sql("fill_part"), {"after": state.after, "limit": customers}).rowcount
         is_last = filled < customers
-        upto = LAST if is_last else one(connection.execute(sql("end_of_part")))[0]
+        upto = LAST if is_last else only_row(connection.execute(sql("end_of_part")))[0]
         connection.execute("SET LOCAL enable_seqscan = off")  # rows are read by their keys, whatever the statistics say
         connection.execute(sql("skip_erasing"))
         connection.execute(sql("drop_leaving"), {"after": state.after, "upto": upto})

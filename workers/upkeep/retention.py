@@ -19,7 +19,7 @@ from workers.buffer.rows import EPOCH, Row
 from workers.buffer.staging import StagedRows
 from workers.process import Process
 from workers.settings import Settings
-from workers.store import Connection, one, sql
+from workers.store import Connection, only_row, sql
 from workers.store.locks import Lock, lock, share
 from workers.upkeep import erasure, totals
 
@@ -104,7 +104,7 @@ def step(connection: Connection, after: str, moments: Before) -> str | None:
 def prune_events(connection: Connection, ids: Ids, moment: datetime) -> bool:
     """Prune events of these customers. Returns True if there may be more."""
     parameters = {"customer_ids": ids, "before": moment, "limit": ROWS}
-    (any_old,) = one(connection.execute(sql("any_old_events"), parameters))
+    (any_old,) = only_row(connection.execute(sql("any_old_events"), parameters))
     if not any_old:
         return False
     try:
@@ -145,7 +145,7 @@ def may_be_pruned(connection: Connection, staged: StagedRows) -> bool:
     if staged.occurred_us >= (time.time() - RECENT_SECONDS) * 1_000_000:
         return False
     share(connection, Lock.PRUNING)
-    return one(connection.execute(sql("any_pruned"))) == (True,)
+    return only_row(connection.execute(sql("any_pruned"))) == (True,)
 
 
 def without_pruned(connection: Connection, rows: Sequence[Row]) -> Sequence[Row]:

@@ -16,7 +16,7 @@ from datetime import datetime
 import psycopg
 
 from workers.process import Process
-from workers.store import Connection, connect, one, sql
+from workers.store import Connection, connect, only_row, sql
 from workers.store.locks import Lock, holding
 from workers.upkeep import erased_totals, level_moves, recount
 from workers.upkeep.snapshots import LastTally, counted_by, one_moment, read_last
@@ -157,5 +157,5 @@ def _count_new(connection: Connection, last: LastTally | None, limit: int) -> in
     """Returns how many events are not counted, at most `limit`."""
     with connection.transaction():
         connection.execute("SET LOCAL enable_seqscan = off")  # few of many, whatever the planner thinks
-        (count,) = one(connection.execute(sql("count_untallied"), {**counted_by(last), "limit": limit}))
+        (count,) = only_row(connection.execute(sql("count_untallied"), {**counted_by(last), "limit": limit}))
     return int(count)

@@ -15,7 +15,7 @@ from workers.buffer import ledger
 from workers.buffer.lanes import LANES, Lane, lanes_of
 from workers.buffer.ledger import Ledger
 from workers.cells import Cell
-from workers.store import Connection, one
+from workers.store import Connection, only_row
 
 
 class Kind(NamedTuple):
@@ -110,7 +110,7 @@ def balanced(
     if accepted < acknowledged:
         yield f"{accepted} were accepted, and {acknowledged} answered for"
     erasures = "SELECT coalesce(sum(events), 0)::bigint FROM erasures"
-    erased = sum(one(connection.execute(erasures))[0] for connection in connections)
+    erased = sum(only_row(connection.execute(erasures))[0] for connection in connections)
     there = _count(connections, "events") + erased
     if stored != there:
         yield f"{stored} are said to be stored, and there are {there}, {erased} erased ones included"
@@ -152,8 +152,9 @@ def _jobs(redis: Redis) -> Iterator[str]:
 
 def reported(plant: Plant, found: Mapping[str, Ledger]) -> Iterator[str]:
     """`windback status` and the metrics say the same."""
-    sums = {name: sum(getattr(one, name) for one in found.values()) for name in ("accepted", "stored", "duplicate")}
-    sums |= {"unaccounted": sum(one.unaccounted for one in found.values())}
+    ledgers = found.values()
+    sums = {name: sum(getattr(counts, name) for counts in ledgers) for name in ("accepted", "stored", "duplicate")}
+    sums |= {"unaccounted": sum(counts.unaccounted for counts in ledgers)}
     status = json.loads(plant.run("status", "--json"))["ledger"]
     if {name: status[name] for name in sums} != sums:
         yield f"`windback status` says {status}, and the ledger {sums}"

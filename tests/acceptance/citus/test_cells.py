@@ -26,7 +26,7 @@ from workers.accounts import keys
 from workers.buffer import ledger
 from workers.buffer.lanes import lanes_of
 from workers.settings import Settings
-from workers.store import connect, one
+from workers.store import connect, only_row
 
 CELLS = 4
 CUSTOMERS = 80
@@ -179,5 +179,5 @@ def workers_on_nodes(placed: Placed) -> int:
     for cell in placed.settings.all_cells:
         with connect(cell) as connection:
             query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND application_name = 'windback'"
-            found += one(connection.execute(query, [name]))[0] - 1
+            found += only_row(connection.execute(query, [name]))[0] - 1
     return found

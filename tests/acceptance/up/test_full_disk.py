@@ -15,7 +15,7 @@ from tests.small_disk import Disk, small_disk
 from tests.waiting import wait_until
 from tests.workers.events import event
 from workers.redis import command_client
-from workers.store import connect, one
+from workers.store import connect, only_row
 
 LARGE = [
     event(customer_email=f"c{number}@example.com", properties={"note": secrets.token_hex(15_000)})
@@ -48,7 +48,7 @@ def tracks(up: Up, key: str) -> bool:
 
 def stored(up: Up) -> int:
     with connect(packaged_servers.urls(up.data_dir)[0]) as connection:
-        return int(one(connection.execute("SELECT count(*) FROM events"))[0])
+        return int(only_row(connection.execute("SELECT count(*) FROM events"))[0])
 
 
 def halt(up: Up) -> None:

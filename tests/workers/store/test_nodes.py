@@ -15,7 +15,7 @@ from workers import engine
 from workers.cells import Cell
 from workers.placement import Misplaced
 from workers.process import Process
-from workers.store import Connection, connect, connect_as_set, find_cell, one
+from workers.store import Connection, connect, connect_as_set, find_cell, only_row
 from workers.store.nodes import Moved
 
 CATALOGUE = """
@@ -61,7 +61,7 @@ class Cluster:
 
 
 def node_of(connection: Connection) -> int:
-    return int(one(connection.execute("SELECT groupid FROM pg_dist_local_group"))[0])
+    return int(only_row(connection.execute("SELECT groupid FROM pg_dist_local_group"))[0])
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_citus_is_asked_to_move_a_cell(cluster: Cluster) -> None:
     assert engine.is_placed(cluster.cell)
     engine.move(cluster.cell, cluster.urls[1])
     with connect(cluster.urls[0]) as connection:
-        assert one(connection.execute("SELECT groupid FROM pg_dist_placement")) == (1,)
+        assert only_row(connection.execute("SELECT groupid FROM pg_dist_placement")) == (1,)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_connection_leads_to_the_node_that_holds_the_cell(cluster: Cluster) ->
         with connect(cluster.cell) as connection:
             assert node_of(connection) == group
             assert find_cell(connection) == cluster.cell
-            assert one(connection.execute("SELECT count(*) FROM events")) == (0,)
+            assert only_row(connection.execute("SELECT count(*) FROM events")) == (0,)
 
 
 def test_a_change_of_the_schema_goes_where_the_settings_say(cluster: Cluster) -> None:
@@ -148,11 +148,11 @@ def test_a_transaction_that_ends_where_the_cell_is_no_more_is_rolled_back(cluste
     with connect(cluster.cell) as connection:
         with pytest.raises(Moved):
             insert_and_move(connection, cluster)
-        assert one(connection.execute("SELECT count(*) FROM events")) == (0,)
+        assert only_row(connection.execute("SELECT count(*) FROM events")) == (0,)
     with connect(cluster.cell) as connection:
         with connection.transaction(), connection.transaction():
             connection.execute("INSERT INTO events VALUES (1)")
-        assert (node_of(connection), one(connection.execute("SELECT count(*) FROM events"))) == (1, (1,))
+        assert (node_of(connection), only_row(connection.execute("SELECT count(*) FROM events"))) == (1, (1,))
 
 
 def test_a_savepoint_does_not_ask(cluster: Cluster) -> None:

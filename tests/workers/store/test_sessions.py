@@ -15,7 +15,7 @@ from workers.ingest import ingest
 from workers.ingest.ingest import drain
 from workers.process import Process
 from workers.settings import Settings
-from workers.store import Connection, connect, one
+from workers.store import Connection, connect, only_row
 from workers.store.faults import find_write_fault
 from workers.store.migrate import NoRight, NotOurs, migrate
 from workers.store.sessions import TransactionPooling
@@ -36,7 +36,7 @@ def empty_url(database_url: str) -> str:
 
 
 def show(connection: Connection, *names: str) -> list[str]:
-    return [str(one(connection.execute(f"SHOW {name}"))[0]) for name in names]
+    return [str(only_row(connection.execute(f"SHOW {name}"))[0]) for name in names]
 
 
 def with_options(url: str, options: str) -> str:
@@ -52,7 +52,7 @@ def test_a_pooler_in_session_mode_changes_nothing(empty_url: str, redis: Redis, 
         drain(process, LIVE)
         connection = process.connection()
         assert totals.tally(connection)
-        assert one(connection.execute("SELECT sum(n) FROM event_days")) == (2,)
+        assert only_row(connection.execute("SELECT sum(n) FROM event_days")) == (2,)
         assert show(connection, "timezone", "statement_timeout", "lock_timeout") == ["UTC", "50s", "20s"]
         process.disconnect()
 
@@ -105,7 +105,7 @@ def test_limits_of_the_url_are_kept_and_our_time_zone_is_not_asked(
     with connect(url) as connection:
         shown = show(connection, "statement_timeout", "timezone", "datestyle", "client_encoding", "application_name")
         assert shown == ["7s", "UTC", "ISO, MDY", "UTF8", "shop"]
-        assert one(connection.execute("SELECT '2026-01-02 23:30+00'::timestamptz::date::text, '☃'")) == (
+        assert only_row(connection.execute("SELECT '2026-01-02 23:30+00'::timestamptz::date::text, '☃'")) == (
             "2026-01-02",
             "☃",
         )
@@ -116,7 +116,7 @@ def test_times_never_depend_on_the_servers_zone(database_url: str, zone: str) ->
     with connect(database_url) as connection:
         connection.execute(f"ALTER DATABASE {connection.info.dbname} SET timezone = '{zone}'")
     with connect(database_url) as connection:
-        assert one(connection.execute("SELECT '2026-01-01 22:00+00'::timestamptz::date::text")) == ("2026-01-01",)
+        assert only_row(connection.execute("SELECT '2026-01-01 22:00+00'::timestamptz::date::text")) == ("2026-01-01",)
 
 
 @pytest.mark.parametrize("table", ["customers (id integer)", "schema_migrations (version varchar)"])

@@ -10,7 +10,7 @@ from tests.workers.upkeep.counting import assert_right, count_anew, levels, leve
 from workers.process import Process
 from workers.risk import rescore
 from workers.risk.rebuild import rebuild_some
-from workers.store import Connection, connect, one
+from workers.store import Connection, connect, only_row
 from workers.store.locks import Lock, holding
 from workers.upkeep import erased_totals, erasure, recount, totals
 
@@ -44,7 +44,7 @@ def test_a_database_that_was_moved_is_counted_anew(process: Process, connection:
     """The first rows that this server stores have numbers that the last tally has seen on the other one."""
     store(process, event(timestamp="2025-12-01"))
     totals.tally(connection)
-    (number,) = one(connection.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"))
+    (number,) = only_row(connection.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"))
     moved = "UPDATE tallied SET snapshot = %s, server = 1"
     connection.execute(moved, [f"{number + 20}:{number + 20}:"])
     store(process, event(timestamp="2025-12-02"))
@@ -52,7 +52,7 @@ def test_a_database_that_was_moved_is_counted_anew(process: Process, connection:
         connection.execute("SELECT pg_current_xact_id()")
     totals.tally(connection)
     assert_right(connection)
-    assert one(connection.execute("SELECT server > 1 FROM tallied")) == (True,)
+    assert only_row(connection.execute("SELECT server > 1 FROM tallied")) == (True,)
 
 
 def test_a_recount_that_another_server_began_begins_anew(
@@ -114,7 +114,7 @@ def test_our_own_numbers_never_meet_those_of_the_other_server(
     monkeypatch.setattr(recount, "AHEAD", 50)
     store(process, *some_events(random.Random(2), 40))
     totals.tally(connection)
-    (number,) = one(connection.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"))
+    (number,) = only_row(connection.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"))
     connection.execute("UPDATE events SET stored_by = %s + 20 + abs(event_key %% 300)", [number])
     connection.execute("UPDATE tallied SET snapshot = %s", [f"{number + 400}:{number + 400}:"])
     while not advance(database_url):
@@ -158,20 +158,20 @@ def read_by(connection: Connection, work: Callable[[], object]) -> int:
     """The number of rows of events and daily counts that were read, by sequence or by index."""
     query = """SELECT sum(seq_tup_read + idx_tup_fetch)::bigint FROM pg_stat_user_tables
                WHERE relname IN ('events', 'customer_days')"""
-    (before,) = one(connection.execute(query))
+    (before,) = only_row(connection.execute(query))
     work()
     connection.execute("SELECT pg_stat_force_next_flush()")
-    (after,) = one(connection.execute(query))
+    (after,) = only_row(connection.execute(query))
     return int(after - before)
 
 
 def assert_counted(connection: Connection, customers: int, days: int) -> None:
-    counted = one(connection.execute("SELECT sum(n), count(*), max(n) FROM event_days"))
+    counted = only_row(connection.execute("SELECT sum(n), count(*), max(n) FROM event_days"))
     assert counted == (customers * days, days, customers)
-    assert one(connection.execute("SELECT sum(customers) FROM event_returns WHERE previous = '-infinity'")) == (
+    assert only_row(connection.execute("SELECT sum(customers) FROM event_returns WHERE previous = '-infinity'")) == (
         customers,
     )
-    assert one(connection.execute("SELECT sum(n), sum(customers) FROM event_hours")) == (customers * days,) * 2
+    assert only_row(connection.execute("SELECT sum(n), sum(customers) FROM event_hours")) == (customers * days,) * 2
 
 
 def test_a_process_that_stops_leaves_the_recount_to_the_next_one(
