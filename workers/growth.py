@@ -74,7 +74,7 @@ def _split_database(stack: ExitStack, cells: Sequence[Cell], after: Settings, no
         return
     for cell in cells:
         _check_place(cell)
-        migrate(cell)
+        migrate(cell, can_create=False)
         with connect(cell) as connection:
             placement.check_tables(cell, noted.get(cell.number or 0), installation.find_id(connection))
         upper = _upper_half(cell)._replace(staged=True)
@@ -241,7 +241,7 @@ def move(settings: Settings, number: int, database_url: str) -> Settings:
         noted = placement.list_noted(home).get(number)
     if not _is_moved(cell, there, noted):
         _check_place(cell)
-        migrate(cell)
+        migrate(cell, can_create=False)
         with _connect_for_locks(cell.database_url) as connection:
             presence.seize(connection, cell.schema or "")
             _copy_cell(cell, there, noted)

@@ -58,7 +58,7 @@ def _migrate_cell(home: Connection, cell: Cell) -> list[str]:
     noted = list_noted(home).get(cell.number or 0)
     if noted and not has_schema(cell):
         raise Misplaced(f"cell {cell.name} has no schema {cell.schema} there; WINDBACK_CELL_DATABASE_URLS has changed")
-    applied = migrate(cell)
+    applied = migrate(cell, can_create=noted is None)
     with connect(cell) as connection:
         installation_id = installation.find_id(connection)
         connection.execute(sql("begin_numbers"), {"number": cell.number, "cells": cell.cells})

@@ -10,7 +10,7 @@ from api.reading.customer import Risk
 from scoring.explain import Explanation
 from workers.cells import Cell, cell_of
 from workers.risk.explain import Scored, explain_score
-from workers.store import connect
+from workers.store import presence
 
 EVERYTHING_ELSE = "Smaller signals and rounding"
 WITH_START = "Everything else, including the starting risk of every customer"
@@ -57,5 +57,5 @@ def add_up(risk: Risk, explanation: Explanation | None) -> Contributions:
 
 
 def _explain(cell: Cell, scored: Scored, horizon_days: int) -> Explanation | None:
-    with connect(cell) as connection:
+    with presence.reading(cell) as connection:
         return explain_score(connection, scored, horizon_days)

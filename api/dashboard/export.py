@@ -3,7 +3,7 @@
 import codecs
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from itertools import islice
@@ -12,9 +12,11 @@ from typing import Any, LiteralString, NamedTuple
 from psycopg.rows import dict_row
 from starlette.requests import Request
 
+from api.database import refusing
 from api.reading.common import score_of
 from api.reading.merging import merge_rows
-from workers.store import Connection
+from workers.cells import Cell
+from workers.store import connect, presence
 
 ROWS = 500  # a piece
 COLUMNS = (
@@ -50,22 +52,30 @@ class ExportOrder(NamedTuple):
 
 
 def write_lines(
-    cells: Sequence[Callable[[], Connection]], query: LiteralString, parameters: Mapping[str, Any], order: ExportOrder
+    cells: Sequence[Cell], query: LiteralString, parameters: Mapping[str, Any], order: ExportOrder
 ) -> Iterator[bytes]:
-    """Yields the file in pieces, of each cell as of one moment. Holds connections until the end."""
+    """Yields the file in pieces, of each cell as of one moment. Holds connections until the end. Raises Refused before
+    the first piece if a cell can't be read, or is being divided or moved."""
     with ExitStack() as stack:
-        rows = [_read_rows(stack.enter_context(connected()), query, parameters) for connected in cells]
+        rows = [_read_rows(stack, cell, query, parameters) for cell in cells]
         merged = merge_rows(rows, (order.column, "customer_id"), descending=order.descending)
         yield _piece([COLUMNS, *(_cells(row) for row in islice(merged, ROWS))])
         while piece := list(islice(merged, ROWS)):
             yield _piece([_cells(row) for row in piece])
 
 
-def _read_rows(connection: Connection, query: LiteralString, parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    with connection.transaction(), connection.cursor(name="export", row_factory=dict_row) as cursor:
+def _read_rows(
+    stack: ExitStack, cell: Cell, query: LiteralString, parameters: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """The rows of a cell, as of now; what happens to the cell afterwards changes nothing."""
+    with refusing(cell):
+        connection = stack.enter_context(connect(cell))
+        stack.enter_context(connection.transaction())
+        cursor = stack.enter_context(connection.cursor(name="export", row_factory=dict_row))
         cursor.itersize = ROWS
         cursor.execute(query, parameters)
-        yield from cursor
+        presence.confirm(connection, cell)
+    return iter(cursor)
 
 
 def byte_order_mark(request: Request) -> bytes:

@@ -190,9 +190,9 @@ def differences(
         sign_in(world)
     pairs = [(path, read_all(one, path), read_all(other, path)) for path in lists]
     pairs += [(path, read(one, path), read(other, path)) for path in answers]
-    return [f"{path}: {_compare(first, second)}" for path, first, second in pairs if first != second]
+    return [f"{path}: {compare(first, second)}" for path, first, second in pairs if first != second]
 
 
-def _compare(first: Any, second: Any) -> list[str]:
+def compare(first: Any, second: Any) -> list[str]:
     before, after = (pformat(each, width=150).splitlines() for each in (first, second))
     return list(unified_diff(before, after, lineterm="", n=0))[3:9]

@@ -87,15 +87,16 @@ def _migration(path: Path) -> Migration:
     return Migration(int(match[1]), match[2], path.read_text())
 
 
-def migrate(place: Cell | str) -> list[str]:
+def migrate(place: Cell | str, *, can_create: bool = True) -> list[str]:
     """Apply the missing migrations to the schema of a cell, or to the one that a URL leads to. Returns their names.
-    Safe to run twice, and from two places at once.
+    Safe to run twice, and from two places at once. The schema of a cell is created if `can_create`; one that has been
+    moved away this very moment must not come back empty.
 
     Raises Blocked, NotOurs, and psycopg.OperationalError where Postgres can't be reached.
     """
     give_up = time.monotonic() + GIVE_UP_SECONDS
     with connect_as_set(place) as connection:
-        if not isinstance(place, str) and place.schema:
+        if can_create and not isinstance(place, str) and place.schema:
             _make_schema(connection, place.schema)
         if not pending(connection):
             return []

@@ -6,6 +6,8 @@ Tables know which of how many cells they are, so that no session works on them t
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -35,6 +37,22 @@ def enter(cell: Cell) -> Connection:
     return connection
 
 
+@contextmanager
+def reading(cell: Cell) -> Iterator[Connection]:
+    """Yields a connection to read a cell's tables. Raises CellTaken at the end if the cell was divided or moved
+    meanwhile: what was read may be a part. Raises psycopg.OperationalError."""
+    with connect(cell) as connection:
+        yield connection
+        confirm(connection, cell)
+
+
+def confirm(connection: Connection, cell: Cell) -> None:
+    """Raises CellTaken if a query before this one, or the snapshot of an open cursor, may have read a part of the cell,
+    or another one's tables."""
+    if cell.number is not None:
+        check(connection, cell)
+
+
 def check(connection: Connection, cell: Cell) -> None:
     """Raises CellTaken unless a connection leads to the tables of the cell."""
     check_numbers(cell, *only_row(connection.execute(*numbers_query(cell))))
@@ -52,7 +70,9 @@ def check_numbers(cell: Cell, is_there: bool, *numbers: int | None) -> None:
             f"there is no schema {cell.schema}: cell {cell.name} was moved; set WINDBACK_CELL_DATABASE_URLS as"
             " `windback cells move` said"
         )
-    if numbers not in ((None, None), (cell.number, cell.cells)):
+    if numbers == (None, None):
+        raise CellTaken(f"the tables in {cell.schema} are not those of a cell yet; run `windback migrate`")
+    if numbers != (cell.number, cell.cells):
         raise CellTaken(
             f"the tables in {cell.schema} are those of cell {numbers[0]:03} of {numbers[1]}, and WINDBACK_CELLS is"
             f" {cell.cells}; if `windback cells split` was interrupted, run it again"
