@@ -13,7 +13,7 @@ from tests.cells.stories import ANSWERS, LISTS, PAGES, compare, read, sign_in
 from tests.cells.test_line import history
 from workers import growth, placement
 from workers.settings import Settings
-from workers.store import connect, one, presence, sql
+from workers.store import connect, only_row, presence, sql
 from workers.store.presence import CellTaken
 
 READING = [*LISTS, *ANSWERS, *PAGES]
@@ -97,7 +97,7 @@ def test_a_worker_that_starts_does_not_make_a_moved_cell_anew(
     with pytest.raises(CellTaken, match="cell 001 was moved"):
         placement.migrate_all(world.settings)
     with connect(world.settings.home) as home:
-        assert not one(home.execute(sql("has_schema"), {"schema": world.settings.all_cells[1].schema}))[0]
+        assert not only_row(home.execute(sql("has_schema"), {"schema": world.settings.all_cells[1].schema}))[0]
 
 
 def test_tables_without_numbers_are_nobodys(make_world: MakeWorld) -> None:
