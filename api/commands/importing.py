@@ -20,7 +20,6 @@ from api.history.event_files import FileLine
 from api.history.text_files import FileFault, TextFile
 from scoring.events import MAX_BATCH
 
-SHOWN = 20  # refused lines that are shown one by one
 TOO_LARGE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 OWN_LIMITS = ("payload_too_large", "batch_too_large")
 

@@ -1,14 +1,11 @@
 """Converts a record of another product's export into an event, an identity, or nothing."""
 
-from datetime import UTC, datetime
 from math import isfinite
 from typing import Any, NamedTuple
 
 from api.track.rules import valid_email, valid_event_id
 
 Json = dict[str, Any]
-
-MILLISECONDS_FROM = 10**11  # numbers from here on are milliseconds: in seconds they lie 3,000 years ahead
 
 
 class Converted(NamedTuple):
@@ -37,21 +34,6 @@ def make_event(
     if isinstance(event_id, str) and valid_event_id(event_id):
         event["event_id"] = event_id
     return Converted(event={field: value for field, value in event.items() if value is not None})
-
-
-def read_time(value: object) -> str | None:
-    """A time in ISO 8601, from text (UTC unless it has an offset) or from seconds or milliseconds since 1970. Raises
-    ValueError."""
-    if value is None or value == "":
-        return None
-    if isinstance(value, str) and value.replace(".", "", 1).isdecimal():
-        value = float(value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            return datetime.fromtimestamp(value / 1000 if value >= MILLISECONDS_FROM else value, UTC).isoformat()
-        except (OverflowError, OSError, ValueError):
-            raise ValueError(f"its time {value!r} is none") from None
-    return str(value).strip().removesuffix(" UTC").replace(" ", "T", 1)
 
 
 def read_amount(value: object) -> float | None:

@@ -9,10 +9,12 @@ import msgspec
 
 from api.history.records import Columns, Record, read_records
 from api.history.text_files import FileFault, TextFile
+from api.history.times import read_time
 from api.track.rules import FIELDS, find_faults
 
 COLUMNS = Columns(("event", "customer_email"), FIELDS, {"customer_email": "user_id"})
 NAMES = ("feature", "plan", "page")  # properties that are names: a plan 2.0 is text
+NUMBERS = ("amount", "mrr", "duration_seconds", "score")  # properties that are numbers: an amount 49.00 is 49
 TIME_NAMES = re.compile(r"(?i)(.*[_ ])?(time|date|timestamp|ts|at|when|day|datetime)|occurredat|createdat|senttime")
 UNDATED = "it has no timestamp"
 NO_TIME = f"{UNDATED}; give it one, or date such events to now with --now"
@@ -59,12 +61,19 @@ def read_event(record: Record, convert: Convert, *, now: bool, no_time: str = NO
         event = convert(record)
     except ValueError as error:
         return FileLine(record.number, None, str(error))
+    return check_event(record.number, event, now=now, no_time=no_time)
+
+
+def check_event(number: int, event: dict[str, Any], *, now: bool, no_time: str = NO_TIME) -> FileLine:
+    """The line of this event, or of its first fault by the rules of the track route."""
     fault = next(find_faults(event, time.time()), None)
+    timestamp = event.get("timestamp")
     if fault is not None:
-        return FileLine(record.number, None, fault.message)
-    if event.get("timestamp") is None and not now:
-        return FileLine(record.number, None, no_time)
-    return FileLine(record.number, event)
+        shown = f" Here it is {timestamp[:40]!r}." if fault.field == "timestamp" and isinstance(timestamp, str) else ""
+        return FileLine(number, None, fault.message + shown)
+    if timestamp is None and not now:
+        return FileLine(number, None, no_time)
+    return FileLine(number, event)
 
 
 def to_event(record: Record) -> dict[str, Any]:
@@ -73,9 +82,13 @@ def to_event(record: Record) -> dict[str, Any]:
     In a row a column `properties` holds JSON, and any other column that is no field is a property.
     """
     assert record.fields is not None
-    if not record.is_row:
-        return record.fields
-    cells = {name: cell for name, cell in record.fields.items() if name and cell}
+    event = _read_row(record.fields) if record.is_row else record.fields
+    timestamp = event.get("timestamp")
+    return {**event, "timestamp": read_time(timestamp)} if timestamp else event
+
+
+def _read_row(fields: dict[str, Any]) -> dict[str, Any]:
+    cells = {name: cell for name, cell in fields.items() if name and cell}
     event = {name: cells[name] for name in FIELDS if name != "properties" and name in cells}
     properties = _read_properties(cells.get("properties", "{}"))
     properties |= {name: to_value(name, cell) for name, cell in cells.items() if name not in FIELDS}
@@ -83,9 +96,12 @@ def to_event(record: Record) -> dict[str, Any]:
 
 
 def to_value(name: str, cell: str) -> Any:
-    """A cell as the number that is written exactly so, or else as text: 007, 1.10, 2.0, -0 and 1e5 are text."""
+    """A cell as the number that is written exactly so, or else as text: 007, 1.10, 2.0, -0 and 1e5 are text, except in
+    a property that is a number."""
     if name.casefold() in NAMES:
         return cell
+    if name.casefold() in NUMBERS and re.fullmatch(r"-?\d{1,15}\.\d{1,15}", cell):
+        return float(cell)
     if re.fullmatch(r"0|-?[1-9]\d{0,14}", cell):
         return int(cell)
     if re.fullmatch(r"-?(0|[1-9]\d{0,14})\.\d{0,14}[1-9]", cell) and repr(float(cell)) == cell:

@@ -15,10 +15,10 @@ from api.history.conversion import (
     make_event,
     name_customer,
     read_amount,
-    read_time,
     without_prefix,
 )
 from api.history.records import Columns
+from api.history.times import read_time
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 

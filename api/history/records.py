@@ -35,6 +35,15 @@ class Record(NamedTuple):
     is_row: bool = False
 
 
+class MissingColumns(FileFault):
+    """The header of a CSV file doesn't name all that it must; `names` are those that it has."""
+
+    def __init__(self, missing: Sequence[str], names: Sequence[str], number: int) -> None:
+        self.names = [name for name in names if name]
+        present = ", ".join(self.names)[:200] or "none"
+        super().__init__(f"the header must name the columns {' and '.join(missing)}; it names {present}", number)
+
+
 class Columns(NamedTuple):
     """The columns that a CSV file must name, and all that have a meaning; in any case, with blanks or underscores. Of
     some required ones, another may stand in the place."""
@@ -208,9 +217,7 @@ def _recognise(cell: str, columns: Columns) -> str:
 def _check_header(names: list[str], columns: Columns, number: int) -> list[str]:
     """Raises FileFault unless all that is required is named, once."""
     if missing := [name for name in columns.required if not {name, columns.instead.get(name)} & {*names}]:
-        present = ", ".join(filter(None, names))[:200]
-        reason = f"the header must name the columns {' and '.join(missing)}; the columns found are {present or 'none'}"
-        raise FileFault(reason, number)
+        raise MissingColumns(missing, names, number)
     if twice := [name for name in columns.known if names.count(name) > 1]:
         raise FileFault(f"the header names the column {twice[0]} twice", number)
     return names

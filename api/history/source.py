@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from api.history.conversion import Converted
-from api.history.event_files import COLUMNS, NO_TIME, FileLine, to_event
+from api.history.event_files import COLUMNS, FileLine, check_event, to_event
 from api.history.presets import PRESETS
 from api.history.records import Columns, Record, read_records
 from api.history.text_files import TextFile
 from api.identities.rules import find_faults as find_identity_faults
-from api.track.rules import find_faults
 
 Json = dict[str, Any]
 SaveIdentity = Callable[[Json], None]
@@ -59,7 +58,7 @@ def _read_line(record: Record, reading: Reading, save: SaveIdentity, skipped: Co
         save(converted.identity)
     if converted.event is None:
         return None
-    return _check_event(record.number, _finish_event(converted.event, reading), reading.now)
+    return check_event(record.number, _finish_event(converted.event, reading), now=reading.now)
 
 
 def _convert(record: Record, reading: Reading) -> Converted:
@@ -86,12 +85,3 @@ def _finish_event(event: Json, reading: Reading) -> Json:
     if email is None:
         return event
     return {"customer_email": email, **{field: value for field, value in event.items() if field != "user_id"}}
-
-
-def _check_event(number: int, event: Json, now: bool) -> FileLine:
-    fault = next(find_faults(event, time.time()), None)
-    if fault is not None:
-        return FileLine(number, None, fault.message)
-    if event.get("timestamp") is None and not now:
-        return FileLine(number, None, NO_TIME)
-    return FileLine(number, event)

@@ -1,5 +1,7 @@
 """`windback import`: our own files, and exports of other products."""
 
+import re
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -17,15 +19,19 @@ from api.commands.history.waiting import wait_until_scored
 from api.commands.importing import Import, RefusedLine
 from api.history.dry_run import ImportPreview
 from api.history.event_files import FileLine, read_events
+from api.history.guess import guess_columns
 from api.history.people import read_people
 from api.history.presets import PRESETS
+from api.history.records import MissingColumns
 from api.history.source import Reading, read_history
 from api.history.text_files import FileFault, TextFile
 from api.track.rules import FIELDS
 from api.words import count_of
 from scoring.events import MAX_BATCH
 
-SHOWN = 20  # refused lines that are shown one by one
+SHOWN = 20  # reasons of refused lines that are shown
+LISTED = 5  # further lines whose numbers follow
+VALUES = re.compile(r"'[^']*'|\d+")  # what differs between lines that are refused for the same reason
 
 
 class Identities:
@@ -120,11 +126,20 @@ def _check_columns(columns: dict[str, str]) -> dict[str, str]:
 
 
 def _read_people(path: Path | None) -> dict[str, str]:
+    if path is None:
+        return {}
     try:
-        return read_people(path) if path else {}
+        return read_people(path)
     except FileFault as error:
-        where = path if error.number is None else f"{path}:{error.number}"
-        raise click.ClickException(f"{where}: {error}") from None
+        raise _explain(path, error) from None
+
+
+def _explain(path: Path, fault: FileFault) -> click.ClickException:
+    """The error for a file that can't be read; for a header with other names, with the options that may help."""
+    where = path if fault.number is None else f"{path}:{fault.number}"
+    columns = guess_columns(fault.names) if isinstance(fault, MissingColumns) else {}
+    hint = "".join(f" --column {shlex.quote(f'{field}={name}')}" for field, name in columns.items())
+    return click.ClickException(f"{where}: {fault}" + (f"; try{hint}" if hint else ""))
 
 
 def _preview_file(path: Path, reading: Reading) -> bool:
@@ -136,8 +151,7 @@ def _preview_file(path: Path, reading: Reading) -> bool:
             for line in read_history(file, reading, identities.append, skipped):
                 preview.add(line)
         except FileFault as error:
-            where = path if error.number is None else f"{path}:{error.number}"
-            raise click.ClickException(f"{where}: {error}") from None
+            raise _explain(path, error) from None
     for text in preview.describe():
         click.echo(f"{path}: {text}" if not text.startswith(" ") else text)
     if identities:
@@ -189,9 +203,8 @@ def _import_file(path: Path, reading: Reading, url: str | None, api_key: str | N
                 importing.run(_read(file, reading, identities, skipped))
                 identities.flush()
         except FileFault as error:
-            where = path if error.number is None else f"{path}:{error.number}"
             _report(path, importing, client)
-            raise click.ClickException(f"{where}: {error}") from None
+            raise _explain(path, error) from None
         except (ServiceFailed, OSError) as error:
             if importing.accepted:
                 _report(path, importing, client)
@@ -225,7 +238,14 @@ def _report(path: Path, importing: Import, client: Client) -> None:
 
 
 def _show_refused(path: Path, refused: list[RefusedLine], total: int) -> None:
-    for line in sorted(refused)[:SHOWN]:
-        click.echo(f"{path}:{line.number}: {line.reason}", err=True)
-    if total > SHOWN:
-        click.echo(f"… and {total - SHOWN:,} more", err=True)
+    """Show the first line of each reason, and how many more there are. `total` counts lines that weren't kept, too."""
+    groups: dict[str, list[RefusedLine]] = {}
+    for line in sorted(refused):
+        groups.setdefault(VALUES.sub("", line.reason), []).append(line)
+    for first, *others in [*groups.values()][:SHOWN]:
+        lines = ", ".join(str(line.number) for line in others[:LISTED]) + (", …" if len(others) > LISTED else "")
+        click.echo(f"{path}:{first.number}: {first.reason}", err=True)
+        if others:
+            click.echo(f"  … and {count_of(len(others), 'more line')}: {lines}", err=True)
+    if unshown := total - sum(len(lines) for lines in [*groups.values()][:SHOWN]):
+        click.echo(f"  … and {count_of(unshown, 'more line')}", err=True)

@@ -119,15 +119,14 @@ def test_an_event_in_the_future_spoils_nothing(tmp_path: Path, when: str, event:
 
 
 HEAD = "event,customer_email,timestamp\n"
-NUMBER = '{"event":"login","customer_email":"a@b.cd","timestamp":1767225600}\n'
+LIST = '{"event":"login","customer_email":"a@b.cd","timestamp":[2026]}\n'
 ALL_SKIPPED = "3 of 3 lines skipped; the first: line"
 
 
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("x.jsonl", NUMBER * 3, f"{ALL_SKIPPED} 1: `timestamp` must be a string in ISO 8601"),
-        ("x.csv", HEAD + "login,a@b.cd,1767225600000\n" * 3, f"{ALL_SKIPPED} 2: `timestamp` is not ISO 8601"),
+        ("x.jsonl", LIST * 3, f"{ALL_SKIPPED} 1: `timestamp` is not ISO 8601"),
         ("x.csv", HEAD + "login,a@b.cd,01/05/2026\n" * 3, f"{ALL_SKIPPED} 2: `timestamp` is not ISO 8601"),
         ("x.csv", "event,customer_email\nlogin,a@b.cd\n", "x.csv:1: the header names no column timestamp"),
         ("x.csv", "event,email,timestamp\nlogin,a@b.cd,2026-01-05\n", "must name the columns customer_email"),

@@ -89,6 +89,17 @@ def test_refused_lines_are_told_with_their_numbers(service: Service, tmp_path: P
     assert ":3: no name" in result.stderr
 
 
+def test_lines_refused_for_one_reason_are_shown_together(service: Service, tmp_path: Path) -> None:
+    bad = [GOOD | {"timestamp": f"1/{day}/2026"} for day in range(1, 9)]
+    result = run(service, *bad, "nonsense", folder=tmp_path)
+    assert "0 events taken, 9 lines refused" in result.stdout
+    first, more, other = result.stderr.splitlines()
+    assert ":1: `timestamp` is not ISO 8601" in first
+    assert first.endswith("Here it is '1/1/2026'.")
+    assert more == "  … and 7 more lines: 2, 3, 4, 5, 6, …"
+    assert ":9: not a JSON object" in other
+
+
 @pytest.mark.parametrize("status", [500, 501, 502, 503, 504, 505, 507, 520, 522, 524, 529, 530, 599, 408, 425, 429])
 def test_what_cannot_be_taken_now_is_sent_again(service: Service, tmp_path: Path, status: int) -> None:
     service.answers = [(status, {"message": "full"}), (status, "<html>")]

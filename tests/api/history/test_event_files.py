@@ -11,6 +11,7 @@ import pytest
 
 from api.history.event_files import FileLine, read_events
 from api.history.text_files import FileFault, TextFile
+from workers.buffer.entries import parse_instant
 
 HEAD = "event,customer_email,timestamp"
 ROW = "login,ann@example.com,2026-01-05"
@@ -204,6 +205,52 @@ def test_a_cell_that_is_too_large_costs_its_line(read: Read) -> None:
 
 
 @pytest.mark.parametrize(
+    ("timestamp", "instant"),
+    [
+        ("1767225600", "2026-01-01T00:00:00+00:00"),
+        ("1767225600123", "2026-01-01T00:00:00.123000+00:00"),
+        ("1767225600.5", "2026-01-01T00:00:00.500000+00:00"),
+        ("31.12.2025", "2025-12-31T00:00:00+00:00"),
+        ("1.2.2026 9:05", "2026-02-01T09:05:00+00:00"),
+        ("01.02.2026, 09:05:06", "2026-02-01T09:05:06+00:00"),
+        ("2026/2/1 13:00", "2026-02-01T13:00:00+00:00"),
+        ("2026-02-01 13:00:00 UTC", "2026-02-01T13:00:00+00:00"),
+        ("20260201", "2026-02-01T00:00:00+00:00"),
+        (" 2026-02-01T13:00:00+02:00 ", "2026-02-01T13:00:00+02:00"),
+    ],
+)
+def test_files_write_times_in_several_ways(read: Read, timestamp: str, instant: str) -> None:
+    row = read("x.csv", f'{HEAD}\nlogin,a@b.cd,"{timestamp}"\n')
+    line = read("x.jsonl", json.dumps({**EVENT, "timestamp": timestamp}))
+    for event in events(row + line):
+        assert parse_instant(event["timestamp"]).isoformat() == instant
+
+
+def test_json_has_times_as_numbers_too(read: Read) -> None:
+    (event,) = events(read("x.jsonl", json.dumps({**EVENT, "timestamp": 1767225600})))
+    assert event["timestamp"] == "2026-01-01T00:00:00+00:00"
+
+
+@pytest.mark.parametrize("timestamp", ["12/31/2025", "31.12.25", "32.1.2026", "2026/13/1", "noon"])
+def test_a_time_that_nobody_can_tell_is_refused_and_shown(read: Read, timestamp: str) -> None:
+    """A slash leaves open if the month or the day comes first."""
+    (line,) = read("x.csv", f"{HEAD}\nlogin,a@b.cd,{timestamp}\n")
+    assert line.event is None
+    assert line.fault.endswith(f"Here it is {timestamp!r}.")
+
+
+def test_a_number_that_is_no_time_is_refused(read: Read) -> None:
+    (line,) = read("x.csv", f"{HEAD}\nlogin,a@b.cd,{'9' * 17}\n")
+    assert line.fault.endswith("is not a number of seconds or milliseconds since 1970")
+
+
+@pytest.mark.parametrize("name", ["amount", "mrr", "duration_seconds", "score", "Amount"])
+def test_an_amount_is_a_number_however_many_decimals_it_has(read: Read, name: str) -> None:
+    lines = read("x.csv", f"{HEAD},{name}\n" + "".join(f"{ROW},{cell}\n" for cell in ("49.00", "49.50", "-1.10", "49")))
+    assert [event["properties"][name] for event in events(lines)] == [49.0, 49.5, -1.1, 49]
+
+
+@pytest.mark.parametrize(
     ("cell", "value"),
     [("7", 7), ("-2.5", -2.5), ("0.5", 0.5), ("0", 0)]
     + [(text, text) for text in ("007", "1e5", "nan", "1.10", "2.0", "10.50", "-0", "-0.0", "+7", "1_000", "0x1f")]
@@ -228,7 +275,7 @@ def test_a_bad_row_is_a_line_of_its_own(read: Read) -> None:
 
 
 def test_a_csv_without_the_columns_names_those_that_it_has(read: Read) -> None:
-    with pytest.raises(FileFault, match="customer_email; the columns found are event, email, at") as caught:
+    with pytest.raises(FileFault, match="customer_email; it names event, email, at") as caught:
         read("x.csv", "\nevent,email,at\nx,a@b.cd,2026-01-05\n")
     assert caught.value.number == 2
 
@@ -267,12 +314,14 @@ def test_an_event_without_a_time_is_not_dated_to_today(read: Read, name: str, te
 @pytest.mark.parametrize(
     ("json", "words"),
     [
-        ('{"event":"x","customer_email":"a@b.cd","timestamp":1767225600}', "ISO 8601"),
+        ('{"event":"x","customer_email":"a@b.cd","timestamp":true}', "ISO 8601"),
         ('{"event":"x","customer_email":7,"timestamp":"2026-01-05"}', "`customer_email` must be a string"),
-        ('{"event":"x","customer_email":"a@b.cd","timestamp":" 2026-01-05T10:00:00Z "}', "ISO 8601"),
         ('{"event":"x","customer_email":"a@b.cd","timestamp":"9999-12-31"}', "1 hour ahead"),
         ('{"event":"x","customer_email":"a@b.cd","timestamp":"1999-12-31"}', "before the year 2000"),
-        ('{"event":"x","customer_email":"a@b.cd","timestamp":"01/05/2026"}', "ISO 8601"),
+        (
+            '{"event":"x","customer_email":"a@b.cd","timestamp":"01/05/2026"}',
+            "ISO 8601; write it like 2025-12-01T10:00:00Z. Here it is '01/05/2026'.",
+        ),
         ('{"event":"x \\ud83d","customer_email":"a@b.cd","timestamp":"2026-01-05"}', "half of a character"),
         ('{"event":"x"', "ends too early"),
     ],

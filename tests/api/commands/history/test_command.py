@@ -66,6 +66,16 @@ def test_a_dry_run_says_what_there_is_and_sends_nothing(tmp_path: Path) -> None:
         assert text in done.output
 
 
+def test_other_names_of_columns_come_with_the_options_that_help(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Email,Event Name,Created At\njane@example.com,login,26.11.2025 14:00\n")
+    done = imported(str(tmp_path / "a.csv"), "--dry-run")
+    hint = "try --column 'event=Event Name' --column customer_email=Email --column 'timestamp=Created At'"
+    assert (done.exit_code, hint in done.output) == (1, True)
+    columns = [("--column", name) for name in ("customer_email=Email", "event=Event Name", "timestamp=Created At")]
+    done = imported(str(tmp_path / "a.csv"), *sum(columns, ()), "--dry-run")
+    assert (done.exit_code, "1 event, 1 name, 0 lines refused" in done.output) == (0, True)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
