@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
+from api.body_faults import explain_body
 from api.errors import Refused
 from scoring.events import MAX_BODY_BYTES
 
@@ -75,7 +76,7 @@ async def read_json(request: Request, kind: type[T], code: str, most_bytes: int 
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise Refused(code, f"{error}.") from None
+        raise Refused(code, explain_body(error, kind)) from None
     except (ValueError, RecursionError):
         raise Refused("malformed_json") from None
 

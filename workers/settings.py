@@ -148,18 +148,34 @@ def _suggest(name: str, names: list[str]) -> str:
 def _describe(field: str) -> str:
     """Describes the values that a field may hold."""
     (setting,) = (candidate for candidate in _FIELDS if candidate.name == field)
-    kind = setting.type
+    return describe_values(setting.type)
+
+
+def describe_values(kind: msgspec.inspect.Type) -> str:
+    """Returns the values in words: "json or slack", "a whole number from 1 to 65535"."""
+    if isinstance(kind, msgspec.inspect.Metadata):
+        examples = (kind.extra_json_schema or {}).get("examples")
+        return f"like {examples[0]}" if examples else describe_values(kind.type)
     if isinstance(kind, msgspec.inspect.UnionType):
-        kind = next(part for part in kind.types if not isinstance(part, msgspec.inspect.NoneType))
+        return describe_values(next(part for part in kind.types if not isinstance(part, msgspec.inspect.NoneType)))
     if isinstance(kind, msgspec.inspect.LiteralType):
         *most, last = map(str, kind.values)
-        return f"{', '.join(most)} or {last}"
+        return f"{', '.join(most)} or {last}" if most else last
     if isinstance(kind, msgspec.inspect.BoolType):
         return "true or false"
     if isinstance(kind, msgspec.inspect.IntType | msgspec.inspect.FloatType):
         noun = "a whole number" if isinstance(kind, msgspec.inspect.IntType) else "a number"
         return noun + _describe_range(kind)
-    return "text of another form"
+    if isinstance(kind, msgspec.inspect.StrType):
+        return _describe_text(kind)
+    return "a list" if isinstance(kind, msgspec.inspect.ListType) else "an object"
+
+
+def _describe_text(kind: msgspec.inspect.StrType) -> str:
+    length = f" of at most {kind.max_length} characters" if kind.max_length else ""
+    if kind.pattern and "\0" in kind.pattern:
+        return f"text{length} without the character NUL"
+    return f"text{length}" if length or not kind.pattern else "text of another form"
 
 
 def _describe_range(kind: msgspec.inspect.IntType | msgspec.inspect.FloatType) -> str:

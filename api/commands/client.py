@@ -86,7 +86,7 @@ class Client:
             patience = GIVE_UP_SECONDS if self._answered.is_set() else NEVER_ANSWERED_SECONDS
             left = began + patience - time.monotonic()
             if left < 0 or self.stopped.is_set():
-                raise ServiceFailed(f"{self.url} can't do it: {reply.fault or reply.status}")
+                raise ServiceFailed(f"{self.url} failed: {reply.fault or reply.status}")
             self._announce(reply, left)
             growing = min(LONGEST_PAUSE_SECONDS, 0.25 * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311
             self.stopped.wait(min(reply.wait_seconds or growing, left))
@@ -110,7 +110,7 @@ class Client:
             self._told.set()
             until = f"for up to {left_seconds / 60:.0f} minutes" if left_seconds > 90 else f"for {left_seconds:.0f} s"
             reason = reply.fault or f"it answered {reply.status}"
-            click.echo(f"{self.url} can't do it now ({reason}); trying again {until}", err=True)
+            click.echo(f"{self.url} failed ({reason}); trying again {until}", err=True)
 
     def _connection(self) -> http.client.HTTPConnection:
         if not hasattr(self._local, "connection"):
@@ -130,7 +130,8 @@ class Client:
             connection.close()  # the next request opens it again
             if kept and not self.stopped.is_set():
                 return self._ask_once(method, path, body)
-            return ServiceReply(0, {}, fault=self._address.hide(str(error) or type(error).__name__))
+            fault = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            return ServiceReply(0, {}, fault=self._address.hide(fault))
         return _read(response, content)
 
 

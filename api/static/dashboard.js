@@ -142,22 +142,23 @@ if (live) {
 // An upload shows how far it is, and a file that is too large isn't sent.
 const upload = document.querySelector("form[data-upload]");
 if (upload) {
-  const said = upload.querySelector("[data-upload-status]");
-  const say = (text) => ((said.hidden = false), (said.textContent = text));
+  const status = upload.querySelector("[data-upload-status]");
+  const say = (text) => ((status.hidden = false), (status.textContent = text));
   upload.addEventListener("submit", (event) => {
     event.preventDefault();
-    const size = [...upload.querySelectorAll("input[type=file]")].reduce((sum, one) => sum + (one.files[0]?.size ?? 0), 0);
+    const size = [...upload.querySelectorAll("input[type=file]")].reduce((sum, input) => sum + (input.files[0]?.size ?? 0), 0);
     const most = Number(upload.dataset.mostBytes);
     if (size > most) return say(`The file is over ${Math.floor(most / 1e6)} MB. Pack it with gzip, split it, or use windback import.`);
     const request = new XMLHttpRequest();
     const button = upload.querySelector("button");
     button.disabled = true;
-    request.upload.addEventListener("progress", ({ loaded, total }) => say(`${Math.floor((100 * loaded) / total)} % uploaded`));
+    request.upload.addEventListener("progress", ({ loaded, total }) => say(`${Math.floor((100 * loaded) / total)}% uploaded`));
     request.addEventListener("load", () => {
       if (request.status < 400) return location.assign(request.responseURL);
       const page = new DOMParser().parseFromString(request.responseText, "text/html");
       button.disabled = false;
-      say(page.querySelector(".notice.bad, main p")?.textContent.trim() ?? "The upload failed; try again.");
+      const fault = page.querySelector(".notice.bad") ?? page.querySelector("main p");
+      say(fault?.textContent.trim() ?? "The upload failed; try again.");
     });
     request.addEventListener("error", () => ((button.disabled = false), say("The connection was lost; try again.")));
     request.open("POST", upload.action);

@@ -21,11 +21,11 @@
   const PAUSES = [1000, 4000];
   const HALF = /\\(?:\\|u[dD][89a-fA-F][0-9a-fA-F]{2})/g; // a lone surrogate, as JSON.stringify writes it
 
-  const said = new Set();
+  const warned = new Set();
   function say(text, error) {
     try {
-      if (!said.has(text)) console.warn(`windback: ${text}`, ...(error === undefined ? [] : [error]));
-      said.add(text);
+      if (!warned.has(text)) console.warn(`windback: ${text}`, ...(error === undefined ? [] : [error]));
+      warned.add(text);
     } catch {}
   }
 

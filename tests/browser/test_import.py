@@ -132,6 +132,16 @@ def test_a_file_that_is_no_text_is_refused_in_words(service: Door, page: Page, t
     check_page(page, "import-refused")
 
 
+def test_an_empty_file_is_refused_in_words(service: Door, page: Page, tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").touch()
+    page.goto(f"{service.line.url}/import")
+    page.get_by_label("File of events").set_input_files(tmp_path / "empty.csv")
+    page.get_by_role("button", name="Upload and preview").click()
+    expect(page.locator("[data-upload-status]")).to_have_text(
+        "Choose a file; the one that arrived is empty.", timeout=WAIT
+    )
+
+
 def list_senders(web: psutil.Process) -> list[psutil.Process]:
     """Returns the processes that send; one that has read a file may not have ended yet."""
     senders = []
