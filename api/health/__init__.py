@@ -1,0 +1,1 @@
+"""State for machines: `/healthz`, `/readyz` and `/metrics`, and the probes behind them."""

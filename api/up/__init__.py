@@ -1,0 +1,1 @@
+"""`windback up`: everything on one machine, Postgres and Redis included, under a supervisor."""

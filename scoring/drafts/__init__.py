@@ -1,0 +1,1 @@
+"""Drafts of letters to customers at risk: a template, and facts about the customer."""

@@ -1,0 +1,1 @@
+"""Nightly training: models are fitted, evaluated against what happened, and served if they are better."""

@@ -1,0 +1,1 @@
+"""Keeping the tables right and small: totals, retention, erasure, recounts, snapshots."""

@@ -1,0 +1,1 @@
+"""Pages, and parts of them, by which a person acts: handlings, drafts, webhooks."""

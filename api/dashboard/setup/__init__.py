@@ -1,0 +1,1 @@
+"""Pages that set an account up, or show what is set: mappings, imports, settings, companies, money."""
