@@ -22,7 +22,7 @@ class Code(NamedTuple):
 
 CODES: Mapping[str, Code] = {
     "malformed_http": Code(400, "This is not valid HTTP/1.1; percent-encode the path."),
-    "malformed_json": Code(400, "The body is not a JSON object in UTF-8."),
+    "malformed_json": Code(400, "The body must be a JSON object in UTF-8."),
     "malformed_gzip": Code(400, "Content-Encoding is gzip, but the body can't be decompressed."),
     "invalid_signature": Code(400, "The header Stripe-Signature doesn't fit the body and the secret, or is too old."),
     "missing_api_key": Code(401, "Send your key in the header X-API-Key."),

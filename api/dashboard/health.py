@@ -106,7 +106,7 @@ def _check_arriving(traffic: Traffic | None, stored: StoreHealth) -> Check:
     if not traffic or not traffic.last_hour:
         return Check("none", "No live events in the last hour", "That may be normal for this hour.")
     received = count(max(round(traffic.last_hour), 1), "event")
-    return Check("good", "Events arrive", f"{received} received in the last hour.")
+    return Check("good", "Events arrive", f"{received} arrived in the last hour, imported history aside.")
 
 
 def _check_waiting(line: PipelineState, stored: StoreHealth) -> Check:

@@ -32,7 +32,7 @@ VERSIONS = 50
 
 
 class LearningStage(NamedTuple):
-    """A step of the learning, and the number of churned customers it needs."""
+    """A step of the learning, and the number of departures it needs."""
 
     lapses: int
     words: str

@@ -43,8 +43,9 @@ class FeatureEffect(NamedTuple):
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The odds are between these, with 95 % confidence; None where they were not learnt."""
-        if self.margin is None:
+        """The odds are between these, with 95 % confidence; None where they were not learnt: a slope that is held at
+        the formula's has no margin."""
+        if not self.margin:
             return None
         return exp(min(self.log_odds - self.margin, MOST)), exp(min(self.log_odds + self.margin, MOST))
 

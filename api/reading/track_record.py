@@ -131,7 +131,9 @@ def _parameters(request: Request, account_id: int, record: dict[str, Any], quest
 
 def _explain_missing(rows: list[dict[str, Any]], question: Question) -> str | None:
     if not rows:
-        return "The track record is not computed yet. It is within minutes after an import, and after each training."
+        return (
+            "The track record is not computed yet. It appears a few minutes after an import, and after each training."
+        )
     (record,) = rows
     needed = record["horizon_days"] + question.before
     covered = (record["computed_at"] - record["since"]).days if record["since"] else 0

@@ -24,6 +24,7 @@ MORE_FIELDS = "…"
 MARKED_BYTES = 512 * 1024  # of a batch in which halves of surrogate pairs are looked for
 
 MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+SHAPE = 'The body must be a JSON object: an event, or {"events": […]} for several.'
 MARKED = "The body begins with a byte order mark; send UTF-8 without one."
 LONE_SURROGATE = re.compile(
     rb"(?<!\\)((?:\\\\)*)\\u"
@@ -99,7 +100,7 @@ def _judge_body(body: bytes, now: float) -> Checked:
         raise Refused("malformed_json", MARKED)
     decode_whole(bytes.decode, body)
     body = _mark_lone_surrogates(body)
-    fields = decode_whole(_decode_body, body)
+    fields = decode_whole(_decode_body, body, SHAPE)
     if fields.events is UNSET:
         return _sort_out(body, [body], now, [])
     if fields.event is not UNSET:

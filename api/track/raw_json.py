@@ -28,12 +28,13 @@ _decode_text = msgspec.json.Decoder(str | None).decode
 _decode_any = msgspec.json.Decoder().decode
 
 
-def decode_whole(decode: Callable[[bytes], Any], body: bytes) -> Any:
-    """Returns decoded JSON. Raises Refused, malformed_json, unless it is JSON of the expected kind in UTF-8."""
+def decode_whole(decode: Callable[[bytes], Any], body: bytes, shape: str = "") -> Any:
+    """Returns decoded JSON. Raises Refused, malformed_json, unless it is JSON in UTF-8 of the expected shape, which
+    `shape` describes for people."""
     try:
         return decode(body)
     except msgspec.ValidationError:
-        raise Refused("malformed_json") from None
+        raise Refused("malformed_json", shape) from None
     except UnicodeDecodeError:
         raise Refused("malformed_json", "The body is not UTF-8.") from None
     except ValueError as error:

@@ -203,7 +203,7 @@ def _user(data_dir: Path, binary: Path) -> dict[str, Any]:
 def _open_to_all(folder: Path) -> None:
     try:
         folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
-        click.echo(f"opened {folder} for PostgreSQL's own user (chmod o+x): it is on the way to its files", err=True)
+        click.echo(f"let PostgreSQL's own user pass through {folder} (chmod o+x), since its files lie below", err=True)
     except OSError as error:
         raise EmbeddedError(
             f"PostgreSQL's own user can't enter {folder} ({error.strerror}): chmod o+x {folder}, or choose --data-dir"

@@ -154,7 +154,8 @@ def _why(training: Training) -> str:
     if not training.snapshots:
         return "nobody was active a horizon ago, by login, feature_used or an event named by `windback accounts set`"
     if not training.rivals or not holdout:
-        return f"{training.lapses} lapses are known, and {TRY_RECALIBRATED} are needed before the holdout begins"
+        early = f"fewer than {TRY_RECALIBRATED} of the {training.lapses} departures"
+        return f"{early} lie before the latest months, which the holdout takes"
     kind = training.model.kind if training.replaced else _best(training)
     losses = f"log loss {holdout[kind].log_loss:.4f} against {holdout[IN_USE].log_loss:.4f}"
     if training.replaced:

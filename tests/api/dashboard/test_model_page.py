@@ -40,7 +40,7 @@ def test_an_untrained_account_reads_what_is_needed(signed_in: TestClient) -> Non
 def test_a_training_that_changed_nothing_tells_how_far_it_is(signed_in: TestClient, connection: Connection) -> None:
     card = train(connection, fill(connection, world(20, 60)), 30)
     page = signed_in.get("/model").text
-    assert f"{card.lapses}\u00a0churned customer" in page
+    assert f"{card.lapses}\u00a0departure" in page
     assert "so the model stays" in page
 
 
@@ -100,6 +100,12 @@ def test_an_effect_matters_where_its_direction_is_certain() -> None:
     assert unsure.interval
     assert unsure.interval[0] < 1 < unsure.interval[1]
     assert formula.interval is None
+
+
+def test_a_slope_that_is_held_has_no_interval() -> None:
+    """Nothing of it was learnt, so no confidence can be claimed."""
+    (held,) = describe_effects([Weight("refund_requested", "", [1.2], [], 0.0, [[0.0]])], 30)
+    assert (held.interval, held.matters) == (None, True)
 
 
 def test_features_named_after_what_is_sent_keep_their_names() -> None:

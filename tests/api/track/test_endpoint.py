@@ -144,6 +144,11 @@ def test_what_cannot_be_taken_is_told_why(acme: TestClient, body: bytes, expecte
     assert refusal(acme.post(TRACK, content=body)) == expected
 
 
+def test_a_bare_list_is_refused_with_the_shape_of_a_batch(acme: TestClient) -> None:
+    message = acme.post(TRACK, json=[event()]).json()["message"]
+    assert message == 'The body must be a JSON object: an event, or {"events": […]} for several.'
+
+
 def test_a_chunked_body_is_measured_while_it_comes(acme: TestClient) -> None:
     good = msgspec.json.encode(event())
     assert acme.post(TRACK, content=iter([good[:20], good[20:]])).content == OK
