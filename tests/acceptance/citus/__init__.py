@@ -1,1 +1,6 @@
-"""Tests against a cluster of Citus, whose coordinator CITUS_URL names. Skipped without it: no registry has Citus."""
+"""Tests against a cluster of Citus, whose coordinator CITUS_URL names. Skipped without it: no registry has Citus.
+
+`CITUS_URL=postgresql://… pytest tests/acceptance/citus` runs the workers' tests and the line there. With
+`CITUS_NODES="host:port host:port"` too, it moves four cells between two nodes while events come in, and finds each
+event stored and counted once. Tests that make triggers, read plans, imitate Citus or empty its schema are left out.
+"""
