@@ -83,8 +83,10 @@ class Rollup:
     def where(self, rows: NDArray[np.bool_] | NDArray[np.intp], *columns: str) -> Self:
         """The rows of a mask or of positions; customers stay as they are numbered.
 
-        With `columns`, only these and `customer` are carried over and all others are empty: copies cost time.
+        With `columns`, only these and `customer` are carried over and others may be empty: copies cost time.
         """
+        if rows.dtype == bool and rows.all():
+            return self
         positions = np.flatnonzero(rows) if rows.dtype == bool else rows
         return self._with(self.customers, self.customer.take(positions), positions, columns)
 

@@ -20,7 +20,7 @@ from workers.accounts.serving import Served
 from workers.risk.causes import Change, DueCustomer, Terms
 from workers.risk.columns import columns_of, moment, pack
 from workers.risk.days import Reach, read_rollup
-from workers.risk.two_weeks import find_risks_before
+from workers.risk.two_weeks import BACK_DAYS, find_risks_before
 from workers.store import Connection, sql
 from workers.tracking.outages import outages_of, pauses_of
 
@@ -55,7 +55,7 @@ def compute_scores(
     now, ids = due[0].now, [customer.customer_id for customer in due]
     outages = outages_of(connection, due[0].account_id)
     pauses = pauses_of(outages, now)
-    reach = reach_of(min(customer.first_seen for customer in due), now, served.model, pauses, extra_days)
+    reach = reach_of(now, served.model, pauses, extra_days)
     rollup = read_rollup(connection, ids, served.meaning, reach)
     last_active, paid = find_last_active(rollup.until(now)), find_last_amount(rollup)
     last_seen = by_owner(np.maximum, rollup.customer, rollup.last_at, rollup.customers)
@@ -70,12 +70,13 @@ def compute_scores(
     return Computed(parts, rollup, pauses, any(outage.lasts for outage in outages))
 
 
-def reach_of(first_seen: float, now: float, model: Model, pauses: Sequence[Pause], extra_days: int = 0) -> Reach | None:
-    """Returns what is read of histories that are longer than a risk looks back; pauses move engagement later."""
-    days = LOOK_BACK + extra_days + sum(ceil((pause.ended - pause.began) / DAY) for pause in pauses)
-    if first_seen > now - days * DAY:
-        return None
-    return Reach(days, [name.removeprefix(EVENT) for name in model.features if name.startswith(EVENT)])
+def reach_of(now: float, model: Model, pauses: Sequence[Pause], extra_days: int = 0) -> Reach:
+    """Returns what is read of long histories for the risk of now and of BACK_DAYS and `extra_days` before; pauses move
+    engagement later."""
+    paused = sum(ceil((pause.ended - pause.began) / DAY) for pause in pauses)
+    custom_events = [name.removeprefix(EVENT) for name in model.features if name.startswith(EVENT)]
+    back = max(BACK_DAYS, extra_days) + paused
+    return Reach(LOOK_BACK + extra_days + paused, custom_events, now - back * DAY)
 
 
 def write_scores(connection: Connection, terms: Terms, changes: Sequence[Change], part: Part, model: Model) -> None:

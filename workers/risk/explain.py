@@ -34,7 +34,7 @@ def explain_score(connection: Connection, scored: Scored, horizon_days: int) -> 
         return None
     now = scored.scored_at.timestamp()
     pauses = pauses_of(outages_of(connection, scored.account_id), now)
-    reach = reach_of(scored.first_seen.timestamp(), now, model, pauses)
+    reach = reach_of(now, model, pauses)
     meaning = registry.find_rules(connection, scored.account_id, None).meaning
     rollup, instants = bridge(read_rollup(connection, [scored.customer_id], meaning, reach), pauses, now)
     if not len(rollup.day):

@@ -122,7 +122,7 @@ def rescore_due(process: Process) -> int:
 def _rescore_batch(process: Process, due: list[DueCustomer]) -> ScoredBatch:
     """Take the customers that are due into `due`, and score them; within a transaction."""
     connection = process.connection()
-    connection.execute(sql("limit_scoring"), {"timeout": STATEMENT_TIMEOUT})
+    connection.execute(sql("begin_scoring"), {"timeout": STATEMENT_TIMEOUT})
     connection.execute(sql("take_news"), {"limit": MOST_NEWS, "rescore_seconds": process.settings.rescore_seconds})
     turns = {"limit": process.scoring_pace.size, "accounts": ACCOUNTS_AT_ONCE, "after": process.scored_account}
     due += map(DueCustomer._make, connection.execute(sql("take_due"), turns).fetchall())

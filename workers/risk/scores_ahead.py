@@ -1,6 +1,7 @@
 """Scores that are computed for the model that an account is about to use, and kept beside the rows; with them the risks
 of the weeks before, so that a comparison over time uses one model."""
 
+from math import ceil
 from typing import Final
 
 import numpy as np
@@ -21,7 +22,8 @@ def compute_ahead(
     connection: Connection, means: Means, renewal: Renewal, target: Served, customers: list[DueCustomer]
 ) -> None:
     """Compute scores of these customers and keep them; in the first round also the risks of the weeks before."""
-    computed = compute_scores(connection, customers, target, means.levels, max(RESTATED_DAYS))
+    extra_days = max(RESTATED_DAYS) + ceil((customers[0].now - renewal.requested_at) / DAY)
+    computed = compute_scores(connection, customers, target, means.levels, extra_days)
     terms = Terms(target.model.version, target.horizon_days, target.generation, computed.stale, False)
     for part in computed.parts:
         changes = changes_of([customers[place] for place in part.places], terms, part.scores)

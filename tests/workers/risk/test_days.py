@@ -1,18 +1,36 @@
+import random
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
+from scoring.event_roles import Meaning
+from scoring.events import RECOGNISED
+from scoring.group_by import by_owner
 from scoring.history import history_of
 from scoring.look_back import LASTING, LOOK_BACK, limit_reach
+from scoring.model import PRIOR, Term
 from scoring.rollup import DAY
+from scoring.score import score
 from workers.risk import days
 from workers.risk.days import Reach, read_rollup
 from workers.store import Connection
 
 IDS = [f"{number:08d}-0000-0000-0000-000000000000" for number in range(3)]
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC).timestamp()
+REACH = Reach(LOOK_BACK, [], NOW)
+MEANING = Meaning(("report_opened",), ("left",), {"bill_paid": "invoice_paid", "survey": "nps_response"})
+ROLES = (*RECOGNISED, "report_opened", "left", "bill_paid", "survey", "asked_for")
+PLAIN_NAMES = ("page_viewed", "exported", "clicked")
+ASKED = ("event:asked_for", "uses:a", "plan:pro", "breadth", "beyond", "signs")
+
+
+@pytest.fixture
+def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So few that three rows are many."""
+    monkeypatch.setattr(days, "FEW_ROWS", 3)
 
 
 def put(connection: Connection, customer: int, event: str, days_ago: float, detail: str = "", **rest: Any) -> None:
@@ -37,12 +55,12 @@ def test_words_and_numbers_survive_the_reading(connection: Connection) -> None:
 
 
 def test_who_did_nothing_has_no_rows(connection: Connection) -> None:
-    for reach in (None, Reach(365, [])):
+    for reach in (None, REACH):
         found = read_rollup(connection, IDS, reach=reach)
         assert (found.customers, len(found.day), found.names) == (3, 0, [])
 
 
-def test_what_is_in_reach_says_what_everything_says(connection: Connection) -> None:
+def test_what_is_in_reach_says_what_everything_says(connection: Connection, few_rows: None) -> None:
     """Of years of engagement the last one is read; what lasts, what a model asks for and the first day come along."""
     for day in range(10, 900, 7):
         put(connection, 0, "login", day)
@@ -55,7 +73,8 @@ def test_what_is_in_reach_says_what_everything_says(connection: Connection) -> N
     put(connection, 1, "subscription_downgraded", 2)
     put(connection, 2, "page_viewed", 2)
     asked = ["event:report_shared", "uses:exports"]
-    whole, near = read_rollup(connection, IDS), read_rollup(connection, IDS, reach=Reach(LOOK_BACK, ["report_shared"]))
+    whole = read_rollup(connection, IDS)
+    near = read_rollup(connection, IDS, reach=Reach(LOOK_BACK, ["report_shared"], NOW))
     assert len(near.day) == len(limit_reach(whole, ["report_shared"]).day) + 3, "the first day, and the first of use"
     assert len(near.day) < len(whole.day)
     one, two = history_of(whole, NOW, asked), history_of(near, NOW, asked)
@@ -90,9 +109,55 @@ def test_of_a_customer_with_too_many_rows_the_latest_days_are_read(
         put(connection, 0, "page viewed", 700 - n, f"/{n}")
         put(connection, 1, "login", 30 - n)
     monkeypatch.setattr(days, "MOST_ROWS", 20)
-    for reach in (None, Reach(365, [])):
+    for reach in (None, REACH):
         found = read_rollup(connection, IDS, reach=reach)
         robot = found.day[found.customer == 0]
         assert len(robot) <= 21
         assert robot.max() == NOW // DAY - 671
         assert (found.customer == 1).sum() == 20
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_long_history_has_the_scores_that_all_its_rows_have(
+    connection: Connection, few_rows: None, seed: int
+) -> None:
+    """Whatever happened in which order, and at every instant from which on a risk is asked for."""
+    chance = random.Random(seed)
+    for customer in range(len(IDS)):
+        names = chance.sample(ROLES, chance.randint(0, 5)) + chance.sample(PLAIN_NAMES, chance.randint(0, 3))
+        last, span = chance.choice((0.6, 20, 200)), chance.choice((40, 300, 900))
+        rows = {}
+        for _ in range(chance.randint(0, 60) if names else 0):
+            ago, name = last + span * chance.random() ** 2, chance.choice(names)
+            detail = chance.choice(("", "a", "b", "9"))
+            rows[int((NOW - ago * DAY) // DAY), name, detail] = ago
+        for (_, name, detail), ago in rows.items():
+            plan = chance.choice((None, None, None, "pro", "free"))
+            put(
+                connection, customer, name, ago, detail, n=chance.randint(1, 60), value=chance.choice((0, 9)), plan=plan
+            )
+    since = NOW - 28 * DAY
+    whole = read_rollup(connection, IDS, MEANING)
+    near = read_rollup(connection, IDS, MEANING, Reach(LOOK_BACK + 28, ["asked_for"], since))
+    model = msgspec.structs.replace(PRIOR, terms=(*PRIOR.terms, *(Term(feature, (0.1,)) for feature in ASKED)))
+    for instant in (NOW, NOW - 14 * DAY, since):
+        all_scores, near_scores = score(whole, instant, model=model), score(near, instant, model=model)
+        for name in ("probability", "contributions", "state", "level", "next_due", "horizon_days", "low_confidence"):
+            assert getattr(all_scores, name) == pytest.approx(getattr(near_scores, name), nan_ok=True, rel=1e-12), name
+        for name in ("reasons", "advice", "plan", "open_tickets", "overdue_since", "nps", "lapsed_at"):
+            assert getattr(all_scores, name) == getattr(near_scores, name), name
+        for extreme in (np.maximum, np.minimum):
+            one, two = (
+                by_owner(extreme, rows.customer, rows.last_at, len(IDS))
+                for rows in (whole.until(instant), near.until(instant))
+            )
+            assert np.array_equal(one, two, equal_nan=True)
+
+
+def test_old_days_of_events_without_a_role_are_not_read(connection: Connection, few_rows: None) -> None:
+    for day in range(10, 300):
+        put(connection, 0, "page_viewed", day, plan="pro")
+        put(connection, 0, "login", day)
+    near = read_rollup(connection, IDS, reach=Reach(LOOK_BACK, [], NOW - 28 * DAY))
+    counts = {name: int(near.of([name]).sum()) for name in near.names}
+    assert counts == {"login": 290, "page_viewed": 19 + 2}, "those of the last days, the last one before, the first one"

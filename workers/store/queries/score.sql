@@ -66,8 +66,11 @@ SELECT customer_id::text, account_id, extract(epoch FROM now())::float8, extract
        (SELECT max(account_id) FROM turns HAVING count(*) = %(accounts)s)
 FROM (SELECT * FROM urgent UNION ALL SELECT * FROM others) AS due
 
--- name: limit_scoring
-SELECT set_config('statement_timeout', %(timeout)s, true)
+-- name: begin_scoring
+-- A plan holds for all customers: to plan the reading of one's days takes as long as the reading. It must outlive the day
+-- on which there were so few of them that reading them all was the quickest.
+SELECT set_config('statement_timeout', %(timeout)s, true), set_config('plan_cache_mode', 'force_generic_plan', true),
+       set_config('enable_seqscan', 'off', true)
 
 -- name: postpone_score
 UPDATE customers SET rescore_at = now() + interval '1 day', due_because = NULL WHERE customer_id = %(customer_id)s
@@ -87,9 +90,9 @@ SELECT EXISTS (SELECT FROM customers WHERE rescore_at <= now()) OR EXISTS (SELEC
     OR EXISTS (SELECT FROM renewals)
 
 -- name: read_days
--- All numbers in one value (days.PACKED), but for values that aren't 0, in another; words once for all the rows that
--- share them, with the number of these rows. No name holds a control character, so they may separate words. Of a
--- customer with more rows than `rows`, the latest days: such a one is no person, and must not hold up the others.
+-- The rows of the latest days of each customer, `rows` at most. All numbers in one value (days.PACKED), but for values
+-- that aren't 0, in another; words once for all the rows that share them, with the number of these rows. No name holds a
+-- control character, so they may separate words.
 SELECT string_agg(packed, ''), string_agg(amounts, ''), string_agg(int4send(size), ''),
        string_agg(event || E'\x1f' || detail || E'\x1f' || coalesce(plan, ''), E'\n')
 FROM (
@@ -107,17 +110,25 @@ FROM (
     GROUP BY event, detail, plan
 ) AS words
 
--- name: read_days_in_reach
--- The same for long histories: the very first day, what lasts, and what is no more than `reach` days before the last
--- engagement (of a customer who was never engaged, the last event that does not last).
+-- name: read_earlier_days
+-- The same of customers who have more rows than that: what a risk looks at, on the day `until` of each and before it.
+-- That is what lasts, whatever its date; of the `reach` days before the last engagement (of a customer who was never
+-- engaged, the last event that does not last) the events with a role; and all events since `plain_since`, if that is
+-- before `until`. Before that, events without a role are read on three days: the very first one, the last one, and the
+-- last one on which a plan is named. OFFSET 0 has each date looked up once.
 SELECT string_agg(packed, ''), string_agg(amounts, ''), string_agg(int4send(size), ''),
        string_agg(event || E'\x1f' || detail || E'\x1f' || coalesce(plan, ''), E'\n')
 FROM (
     SELECT event, detail, plan, count(*)::integer AS size,
-           string_agg(int8send(((given.number - 1) << 48) | ((day - '1970-01-01')::bigint << 32)
+           string_agg(int8send((given.number::bigint << 48) | ((day - '1970-01-01')::bigint << 32)
                                | (n::bigint << 1) | (value <> 0)::integer) || timestamptz_send(last_at), '') AS packed,
            string_agg(float8send(value::float8), '') FILTER (WHERE value <> 0) AS amounts
-    FROM unnest(%(customer_ids)s::uuid[]) WITH ORDINALITY AS given (customer_id, number)
+    FROM (
+        SELECT customer_id, number, '1970-01-01'::date + until AS until,
+               '1970-01-01'::date + least(until, %(plain_since)s::integer) AS recent
+        FROM unnest(%(customer_ids)s::uuid[], %(numbers)s::integer[], %(until)s::integer[])
+             AS given (customer_id, number, until)
+    ) AS given
     CROSS JOIN LATERAL (
         SELECT (
             SELECT day FROM customer_days AS days
@@ -136,20 +147,41 @@ FROM (
             WHERE days.customer_id = given.customer_id AND event <> ALL (%(lasting)s::text[])
             ORDER BY day DESC LIMIT 1
         ), '2200-01-01') - %(reach)s::integer AS since
+        OFFSET 0
     ) AS known
     CROSS JOIN LATERAL (
+        SELECT (
+            SELECT day FROM customer_days AS days
+            WHERE days.customer_id = given.customer_id AND day >= since AND day < recent
+              AND event <> ALL (%(lasting)s::text[])
+            ORDER BY day DESC LIMIT 1
+        ) AS last_before, (
+            SELECT day FROM customer_days AS days
+            WHERE days.customer_id = given.customer_id AND day >= since AND day < recent AND plan IS NOT NULL
+            ORDER BY day DESC LIMIT 1
+        ) AS last_plan
+        OFFSET 0
+    ) AS before
+    CROSS JOIN LATERAL (
         (SELECT * FROM customer_days AS days
-         WHERE days.customer_id = given.customer_id AND day >= since
+         WHERE days.customer_id = given.customer_id AND day BETWEEN greatest(since, recent) AND until
          ORDER BY day DESC LIMIT %(rows)s)
         UNION ALL
         (SELECT * FROM customer_days AS days
-         WHERE days.customer_id = given.customer_id AND day < since AND event = ANY (%(lasting)s::text[])
+         WHERE days.customer_id = given.customer_id AND day >= since AND day < recent
+           AND event = ANY (%(roles)s::text[])
          ORDER BY day DESC LIMIT %(rows)s)
         UNION ALL
-        SELECT * FROM customer_days AS days
-        WHERE days.customer_id = given.customer_id AND day < since AND day IN (first_day, first_use)
-          AND event <> ALL (%(lasting)s::text[])
-        LIMIT 3 * %(rows)s
+        (SELECT * FROM customer_days AS days
+         WHERE days.customer_id = given.customer_id AND day < since AND day <= until
+           AND event = ANY (%(lasting)s::text[])
+         ORDER BY day DESC LIMIT %(rows)s)
+        UNION ALL
+        (SELECT * FROM customer_days AS days
+         WHERE days.customer_id = given.customer_id AND day IN (first_day, first_use, last_before, last_plan)
+           AND day <= until AND event <> ALL (%(lasting)s::text[])
+           AND (day < since OR day < recent AND event <> ALL (%(roles)s::text[]))
+         LIMIT %(rows)s)
     ) AS days
     GROUP BY event, detail, plan
 ) AS words
