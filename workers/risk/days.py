@@ -61,7 +61,7 @@ class PackedRows(NamedTuple):
         return PackedRows(*(np.concatenate(pair, axis=-1) for pair in columns))
 
 
-class Words:
+class RowWords:
     """The events, details and plans of rows, by their codes; a plan that isn't named is -1."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ def read_rollup(
     """
     if len(customer_ids) > MOST_CUSTOMERS:
         raise ValueError(f"at most {MOST_CUSTOMERS:,} customers are read at once, not {len(customer_ids):,}")
-    words, most = Words(), min(FEW_ROWS, MOST_ROWS) if reach else MOST_ROWS
+    words, most = RowWords(), min(FEW_ROWS, MOST_ROWS) if reach else MOST_ROWS
     parameters = {"customer_ids": vectors.uuids(customer_ids), "rows": most}
     rows = _read(connection, "read_days", parameters, words)
     if reach and most < MOST_ROWS and rows:
@@ -117,7 +117,7 @@ def _read_on(
     meaning: Meaning,
     reach: Reach,
     rows: PackedRows,
-    words: Words,
+    words: RowWords,
 ) -> PackedRows:
     """The rows, and those of earlier days, of customers who have more than the FEW_ROWS that were read."""
     customer, day = rows.customer, rows.day
@@ -146,7 +146,7 @@ def _read_on(
 
 
 def _read(
-    connection: Connection, query: LiteralString, parameters: Mapping[str, Any], words: Words
+    connection: Connection, query: LiteralString, parameters: Mapping[str, Any], words: RowWords
 ) -> PackedRows | None:
     """The rows of a query, or None without any; their words are added."""
     row = connection.execute(sql(query), parameters, binary=True).fetchone()
