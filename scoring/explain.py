@@ -24,12 +24,12 @@ class Explanation(NamedTuple):
 
 def explain(rollup: Rollup, now: float, *, horizon_days: float, model: Model) -> Explanation:
     """The risk of the rollup's only customer as of `now` (epoch seconds), as `score` computes it."""
-    known = rollup.until(now)
-    history = history_of(known, now, model.features)
+    past = rollup.until(now)
+    history = history_of(past, now, model.features)
     horizons = own_horizons(history, horizon_days)
     risk = weigh(model, View(history, now, horizons))
     states = [STATES[code] for code in state_of(history, now, risk.probability, horizon_days).tolist()]
-    (facts,) = facts_of(history, known, states, now, horizons)
+    (facts,) = facts_of(history, past, states, now, horizons)
     (shares,) = points(risk.baseline, risk.contributions).tolist()
     parts = [
         Reason(signal, share, text_of(signal, facts, share)) for signal, share in zip(risk.signals, shares, strict=True)

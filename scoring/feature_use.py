@@ -45,7 +45,7 @@ def read_asked(names: Collection[str], used: Rollup, plan: Ints, last_active: Fl
     """The use of each feature, and membership of each plan, that is among the names; `plan` is each customer's."""
     uses = [name for name in names if name.startswith(USES)]
     out = _uses(uses, used, last_active) if uses else {}
-    plans = {PLAN + known: code for code, known in enumerate(used.plans)}
+    plans = {PLAN + plan_name: code for code, plan_name in enumerate(used.plans)}
     for name in names:
         if name.startswith(PLAN):
             out[name] = np.asarray(plan == plans.get(name, -2), np.float64)
@@ -57,7 +57,7 @@ def _uses(names: list[str], used: Rollup, last_active: Floats) -> dict[str, Floa
     age = (last_active[used.customer] - used.last_at) / DAY
     weight = np.minimum(used.n, MAX_DAILY_COUNT) * np.exp2(-age / FEATURE_HALF_LIFE)
     use = np.bincount(pair, weight, len(owner))
-    codes = {USES + known: code for code, known in enumerate(used.details)}
+    codes = {USES + feature: code for code, feature in enumerate(used.details)}
     out = {name: np.zeros(used.customers) for name in names}
     for name in names:
         mine = detail == codes.get(name, -1)

@@ -62,5 +62,5 @@ def hold(total: Floats) -> Floats:
 def _floor(shares: Floats) -> Floats:
     """The log-odds of 1 - exp(-sum of shares), minus infinity where there are none."""
     total = shares.sum(axis=1)
-    some = total > 0
-    return np.where(some, np.log(np.expm1(np.where(some, total, 1.0))), -np.inf)
+    is_positive = total > 0
+    return np.where(is_positive, np.log(np.expm1(np.where(is_positive, total, 1.0))), -np.inf)

@@ -114,8 +114,8 @@ class Rollup:
         owner = np.repeat(np.arange(len(customers)), sizes)
         rows = np.arange(len(owner)) + np.repeat(start[customers] - (np.cumsum(sizes) - sizes), sizes)
         rows = rows if order is None else order[rows]
-        known = self.last_at[rows] <= instants[owner]
-        return self._with(len(customers), owner[known].astype(np.int32), rows[known])
+        is_past = self.last_at[rows] <= instants[owner]
+        return self._with(len(customers), owner[is_past].astype(np.int32), rows[is_past])
 
     def _with(self, customers: int, customer: Ints, rows: NDArray[Any], columns: tuple[str, ...] = ()) -> Self:
         def column(name: str) -> Any:

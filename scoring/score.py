@@ -64,15 +64,15 @@ def score(
     """
     if not (horizon_days > 0 and np.isfinite(horizon_days) and np.isfinite(now)):
         raise ValueError(f"horizon_days must be above 0 and now finite, not {horizon_days!r} and {now!r}")
-    known = rollup.until(now)
-    history = history_of(known, now, model.features)
+    past = rollup.until(now)
+    history = history_of(past, now, model.features)
     horizons = own_horizons(history, horizon_days)
     view = View(history, now, horizons)
     risk = weigh(model, view)
     probability, signals = risk.probability, risk.signals
     level = _level(probability, levels)
     state = state_of(history, now, probability, horizon_days)
-    facts = facts_of(history, known, [STATES[code] for code in state.tolist()], now, horizons)
+    facts = facts_of(history, past, [STATES[code] for code in state.tolist()], now, horizons)
     shares = np.round(points(risk.baseline, risk.contributions), 2)
     return Scores(
         probability=probability,

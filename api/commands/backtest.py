@@ -185,7 +185,7 @@ def _table(report: Report) -> str:
         "calibration, by tenths of risk" + "".join(f"{heading:>12}" for heading in ("predicted", "actual")),
     ]
     best = report.trained or report.untrained
-    lines += [f"{k:>2} ({b.customers:,} snapshots)".ljust(30) + f"{b.said:12.3f}{b.happened:12.3f}"
+    lines += [f"{k:>2} ({b.customers:,} snapshots)".ljust(30) + f"{b.predicted:12.3f}{b.actual:12.3f}"
               for k, b in enumerate(best.bins, 1)]  # fmt: skip
     return "\n".join(lines)
 

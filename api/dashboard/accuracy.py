@@ -38,7 +38,7 @@ def _describe_ranking(quality: Quality) -> str:
 
 
 def _describe_calibration(quality: Quality) -> str:
-    expected = sum(group.customers * group.said for group in quality.calibration) / quality.snapshots
+    expected = sum(group.customers * group.predicted for group in quality.calibration) / quality.snapshots
     return (
         f"{percent(expected)} were expected to leave and {percent(quality.base_rate)} did ({number(quality.lapses)})."
     )

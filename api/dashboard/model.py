@@ -105,7 +105,7 @@ def _evaluate(model: ModelInUse) -> Evaluation | None:
     quality = model.matured or model.holdout
     if quality is None:
         return None
-    groups = [CalibrationGroup(tenth.customers, tenth.said, tenth.happened) for tenth in quality.calibration]
+    groups = [CalibrationGroup(tenth.customers, tenth.predicted, tenth.actual) for tenth in quality.calibration]
     return Evaluation(quality, model.matured is not None, calibration("Predicted and actual churn", groups, 380))
 
 

@@ -58,8 +58,8 @@ def find_absences(rollup: Rollup, now: float, horizon_days: int) -> Absences:
     customer, began, ended = customer[long], began[long], ended[long]
     left_at, known_at = _find_lapses(rollup, customer, began, horizon_days)
     first = churned.first(customer, began)
-    told = first < np.minimum(left_at, ended)
-    left_at, known_at = np.where(told, first, left_at), np.where(told, first, known_at)
+    is_sent = first < np.minimum(left_at, ended)
+    left_at, known_at = np.where(is_sent, first, left_at), np.where(is_sent, first, known_at)
     return Absences(customer, began, left_at, known_at, ended).where((left_at < ended) & (left_at <= now))
 
 

@@ -15,12 +15,12 @@ Labels = NDArray[np.int8]
 BINS = 10
 
 
-class Bin(msgspec.Struct, frozen=True):
-    """A tenth of the customers, by probability: predicted and actual."""
+class Bin(msgspec.Struct, frozen=True, rename={"predicted": "said", "actual": "happened"}):
+    """A tenth of the customers, by probability: predicted and actual churn. The JSON keeps its first names."""
 
     customers: int
-    said: float
-    happened: float
+    predicted: float
+    actual: float
 
 
 class Metrics(msgspec.Struct, frozen=True):
@@ -53,7 +53,7 @@ def metrics_of(lapsed: Labels, probability: Floats) -> Metrics:
         lift=lift(lapsed, probability) if both else None,
         brier=float(((probability - lapsed) ** 2).mean()),
         log_loss=log_loss(lapsed, probability),
-        ece=sum(b.customers * abs(b.said - b.happened) for b in bins) / len(lapsed),
+        ece=sum(b.customers * abs(b.predicted - b.actual) for b in bins) / len(lapsed),
         bins=bins,
     )
 

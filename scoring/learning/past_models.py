@@ -45,8 +45,8 @@ def learn_past_models(
         if last + SETTLED + (horizon_days + MODEL_DAYS) * DAY < boundary:  # nothing has become known since the last one
             models.append(models[-1])
             continue
-        known = [Pause(pause.began, min(pause.ended, boundary)) for pause in pauses if pause.began < boundary]
-        models.append(learn(rollup, boundary, models[-1], horizon_days=horizon_days, pauses=known).training.model)
+        earlier = [Pause(pause.began, min(pause.ended, boundary)) for pause in pauses if pause.began < boundary]
+        models.append(learn(rollup, boundary, models[-1], horizon_days=horizon_days, pauses=earlier).training.model)
     return PastModels(boundaries, models)
 
 

@@ -26,9 +26,9 @@ class Words(NamedTuple):
     """Rows of the queries: customers' words, newest first (customer, event, text); failures (customer, event, when);
     names (customer, name, company)."""
 
-    said: Sequence[Sequence[Any]]
-    failed: Sequence[Sequence[Any]]
-    named: Sequence[Sequence[Any]]
+    quotes: Sequence[Sequence[Any]]
+    failures: Sequence[Sequence[Any]]
+    names: Sequence[Sequence[Any]]
 
 
 def word_queries(customer_ids: Sequence[str], meaning: Meaning) -> dict[str, dict[str, Any]]:
@@ -56,16 +56,16 @@ def add_words(connection: Connection, account_id: int, advice: dict[str, Advice]
 def with_words(advice: Advice, customer_id: str, words: Words, meaning: Meaning = PLAIN) -> Advice:
     """The advice with the words of this customer among its facts; the rows may be about others, too."""
     facts = dict(advice.facts)
-    for _, name, company in _of(customer_id, words.named):
+    for _, name, company in _of(customer_id, words.names):
         facts |= {key: short for key, text in (("name", name), ("company", company)) if (short := _short(text))}
-    quotes = [(meaning.of(event), _short(text)) for _, event, text in _of(customer_id, words.said)]
+    quotes = [(meaning.of(event), _short(text)) for _, event, text in _of(customer_id, words.quotes)]
     subjects = [text for event, text in quotes if event == "support_ticket_opened"][: facts.get("open_tickets", 0)]
     if distinct := list(dict.fromkeys(filter(None, subjects))):
         facts["ticket_subjects"] = distinct[:MOST_SUBJECTS]
     for event, name in (("refund_requested", "refund_reason"), ("nps_response", "nps_comment")):
         if latest := next((text for sent, text in quotes if sent == event), None):
             facts[name] = latest
-    for _, event, at in _of(customer_id, words.failed):
+    for _, event, at in _of(customer_id, words.failures):
         facts |= {"last_failure": _short(event), "last_failure_at": f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"}
     return msgspec.structs.replace(advice, facts=facts)
 

@@ -50,7 +50,7 @@ class Identification(NamedTuple):
     user_id: str | None
     email: str | None  # normalised
     traits: dict[str, Any]
-    said_us: int
+    stated_us: int
     received_us: int
     trusted: bool
     position: int = 0  # as of a row

@@ -55,7 +55,7 @@ def note_identification(connection: Connection, identification: Identification) 
         identification.user_id,
         identification.email,
         msgspec.Raw(msgspec.json.encode(identification.traits)),
-        (EPOCH + timedelta(microseconds=identification.said_us)).isoformat(),
+        (EPOCH + timedelta(microseconds=identification.stated_us)).isoformat(),
         identification.trusted,
     )
     body = msgspec.json.encode({"events": [], "identities": [identity]})
@@ -78,9 +78,9 @@ def note_traits(
         Identity(
             customer_email=email,
             traits=msgspec.Raw(msgspec.json.encode(traits)),
-            timestamp=(EPOCH + timedelta(microseconds=said_us)).isoformat(),
+            timestamp=(EPOCH + timedelta(microseconds=stated_us)).isoformat(),
         )
-        for said_us, traits in traits_by_time.items()
+        for stated_us, traits in traits_by_time.items()
     ]
     if identities:
         body = msgspec.json.encode({"events": [], "identities": identities})

@@ -17,13 +17,13 @@ from workers.store.locks import Lock, lock
 CONFIRMED_US = 3600 * 1_000_000  # an address that is said again this much later is written down as confirmed
 
 
-class KnownIdentity(NamedTuple):
-    """The address of a user id, when it was said (microseconds since 1970), and the one that is to follow."""
+class IdentityRow(NamedTuple):
+    """The address of a user id, when it was stated (microseconds since 1970), and the one that is to follow."""
 
     email: str
-    said_us: int
+    stated_us: int
     next_email: str | None
-    next_said_us: int | None
+    next_stated_us: int | None
 
 
 class Naming(NamedTuple):
@@ -33,7 +33,7 @@ class Naming(NamedTuple):
     account_id: int
     user_id: str
     email: str
-    said_us: int
+    stated_us: int
     trusted: bool
 
 
@@ -90,18 +90,16 @@ def _list_namings(identifications: Iterable[Identification]) -> list[Naming]:
         if each.user_id is None or each.email is None:
             continue
         customer_id = hash_user(each.account_id, each.user_id)
-        naming = Naming(customer_id, each.account_id, each.user_id, each.email, each.said_us, each.trusted)
+        naming = Naming(customer_id, each.account_id, each.user_id, each.email, each.stated_us, each.trusted)
         before = latest.setdefault(customer_id, first.setdefault(customer_id, naming))
-        if (naming.trusted, naming.said_us) >= (before.trusted, before.said_us):
+        if (naming.trusted, naming.stated_us) >= (before.trusted, before.stated_us):
             latest[customer_id] = naming
     return [
         naming for customer_id in sorted(latest) for naming in dict.fromkeys((first[customer_id], latest[customer_id]))
     ]
 
 
-def _save_addresses(
-    connection: Connection, namings: Sequence[Naming], users: Sequence[str]
-) -> dict[str, KnownIdentity]:
+def _save_addresses(connection: Connection, namings: Sequence[Naming], users: Sequence[str]) -> dict[str, IdentityRow]:
     """Returns the identities of these users, as they are then."""
     identities = _find_identities(connection, users)
     if any(_is_news(naming, identities.get(naming.customer_id)) for naming in namings):
@@ -114,16 +112,16 @@ def _save_addresses(
     return identities
 
 
-def _is_news(naming: Naming, identity: KnownIdentity | None) -> bool:
+def _is_news(naming: Naming, identity: IdentityRow | None) -> bool:
     if identity is None:
         return True
     if naming.email == identity.email and identity.next_email is None:
-        return naming.said_us > identity.said_us + CONFIRMED_US
-    latest = max(identity.said_us, identity.next_said_us or 0)
-    return naming.trusted and naming.said_us > latest
+        return naming.stated_us > identity.stated_us + CONFIRMED_US
+    latest = max(identity.stated_us, identity.next_stated_us or 0)
+    return naming.trusted and naming.stated_us > latest
 
 
-def _save_address(connection: Connection, naming: Naming, identity: KnownIdentity | None) -> bool:
+def _save_address(connection: Connection, naming: Naming, identity: IdentityRow | None) -> bool:
     """Returns whether the user id was unknown before."""
     if not _is_news(naming, identity):
         return False
@@ -147,11 +145,11 @@ def _follow(connection: Connection, naming: Naming) -> str:
     return str(row[1]) if row else naming.email
 
 
-def _find_identities(connection: Connection, users: Sequence[str]) -> dict[str, KnownIdentity]:
+def _find_identities(connection: Connection, users: Sequence[str]) -> dict[str, IdentityRow]:
     if not users:
         return {}
     rows = connection.execute(sql("find_identities"), {"customer_ids": list(users)})
-    return {customer_id: KnownIdentity(*columns) for customer_id, *columns in rows}
+    return {customer_id: IdentityRow(*columns) for customer_id, *columns in rows}
 
 
 def _follow_all(connection: Connection, statements: Sequence[Statement]) -> list[Statement]:
@@ -166,11 +164,11 @@ def _follow_all(connection: Connection, statements: Sequence[Statement]) -> list
     ]
 
 
-def _make_statement(identification: Identification, identities: Mapping[str, KnownIdentity]) -> Statement:
+def _make_statement(identification: Identification, identities: Mapping[str, IdentityRow]) -> Statement:
     """Traits belong to the customer; to the user id while its address isn't known."""
     account_id, user_id = identification[:2]
     subject = identification.subject
-    statement = Statement(subject, account_id, identification.traits, identification.said_us)
+    statement = Statement(subject, account_id, identification.traits, identification.stated_us)
     if user_id is not None and subject in identities:
         return _move_statement(statement, identities[subject].email)
     return statement
@@ -187,7 +185,7 @@ def _forward(connection: Connection, statements: Sequence[Statement]) -> list[St
     for statement in statements:
         account_id, customer_id = statement.account_id, statement.customer_id
         if statement.email and forwarding.is_elsewhere(connection, customer_id):
-            traits_by_time = {statement.said_us: dict(statement.traits)}
+            traits_by_time = {statement.stated_us: dict(statement.traits)}
             forwarding.note_traits(connection, account_id, customer_id, statement.email, traits_by_time)
         else:
             here.append(statement)

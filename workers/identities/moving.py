@@ -32,7 +32,7 @@ class AddressChange(NamedTuple):
     user_id: str
     email: str
     next_email: str
-    said_us: int
+    stated_us: int
     apart: bool = False  # the history at the address was there before
 
     @property

@@ -21,7 +21,7 @@ class Statement(NamedTuple):
     customer_id: str
     account_id: int
     traits: Mapping[str, Any]
-    said_us: int
+    stated_us: int
     email: str = ""  # of a customer who may live in another cell
 
 
@@ -29,24 +29,24 @@ class Profile(NamedTuple):
     """All traits, and when each was said."""
 
     traits: dict[str, Any]
-    said_us: dict[str, int]
+    stated_us: dict[str, int]
 
-    def add(self, traits: Mapping[str, Any], said_us: Mapping[str, int]) -> None:
+    def add(self, traits: Mapping[str, Any], stated_us: Mapping[str, int]) -> None:
         """Take in what is not older than what is there."""
         for name, value in traits.items():
-            if said_us[name] >= self.said_us.get(name, -1):
-                self.traits[name], self.said_us[name] = value, said_us[name]
+            if stated_us[name] >= self.stated_us.get(name, -1):
+                self.traits[name], self.stated_us[name] = value, stated_us[name]
 
     def trim(self) -> None:
         """Forget the oldest traits that mean nothing here, where there are too many."""
         sizes = {name: len(json.dumps({name: value})) for name, value in self.traits.items()}
         total = sum(sizes.values())
-        for name in sorted(self.traits.keys() - {*READ}, key=lambda name: (self.said_us.get(name, 0), name)):
+        for name in sorted(self.traits.keys() - {*READ}, key=lambda name: (self.stated_us.get(name, 0), name)):
             if total <= MOST_BYTES and len(self.traits) <= MOST_TRAITS:
                 return
             total -= sizes[name]
             del self.traits[name]
-            self.said_us.pop(name, None)
+            self.stated_us.pop(name, None)
 
 
 def save_statements(connection: Connection, statements: Sequence[Statement], due: bool = True) -> None:
@@ -56,8 +56,8 @@ def save_statements(connection: Connection, statements: Sequence[Statement], due
     profiles = _find_profiles(connection, sorted(accounts))
     for statement in statements:
         if statement.traits:
-            said_us = dict.fromkeys(statement.traits, statement.said_us)
-            profiles.setdefault(statement.customer_id, Profile({}, {})).add(statement.traits, said_us)
+            stated_us = dict.fromkeys(statement.traits, statement.stated_us)
+            profiles.setdefault(statement.customer_id, Profile({}, {})).add(statement.traits, stated_us)
     _save(connection, accounts, profiles)
     if due and profiles:
         connection.execute(sql("tell_profile"), {"customer_ids": list(profiles)})
@@ -91,7 +91,7 @@ def hand_over(
     if not profiles:
         return
     for profile in profiles.values():
-        merged.add(profile.traits, profile.said_us)
+        merged.add(profile.traits, profile.stated_us)
     connection.execute(sql("delete_profiles"), {"customer_ids": list(profiles)})
     _save(connection, {owner: account_id}, {owner: merged})
     connection.execute(sql("tell_profile"), {"customer_ids": [owner]})
@@ -105,7 +105,7 @@ def _send_away(connection: Connection, account_id: int, sources: Sequence[str], 
     traits_by_time: TraitsByTime = {}
     for profile in profiles.values():
         for name, value in profile.traits.items():
-            traits_by_time.setdefault(profile.said_us[name], {})[name] = value
+            traits_by_time.setdefault(profile.stated_us[name], {})[name] = value
     forwarding.note_traits(connection, account_id, owner, email, traits_by_time)
 
 
@@ -113,7 +113,7 @@ def _find_profiles(connection: Connection, customer_ids: Sequence[str]) -> dict[
     if not customer_ids:
         return {}
     rows = connection.execute(sql("find_profiles"), {"customer_ids": list(customer_ids)})
-    return {customer_id: Profile(traits, said_us) for customer_id, traits, said_us in rows}
+    return {customer_id: Profile(traits, stated_us) for customer_id, traits, stated_us in rows}
 
 
 def _save(connection: Connection, accounts: Mapping[str, int], profiles: Mapping[str, Profile]) -> None:
@@ -126,7 +126,7 @@ def _save(connection: Connection, accounts: Mapping[str, int], profiles: Mapping
             "customer_id": customer_id,
             "account_id": accounts[customer_id],
             "traits": json.dumps(profile.traits),
-            "said_us": json.dumps(profile.said_us),
+            "stated_us": json.dumps(profile.stated_us),
         }
         for customer_id, profile in sorted(profiles.items())
     ]

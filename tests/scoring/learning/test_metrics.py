@@ -29,12 +29,12 @@ def test_lift_is_that_of_the_top_tenth() -> None:
 
 
 def test_calibration_groups_are_tenths_from_the_lowest_risk_up() -> None:
-    """Each tells what was said and what happened."""
+    """Each has the predicted and the actual share."""
     bins = calibration(np.repeat([0, 1], 50).astype(np.int8), np.linspace(0, 1, 100))
     assert [b.customers for b in bins] == [10] * 10
-    assert bins[0].happened == 0
-    assert bins[-1].happened == 1
-    assert bins[0].said < bins[-1].said
+    assert bins[0].actual == 0
+    assert bins[-1].actual == 1
+    assert bins[0].predicted < bins[-1].predicted
 
 
 def test_a_sure_miss_costs_much_but_not_everything() -> None:

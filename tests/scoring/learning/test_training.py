@@ -86,9 +86,9 @@ def test_a_model_is_trained_on_the_question_that_its_risks_answer() -> None:
 def test_training_comes_nearer_to_the_optimum_and_is_calibrated() -> None:
     """Fitted on other customers, it beats the formula in ranking and in log loss."""
     whole, oracle = taken()
-    said = score_out_of_fold(whole, folds_of(whole.customer, 5), fit)
-    assert said is not None
-    untrained, trained = metrics_of(whole.lapsed, whole.probability(PRIOR)), metrics_of(whole.lapsed, said)
+    predicted = score_out_of_fold(whole, folds_of(whole.customer, 5), fit)
+    assert predicted is not None
+    untrained, trained = metrics_of(whole.lapsed, whole.probability(PRIOR)), metrics_of(whole.lapsed, predicted)
     best = metrics_of(whole.lapsed, np.array(oracle))
     assert untrained.auc is not None
     assert trained.auc is not None
@@ -103,9 +103,9 @@ def test_noise_cannot_be_learnt() -> None:
     whole = taken()[0]
     noise = whole._replace(lapsed=(np.random.default_rng(5).random(len(whole.x)) < 0.1).astype(np.int8))
     half = whole.customer % 2 == 0
-    said = noise.rows(~half).probability(fit(noise.rows(half)))
-    assert 0.46 < auc(noise.rows(~half).lapsed, said) < 0.54
-    assert said.std() < 0.05
+    predicted = noise.rows(~half).probability(fit(noise.rows(half)))
+    assert 0.46 < auc(noise.rows(~half).lapsed, predicted) < 0.54
+    assert predicted.std() < 0.05
 
 
 def test_under_twenty_lapses_the_formula_stands_and_then_is_recalibrated() -> None:
@@ -204,10 +204,10 @@ def test_serving_says_what_training_said() -> None:
     at_now = whole.rows(whole.at == now)
     assert len(at_now.x)
     scores = score(world().rollup, now, model=model)
-    served, said = scores.probability[at_now.customer], at_now.probability(model)
-    same = (scores.horizon_days[at_now.customer] == 30) & (said < 0.95)
+    served, predicted = scores.probability[at_now.customer], at_now.probability(model)
+    same = (scores.horizon_days[at_now.customer] == 30) & (predicted < 0.95)
     assert same.mean() > 0.9
-    assert served[same] == pytest.approx(said[same])
+    assert served[same] == pytest.approx(predicted[same])
 
 
 def test_a_model_survives_its_row() -> None:
@@ -261,7 +261,7 @@ def test_the_properties_of_events_enter_the_model() -> None:
     weights = {term.feature: term.weights[0] for term in model.terms}
     assert weights["plan:pro"] < 0 < weights["plan:free"]
     reasons = score(rollup, (START + 200) * DAY, model=model).reasons
-    assert "On the plan pro" in {reason.text for said in reasons for reason in said}
+    assert "On the plan pro" in {reason.text for listed in reasons for reason in listed}
 
 
 def test_a_custom_event_needs_two_weeks_and_must_still_be_sent() -> None:

@@ -36,19 +36,19 @@ WITH waiting AS MATERIALIZED (
 )
 INSERT INTO identities (customer_id, account_id, user_id, owner, email, said_at, has_waiting)
 SELECT %(customer_id)s::uuid, %(account_id)s, %(user_id)s, %(owner)s::uuid, %(email)s,
-       'epoch'::timestamptz + %(said_us)s * '1 microsecond'::interval, has_waiting
+       'epoch'::timestamptz + %(stated_us)s * '1 microsecond'::interval, has_waiting
 FROM waiting
 ON CONFLICT (customer_id) DO NOTHING
 
 -- name: confirm_identity
 -- The same address came again: an older statement that arrives later is out of date.
 UPDATE identities
-SET said_at = 'epoch'::timestamptz + %(said_us)s * '1 microsecond'::interval, next_email = NULL, next_said_at = NULL
+SET said_at = 'epoch'::timestamptz + %(stated_us)s * '1 microsecond'::interval, next_email = NULL, next_said_at = NULL
 WHERE customer_id = %(customer_id)s::uuid
 
 -- name: announce_address
 UPDATE identities
-SET next_email = %(email)s, next_said_at = 'epoch'::timestamptz + %(said_us)s * '1 microsecond'::interval
+SET next_email = %(email)s, next_said_at = 'epoch'::timestamptz + %(stated_us)s * '1 microsecond'::interval
 WHERE customer_id = %(customer_id)s::uuid
 
 -- name: take_waiting
@@ -118,7 +118,7 @@ FROM profiles WHERE customer_id = ANY (%(customer_ids)s::uuid[]) ORDER BY custom
 
 -- name: save_profile
 INSERT INTO profiles (customer_id, account_id, traits, said_us)
-VALUES (%(customer_id)s, %(account_id)s, %(traits)s::jsonb, %(said_us)s::jsonb)
+VALUES (%(customer_id)s, %(account_id)s, %(traits)s::jsonb, %(stated_us)s::jsonb)
 ON CONFLICT (customer_id) DO UPDATE SET traits = excluded.traits, said_us = excluded.said_us
 
 -- name: delete_profiles
