@@ -17,6 +17,7 @@ from redis import Redis
 
 from workers import engine, installation, placement
 from workers.buffer.lanes import lanes_of
+from workers.buffer.replicas import confirm
 from workers.cells import MOST_CELLS, Cell
 from workers.identities import ledger_moves
 from workers.ingest import receipts
@@ -25,6 +26,7 @@ from workers.redis import PREFIX, redis_client
 from workers.settings import Settings
 from workers.store import Connection, connect, naming, only_row, presence, sql
 from workers.store.migrate import migrate
+from workers.upkeep import level_moves
 
 # Of a cell that is divided, each half keeps these of its own, or counts them anew.
 APART = frozenset(
@@ -32,10 +34,10 @@ APART = frozenset(
         *("schema_migrations", "installation", "cells", "api_keys", "stripe_sources", "trainings", "matured"),
         *("signing_secrets", "ended_sessions", "tallied", "recounts", "event_days", "event_returns", "event_hours"),
         *("risk_moves", "levels_restated", "landed", "summaries", "ledger_moves", "forwards", "customer_search"),
-        *("recent_events", "erasing", "leaving", "churn_months"),
+        *("recent_events", "erasing", "leaving", "arriving", "churn_months"),
     }
 )
-EMPTIED = ("tallied", "recounts", "recent_events", "leaving")  # so that the totals are counted anew
+EMPTIED = ("tallied", "recounts", "recent_events", "leaving", "arriving")  # so that the totals are counted anew
 STAYS = frozenset({"schema_migrations", "installation"})  # of a cell that is moved
 
 
@@ -85,7 +87,7 @@ def _split_database(stack: ExitStack, cells: Sequence[Cell], after: Settings, no
         holder = stack.enter_context(_connect_for_locks(cell)) if engine.is_placed(cell) else connection
         presence.seize(holder, cell.schema or "")
     for cell in cells:
-        _settle(cell)
+        _settle(cell, after.buffer_replicas)
     with connection.transaction():
         connection.execute("SET LOCAL statement_timeout = 0")
         _divide_all(connection, cells)
@@ -118,12 +120,15 @@ def _is_divided(cell: Cell, after: Settings) -> bool:
     return is_there and numbers == [lower.number, after.cells]
 
 
-def _settle(cell: Cell) -> None:
-    """Have the buffer and the ledger know all that is stored: receipts stay behind."""
+def _settle(cell: Cell, replicas: int) -> None:
+    """Have the buffer and the ledger know all that is stored: receipts stay behind. So many replicas have to know it,
+    too: a master that takes over without would give entries of before again. Raises RedisError."""
     with connect(cell) as connection, redis_client(cell.buffer_url) as redis:
         for lane in lanes_of(cell).values():
             receipts.acknowledge_stored(connection, redis, lane)
         ledger_moves.apply_moves(connection, redis, lanes_of(cell))
+        for lane in lanes_of(cell).values():
+            confirm(redis, lane.stream, lane.outcomes, replicas)
 
 
 def _divide_all(connection: Connection, cells: Sequence[Cell]) -> None:
@@ -162,9 +167,10 @@ def _divide(connection: Connection, lower: str, upper: str, cell: Cell) -> None:
         source, where = pieces.Identifier(lower, table), whose if table in owned else pieces.SQL("")
         query = pieces.SQL("INSERT INTO {} ({}) SELECT {} FROM {} {}")
         connection.execute(query.format(pieces.Identifier(table), columns, columns, source, where))
-    connection.execute(sql("fill_search"))
-    connection.execute(sql("adopt_alerting"))
+    for name in ("fill_search", "adopt_alerting", "recount_moves"):
+        connection.execute(sql(name))
     _lead_to(connection, lower)
+    level_moves.give_moves(connection, upper)
     for table in owned:
         connection.execute(pieces.SQL("DELETE FROM {} {}").format(pieces.Identifier(table), whose))
     for table in EMPTIED:

@@ -1,5 +1,6 @@
 """Dividing and moving cells, with events on their way: before and after are the same."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any
@@ -26,6 +27,7 @@ from workers.process import Process
 from workers.settings import Settings
 from workers.store import Connection, connect, presence, sql
 from workers.store.presence import CellTaken
+from workers.upkeep import totals as totals_of
 
 
 def reopened(world: World, settings: Settings) -> World:
@@ -213,6 +215,34 @@ def test_an_erased_customer_stays_erased_through_a_split(make_world: MakeWorld) 
         four.work()
     assert sum(counted(four)) == 0
     assert read_ledger(four).unaccounted == 0
+    four.process.disconnect_all()
+
+
+def count_levels(world: World) -> Counter[Any]:
+    """How many customers came to each level on each day, or left it."""
+    moved: Counter[Any] = Counter()
+    for place in world.places:
+        for day, level, n in place.connection().execute("SELECT day, level, customers FROM risk_moves"):
+            moved[day, level] += n
+    return Counter({at: n for at, n in moved.items() if n})
+
+
+def test_levels_stay_as_they_were_counted_when_cells_are_divided(make_world: MakeWorld) -> None:
+    """From the first moment, and when the totals are counted anew; of risks that are pruned by now, too."""
+    world = make_world(2)
+    world.track(*history())
+    world.work()
+    for place in world.places:
+        place.connection().execute("DELETE FROM risk_history WHERE customer_id::text < '3' OR customer_id::text > 'c'")
+    before = count_levels(world)
+    assert sum(before.values()) == 60
+    four = reopened(world, growth.split(world.settings))
+    assert count_levels(four) == before
+    for _ in range(2):
+        for place in four.places:
+            assert place.connection().execute(sql("repair_levels")).rowcount == 0
+            totals_of.tally(place.connection())
+    assert count_levels(four) == before
     four.process.disconnect_all()
 
 

@@ -49,6 +49,14 @@ def execute(pipeline: Any, replicas: int) -> list[Any]:
     return replies
 
 
+def confirm(redis: Redis, stream: str, outcomes: str, replicas: int) -> None:
+    """Raises NotReplicated unless so many replicas have all that was written so far, by anybody; RedisError."""
+    if replicas:
+        pipeline: Any = redis.pipeline(transaction=False)
+        pipeline.eval(LOOK_AGAIN, 2, stream, outcomes)
+        execute(pipeline, replicas)
+
+
 def find_lasting(redis: Redis, stream: str, outcomes: str, ids: Sequence[bytes], replicas: int) -> set[bytes]:
     """Returns those of the entries that stay if the master dies. Where no replica confirms them in time, another
     connection, which leads to the master of then, has the last word. Raises RedisError."""

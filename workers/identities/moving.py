@@ -125,13 +125,22 @@ def merge_within(connection: Connection, account_id: int, email: str, into: str)
             row = connection.execute(sql("find_owners"), {"customer_ids": [source]}).fetchone()
             return Merged(into, 0) if row and row[1] == into else None
         drop_given_up(connection, account_id, into)
-        leaving = {"account_id": account_id, "customer_id": source}
-        erased_totals.note_erased(connection, leaving)
-        level_moves.take_back_moves(connection, account_id, [source])
-        events = merge_rows(connection, account_id, source, hash_customer(account_id, into), into)
-        erased_totals.end_erasing(connection, leaving)
+        events = _unite(connection, account_id, source, hash_customer(account_id, into), into)
         give_up(connection, account_id, email, into)
     return Merged(into, events)
+
+
+def _unite(connection: Connection, account_id: int, source: str, target: str, email: str) -> int:
+    """Make the histories of two customers one. Returns how many events came to the second."""
+    if not has_history(connection, target):
+        rename_rows(connection, account_id, source, target, email)
+        return count_events(connection, target)
+    leaving = {"account_id": account_id, "customer_id": source}
+    erased_totals.note_erased(connection, leaving)
+    level_moves.take_back_moves(connection, account_id, [source])
+    events = merge_rows(connection, account_id, source, target, email)
+    erased_totals.end_erasing(connection, leaving)
+    return events
 
 
 def _carry_out(connection: Connection, change: AddressChange) -> Course:
@@ -209,12 +218,13 @@ def merge_rows(connection: Connection, account_id: int, source: str, target: str
     The caller sees to the totals of the first."""
     both = {"source": source, "target": target, "email": email, "account_id": account_id}
     connection.execute(sql("lock_merged"), both)
-    _drop_repeated_days(connection, both)
+    _drop_repeated(connection, both)
+    note_arriving(connection, source, target)
     (events,) = only_row(connection.execute(sql("merge_events"), both))
     for query in ("merge_event_ids", "merge_days", "merge_pruned", "merge_customer", "merge_rebuild"):
         connection.execute(sql(query), both)
     for table in ("events", "event_ids", "customer_days", "pruned", "customers", "rebuilds", "risk_history",
-                  "risk_rebuilt"):  # fmt: skip
+                  "risk_rebuilt", "arriving"):  # fmt: skip
         connection.execute(delete_of(table), {"customer_id": source})
     for table in _tables(connection):
         _rename(connection, table, source, target)
@@ -222,10 +232,20 @@ def merge_rows(connection: Connection, account_id: int, source: str, target: str
     return int(events)
 
 
-def _drop_repeated_days(connection: Connection, both: dict[str, Any]) -> None:
-    """Take out of the days what both customers did in the very same events, which are stored once."""
+def note_arriving(connection: Connection, source: str, target: str) -> None:
+    """Have the totals count the pruned events of the first customer, whom they don't know, under the second."""
+    connection.execute(sql("note_arriving"), {"source": source, "target": target})
+
+
+def count_events(connection: Connection, customer_id: str) -> int:
+    """Returns the number of a customer's events that are not pruned."""
+    return int(only_row(connection.execute(sql("count_moved_events"), {"customer_id": customer_id}))[0])
+
+
+def _drop_repeated(connection: Connection, both: dict[str, Any]) -> None:
+    """Take out of the first customer's events and days what both did in the very same events, which are stored once."""
     repeated: dict[tuple[object, str, str], list[float]] = {}
-    for event, properties, day in connection.execute(sql("list_repeated"), both):
+    for event, properties, day in connection.execute(sql("drop_repeated"), both):
         counted = repeated.setdefault((day, event, detail_of(event, properties or {})), [0, 0.0])
         counted[0] += 1
         counted[1] += value_of(event, properties or {})

@@ -24,7 +24,7 @@ from workers.store.locks import Lock, holding, lock
 from workers.upkeep import erased_totals, level_moves
 
 # Tables whose rows of the customer are deleted in the old cell, and do not travel.
-DROPPED = ("recent_events", "customer_search", "scores_ahead", "risk_restated")
+DROPPED = ("recent_events", "customer_search", "scores_ahead", "risk_restated", "arriving")
 STAYS = frozenset(  # tables that a cell keeps for itself, or fills anew
     {
         *("erasures", "erasing", "leaving", "identities", "unresolved_events", "relocations", "relocated_rows"),
@@ -222,12 +222,13 @@ def _unpack_once(source: Connection, target: Connection, relocation: Relocation)
 
 def _unite(target: Connection, relocation: Relocation) -> int:
     """Make what was unpacked, under the id of the relocation, the customer's own. Returns how many events came."""
-    account_id, email = relocation.account_id, relocation.next_email
-    if relocation.subject is None or moving.has_history(target, relocation.owner):
-        return moving.merge_rows(target, account_id, relocation.relocation_id, relocation.owner, email)
-    moving.rename_rows(target, account_id, relocation.relocation_id, relocation.owner, email)
+    account_id, came, email = relocation.account_id, relocation.relocation_id, relocation.next_email
+    if moving.has_history(target, relocation.owner):
+        return moving.merge_rows(target, account_id, came, relocation.owner, email)
+    moving.note_arriving(target, came, came)
+    moving.rename_rows(target, account_id, came, relocation.owner, email)
     level_moves.count_moves(target, account_id, [relocation.owner])
-    return int(only_row(target.execute(sql("count_moved_events"), {"customer_id": relocation.owner}))[0])
+    return moving.count_events(target, relocation.owner)
 
 
 def _end_change(

@@ -5,6 +5,8 @@ The sum of the moves up to a day is how many customers were at each level.
 
 import logging
 
+from psycopg import sql as pieces
+
 from workers.process import Process
 from workers.store import Connection, sql
 
@@ -26,6 +28,13 @@ def take_back_moves(connection: Connection, account_id: int, customer_ids: list[
 def merge_moves(connection: Connection) -> None:
     """Make one row of each level and day, where there are many."""
     connection.execute(sql("merge_moves"), {"many": MOST_MOVES})
+
+
+def give_moves(connection: Connection, schema: str) -> None:
+    """Take out of these tables the moves that another schema counts from now on: those of its customers. Others stay,
+    those for risks that are pruned by now too."""
+    query = "INSERT INTO risk_moves SELECT account_id, day, level, -customers FROM {}"
+    connection.execute(pieces.SQL(query).format(pieces.Identifier(schema, "risk_moves")))
 
 
 def repair_levels(process: Process) -> None:

@@ -82,14 +82,12 @@ def _next_size(customers: int, seconds: float) -> int:
 
 
 def _begin(connection: Connection) -> Recount | None:
-    """Forget the totals, and note the moment as of which they are counted. Levels move beside the totals: a restored
-    database has brought its moves, and where nothing was ever counted they are taken from the risks."""
+    """Forget the totals, and note the moment as of which they are counted. Levels move beside the totals, and stay as
+    they are; where there are none they are taken from the risks."""
     with one_moment(connection):
-        moves_too = read_last(connection) is None
         connection.execute(sql("forget_totals"))
         connection.execute(sql("begin_recount"), {"first": FIRST})
-        if moves_too:
-            connection.execute(sql("forget_moves"))
+        if not only_row(connection.execute(sql("any_moves")))[0]:
             connection.execute(sql("recount_moves"))
     if state := read_state(connection):
         _renumber_ahead(connection, state)

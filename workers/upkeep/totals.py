@@ -81,8 +81,13 @@ def catch_up(connection: Connection) -> None:
     """Bring the totals up to now. The caller has the right to change them (Lock.TOTALS)."""
     while recount.is_needed(connection):
         recount.advance(connection, ENOUGH_REST_SECONDS)
+    _add(connection)
+
+
+def _add(connection: Connection) -> None:
     with one_moment(connection):
         add_new(connection)
+    connection.execute(sql("forget_arrived"))  # apart from the tally, so that nobody waits for it
 
 
 def add_new(connection: Connection) -> None:
@@ -129,8 +134,7 @@ def _tally_long(process: Process) -> None:
                 if not recount.advance(connection, ENOUGH_REST_SECONDS, process.stopping.is_set):
                     ours = not process.stopping.is_set()
             if ours:
-                with one_moment(connection):
-                    add_new(connection)
+                _add(connection)
     except psycopg.Error as error:
         _warn(error)
 

@@ -99,6 +99,14 @@ def track(connection: Connection) -> None:
     connection.execute("INSERT INTO flags VALUES (%s, now(), 1, 0.5, true)", [jane])
 
 
+def arrive(connection: Connection) -> None:
+    """Jane has a day of pruned events from a merge."""
+    day = (
+        "INSERT INTO arriving (customer_id, event, day, n, last_at) VALUES (%s, 'login', '2025-12-01', 1, '2025-12-01')"
+    )
+    connection.execute(day, [hash_customer(1, JANE)])
+
+
 def test_nothing_of_the_customer_stays_but_a_receipt(process: Process, connection: Connection) -> None:
     """In no table, whatever they are; and nothing of anybody else goes."""
     ingested(process, event(), event(event_id="a"), POISON)
@@ -114,6 +122,7 @@ def test_nothing_of_the_customer_stays_but_a_receipt(process: Process, connectio
     score_ahead(connection)
     act(connection)
     track(connection)
+    arrive(connection)
     noted = {"erasing", "leaving"}  # while it goes on
     noted |= {"relocations", "relocated_rows"}  # on the way to another cell, see tests/cells/test_chains.py
     assert all(count(connection, table) for table in tables_of_customers(connection) if table not in noted)

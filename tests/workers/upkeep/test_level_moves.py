@@ -1,13 +1,16 @@
 """Moves between levels add up to the customers at each."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.workers.events import event
 from tests.workers.upkeep.counting import levels, levels_by_risks, rows, store
+from workers.identities.moving import merge_known
 from workers.process import Process
-from workers.risk import rescore
-from workers.store import Connection
-from workers.upkeep import level_moves, totals
+from workers.risk import rebuild, rescore
+from workers.store import Connection, sql
+from workers.upkeep import erasure, level_moves, totals
 
 
 def test_moves_are_merged(process: Process, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,3 +33,31 @@ def test_levels_that_were_counted_wrong_are_settled(process: Process, connection
     assert levels(connection) != levels_by_risks(connection)
     level_moves.repair_levels(process)
     assert levels(connection) == levels_by_risks(connection)
+
+
+def erase(connection: Connection) -> None:
+    erasure.erase(connection, 1, "jane@example.com")
+
+
+def rename(connection: Connection) -> None:
+    assert merge_known(connection, 1, "jane@example.com", "jane@example.org")
+
+
+def merge(connection: Connection) -> None:
+    assert merge_known(connection, 1, "jane@example.com", "joe@example.com")
+
+
+@pytest.mark.parametrize("act", [erase, rename, merge])
+@pytest.mark.parametrize("table", ["risk_history", "risk_rebuilt"])
+def test_levels_are_right_where_past_risks_are_pruned(
+    process: Process, connection: Connection, act: Callable[[Connection], None], table: str
+) -> None:
+    """The last level that was recorded is known without them."""
+    store(process, event(timestamp="2025-12-01"), event(customer_email="joe@example.com", timestamp="2025-12-01"))
+    rebuild.rebuild_some(process)
+    rescore.rescore_due(process)
+    connection.execute(f"DELETE FROM {table}")
+    act(connection)
+    rebuild.rebuild_some(process)
+    assert rows(connection, "SELECT level, sum(customers) FROM risk_moves GROUP BY 1 HAVING sum(customers) <> 0")
+    assert connection.execute(sql("repair_levels")).rowcount == 0

@@ -8,7 +8,8 @@ INSERT INTO erasing (customer_id) VALUES (%(customer_id)s) ON CONFLICT DO NOTHIN
 DELETE FROM erasing WHERE customer_id = %(customer_id)s
 
 -- name: note_leaving
--- The rollup's counts of days whose events were pruned, all of which were tallied.
+-- Of pruned events it is the rollup's counts. They were tallied before they were pruned; those that came with another
+-- customer's history count with the transaction that brought them.
 WITH sent AS MATERIALIZED (
     SELECT event, date_trunc('hour', seen_at, 'UTC') AS hour, stored_by, count(*) AS n,
            min(seen_at) AS first_at, max(seen_at) AS last_at
@@ -19,19 +20,28 @@ WITH sent AS MATERIALIZED (
     GROUP BY 1, 2, 3
 ), days AS (
     SELECT event, (hour AT TIME ZONE 'UTC')::date AS day, sum(n) AS n FROM sent GROUP BY 1, 2
+), arrived AS (
+    SELECT event, day, stored_by, sum(n) AS n, max(last_at) AS last_at
+    FROM arriving WHERE customer_id = %(customer_id)s
+    GROUP BY 1, 2, 3
+), arrived_days AS (
+    SELECT event, day, sum(n) AS n FROM arrived GROUP BY 1, 2
 ), pruned AS (
-    SELECT event, day, counted.n - coalesce(days.n, 0) AS n, counted.last_at
+    SELECT event, day, counted.n - coalesce(days.n, 0) - coalesce(arrived_days.n, 0) AS n, counted.last_at
     FROM (
         SELECT event, day, sum(n) AS n, max(last_at) AS last_at
         FROM customer_days WHERE customer_id = %(customer_id)s
         GROUP BY event, day
     ) AS counted
     LEFT JOIN days USING (event, day)
-    WHERE counted.n > coalesce(days.n, 0)
+    LEFT JOIN arrived_days USING (event, day)
+    WHERE counted.n > coalesce(days.n, 0) + coalesce(arrived_days.n, 0)
 )
 INSERT INTO leaving (customer_id, account_id, event, day, hour, stored_by, n, first_at, last_at)
 SELECT %(customer_id)s, %(account_id)s, event, (hour AT TIME ZONE 'UTC')::date, hour, stored_by, n, first_at, last_at
 FROM sent
+UNION ALL
+SELECT %(customer_id)s, %(account_id)s, event, day, NULL, stored_by, n, last_at, last_at FROM arrived
 UNION ALL
 SELECT %(customer_id)s, %(account_id)s, event, day, NULL, 0, n, last_at, last_at FROM pruned
 
@@ -79,17 +89,16 @@ FROM theirs
 WHERE kept.account_id = theirs.account_id AND kept.event = theirs.event AND kept.hour = theirs.hour
 
 -- name: leave_out_returns
+-- Days that are pruned from the totals before they are from the rollup are taken out as if they were there: sums over
+-- days that are left come out right.
 WITH returns AS (
     SELECT account_id, event, day,
            coalesce(lag(day) OVER (PARTITION BY customer_id, event ORDER BY day), '-infinity') AS previous
     FROM (SELECT DISTINCT account_id, customer_id, event, day FROM parting) AS days
-), theirs AS (
-    SELECT account_id, event, day, previous, count(*) AS customers FROM returns GROUP BY 1, 2, 3, 4
 )
-UPDATE event_returns AS kept SET customers = kept.customers - theirs.customers
-FROM theirs
-WHERE kept.account_id = theirs.account_id AND kept.event = theirs.event AND kept.day = theirs.day
-  AND kept.previous = theirs.previous
+INSERT INTO event_returns AS kept (account_id, event, day, previous, customers)
+SELECT account_id, event, day, previous, -count(*) FROM returns GROUP BY 1, 2, 3, 4
+ON CONFLICT (account_id, event, day, previous) DO UPDATE SET customers = kept.customers + excluded.customers
 
 -- name: leave_out_days
 -- Where the first or last event of a day was theirs, the hour of the next one is what is left.
@@ -121,7 +130,7 @@ WITH theirs AS MATERIALIZED (
     SELECT DISTINCT account_id, event, day, hour FROM parting
 ), returns AS (
     DELETE FROM event_returns AS kept USING (SELECT DISTINCT account_id, event, day FROM theirs) AS days
-    WHERE kept.account_id = days.account_id AND kept.event = days.event AND kept.day = days.day AND customers <= 0
+    WHERE kept.account_id = days.account_id AND kept.event = days.event AND kept.day = days.day AND customers = 0
 ), hours AS (
     DELETE FROM event_hours AS kept USING theirs
     WHERE kept.account_id = theirs.account_id AND kept.event = theirs.event AND kept.hour = theirs.hour AND n <= 0

@@ -99,8 +99,11 @@ INSERT INTO ledger_moves (lane, counts)
 SELECT lane, jsonb_build_object('unresolved', -count(*), 'erased', count(*))
 FROM waited WHERE lane IS NOT NULL GROUP BY lane
 
--- name: erase_customer
+-- name: lock_customer
 -- A score that is being written holds the customer's row: this waits for it.
+SELECT FROM customers WHERE customer_id = %(customer_id)s FOR UPDATE
+
+-- name: erase_customer
 WITH gone_search AS (
     DELETE FROM customer_search WHERE customer_id = %(customer_id)s
 )
@@ -119,6 +122,8 @@ WITH gone_events AS (
     DELETE FROM customer_days WHERE customer_id = %(customer_id)s RETURNING 1
 ), gone_fingerprints AS (
     DELETE FROM pruned WHERE customer_id = %(customer_id)s
+), gone_arriving AS (
+    DELETE FROM arriving WHERE customer_id = %(customer_id)s
 ), gone_news AS (
     DELETE FROM news WHERE customer_id = %(customer_id)s
 ), gone_risks AS (

@@ -244,11 +244,35 @@ ORDER BY relname
 -- name: lock_merged
 SELECT FROM customers WHERE customer_id IN (%(source)s, %(target)s) ORDER BY customer_id FOR UPDATE
 
--- name: list_repeated
-SELECT source.event, source.properties,
-       (least(source.occurred_at, source.received_at) AT TIME ZONE 'UTC')::date AS day
-FROM events AS source JOIN events AS target USING (occurred_at, event_key)
-WHERE source.customer_id = %(source)s AND target.customer_id = %(target)s
+-- name: drop_repeated
+-- Events that both customers sent are stored once. One of them may be pruned: then its fingerprint is left, see
+-- prune_events.
+WITH source AS MATERIALIZED (
+    SELECT occurred_at, event_key, event, properties, received_at,
+           event_key # (extract(epoch FROM occurred_at) * 1000000)::bigint AS fingerprint,
+           date_trunc('month', occurred_at)::date AS month
+    FROM events WHERE customer_id = %(source)s
+), target AS MATERIALIZED (
+    SELECT occurred_at, event_key, event, properties, received_at,
+           event_key # (extract(epoch FROM occurred_at) * 1000000)::bigint AS fingerprint,
+           date_trunc('month', occurred_at)::date AS month
+    FROM events WHERE customer_id = %(target)s
+), fingerprints AS MATERIALIZED (
+    SELECT customer_id = %(source)s AS is_source, month, unnest(keys) AS fingerprint
+    FROM pruned WHERE customer_id IN (%(source)s, %(target)s)
+), repeated AS MATERIALIZED (
+    SELECT occurred_at, event_key, event, properties, received_at FROM source
+    WHERE (occurred_at, event_key) IN (SELECT occurred_at, event_key FROM target)
+       OR (month, fingerprint) IN (SELECT month, fingerprint FROM fingerprints WHERE NOT is_source)
+), gone AS (
+    DELETE FROM events USING repeated
+    WHERE events.customer_id = %(source)s AND events.occurred_at = repeated.occurred_at
+      AND events.event_key = repeated.event_key
+)
+SELECT event, properties, (least(occurred_at, received_at) AT TIME ZONE 'UTC')::date AS day FROM repeated
+UNION ALL
+SELECT event, properties, (least(occurred_at, received_at) AT TIME ZONE 'UTC')::date FROM target
+WHERE (month, fingerprint) IN (SELECT month, fingerprint FROM fingerprints WHERE is_source)
 
 -- name: drop_repeated_days
 UPDATE customer_days SET n = n - %(n)s, value = value - %(value)s
@@ -268,6 +292,19 @@ WITH source AS MATERIALIZED (
     RETURNING 1
 )
 SELECT count(*) FROM merged
+
+-- name: note_arriving
+-- What the rollup counts beyond the events: those that were pruned.
+INSERT INTO arriving (customer_id, event, day, n, last_at)
+SELECT %(target)s, event, day, sum(n), max(last_at)
+FROM (
+    SELECT event, day, n, last_at FROM customer_days WHERE customer_id = %(source)s
+    UNION ALL
+    SELECT event, (least(occurred_at, received_at) AT TIME ZONE 'UTC')::date, -1, NULL
+    FROM events WHERE customer_id = %(source)s
+) AS counted
+GROUP BY event, day
+HAVING sum(n) > 0
 
 -- name: merge_event_ids
 INSERT INTO event_ids (customer_id, event_key, occurred_at, received_at)

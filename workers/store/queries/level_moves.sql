@@ -2,7 +2,7 @@
 -- customer stands at the level "lapsed".
 
 -- name: move_risks
--- What these customers' risks say of it; sign -1 takes it back.
+-- What these customers' risks say of it; sign -1 takes it back. The last one that was recorded may be pruned.
 WITH steps AS (
     SELECT customer_id, (at AT TIME ZONE 'UTC')::date AS day, level,
            lag(level) OVER (PARTITION BY customer_id ORDER BY at) AS before
@@ -12,6 +12,9 @@ WITH steps AS (
         UNION ALL
         SELECT customer_id, at, standing(state, level)
         FROM risk_rebuilt WHERE customer_id = ANY (%(customer_ids)s::uuid[])
+        UNION ALL
+        SELECT customer_id, recorded_at, standing(recorded_state, recorded_level)
+        FROM customers WHERE customer_id = ANY (%(customer_ids)s::uuid[]) AND recorded_at IS NOT NULL
     ) AS risks
 ), moved AS (
     SELECT day, level, 1 AS customers FROM steps

@@ -11,7 +11,8 @@ WHERE pg_snapshot_xmax(snapshot) <= pg_snapshot_xmax(pg_current_snapshot())
 
 -- name: forget_totals
 WITH days AS (DELETE FROM event_days), returns AS (DELETE FROM event_returns), hours AS (DELETE FROM event_hours),
-     recent AS (DELETE FROM recent_events), leaving AS (DELETE FROM leaving)
+     recent AS (DELETE FROM recent_events), leaving AS (DELETE FROM leaving),
+     arriving AS (DELETE FROM arriving)
 DELETE FROM tallied
 
 -- name: begin_recount
@@ -55,7 +56,7 @@ UPDATE events SET stored_by = 0
 WHERE customer_id = ANY (ARRAY(SELECT customer_id FROM part)) AND stored_by >= %(foreign_from)s
 
 -- name: recount_days
--- The rollup counts all events, pruned ones too; `late` are those that the next tally counts. Nothing is joined here
+-- The rollup counts all events, pruned ones too; `late` is what the next tally counts. Nothing is joined here
 -- but the customers' rows, so no plan can be quadratic.
 WITH counted AS (
     SELECT part.account_id, part.customer_id, days.event, days.day, days.n, days.last_at
@@ -69,6 +70,15 @@ WITH counted AS (
     CROSS JOIN LATERAL (
         SELECT event, (least(occurred_at, received_at) AT TIME ZONE 'UTC')::date AS day FROM events
         WHERE events.customer_id = part.customer_id AND stored_by >= %(xmin)s
+          AND (stored_by >= %(xmax)s OR NOT pg_visible_in_snapshot(stored_by::text::xid8, %(snapshot)s::pg_snapshot))
+        OFFSET 0
+    ) AS late
+    UNION ALL
+    SELECT part.account_id, part.customer_id, late.event, late.day, -late.n, NULL
+    FROM part
+    CROSS JOIN LATERAL (
+        SELECT event, day, n FROM arriving
+        WHERE arriving.customer_id = part.customer_id AND stored_by >= %(xmin)s
           AND (stored_by >= %(xmax)s OR NOT pg_visible_in_snapshot(stored_by::text::xid8, %(snapshot)s::pg_snapshot))
         OFFSET 0
     ) AS late
@@ -94,8 +104,9 @@ GROUP BY 1, 2, 3, 4
 ON CONFLICT (account_id, event, day, previous) DO UPDATE SET customers = kept.customers + excluded.customers
 
 -- name: fill_fresh_of_part
-INSERT INTO fresh (account_id, customer_id, event, hour, n, first_at, last_at)
-SELECT part.account_id, part.customer_id, counted.event, counted.hour, counted.n, counted.first_at, counted.last_at
+INSERT INTO fresh (account_id, customer_id, event, day, hour, n, first_at, last_at)
+SELECT part.account_id, part.customer_id, counted.event, (counted.hour AT TIME ZONE 'UTC')::date, counted.hour,
+       counted.n, counted.first_at, counted.last_at
 FROM part
 CROSS JOIN LATERAL (
     SELECT event, date_trunc('hour', seen_at, 'UTC') AS hour, count(*) AS n,
@@ -125,8 +136,8 @@ INSERT INTO tallied (snapshot, at, worked_seconds, server) SELECT snapshot, bega
 ON CONFLICT (single) DO UPDATE
 SET snapshot = excluded.snapshot, at = excluded.at, worked_seconds = 0, server = excluded.server
 
--- name: forget_moves
-DELETE FROM risk_moves
+-- name: any_moves
+SELECT EXISTS (SELECT FROM risk_moves)
 
 -- name: recount_moves
 WITH steps AS (
@@ -136,6 +147,9 @@ WITH steps AS (
         SELECT customer_id, at, standing(state, level) AS level FROM risk_history
         UNION ALL
         SELECT customer_id, at, standing(state, level) FROM risk_rebuilt
+        UNION ALL
+        SELECT customer_id, recorded_at, standing(recorded_state, recorded_level)
+        FROM customers WHERE recorded_at IS NOT NULL
     ) AS risks
 ), moved AS (
     SELECT customer_id, day, level, 1 AS customers FROM steps WHERE level IS DISTINCT FROM before

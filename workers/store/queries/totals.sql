@@ -17,9 +17,13 @@ ON CONFLICT (single) DO UPDATE
 SET snapshot = excluded.snapshot, at = excluded.at, worked_seconds = excluded.worked_seconds, server = excluded.server
 
 -- name: count_untallied
--- How many events are not tallied; no more than %(limit)s are counted.
+-- How many events, and days of pruned ones, are not tallied; no more than %(limit)s are counted.
 SELECT count(*) FROM (
     SELECT FROM events
+    WHERE stored_by >= %(xmin)s
+      AND (stored_by >= %(xmax)s OR NOT pg_visible_in_snapshot(stored_by::text::xid8, %(snapshot)s::pg_snapshot))
+    UNION ALL
+    SELECT FROM arriving
     WHERE stored_by >= %(xmin)s
       AND (stored_by >= %(xmax)s OR NOT pg_visible_in_snapshot(stored_by::text::xid8, %(snapshot)s::pg_snapshot))
     LIMIT %(limit)s
@@ -30,18 +34,20 @@ CREATE TEMPORARY TABLE IF NOT EXISTS fresh (
     account_id integer NOT NULL,
     customer_id uuid NOT NULL,
     event text COLLATE "C" NOT NULL,
-    hour timestamptz NOT NULL,
+    day date NOT NULL,
+    hour timestamptz,
     n bigint NOT NULL,
     first_at timestamptz NOT NULL,
     last_at timestamptz NOT NULL
 ) ON COMMIT DELETE ROWS
 
 -- name: fill_fresh
--- An event counts when it was seen: when it happened, but not later than it was received.
-INSERT INTO fresh (account_id, customer_id, event, hour, n, first_at, last_at)
-SELECT account_id, customer_id, event, hour, n, first_at, last_at
+-- An event counts when it was seen: when it happened, but not later than it was received. Of pruned events that came
+-- with another customer's history only the day is known.
+INSERT INTO fresh (account_id, customer_id, event, day, hour, n, first_at, last_at)
+SELECT account_id, customer_id, event, coalesce(day, (hour AT TIME ZONE 'UTC')::date), hour, n, first_at, last_at
 FROM (
-    SELECT customer_id, event, date_trunc('hour', seen_at, 'UTC') AS hour, count(*) AS n,
+    SELECT customer_id, event, NULL::date AS day, date_trunc('hour', seen_at, 'UTC') AS hour, count(*) AS n,
            min(seen_at) AS first_at, max(seen_at) AS last_at
     FROM (
         SELECT customer_id, event, least(occurred_at, received_at) AS seen_at
@@ -49,6 +55,12 @@ FROM (
         WHERE stored_by >= %(xmin)s
           AND (stored_by >= %(xmax)s OR NOT pg_visible_in_snapshot(stored_by::text::xid8, %(snapshot)s::pg_snapshot))
     ) AS untallied
+    GROUP BY 1, 2, 3, 4
+    UNION ALL
+    SELECT customer_id, event, day, NULL, sum(n), max(last_at), max(last_at)
+    FROM arriving
+    WHERE stored_by >= %(xmin)s
+      AND (stored_by >= %(xmax)s OR NOT pg_visible_in_snapshot(stored_by::text::xid8, %(snapshot)s::pg_snapshot))
     GROUP BY 1, 2, 3
 ) AS counted
 JOIN customers USING (customer_id)
@@ -59,8 +71,7 @@ WHERE NOT EXISTS (SELECT FROM erasing WHERE erasing.customer_id = counted.custom
 -- return after the customer's day before it, and the day after it isn't one after that any more.
 WITH batch AS MATERIALIZED (
     -- The new events by customer and day.
-    SELECT account_id, customer_id, event, (hour AT TIME ZONE 'UTC')::date AS day, sum(n) AS n,
-           min(first_at) AS first_at, max(last_at) AS last_at
+    SELECT account_id, customer_id, event, day, sum(n) AS n, min(first_at) AS first_at, max(last_at) AS last_at
     FROM fresh
     GROUP BY 1, 2, 3, 4
 ), customers_days AS MATERIALIZED (
@@ -113,7 +124,7 @@ ON CONFLICT (account_id, event, day, previous) DO UPDATE SET customers = kept.cu
 
 -- name: tally_hours
 WITH batch AS MATERIALIZED (
-    SELECT * FROM fresh
+    SELECT * FROM fresh WHERE hour IS NOT NULL
 ), counted AS MATERIALIZED (
     -- The same, and whether the customer is new to the hour of the event.
     SELECT account_id, event, hour, n, NOT EXISTS (
@@ -138,7 +149,7 @@ SET n = kept.n + excluded.n, customers = kept.customers + excluded.customers
 WITH latest AS (
     SELECT customer_id, event, hour, account_id,
            sum(n) OVER (PARTITION BY account_id, event ORDER BY hour DESC, customer_id DESC) - n AS later
-    FROM fresh
+    FROM fresh WHERE hour IS NOT NULL
 )
 INSERT INTO recent_events (customer_id, event, hour, account_id)
 SELECT customer_id, event, hour, account_id FROM latest WHERE later < %(kept)s
@@ -158,6 +169,11 @@ USING (
 ) AS beyond
 WHERE recent.account_id = beyond.account_id AND recent.event = beyond.event
   AND (recent.hour, recent.customer_id) <= (beyond.hour, beyond.customer_id)
+
+-- name: forget_arrived
+-- Days that the last tally has counted.
+DELETE FROM arriving
+WHERE stored_by < (SELECT pg_snapshot_xmin(snapshot)::text::bigint FROM tallied)
 
 -- name: prune_tallied_days
 -- A return after a day that is gone counts as a first day.
