@@ -1,1 +1,1 @@
-"""All that a producer or a person meets: HTTP, the dashboard, the command line, and `windback up`."""
+"""Everything that a producer or a person uses: HTTP, the dashboard, the command line, and `windback up`."""

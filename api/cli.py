@@ -85,7 +85,7 @@ def _one_line() -> Iterator[None]:
 @click.version_option(None, "-V", "--version", package_name="windback-server", prog_name="windback")
 @click.pass_context
 def main(context: click.Context) -> None:
-    """Windback: customers' events in, a churn risk for every customer out."""
+    """Windback takes your customers' events and predicts the churn of each customer."""
     if context.invoked_subcommand not in SILENT:
         for sentence in settings.explain_unknown().values():
             click.echo(f"Note: {sentence}", err=True)

@@ -1,4 +1,4 @@
-"""Time-outs for work that is slow to let go."""
+"""Time-outs for calls that may not stop at once when they are cancelled."""
 
 import asyncio
 from collections.abc import Coroutine

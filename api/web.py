@@ -15,7 +15,7 @@ FINISH_SECONDS = 2  # for requests under way when the grace is over
 
 @click.command("web")
 def web() -> None:
-    """Serve the API and the dashboard, where the settings say."""
+    """Serve the API and the dashboard. PORT and WINDBACK_HOST say where."""
     try:
         configured = settings.load()
         configured.needs("database_url", "redis_url")

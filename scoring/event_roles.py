@@ -1,4 +1,4 @@
-"""The roles of an account's own events, beyond being counted.
+"""The roles of an account's own events: use of the product, churn, or a recognised event.
 
 An event of the account's own stands for one of the thirteen, counts as use of the product, or means that a customer
 has left. A rollup is translated by renaming: the rest of this room knows recognised names alone. An event that counts

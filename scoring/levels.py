@@ -1,4 +1,4 @@
-"""Risk levels: where a probability stops being low."""
+"""Risk levels: low, medium, high and critical, and the probabilities at which they begin."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Open matters: words and deeds of a customer that ask for an answer, however much the product is still used.
+"""Open matters: a refund request, an unpaid trial, a downgrade to a free plan. They keep the risk up despite activity.
 
 | matter | open | floor of the risk |
 |---|---|---|

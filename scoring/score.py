@@ -1,4 +1,4 @@
-"""The door into this room: a rollup and an instant in, every customer's risk out."""
+"""Scores customers: takes a rollup and an instant, and returns every customer's risk."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""States: whether silence is still a risk, or already a fact."""
+"""States of customers: new, active or lapsed, by their silence and their own rhythm."""
 
 from typing import Final
 

@@ -1,3 +1,6 @@
-"""Everything behind the door. RQ gets its prefix before any module imports it."""
+"""Everything behind the HTTP API: storing, scoring, learning, alerts and upkeep.
+
+RQ gets its prefix before any module imports it.
+"""
 
 from workers import redis as redis

@@ -80,9 +80,12 @@ def _worker(process: Process, queue: str) -> Worker:
 
 
 @click.command("worker")
-@click.argument("kind", type=click.Choice([*JOBS, "clock", "train"]))
+@click.argument("kind", metavar="KIND", type=click.Choice([*JOBS, "clock", "train"]))
 def worker(kind: str) -> None:
-    """Start one process behind the API: a worker of one queue, the clock, or a training that then ends."""
+    """Start a process behind the API.
+
+    KIND is ingest, import, score or deliver for a worker of that queue, clock, or train for one training.
+    """
     start(kind)
 
 

@@ -29,14 +29,14 @@ SETTABLE = (
 
 @click.group("accounts")
 def accounts_group() -> None:
-    """Accounts: list, and set what is particular to one."""
+    """List accounts, change their settings, and map their events."""
 
 
 @accounts_group.command("list")
 @every_account_option
 @data_dir_option
 def list_accounts(account: str | None, data_dir: Path) -> None:
-    """Show accounts: the horizon in days, and the events that mean churn or engagement."""
+    """Show accounts and their settings."""
     with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
         accounts = options.list_accounts(connection, account)
     click.echo(f"{'ACCOUNT':<20} {'DAYS':>4} {'':<8} {'CHURN EVENT':<20} ENGAGEMENT EVENTS, OTHER NAMES")
@@ -92,12 +92,12 @@ def set_account(
 
 @accounts_group.command("map")
 @click.argument("name")
-@click.argument("event", type=click.Choice(ROLES))
+@click.argument("event", metavar="ROLE", type=click.Choice(ROLES))
 @account_option
 @click.option("--force", is_flag=True, help="Map a name that was never sent as well.")
 @data_dir_option
 def map_event(name: str, event: str, account: str | None, force: bool, data_dir: Path) -> None:
-    """Say what NAME, an event of your own, stands for: one of the recognised events, `engagement` (it counts as use)
+    """Give NAME, an event of your own, a role. ROLE is a recognised event, `engagement` (it counts as use)
     or `churn` (the customer has left). It holds for the past as well; scores follow within a minute."""
     with (
         use_servers(data_dir) as servers,
@@ -121,7 +121,7 @@ def map_event(name: str, event: str, account: str | None, force: bool, data_dir:
 @account_option
 @data_dir_option
 def unmap_event(name: str, account: str | None, data_dir: Path) -> None:
-    """Let NAME stand for nothing but itself again. Scores follow within a minute."""
+    """Take the role of NAME away. Scores follow within a minute."""
     with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
         account_id = choose_account(connection, account).account_id
         if name not in mappings.list_mappings(connection, account_id):

@@ -52,7 +52,8 @@ def backtest(
     scores: Path | None,
     as_json: bool,
 ) -> None:
-    """Score the file EVENTS (CSV or NDJSON, plain or .gz) as of past moments, untrained and trained, beside baselines.
+    """Test predictions on a file of past events. EVENTS is CSV or NDJSON, plain or .gz. It is scored as of past
+    moments, untrained and trained, beside baselines.
 
     Needs no server. Only events up to each moment are used for it. Without --snapshots, the customers who were active
     at each --cutoff (by default one every horizon) are scored, and "lapsed" means no login and no feature used within

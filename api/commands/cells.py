@@ -29,13 +29,13 @@ CHANGED = ("cells", "cell_database_urls", "cell_buffer_urls")
 
 @click.group("cells")
 def cells_group() -> None:
-    """Cells of customers: where they are, dividing them, moving one."""
+    """Show, divide and move the cells of customers."""
 
 
 @cells_group.command("status")
 @data_dir_option
 def show_cells(data_dir: Path) -> None:
-    """Show each cell: its place, its customers, what waits in its buffer and what lodges there."""
+    """Show each cell: its place, its customers, its backlog."""
     with use_servers(data_dir, migrating=False) as servers:
         rows = [_read(cell) for cell in servers.apply(settings.load()).all_cells]
     click.echo(f"{'CELL':<6}{'CUSTOMERS':>11}{'WAITING':>9}{'LODGING':>9}  {'CLOCK':<6} PLACE")

@@ -16,7 +16,7 @@ from workers.store import connect
 
 @click.group("customers")
 def customers_group() -> None:
-    """Customers: erase."""
+    """Erase a customer."""
 
 
 @customers_group.command("erase")
@@ -25,7 +25,10 @@ def customers_group() -> None:
 @click.option("--user-id", "by_user_id", is_flag=True, help="EMAIL is a user id, whether its address is known or not.")
 @data_dir_option
 def erase_customer(email: str, account: str | None, by_user_id: bool, data_dir: Path) -> None:
-    """Erase a customer: events, scores, dead letters, and what still waits to be stored. Safe to run twice."""
+    """Erase a customer. Events, scores and dead letters go, and so does what waits to be stored.
+
+    Safe to run twice.
+    """
     if not by_user_id and not valid_email(email):
         raise click.BadParameter("this is not an address like local@domain.tld", param_hint="EMAIL")
     with use_servers(data_dir) as servers:

@@ -35,13 +35,13 @@ ids_argument = click.argument("ids", metavar="[ID]...", nargs=-1, type=LetterId(
 
 @click.group("dead-letters")
 def dead_letters_commands() -> None:
-    """Events that could not be stored: list, show, replay, purge."""
+    """Show, replay or purge events that could not be stored."""
 
 
 @dead_letters_commands.command("list")
 @data_dir_option
 def list_letters(data_dir: Path) -> None:
-    """Show the causes, the most frequent first, each with the id of an example."""
+    """Show the causes, the most frequent first. Each has the id of an example."""
     with _use_cells(data_dir) as cells:
         groups = dead_letters.add_up([group for cell in cells for group in dead_letters.group(cell)])
         click.echo("\n".join(_list_groups(groups)) if groups else "there are no dead letters")

@@ -1,4 +1,4 @@
-"""`windback import`: files of events into a running service, through its API, in batches of 100.
+"""`windback import`: sends files of events to a running service, through its API, in batches of 100.
 
 Safe to run again: an event with a timestamp or an event_id is stored once. What can't be taken now (5xx, 429, no
 connection) is sent again with growing pauses; what is refused is reported with its line.

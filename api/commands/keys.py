@@ -17,11 +17,11 @@ from workers.store import Connection, connect
 
 @click.group("keys")
 def keys_group() -> None:
-    """API keys: create, list, revoke."""
+    """Create, list and revoke API keys."""
 
 
 @keys_group.command("create")
-@click.option("--account", required=True, help="The account's name; it is made where it doesn't exist.")
+@click.option("--account", required=True, help="The account's name; a new name makes a new account.")
 @click.option("--publishable", is_flag=True, help="A key for browsers: it may only track events.")
 @click.option("--rate-limit", type=click.IntRange(min=1), help="Events a second.")
 @click.option("--name", default="", help="Where the key is used: website, importer.")

@@ -1,4 +1,4 @@
-"""`windback train` and `windback models`: learn from what became of customers, look at models, go back."""
+"""`windback train` and `windback models`: train on the outcomes of customers, list models, go back."""
 
 import sys
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ PLACES = (4, 3, 2, 4, 4)
 @every_account_option
 @data_dir_option
 def train(account: str | None, data_dir: Path) -> None:
-    """Train on what became of customers. Switches to the new model only if it does better on later months."""
+    """Train a model on the outcomes of customers. It is used only if it predicts later months better."""
     with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
         for trained in list_accounts(connection, account):
             try:
@@ -69,14 +69,14 @@ def _show_progress(progress: RenewalProgress) -> None:
 
 @click.group("models")
 def models_group() -> None:
-    """Models: list them, roll back."""
+    """List models, or roll back."""
 
 
 @models_group.command("list")
 @every_account_option
 @data_dir_option
 def list_models(account: str | None, data_dir: Path) -> None:
-    """Show all models: horizon, churned customers in the training, AUC and calibration on the holdout."""
+    """Show all models and their quality: departures in the training, AUC and calibration on the holdout."""
     with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
         list_accounts(connection, account)
         listed = models.list_models(connection, account)
@@ -90,7 +90,7 @@ def list_models(account: str | None, data_dir: Path) -> None:
 @account_option
 @data_dir_option
 def roll_back(account: str | None, data_dir: Path) -> None:
-    """Go back to the model that was in use before this one, or to the day-one formula."""
+    """Go back to the previous model, or to the day-one formula."""
     with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
         owner = choose_account(connection, account)
         try:

@@ -31,7 +31,10 @@ WIDTH = 15
 @data_dir_option
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def status(data_dir: Path, as_json: bool) -> None:
-    """Show the buffer, the workers, the events stored and missing, the customers due, the last training."""
+    """Show the state of the service: buffer, workers, scores.
+
+    It counts the events stored and missing, and names the last training.
+    """
     with one_line_errors():
         configured = settings.load()
     ours = packaged_servers.urls(data_dir)

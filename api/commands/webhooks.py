@@ -35,7 +35,7 @@ class WebhookId(click.ParamType[str]):
 
 @click.group("webhooks")
 def webhooks_group() -> None:
-    """Webhooks: add, list, remove, test."""
+    """Add, list, remove and test webhooks."""
 
 
 @webhooks_group.command("add")
@@ -63,7 +63,7 @@ def add_webhook(
 @account_option
 @data_dir_option
 def list_webhooks(account: str | None, data_dir: Path) -> None:
-    """Show webhooks: where alerts go, from which level on, and how the latest attempt went."""
+    """Show webhooks, their levels, and their latest attempts."""
     with _account(data_dir, account) as (connection, account_id):
         listed = webhooks.list_webhooks(connection, account_id)
     click.echo(f"{'ID':<36}  {'FORMAT':<6} {'LEVEL':<8} {'STATE':<8} {'LAST':<22} URL")

@@ -51,7 +51,7 @@ class Stranger(Exception):
 @click.option("--customers", "size", default=CUSTOMERS, type=click.IntRange(5, 10_000), hidden=True)
 @click.option("--seed", default=SEED, hidden=True)
 def demo(url: str | None, api_key: str | None, data_dir: Path, remove: bool, size: int, seed: int) -> None:
-    """Fill a running service with a simulated company: 500 customers and what they did in 120 days, up to now.
+    """Add a simulated company to a running service. It has 500 customers, and what they did in the last 120 days.
 
     Their addresses end in @demo.example. Safe to run again: on a later day that adds what has happened since.
     """

@@ -1,4 +1,4 @@
-"""The API's description in OpenAPI 3.1, made from the table of routes in `api.reference` and the types it names."""
+"""The API's description in OpenAPI 3.1, made from the routes in `api.docs.reference` and their types."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version

@@ -1,4 +1,4 @@
-"""The sign of life of a process at work on an import, and the wish that it stop."""
+"""The sign of life of a process at work on an import, and the request to stop it."""
 
 import contextlib
 import os

@@ -45,7 +45,7 @@ STOP_SECONDS = 3.0  # for the web process, then the workers and the clock, then 
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Workers of each kind.")
 @click.option("--cells", type=click.IntRange(1, MOST_CELLS), help="Cells.  [default: WINDBACK_CELLS, else 1]")
 def up(host: str, port: int | None, data_dir: Path, workers: int, cells: int | None) -> None:
-    """Run everything on this machine, until Ctrl-C: PostgreSQL, Redis, the API, the workers and the clock.
+    """Run everything on this machine until Ctrl-C. That is PostgreSQL, Redis, the API, the workers and the clock.
 
     The servers come from the installed wheels, or from DATABASE_URL and REDIS_URL where these are set. The API key is
     printed, and kept in the data folder's file api-key.

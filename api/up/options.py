@@ -10,5 +10,5 @@ data_dir_option = click.option(
     envvar="WINDBACK_DATA_DIR",
     default=".windback",
     show_default=True,
-    help="Folder of `windback up`: its servers, where DATABASE_URL or REDIS_URL is unset, and its key.",
+    help="The data folder of `windback up`: its key, and its servers unless DATABASE_URL and REDIS_URL are set.",
 )

@@ -1,4 +1,4 @@
-"""The wish for an account's track record; workers/learning/track_records.py computes it."""
+"""Requests for an account's track record; workers/learning/track_records.py computes it."""
 
 from workers.store import Connection, sql
 

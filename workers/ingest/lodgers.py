@@ -1,4 +1,4 @@
-"""Moving on what lodges with a cell: entries of others whose Redis was away, see workers/buffer/lodging.py."""
+"""Moves entries that lodge with a cell to their own cells, whose Redis was away: see workers/buffer/lodging.py."""
 
 import logging
 from contextlib import suppress

@@ -1,1 +1,1 @@
-"""Nightly training: models are fitted, evaluated against what happened, and served if they are better."""
+"""Nightly training: models are fitted, evaluated against the outcomes, and served if they are better."""

@@ -1,0 +1,1 @@
+"""`windback import`: the command, its progress, and waiting for the scores."""
