@@ -14,6 +14,7 @@ from scoring.rollup import DAY, Codes, Floats, Rollup
 from workers.store import Connection, sql, vectors
 
 FEW_ROWS: Final = 1_000  # of a customer, that are read whatever they say; few have more
+MOSTLY: Final = 0.75  # of a customer's rows have a role: then it is quicker to read all than to look for these
 MOST_ROWS: Final = 50_000  # of a customer: a person has some thousand in a year
 MOST_CUSTOMERS: Final = 1 << 16
 SINCE_2000: Final = 946_684_800_000_000  # microseconds from 1970 to where Postgres begins to count
@@ -124,21 +125,26 @@ def _read_on(
     busy = np.flatnonzero(np.bincount(customer) >= FEW_ROWS)
     if not len(busy):
         return rows
-    until = np.full(len(customer_ids), -1)
-    for place in busy.tolist():
-        until[place] = day[customer == place].min()  # a day of which not all may have been read
     lasting = [*LASTING, *reach.custom_events, *meaning.names_of(LASTING)]
     engagement = [*ENGAGEMENT, *meaning.names_of(ENGAGEMENT)]
+    roles = engagement + lasting
+    has_role = np.array([name in roles for name in words.events])[rows.words[0]]
+    until, recent = np.full(len(customer_ids), -1), np.zeros(len(customer_ids), np.int32)
+    for place in busy.tolist():
+        theirs = customer == place
+        until[place] = day[theirs].min()  # a day of which not all may have been read
+        if has_role[theirs].mean() < MOSTLY:
+            recent[place] = min(until[place], reach.since // DAY)
     parameters = {
         "customer_ids": vectors.uuids([customer_ids[place] for place in busy.tolist()]),
         "numbers": vectors.integers(busy),
         "until": vectors.integers(until[busy]),
+        "recent": vectors.integers(recent[busy]),
         "rows": MOST_ROWS,
         "reach": reach.days,
-        "plain_since": int(reach.since // DAY),
         "lasting": vectors.words(lasting),
         "engagement": vectors.words(engagement),
-        "roles": vectors.words(engagement + lasting),
+        "roles": vectors.words(roles),
     }
     earlier = _read(connection, "read_earlier_days", parameters, words)
     later = rows.take(day > until[customer])

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from workers import store
@@ -28,6 +29,12 @@ def test_every_query_is_used(name: str) -> None:
 def test_what_is_sent_does_not_end_with_a_comment(name: str) -> None:
     """A comment that stands above a name belongs to nobody, and would be sent with the query before it."""
     assert not sql(name).splitlines()[-1].startswith("--")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_psycopg_remembers_how_to_send_it(name: str) -> None:
+    """What is longer is taken apart at each execution, which takes as long as a small query."""
+    assert len(sql(name)) <= psycopg._queries.MAX_CACHED_STATEMENT_LENGTH
 
 
 def test_a_query_that_is_not_there_is_named() -> None:

@@ -112,10 +112,9 @@ FROM (
 
 -- name: read_earlier_days
 -- The same of customers who have more rows than that: what a risk looks at, on the day `until` of each and before it.
--- That is what lasts, whatever its date; of the `reach` days before the last engagement (of a customer who was never
--- engaged, the last event that does not last) the events with a role; and all events since `plain_since`, if that is
--- before `until`. Before that, events without a role are read on three days: the very first one, the last one, and the
--- last one on which a plan is named. OFFSET 0 has each date looked up once.
+-- That is what lasts, whatever its date; and as far back as `reach` days before the last engagement (without any, before
+-- the last event that does not last) all since the day `recent`, and events with a role. Before `recent`, other events are
+-- read on three days: the first, the last, and the last that names a plan. OFFSET 0 has each date looked up once.
 SELECT string_agg(packed, ''), string_agg(amounts, ''), string_agg(int4send(size), ''),
        string_agg(event || E'\x1f' || detail || E'\x1f' || coalesce(plan, ''), E'\n')
 FROM (
@@ -124,10 +123,9 @@ FROM (
                                | (n::bigint << 1) | (value <> 0)::integer) || timestamptz_send(last_at), '') AS packed,
            string_agg(float8send(value::float8), '') FILTER (WHERE value <> 0) AS amounts
     FROM (
-        SELECT customer_id, number, '1970-01-01'::date + until AS until,
-               '1970-01-01'::date + least(until, %(plain_since)s::integer) AS recent
-        FROM unnest(%(customer_ids)s::uuid[], %(numbers)s::integer[], %(until)s::integer[])
-             AS given (customer_id, number, until)
+        SELECT customer_id, number, '1970-01-01'::date + until AS until, '1970-01-01'::date + recent AS recent
+        FROM unnest(%(customer_ids)s::uuid[], %(numbers)s::integer[], %(until)s::integer[], %(recent)s::integer[])
+             AS given (customer_id, number, until, recent)
     ) AS given
     CROSS JOIN LATERAL (
         SELECT (
@@ -137,12 +135,16 @@ FROM (
         ) AS first_day, (
             SELECT day FROM customer_days AS days
             WHERE days.customer_id = given.customer_id AND event = ANY (%(engagement)s::text[])
-            ORDER BY day LIMIT 1
-        ) AS first_use, coalesce((
+            ORDER BY day DESC LIMIT 1
+        ) AS last_use
+        OFFSET 0
+    ) AS ends
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN last_use IS NOT NULL THEN (
             SELECT day FROM customer_days AS days
             WHERE days.customer_id = given.customer_id AND event = ANY (%(engagement)s::text[])
-            ORDER BY day DESC LIMIT 1
-        ), (
+            ORDER BY day LIMIT 1
+        ) END AS first_use, coalesce(last_use, (
             SELECT day FROM customer_days AS days
             WHERE days.customer_id = given.customer_id AND event <> ALL (%(lasting)s::text[])
             ORDER BY day DESC LIMIT 1
