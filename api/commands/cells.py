@@ -19,7 +19,7 @@ from workers.lease import lease_key
 from workers.logs import first_line
 from workers.redis import REDIS_AWAY, command_client
 from workers.settings import Settings, variable
-from workers.store import Connection, connect, only_row, sql
+from workers.store import Connection, only_row, presence, sql
 from workers.store.faults import is_unavailable
 from workers.urls import SettingsError, check_postgres
 
@@ -123,7 +123,7 @@ def _read(cell: Cell) -> CellRow:
 
 
 def _read_tables(cell: Cell) -> CellTables:
-    with connect(cell) as connection:
+    with presence.reading(cell) as connection:
         (customers,) = only_row(connection.execute(sql("count_customers")))
         return CellTables(customers, _describe_tables(cell, _describe_host(connection)))
 

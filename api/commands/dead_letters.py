@@ -16,7 +16,7 @@ from api.up.options import data_dir_option
 from workers import settings
 from workers.ingest import dead_letters
 from workers.ingest.dead_letters import Letter, LetterGroup, ReplayResult
-from workers.store import Connection, connect
+from workers.store import Connection, presence
 
 
 class LetterId(click.types.UUIDParameterType):
@@ -103,7 +103,7 @@ def _use_cells(data_dir: Path) -> Iterator[list[Connection]]:
         connections, absences = [], []
         for cell in servers.apply(settings.load()).all_cells:
             try:
-                connections.append(stack.enter_context(connect(cell)))
+                connections.append(stack.enter_context(presence.enter(cell)))
             except psycopg.OperationalError as error:
                 if cell.number is None:
                     raise

@@ -21,7 +21,7 @@ from workers.logs import first_line
 from workers.persistence import describe_persistence
 from workers.redis import command_client
 from workers.settings import Settings
-from workers.store import connect, only_row, sql
+from workers.store import connect, only_row, presence, sql
 from workers.store.faults import find_write_fault
 from workers.tickets import JOBS
 
@@ -181,7 +181,7 @@ def read_postgres(configured: Settings, report: Status) -> None:
     due, letters = DueRescores(0, 0.0), Counter[str]()
     for cell in configured.all_cells:
         try:
-            with connect(cell) as connection:
+            with presence.reading(cell) as connection:
                 customers, lag_seconds = only_row(connection.execute(sql("due"), {"limit": DUE_COUNTED}))
                 letters.update(dict(connection.execute(sql("count_dead_letters")).fetchall()))
         except psycopg.Error as error:

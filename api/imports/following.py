@@ -12,7 +12,7 @@ from api.imports.beat import ImportBeat
 from api.imports.state import FileImport
 from api.track.door import Door
 from workers.cells import Cell
-from workers.store import connect, only_row, sql
+from workers.store import only_row, presence, sql
 from workers.store.faults import is_unavailable
 
 PAUSE_SECONDS = 0.5
@@ -51,7 +51,7 @@ def _count_unscored(cells: Sequence[Cell], account_id: int, stored_at: datetime)
     customers = 0
     try:
         for cell in cells:
-            with connect(cell) as connection:
+            with presence.reading(cell) as connection:
                 parameters = {"account_id": account_id, "stored_at": stored_at}
                 customers += only_row(connection.execute(sql("count_unscored"), parameters))[0]
     except psycopg.Error as error:

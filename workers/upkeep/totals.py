@@ -16,7 +16,7 @@ from datetime import datetime
 import psycopg
 
 from workers.process import Process
-from workers.store import Connection, connect, only_row, sql
+from workers.store import Connection, only_row, presence, sql
 from workers.store.locks import Lock, holding
 from workers.upkeep import erased_totals, level_moves, recount
 from workers.upkeep.snapshots import LastTally, counted_by, one_moment, read_last
@@ -127,7 +127,7 @@ def _tally_long(process: Process) -> None:
     what was counted stays."""
     try:
         with (
-            connect(process.cell) as connection,
+            presence.enter(process.cell) as connection,
             holding(connection, Lock.TOTALS) as ours,
         ):
             while ours and recount.is_needed(connection):

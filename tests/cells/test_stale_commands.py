@@ -1,0 +1,89 @@
+"""Commands, and the long tally of a worker, whose settings are from before a cell was divided or moved: they name what
+they can't reach, and count or change no other tables in its place."""
+
+from collections.abc import Callable
+
+import pytest
+
+from api.imports import following
+from tests.api.command_line import Run, windback
+from tests.cells.conftest import MakeWorld, World
+from tests.cells.test_line import NOW, history
+from tests.workers.events import count
+from workers import growth
+from workers.store import connect, presence
+from workers.upkeep import totals
+
+CELLS = 2
+
+
+def move(world: World, other: World) -> None:
+    growth.move(world.settings, 1, other.settings.database_url or "")
+
+
+def split(world: World, _: World) -> None:
+    growth.split(world.settings)
+
+
+@pytest.fixture(params=[move, split])
+def stale(request: pytest.FixtureRequest, make_world: MakeWorld) -> World:
+    """A world whose settings lead to other tables than those of its cells."""
+    world, other = make_world(CELLS), make_world(1)
+    world.track(*history())
+    world.work()
+    change: Callable[[World, World], None] = request.param
+    change(world, other)
+    return world
+
+
+def command_line(world: World) -> Run:
+    """`windback` with the settings of a world."""
+    settings = world.settings
+    return windback(
+        {
+            "DATABASE_URL": settings.database_url or "",
+            "REDIS_URL": settings.redis_url or "",
+            "WINDBACK_CELLS": str(CELLS),
+            "WINDBACK_DATA_DIR": str(settings.data_dir),
+        }
+    )
+
+
+@pytest.mark.parametrize("line", ["list", "purge --yes", "replay"])
+def test_dead_letters_of_a_cell_that_is_being_divided_are_left_alone(make_world: MakeWorld, line: str) -> None:
+    world = make_world(CELLS)
+    connection = world.places[1].connection()
+    connection.execute(
+        "INSERT INTO dead_letters (customer_id, dead_letter_id, reason, fingerprint, received_at, lane, body)"
+        " VALUES (gen_random_uuid(), gen_random_uuid(), 'poison', 'a', now(), 'live', '')"
+    )
+    world.process.disconnect_all()
+    with connect(world.settings.home) as holder:
+        presence.seize(holder, "cell_001")
+        result = command_line(world)(f"dead-letters {line}")
+    assert result.exit_code == 1, result.output
+    assert "cell 001 is being divided or moved" in result.output
+    assert count(world.places[1].connection(), "dead_letters") == 1
+
+
+def test_customers_of_cells_elsewhere_are_not_counted(stale: World) -> None:
+    command = command_line(stale)
+    result = command("cells status")
+    row = next(line for line in result.output.splitlines() if line.startswith("001"))
+    assert row.split()[1] == "?", result.output
+    assert "cell 001" in command("status").output
+
+
+def test_customers_who_wait_for_a_score_elsewhere_are_not_taken_for_none(stale: World) -> None:
+    assert following._count_unscored(stale.settings.all_cells, 1, NOW) is None
+
+
+def test_a_long_tally_counts_no_other_tables(stale: World) -> None:
+    with connect(stale.settings.home) as home:
+        before = count(home, "tallied")
+        totals._tally_long(stale.places[1])
+        assert count(home, "tallied") == before
+    with connect(stale.settings.home.database_url) as connection:
+        halves = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname = 'cell_001'").fetchall()
+        for (schema,) in halves:
+            assert connection.execute(f"SELECT count(*) FROM {schema}.tallied").fetchone() == (0,)
