@@ -27,9 +27,10 @@ from api.health import health, metrics
 from api.identities.identify import identify
 from api.identities.merging import merge_customer
 from api.imports.launch import Launcher
-from api.pool import make_cell_pools, make_pools
+from api.pool import CLOSE_SECONDS, make_cell_pools, make_pools
 from api.reading import analytics, customer, customers, erasing, levels, mappings, model, series, track_record, warnings
 from api.reading.etags import validated
+from api.reading.sources import Sources
 from api.request_id import identified
 from api.track.door import Door
 from api.track.endpoint import Track
@@ -101,30 +102,31 @@ async def _run(door: Door, settings: Settings, app: Starlette) -> AsyncIterator[
     await door.open()
     settings = door.buffers.settings  # with as many cells as there are by now
     pool, pools = make_pools(settings)
+    sources = Sources(pool, pools)
     closing: set[asyncio.Task[None]] = set()
 
     async def grow(after: Settings) -> Callable[[], None]:
-        more = make_cell_pools(after)
-        for each in more:
-            await each.open()
+        more = Sources(pool, make_cell_pools(after))
+        await more.open()
 
         def take_over() -> None:
-            closing.update(asyncio.create_task(each.close(timeout=2)) for each in pools)
-            pools[:] = more
-            app.state.settings = launcher.settings = after
+            closing.add(asyncio.create_task(app.state.sources.close()))
+            pools[:] = more.apart
+            app.state.sources, app.state.settings, launcher.settings = more, after, after
 
         return take_over
 
-    for each in {pool, *pools}:
-        await each.open()  # does not wait: Postgres may be away
-    app.state.pool, app.state.pools, app.state.door, app.state.settings = pool, pools, door, settings
+    await pool.open()  # does not wait: Postgres may be away
+    await sources.open()
+    app.state.pool, app.state.pools, app.state.sources = pool, pools, sources
+    app.state.door, app.state.settings = door, settings
     launcher = app.state.launcher = Launcher(settings)
     door.buffers.grow = grow
     async with counters.flush_regularly(door.redis):
         yield
     await asyncio.to_thread(launcher.close)
     await door.close()
-    await asyncio.gather(*closing, *(each.close(timeout=2) for each in {pool, *pools}))
+    await asyncio.gather(*closing, app.state.sources.close(), pool.close(CLOSE_SECONDS))
 
 
 class Service(Starlette):

@@ -1,6 +1,7 @@
 """The web process's connections to Postgres."""
 
 import asyncio
+import select
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -8,7 +9,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from workers.cells import Cell
 from workers.settings import Settings
-from workers.store import find_address, nodes, presence, sessions
+from workers.store import find_address, nodes, presence, sessions, sql
 from workers.store.nodes import Moved, Node
 from workers.store.presence import CellTaken
 from workers.store.sessions import TransactionPooling
@@ -16,37 +17,40 @@ from workers.store.sessions import TransactionPooling
 POOL_SIZE = 8
 CELL_POOL_SIZE = 4  # of each of several cells
 POOL_WAIT_SECONDS = 2.0
+CLOSE_SECONDS = 2.0
 READING = {
     "statement_timeout": "25s",  # a person waits for the answer
     "work_mem": "16MB",  # lists of 100,000 customers are hashed and sorted in memory
+    "plan_cache_mode": "force_custom_plan",  # a plan for any range or prefix is a bad one for most
 }
 
 
 def make_pools(settings: Settings) -> tuple["Pool", list["Pool"]]:
     """Returns the pool of home, and those of the cells in their order: the same one where there is a single cell."""
-    home = Pool(settings.home)
+    home = Pool(settings.home, leads_to_cells=settings.cells > 1)
     return home, make_cell_pools(settings) if settings.cells > 1 else [home]
 
 
 def make_cell_pools(settings: Settings) -> list["Pool"]:
-    """Returns a pool of each of several cells."""
+    """Returns a pool of each of several cells, for what is asked of one apart from the others."""
     return [Pool(cell, CELL_POOL_SIZE) for cell in settings.all_cells]
 
 
 class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
     """Connections that are set up as workers' are, and looked at before they are used: after a restart of Postgres they
     are all dead. A request that finds none opens one at once, and doesn't wait for an attempt that an outage put off.
-    `refusal` says why this server can't be used at all."""
+    `refusal` says why this server can't be used at all; `is_placing`, that Citus may have placed the schemas there."""
 
-    def __init__(self, place: Cell, size: int = POOL_SIZE) -> None:
-        self.place = place
+    def __init__(self, place: Cell, size: int = POOL_SIZE, *, leads_to_cells: bool = False) -> None:
+        self.place, self._leads_to_cells = place, leads_to_cells
+        self.is_placing = False
         self._address: str | None = None  # where the last connection could be set up
         self._tried = place.database_url
         self._is_placed = False
         self.refusal: str | None = None
         super().__init__(
             self._find_address,
-            min_size=1,
+            min_size=0 if place.schema else 1,
             max_size=size,
             timeout=POOL_WAIT_SECONDS,
             reconnect_timeout=POOL_WAIT_SECONDS,
@@ -80,16 +84,19 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
             row = await (await connection.execute(*sessions.path_query(self.place.schema))).fetchone()
             self._is_placed = bool(row and row[1]) and await self._check_node(connection)
             self._address = self._tried
+        elif self._leads_to_cells:
+            row = await (await connection.execute(sql("is_placing"))).fetchone()
+            self.is_placing = bool(row and row[0])
         self.refusal = None
 
     async def _look_at(self, connection: AsyncConnection[Any]) -> None:
         """Raises psycopg.OperationalError unless the connection can be used."""
         if self._is_placed:
             await self._check_node(connection)
-        if self.place.number is None:
-            await self.check_connection(connection)
-        else:
+        if self.place.number is not None:
             await self._check_numbers(connection)
+        elif _has_news(connection):
+            await self.check_connection(connection)
 
     async def look_again(self, connection: AsyncConnection[Any]) -> None:
         """Raises CellTaken if the cell may have been divided while a query waited: what it has read is a half."""
@@ -114,3 +121,10 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
             await connection.close()  # or it would stay in the pool
             raise Moved(schema)
         return row is not None
+
+
+def _has_news(connection: AsyncConnection[Any]) -> bool:
+    """Returns whether the server has sent something to an idle connection: mostly, that it ends."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))

@@ -23,9 +23,11 @@ from api.reading.common import (
     describe_profile,
     fetch,
     fetch_all,
+    fetch_merged,
     score_of,
 )
-from api.reading.merging import first_found, put_in_order
+from api.reading.merging import first_found
+from api.reading.statements import Order
 from workers.store import sql
 
 
@@ -98,8 +100,7 @@ async def read_alerts(request: Request, account_id: int, size: int) -> Alerts:
         "after_id": after[1] if after else None,
         "limit": size + 1,
     }
-    cells = await fetch_all(request, sql("list_alerts"), parameters)
-    rows = put_in_order(cells, ("at", "alert_id"), size + 1, descending=True)
+    rows = await fetch_merged(request, sql("list_alerts"), parameters, Order(("at", "alert_id"), descending=True))
     page = rows[:size]
     cursor = query.encode_cursor(page[-1]["at"], page[-1]["alert_id"]) if len(rows) > size else None
     return Alerts([_describe_alert(row) for row in page], cursor)

@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import psycopg
@@ -14,13 +14,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.errors import Refused, explain_absence
-from api.pool import Pool
+from api.reading.merging import put_in_order
+from api.reading.sources import Row, Source, Sources
+from api.reading.statements import Order
 from api.timeouts import with_timeout
-from workers.cells import cell_of
 from workers.logs import first_line
 from workers.store.faults import is_unavailable
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 READ_SECONDS = 30.0  # a reading route answers within this, even if Postgres hangs
 
@@ -40,33 +43,44 @@ async def account_of(request: Request) -> int:
     return int(key.account_id)
 
 
-async def fetch(request: Request, query: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+async def fetch(request: Request, query: str, parameters: dict[str, Any]) -> list[Row]:
     """The rows of a query, by column: of home, or of the cell of the customer whom the parameters name. Raises Refused,
     store_unavailable."""
-    state, customer_id = request.app.state, parameters.get("customer_id")
-    pool = state.pools[cell_of(str(customer_id), len(state.pools))] if customer_id else state.pool
-    return (await _fetch_from([pool], query, parameters))[0]
+    sources: Sources = request.app.state.sources
+    customer_id = parameters.get("customer_id")
+    source = sources.find(str(customer_id)) if customer_id else sources.home
+    (rows,) = await _read(source, source.read(query, parameters))
+    return rows
 
 
-async def fetch_all(request: Request, query: Any, parameters: dict[str, Any]) -> list[list[dict[str, Any]]]:
+async def fetch_all(request: Request, query: str, parameters: dict[str, Any]) -> list[list[Row]]:
     """The rows of a query of every cell, by column. Raises Refused, store_unavailable."""
-    return await _fetch_from(request.app.state.pools, query, parameters)
+    sources: Sources = request.app.state.sources
+    read = (_read(source, source.read(query, parameters)) for source in sources.with_customers)
+    return sources.in_order(await asyncio.gather(*read))
 
 
-async def _fetch_from(pools: Sequence[Pool], query: Any, parameters: dict[str, Any]) -> list[list[dict[str, Any]]]:
-    return await asyncio.gather(*(_fetch_rows(pool, query, parameters) for pool in pools))
+async def fetch_merged(request: Request, query: str, parameters: dict[str, Any], order: Order) -> list[Row]:
+    """The first rows of all cells, up to the parameter `limit`, in the order in which the query has those of each cell.
+    Raises Refused, store_unavailable."""
+    sources: Sources = request.app.state.sources
+    read = (_read(source, source.read_merged(query, parameters, order)) for source in sources.with_customers)
+    lists = await asyncio.gather(*read)
+    return put_in_order(lists, order.keys, parameters["limit"], descending=order.descending)
 
 
-async def _fetch_rows(pool: Pool, query: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+async def _read(source: Source, reading: Coroutine[Any, Any, T]) -> T:
+    """What is read from a source. Raises Refused."""
     try:
-        return await with_timeout(READ_SECONDS, _rows(pool, query, parameters))
+        return await with_timeout(READ_SECONDS, reading)
     except psycopg.DataError:  # a cursor that isn't ours
         raise Refused("invalid_parameter") from None
     except (psycopg.Error, TimeoutError) as error:
         if isinstance(error, psycopg.Error) and not is_unavailable(error):
             raise
-        log.warning("Postgres can't do it now: %s", first_line(error), extra={"cell": pool.place.name})
-        raise Refused("store_unavailable", explain_absence(pool.place)) from None
+        place = source.find_absent(error)
+        log.warning("Postgres can't do it now: %s", first_line(error), extra={"cell": place.name})
+        raise Refused("store_unavailable", explain_absence(place)) from None
 
 
 def describe_profile(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,13 +97,3 @@ def score_of(probability: float) -> float:
 def answer(value: Any, headers: Mapping[str, str] | None = None) -> Response:
     """200, with this as JSON."""
     return Response(msgspec.json.encode(value), HTTPStatus.OK, headers, media_type="application/json")
-
-
-async def _rows(pool: Pool, query: Any, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    async with pool.connection() as connection:
-        # Planned anew each time: a plan for any range or prefix is a bad one for most, and outlives a changed schema.
-        cursor = await connection.execute(query, parameters, prepare=False)
-        names = [column.name for column in cursor.description or ()]
-        rows = [dict(zip(names, row, strict=True)) for row in await cursor.fetchall()]
-        await pool.look_again(connection)
-        return rows

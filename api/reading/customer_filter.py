@@ -11,6 +11,7 @@ from starlette.requests import Request
 from api.reading import query
 from api.reading.common import State
 from api.reading.past import Past, level_then, risk_since
+from api.reading.statements import Order
 from scoring.levels import NAMES
 from workers.buffer.entries import normalise_email
 from workers.store import sql
@@ -128,6 +129,12 @@ def list_query(
         "customer_id": after[2] if after else None,
         "limit": limit,
     }
+
+
+def order_of(sort: str) -> Order:
+    """Returns the order of a list's rows, for one that is merged."""
+    column, _, field = SORTS[sort.removeprefix("-")]
+    return Order((field, "customer_id"), sort.startswith("-"), "coalesce" in column)
 
 
 def _list_clauses(chosen: CustomerFilter, pasts: Mapping[str, Past]) -> dict[str, LiteralString]:

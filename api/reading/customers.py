@@ -18,11 +18,18 @@ from api.reading.common import (
     account_of,
     answer,
     describe_profile,
-    fetch_all,
+    fetch_merged,
     score_of,
 )
-from api.reading.customer_filter import CURSORS, PARAMETERS, SORTS, CustomerFilter, list_query, parse_filter
-from api.reading.merging import put_in_order
+from api.reading.customer_filter import (
+    CURSORS,
+    PARAMETERS,
+    SORTS,
+    CustomerFilter,
+    list_query,
+    order_of,
+    parse_filter,
+)
 from api.reading.past import Past, describe_pasts
 from api.reading.query import accepts, choices
 from scoring.advice import Advice
@@ -86,9 +93,7 @@ async def read_page(
         raise query.invalid("cursor", f"belongs to a list sorted by {after[0]}; start again without it.")
     pasts = await read_pasts(request, account_id, chosen)
     statement, parameters = list_query(account_id, chosen, after, size + 1, pasts)
-    order = SORTS[name].field, "customer_id"
-    cells = await fetch_all(request, statement, parameters)
-    rows = put_in_order(cells, order, size + 1, descending=chosen.sort.startswith("-"))
+    rows = await fetch_merged(request, statement, parameters, order_of(chosen.sort))
     page = rows[:size]
     if len(rows) <= size:
         return page, None

@@ -9,8 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.reading import query
-from api.reading.common import Count, Level, Score, Time, account_of, answer, fetch_all, score_of
-from api.reading.merging import add_up, first_found, put_in_order
+from api.reading.common import Count, Level, Score, Time, account_of, answer, fetch_all, fetch_merged, score_of
+from api.reading.merging import add_up, first_found
+from api.reading.statements import Order
 from scoring.learning.departures import MOST_BEFORE
 from scoring.learning.track_record import LONGEST_DAYS
 from scoring.levels import NAMES
@@ -103,8 +104,9 @@ async def read_track_record(
     parameters = _parameters(request, account_id, rows[0], question)
     (counts,) = add_up(await fetch_all(request, sql("count_track_record"), parameters))
     position = {"first": after is None, "left_at": after and after[0], "customer_id": after and after[1]}
-    cells = await fetch_all(request, sql("list_departed"), {**parameters, **position, "limit": size + 1})
-    gone = put_in_order(cells, ("left_at", "customer_id"), size + 1, descending=True)
+    parameters |= {**position, "limit": size + 1}
+    order = Order(("left_at", "customer_id"), descending=True)
+    gone = await fetch_merged(request, sql("list_departed"), parameters, order)
     page = gone[:size]
     cursor = query.encode_cursor(page[-1]["left_at"], page[-1]["customer_id"]) if len(gone) > size else None
     return TrackRecord(*question, **counts, customers=[_describe(row) for row in page], next_cursor=cursor, why=None)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from api.pool import Pool
 from api.reading.comparisons import read_levels_then, read_model_changes, read_renewal
+from api.reading.sources import Sources
 from tests.workers.risk.test_renewal import MEANS, add_model, scored
 from workers.accounts import renewals
 from workers.cells import Cell
@@ -24,7 +25,7 @@ def read(database_url: str, reader: Any, *parameters: Any) -> Any:
 
     async def run() -> Any:
         async with Pool(Cell(database_url, "")) as pool:
-            request = SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(pool=pool, pools=[pool])))
+            request = SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(sources=Sources(pool, [pool]))))
             return await reader(cast(Request, request), *parameters)
 
     return asyncio.run(run())

@@ -37,14 +37,14 @@ FETCHES = sorted(set(fetches()))
 def test_what_is_in_cells_is_asked_of_them(function: str, name: str) -> None:
     """Of all of them, or of the one of a customer."""
     place = places_of(sql(name))
-    if function == "fetch_all":
+    if function in ("fetch_all", "fetch_merged"):
         assert place == {"cell"}
     else:
         assert place != {"cell"} or "%(customer_id)s" in sql(name) or name in BESIDES
 
 
 def test_queries_of_both_kinds_are_found() -> None:
-    assert {function for function, _ in FETCHES} >= {"fetch", "fetch_all"}
+    assert {function for function, _ in FETCHES} >= {"fetch", "fetch_all", "fetch_merged"}
 
 
 @given(some.lists(ROWS, min_size=1, max_size=4))

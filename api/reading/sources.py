@@ -1,0 +1,174 @@
+"""Where the rows of pages and routes come from: home, and the databases that hold cells.
+
+Cells that share a database are read by one statement over one connection (see statements.py): an answer then costs
+little more than that of a single cell. Where Citus has placed the cells, each is asked on its own node.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection, AsyncRawCursor
+from psycopg.errors import DivisionByZero, FeatureNotSupported, InvalidSchemaName, UndefinedTable
+from psycopg.sql import SQL, Identifier
+
+from api.pool import CLOSE_SECONDS, Pool
+from api.reading.merging import put_in_order
+from api.reading.statements import Order, Statement, changes, join_cells, number_parameters
+from workers.cells import Cell, cell_of
+from workers.store import find_absent_cell, naming, presence
+from workers.store.presence import CellTaken
+
+Row = dict[str, Any]
+Parameters = Mapping[str, Any]
+Rows = tuple[Sequence[str], Sequence[tuple[Any, ...]]]  # the names of the columns, and the values
+
+
+class Source:
+    """A database with cells, or home with what belongs to accounts. `apart` are the pools of each cell alone."""
+
+    def __init__(self, pool: Pool, cells: Sequence[Cell] = (), apart: Sequence[Pool] = ()) -> None:
+        self.pool, self.cells, self._apart = pool, tuple(cells), tuple(apart)
+
+    def find_absent(self, error: Exception) -> Cell:
+        """Returns the place that an error is about; where it names no cell, the first one stands for all of them."""
+        name = find_absent_cell(error) if isinstance(error, psycopg.Error) else None
+        return next((cell for cell in self.cells if cell.name == name), (*self.cells, self.pool.place)[0])
+
+    async def read(self, query: str, parameters: Parameters) -> list[list[Row]]:
+        """Returns the rows of each cell; of home, a single list. Raises psycopg.Error."""
+        if not self.cells:
+            return [_name_columns(*await self._read_plain(number_parameters(query), parameters))]
+        if changes(query) or (read := await self._read_joint(self.cells, query, parameters)) is None:
+            return await asyncio.gather(*(_read_apart(pool, query, parameters) for pool in self._apart))
+        (*names, _), rows = read
+        lists: list[list[Row]] = [[] for _ in self.cells]
+        for row in rows:
+            lists[row[-1]].append(dict(zip(names, row, strict=False)))  # without the last column
+        return lists
+
+    async def read_merged(self, query: str, parameters: Parameters, order: Order) -> list[Row]:
+        """Returns the first rows of all cells in this order, in which those of each cell are. Raises psycopg.Error."""
+        if self.cells and (read := await self._read_joint(self.cells, query, parameters, order)):
+            return _name_columns(*read)
+        lists = await self.read(query, parameters)
+        return put_in_order(lists, order.keys, parameters["limit"], descending=order.descending)
+
+    def of(self, cell: Cell) -> "Source":
+        """Returns the source of one of the cells."""
+        return Source(self.pool, [cell], [self._apart[self.cells.index(cell)]]) if self.cells else self
+
+    async def _read_plain(self, statement: Statement, parameters: Parameters) -> Rows:
+        async with self.pool.connection() as connection:
+            return await _execute(connection, statement, parameters)
+
+    async def _read_joint(
+        self, cells: tuple[Cell, ...], query: str, parameters: Parameters, order: Order | None = None
+    ) -> Rows | None:
+        """Returns the rows of all cells, or None where Citus has placed them. Raises CellTaken, psycopg.Error."""
+        async with self.pool.connection() as connection:
+            if self.pool.is_placing:
+                return None
+            try:
+                return await _execute(connection, join_cells(query, cells, order), parameters)
+            except (DivisionByZero, InvalidSchemaName, UndefinedTable) as error:
+                await _find_taken(connection, cells)
+                if isinstance(error, DivisionByZero):  # and the command has ended meanwhile
+                    raise CellTaken("a cell was being divided or moved") from None
+                raise
+
+
+class Sources:
+    """All of them: home's, and those of the cells, whose pools are `apart`; a single cell is at home."""
+
+    def __init__(self, home: Pool, apart: Sequence[Pool]) -> None:
+        self.home, self.apart = Source(home), apart
+        self._cells = [pool.place for pool in apart if pool.place.number is not None]
+        self._pools = {home.place.database_url: home}
+        for cell in self._cells:
+            if cell.database_url not in self._pools:
+                self._pools[cell.database_url] = Pool(Cell(cell.database_url, ""), leads_to_cells=True)
+        self.of_cells = [
+            self._make_source(url, apart) for url in dict.fromkeys(cell.database_url for cell in self._cells)
+        ]
+
+    def _make_source(self, url: str, apart: Sequence[Pool]) -> Source:
+        here = [pool for pool in apart if pool.place.database_url == url]
+        return Source(self._pools[url], [pool.place for pool in here], here)
+
+    @property
+    def with_customers(self) -> Sequence[Source]:
+        """The sources of all customers."""
+        return self.of_cells or [self.home]
+
+    def find(self, customer_id: str) -> Source:
+        """Returns the source of a customer's cell."""
+        if not self._cells:
+            return self.home
+        cell = self._cells[cell_of(customer_id, len(self._cells))]
+        return next(source for source in self.of_cells if cell in source.cells).of(cell)
+
+    def in_order(self, lists: Sequence[Sequence[list[Row]]]) -> list[list[Row]]:
+        """Returns the lists of the cells, as the sources have read them, in the order of the cells."""
+        if not self._cells:
+            return list(lists[0])
+        by_cell = {
+            cell: rows
+            for source, theirs in zip(self.of_cells, lists, strict=True)
+            for cell, rows in zip(source.cells, theirs, strict=True)
+        }
+        return [by_cell[cell] for cell in self._cells]
+
+    async def open(self) -> None:
+        """Open all pools but home's. Does not wait: Postgres may be away."""
+        for pool in self._own_pools():
+            await pool.open()
+
+    async def close(self) -> None:
+        """Close these pools."""
+        await asyncio.gather(*(pool.close(CLOSE_SECONDS) for pool in self._own_pools()))
+
+    def _own_pools(self) -> set[Pool]:
+        return {*self._pools.values(), *self.apart} - {self.home.pool}
+
+
+async def _execute(connection: AsyncConnection[Any], statement: Statement, parameters: Parameters) -> Rows:
+    """The rows of a statement. It is planned anew each time (see READING in pool.py): a plan for any range or prefix is
+    a bad one for most."""
+    cursor = AsyncRawCursor(connection)
+    values = statement.values(parameters)
+    try:
+        await cursor.execute(statement.text, values, prepare=True)
+    except FeatureNotSupported:  # a column has another type since the statement was prepared
+        await cursor.execute(statement.text, values, prepare=False)
+        rows = await cursor.fetchall()
+        await connection.close()  # with all that is prepared there
+    else:
+        rows = await cursor.fetchall()
+    return [column.name for column in cursor.description or ()], rows
+
+
+async def _read_apart(pool: Pool, query: str, parameters: Parameters) -> list[Row]:
+    """The rows of a cell, over a connection that leads to it alone."""
+    with naming(pool.place):
+        async with pool.connection() as connection:
+            read = await _execute(connection, number_parameters(query), parameters)
+            await pool.look_again(connection)
+            return _name_columns(*read)
+
+
+def _name_columns(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list[Row]:
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+async def _find_taken(connection: AsyncConnection[Any], cells: Sequence[Cell]) -> None:
+    """Raises CellTaken, with the name of the cell, if the tables of one are another's, or not there."""
+    for cell in cells:
+        query = SQL("SELECT number, cells FROM {}").format(Identifier(cell.schema or "", "installation"))
+        try:
+            row = await (await connection.execute(query)).fetchone()
+        except (InvalidSchemaName, UndefinedTable):
+            row = None
+        with naming(cell):
+            presence.check_numbers(cell, row is not None, *(row or (None, None)))

@@ -1,0 +1,106 @@
+"""Statements over the cells of one database: a query is put once for each cell, with the names of that cell's tables.
+
+The statement fails unless all tables are those of their cells, in the snapshot that it reads: so its rows are those of
+whole cells, though cells may be divided or moved at any time.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from workers import store
+from workers.cells import Cell
+
+PARAMETER = re.compile(r"%\((\w+)\)s|%%")
+CHANGES = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM)\b")
+CTE = re.compile(r"\b(\w+) AS (?:NOT )?(?:MATERIALIZED )?\(")
+
+_schema: Final = Path(store.__file__).with_name("schema.sql").read_text()
+_tables: Final = "|".join(re.findall(r"^CREATE TABLE (\w+)", _schema, re.MULTILINE))
+_functions: Final = "|".join(re.findall(r"^CREATE FUNCTION (\w+)", _schema, re.MULTILINE))
+NAME: Final = re.compile(rf"(?<=\bFROM )({_tables})\b|(?<=\bJOIN )({_tables})\b|(?<=')({_tables})(?='::regclass)")
+FUNCTION: Final = re.compile(rf"\b({_functions})(?=\()")
+
+
+class Statement(NamedTuple):
+    """A statement in Postgres' own form, and the names of its parameters $1, $2 and so on."""
+
+    text: str
+    names: tuple[str, ...]
+
+    def values(self, parameters: Mapping[str, Any]) -> list[Any]:
+        """Returns the parameters in their order."""
+        return [parameters[name] for name in self.names]
+
+
+class Order(NamedTuple):
+    """The order of a merged list: its columns, of which null counts as 0 where `null_is_zero`, and the direction. It
+    has as many rows as the query's parameter `limit` says."""
+
+    keys: tuple[str, ...]
+    descending: bool = False
+    null_is_zero: bool = False
+
+
+def changes(query: str) -> bool:
+    """Returns whether a query writes."""
+    return bool(CHANGES.search(query))
+
+
+@lru_cache(maxsize=1000)
+def number_parameters(query: str) -> Statement:
+    """Returns a query of psycopg's form with numbered parameters."""
+    names: dict[str, int] = {}
+
+    def number(parameter: re.Match[str]) -> str:
+        name = parameter[1]
+        return f"${names.setdefault(name, len(names) + 1)}" if name else "%"
+
+    text = PARAMETER.sub(number, query)
+    return Statement(text, tuple(names))
+
+
+@lru_cache(maxsize=1000)
+def join_cells(query: str, cells: Sequence[Cell], order: Order | None = None) -> Statement:
+    """Returns a statement with the rows of these cells, of one database: the last column is the place of the cell among
+    them, or the rows are merged in an order."""
+    named = number_parameters(query + (_sort(order) if order else ""))
+    query, _, ending = named.text.partition(_MERGED)
+    rows = "\nUNION ALL\n".join(
+        f"SELECT read.*{'' if order else f', {place} AS cell_place'} FROM (\n{_qualify(query, cell)}\n) AS read"  # noqa: S608
+        for place, cell in enumerate(cells)
+    )
+    text = f"SELECT rows.* FROM (\n{rows}\n) AS rows\nWHERE ({_count_right(cells)}) = 1\n{ending}"  # noqa: S608
+    return Statement(text, named.names)
+
+
+_MERGED = "\n-- of all cells\n"
+
+
+def _sort(order: Order) -> str:
+    first, *others = order.keys
+    keys = [f"coalesce({first}, 0)" if order.null_is_zero else first, *others]
+    direction = " DESC" if order.descending else ""
+    return f"{_MERGED}ORDER BY {', '.join(key + direction for key in keys)} LIMIT %(limit)s"
+
+
+def _qualify(query: str, cell: Cell) -> str:
+    """A query with the schema of a cell before the names of its tables and functions."""
+    ctes = set(CTE.findall(query))
+    schema = cell.schema
+
+    def name(match: re.Match[str]) -> str:
+        return match[0] if match[0] in ctes else f"{schema}.{match[0]}"
+
+    return FUNCTION.sub(rf"{schema}.\1", NAME.sub(name, query))
+
+
+def _count_right(cells: Sequence[Cell]) -> str:
+    """A query that returns 1 where all these cells have tables of their own numbers, and fails where one has others."""
+    right = " UNION ALL ".join(
+        f"SELECT FROM {cell.schema}.installation WHERE number = {cell.number} AND cells = {cell.cells}"
+        for cell in cells
+    )
+    return f"SELECT 1 / (count(*) / {len(cells)}) FROM ({right}) AS numbered"  # noqa: S608
