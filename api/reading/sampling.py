@@ -14,8 +14,9 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 from starlette.requests import Request
 
-from api.reading.common import fetch, fetch_all
-from api.reading.merging import add_up, put_in_order
+from api.reading.common import fetch, fetch_merged
+from api.reading.merging import add_up
+from api.reading.statements import Order
 from workers.cells import cell_of
 from workers.store import sql
 
@@ -23,6 +24,7 @@ SCALARS = ("string", "number", "boolean")
 SAMPLED = 1000  # events, the latest of a name
 MOST_PROPERTIES = 50
 MOST_VALUES = 10
+LATEST = Order(("hour", "customer_id"), descending=True)
 
 
 class Value(Struct):
@@ -57,19 +59,20 @@ class Share(NamedTuple):
 async def read_sample(request: Request, account_id: int, event: str) -> EventSample:
     """The latest events of a name: how many, at most SAMPLED, and their most common values."""
     parameters = {"account_id": account_id, "event": event, "limit": SAMPLED}
-    shares = _share_out(await fetch_all(request, sql("recent_hours"), parameters))
+    rows = await fetch_merged(request, sql("recent_hours"), parameters, LATEST)
+    shares = _share_out(rows, request.app.state.settings.cells)
     counted = await asyncio.gather(*(_count_values(request, event, share) for share in shares))
     values = add_up(counted, ("name", "value")) if counted else []
     return EventSample(sum(sum(share.limits) for share in shares), _choose_commonest(values))
 
 
-def _share_out(cells: Sequence[Sequence[dict[str, Any]]]) -> list[Share]:
+def _share_out(rows: Sequence[dict[str, Any]], cells: int) -> list[Share]:
     """Returns the latest hours that hold SAMPLED events together, by the cells of their customers."""
     shares: dict[int, Share] = defaultdict(lambda: Share([], [], []))
     left = SAMPLED
-    for row in put_in_order(cells, ("hour", "customer_id"), descending=True):
+    for row in rows:
         taken = min(row["events"], left)
-        share = shares[cell_of(str(row["customer_id"]), len(cells))]
+        share = shares[cell_of(row["customer_id"].hex, cells)]
         share.customer_ids.append(row["customer_id"])
         share.hours.append(row["hour"])
         share.limits.append(taken)
