@@ -15,7 +15,7 @@ from psycopg.sql import SQL, Identifier
 
 from api.pool import CLOSE_SECONDS, Pool
 from api.reading.merging import put_in_order
-from api.reading.statements import Order, Statement, changes, join_cells, number_parameters
+from api.reading.statements import NumberedStatement, Order, changes, join_cells, number_parameters
 from workers.cells import Cell, cell_of
 from workers.store import find_absent_cell, naming, presence
 from workers.store.presence import CellTaken
@@ -59,7 +59,7 @@ class Source:
         """Returns the source of one of the cells."""
         return Source(self.pool, [cell], [self._apart[self.cells.index(cell)]]) if self.cells else self
 
-    async def _read_plain(self, statement: Statement, parameters: Parameters) -> Rows:
+    async def _read_plain(self, statement: NumberedStatement, parameters: Parameters) -> Rows:
         async with self.pool.connection() as connection:
             return await _execute(connection, statement, parameters)
 
@@ -133,7 +133,7 @@ class Sources:
         return {*self._pools.values(), *self.apart} - {self.home.pool}
 
 
-async def _execute(connection: AsyncConnection[Any], statement: Statement, parameters: Parameters) -> Rows:
+async def _execute(connection: AsyncConnection[Any], statement: NumberedStatement, parameters: Parameters) -> Rows:
     """The rows of a statement. It is planned anew each time (see READING in pool.py): a plan for any range or prefix is
     a bad one for most."""
     cursor = AsyncRawCursor(connection)

@@ -24,7 +24,7 @@ NAME: Final = re.compile(rf"(?<=\bFROM )({_tables})\b|(?<=\bJOIN )({_tables})\b|
 FUNCTION: Final = re.compile(rf"\b({_functions})(?=\()")
 
 
-class Statement(NamedTuple):
+class NumberedStatement(NamedTuple):
     """A statement in Postgres' own form, and the names of its parameters $1, $2 and so on."""
 
     text: str
@@ -50,7 +50,7 @@ def changes(query: str) -> bool:
 
 
 @lru_cache(maxsize=1000)
-def number_parameters(query: str) -> Statement:
+def number_parameters(query: str) -> NumberedStatement:
     """Returns a query of psycopg's form with numbered parameters."""
     names: dict[str, int] = {}
 
@@ -59,11 +59,11 @@ def number_parameters(query: str) -> Statement:
         return f"${names.setdefault(name, len(names) + 1)}" if name else "%"
 
     text = PARAMETER.sub(number, query)
-    return Statement(text, tuple(names))
+    return NumberedStatement(text, tuple(names))
 
 
 @lru_cache(maxsize=1000)
-def join_cells(query: str, cells: Sequence[Cell], order: Order | None = None) -> Statement:
+def join_cells(query: str, cells: Sequence[Cell], order: Order | None = None) -> NumberedStatement:
     """Returns a statement with the rows of these cells, of one database: the last column is the place of the cell among
     them, or the rows are merged in an order."""
     named = number_parameters(query + (_sort(order) if order else ""))
@@ -73,7 +73,7 @@ def join_cells(query: str, cells: Sequence[Cell], order: Order | None = None) ->
         for place, cell in enumerate(cells)
     )
     text = f"SELECT rows.* FROM (\n{rows}\n) AS rows\nWHERE ({_count_right(cells)}) = 1\n{ending}"  # noqa: S608
-    return Statement(text, named.names)
+    return NumberedStatement(text, named.names)
 
 
 _MERGED = "\n-- of all cells\n"
