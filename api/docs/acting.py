@@ -116,7 +116,7 @@ OPERATIONS = (
         "/api/v1/webhooks",
         TAG,
         "List webhooks",
-        "Where this account's alerts go.",
+        "The addresses that get this account's alerts.",
         {200: Reply("The webhooks", webhooks.Webhooks, {"webhooks": [LISTED]})},
         (*KEY, "invalid_parameter", STORE),
     ),
@@ -126,9 +126,9 @@ OPERATIONS = (
         "/api/v1/webhooks",
         TAG,
         "Make a webhook",
-        "From now on, a customer whose risk rises to `min_level` or above is told to this address: as JSON "
-        "(`churn_risk.alert`), signed by Standard Webhooks and in `X-Windback-Signature`, or as a message for Slack. "
-        "The secret is shown this once.",
+        "From now on, this address gets a message when a customer's risk rises to `min_level` or above: JSON "
+        "(`churn_risk.alert`), signed as Standard Webhooks and in `X-Windback-Signature`, or a message for Slack. The "
+        "secret is shown once.",
         {201: Reply("The webhook", webhooks.CreatedWebhook, CREATED)},
         (*KEY, "invalid_parameter", *UNREADABLE, webhooks.INVALID, STORE),
         body=RequestBody(
@@ -198,9 +198,8 @@ OPERATIONS = (
         "/api/v1/alerts/effect",
         TAG,
         "Show the effect of alerts",
-        "Of those who were alerted, and of those who were held out (`windback accounts set --holdout-percent`), how "
-        "many did nothing within the horizon: by intention to treat, each customer at the first alert whose horizon "
-        "is past.",
+        "The lapse rates of alerted customers and of held-out ones (`windback accounts set --holdout-percent`), by "
+        "intention to treat: each customer counts at the first alert whose horizon is past.",
         {200: Reply("The effect", effect.AlertEffect, EFFECT)},
         (*KEY, "invalid_parameter", STORE),
     ),

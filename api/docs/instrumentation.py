@@ -54,11 +54,10 @@ OPERATIONS = (
         "POST",
         "/api/v1/identify",
         "Events",
-        "Say who is who",
-        "Says which address a user id of yours has, and traits of a customer; one identity, or 1 to 100 as "
-        "`identities`. Events of a user id wait for its address for 35 days, in whatever order the two come. Another "
-        "address than before moves the customer with all history; if both have events, nothing is moved until they "
-        "are merged.",
+        "Identify a customer",
+        "Sets the address of a user id, and traits of a customer: one identity, or 1 to 100 as `identities`. Events "
+        "of a user id wait for its address for 35 days, so the order makes no difference. A new address moves the "
+        "customer with all history; if both addresses have events, nothing is moved until they are merged.",
         {
             200: Reply("All of it is in the buffer", schemas.Tracked, {"status": "ok"}),
             207: Reply(
@@ -80,8 +79,8 @@ OPERATIONS = (
         "/api/v1/customers/{email}/merge",
         "Customers",
         "Merge two customers",
-        "All of this customer becomes that of `into`: events (each once), traits, user ids. Events that come under the "
-        "old address later are stored under the new one. It may be repeated.",
+        "The events (each once), traits and user ids of this customer move to `into`. Later events under the old "
+        "address are stored under the new one. It may be repeated.",
         {200: Reply("They are one", merging.MergedCustomer, {"email": "jane@example.com", "events": 1042})},
         (*KEY, "customer_not_found", "not_found", *UNREADABLE, "invalid_merge", STORE),
         (EMAIL,),
@@ -93,7 +92,7 @@ OPERATIONS = (
         "/api/v1/webhooks/stripe",
         "Events",
         "List the addresses for Stripe's webhooks",
-        "The addresses to which Stripe sends its events, and when the last one came there.",
+        "The addresses to which Stripe sends its events, each with the time of its last event.",
         {200: Reply("The addresses", stripe.StripeSources, {"sources": [STRIPE_SOURCE]})},
         (*KEY, "invalid_parameter", STORE),
     ),
@@ -114,7 +113,7 @@ OPERATIONS = (
         "POST",
         "/api/v1/webhooks/stripe/{token}",
         "Events",
-        "Take an event of Stripe's",
+        "Receive an event from Stripe",
         "Called by Stripe, with its header `Stripe-Signature`. The same event sent again is stored once.",
         {200: Reply("It is in the buffer, or says nothing that is needed here", schemas.Tracked, {"status": "ok"})},
         ("invalid_signature", "not_found", *UNREADABLE, "buffer_unavailable", "buffer_full", STORE),
@@ -127,7 +126,7 @@ OPERATIONS = (
         "/api/v1/webhooks/stripe/{token}",
         "Events",
         "Remove an address for Stripe's webhooks",
-        "What Stripe sends there from now on is refused.",
+        "Later events to this address are refused.",
         {204: Reply("It is removed", None, None)},
         (*KEY, "not_found", STORE),
         (TOKEN,),
@@ -137,9 +136,9 @@ OPERATIONS = (
         "GET",
         "/api/v1/mappings",
         "Events",
-        "Show what names stand for",
-        "What each of the account's own names stands for: one of the recognised events, `engagement` (it counts as use "
-        "of the product) or `churn` (the customer has left). `proposals` are names that probably mean something.",
+        "Show the roles of events",
+        "The role of each of the account's own events: one of the recognised events, `engagement` (it counts as use of "
+        "the product) or `churn` (the customer has left). `proposals` are roles for the other names.",
         {200: Reply("The mappings", mappings.Mappings, MAPPINGS)},
         (*KEY, "invalid_parameter", STORE),
     ),
@@ -148,9 +147,9 @@ OPERATIONS = (
         "PUT",
         "/api/v1/mappings",
         "Events",
-        "Say what names stand for",
-        "Replaces all mappings. They hold for the past as well: nothing that is stored changes, and every risk is "
-        "computed anew within a minute. A name that was never sent is refused unless `force` is true.",
+        "Set the roles of events",
+        "Replaces all roles. They apply to the past as well: stored events stay, and every risk is computed anew "
+        "within a minute. A name that was never sent is refused unless `force` is true.",
         {200: Reply("The mappings that hold now", mappings.Mappings, MAPPINGS)},
         (*KEY, *UNREADABLE, "invalid_mapping", "invalid_parameter", STORE),
         body=RequestBody((mappings.NewMappings,), {"Two names": NEW_MAPPINGS}),

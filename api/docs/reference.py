@@ -17,17 +17,17 @@ from scoring.levels import NAMES
 from workers import warnings
 
 DESCRIPTION = (
-    "Events in by one call, a churn risk for every customer out. A secret key (`sk_live_…`) does everything in its "
-    "account; a publishable one (`pk_live_…`, for browsers) may only track. Every error, at every address, looks like "
+    "Send your customers' events, and read the risk of churn of each customer. A secret key (`sk_live_…`) does "
+    "everything in its account; a publishable one (`pk_live_…`, for browsers) may only track. Every error looks like "
     '`{"status": "error", "code": …, "message": …}`: `code` is stable, `message` is for people. Times are RFC 3339 in '
-    "UTC; facts that are not known are `null`. What is read carries an `ETag`; sent back as `If-None-Match`, it is "
-    "answered by 304 while nothing has changed."
+    "UTC; unknown facts are `null`. Answers to reads carry an `ETag`. Send it back as `If-None-Match`: while nothing "
+    "has changed, the answer is 304."
 )
 TAGS = {
     "Events": "Tell Windback what your customers do, and see what it could not use.",
     "Customers": "Who is likely to leave, why, and what to do about it. These routes need a secret key.",
-    "Analytics": "What is sent, what it tells of the risk, and how good the risk is. These routes need a secret key.",
-    "Acting": "Alerts that leave the building, e-mails drafted, and whether it helped. These routes need a secret key.",
+    "Analytics": "Your events, their effect on the risk, and the quality of the risk. These routes need a secret key.",
+    "Acting": "Alerts, drafts of e-mails, and the effect of both. These routes need a secret key.",
     "Operating": "Is it alive, and how is it? These routes need no key.",
 }
 ANYWHERE = ("not_found", "method_not_allowed", "malformed_http", "headers_too_large")
@@ -119,8 +119,8 @@ OPERATIONS = (
         "/api/v1/warnings",
         "Events",
         "List warnings",
-        "What this account's producers should mend: how many events were refused and fields ignored within 7 days, by "
-        "code, and the latest 100. Needs a secret key.",
+        "Problems to fix: the number of refused events and ignored fields within 7 days, by code, and the latest 100. "
+        "Needs a secret key.",
         {200: Reply("The warnings", warnings.AccountWarnings, examples.WARNINGS)},
         SECRET_KEY,
     ),
@@ -208,7 +208,7 @@ OPERATIONS = (
         "GET",
         "/api/v1/customers/{email}/risk",
         "Customers",
-        "Show how a risk moved",
+        "Show a risk over time",
         "The customer's risk over time, oldest first.",
         {200: Reply("The risk over time", customer.RiskHistory, examples.RISK_HISTORY)},
         (*SECRET_KEY, *STRANGER, PARAMETER, STORE),
@@ -224,9 +224,9 @@ OPERATIONS = (
         "/api/v1/analytics/events",
         "Analytics",
         "Count events by name",
-        "What the account sends, the most frequent first: how often, by how many customers, and what it means for the "
-        "risk. Of a custom event `model` says where it stands: it is tested once 50 customers have sent it, 10 of "
-        "whom left, and enters the model if it tells more than is known without it. Of all times, or of the whole "
+        "The account's events, the most frequent first: their number, their customers, and their effect on the risk. "
+        "`model` has the state of a custom event: it is tested once the outcome is known for 50 customers who sent it, "
+        "10 of whom left, and enters the model if it improves the prediction. The range is all time, or the whole "
         "days, weeks (from Monday) or months, in UTC, from the one that holds `from` to the one that holds `to`.",
         {200: Reply("The events", analytics.CountedEvents, examples.COUNTED_EVENTS)},
         (*SECRET_KEY, PARAMETER, STORE),
@@ -238,10 +238,10 @@ OPERATIONS = (
         "/api/v1/analytics/events/{name}",
         "Analytics",
         "Show an event over time",
-        "How often an event came, and from how many customers, in each hour, day, week (from Monday) or month, in "
-        "UTC, from the one that holds `from` to the one that holds `to`; 0 where it did not. The last 48 hours, 30 "
-        f"days, 13 weeks or 12 months unless told otherwise; at most {MOST}. And the commonest values of its "
-        "properties, of the latest 1,000 events. The name is escaped in the path (`/` may stand as it is).",
+        "The number of these events, and of their customers, in each hour, day, week (from Monday) or month, in UTC, "
+        "from the one that holds `from` to the one that holds `to`. The default is the last 48 hours, 30 days, 13 "
+        f"weeks or 12 months; there are at most {MOST}. Also the most common values of its properties in the latest "
+        "1,000 events. The name is escaped in the path (`/` may stand as it is).",
         {200: Reply("The event over time", series.Series, examples.SERIES)},
         (*SECRET_KEY, "event_not_found", "not_found", PARAMETER, STORE),
         (
@@ -256,8 +256,8 @@ OPERATIONS = (
         "/api/v1/analytics/risk",
         "Analytics",
         "Count customers by level",
-        "How many customers were at each level of risk at the end of each day, in UTC, and are now; the last 30 days "
-        "unless told otherwise. Who has lapsed counts as that only. Days before the first risk aren't there.",
+        "The number of customers at each level of risk at the end of each day, in UTC, and now. The default is the "
+        "last 30 days. A lapsed customer counts as lapsed only. Days before the first risk are left out.",
         {200: Reply("The customers by level", levels.Levels, examples.LEVELS)},
         (*SECRET_KEY, PARAMETER, STORE),
         _range("day"),
@@ -268,9 +268,9 @@ OPERATIONS = (
         "/api/v1/model",
         "Analytics",
         "Show the model in use",
-        "Its weights, what it was learnt from, how it did on customers' later months that it had not seen "
-        "(`holdout`, beside the model before it), and how the scores of a horizon ago turned out (`matured`). Until "
-        "enough customers have left, it is the day-one formula.",
+        "Its weights, its training data, its quality on later months that the training left out (`holdout`, beside "
+        "the previous model), and the quality of the scores of a horizon ago (`matured`). Until enough customers have "
+        "left, it is the day-one formula.",
         {200: Reply("The model", model.ModelInUse, examples.MODEL)},
         (*SECRET_KEY, STORE),
     ),
@@ -280,15 +280,15 @@ OPERATIONS = (
         "/api/v1/model/track-record",
         "Analytics",
         "Show the track record",
-        "Of the customers who left in the last `days`, how many had a risk of the level or higher so many days "
-        "`before`; of all who had such a risk on a weekly list of that time, how many left. Every risk is as of then: "
-        "from the events up to that day, by the model that the account would have had. A customer left when a "
-        "horizon had passed without use. Counts are null where the history is too short; `why` says so.",
+        "The share of customers who left in the last `days` and had a risk of this level or above so many days "
+        "`before`, and the share of customers flagged on a weekly list of that time who left. Every risk is computed "
+        "from the events up to its day, by the model that the account would have had. A customer left when a horizon "
+        "passed without use. Counts are null where the history is too short; `why` says so.",
         {200: Reply("The track record", track_record.TrackRecord, examples.TRACK_RECORD)},
         (*SECRET_KEY, PARAMETER, STORE),
         (
-            _days("days", track_record.DAYS, LONGEST_DAYS, "How many days it looks back."),
-            _days("before", track_record.BEFORE, MOST_BEFORE, "As of how many days before a risk counts."),
+            _days("days", track_record.DAYS, LONGEST_DAYS, "The number of days to look back."),
+            _days("before", track_record.BEFORE, MOST_BEFORE, "How many days before the departure the risk is taken."),
             Parameter(
                 "level",
                 {"enum": list(track_record.LEVELS), "default": track_record.LEVEL},

@@ -36,7 +36,9 @@ class NewIdentity(Struct):
             "4217) and `company` are read; of each the latest holds. All are shown and erased with the customer."
         ),
     ] = None
-    timestamp: Annotated[str | None, Meta(description="When it was so: ISO 8601. Default: the time of receipt.")] = None
+    timestamp: Annotated[
+        str | None, Meta(description="The time of these facts: ISO 8601. Default: the time of receipt.")
+    ] = None
 
 
 class NewIdentities(Struct):

@@ -23,7 +23,7 @@ from api.track.body import receive_body
 from api.track.check import check_quickly, is_heavy
 from api.track.cors import ANY_ORIGIN, IN_BROWSER, allow_requested, find_foreign_site
 from api.track.judge import Checked, judge
-from api.track.rules import FIELDS
+from api.track.rules import FIELDS, OTHER_NAMES
 from scoring.events import MAX_BATCH, MAX_BODY_BYTES
 from workers import counters
 from workers.accounts.keys import PUBLISHABLE_RATE_LIMIT, Key
@@ -175,7 +175,8 @@ class Track:
 @lru_cache(maxsize=1000)
 def describe_unread(field: str) -> str:
     """Returns the warning for a field that is not read."""
-    near = get_close_matches(field.lower(), (*FIELDS, "events"), n=1)
+    usual = field.lower().replace("-", "_")
+    near = [OTHER_NAMES[usual]] if usual in OTHER_NAMES else get_close_matches(usual, (*FIELDS, "events"), n=1)
     hint = f"; did you mean `{near[0]}`?" if near else ". Put data of your own into `properties`."
     return f"`{field}` is not a field of an event and was ignored{hint}"
 

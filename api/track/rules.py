@@ -21,6 +21,14 @@ from scoring.events import (
 from workers.buffer.entries import normalise_email, parse_instant
 
 FIELDS = ("event", "customer_email", "user_id", "properties", "timestamp", "event_id")  # that are read of an event
+OTHER_NAMES = {  # of these fields, in other products' APIs
+    **dict.fromkeys(("name", "event_name", "eventname", "event_type", "type", "action"), "event"),
+    **dict.fromkeys(("email", "e_mail", "mail", "user_email", "customer"), "customer_email"),
+    **dict.fromkeys(("user", "uid", "customer_id", "distinct_id", "external_id"), "user_id"),
+    **dict.fromkeys(("time", "date", "ts", "at", "created_at", "createdat", "occurred_at", "sent_at"), "timestamp"),
+    **dict.fromkeys(("id", "uuid", "message_id", "messageid", "insert_id", "idempotency_key"), "event_id"),
+    **dict.fromkeys(("data", "props", "metadata", "attributes", "traits"), "properties"),
+}
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 AHEAD_SECONDS = 3600
 

@@ -46,6 +46,17 @@ def test_a_misspelt_field_is_visible(acme: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
+    ("other", "usual"),
+    [("email", "customer_email"), ("eventName", "event"), ("createdAt", "timestamp"), ("message-id", "event_id"),
+     ("userId", "user_id"), ("data", "properties"), ("custmer_email", "customer_email")],
+)  # fmt: skip
+def test_a_field_by_another_products_name_is_visible(acme: TestClient, other: str, usual: str) -> None:
+    assert track(acme, event(**{other: "x"})) == 200
+    (only,) = told(acme)["warnings"]
+    assert only["message"].endswith(f"; did you mean `{usual}`?")
+
+
+@pytest.mark.parametrize(
     ("body", "options", "code"),
     [
         (b"{", {}, "malformed_json"),
