@@ -16,7 +16,7 @@ from psycopg import sql as pieces
 from redis import Redis
 
 from workers import engine, installation, placement
-from workers.buffer.lanes import lanes_of
+from workers.buffer.lanes import LIVE, lanes_of
 from workers.buffer.replicas import confirm
 from workers.cells import MOST_CELLS, Cell
 from workers.identities import ledger_moves
@@ -127,8 +127,7 @@ def _settle(cell: Cell, replicas: int) -> None:
         for lane in lanes_of(cell).values():
             receipts.acknowledge_stored(connection, redis, lane)
         ledger_moves.apply_moves(connection, redis, lanes_of(cell))
-        for lane in lanes_of(cell).values():
-            confirm(redis, lane.stream, lane.outcomes, replicas)
+        confirm(redis, lanes_of(cell)[LIVE.name], replicas)
 
 
 def _divide_all(connection: Connection, cells: Sequence[Cell]) -> None:
@@ -160,7 +159,9 @@ def _divide(connection: Connection, lower: str, upper: str, cell: Cell) -> None:
     """Move the upper half of a schema's customers to another schema, which is empty."""
     first = f"{-(-(cell.number or 0) * 2**32 // cell.cells):08x}-0000-0000-0000-000000000000"
     tables = [(table, _list_columns(connection, lower, table)) for table in _list_tables(connection, lower, APART)]
-    owned = [table for table in _list_tables(connection, lower, ()) if _has_customers(connection, lower, table)]
+    owned = [
+        table for table in _list_tables(connection, lower, ()) if "customer_id" in _list_names(connection, lower, table)
+    ]
     whose = pieces.SQL("WHERE customer_id >= {}").format(first)
     _lead_to(connection, upper)
     for table, columns in tables:
@@ -182,8 +183,7 @@ def _lead_to(connection: Connection, schema: str) -> None:
 
 
 def _rename(connection: Connection, schema: str, name: str) -> None:
-    rename = pieces.SQL("ALTER SCHEMA {} RENAME TO {}")
-    connection.execute(rename.format(pieces.Identifier(schema), pieces.Identifier(name)))
+    connection.execute(pieces.SQL("ALTER SCHEMA {} RENAME TO {}").format(*map(pieces.Identifier, (schema, name))))
 
 
 def _list_tables(connection: Connection, schema: str, without: Iterable[str]) -> list[str]:
@@ -192,15 +192,12 @@ def _list_tables(connection: Connection, schema: str, without: Iterable[str]) ->
     return [table for (table,) in rows.fetchall()]
 
 
-def _has_customers(connection: Connection, schema: str, table: str) -> bool:
-    """Returns whether the rows of a table belong to customers."""
-    names = connection.execute(sql("list_copied_columns"), {"schema": schema, "table": table}).fetchall()
-    return ("customer_id",) in names
+def _list_names(connection: Connection, schema: str, table: str) -> list[str]:
+    return [name for (name,) in connection.execute(sql("list_copied_columns"), {"schema": schema, "table": table})]
 
 
 def _list_columns(connection: Connection, schema: str, table: str) -> pieces.Composed:
-    names = connection.execute(sql("list_copied_columns"), {"schema": schema, "table": table}).fetchall()
-    return pieces.SQL(", ").join(pieces.Identifier(name) for (name,) in names)
+    return pieces.SQL(", ").join(map(pieces.Identifier, _list_names(connection, schema, table)))
 
 
 def _note(home: Connection, after: Settings) -> dict[int, str]:
@@ -214,7 +211,7 @@ def _note(home: Connection, after: Settings) -> dict[int, str]:
 
 
 def _announce(after: Settings, noted: dict[int, str]) -> None:
-    """Tell each Redis which cells there are: then processes take the number over."""
+    """Tell each Redis which cells there are: then processes take the number over. Replicas have to know it, too."""
     prefixes = {cell.buffer_url: cell.copy_prefix for cell in placement.list_copies(after)}
     prefixes[after.redis_url or ""] = PREFIX
     for url in dict.fromkeys([*(cell.buffer_url for cell in after.all_cells), after.redis_url or ""]):
@@ -223,15 +220,21 @@ def _announce(after: Settings, noted: dict[int, str]) -> None:
             if url in prefixes:
                 placement.announce(pipeline, noted, prefixes[url])
             pipeline.execute()
+            for cell in _list_here(after, url):
+                confirm(redis, lanes_of(cell)[LIVE.name], after.buffer_replicas)
 
 
 def _tie(pipeline: Redis, after: Settings, url: str, noted: dict[int, str]) -> None:
-    here = [cell for cell in after.all_cells if cell.buffer_url == url]
+    here = _list_here(after, url)
     for cell in here:
         pipeline.set(installation.key_of(cell.prefix), noted[cell.number or 0])
     if here and after.cell_buffer_urls:
         pipeline.delete(HERE)
         pipeline.sadd(HERE, *(cell.name for cell in here))
+
+
+def _list_here(settings: Settings, buffer_url: str) -> list[Cell]:
+    return [cell for cell in settings.all_cells if cell.buffer_url == buffer_url]
 
 
 def move(settings: Settings, number: int, database_url: str) -> Settings:
@@ -257,8 +260,7 @@ def move(settings: Settings, number: int, database_url: str) -> Settings:
 
 def _is_moved(cell: Cell, there: Cell, noted: str | None) -> bool:
     """Returns True if the cell has been moved there before."""
-    is_here = placement.has_schema(cell)
-    return not is_here and placement.has_schema(there) and _find_id(there) == noted
+    return not placement.has_schema(cell) and placement.has_schema(there) and _find_id(there) == noted
 
 
 def _find_id(cell: Cell) -> str:

@@ -14,6 +14,8 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
+from workers.buffer.lanes import Lane
+
 WAIT_MILLISECONDS = 1_000  # of a worker; a door has less time
 
 # KEYS: stream, outcomes. ARGV: ids of entries. Returns those that are there, and writes, so that there is something to
@@ -49,11 +51,12 @@ def execute(pipeline: Any, replicas: int) -> list[Any]:
     return replies
 
 
-def confirm(redis: Redis, stream: str, outcomes: str, replicas: int) -> None:
-    """Raises NotReplicated unless so many replicas have all that was written so far, by anybody; RedisError."""
+def confirm(redis: Redis, lane: Lane, replicas: int) -> None:
+    """Raises NotReplicated unless so many replicas have all that was written so far, by anybody, to the node that holds
+    the lane; RedisError."""
     if replicas:
         pipeline: Any = redis.pipeline(transaction=False)
-        pipeline.eval(LOOK_AGAIN, 2, stream, outcomes)
+        pipeline.eval(LOOK_AGAIN, 2, lane.stream, lane.outcomes)
         execute(pipeline, replicas)
 
 
