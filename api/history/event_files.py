@@ -9,7 +9,7 @@ import msgspec
 
 from api.history.records import Columns, Record, read_records
 from api.history.text_files import FileFault, TextFile
-from api.history.times import read_time
+from api.history.times import SLASHES, Dates, read_time
 from api.track.rules import FIELDS, find_faults
 
 COLUMNS = Columns(("event", "customer_email"), FIELDS, {"customer_email": "user_id"})
@@ -69,22 +69,29 @@ def check_event(number: int, event: dict[str, Any], *, now: bool, no_time: str =
     fault = next(find_faults(event, time.time()), None)
     timestamp = event.get("timestamp")
     if fault is not None:
-        shown = f" Here it is {timestamp[:40]!r}." if fault.field == "timestamp" and isinstance(timestamp, str) else ""
-        return FileLine(number, None, fault.message + shown)
+        shown = timestamp if fault.field == "timestamp" and isinstance(timestamp, str) else ""
+        return FileLine(number, None, fault.message + _show(shown))
     if timestamp is None and not now:
         return FileLine(number, None, no_time)
     return FileLine(number, event)
 
 
-def to_event(record: Record) -> dict[str, Any]:
-    """A record with our own field names as an event. Raises ValueError.
+def _show(timestamp: str) -> str:
+    if not timestamp:
+        return ""
+    order = ": say if the day or the month comes first" if SLASHES.fullmatch(timestamp) else ""
+    return f" Here it is {timestamp[:40]!r}{order}."
+
+
+def to_event(record: Record, dates: Dates | None = None) -> dict[str, Any]:
+    """A record with our own field names as an event; `dates` is the order in 3/4/2025. Raises ValueError.
 
     In a row a column `properties` holds JSON, and any other column that is no field is a property.
     """
     assert record.fields is not None
     event = _read_row(record.fields) if record.is_row else record.fields
     timestamp = event.get("timestamp")
-    return {**event, "timestamp": read_time(timestamp)} if timestamp else event
+    return {**event, "timestamp": read_time(timestamp, dates)} if timestamp else event
 
 
 def _read_row(fields: dict[str, Any]) -> dict[str, Any]:

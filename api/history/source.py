@@ -10,6 +10,7 @@ from api.history.event_files import COLUMNS, FileLine, check_event, to_event
 from api.history.presets import PRESETS
 from api.history.records import Columns, Record, read_records
 from api.history.text_files import TextFile
+from api.history.times import Dates
 from api.identities.rules import find_faults as find_identity_faults
 
 Json = dict[str, Any]
@@ -18,13 +19,14 @@ SaveIdentity = Callable[[Json], None]
 
 class Reading(NamedTuple):
     """The way to read files: the product they come from, other names of events and columns, the addresses of user ids,
-    and `now` for events without a time."""
+    `now` for events without a time, and the order in dates like 3/4/2025."""
 
     preset: str | None = None
     renamed: Mapping[str, str] = {}
     columns: Mapping[str, str] = {}
     people: Mapping[str, str] = {}
     now: bool = False
+    dates: Dates | None = None
 
 
 def read_history(file: TextFile, reading: Reading, save: SaveIdentity, skipped: Counter[str]) -> Iterator[FileLine]:
@@ -64,7 +66,7 @@ def _read_line(record: Record, reading: Reading, save: SaveIdentity, skipped: Co
 def _convert(record: Record, reading: Reading) -> Converted:
     assert record.fields is not None
     if reading.preset is None:
-        return Converted(event=to_event(record))
+        return Converted(event=to_event(record, reading.dates))
     return PRESETS[reading.preset].convert(record.fields)
 
 

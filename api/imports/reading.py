@@ -30,7 +30,7 @@ BREATHS = 500  # lines between two looks at the clock
 def make_reading(state: FileImport, people_path: Path) -> Reading:
     """Returns how the file is to be read. Raises FileFault, OSError."""
     people = read_people(people_path) if people_path.exists() else {}
-    return Reading(state.preset, state.renames, state.columns, people, state.now)
+    return Reading(state.preset, state.renames, state.columns, people, state.now, state.dates)
 
 
 async def preview(state: FileImport, path: Path, people_path: Path, beat: ImportBeat) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 from redis.asyncio import Redis
 
+from api.history.times import Dates
 from workers.redis import PREFIX
 
 KEPT_SECONDS: Final = 7 * 86400
@@ -70,6 +71,7 @@ class FileImport(Struct):
     columns: dict[str, str] = {}  # ours → theirs
     renames: dict[str, str] = {}  # theirs → ours
     now: bool = False  # events without a time happen now
+    dates: Dates | None = None  # the order in dates like 3/4/2025
     people: int = 0  # addresses of user ids that came with it
     preview: FilePreview | None = None
     share: float = 0.0  # of the file that is read

@@ -142,6 +142,22 @@ def test_an_empty_file_is_refused_in_words(service: Door, page: Page, tmp_path: 
     )
 
 
+def test_dates_with_slashes_ask_for_their_order(service: Door, page: Page, tmp_path: Path) -> None:
+    (tmp_path / "us.csv").write_text(
+        f"Email,Event,Date\nsam@example.com,login,{DAY.month}/{DAY.day}/{DAY.year} 2:00 PM\n"
+    )
+    upload(page, service.line.url, tmp_path / "us.csv")
+    expect(page.get_by_text("say if the day or the month comes first").first).to_be_visible()
+    page.get_by_label("Dates like 3/4/2025").select_option("month first: 4 March")
+    page.get_by_role("button", name="Update the preview").click()
+    expect(page.get_by_text(f"{DAY:%Y-%m-%d} 14:00")).to_be_visible(timeout=WAIT)
+    check_page(page, "import-dates")
+    page.get_by_role("button", name="Import 1 event").click()
+    expect(page.get_by_role("heading", name="everything is stored and scored")).to_be_visible(timeout=2 * WAIT)
+    (event,) = service.timeline("sam@example.com")
+    assert event["timestamp"].startswith(f"{DAY:%Y-%m-%d}T14:00")
+
+
 def list_senders(web: psutil.Process) -> list[psutil.Process]:
     """Returns the processes that send; one that has read a file may not have ended yet."""
     senders = []

@@ -25,6 +25,7 @@ from api.history.presets import PRESETS
 from api.history.records import MissingColumns
 from api.history.source import Reading, read_history
 from api.history.text_files import FileFault, TextFile
+from api.history.times import ORDERS, Dates
 from api.track.rules import FIELDS
 from api.words import count_of
 from scoring.events import MAX_BATCH
@@ -70,6 +71,7 @@ class Identities:
               help='Another name for an event: --rename "Signed In=login". May be repeated.')  # fmt: skip
 @click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS",
               help="Where a field of ours is: --column customer_email=email. May be repeated.")  # fmt: skip
+@click.option("--dates", type=click.Choice(ORDERS), help="The order in dates like 3/4/2025; else they are refused.")
 @click.option("--now", is_flag=True, help="Date events without a timestamp to now; else they are refused.")
 @click.option("--dry-run", is_flag=True, help="Show names, counts, the span and what can't be resolved; send nothing.")
 @click.option("--wait", is_flag=True, help="Wait until all of it is stored and scored.")
@@ -80,6 +82,7 @@ def import_command(
     people: Path | None,
     renames: tuple[str, ...],
     columns: tuple[str, ...],
+    dates: Dates | None,
     now: bool,
     dry_run: bool,
     wait: bool,
@@ -99,6 +102,7 @@ def import_command(
         _check_columns(_split_pairs(columns, "--column")),
         _read_people(people),
         now,
+        dates,
     )
     if dry_run:
         previews = [_preview_file(path, reading) for path in files]

@@ -16,6 +16,7 @@ from api.dashboard.page import page, redirect, render
 from api.dashboard.session import Session
 from api.errors import Refused
 from api.history.presets import PRESETS
+from api.history.times import ORDERS
 from api.imports import folder
 from api.imports import state as states
 from api.imports.launch import Task
@@ -115,6 +116,7 @@ def _read_mapping(state: FileImport, fields: Mapping[str, str]) -> None:
     preset = fields.get("preset", "")
     state.preset = preset if preset in PRESETS else None
     state.now = "now" in fields
+    state.dates = next((order for order in ORDERS if fields.get("dates") == order), None)
     chosen = {
         name.removeprefix(COLUMN): theirs for name, theirs in fields.items() if name.startswith(COLUMN) and theirs
     }

@@ -11,6 +11,7 @@ import pytest
 
 from api.history.event_files import FileLine, read_events
 from api.history.text_files import FileFault, TextFile
+from api.history.times import Dates, read_time
 from workers.buffer.entries import parse_instant
 
 HEAD = "event,customer_email,timestamp"
@@ -236,7 +237,33 @@ def test_a_time_that_nobody_can_tell_is_refused_and_shown(read: Read, timestamp:
     """A slash leaves open if the month or the day comes first."""
     (line,) = read("x.csv", f"{HEAD}\nlogin,a@b.cd,{timestamp}\n")
     assert line.event is None
-    assert line.fault.endswith(f"Here it is {timestamp!r}.")
+    order = ": say if the day or the month comes first" if "/" in timestamp and timestamp[4] != "/" else ""
+    assert line.fault.endswith(f"Here it is {timestamp!r}{order}.")
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "dates", "instant"),
+    [
+        ("3/4/2025", "month-first", "2025-03-04T00:00:00+00:00"),
+        ("3/4/2025", "day-first", "2025-04-03T00:00:00+00:00"),
+        ("12/31/2025 6:05 PM", "month-first", "2025-12-31T18:05:00+00:00"),
+        ("31/12/2025, 12:30 a.m.", "day-first", "2025-12-31T00:30:00+00:00"),
+        ("12/31/2025 12:00:01 pm", "month-first", "2025-12-31T12:00:01+00:00"),
+        ("12/31/2025 18:05", "month-first", "2025-12-31T18:05:00+00:00"),
+        ("2025-03-04", "day-first", "2025-03-04T00:00:00+00:00"),
+    ],
+)
+def test_a_person_says_the_order_of_dates_with_slashes(timestamp: str, dates: Dates, instant: str) -> None:
+    text = read_time(timestamp, dates)
+    assert text
+    assert parse_instant(text).isoformat() == instant
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "dates"), [("31/12/2025", "month-first"), ("1/1/2025 13:00 pm", "day-first"), ("1/2/25", "day-first")]
+)
+def test_a_date_that_does_not_fit_the_order_stays_as_it_is(timestamp: str, dates: Dates) -> None:
+    assert read_time(timestamp, dates) == timestamp
 
 
 def test_a_number_that_is_no_time_is_refused(read: Read) -> None:
@@ -320,7 +347,7 @@ def test_an_event_without_a_time_is_not_dated_to_today(read: Read, name: str, te
         ('{"event":"x","customer_email":"a@b.cd","timestamp":"1999-12-31"}', "before the year 2000"),
         (
             '{"event":"x","customer_email":"a@b.cd","timestamp":"01/05/2026"}',
-            "ISO 8601; write it like 2025-12-01T10:00:00Z. Here it is '01/05/2026'.",
+            "ISO 8601; write it like 2025-12-01T10:00:00Z. Here it is '01/05/2026'",
         ),
         ('{"event":"x \\ud83d","customer_email":"a@b.cd","timestamp":"2026-01-05"}', "half of a character"),
         ('{"event":"x"', "ends too early"),

@@ -76,6 +76,13 @@ def test_other_names_of_columns_come_with_the_options_that_help(tmp_path: Path) 
     assert (done.exit_code, "1 event, 1 name, 0 lines refused" in done.output) == (0, True)
 
 
+def test_dates_with_slashes_come_in_the_order_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("customer_email,event,timestamp\njane@example.com,login,11/2/2025 2:00 PM\n")
+    for order, first in (("month-first", "2025-11-02T14:00:00"), ("day-first", "2025-02-11T14:00:00")):
+        done = imported(str(tmp_path / "a.csv"), "--dry-run", "--dates", order)
+        assert (done.exit_code, f"from {first}" in done.output) == (0, True), done.output
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
