@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator
 from openapi_spec_validator import validate
 from schemathesis.config import SchemathesisConfig
+from schemathesis.pytest.lazy import get_all_tests
+from schemathesis.schemas import BaseSchema
 from starlette.datastructures import QueryParams
 from starlette.routing import Route
 from starlette.testclient import TestClient
@@ -45,6 +47,7 @@ FUZZ = {
         "positive_data_acceptance": {"expected-statuses": ["2xx", 401, 403, 404, 422]},
     },
 }
+ANY_INPUT = hypothesis.settings(suppress_health_check=[*hypothesis.HealthCheck], deadline=None)  # all share one world
 
 # What JSON Schema can't say: a cursor comes from a page, and an event isn't older than 2000 or of tomorrow.
 schemathesis.openapi.format("cursor", st.just(""))
@@ -68,13 +71,23 @@ def url(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue("served"))
 
 
-described = schemathesis.openapi.from_dict(DOCUMENT, config=SchemathesisConfig.from_dict(FUZZ))
+@pytest.fixture(params=OPERATIONS, ids=lambda one: f"{one.method} {one.path}")
+def operation_schema(request: pytest.FixtureRequest) -> BaseSchema:
+    """The document, of which one operation is tested. Its inputs are worked out when the test runs: that takes seconds,
+    which each process would spend before its first test otherwise."""
+    described = schemathesis.openapi.from_dict(DOCUMENT, config=SchemathesisConfig.from_dict(FUZZ))
+    return described.include(path=request.param.path, method=request.param.method)
 
 
-@described.parametrize()
-@hypothesis.settings(suppress_health_check=[*hypothesis.HealthCheck], deadline=None)  # one world serves all inputs
-def test_the_service_is_as_it_is_described(case: Any, url: str, key: NewKey, jane: TestClient) -> None:
-    case.call_and_validate(base_url=url, headers={"X-API-Key": key.secret})
+def test_the_service_is_as_it_is_described(
+    operation_schema: BaseSchema, url: str, key: NewKey, jane: TestClient
+) -> None:
+    def check(case: Any) -> None:
+        case.call_and_validate(base_url=url, headers={"X-API-Key": key.secret})
+
+    (built,) = get_all_tests(schema=operation_schema, test_func=check, settings=ANY_INPUT, given_kwargs=None)
+    _, test = built.ok()
+    test()
 
 
 def test_a_name_in_a_path_is_unescaped_once(url: str, acme: TestClient, work: Callable[[], None]) -> None:
