@@ -5,6 +5,7 @@ import json
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import pytest
@@ -37,7 +38,8 @@ def fill(part: str, size: int, before: str = "[", after: str = "]") -> bytes:
     return (before + ",".join([part] * count) + after).encode()
 
 
-def hostile(size: int) -> dict[str, bytes]:
+@cache
+def hostile(size: int = MAX_BODY_BYTES) -> dict[str, bytes]:
     """Bodies of this size that are as slow as JSON can be."""
     return {
         "empty lists": fill("[]", size, '{"a":[', "]}"),
@@ -70,6 +72,7 @@ PROPERTIES: dict[str, Any] = {
 }
 
 
+@cache
 def track_bodies() -> dict[str, bytes]:
     jane = {"event": "login", "customer_email": "jane@example.com"}
     bodies = {}
@@ -96,6 +99,7 @@ def track_bodies() -> dict[str, bytes]:
     }
 
 
+@cache
 def identify_bodies() -> dict[str, bytes]:
     bodies = {
         name: batch("identities", [{"user_id": f"u{n}", "traits": properties} for n in range(100)])
@@ -110,6 +114,7 @@ def identify_bodies() -> dict[str, bytes]:
     }
 
 
+@cache
 def segment_bodies() -> dict[str, bytes]:
     message = {"type": "track", "event": "x", "userId": "u1", "messageId": "m"}
     person = {"type": "identify", "userId": "u1", "traits": {"email": "jane@example.com", "mrr": "x"}}
@@ -124,11 +129,11 @@ def segment_bodies() -> dict[str, bytes]:
 
 
 class Attack(NamedTuple):
-    """Bodies for a route, and the headers that go with each."""
+    """Bodies for a route, which are made when they are needed, and the headers that go with each."""
 
     method: str
     path: str
-    bodies: Mapping[str, bytes]
+    make_bodies: Callable[[], Mapping[str, bytes]]
     headers: Callable[[bytes], dict[str, str]] = lambda body: {}
 
     def __str__(self) -> str:
@@ -153,20 +158,33 @@ def template(part: str) -> bytes:
     return json.dumps({"subject": text, "body_text": text}, ensure_ascii=False).encode()
 
 
-TEMPLATES = {
-    "facts": template("{{ plan }}. "),
-    "conditions": template("{% if plan %}a{% endif %}"),
-    "filters": template("{{ plan|lower|upper|title|trim|lower|upper }}"),
-    "nested": template("{{ plan|lower }}. {{ last_active|day }} "),
-    "sentences": template("a. "),
-    "unknown": template("{{ x }}. "),
-}
-MAPPINGS = {
-    "many": json.dumps({"mappings": {f"name {n}": "login" for n in range(30_000)}, "force": True}).encode(),
-    "long": json.dumps({"mappings": [{"name": "é" * 200, "event": "login"}] * 2_000, "force": True}).encode(),
-}
-SMALL = hostile(60_000)
-LARGE = hostile(MAX_BODY_BYTES)
+@cache
+def templates() -> dict[str, bytes]:
+    return {
+        "facts": template("{{ plan }}. "),
+        "conditions": template("{% if plan %}a{% endif %}"),
+        "filters": template("{{ plan|lower|upper|title|trim|lower|upper }}"),
+        "nested": template("{{ plan|lower }}. {{ last_active|day }} "),
+        "sentences": template("a. "),
+        "unknown": template("{{ x }}. "),
+    }
+
+
+def mappings() -> dict[str, bytes]:
+    return {
+        "many": json.dumps({"mappings": {f"name {n}": "login" for n in range(30_000)}, "force": True}).encode(),
+        "long": json.dumps({"mappings": [{"name": "é" * 200, "event": "login"}] * 2_000, "force": True}).encode(),
+    }
+
+
+def of_both_sizes() -> dict[str, bytes]:
+    return hostile() | hostile(60_000)
+
+
+def for_segment() -> dict[str, bytes]:
+    return hostile() | hostile(segment.MOST_BYTES) | segment_bodies()
+
+
 FORMS = {
     "fields": "&".join(f"a{n}=" for n in range(100)).encode(),
     "many fields": b"a=&" * 5_000,
@@ -190,19 +208,16 @@ def list_attacks() -> list[Attack]:
         ("POST", "/api/v1/webhooks/stripe"),
     ]
     return [
-        Attack("POST", "/api/v1/track", LARGE | track_bodies()),
-        Attack("POST", "/api/v1/track", packed(LARGE | track_bodies()), is_gzip),
-        Attack("POST", "/api/v1/identify", LARGE | identify_bodies()),
-        *(
-            Attack("POST", f"/v1/{call}", LARGE | hostile(segment.MOST_BYTES) | segment_bodies())
-            for call in ("batch", "track", "identify", "webhook")
-        ),
-        Attack("POST", "/v1/batch", packed(LARGE | segment_bodies()), is_gzip),
-        Attack("POST", "/v1/m", LARGE),
-        Attack("POST", "/api/v1/webhooks/stripe/TOKEN", LARGE | hostile(500_000), stripe_signature),
-        *(Attack(method, path, LARGE | SMALL) for method, path in json_routes),
-        Attack("PUT", "/api/v1/mappings", LARGE | hostile(1_000_000) | MAPPINGS),
-        Attack("PUT", "/api/v1/drafts/templates/refund_rescue", LARGE | SMALL | TEMPLATES),
+        Attack("POST", "/api/v1/track", lambda: hostile() | track_bodies()),
+        Attack("POST", "/api/v1/track", lambda: packed(hostile() | track_bodies()), is_gzip),
+        Attack("POST", "/api/v1/identify", lambda: hostile() | identify_bodies()),
+        *(Attack("POST", f"/v1/{call}", for_segment) for call in ("batch", "track", "identify", "webhook")),
+        Attack("POST", "/v1/batch", lambda: packed(hostile() | segment_bodies()), is_gzip),
+        Attack("POST", "/v1/m", hostile),
+        Attack("POST", "/api/v1/webhooks/stripe/TOKEN", lambda: hostile() | hostile(500_000), stripe_signature),
+        *(Attack(method, path, of_both_sizes) for method, path in json_routes),
+        Attack("PUT", "/api/v1/mappings", lambda: hostile() | hostile(1_000_000) | mappings()),
+        Attack("PUT", "/api/v1/drafts/templates/refund_rescue", lambda: of_both_sizes() | templates()),
     ]
 
 
@@ -255,7 +270,7 @@ def test_no_body_of_an_api_route_holds_the_loop(jane: TestClient, key: NewKey, a
     token = jane.post("/api/v1/webhooks/stripe", json={"secret": SECRET}).json()["token"]
     path = attack.path.replace("TOKEN", token)
     holds = {}
-    for name, body in attack.bodies.items():
+    for name, body in attack.make_bodies().items():
 
         def send(body: bytes = body) -> None:
             answer = jane.request(attack.method, path, content=body, headers=attack.headers(body))
@@ -270,7 +285,7 @@ def test_no_form_holds_the_loop(jane: TestClient, key: NewKey) -> None:
     token = token_in(jane.get("/settings").text)
     drafts = {
         name: f"do=preview&subject=a&body_text={json.loads(body)['body_text']}".encode()
-        for name, body in TEMPLATES.items()
+        for name, body in templates().items()
     }
     holds = {}
     for path, fields in PAGES.items():

@@ -23,7 +23,9 @@ BESIDES = {"event_values"}  # is asked of the cell of one of its customers, whom
 def fetches() -> Iterator[tuple[str, str]]:
     """The queries that the web process asks, by the name of the function that does."""
     for path in (ROOT / "api").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        if "fetch" not in (source := path.read_text()):
+            continue
+        for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.startswith("fetch"):
                 match node.args:
                     case [_, ast.Call(func=ast.Name(id="sql"), args=[ast.Constant(value=str(name))]), *_]:

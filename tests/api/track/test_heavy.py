@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -39,26 +40,29 @@ def with_properties(properties: str) -> str:
     return GOOD[:-1] + f',"properties":{properties}}}'
 
 
+def unknown_fields() -> str:
+    return ",".join(f'"k{n}":1' for n in range(300_000))
+
+
 def batch(*events: str) -> bytes:
     return f'{{"events":[{",".join(events)}]}}'.encode()
 
 
-HEAVY = {
-    "nested": batch(*[with_properties(NESTED)] * 100),
-    "empty objects": batch(*[with_properties(EMPTY)] * 100),
-    "numbers": batch(*[with_properties(NUMBERS)] * 100),
-    "unknown fields": (GOOD[:-1] + "," + ",".join(f'"k{n}":1' for n in range(300_000)) + "}").encode(),
-    "unknown fields of a batch": (
-        batch(GOOD)[:-1].decode() + "".join(f',"k{n}":1' for n in range(300_000)) + "}"
-    ).encode(),
-    "many events": batch(*["1"] * 1_000_000),
-    "many valid events": batch(*[GOOD] * 60_000),
-    "a list as a name": b'{"event":[' + b",".join([b"[]"] * 1_000_000) + b"]}",
+HEAVY: dict[str, Callable[[], bytes]] = {
+    "nested": lambda: batch(*[with_properties(NESTED)] * 100),
+    "empty objects": lambda: batch(*[with_properties(EMPTY)] * 100),
+    "numbers": lambda: batch(*[with_properties(NUMBERS)] * 100),
+    "unknown fields": lambda: f"{GOOD[:-1]},{unknown_fields()}}}".encode(),
+    "unknown fields of a batch": lambda: f"{batch(GOOD)[:-1].decode()},{unknown_fields()}}}".encode(),
+    "many events": lambda: batch(*["1"] * 1_000_000),
+    "many valid events": lambda: batch(*[GOOD] * 60_000),
+    "a list as a name": lambda: b'{"event":[' + b",".join([b"[]"] * 1_000_000) + b"]}",
 }
 
 
-@pytest.mark.parametrize("body", HEAVY.values(), ids=HEAVY)
-def test_a_heavy_body_is_known_as_such(body: bytes) -> None:
+@pytest.mark.parametrize("make_body", HEAVY.values(), ids=HEAVY)
+def test_a_heavy_body_is_known_as_such(make_body: Callable[[], bytes]) -> None:
+    body = make_body()
     assert len(body) <= 4 * 1024 * 1024
     assert is_heavy(body)
 
@@ -82,7 +86,7 @@ def verdict(body: bytes) -> object:
 
 
 def test_heavy_bodies_are_judged_as_light_ones_would_be() -> None:
-    assert {name: verdict(body) for name, body in HEAVY.items()} == {
+    assert {name: verdict(make_body()) for name, make_body in HEAVY.items()} == {
         "nested": (0, ["properties_invalid"], []),
         "empty objects": (100, [], []),
         "numbers": (100, [], []),
@@ -160,7 +164,7 @@ def test_others_are_answered_while_a_heavy_body_is_judged(acme: TestClient, monk
 
     async def send_both() -> None:
         headers = [(b"x-api-key", acme.headers["X-API-Key"].encode())]
-        heavy = asyncio.create_task(_call(acme.app, headers, HEAVY["numbers"], answered, "heavy"))
+        heavy = asyncio.create_task(_call(acme.app, headers, HEAVY["numbers"](), answered, "heavy"))
         await asyncio.sleep(0)
         await _call(acme.app, headers, GOOD.encode(), answered, "light")
         await heavy
@@ -274,6 +278,6 @@ def test_judging_builds_nothing_of_what_is_not_read(monkeypatch: pytest.MonkeyPa
         return decode(raw)
 
     monkeypatch.setattr(raw_json, "_decode_any", noting)
-    for body in HEAVY.values():
-        verdict(body)
+    for make_body in HEAVY.values():
+        verdict(make_body())
     assert max(decoded) <= MAX_PROPERTIES_BYTES * raw_json.ESCAPED_BYTES
