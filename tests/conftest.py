@@ -59,7 +59,8 @@ def all_servers(tmp_path_factory: pytest.TempPathFactory, prepared_folder: Path)
         prepared.copy(prepared_folder, folder)
         with servers(folder, databases.CITUS_URL, durable=False) as addresses:
             databases.make_template(addresses.database_url)
-            yield addresses
+            with databases.keep_connection(addresses.database_url):
+                yield addresses
 
 
 @pytest.fixture(autouse=True)

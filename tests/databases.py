@@ -3,15 +3,27 @@
 import itertools
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from urllib.parse import urlsplit
 
 from tests.acceptance.citus import cluster
-from workers.store import connect
+from workers.store import Connection, connect
 
 TEMPLATE = "template_windback"
 CITUS_URL = os.environ.get("CITUS_URL")  # a coordinator, by a superuser: it then places the tables of each test
 _numbers = itertools.count()
+_kept: dict[str, Connection] = {}
+
+
+@contextmanager
+def keep_connection(url: str) -> Iterator[None]:
+    """Have all databases be made and dropped over one connection: to open one takes as long."""
+    with connect(url) as connection:
+        _kept[url] = connection
+        try:
+            yield
+        finally:
+            del _kept[url]
 
 
 def make_template(url: str) -> None:
@@ -48,6 +60,6 @@ def name_database(url: str, name: str) -> str:
 
 def execute(url: str, *statements: str) -> None:
     """Carry out statements, each for itself."""
-    with connect(url) as connection:
+    with nullcontext(_kept[url]) if url in _kept else connect(url) as connection:
         for statement in statements:
             connection.execute(statement)

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from starlette.testclient import TestClient
 
 from api.app import create_app
 from api.up.embedded import Servers
+from tests import databases
 from workers import clock, placement
 from workers.accounts import keys
 from workers.buffer.lanes import LANES
@@ -77,17 +79,46 @@ def make_world(all_servers: Servers, tmp_path: Path) -> Iterator[MakeWorld]:
         def make(cells: int, **others: Any) -> World:
             number = next(_numbers)
             name = f"cells_{number}"
-            with connect(all_servers.database_url) as connection:
-                connection.execute(f"CREATE DATABASE {name} TEMPLATE template_windback STRATEGY file_copy")
-            stack.callback(_drop, all_servers.database_url, name)
+            template = _find_template(all_servers, cells)
+            databases.execute(all_servers.database_url, _copy(template, name))
+            stack.callback(databases.execute, all_servers.database_url, f"DROP DATABASE {name} WITH (FORCE)")
             redis_url = f"{all_servers.redis_url}?db={number % 15 + 1}"
             redis = stack.enter_context(redis_client(redis_url))
             redis.flushdb()
-            url = all_servers.database_url.replace("/postgres?", f"/{name}?")
+            url = databases.name_database(all_servers.database_url, name)
             settings = Settings(database_url=url, redis_url=redis_url, data_dir=tmp_path, cells=cells, **others)
+            _become_another(settings)
             return _open(stack, settings, redis)
 
         yield make
+
+
+@cache
+def _find_template(servers: Servers, cells: int) -> str:
+    """The name of a database with the tables of so many cells, which worlds are copies of: to make them takes long."""
+    if cells == 1:
+        return databases.TEMPLATE
+    name = f"{databases.TEMPLATE}_of_{cells}"
+    databases.execute(servers.database_url, _copy(databases.TEMPLATE, name))
+    url = databases.name_database(servers.database_url, name)
+    placement.migrate_all(Settings(database_url=url, redis_url=servers.redis_url, cells=cells))
+    return name
+
+
+def _copy(template: str, name: str) -> str:
+    return f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy"
+
+
+def _become_another(settings: Settings) -> None:
+    """Give the cells of a copy ids of their own: each world is another installation."""
+    with connect(settings.home) as home:
+        for cell in settings.all_cells if settings.cells > 1 else ():
+            home.execute(
+                f"WITH renewed AS (UPDATE {cell.schema}.installation SET installation_id = gen_random_uuid()"
+                " RETURNING *)"
+                " UPDATE cells SET installation_id = renewed.installation_id FROM renewed"
+                f" WHERE cells.number = {cell.number}"
+            )
 
 
 def _open(stack: ExitStack, settings: Settings, redis: Redis) -> World:
@@ -107,8 +138,3 @@ def set_up(process: Process) -> None:
     clock.announce_cells(process)
     for number in range(process.settings.cells) if process.settings.cells > 1 else [None]:
         process.at(number).check_installation()
-
-
-def _drop(database_url: str, name: str) -> None:
-    with connect(database_url) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -9,6 +9,7 @@ import pytest
 
 from tests.cells.conftest import MakeWorld, World
 from tests.cells.stories import LISTS, NOW, WEEK_AGO, differences, history, read_all, trouble
+from tests.cells.test_identities import identify
 from tests.cells.test_learning import filled, train
 from tests.workers.events import count
 from workers import clock
@@ -57,7 +58,7 @@ def tell(world: World, moment: Moment) -> World:
     for customer in range(0, 60, 7):
         known = {"user_id": f"user {customer}", "customer_email": f"c{customer}@example.com"}
         traits = {"name": f"Customer {customer}", "seats": customer}
-        assert world.client.post("/api/v1/identify", json={**known, "traits": traits}).status_code == 200
+        identify(world, **known, traits=traits)
     world.track({"event": "login", "user_id": "nobody yet", "timestamp": NOW.isoformat()})
     world.track(*trouble())
     world.work()
