@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator
 from openapi_spec_validator import validate
 from schemathesis.config import SchemathesisConfig
+from schemathesis.core.result import Ok
 from schemathesis.pytest.lazy import get_all_tests
 from schemathesis.schemas import BaseSchema
 from starlette.datastructures import QueryParams
@@ -86,6 +87,7 @@ def test_the_service_is_as_it_is_described(
         case.call_and_validate(base_url=url, headers={"X-API-Key": key.secret})
 
     (built,) = get_all_tests(schema=operation_schema, test_func=check, settings=ANY_INPUT, given_kwargs=None)
+    assert isinstance(built, Ok)
     _, test = built.ok()
     test()
 
