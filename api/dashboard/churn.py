@@ -25,6 +25,11 @@ class MonthRow(NamedTuple):
     lapsed: int
     flagged: int
 
+    @property
+    def present(self) -> int:
+        """The customers of the month; those who came and lapsed within it count, so churn is 100 % at most."""
+        return self.customers + self.joined + self.came_back
+
 
 class PlanRisk(NamedTuple):
     """A plan: its customers who have not lapsed, those of them at high or critical risk, and the mean risk (0 to 1)."""

@@ -40,7 +40,7 @@ FACTS: Final = {
 
 STATES: Final = {
     "new": "New: no login and no feature used yet",
-    "active": "Active: the silence is not unusually long",
+    "active": "Active: not silent for long enough to count as lapsed",
     "lapsed": "Lapsed: no activity for over 14 days, and for over twice the usual pause",
 }
 

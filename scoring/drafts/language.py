@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Final
 
 import jinja2
+from jinja2 import meta
 
 from scoring.drafts.facts import BACK, MISSING, NAMED, PRIVATE, Fact
 from scoring.drafts.grammar import ENVIRONMENT, check
@@ -62,6 +63,12 @@ def compiled(template: str) -> jinja2.Template:
         raise TemplateError(error.message or "this is no template", error.lineno) from None
     except (RecursionError, MemoryError, SyntaxError):
         raise TemplateError("it is nested too deeply", 1) from None
+
+
+def names_of(template: str) -> set[str]:
+    """The names of facts that a template uses, known or not. Raises TemplateError."""
+    compiled(template)
+    return meta.find_undeclared_variables(ENVIRONMENT.parse(template)) - {"_now"}
 
 
 def _whole_sentences(line: str) -> str | None:

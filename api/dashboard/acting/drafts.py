@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
 
 from starlette.requests import Request
@@ -17,7 +18,8 @@ from api.reading.common import fetch_all
 from api.reading.merging import put_in_order
 from api.reading.words import advice_with_words
 from scoring.drafts.draft import Draft, Template, write_draft
-from scoring.drafts.language import TemplateError
+from scoring.drafts.facts import facts_for
+from scoring.drafts.language import TemplateError, names_of
 from workers.store import sql
 
 PREVIEWED: Final = 3  # customers
@@ -90,7 +92,22 @@ async def _show(
         facts=sorted(EXAMPLE_FACTS),
         strategies=STRATEGIES,
         saved="saved" in request.query_params,
+        strange=_explain_strange(edited),
     )
+
+
+def _explain_strange(template: Template) -> str | None:
+    """Returns a warning about names that are no facts, or None."""
+    facts = facts_for(EXAMPLE_FACTS)
+    try:
+        names = sorted(set().union(*map(names_of, template)) - facts.keys())
+    except TemplateError:
+        return None
+    if not names:
+        return None
+    near = get_close_matches(names[0], facts, n=1)
+    hint = f" Did you mean `{near[0]}`?" if near else ""
+    return f"There is no fact called `{names[0]}`, so sentences with it are left out.{hint}"
 
 
 async def _previews(request: Request, account_id: int, strategy: str, template: Template) -> list[Preview]:

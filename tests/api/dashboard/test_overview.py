@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 
 from api.app import create_app
 from api.dashboard.accuracy import describe_accuracy
+from api.dashboard.churn import MonthRow
 from api.reading.model import Matured, ModelInUse, Quality
 from scoring.learning.metrics import Bin
 from scoring.levels import LevelBounds
@@ -135,6 +136,12 @@ def test_the_track_record_and_churn_by_month(signed_in: TestClient, connection: 
     assert "7 days before" in page
     assert "How this is counted" in page
     assert "Churn by month" in page
+
+
+def test_churn_is_a_share_of_the_months_customers() -> None:
+    """Customers may come and lapse within a month: they are among its customers, too."""
+    month = MonthRow(date(2026, 8, 1), customers=15, joined=412, came_back=13, lapsed=25, flagged=0)
+    assert (month.present, month.lapsed / month.present < 0.06) == (440, True)
 
 
 def test_risk_by_plan(silent: TestClient, connection: Connection) -> None:

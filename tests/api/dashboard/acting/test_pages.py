@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from starlette.testclient import TestClient
 
+from scoring.drafts.letters import LETTERS
 from tests.api.dashboard.conftest import token_in
 from tests.sending import ago, track
 from tests.workers.alerts.receiver import Receiver, receiving
@@ -120,6 +121,20 @@ def test_a_template_is_previewed_saved_and_given_back(jane: TestClient) -> None:
     assert "your own template" in send(jane, path, path, subject="Hello", body_text=text, do="save")
     assert ">yours<" in jane.get("/drafts").text
     assert "s template. If you save a change, yours replaces it" in send(jane, path, path, do="reset")
+
+
+def test_a_template_with_a_misspelt_fact_is_warned_of(jane: TestClient) -> None:
+    path = "/drafts/refund_rescue"
+    shown = send(jane, path, path, subject="Hello", body_text="Dear {{ nam }}. Hello.", do="preview")
+    assert "There is no fact called <code>nam</code>" in shown
+    assert "Did you mean <code>name</code>?" in shown
+    ours = jane.get("/drafts/none").text
+    assert "There is no fact called" not in ours
+
+
+@pytest.mark.parametrize("strategy", list(LETTERS))
+def test_our_own_templates_use_facts_alone(jane: TestClient, strategy: str) -> None:
+    assert "There is no fact called" not in jane.get(f"/drafts/{strategy}").text
 
 
 def test_a_form_of_another_site_does_nothing(jane: TestClient, connection: Connection) -> None:
