@@ -9,8 +9,12 @@ from tests.cells.test_identities import addresses, customers, identify, logins
 from tests.cells.test_line import counted
 from tests.cells.test_relocations import CELLS, did, email_in, finish, merge
 from tests.workers.events import count
+from workers.buffer.entries import hash_user
+from workers.buffer.lanes import HISTORY, LIVE
+from workers.cells import cell_of
 from workers.identities import across, moving, relocations
 from workers.identities.moving import AddressChange
+from workers.ingest import ingest
 from workers.process import Process
 
 FIRST, SECOND, THIRD = (email_in(cell, name) for cell, name in enumerate(("a", "b", "c")))
@@ -69,6 +73,40 @@ def test_a_history_on_its_way_is_erased(underway: World, email: str) -> None:
         for table in ("relocations", "relocated_rows"):
             assert count(place.connection(), table) == 0
     assert sum(counted(underway)) == 2
+
+
+def user_in(cell: int) -> int:
+    """The number of a user id whose own cell this is."""
+    return next(number for number in range(1000) if cell_of(hash_user(1, f"user-{number}"), CELLS) == cell)
+
+
+@pytest.mark.parametrize("cell", range(CELLS))
+def test_events_under_a_former_address_follow_while_the_history_is_on_its_way(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, cell: int
+) -> None:
+    """Under the address itself, and under the user id, in whatever cell that is: it still has the former address."""
+    world, user = make_world(CELLS), user_in(cell)
+    identify(world, user_id=f"user-{user}", customer_email=FIRST)
+    world.track(*logins(user))
+    world.work()
+    world.work()
+
+    def end(*_: Any) -> None:
+        raise Lost
+
+    identify(world, user_id=f"user-{user}", customer_email=SECOND)
+    with monkeypatch.context() as patches:
+        patches.setattr(relocations, "_bring", end)
+        with pytest.raises(Lost):
+            world.work()
+    assert FIRST not in customers(world)
+    world.track(*logins(user, first=10), *did(FIRST, "late", 20))
+    for place in world.places:
+        ingest.drain(place, LIVE)
+        ingest.drain(place, HISTORY)
+    finish(world)
+    world.work()
+    assert days(world) == {SECOND: {"login": 7}}
 
 
 def test_a_merge_that_is_asked_for_again_is_finished(underway: World) -> None:

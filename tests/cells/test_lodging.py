@@ -1,8 +1,10 @@
 """A cell whose Redis is away: its events lodge with another cell, and are stored once when it is back."""
 
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ from redis.exceptions import RedisError
 
 from api.up import packaged_servers
 from tests.cells.conftest import MakeWorld, World
+from tests.cells.test_identities import totals
 from tests.cells.test_line import NOW, counted, history
+from tests.cells.test_relocations import prune
 from tests.waiting import wait_until
 from tests.workers.events import count
 from workers.buffer import ledger, lodging
@@ -149,6 +153,35 @@ def test_an_erased_customer_stays_erased_while_events_lodge(world: World, valkey
     world.track(*plain_events())  # a new history
     world.work()
     assert sum(counted(world)) == 60
+
+
+def test_lodgers_that_were_stored_and_pruned_before_are_not_stored_again(world: World, valkeys: list[Valkey]) -> None:
+    """An import is run again while a Redis is away; retention goes on before, meanwhile and after."""
+    events = [
+        {"event": "login", "customer_email": f"c{number}@example.com", "timestamp": (NOW - timedelta(days)).isoformat()}
+        for number in range(60)
+        for days in (2, 40, 70)
+    ]
+    world.track(*events)
+    world.work()
+    prune(world)
+    assert sum(counted(world)) == 60
+    valkeys[1].kill()
+    again = [*events, *({**event, "event": "opened"} for event in events)]
+    world.track(*again)
+    assert lodging_events(world) > 0
+    prune(world)
+    valkeys[1].start()
+    for _ in range(2):
+        move_all(world)
+        world.work()
+        prune(world)
+    assert sum(counted(world)) == 2 * 60
+    assert totals(world) == Counter(
+        (event["event"], datetime.fromisoformat(event["timestamp"]).date()) for event in again
+    )
+    ledger = read_ledger(world)
+    assert (ledger.stored, ledger.duplicate, ledger.unaccounted, ledger.lodging) == (2 * 180, 180, 0, 0)
 
 
 def test_lodgers_outlast_their_host(world: World, valkeys: list[Valkey]) -> None:
