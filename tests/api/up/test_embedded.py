@@ -315,7 +315,7 @@ def test_started_by_root_a_folder_on_the_way_is_opened_once_and_named(
     for messages in (1, 0):
         with embedded.servers(above / "data", durable=False):
             pass
-        assert capsys.readouterr().err.count(f"opened {above} for PostgreSQL's own user (chmod o+x)") == messages
+        assert capsys.readouterr().err.count(f"let PostgreSQL's own user pass through {above} (chmod o+x)") == messages
     assert above.stat().st_mode & 0o777 == 0o701  # to pass through, and not to look around
 
 
