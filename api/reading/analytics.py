@@ -9,11 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.etags import has
-from api.reading.common import Count, Time, account_of, answer, fetch, fetch_all
+from api.reading.common import Count, Time, account_of, answer, fetch, fetch_merged
 from api.reading.etags import not_modified, tag_of_totals
 from api.reading.intervals import bounds, clamp, floor, following, interval_of
-from api.reading.merging import add_up
 from api.reading.query import accepts
+from api.reading.statements import Sums
 from scoring.event_roles import Meaning
 from scoring.events import CHURNED, RECOGNISED
 from scoring.history import EVENT
@@ -25,6 +25,7 @@ from workers.risk.rollups import EVER
 from workers.store import sql
 
 MOST_NAMES = 10_000  # that are counted one by one, the most frequent: an account with more puts data into names
+BY_NAME = Sums(("event",), ("count", "customers"), ("first_seen",), ("last_seen",))
 
 Signal = Literal["positive", "negative", "neutral", "varies"]
 EventState = Literal["stored", "counting", "tested", "in_use"]
@@ -85,8 +86,7 @@ async def read_events(
     """
     span = {"since": since or EVER[0], "until": until or EVER[1]}
     parameters = {"account_id": account_id, **span, "limit": MOST_NAMES}
-    cells = await fetch_all(request, sql("count_account_events"), parameters)
-    rows = add_up(cells, ("event",), first_seen=min, last_seen=max)
+    rows = await fetch_merged(request, sql("count_account_events"), parameters, BY_NAME)
     rows = sorted(rows, key=lambda row: (-row["count"], row["event"]))[:MOST_NAMES]
     (learnt,) = await fetch(request, sql("show_model"), {"account_id": account_id}) or [{}]
     weights, candidates = _list_weights(learnt["weights"]), _list_candidates(learnt["training"])

@@ -14,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.errors import Refused, explain_absence
-from api.reading.merging import put_in_order
-from api.reading.sources import Row, Source, Sources
-from api.reading.statements import Order
+from api.reading.merging import Row
+from api.reading.sources import Source, Sources
+from api.reading.statements import Merging
 from api.timeouts import with_timeout
 from workers.logs import first_line
 from workers.store.faults import is_unavailable
@@ -60,13 +60,11 @@ async def fetch_all(request: Request, query: str, parameters: dict[str, Any]) ->
     return sources.in_order(await asyncio.gather(*read))
 
 
-async def fetch_merged(request: Request, query: str, parameters: dict[str, Any], order: Order) -> list[Row]:
-    """The first rows of all cells, up to the parameter `limit`, in the order in which the query has those of each cell.
-    Raises Refused, store_unavailable."""
+async def fetch_merged(request: Request, query: str, parameters: dict[str, Any], merging: Merging) -> list[Row]:
+    """The rows of a query of all cells, merged. Raises Refused, store_unavailable."""
     sources: Sources = request.app.state.sources
-    read = (_read(source, source.read_merged(query, parameters, order)) for source in sources.with_customers)
-    lists = await asyncio.gather(*read)
-    return put_in_order(lists, order.keys, parameters["limit"], descending=order.descending)
+    read = (_read(source, source.read_merged(query, parameters, merging)) for source in sources.with_customers)
+    return merging.merge(await asyncio.gather(*read), parameters)
 
 
 async def _read(source: Source, reading: Coroutine[Any, Any, T]) -> T:

@@ -6,13 +6,15 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.reading.common import Count, Time, account_of, answer, fetch_all
+from api.reading.common import Count, Time, account_of, answer, fetch_merged
 from api.reading.intervals import bounds, clamp
-from api.reading.merging import add_up
 from api.reading.query import accepts
+from api.reading.statements import Sums
+from scoring.levels import NAMES
 from workers.store import sql
 
 USUAL_DAYS = 30
+BY_DAY = Sums(("at",), (*NAMES, "lapsed"))
 
 
 class Day(Struct):
@@ -47,5 +49,5 @@ async def read_levels(
     the first risk and in the future are left out."""
     last = clamp(until or datetime.now(UTC))
     first = clamp(since) if since else last - timedelta(days=USUAL_DAYS - 1)
-    cells = await fetch_all(request, sql("risk_levels"), {"account_id": account_id, "since": first, "until": last})
-    return [Day(**row) for row in add_up(cells, ("at",))]
+    parameters = {"account_id": account_id, "since": first, "until": last}
+    return [Day(**row) for row in await fetch_merged(request, sql("risk_levels"), parameters, BY_DAY)]

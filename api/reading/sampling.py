@@ -5,7 +5,7 @@ The latest customers and hours of the event are found in all cells, and then the
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Annotated, Any, NamedTuple
@@ -22,6 +22,7 @@ from workers.store import sql
 
 SCALARS = ("string", "number", "boolean")
 SAMPLED = 1000  # events, the latest of a name
+PIECE = SAMPLED // 2
 MOST_PROPERTIES = 50
 MOST_VALUES = 10
 LATEST = Order(("hour", "customer_id"), descending=True)
@@ -58,12 +59,26 @@ class Share(NamedTuple):
 
 async def read_sample(request: Request, account_id: int, event: str) -> EventSample:
     """The latest events of a name: how many, at most SAMPLED, and their most common values."""
-    parameters = {"account_id": account_id, "event": event, "limit": SAMPLED}
-    rows = await fetch_merged(request, sql("recent_hours"), parameters, LATEST)
+    rows = await _find_latest(request, account_id, event)
     shares = _share_out(rows, request.app.state.settings.cells)
     counted = await asyncio.gather(*(_count_values(request, event, share) for share in shares))
     values = add_up(counted, ("name", "value")) if counted else []
     return EventSample(sum(sum(share.limits) for share in shares), _choose_commonest(values))
+
+
+async def _find_latest(request: Request, account_id: int, event: str) -> list[dict[str, Any]]:
+    """The latest hours of customers with an event, at most SAMPLED of them, and how many there are in each. They are
+    read in pieces until they hold SAMPLED events."""
+    rows: list[dict[str, Any]] = []
+    parameters = {"account_id": account_id, "event": event, "most": SAMPLED, "limit": PIECE}
+    position: dict[str, Any] = {"first": True, "hour": None, "customer_id": None}
+    while len(rows) < SAMPLED and sum(row["events"] for row in rows) < SAMPLED:
+        piece = await fetch_merged(request, sql("recent_hours"), {**parameters, **position}, LATEST)
+        rows += piece
+        if len(piece) < PIECE:
+            break
+        position = {"first": False, "hour": piece[-1]["hour"], "customer_id": piece[-1]["customer_id"]}
+    return rows
 
 
 def _share_out(rows: Sequence[dict[str, Any]], cells: int) -> list[Share]:
@@ -83,8 +98,19 @@ def _share_out(rows: Sequence[dict[str, Any]], cells: int) -> list[Share]:
 
 
 async def _count_values(request: Request, event: str, share: Share) -> list[dict[str, Any]]:
-    parameters = {"event": event, "customer_id": share.customer_ids[0], **share._asdict()}
+    parameters = {
+        "event": event,
+        "customer_id": share.customer_ids[0],
+        "customer_ids": _array(customer_id.hex for customer_id in share.customer_ids),
+        "hours": _array(hour.isoformat() for hour in share.hours),
+        "limits": _array(map(str, share.limits)),
+    }
     return await fetch(request, sql("event_values"), parameters)
+
+
+def _array(texts: Iterable[str]) -> str:
+    """An array of texts without blanks and commas, as Postgres writes it: psycopg would look at each for such."""
+    return f"{{{','.join(texts)}}}"
 
 
 def _choose_commonest(rows: Sequence[dict[str, Any]]) -> list[Property]:

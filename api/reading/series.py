@@ -8,13 +8,15 @@ from starlette.responses import Response
 
 from api.errors import Refused
 from api.etags import has
-from api.reading.common import Count, Time, account_of, answer, fetch_all
+from api.reading.common import Count, Time, account_of, answer, fetch_all, fetch_merged
 from api.reading.etags import not_modified, tag_of_totals
 from api.reading.intervals import Range, range_of
-from api.reading.merging import add_up
 from api.reading.query import accepts
-from api.reading.sampling import Property, read_sample
+from api.reading.sampling import EventSample, Property, read_sample
+from api.reading.statements import Sums
 from workers.store import sql
+
+BY_TIME = Sums(("at",), ("count", "customers"))
 
 
 class Point(Struct):
@@ -46,8 +48,10 @@ async def show_event(request: Request) -> Response:
 
 async def read_event(request: Request, account_id: int, event: str, period: Range) -> Series:
     """An event over time. Raises Refused: event_not_found, store_unavailable."""
-    await require_event(request, account_id, event)
-    sample = await read_sample(request, account_id, event)
+    sample = None if "\0" in event else await read_sample(request, account_id, event)
+    if sample is None or not sample.events:
+        await require_event(request, account_id, event)
+        sample = EventSample(0, [])
     return Series(event, await read_series(request, account_id, event, period), sample.properties)
 
 
@@ -61,6 +65,7 @@ async def require_event(request: Request, account_id: int, event: str) -> None:
 async def read_series(request: Request, account_id: int, event: str, period: Range) -> list[Point]:
     """An event's points, one for each interval of the range; 0 without events."""
     query = "event_series_by_hour" if period.interval == "hour" else "event_series"
-    cells = await fetch_all(request, sql(query), {"account_id": account_id, "event": event, **period._asdict()})
-    points: dict[datetime, Point] = {row["at"]: Point(**row) for row in add_up(cells, ("at",))}
+    parameters = {"account_id": account_id, "event": event, **period._asdict()}
+    rows = await fetch_merged(request, sql(query), parameters, BY_TIME)
+    points: dict[datetime, Point] = {row["at"]: Point(**row) for row in rows}
     return [points.get(at) or Point(at, 0, 0) for at in period.starts]

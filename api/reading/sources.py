@@ -14,13 +14,12 @@ from psycopg.errors import DivisionByZero, FeatureNotSupported, InvalidSchemaNam
 from psycopg.sql import SQL, Identifier
 
 from api.pool import CLOSE_SECONDS, Pool
-from api.reading.merging import put_in_order
-from api.reading.statements import NumberedStatement, Order, changes, join_cells, number_parameters
+from api.reading.merging import Row
+from api.reading.statements import Merging, NumberedStatement, changes, join_cells, number_parameters
 from workers.cells import Cell, cell_of
 from workers.store import find_absent_cell, naming, presence
 from workers.store.presence import CellTaken
 
-Row = dict[str, Any]
 Parameters = Mapping[str, Any]
 Rows = tuple[Sequence[str], Sequence[tuple[Any, ...]]]  # the names of the columns, and the values
 
@@ -40,7 +39,7 @@ class Source:
         """Returns the rows of each cell; of home, a single list. Raises psycopg.Error."""
         if not self.cells:
             return [_name_columns(*await self._read_plain(number_parameters(query), parameters))]
-        if changes(query) or (read := await self._read_joint(self.cells, query, parameters)) is None:
+        if changes(query) or (read := await self._read_joint(query, parameters)) is None:
             return await asyncio.gather(*(_read_apart(pool, query, parameters) for pool in self._apart))
         (*names, _), rows = read
         lists: list[list[Row]] = [[] for _ in self.cells]
@@ -48,12 +47,11 @@ class Source:
             lists[row[-1]].append(dict(zip(names, row, strict=False)))  # without the last column
         return lists
 
-    async def read_merged(self, query: str, parameters: Parameters, order: Order) -> list[Row]:
-        """Returns the first rows of all cells in this order, in which those of each cell are. Raises psycopg.Error."""
-        if self.cells and (read := await self._read_joint(self.cells, query, parameters, order)):
+    async def read_merged(self, query: str, parameters: Parameters, merging: Merging) -> list[Row]:
+        """Returns the rows of all cells, merged. Raises psycopg.Error."""
+        if self.cells and (read := await self._read_joint(query, parameters, merging)):
             return _name_columns(*read)
-        lists = await self.read(query, parameters)
-        return put_in_order(lists, order.keys, parameters["limit"], descending=order.descending)
+        return merging.merge(await self.read(query, parameters), parameters)
 
     def of(self, cell: Cell) -> "Source":
         """Returns the source of one of the cells."""
@@ -63,17 +61,15 @@ class Source:
         async with self.pool.connection() as connection:
             return await _execute(connection, statement, parameters)
 
-    async def _read_joint(
-        self, cells: tuple[Cell, ...], query: str, parameters: Parameters, order: Order | None = None
-    ) -> Rows | None:
+    async def _read_joint(self, query: str, parameters: Parameters, merging: Merging | None = None) -> Rows | None:
         """Returns the rows of all cells, or None where Citus has placed them. Raises CellTaken, psycopg.Error."""
         async with self.pool.connection() as connection:
             if self.pool.is_placing:
                 return None
             try:
-                return await _execute(connection, join_cells(query, cells, order), parameters)
+                return await _execute(connection, join_cells(query, self.cells, merging), parameters)
             except (DivisionByZero, InvalidSchemaName, UndefinedTable) as error:
-                await _find_taken(connection, cells)
+                await _find_taken(connection, self.cells)
                 if isinstance(error, DivisionByZero):  # and the command has ended meanwhile
                     raise CellTaken("a cell was being divided or moved") from None
                 raise

@@ -10,9 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from api.reading.merging import Row, add_up, put_in_order
 from workers import store
 from workers.cells import Cell
 
+BREAK = "\n-- of all cells:\n"
 PARAMETER = re.compile(r"%\((\w+)\)s|%%")
 CHANGES = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM)\b")
 CTE = re.compile(r"\b(\w+) AS (?:NOT )?(?:MATERIALIZED )?\(")
@@ -36,12 +38,59 @@ class NumberedStatement(NamedTuple):
 
 
 class Order(NamedTuple):
-    """The order of a merged list: its columns, of which null counts as 0 where `null_is_zero`, and the direction. It
-    has as many rows as the query's parameter `limit` says."""
+    """The first rows of all cells, as many as the query's parameter `limit` says, in an order in which those of each
+    cell are: by these columns, of which the first one's null counts as 0 where `null_is_zero`."""
 
     keys: tuple[str, ...]
     descending: bool = False
     null_is_zero: bool = False
+
+    @property
+    def columns(self) -> str:
+        """The columns of the merged rows, in SQL."""
+        return "rows.*"
+
+    @property
+    def ending(self) -> str:
+        """The end of the statement that merges."""
+        first, *others = self.keys
+        keys = [f"coalesce({first}, 0)" if self.null_is_zero else first, *others]
+        direction = " DESC" if self.descending else ""
+        return f"ORDER BY {', '.join(key + direction for key in keys)} LIMIT %(limit)s"
+
+    def merge(self, lists: Sequence[list[Row]], parameters: Mapping[str, Any]) -> list[Row]:
+        """Returns what the statement would."""
+        return put_in_order(lists, self.keys, parameters["limit"], descending=self.descending)
+
+
+class Sums(NamedTuple):
+    """A row for each combination of the keys, in their order, with the sums of whole numbers over all cells, the
+    earliest of `first` and the latest of `last`."""
+
+    keys: tuple[str, ...]
+    summed: tuple[str, ...]
+    first: tuple[str, ...] = ()
+    last: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> str:
+        """The columns of the merged rows, in SQL."""
+        sums = [f"sum({name})::bigint AS {name}" for name in self.summed]
+        ends = [f"min({name}) AS {name}" for name in self.first] + [f"max({name}) AS {name}" for name in self.last]
+        return ", ".join([*self.keys, *sums, *ends])
+
+    @property
+    def ending(self) -> str:
+        """The end of the statement that merges."""
+        keys = ", ".join(self.keys)
+        return f"GROUP BY {keys} ORDER BY {keys}"
+
+    def merge(self, lists: Sequence[list[Row]], _: Mapping[str, Any]) -> list[Row]:
+        """Returns what the statement would."""
+        return add_up(lists, self.keys, **dict.fromkeys(self.first, min), **dict.fromkeys(self.last, max))
+
+
+Merging = Order | Sums
 
 
 def changes(query: str) -> bool:
@@ -63,27 +112,18 @@ def number_parameters(query: str) -> NumberedStatement:
 
 
 @lru_cache(maxsize=1000)
-def join_cells(query: str, cells: Sequence[Cell], order: Order | None = None) -> NumberedStatement:
-    """Returns a statement with the rows of these cells, of one database: the last column is the place of the cell among
-    them, or the rows are merged in an order."""
-    named = number_parameters(query + (_sort(order) if order else ""))
-    query, _, ending = named.text.partition(_MERGED)
+def join_cells(query: str, cells: Sequence[Cell], merging: Merging | None = None) -> NumberedStatement:
+    """Returns a statement with the rows of these cells, of one database: merged, or with the place of the cell among
+    them as their last column."""
+    named = number_parameters(f"{query}{BREAK}{merging.ending if merging else ''}")
+    query, _, ending = named.text.partition(BREAK)
     rows = "\nUNION ALL\n".join(
-        f"SELECT read.*{'' if order else f', {place} AS cell_place'} FROM (\n{_qualify(query, cell)}\n) AS read"  # noqa: S608
+        f"SELECT read.*{'' if merging else f', {place} AS cell_place'} FROM (\n{_qualify(query, cell)}\n) AS read"  # noqa: S608
         for place, cell in enumerate(cells)
     )
-    text = f"SELECT rows.* FROM (\n{rows}\n) AS rows\nWHERE ({_count_right(cells)}) = 1\n{ending}"  # noqa: S608
+    columns = merging.columns if merging else "rows.*"
+    text = f"SELECT {columns} FROM (\n{rows}\n) AS rows\nWHERE ({_count_right(cells)}) = 1\n{ending}"  # noqa: S608
     return NumberedStatement(text, named.names)
-
-
-_MERGED = "\n-- of all cells\n"
-
-
-def _sort(order: Order) -> str:
-    first, *others = order.keys
-    keys = [f"coalesce({first}, 0)" if order.null_is_zero else first, *others]
-    direction = " DESC" if order.descending else ""
-    return f"{_MERGED}ORDER BY {', '.join(key + direction for key in keys)} LIMIT %(limit)s"
 
 
 def _qualify(query: str, cell: Cell) -> str:

@@ -52,6 +52,7 @@ SELECT customer_id, hour, theirs.events
 FROM (
     SELECT customer_id, hour FROM recent_events
     WHERE account_id = %(account_id)s AND event = %(event)s
+      AND (%(first)s OR (hour, customer_id) < (%(hour)s::timestamptz, %(customer_id)s::uuid))
     ORDER BY hour DESC, customer_id DESC
     LIMIT %(limit)s
 ) AS recent
@@ -62,7 +63,7 @@ CROSS JOIN LATERAL (
           AND occurred_at >= hour AND occurred_at < hour + interval '2 hours'
           AND date_trunc('hour', least(occurred_at, received_at), 'UTC') = hour
           AND pg_column_size(properties) <= 2000
-        LIMIT %(limit)s
+        LIMIT %(most)s
     ) AS counted
 ) AS theirs
 ORDER BY hour DESC, customer_id DESC
