@@ -28,8 +28,11 @@ T = TypeVar("T")
 
 LONGEST_HORIZON: Final = 365
 BAD_HORIZON: Final = f"Days must be a whole number from 1 to {LONGEST_HORIZON}, or empty: Windback then learns it."
+MOST_HELD_OUT: Final = 90  # percent
+BAD_HOLDOUT: Final = f"Percent must be a whole number from 0 to {MOST_HELD_OUT}."
 SAVED: Final = {
     "horizon": "Saved. All risks are computed anew within a minute.",
+    "holdout": "Saved. It applies to the alerts from now on.",
     "time_zone": "Saved. Pages show times in this zone.",
     "train": "The training starts within seconds. The page Model shows its result.",
     "roll_back": "The previous model is coming back. Every customer has a new score within a minute.",
@@ -65,6 +68,8 @@ async def _show(request: Request, session: Session, fault: str | None = None) ->
         done=SAVED.get(request.query_params.get("done", "")),
         model=model,
         chosen=accounts[0]["horizon_chosen"] if accounts else None,
+        held_out=accounts[0]["holdout_percent"] if accounts else 0,
+        most_held_out=MOST_HELD_OUT,
         fixed=settings.horizon_days,
         levels=settings.levels,
         sources=sources,
@@ -84,6 +89,14 @@ async def _set_horizon(request: Request, session: Session, fields: Mapping[str, 
         registry.choose_rules(connection, session.account, account.mappings, int(days) if days else None)
 
     await in_database(request, choose)
+    return None
+
+
+async def _set_holdout(request: Request, session: Session, fields: Mapping[str, str]) -> str | None:
+    percent = fields.get("percent", "").strip()
+    if not (percent.isascii() and percent.isdigit() and int(percent[:3]) <= MOST_HELD_OUT):
+        return BAD_HOLDOUT
+    await in_database(request, lambda connection: registry.choose_acting(connection, session.account, float(percent)))
     return None
 
 
@@ -126,6 +139,7 @@ async def _remove_stripe(request: Request, session: Session, fields: Mapping[str
 
 ACTIONS: Final[Mapping[str, Callable[[Request, Session, Mapping[str, str]], Any]]] = {
     "horizon": _set_horizon,
+    "holdout": _set_holdout,
     "time_zone": _set_time_zone,
     "train": _train,
     "roll_back": _roll_back,

@@ -44,6 +44,22 @@ def test_a_horizon_that_is_none_is_refused(signed_in: TestClient, horizon: str) 
     assert (status, "from 1 to 365" in page) == (422, True)
 
 
+def test_the_share_of_customers_held_out_is_chosen(signed_in: TestClient, connection: Connection) -> None:
+    status, page = post(signed_in, action="holdout", percent="10")
+    assert (status, 'name="percent" inputmode="numeric" value="10"' in page) == (200, True)
+    assert list_accounts(connection, "acme")[0].holdout_percent == 10
+    post(signed_in, action="holdout", percent="0")
+    assert list_accounts(connection, "acme")[0].holdout_percent == 0
+    assert 'href="/settings#holdout"' in signed_in.get("/alerts/effect").text
+
+
+@pytest.mark.parametrize("percent", ["", "91", "-1", "ten", "1.5", "1000"])
+def test_a_share_that_is_none_is_refused(signed_in: TestClient, connection: Connection, percent: str) -> None:
+    status, page = post(signed_in, action="holdout", percent=percent)
+    assert (status, "from 0 to 90" in page) == (422, True)
+    assert list_accounts(connection, "acme")[0].holdout_percent == 0
+
+
 def test_a_training_begins_when_somebody_asks_for_it(
     signed_in: TestClient, connection: Connection, process: Process, redis: Redis
 ) -> None:
