@@ -5,6 +5,7 @@ event, and the time that a score takes grows with them. So a customer has at mos
 the rest is counted under "". The worker counts in memory, and asks Postgres only where there are many.
 """
 
+from itertools import islice
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -40,9 +41,16 @@ def find_memory(connection: Connection) -> Memory:
     return _memories[connection]
 
 
-def take_new_customers(memory: Memory, added: Fold) -> list[int]:
-    """Returns the places of customers that may not be in the table yet; they are taken for known from now on."""
-    new = [place for place, customer in enumerate(added.customers) if customer.customer_id not in memory.customers]
+def has_new_customers(memory: Memory, added: Fold) -> bool:
+    """Returns True if some of the customers, of those whose address is known, may not be in the table yet."""
+    return any(customer.customer_id not in memory.customers and not customer.user_id for customer in added.customers)
+
+
+def take_new_customers(memory: Memory, added: Fold, most: int | None = None) -> list[int]:
+    """Returns the places of customers that may not be in the table yet, the first `most` of them; they are taken for
+    known from now on."""
+    customers = enumerate(added.customers)
+    new = list(islice((place for place, customer in customers if customer.customer_id not in memory.customers), most))
     if len(memory.customers) + len(new) > REMEMBERED_CUSTOMERS:
         memory.customers.clear()
     memory.customers.update(added.customers[place].customer_id for place in new)

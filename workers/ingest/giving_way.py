@@ -6,8 +6,8 @@ history lane rests for as long as the batch took, if live events came meanwhile 
 processor; and the next batch isn't read while this one is stored, which would take two processors at once. An import
 alone, or on a machine with processors to spare, never rests.
 
-A live event of a customer whom the import has just inserted waits for the import's transaction. So while live events
-come, a transaction of the history lane is small where customers are new, and larger where this process knows them.
+A live event of a customer whom the import has just inserted waits for the transaction that did. So the history lane
+inserts new customers in small transactions of their own, before it stores a batch (`transaction.introduce_customers`).
 """
 
 from pathlib import Path
@@ -17,13 +17,10 @@ from typing import Any
 from redis import Redis
 
 from workers.buffer.lanes import Lane
-from workers.buffer.stream import ENTRY_EVENTS
 
 REST = 1.0  # times the time that a batch took
 SHORT_OF_PROCESSORS = 0.1  # the time spent waiting for a processor, as a part of the time spent on it
 SMALL = 0.25  # of a batch at most, while live events come
-FIRST = 2 * ENTRY_EVENTS  # events, while live events come; each batch after it has at most twice as many
-MOST_NEW = 100  # customers that a transaction inserts, about, while live events come
 SCHEDULER = Path("/proc/self/schedstat")  # nanoseconds on a processor, and waiting for one; Linux alone has it
 
 
@@ -33,8 +30,6 @@ class GivingWay:
     def __init__(self, redis: Redis, history: Lane) -> None:
         self._redis, self._ledger = redis, history.other.ledger
         self._live_comes = True  # until it is known
-        self._size = FIRST
-        self._known_customers: int | None = None
         self._look()
 
     def find_rest(self) -> float:
@@ -45,16 +40,9 @@ class GivingWay:
         is_short = self._waited - waited > SHORT_OF_PROCESSORS * (self._run - run)
         return REST * (self._began - began) if is_short and self._live_comes else 0.0
 
-    def note_batch(self, events: int, known_customers: int) -> None:
-        """Note the events of the batch that ended, and how many customers this process knows now."""
-        if self._known_customers is not None:
-            new = known_customers - self._known_customers
-            self._size = max(min(events * MOST_NEW // max(new, 1), 2 * events), ENTRY_EVENTS)
-        self._known_customers = known_customers
-
     def find_size(self, batch_events: int) -> int:
         """Returns how many events the next batch may hold, of at most so many."""
-        return max(min(self._size, int(batch_events * SMALL)), 1) if self._live_comes else batch_events
+        return max(int(batch_events * SMALL), 1) if self._live_comes else batch_events
 
     def begin(self) -> None:
         """The rest is over: the next batch begins."""

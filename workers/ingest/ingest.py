@@ -15,10 +15,10 @@ from workers.buffer.lanes import Lane
 from workers.buffer.stream import EventCounts, Reader
 from workers.buffer.table import Table
 from workers.identities import forwarding
-from workers.ingest import bounds, resolving
+from workers.ingest import resolving
 from workers.ingest.batches import Batches, IngestBatch
 from workers.ingest.giving_way import GivingWay
-from workers.ingest.transaction import Outcome, store_batch
+from workers.ingest.transaction import Outcome, introduce_customers, store_batch
 from workers.process import Process
 from workers.retry import retry_while_unavailable
 from workers.tracking import volume
@@ -74,7 +74,6 @@ def _drain(process: Process, lane: Lane, reader: Reader, attempts: Attempts, bat
             batches.no_more()
             drained = drained._replace(more=True)
         elif giving_way:
-            giving_way.note_batch(batch.events, len(bounds.find_memory(process.connection()).customers))
             rest_seconds = giving_way.find_rest()
             batches.reads_ahead = not rest_seconds
             batches.most_events = giving_way.find_size(process.settings.batch_events)
@@ -110,10 +109,13 @@ def _ingest(process: Process, lane: Lane, reader: Reader, batches: Batches, batc
     began = time.monotonic()
     _warn_of_contents(process, batch.staged.table)
     batches.read_ahead(batch)
-    outcomes = retry_while_unavailable(
-        process,
-        lambda: store_batch(process.connection(), lane, batch, process.settings.rescore_seconds),
-    )
+
+    def store() -> Mapping[bytes, EventCounts]:
+        if lane.is_history:
+            introduce_customers(process.connection(), lane, batch.staged)
+        return store_batch(process.connection(), lane, batch, process.settings.rescore_seconds)
+
+    outcomes = retry_while_unavailable(process, store)
     if outcomes is None:
         return None
     reader.acknowledge(outcomes)

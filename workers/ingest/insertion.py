@@ -20,6 +20,8 @@ from workers.ingest import bounds
 from workers.store import Connection, only_row, sql
 from workers.upkeep import retention
 
+MOST_INTRODUCED = 500  # customers in a transaction of their own: some 10 milliseconds
+
 _wary: WeakSet[Connection] = WeakSet()  # connections whose last batch met events that were there
 
 
@@ -77,6 +79,12 @@ def _without_seen(connection: Connection, rows: Sequence[Row]) -> Sequence[Row]:
     return [row for row in rows if row[:3] not in seen]
 
 
-def _insert_customers(connection: Connection, added: Fold) -> None:
-    if new := bounds.take_new_customers(bounds.find_memory(connection), added):
+def introduce(connection: Connection, added: Fold) -> int:
+    """Insert new customers before their events, MOST_INTRODUCED at most. Returns how many."""
+    return _insert_customers(connection, added, MOST_INTRODUCED)
+
+
+def _insert_customers(connection: Connection, added: Fold, most: int | None = None) -> int:
+    if new := bounds.take_new_customers(bounds.find_memory(connection), added, most):
         connection.execute(sql("insert_new_customers"), make_span_columns(added, new))
+    return len(new)

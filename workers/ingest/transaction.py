@@ -23,6 +23,7 @@ from workers.buffer.staging import StagedRows, stage
 from workers.buffer.stream import EventCounts
 from workers.buffer.table import tabulate
 from workers.identities import forwarding, identify, profiles, resolution
+from workers.identities.resolution import Resolved
 from workers.ingest import bounds, insertion, receipts
 from workers.ingest.batches import DecodedEntry, IngestBatch
 from workers.ingest.insertion import MetBefore
@@ -36,7 +37,7 @@ from workers.ingest.letters import (
 from workers.logs import first_line
 from workers.store import Connection, only_row, sql
 from workers.store.faults import BAD_DATA, UNCLEAR, ServerFault
-from workers.upkeep import erasure
+from workers.upkeep import erasure, retention
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +108,38 @@ def _attempt(
     return {**before, **outcomes}
 
 
+def introduce_customers(connection: Connection, lane: Lane, staged: StagedRows) -> None:
+    """Insert customers of a batch who may be new, a few in a transaction: whoever else has an event of theirs waits for
+    that one alone. What is refused is left to the transaction of the batch. Raises psycopg.Error if Postgres is the
+    trouble."""
+    if not bounds.has_new_customers(bounds.find_memory(connection), staged.added):
+        return
+    with suppress(*REFUSALS):
+        while _introduce_some(connection, lane, staged):
+            pass
+
+
+def _introduce_some(connection: Connection, lane: Lane, staged: StagedRows) -> bool:
+    """Returns False when all are there."""
+    try:
+        with connection.transaction():
+            erasure.join_storing(connection)
+            kept, _ = _resolve(connection, lane, staged)
+            rows = kept.distinct
+            if retention.may_be_pruned(connection, kept):
+                rows = retention.without_pruned(connection, rows)
+            if not rows:
+                return False
+            now_us, _ = only_row(connection.execute(sql("begin_storing")))
+            added = kept.added
+            if rows is not kept.distinct or added.latest_us > now_us:
+                added = fold(tabulate(rows), now_us)
+            return insertion.introduce(connection, added) == insertion.MOST_INTRODUCED
+    except BaseException:
+        bounds.find_memory(connection).customers.clear()  # those of this transaction are not there after all
+        raise
+
+
 def save_identities(connection: Connection, lane: Lane | None, identities: Sequence[Identification]) -> None:
     """Store what was said of persons. The caller's transaction holds the shared erasure lock (`join_storing`)."""
     if identities:
@@ -175,14 +208,11 @@ def store_rows(
     stored faster; raises MetBefore if they aren't all new."""
     if not staged.rows:
         return Outcome()
-    kept = erasure.not_erased(connection, lane, staged)
-    resolved = resolution.resolve(connection, kept, lane)
+    kept, resolved = _resolve(connection, lane, staged)
     lane_name = lane.name if lane else None
     unresolved = resolution.put_aside(connection, resolved.unresolved, lane_name)
     if resolved.elsewhere:
         forwarding.note_events(connection, resolved.elsewhere, lane_name)
-    if resolved.staged is not kept:  # under another address, one may have been erased
-        kept = erasure.not_erased(connection, lane, resolved.staged)
     if kept.traits:
         profiles.save_properties(connection, kept.rows)
     outcome = _store_staged(connection, kept, rescore_seconds, all_new)
@@ -193,6 +223,15 @@ def store_rows(
         unresolved=unresolved,
         moved=moved,
     )
+
+
+def _resolve(connection: Connection, lane: Lane | None, staged: StagedRows) -> tuple[StagedRows, Resolved]:
+    """Returns the rows that are stored here, under their addresses, and what else became of the others."""
+    kept = erasure.not_erased(connection, lane, staged)
+    resolved = resolution.resolve(connection, kept, lane)
+    if resolved.staged is not kept:  # under another address, one may have been erased
+        kept = erasure.not_erased(connection, lane, resolved.staged)
+    return kept, resolved
 
 
 def _store_staged(connection: Connection, kept: StagedRows, rescore_seconds: float, all_new: bool) -> Outcome:

@@ -55,34 +55,14 @@ def test_the_time_of_a_rest_is_no_batchs(redis: Redis, monkeypatch: pytest.Monke
 
 
 def test_batches_are_small_while_live_events_come(redis: Redis) -> None:
-    """A live event of a customer of the import waits for the import's transaction."""
+    small = 20_000 * giving_way.SMALL
     state = GivingWay(redis, HISTORY)
-    assert state.find_size(20_000) == giving_way.FIRST  # nothing is known yet
+    assert state.find_size(20_000) == small  # nothing is known yet
     state.find_rest()
     assert state.find_size(20_000) == 20_000
     redis.hincrby(LIVE.ledger, "accepted", 1)
     state.find_rest()
-    assert (state.find_size(20_000), state.find_size(1)) == (giving_way.FIRST, 1)
-
-
-def test_batches_grow_where_customers_are_known_and_shrink_where_they_are_new(redis: Redis) -> None:
-    state = GivingWay(redis, HISTORY)
-    sizes = []
-    for events, known in ((200, 50), (200, 50), (400, 60), (800, 60), (1600, 260), (800, 1060), (100, 1160)):
-        state.note_batch(events, known)
-        sizes.append(state.find_size(20_000))
-    assert sizes == [200, 400, 800, 1600, 800, 100, 100]
-    for _ in range(10):
-        state.note_batch(sizes[-1], 1160)
-        sizes.append(state.find_size(20_000))
-    assert sizes[-1] == 20_000 * giving_way.SMALL
-
-
-def test_a_memory_that_was_cleared_is_no_crowd_of_new_customers(redis: Redis) -> None:
-    state = GivingWay(redis, HISTORY)
-    for known in (200_000, 10):
-        state.note_batch(1000, known)
-    assert state.find_size(20_000) == 2000
+    assert (state.find_size(20_000), state.find_size(1)) == (small, 1)
 
 
 def test_what_the_scheduler_says_only_rises() -> None:

@@ -49,7 +49,8 @@ LIMIT %(limit)s
 
 -- name: insert_new_customers
 -- Before all that is locked afterwards, and in order: a batch that waits here for another with the same new customers
--- holds nothing that the other will want, and add_events then finds all its customers there.
+-- holds nothing that the other will want, and add_events then finds all its customers there. Those that are there are
+-- looked up first: an INSERT would wait for whoever changes them. OFFSET keeps it a look-up for each.
 WITH inserted AS (
     INSERT INTO customers (customer_id, account_id, email, first_seen, last_seen, rescore_at, due_because)
     SELECT customer_id, account_id, email, first_seen, last_seen, now(),
@@ -59,6 +60,7 @@ WITH inserted AS (
                unnest(%(email)s::text[]) AS email, unnest(%(first_seen)s::timestamptz[]) AS first_seen,
                unnest(%(last_seen)s::timestamptz[]) AS last_seen
     ) AS new
+    WHERE NOT EXISTS (SELECT FROM customers WHERE customers.customer_id = new.customer_id OFFSET 0)
     ON CONFLICT DO NOTHING
     RETURNING customer_id, account_id, email
 )
