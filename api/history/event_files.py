@@ -69,18 +69,18 @@ def check_event(number: int, event: dict[str, Any], *, now: bool, no_time: str =
     fault = next(find_faults(event, time.time()), None)
     timestamp = event.get("timestamp")
     if fault is not None:
-        shown = timestamp if fault.field == "timestamp" and isinstance(timestamp, str) else ""
-        return FileLine(number, None, fault.message + _show(shown))
+        if fault.field == "timestamp" and isinstance(timestamp, str):
+            return FileLine(number, None, _explain_time(timestamp, fault.message))
+        return FileLine(number, None, fault.message)
     if timestamp is None and not now:
         return FileLine(number, None, no_time)
     return FileLine(number, event)
 
 
-def _show(timestamp: str) -> str:
-    if not timestamp:
-        return ""
-    order = ": say if the day or the month comes first" if SLASHES.fullmatch(timestamp) else ""
-    return f" Here it is {timestamp[:40]!r}{order}."
+def _explain_time(timestamp: str, fault: str) -> str:
+    if SLASHES.fullmatch(timestamp):
+        return f"`timestamp` is {timestamp[:40]!r}; say if the day or the month comes first."
+    return f"{fault} Here it is {timestamp[:40]!r}."
 
 
 def to_event(record: Record, dates: Dates | None = None) -> dict[str, Any]:
