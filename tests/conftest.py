@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 
 from api.up.embedded import Servers, servers
-from tests import databases, order, prepared
+from tests import databases, nursery, order, prepared
 from workers.buffer import arrivals
 from workers.ingest import ingest
 from workers.process import Process
@@ -31,6 +31,11 @@ hypothesis.settings.load_profile("patient")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long tests come first."""
     order.arrange(items)
+
+
+def pytest_sessionfinish() -> None:
+    """Nothing is left of the processes that tests share."""
+    nursery.close()
 
 
 @pytest.hookimpl(optionalhook=True)

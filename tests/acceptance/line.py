@@ -1,8 +1,8 @@
 """The whole line as processes: the Procfile's own commands, over servers of the tests."""
 
 import os
+import shlex
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +10,11 @@ from pathlib import Path
 
 import httpx2
 
+from tests import nursery
+from tests.nursery import ROOT, Launched
 from tests.ports import free_port
 from tests.waiting import wait_until
 from workers.settings import Settings
-
-ROOT = Path(__file__).parents[2]
 
 
 class Line:
@@ -36,7 +36,7 @@ class Line:
             "WINDBACK_BATCH_EVENTS": "500",
         }
         self._commands = dict(line.split(": ", 1) for line in (ROOT / "Procfile").read_text().splitlines())
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, Launched] = {}
 
     def start(self, *names: str) -> None:
         """Start processes of the Procfile, all of them unless told which, and wait until the web process answers."""
@@ -45,16 +45,10 @@ class Line:
         if "web" in self.processes:
             wait_until(self._is_up, timeout=90)
 
-    def launch(self, name: str) -> subprocess.Popen[bytes]:
+    def launch(self, name: str) -> Launched:
         """Start a process of the Procfile; another one of a kind under a name like `ingest.2`."""
-        process = self.processes[name] = subprocess.Popen(
-            ["sh", "-c", f"exec {self._commands[name.partition('.')[0]]}"],
-            env=self.environment,
-            cwd=ROOT,
-            stdout=self._log,
-            stderr=self._log,
-            start_new_session=True,
-        )
+        argv = shlex.split(self._commands[name.partition(".")[0]])
+        process = self.processes[name] = nursery.start(argv, self.environment, self._log)
         return process
 
     def terminate(self, name: str) -> None:

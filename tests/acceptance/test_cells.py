@@ -13,10 +13,11 @@ import httpx2
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from tests.acceptance.line import ROOT, Line, line
+from tests.acceptance.line import Line, line
 from tests.cells.conftest import MakeWorld, World, set_up
 from tests.cells.conftest import make_world as make_world
 from tests.cells.test_lodging import read_ledger
+from tests.nursery import ROOT
 from tests.waiting import wait_until
 from tests.workers.events import count
 from workers import growth

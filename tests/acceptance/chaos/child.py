@@ -7,7 +7,9 @@ from contextlib import contextmanager, suppress
 
 import psutil
 
-Launch = Callable[[], "subprocess.Popen[bytes]"]
+from tests.nursery import Launched
+
+Launch = Callable[[], Launched]
 
 
 class Child:
@@ -18,7 +20,7 @@ class Child:
         self.held = False
         self.starts = 0
         self._launch = launch
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Launched | None = None
         self._lock = threading.RLock()
 
     @property

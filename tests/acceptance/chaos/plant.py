@@ -19,8 +19,10 @@ from redis.exceptions import RedisError
 from api.up import packaged_servers
 from api.up.procfile import procfile
 from scoring.model import PRIOR
+from tests import nursery
 from tests.acceptance.chaos.child import Child
 from tests.acceptance.chaos.servers import Servers, Shape
+from tests.nursery import Launched
 from tests.ports import free_port
 from tests.small_disk import Disk, mounted
 from tests.waiting import wait_until
@@ -226,11 +228,9 @@ class Plant:
                 with suppress(OSError):
                     child.ensure()
 
-    def _start_process(self, name: str) -> "subprocess.Popen[bytes]":
-        argv = procfile()[name.partition(".")[0]]
-        argv = [sys.executable if argv[0] == "python" else argv[0], *argv[1:]]
+    def _start_process(self, name: str) -> Launched:
         with self.log.open("ab") as log:
-            return subprocess.Popen(argv, env=self.environment, stdout=log, stderr=log, start_new_session=True)
+            return nursery.start(procfile()[name.partition(".")[0]], self.environment, log)
 
 
 def answered(ask: Callable[[], httpx2.Response]) -> bool:
