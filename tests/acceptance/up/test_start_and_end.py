@@ -23,13 +23,18 @@ EVENT = {"event": "login", "customer_email": "jane@example.com"}
 
 
 def test_it_prints_url_and_key_and_goes_on_with_the_same_after_ctrl_c(tmp_path: Path) -> None:
-    with cleaned(Up(tmp_path)) as up:
+    """In a folder of any name. And the banner means that every kind of process works: an event is stored and scored.
+    Tests of the servers have names that are too long."""
+    folder = tmp_path / 'it\'s "my app", a=b ü'
+    folder.mkdir()
+    with cleaned(Up(folder)) as up:
         key = up.ready()
-        assert (tmp_path / ".windback/api-key").read_text().strip() == key
-        assert (tmp_path / ".windback/api-key").stat().st_mode & 0o777 == 0o600
-        assert up.ask("POST", "/api/v1/track", EVENT, X_API_Key=key) == (200, {"status": "ok"})
+        assert (folder / ".windback/api-key").read_text().strip() == key
+        assert (folder / ".windback/api-key").stat().st_mode & 0o777 == 0o600
+        check_works(up, "jane@example.com")
+        assert "starting it again" not in up.err
         up.stop()
-    with cleaned(Up(tmp_path)) as up:
+    with cleaned(Up(folder)) as up:
         assert up.ready() == key
         assert up.ask("POST", "/api/v1/track", EVENT, X_API_Key=key) == (200, {"status": "ok"})
         up.stop(signal.SIGTERM)
@@ -115,18 +120,6 @@ def test_it_uses_the_servers_that_the_settings_name(tmp_path: Path, database_url
         up.stop()
     assert [embedded.trouble(url) for url in (database_url, redis_url)] == [None, None]
     assert {path.name for path in up.data_dir.iterdir()} == {".gitignore", "api-key", "lock"}
-
-
-def test_a_data_folder_may_have_any_name(tmp_path: Path, prepared_folder: Path) -> None:
-    """And the banner means that every kind of process works: an event is stored and scored. Tests of the servers have
-    names that are too long."""
-    name = 'it\'s "my app", a=b ü'
-    (tmp_path / name).mkdir()
-    with cleaned(Up(tmp_path / name, prepared_folder=prepared_folder)) as up:
-        up.ready()
-        check_works(up, "jane@example.com")
-        assert "starting it again" not in up.err
-        up.stop()
 
 
 def test_a_process_that_never_works_is_given_up_with_the_reason(tmp_path: Path, prepared_folder: Path) -> None:
