@@ -4,6 +4,7 @@ The tests start hundreds of them, and each would spend half a second of processo
 itself, as its own program, is started by the tests of `windback up`.
 """
 
+import atexit
 import gc
 import importlib
 import json
@@ -125,7 +126,9 @@ def start(argv: Sequence[str], environment: Mapping[str, str], output: IO[bytes]
             stderr=output,
             start_new_session=True,
         )
-    _nursery = _nursery or Nursery()
+    if not _nursery:
+        _nursery = Nursery()
+        atexit.register(close)
     return _nursery.fork(Program(program[0], program[1:], environment), output)
 
 
