@@ -14,6 +14,7 @@ import msgspec
 from api.history.event_files import UNDATED, FileLine, read_events
 from api.history.records import Columns, Record, read_records
 from api.history.text_files import FileFault, TextFile
+from api.history.times import ORDERS, Dates
 from api.track.rules import valid_email
 from api.words import count_of
 from scoring.event_roles import Meaning
@@ -37,6 +38,7 @@ _HEADINGS = ("AUC", "PR-AUC", "lift", "Brier", "ECE")
 @click.option("--churn-event", help="An event of the file that means a customer has churned.")
 @click.option("--engagement-event", "engagement_events", multiple=True,
               help="An event of the file that counts as use of the product. May be repeated.")  # fmt: skip
+@click.option("--dates", type=click.Choice(ORDERS), help="The order in dates like 3/4/2025; else they are skipped.")
 @click.option("--folds", default=5, show_default=True, type=click.IntRange(2, 50), help="Folds, by customer.")
 @click.option("--scores", type=click.Path(dir_okay=False, writable=True, path_type=Path),
               help="Write customer_email,as_of,untrained,trained to this CSV file.")  # fmt: skip
@@ -48,6 +50,7 @@ def backtest(
     horizon: int,
     churn_event: str | None,
     engagement_events: tuple[str, ...],
+    dates: Dates | None,
     folds: int,
     scores: Path | None,
     as_json: bool,
@@ -62,7 +65,7 @@ def backtest(
     if snapshots and cutoffs:
         raise click.UsageError("--snapshots and --cutoff exclude each other: snapshots bring their own moments")
     moments = [_moment(text) for text in cutoffs]
-    log = FileLog()
+    log = FileLog(dates)
     reading = snapshots or events
     try:
         wanted = None if snapshots is None else list(_read_snapshots(snapshots))
@@ -93,15 +96,16 @@ def backtest(
 
 
 class FileLog:
-    """Reads events, and keeps the lines that hold none."""
+    """Reads events, and keeps the lines that hold none; `dates` is the order in 3/4/2025."""
 
-    def __init__(self) -> None:
+    def __init__(self, dates: Dates | None = None) -> None:
+        self.dates = dates
         self.lines = 0
         self.skipped: list[FileLine] = []
 
     def read(self, file: TextFile) -> Iterator[BacktestEvent]:
         """The events of a file. Raises FileFault."""
-        for line in read_events(file, no_time=UNDATED):
+        for line in read_events(file, no_time=UNDATED, dates=self.dates):
             self.lines += 1
             if line.event is None:
                 self.skipped.append(line)

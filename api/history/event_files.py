@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -40,17 +41,17 @@ def read_events(
     columns: Columns = COLUMNS,
     convert: Convert | None = None,
     no_time: str = NO_TIME,
+    dates: Dates | None = None,
 ) -> Iterator[FileLine]:
     """The events of a file, and the lines that hold none. With `now`, an event without a timestamp happens now; else
-    `no_time` says why there is none.
+    `no_time` says why there is none. `dates` is the order in 3/4/2025.
 
     Raises FileFault where the file can't be read any further, OSError.
     """
-    convert = convert or to_event
     for record in read_records(file, columns):
-        if convert is to_event and not now and record.is_row:
+        if convert is None and not now and record.is_row:
             _check_time_column(record, no_time)
-        yield read_event(record, convert, now=now, no_time=no_time)
+        yield read_event(record, convert or partial(to_event, dates=dates), now=now, no_time=no_time)
 
 
 def read_event(record: Record, convert: Convert, *, now: bool, no_time: str = NO_TIME) -> FileLine:

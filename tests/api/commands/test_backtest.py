@@ -92,6 +92,19 @@ def test_csv_events_give_the_same_as_ndjson(events: Path, tmp_path: Path) -> Non
     assert run(nested, "--cutoff", "2026-02-20", "--json").output == wanted
 
 
+def test_dates_with_slashes_are_read_in_the_order_of_the_option(events: Path, tmp_path: Path) -> None:
+    american = tmp_path / "american.csv"
+    with american.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["event", "customer_email", "timestamp", "page"])
+        for line in lines():
+            at = datetime.fromisoformat(str(line["timestamp"]))
+            writer.writerow([line["event"], line["customer_email"], f"{at:%m/%d/%Y %I:%M %p}", "/home"])
+    wanted = run(events, "--cutoff", "2026-02-20", "--json").output
+    assert run(american, "--cutoff", "2026-02-20", "--dates", "month-first", "--json").output == wanted
+    assert "say if the day or the month comes first" in run(american, "--cutoff", "2026-02-20").stderr
+
+
 def test_lines_that_are_no_events_are_skipped_and_said(tmp_path: Path) -> None:
     """One line on stderr counts them and shows the first; the report is not touched."""
     path = tmp_path / "events.jsonl"
