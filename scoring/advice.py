@@ -18,7 +18,7 @@
 after those who can still be kept, so theirs is the floor alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -66,7 +66,7 @@ def advice_of(facts: Sequence[Facts], levels: Sequence[str]) -> list[Advice]:
 
 def _choose(facts: Facts, level: str, known: dict[str, Any]) -> Advice:
     at_risk = level != "low"
-    for rule in () if _is_calm(facts, at_risk) else _RULES:
+    for rule in _find_rules(facts, at_risk):
         choice = rule(facts, at_risk)
         if choice:
             strategy, floor, why = choice
@@ -74,22 +74,22 @@ def _choose(facts: Facts, level: str, known: dict[str, Any]) -> Advice:
     return Advice("none", "none", "Nothing to do: no signal asks for it", known)
 
 
-def _is_calm(facts: Facts, at_risk: bool) -> bool:
-    """Returns True where no rule can fit: most customers are so, and need not be asked ten questions."""
-    return not (
-        at_risk
-        or facts.state != "active"
-        or facts.active_days <= FEW_DAYS
-        or facts.overdue_since is not None
+def _find_rules(facts: Facts, at_risk: bool) -> Sequence["Rule"]:
+    """Returns the rules that can fit: none for most customers, who need not be asked ten questions."""
+    if (
+        facts.overdue_since is not None
         or facts.open_tickets
         or facts.matters
         or (facts.nps is not None and facts.nps <= DETRACTOR)
         or facts.last.get("subscription_downgraded") is not None
-    )
+    ):
+        return _RULES
+    return _USE_RULES if at_risk or facts.state != "active" or facts.active_days <= FEW_DAYS else ()
 
 
 Choice = tuple[str, str, str] | None
 """Strategy, floor of the urgency, and why."""
+Rule = Callable[[Facts, bool], Choice]
 
 
 def _payment_recovery(facts: Facts, at_risk: bool) -> Choice:
@@ -184,7 +184,8 @@ def _unusual(facts: Facts) -> float:
     return max(SOON, UNUSUAL * (facts.cadence or 0.0))
 
 
-_RULES: Final = (
+_USE_RULES: Final[Sequence[Rule]] = (_onboarding_help, _feature_win_back, _re_engagement)
+_RULES: Final[Sequence[Rule]] = (
     _payment_recovery,
     _refund_rescue,
     _trial_conversion,
@@ -192,9 +193,7 @@ _RULES: Final = (
     _support_follow_up,
     _detractor_outreach,
     _downgrade_rescue,
-    _onboarding_help,
-    _feature_win_back,
-    _re_engagement,
+    *_USE_RULES,
 )
 
 

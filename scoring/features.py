@@ -38,12 +38,12 @@ class View:
         history: History,
         at: float | Floats,
         horizon_days: float | Floats,
-        lasting: tuple[Floats, NDArray[np.bool_]] | None = None,
+        lasting: tuple[Floats, Floats, NDArray[np.bool_]] | None = None,
     ) -> None:
-        """`lasting` are `standing` and `slow`, where an earlier view has them."""
+        """`lasting` are `tenure`, `standing` and `slow`, where an earlier view has them."""
         self.history, self.at, self.horizon_days = history, at, horizon_days
         if lasting is not None:
-            self.standing, self.slow = lasting
+            self.tenure, self.standing, self.slow = lasting
 
     @cached_property
     def tenure(self) -> Floats:
@@ -79,12 +79,12 @@ class View:
 
     def later(self, at: float | Floats) -> Self:
         """The same customers at another instant, nothing but time having passed."""
-        return type(self)(self.history, at, self.horizon_days, (self.standing, self.slow))
+        return type(self)(self.history, at, self.horizon_days, (self.tenure, self.standing, self.slow))
 
     def take(self, rows: NDArray[Any]) -> Self:
         """A selection of the customers, at one instant for all."""
         horizon_days = np.broadcast_to(self.horizon_days, len(self.history.first))[rows]
-        lasting = self.standing[rows], np.broadcast_to(self.slow, len(self.history.first))[rows]
+        lasting = self.tenure[rows], self.standing[rows], np.broadcast_to(self.slow, len(self.history.first))[rows]
         return type(self)(self.history.take(rows), self.at, horizon_days, lasting)
 
     def _no_return(self, silence: Floats, quitting: float = QUITTING) -> Floats:

@@ -34,23 +34,24 @@ def sort_distinct(keys: Index) -> Index:
     return keys[np.append(True, keys[1:] != keys[:-1])] if len(keys) else keys
 
 
-def median_gap(owner: Index, day: Index, size: int) -> Floats:
-    """Median days between consecutive active days, NaN below two; owner and day come sorted."""
+def gaps_of(owner: Index, day: Index) -> tuple[Index, Index]:
+    """The gaps in days between consecutive active days, and the owner of each; owner and day come sorted."""
     same = owner[1:] == owner[:-1]
-    gaps = np.sort(owner[1:][same] * SPAN + (day[1:] - day[:-1])[same])
-    count = np.bincount(gaps // SPAN, minlength=size)
+    return owner[1:][same], (day[1:] - day[:-1])[same]
+
+
+def median_gap(owner: Index, gaps: Index, size: int) -> Floats:
+    """The median gap of each owner, NaN without any; owners come sorted."""
+    span = int(gaps.max(initial=0)) + 1
+    keys = owner * span + gaps
+    gaps = np.sort(keys.astype(np.int32) if size * span < 1 << 31 else keys)  # half the width, half the time
+    count = np.bincount(owner, minlength=size)
     start = np.cumsum(count) - count
     out = np.full(size, np.nan)
     some = count > 0
     low, high = start + (count - 1) // 2, start + count // 2
-    out[some] = (gaps[low[some]] % SPAN + gaps[high[some]] % SPAN) / 2
+    out[some] = (gaps[low[some]] % span + gaps[high[some]] % span) / 2
     return out
-
-
-def longest_gap(owner: Index, day: Index, size: int) -> Floats:
-    """The most days between consecutive active days, NaN below two; owner and day come sorted."""
-    same = owner[1:] == owner[:-1]
-    return by_owner(np.maximum, owner[1:][same], (day[1:] - day[:-1])[same].astype(np.float64), size)
 
 
 def ranks(values: list[str]) -> Index:

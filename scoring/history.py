@@ -21,7 +21,7 @@ from scoring.events import (
     SIGNS_OF_LIFE,
 )
 from scoring.feature_use import USES, find_named_use, measure_use, read_asked
-from scoring.group_by import SPAN, Index, by_owner, longest_gap, median_gap, ranks, sort_distinct, sum_above_zero
+from scoring.group_by import SPAN, Index, by_owner, gaps_of, median_gap, ranks, sort_distinct, sum_above_zero
 from scoring.invoices import SIGNS, Signs, measure_signs, no_signs, settle_invoices
 from scoring.look_back import limit_reach
 from scoring.rhythm import HALF_LIVES, Rhythm, measure_rhythm
@@ -168,7 +168,8 @@ def _life(rollup: Rollup, engagement: NDArray[np.bool_]) -> Rollup:
 def _activity(engaged: Rollup, today: Floats, with_longest: bool) -> dict[str, Any]:
     size = engaged.customers
     owner, day = days_of(engaged)
-    cadence = median_gap(owner, day, size)
+    paused, gaps = gaps_of(owner, day)
+    cadence = median_gap(paused, gaps, size)
     last_day = np.nan_to_num(by_owner(np.maximum, owner, day.astype(float), size))
     age = last_day[owner] - day
     return {
@@ -176,8 +177,8 @@ def _activity(engaged: Rollup, today: Floats, with_longest: bool) -> dict[str, A
         "active_days": np.bincount(owner, minlength=size).astype(float),
         "recent_days": np.bincount(owner[day > today[owner] - 30], minlength=size).astype(float),
         "cadence": cadence,
-        "longest": longest_gap(owner, day, size) if with_longest else np.full(size, np.nan),
-        "rhythm": measure_rhythm(owner, day, cadence),
+        "longest": by_owner(np.maximum, paused, gaps, size) if with_longest else np.full(size, np.nan),
+        "rhythm": measure_rhythm(paused, gaps, cadence),
         "duration": _decayed(engaged.customer, last_day[engaged.customer] - engaged.day, engaged.value, size),
     }
 
@@ -190,7 +191,7 @@ def days_of(engaged: Rollup) -> tuple[Index, Index]:
 
 def cadence_of(engaged: Rollup) -> Floats:
     """Median days from active day to active day, of a rollup of engagement only; NaN below two."""
-    return median_gap(*days_of(engaged), engaged.customers)
+    return median_gap(*gaps_of(*days_of(engaged)), engaged.customers)
 
 
 def _decayed(owner: NDArray[Any], age: Floats, weight: Floats | None, size: int) -> Floats:

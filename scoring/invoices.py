@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoring.events import ENGAGEMENT, INVOICE, MAX_DAILY_COUNT, SIGNS_OF_LIFE
-from scoring.group_by import SPAN, Index, Times, median_gap, ranks, sort_distinct
+from scoring.group_by import SPAN, Index, Times, gaps_of, median_gap, ranks, sort_distinct
 from scoring.rollup import DAY, Floats, Rollup
 
 REMINDER: Final = 3 * DAY  # seconds
@@ -43,7 +43,7 @@ def measure_signs(rollup: Rollup) -> Signs:
     keys = sort_distinct(signs.customer.astype(np.int64) * SPAN + signs.day)
     owner, size = keys // SPAN, rollup.customers
     days = np.bincount(owner, minlength=size).astype(np.float64)
-    return Signs(days, median_gap(owner, keys % SPAN, size))
+    return Signs(days, median_gap(*gaps_of(owner, keys % SPAN), size))
 
 
 def no_signs(customers: int) -> Signs:

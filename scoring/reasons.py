@@ -1,6 +1,7 @@
 """Contributions → words: at most three reasons that raise a risk and three that lower it."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -27,9 +28,10 @@ class Reason(msgspec.Struct, frozen=True, gc=False):
 def reasons_of(signals: tuple[str, ...], points: Floats, facts: Sequence[Facts]) -> list[list[Reason]]:
     """The largest contributions of each customer, those that raise the risk first; `points` is (customers, signals)."""
     reasons: list[list[Reason]] = [[] for _ in facts]
+    raising, lowering = ([_find_words(signal, raises) for signal in signals] for raises in (True, False))
     for customer, column, value in zip(*_choose(points), strict=True):
-        signal = signals[column]
-        reasons[customer].append(Reason(signal, value, text_of(signal, facts[customer], value)))
+        say = (raising if value > 0 else lowering)[column]
+        reasons[customer].append(Reason(signals[column], value, say(facts[customer])))
     return reasons
 
 
@@ -46,10 +48,12 @@ def _choose(points: Floats) -> tuple[list[int], list[int], list[float]]:
 
 def text_of(signal: str, facts: Facts, points: float) -> str:
     """Returns the observation behind a signal, in plain words that fit its points: above 0 they raise the risk."""
-    if signal in _RAISING and points > 0:
-        return _RAISING[signal](facts)
-    say = _TEXTS.get(signal)
-    return say(facts) if say else _last_time(signal, facts)
+    return _find_words(signal, points > 0)(facts)
+
+
+def _find_words(signal: str, raises: bool) -> Callable[[Facts], str]:
+    say = _RAISING.get(signal) if raises else None
+    return say or _TEXTS.get(signal) or partial(_last_time, signal)
 
 
 def _silence(facts: Facts) -> str:
@@ -61,12 +65,12 @@ def _silence(facts: Facts) -> str:
     noun = "login" if facts.last_login is not None else "activity"
     silent = facts.days_since(facts.last_active)
     text = f"No {noun} for {duration(silent)}" if silent >= 1 else f"Last {noun} {duration(silent)} ago"
-    return f"{text}{_look_ahead(facts)}"
+    return text if facts.horizon_days <= SLOW_DAYS else f"{text}{_look_ahead(facts)}"
 
 
 def _look_ahead(facts: Facts) -> str:
     """Returns the remark for a customer whose slow rhythm makes the risk look further ahead."""
-    if facts.horizon_days <= SLOW_DAYS or facts.cadence is None or 2 * facts.cadence <= SLOW_DAYS:
+    if facts.cadence is None or 2 * facts.cadence <= SLOW_DAYS:
         return ""
     rhythm = facts.rhythm
     return (

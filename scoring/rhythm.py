@@ -68,11 +68,9 @@ class Rhythm(NamedTuple):
         return np.asarray(self.breaks * np.exp(-np.maximum(silence / self.pause - 1.0, 0.0)))
 
 
-def measure_rhythm(owner: Index, day: Index, cadence: Floats) -> Rhythm:
-    """The rhythm of each owner, whose active days come sorted, each once; `cadence` is their median gap."""
+def measure_rhythm(who: Index, gaps: Index, cadence: Floats) -> Rhythm:
+    """The rhythm of each customer; `gaps` between active days, those of customer `who` in order, and their median."""
     size = len(cadence)
-    same = owner[1:] == owner[:-1]
-    who, gaps = owner[1:][same], (day[1:] - day[:-1])[same].astype(np.float64)
     count = np.bincount(who, minlength=size)
     some, logs = np.maximum(count, 1), np.log(gaps)
     mean = np.bincount(who, logs, size) / some
@@ -80,7 +78,8 @@ def measure_rhythm(owner: Index, day: Index, cadence: Floats) -> Rhythm:
     proof = np.maximum(count - 1, 0)
     variance = spread / np.maximum(proof, 1) + JITTER**2
     steadier = proof * (np.log(CHANCE) - 0.5 * np.log(variance)) / (PROOF + proof)
-    long = (gaps >= BREAK_DAYS) & (gaps >= BREAK_GAPS * cadence[who])
+    long = np.flatnonzero(gaps >= BREAK_DAYS)
+    long = long[gaps[long] >= BREAK_GAPS * cadence[who[long]]]
     breaks = np.bincount(who[long], minlength=size)
     pause = np.bincount(who[long], gaps[long], size) / np.maximum(breaks, 1)
     gap = np.where(count >= 2, np.bincount(who, gaps, size) / some, np.nan)

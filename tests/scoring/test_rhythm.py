@@ -12,8 +12,7 @@ from tests.scoring.world import NOW, logins, rollup
 
 
 def rhythm_of(*gaps: int) -> Rhythm:
-    day = np.append(0, np.cumsum(gaps)).astype(np.int64)
-    return measure_rhythm(np.zeros(len(day), np.int64), day, np.array([np.median(gaps)]))
+    return measure_rhythm(np.zeros(len(gaps), np.int64), np.array(gaps, np.int64), np.array([np.median(gaps)]))
 
 
 def test_a_bill_by_the_month_is_a_clock_and_visits_by_chance_are_none() -> None:
