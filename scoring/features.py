@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from scoring.events import CHURNED
 from scoring.feature_use import PLAN, USES
-from scoring.history import CUSTOM_HALF_LIFE, EVENT, SIGNAL_HALF_LIFE, History
+from scoring.history import CUSTOM_HALF_LIFE, EVENT, PAID, SIGNAL_HALF_LIFE, History
 from scoring.look_back import LOOK_BACK
 from scoring.prior import QUITTING, days, no_return, rates
 from scoring.rollup import DAY, Floats
@@ -52,8 +52,11 @@ class View:
 
     @cached_property
     def silent(self) -> Floats:
-        """Days since the last engagement, or other sign of life; since the first event where there was none."""
-        return days(self.at, np.where(np.isnan(self.history.seen), self.history.first, self.history.seen))
+        """Days since the last engagement, or other sign of life; since the first event where there was none; without
+        any event, a horizon: nothing came from a customer whom somebody asks about."""
+        first, seen = self.history.first, self.history.seen
+        silent = days(self.at, np.where(np.isnan(seen), first, seen))
+        return np.where(np.isnan(first), self.horizon_days, silent)
 
     @cached_property
     def standing(self) -> Floats:
@@ -134,6 +137,7 @@ _SIGNALS: Final = {
     "lateness": "silence",
     "beyond": "silence",
     "frequency": "newcomer",
+    PAID: "activity",
     "signs": "newcomer",
     "signs_cadence": "cadence",
     "due": "cadence",
@@ -182,9 +186,11 @@ def since(feature: str, view: View) -> Floats:
 
 
 def newcomer(view: View) -> Floats:
-    """1 / active days so far; 0 before the first. One active day is the weakest evidence that there is."""
+    """1 / active days so far, one of them the weakest evidence that there is; 0 before the first. Without any event it
+    is 1, too."""
     active_days = view.history.active_days
-    return np.asarray(np.where(active_days > 0, 1.0 / np.maximum(active_days, 1.0), 0.0))
+    begun = (active_days > 0) | np.isnan(view.history.first)
+    return np.asarray(np.where(begun, 1.0 / np.maximum(active_days, 1.0), 0.0))
 
 
 def due(view: View) -> Floats:
@@ -298,6 +304,7 @@ _READERS: Final[dict[str, Reader]] = {
     **{feature: partial(since, feature) for feature in WAITS},
     "recency": lambda view: np.asarray(np.log1p(view.silent)),
     "frequency": lambda view: np.asarray(np.log1p(view.history.active_days)),
+    PAID: lambda view: np.asarray(np.log1p(view.history.paid_days)),
     "breadth": lambda view: np.asarray(np.log1p(view.history.breadth)),
     "churned": lambda view: _event(CHURNED, view),
     "promoters": lambda view: damp(view.history.promoters),

@@ -40,6 +40,7 @@ SIGNAL_HALF_LIFE: Final = {  # days
 }
 EVENT: Final = "event:"  # the prefix of features that are named after a custom event
 LONGEST: Final = "beyond"  # the feature that asks for the longest gap
+PAID: Final = "paid_days"  # the feature with which payments count as use: it asks for the days that they alone show
 CUSTOM_HALF_LIFE: Final = 30.0  # days
 TICKET_DAYS: Final = 90.0  # after which an open ticket counts no more, unless the customer has been silent since
 
@@ -64,7 +65,7 @@ class History:
     first: Floats  # first event of any kind
     began: Floats  # first engagement, payment or trial: since when a rhythm can be known
     last_active: Floats  # last engagement
-    seen: Floats  # last engagement; of a customer who was never engaged, the last payment
+    seen: Floats  # last engagement, or payment where these count: of customers never engaged, or with PAID of all
     last_login: Floats
     active: Floats  # (customers, 3): decayed active days by half-life, as of the last engagement
     active_days: Floats  # distinct days with engagement, in reach
@@ -73,6 +74,7 @@ class History:
     longest: Floats  # the longest of them; NaN below two, or unless "beyond" is needed
     rhythm: Rhythm  # how regular these are
     signs: Signs  # days with use or a payment; none unless they are needed
+    paid_days: Floats  # days in reach with a payment and no use; 0 unless they are needed
     breadth: Floats  # decayed number of distinct features used
     favourite: Ints  # detail code of the feature most used, -1 none
     favourite_at: Floats
@@ -114,7 +116,7 @@ def history_of(rollup: Rollup, now: float | Floats, asked: Collection[str] = (),
     engaged, others = rollup.where(engagement, "day", "value", "last_at"), rollup.where(~engagement)
     features = in_words or any(name == "breadth" or name.startswith(USES) for name in asked)
     used = rollup.where(find_named_use(rollup) if features else engagement & False, "detail", "n", "last_at")
-    life = _life(rollup, engagement)
+    life = _life(rollup, engagement, PAID in asked)
     last_active, seen, plan = _latest(engaged), _latest(life), _plan(rollup)
     today = np.broadcast_to(np.asarray(now) // DAY, (rollup.customers,))
     return History(
@@ -123,7 +125,8 @@ def history_of(rollup: Rollup, now: float | Floats, asked: Collection[str] = (),
         last_active=last_active,
         seen=seen,
         last_login=_latest(rollup.where(rollup.of(("login",)), "last_at")),
-        **_activity(life, today, LONGEST in asked),
+        **_activity(life, engaged, today, LONGEST in asked),
+        paid_days=_paid_days(life, engaged) if PAID in asked else np.zeros(rollup.customers),
         signs=measure_signs(rollup) if any(name in SIGNS for name in asked) else no_signs(rollup.customers),
         **measure_use(used),
         **_invoices(others, seen),
@@ -155,19 +158,22 @@ def _earliest(rollup: Rollup) -> Floats:
     return by_owner(np.minimum, rollup.customer, rollup.last_at, rollup.customers)
 
 
-def _life(rollup: Rollup, engagement: NDArray[np.bool_]) -> Rollup:
-    """The days of engagement, and until the first one those of payments."""
+def _life(rollup: Rollup, engagement: NDArray[np.bool_], paid: bool) -> Rollup:
+    """The days of engagement, and those of payments: until the first engagement, or all where they are `paid` for in
+    person."""
     sign = rollup.of(SIGNS_OF_LIFE)
     if not sign.any():
-        return rollup.where(engagement, "day", "value", "last_at")
+        return rollup.where(engagement, "day", "last_at")
+    if paid:
+        return rollup.where(engagement | sign, "day", "last_at")
     begin = by_owner(np.minimum, rollup.customer[engagement], rollup.last_at[engagement], rollup.customers)
     early = sign & ~(rollup.last_at >= begin[rollup.customer])
-    return rollup.where(engagement | early, "day", "value", "last_at")
+    return rollup.where(engagement | early, "day", "last_at")
 
 
-def _activity(engaged: Rollup, today: Floats, with_longest: bool) -> dict[str, Any]:
-    size = engaged.customers
-    owner, day = days_of(engaged)
+def _activity(life: Rollup, engaged: Rollup, today: Floats, with_longest: bool) -> dict[str, Any]:
+    size = life.customers
+    owner, day = days_of(life)
     paused, gaps = gaps_of(owner, day)
     cadence = median_gap(paused, gaps, size)
     last_day = np.nan_to_num(by_owner(np.maximum, owner, day.astype(float), size))
@@ -177,10 +183,18 @@ def _activity(engaged: Rollup, today: Floats, with_longest: bool) -> dict[str, A
         "active_days": np.bincount(owner, minlength=size).astype(float),
         "recent_days": np.bincount(owner[day > today[owner] - 30], minlength=size).astype(float),
         "cadence": cadence,
-        "longest": by_owner(np.maximum, paused, gaps, size) if with_longest else np.full(size, np.nan),
+        "longest": by_owner(np.maximum, paused, gaps.astype(np.float64), size)
+        if with_longest
+        else np.full(size, np.nan),
         "rhythm": measure_rhythm(paused, gaps, cadence),
         "duration": _decayed(engaged.customer, last_day[engaged.customer] - engaged.day, engaged.value, size),
     }
+
+
+def _paid_days(life: Rollup, engaged: Rollup) -> Floats:
+    """The number of days with a payment alone."""
+    days, used = (np.bincount(days_of(rows)[0], minlength=rows.customers) for rows in (life, engaged))
+    return np.asarray(days - used, np.float64)
 
 
 def days_of(engaged: Rollup) -> tuple[Index, Index]:

@@ -8,6 +8,7 @@ with no payment between, are reminders of one invoice.
 All of it depends on what happened and when, never on the order of rows, so late and repeated events change nothing.
 """
 
+from collections.abc import Collection
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
@@ -19,6 +20,10 @@ from scoring.rollup import DAY, Floats, Rollup
 
 REMINDER: Final = 3 * DAY  # seconds
 SIGNS: Final = ("signs", "signs_cadence")  # the features that ask for signs
+PAYMENTS_NEEDED: Final = 50  # days with a payment, before their company is looked at
+IN_PERSON: Final = 0.25  # of the days with a payment must be days of use …
+_TIMES: Final = 4.0  # … and this much more than of the days around
+_AROUND: Final = (-3, -2, 2, 3)  # days
 
 
 class Signs(NamedTuple):
@@ -39,8 +44,7 @@ class Signs(NamedTuple):
 
 def measure_signs(rollup: Rollup) -> Signs:
     """The signs of each customer of a rollup."""
-    signs = rollup.where(rollup.of(ENGAGEMENT | SIGNS_OF_LIFE), "day")
-    keys = sort_distinct(signs.customer.astype(np.int64) * SPAN + signs.day)
+    keys = _days(rollup, ENGAGEMENT | SIGNS_OF_LIFE)
     owner, size = keys // SPAN, rollup.customers
     days = np.bincount(owner, minlength=size).astype(np.float64)
     return Signs(days, median_gap(*gaps_of(owner, keys % SPAN), size))
@@ -49,6 +53,22 @@ def measure_signs(rollup: Rollup) -> Signs:
 def no_signs(customers: int) -> Signs:
     """No signs, for models that do not need them."""
     return Signs(np.zeros(customers), np.full(customers, np.nan))
+
+
+def is_paid_in_person(rollup: Rollup) -> bool:
+    """True if an account's customers use the product when they pay, as in a shop: then a payment without a visit is one
+    of a guest, or its visit was lost. Where bills are taken by a clock, use falls on their days as on any."""
+    paid, used = (_days(rollup, events) for events in (SIGNS_OF_LIFE, ENGAGEMENT))
+    if len(paid) < PAYMENTS_NEEDED:
+        return False
+    together = np.isin(paid, used).mean()
+    around = np.mean([np.isin(paid + days, used).mean() for days in _AROUND])
+    return bool(together >= max(IN_PERSON, _TIMES * around))
+
+
+def _days(rollup: Rollup, events: Collection[str]) -> Index:
+    rows = rollup.where(rollup.of(events), "day")
+    return sort_distinct(rows.customer.astype(np.int64) * SPAN + rows.day)
 
 
 def find_last_amount(rollup: Rollup) -> Floats:

@@ -90,6 +90,7 @@ def _list_comparisons(horizon_days: float) -> dict[str, Comparison]:
         "frequency": Comparison("Active on 50 days so far instead of 5", log1p(5), log1p(50)),
         "signs": Comparison("Active or paying on 50 days so far instead of 5", log1p(5), log1p(50)),
         "signs_cadence": Comparison("Usually active or paying every 30 days instead of every 7", log(7), log(30)),
+        "paid_days": Comparison("Paid without a visit on 3 days instead of never", log1p(0), log1p(3)),
         "due": Comparison("Usually comes once in so many days instead of twice or more", VISITS, 1.0),
         "tenure": Comparison("A customer for a year instead of a month", log1p(30), log1p(365)),
         "cadence": Comparison("Usually comes every 7 days instead of daily", 0.0, log(7)),

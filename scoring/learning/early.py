@@ -8,9 +8,11 @@ may leave right after them. All are shrunk to the formula's own (a Gaussian prio
 account that few leave made the formula flat, and one that most leave made it count newcomers too much.
 
 A silence that was watched for a part of the horizon counts for the square of that part: over a week the formula can be
-wrong in another way than over a month. One that began long ago counts for less, since accounts change. Everybody counts
-once at most, and all customers together for no more than SHARED: they share seasons and releases, so a large account is
-not as sure as its number suggests.
+wrong in another way than over a month. One that began long ago counts for less, since accounts change. A customer's
+silences are alike, so together they count for the square root of their number: for all of it, those who stay would
+drown newcomers; for one, every customer's last silence would stand for all those before, and most would leave. All
+customers together count for no more than SHARED: they share seasons and releases, so a large account is not as sure as
+its number suggests.
 
 The adjustment is used only if it would have done better lately: fitted as of one and two horizons ago, it must beat the
 formula on the silences since, by more than half a standard error over customers.
@@ -23,6 +25,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from scoring.history import PAID
+from scoring.invoices import is_paid_in_person
 from scoring.learning.fit import at_base_rate
 from scoring.learning.logistic import Priors, fit_logistic
 from scoring.learning.metrics import Labels
@@ -46,7 +50,7 @@ SAME: Final = 0.1  # of a weight
 _FORMULA: Final = msgspec.structs.replace(PRIOR, terms=tuple(t for t in PRIOR.terms if t.feature != NEWCOMER))
 _WEIGHT: Final = next(t.weights[0] for t in PRIOR.terms if t.feature == NEWCOMER)
 _MEAN: Final = np.array([1.0, 0.0, _WEIGHT, 0.0])  # steepness, level, newcomers by active days, and by quitting
-_PRIORS: Final = Priors(_MEAN, np.array([0.3, 0.5, 1.6, 2.0]), np.array([1, 0, 0, 0], np.int8))
+_PRIORS: Final = Priors(_MEAN, np.array([0.5, 1.0, 1.6, 2.0]), np.array([1, 0, 0, 0], np.int8))
 
 
 class Watched(NamedTuple):
@@ -70,6 +74,7 @@ class Silences:
     ) -> None:
         """With `own`, silences are watched over the customers' own horizons, as risks are served."""
         self._rollup, self._horizon, self._pauses = rollup, horizon_days, pauses
+        self._columns = (*PRIOR.features, QUITTING, *([PAID] if is_paid_in_person(rollup) else []))
         self._customer, self._at = _list_cases(rollup, until)
         everybody = np.arange(len(self._at))
         self._settled, self._days = self._watch(everybody, np.full(len(everybody), float(horizon_days)), own)
@@ -85,6 +90,7 @@ class Silences:
         slope, level, newcomer, quitting = coefficients.tolist()
         terms = [_scaled(term, slope) for term in _FORMULA.terms]
         terms += [Term(NEWCOMER, (newcomer,)), Term(QUITTING, (quitting,))]
+        terms += [Term(PAID, (0.0,))] if PAID in self._columns else []  # asks for payments to count as use
         model = Model(version, KIND, PRIOR.baseline * slope + level, tuple(terms))
         if not len(watched.lasts):
             return model
@@ -125,7 +131,7 @@ class Silences:
             customer,
             at,
             unknown,
-            columns=(*PRIOR.features, QUITTING),
+            columns=self._columns,
             horizon_days=days,
             pauses=self._pauses,
             own=own,
@@ -179,7 +185,8 @@ def _coefficients(watched: Watched) -> Floats:
     _, place = np.unique(watched.customer, return_inverse=True)
     total, most = np.bincount(place, watched.worth), np.zeros(int(place.max()) + 1)
     np.maximum.at(most, place, watched.worth)
-    weight = watched.worth * (most / total)[place] / (1.0 + most.sum() / SHARED)
+    weight = watched.worth * np.sqrt(most / total)[place]
+    weight *= most.sum() / weight.sum() / (1.0 + most.sum() / SHARED)
     return fit_logistic(watched.x, watched.lasts, _PRIORS, weight, intercept=False)[1]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from scoring import features
 from scoring.feature_use import PLAN, USES
 from scoring.features import SEASON, VISITS, WAITS
-from scoring.history import EVENT
+from scoring.history import EVENT, PAID
 from scoring.learning.logistic import Priors, fit_logistic
 from scoring.learning.samples import Sample
 from scoring.model import PRIOR, Model, Term, logit
@@ -79,6 +79,8 @@ def recalibrate(sample: Sample, model: Model, version: str) -> Model:
         )
         for term in model.terms
     ]
+    if PAID in sample.columns and PAID not in model.features:
+        terms.append(Term(PAID, (0.0,)))  # what was learnt holds where payments count as use
     return at_base_rate(Model(version, "recalibrated", intercept, tuple(terms)), float(sample.lapsed.mean()))
 
 

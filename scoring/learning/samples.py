@@ -16,8 +16,8 @@ from scoring.events import CHURNED, RECOGNISED
 from scoring.feature_use import PLAN, USES
 from scoring.features import View
 from scoring.group_by import Times
-from scoring.history import EVENT, History, history_of
-from scoring.invoices import SIGNS
+from scoring.history import EVENT, PAID, History, history_of
+from scoring.invoices import SIGNS, is_paid_in_person
 from scoring.learning.metrics import Labels
 from scoring.learning.outcomes import SETTLED, lapsed_within, snapshots
 from scoring.model import Model, sigmoid
@@ -104,6 +104,8 @@ def columns_of(rollup: Rollup) -> tuple[str, ...]:
     for event, brought in OF_EVENT.items():
         if event in rollup.names:
             columns += brought
+    if is_paid_in_person(rollup):
+        columns.append(PAID)
     if rollup.value.any():
         columns.append("session")
     if len(rollup.last_at) and np.ptp(rollup.last_at) >= YEARS:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoring.advice import _RULES, Advice, _is_calm
+from scoring.advice import _RULES, Advice, _find_rules
 from scoring.facts import facts_of
 from scoring.history import history_of
 from scoring.rollup import Row
@@ -72,10 +72,11 @@ def test_advice_brings_the_facts_to_write_with() -> None:
 
 @given(st.lists(any_rows, min_size=1, max_size=4))
 def test_no_strategy_fits_a_customer_who_is_not_asked(worlds: list[list[Row]]) -> None:
-    """The short cut for calm customers gives what the whole table gives."""
+    """The short cuts give what the whole table gives."""
     for rows in worlds:
         known = rollup(*rows, *logins(*range(30)), customers=3).until(NOW)
         history, horizons = history_of(known, NOW), np.full(3, 30.0)
         for about in facts_of(history, known, ["active"] * 3, NOW, horizons):
-            if _is_calm(about, at_risk=False):
-                assert not any(rule(about, False) for rule in _RULES)
+            for at_risk in (False, True):
+                asked = _find_rules(about, at_risk)
+                assert not any(rule(about, at_risk) for rule in _RULES if rule not in asked)
