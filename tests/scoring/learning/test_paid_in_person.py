@@ -25,7 +25,7 @@ def visits(*, together: float, of: int = 60) -> Rollup:
     for customer in range(of):
         used = {customer % 9 + 9 * k for k in range(20)}
         paid = {customer % 30 + 30 * k for k in range(6)}
-        paid = {min(used, key=lambda day, at=day: abs(day - at)) if rng.random() < together else day for day in paid}
+        paid = {day // 9 * 9 + customer % 9 if rng.random() < together else day for day in paid}
         for event, on in (("login", used), ("invoice_paid", paid)):
             rows += [(customer, START + day, event, "", 1, 0.0, (START + day) * DAY, None) for day in on]
     return Rollup.from_rows(of, rows)
