@@ -56,6 +56,7 @@ def add_webhook(
             webhook, secret = webhooks.create(connection, account_id, url, kind, min_level, description)
         except BadWebhook as error:
             raise click.UsageError(str(error)) from None
+    click.echo("the webhook's id, and its secret, which signs messages and is not shown again:", err=True)
     click.echo(f"{webhook.webhook_id}\n{secret}")
 
 

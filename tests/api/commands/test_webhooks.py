@@ -16,7 +16,9 @@ def receiver() -> Iterator[Receiver]:
 
 
 def test_a_webhook_is_added_listed_tried_and_removed(run: Run, key: NewKey, receiver: Receiver) -> None:
-    webhook_id, secret = run(f"webhooks add {receiver.url} --min-level critical --format slack").output.split()
+    added = run(f"webhooks add {receiver.url} --min-level critical --format slack")
+    webhook_id, secret = added.stdout.split()
+    assert "its secret, which signs messages and is not shown again" in added.stderr
     assert secret.startswith("whsec_")
     listed = run("webhooks list").output
     assert webhook_id in listed
