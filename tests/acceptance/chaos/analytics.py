@@ -2,19 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 
+from tests.acceptance.chaos.past import RETENTION_DAYS
 from workers.store import Connection
 from workers.upkeep import totals
 
+KEPT_SINCE = f"now() - interval '{RETENTION_DAYS} days'"  # of pruned events, the days are kept alone
 DAYS = (
     "SELECT account_id, event, day, n::bigint FROM event_days",
     """SELECT account_id, event, day, sum(n)::bigint
        FROM customer_days JOIN customers USING (customer_id) GROUP BY 1, 2, 3""",
 )
 HOURS = (
-    "SELECT account_id, event, hour, n::bigint, customers::bigint FROM event_hours",
-    """SELECT account_id, event, date_trunc('hour', least(occurred_at, received_at), 'UTC'), count(*),
+    f"SELECT account_id, event, hour, n::bigint, customers::bigint FROM event_hours WHERE hour > {KEPT_SINCE}",
+    f"""SELECT account_id, event, date_trunc('hour', least(occurred_at, received_at), 'UTC'), count(*),
               count(DISTINCT customer_id)
-       FROM events JOIN customers USING (customer_id) GROUP BY 1, 2, 3""",
+       FROM events JOIN customers USING (customer_id) WHERE occurred_at > {KEPT_SINCE} GROUP BY 1, 2, 3""",
 )
 CUSTOMERS = (
     """SELECT account_id, event, sum(customers)::bigint FROM event_returns

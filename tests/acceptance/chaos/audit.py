@@ -22,17 +22,20 @@ SCORE_SLACK = timedelta(seconds=1)  # between a transaction's begin, which dates
 
 STORED_AT = """CASE current_setting('track_commit_timestamp') WHEN 'on' THEN pg_xact_commit_timestamp(xmin)
             ELSE received_at END"""
+KEPT = """WHERE customer_id NOT IN (
+    SELECT customer_id FROM customers JOIN accounts USING (account_id) WHERE accounts.name = 'past'
+)"""  # all but the account whose events are pruned, see past.py
 EVENTS = f"""
 SELECT customer_id::text, occurred_at, event, coalesce(properties, '{{}}') AS properties, properties::text AS body,
        received_at, least(occurred_at, received_at) AS seen_at,
        {STORED_AT} AS stored_at
-FROM events
+FROM events {KEPT}
 """
-CUSTOMERS = """
+CUSTOMERS = f"""
 SELECT customer_id::text, email, first_seen, last_seen, scored_at, probability, level, state, open_tickets
-FROM customers
+FROM customers {KEPT}
 """
-DAYS = "SELECT customer_id::text, day, event, detail, n, value, last_at, plan FROM customer_days"
+DAYS = f"SELECT customer_id::text, day, event, detail, n, value, last_at, plan FROM customer_days {KEPT}"
 QUIET = """
 SELECT NOT EXISTS (SELECT FROM customers WHERE rescore_at <= now() + interval '6 s' OR scored_at IS NULL)
    AND NOT EXISTS (SELECT FROM rebuilds) AND NOT EXISTS (SELECT FROM news)

@@ -111,9 +111,12 @@ def balanced(
         yield f"{accepted} were accepted, and {acknowledged} answered for"
     erasures = "SELECT coalesce(sum(events), 0)::bigint FROM erasures"
     erased = sum(only_row(connection.execute(erasures))[0] for connection in connections)
-    there = _count(connections, "events") + erased
+    prunings = "SELECT coalesce(sum(cardinality(keys)), 0)::bigint FROM pruned"
+    pruned = sum(only_row(connection.execute(prunings))[0] for connection in connections)
+    there = _count(connections, "events") + erased + pruned
     if stored != there:
-        yield f"{stored} are said to be stored, and there are {there}, {erased} erased ones included"
+        gone = f"{erased} erased and {pruned} pruned ones included"
+        yield f"{stored} are said to be stored, and there are {there}, {gone}"
     reasons = ledger.count_dead(found.values())
     letters = _count(connections, "dead_letters")
     if sum(reasons.values()) != letters or letters not in dead:

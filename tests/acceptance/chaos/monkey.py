@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from redis.exceptions import RedisError
 
+from tests.acceptance.chaos import past
 from tests.acceptance.chaos.cell_commands import CellCommands
 from tests.acceptance.chaos.child import Child
 from tests.acceptance.chaos.imported import ImportedAccount
@@ -64,6 +65,8 @@ class Monkey:
             self.read_only,
             self.erase,
             self.erase,
+            self.retain,
+            self.retain,
             self.switch_model,
             self.fill_disk,
             lambda: self.freeze("ingest"),
@@ -75,7 +78,7 @@ class Monkey:
     def _in_cells(self) -> list[Callable[[], None]]:
         """The differences between cells."""
         kills = [lambda kind=kind: self.kill(kind) for kind in ("web", "ingest", "clock", *self._servers())]
-        return [*kills, self.outage, self.outage_of_redis, self.erase, *self._in_cluster()]
+        return [*kills, self.outage, self.outage_of_redis, self.erase, self.retain, *self._in_cluster()]
 
     def _in_cluster(self) -> list[Callable[[], None]]:
         if not self._plant.servers.nodes:
@@ -102,7 +105,7 @@ class Monkey:
         rest = [self.poison, self.outage, self.restart_all, self.read_only, self.switch_model, self.fill_disk]
         several = [self.outage_of_redis, self.split, self.move_cell] if self._plant.settings.cells > 1 else []
         rest += [self.kill_several, self.poison, *[self.erase] * 3, *several, *self._in_cluster() * 2]
-        rest += [self.kill_import] * 2
+        rest += [self.kill_import, self.retain] * 2
         return [*kills, *freezes, *rest]
 
     def kill(self, kind: str) -> None:
@@ -224,6 +227,11 @@ class Monkey:
         self.erased.append(f"erased{len(self.erased)}")
         self._plant.track_and_erase(self.erased[-1], self._chance.randrange(1, 60))
         self._note("erasure")
+
+    def retain(self) -> None:
+        """Retention begins another pass over all customers."""
+        past.retain(self._plant)
+        self._note("retention")
 
     def switch_model(self) -> None:
         """Every customer is scored anew under another model, which scores as the first one does."""

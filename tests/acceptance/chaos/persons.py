@@ -107,11 +107,11 @@ class PersonsConnection(Connection):
         with httpx2.Client(headers={"X-API-Key": self.key}, timeout=30) as client:
 
             def is_there(email: str) -> bool:
-                return _status(lambda: client.get(f"{base}/{quote(email)}")) == 200
+                return find_status(lambda: client.get(f"{base}/{quote(email)}")) == 200
 
             def is_merged() -> bool:
                 body = {"into": person.address}
-                return _status(lambda: client.post(f"{base}/{quote(person.other)}/merge", json=body)) == 200
+                return find_status(lambda: client.post(f"{base}/{quote(person.other)}/merge", json=body)) == 200
 
             if not (is_there(person.address) and is_there(person.other)):
                 return
@@ -125,7 +125,8 @@ class PersonsConnection(Connection):
         return person.other if mark in self.others and not person.merged else person.address
 
 
-def _status(ask: Any) -> int:
+def find_status(ask: Any) -> int:
+    """Returns the status of an answer; 0 if there was none."""
     try:
         return int(ask().status_code)
     except httpx2.TransportError:

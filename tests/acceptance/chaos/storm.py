@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.acceptance.chaos import alerted, analytics, audit, books
+from tests.acceptance.chaos import alerted, analytics, audit, books, past
 from tests.acceptance.chaos.calm import CalmAccount
 from tests.acceptance.chaos.imported import ImportedAccount
 from tests.acceptance.chaos.monkey import LONG, SHORT, Monkey
+from tests.acceptance.chaos.past import PastAccount
 from tests.acceptance.chaos.persons import PersonsAccount
 from tests.acceptance.chaos.plant import SINGLE, Plant, plant
 from tests.acceptance.chaos.poller import Poller
@@ -20,7 +21,7 @@ from tests.workers.alerts.receiver import Receiver, receiving
 from workers.accounts import keys
 from workers.learning import nightly
 
-ACCOUNTS = 4
+ACCOUNTS = 5
 CONNECTIONS = 4
 PACE_SECONDS = 0.1  # so that a busy machine keeps up
 SHORT_PACE_SECONDS = 0.2  # a fault meets requests under way all the same, and the audit has half as much to look at
@@ -57,12 +58,12 @@ class Report(NamedTuple):
 def run(folder: Path, seed: int, minutes: float = 0, shape: Shape = SINGLE, failovers: int = 0) -> Report:
     """A storm of so many minutes, or the short one; or so many masters of a cluster die, and nothing else happens."""
     is_long = bool(minutes or failovers)
-    settings = {"WINDBACK_CLAIM_SECONDS": "10" if is_long else "2", **SETTINGS, **alerted.SETTINGS}
+    settings = {"WINDBACK_CLAIM_SECONDS": "10" if is_long else "2", **SETTINGS, **alerted.SETTINGS, **past.SETTINGS}
     with receiving() as receiver, plant(folder, shape, **settings) as made:
         with made.connection() as connection, made.redis() as redis:
             secret = alerted.add_account(connection, redis, receiver)
-            persons_secret, imported_secret = (
-                keys.create(connection, redis, name).secret for name in ("persons", "imported")
+            persons_secret, imported_secret, past_secret = (
+                keys.create(connection, redis, name).secret for name in ("persons", "imported", past.NAME)
             )
             for account_id in range(1, ACCOUNTS + 1):  # nothing is learnt: the audit scores everybody by the formula
                 redis.set(nightly.turn_key(account_id), 1, ex=86_400)
@@ -71,6 +72,7 @@ def run(folder: Path, seed: int, minutes: float = 0, shape: Shape = SINGLE, fail
         pace_seconds = PACE_SECONDS if is_long else SHORT_PACE_SECONDS
         producer = Producer(made.port, made.key, seed, CONNECTIONS, pace_seconds)
         calm, persons = CalmAccount(made.port, secret, seed), PersonsAccount(made.port, persons_secret, seed)
+        pruned = PastAccount(made.port, past_secret, seed)
         poller = Poller(made.port, secret)
         imported = ImportedAccount(made, imported_secret, seed) if minutes else None
         monkey = Monkey(made, seed, LONG if minutes else SHORT, imported)
@@ -79,6 +81,7 @@ def run(folder: Path, seed: int, minutes: float = 0, shape: Shape = SINGLE, fail
         finally:
             producer.finish()
             sent = producer.sent | calm.finish() | dict(persons.finish()) | (imported.finish() if imported else {})
+            pruned.finish()
             findings = poller.finish()
         began = time.monotonic()
         wait_until(lambda: _quiet(made), timeout=QUIET_SECONDS, interval=0.2)
@@ -86,11 +89,15 @@ def run(folder: Path, seed: int, minutes: float = 0, shape: Shape = SINGLE, fail
         findings += _check_waiting(made, persons)
         persons.name_all()
         wait_until(lambda: _quiet(made), timeout=QUIET_SECONDS, interval=0.2)
-        findings += _audit(made, sent, monkey, persons, receiver)
+        wait_until(lambda: _is_pruned(made), timeout=QUIET_SECONDS, interval=0.5)
+        pruned.merge_some()
+        wait_until(lambda: _quiet(made), timeout=QUIET_SECONDS, interval=0.2)
+        findings += _audit(made, sent, monkey, persons, pruned, receiver)
         acknowledged, alerts = sum(one.acknowledged for one in sent.values()), len(receiver.messages)
         others = [
             _describe_losses(made, sent, monkey),
             persons.describe(),
+            pruned.describe(),
             poller.describe(),
             *([imported.describe()] if imported else []),
         ]
@@ -115,6 +122,14 @@ def _quiet(made: Plant) -> bool:
     return idle and before is not None and before == _count_accepted(made)
 
 
+def _is_pruned(made: Plant) -> bool:
+    with made.cell_connections() as connections:
+        if all(map(past.is_pruned, connections)):
+            return True
+    past.retain(made)
+    return False
+
+
 def _count_accepted(made: Plant) -> list[int] | None:
     """Returns what each lane of each cell has accepted, None while anything waits: if it is the same after a look at
     the tables, nothing was on its way from one cell to another meanwhile."""
@@ -129,9 +144,14 @@ def _check_waiting(made: Plant, persons: PersonsAccount) -> list[str]:
 
 
 def _audit(
-    made: Plant, sent: Mapping[str, Sent], monkey: Monkey, persons: PersonsAccount, receiver: Receiver
+    made: Plant,
+    sent: Mapping[str, Sent],
+    monkey: Monkey,
+    persons: PersonsAccount,
+    pruned: PastAccount,
+    receiver: Receiver,
 ) -> list[str]:
-    acknowledged = sum(one.acknowledged for one in sent.values())
+    acknowledged = sum(one.acknowledged for one in sent.values()) + pruned.acknowledged
     for worker in made.kinds("score", "clock"):  # so that nothing changes while it is looked at
         worker.end()
     with made.cell_connections() as connections:
@@ -141,6 +161,7 @@ def _audit(
             *books.all_of(made, connections, acknowledged, dead),
         ]
         findings += [*alerted.check_alerts(connections, receiver), *persons.find_faults(connections)]
+        findings += pruned.find_faults(connections)
         for connection in connections:
             findings += [*analytics.all_of(connection), *analytics.erased(connection, monkey.erased)]
     return findings + _deadlocks(made)
