@@ -14,7 +14,7 @@ from workers.buffer import ledger
 from workers.buffer.entries import Entry, Request, hash_customer, hash_user
 from workers.buffer.lanes import HISTORY, LANES, LIVE
 from workers.buffer.stream import last_positions
-from workers.identities import ledger_moves
+from workers.identities import ledger_moves, resolution
 from workers.ingest import ingest, resolving
 from workers.ingest.ingest import drain
 from workers.process import Process
@@ -166,6 +166,25 @@ def test_an_address_that_is_said_while_events_are_put_aside_finds_them(
         assert storing.is_alive()
     storing.join(20)
     assert stored(connection) == [(JANE, 1)]
+
+
+def test_a_user_id_that_is_erased_while_its_events_are_put_aside_leaves_none(
+    process: Process, connection: Connection, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another worker finds the address that was said of it, and that it is erased, before these events wait for one."""
+    send(process, of_user(), of_user(event_id="x"))
+    erase(connection, 1, JANE, last_positions(process.redis))
+    ids = {"user": hash_user(1, USER), "customer_id": hash_customer(1, JANE)}
+
+    def share_late(storing: Connection, name: Lock) -> None:
+        with connect(database_url) as other:
+            other.execute(sql("erase_user_of"), ids)
+        share(storing, name)
+
+    monkeypatch.setattr(resolution, "share", share_late)
+    drain(process, LIVE)
+    assert count(connection, "unresolved_events") == 0
+    assert balance(process.redis) == {"accepted": 2, "erased": 2}
 
 
 def test_a_crash_between_storing_and_the_ledger_is_made_up_for_once(

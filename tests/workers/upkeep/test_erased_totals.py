@@ -1,9 +1,11 @@
 """Erased customers leave the totals, whatever else happens meanwhile."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from tests.workers.events import event
-from tests.workers.upkeep.counting import assert_right, rows, store
+from tests.workers.upkeep.counting import assert_right, customers_between, rows, store, tallied_between
 from workers.process import Process
 from workers.store import Connection, connect
 from workers.store.locks import Lock, holding
@@ -49,3 +51,25 @@ def test_who_is_erased_is_left_out_at_once_even_if_it_is_time_to_rest(process: P
     totals.drain(process)
     assert_right(connection)
     assert rows(connection, "SELECT * FROM event_days") == rows(connection, "SELECT * FROM recent_events") == []
+
+
+def test_who_is_erased_while_old_days_are_pruned_leaves_the_days_after_them(
+    process: Process, connection: Connection
+) -> None:
+    """The totals forget old days at the beginning of a pass, the rollup customer by customer."""
+    days = [f"2025-{month:02}-01T10:00:00Z" for month in (3, 4, 8, 9)]
+    store(
+        process, *(event(timestamp=day, customer_email=email) for day in days for email in ("jane@x.com", "joe@x.com"))
+    )
+    totals.tally(connection)
+    cut = datetime(2025, 6, 1, tzinfo=UTC)
+    totals.prune(connection, cut, cut)
+    erasure.erase(connection, 1, "jane@x.com")
+    for _ in range(2):
+        for since, until in ((8, 8), (8, 9), (9, 9)):
+            span = cut.replace(month=since).date(), cut.replace(month=until).date()
+            assert tallied_between(connection, *span) == customers_between(connection, *span) == [("login", 1)]
+        totals.prune(connection, cut, cut)
+    erasure.erase(connection, 1, "joe@x.com")
+    totals.prune(connection, cut, cut)
+    assert rows(connection, "SELECT customers FROM event_returns WHERE customers <> 0") == []

@@ -48,15 +48,16 @@ def merge(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("act", [erase, rename, merge])
-@pytest.mark.parametrize("table", ["risk_history", "risk_rebuilt"])
+@pytest.mark.parametrize("tables", [["risk_history"], ["risk_rebuilt"], ["risk_history", "risk_rebuilt"]], ids=" ".join)
 def test_levels_are_right_where_past_risks_are_pruned(
-    process: Process, connection: Connection, act: Callable[[Connection], None], table: str
+    process: Process, connection: Connection, act: Callable[[Connection], None], tables: list[str]
 ) -> None:
     """The last level that was recorded is known without them."""
     store(process, event(timestamp="2025-12-01"), event(customer_email="joe@example.com", timestamp="2025-12-01"))
     rebuild.rebuild_some(process)
     rescore.rescore_due(process)
-    connection.execute(f"DELETE FROM {table}")
+    for table in tables:
+        connection.execute(f"DELETE FROM {table}")
     act(connection)
     rebuild.rebuild_some(process)
     assert rows(connection, "SELECT level, sum(customers) FROM risk_moves GROUP BY 1 HAVING sum(customers) <> 0")
