@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from redis.asyncio import Redis
 from workers import installation, placement
 from workers.buffer.capacity import Capacity
 from workers.buffer.charges import Charges
+from workers.buffer.connection import ScriptConnection, SharedScriptConnection
 from workers.buffer.entries import Request
 from workers.buffer.lanes import lanes_of
 from workers.buffer.lodging import Host, lodge
 from workers.buffer.parts import BodyPart
+from workers.buffer.push import PUSH
 from workers.buffer.writer import BufferUnavailable, Rate, Writer
 from workers.cells import Cell
 from workers.redis import PREFIX, REDIS_AWAY
@@ -33,9 +36,18 @@ IssueTicket = Callable[[str, int | None], Coroutine[None, None, None]]
 
 
 class CellBuffer:
-    """The buffer of a cell. `fault` says why nothing may be written to it."""
+    """The buffer of a cell. `fault` says why nothing may be written to it. `ways` are the connections that write to the
+    lanes."""
 
-    def __init__(self, settings: Settings, cell: Cell, redis: Redis, issue: IssueTicket, hosts: Sequence[Host]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        cell: Cell,
+        redis: Redis,
+        ways: Mapping[str, ScriptConnection],
+        issue: IssueTicket,
+        hosts: Sequence[Host],
+    ) -> None:
         lanes, folder = lanes_of(cell), find_redis_folder(settings, cell)
         events, size = share_caps(settings)
         self.cell, self.redis = cell, redis
@@ -44,21 +56,21 @@ class CellBuffer:
         self.capacity = Capacity(events, size, folder, settings.disk_free_bytes, lanes)
         self.writers = {
             name: Writer(
-                cell.buffer_url,
+                ways[name],
                 lane,
                 self.capacity,
                 partial(_issue, issue, cell.number),
                 partial(lodge, hosts, cell) if hosts else None,
-                settings.buffer_replicas,
             )
             for name, lane in lanes.items()
         }
 
-    def write(self, lane: str, request: Request, events: int, rate: Rate | None = None) -> Awaitable[None]:
-        """Return when the request's events are in the buffer. Raises BufferUnavailable, BufferFull, RateLimited."""
+    def write(self, lane: str, request: Request, events: int, rate: Rate | None = None) -> asyncio.Future[None]:
+        """Returns a future that is done when the request's events are in the buffer, or has one of the errors
+        BufferUnavailable, BufferFull, RateLimited."""
         if self.fault is not None:
             return _refuse()
-        return self.writers[lane].write(request, events, rate)
+        return self.writers[lane].submit(request, events, rate)
 
     def lodge_all(self) -> None:
         """Let entries lodge with other cells for a moment: whether this Redis is the right one isn't known yet."""
@@ -96,9 +108,10 @@ class Buffers:
         caps = share_caps(settings)
         several = len({cell.buffer_url for cell in settings.all_cells}) > 1
         hosts = [Host(cell, *caps, settings.buffer_replicas) for cell in settings.all_cells] if several else []
-        clients = self._clients
+        ways = _make_ways(settings)
         return [
-            CellBuffer(settings, cell, clients[cell.buffer_url], self._issue, hosts) for cell in settings.all_cells
+            CellBuffer(settings, cell, self._clients[cell.buffer_url], ways[cell], self._issue, hosts)
+            for cell in settings.all_cells
         ], hosts
 
     async def write(
@@ -114,6 +127,9 @@ class Buffers:
             self.cells[number].write(lane, Request(account_id, received_us, part.body), part.events)
             for number, part in parts.items()
         ]
+        if len(writes) == 1:
+            await writes[0]
+            return
         results = await asyncio.gather(*writes, return_exceptions=True)
         for error in results:
             if error is not None:
@@ -205,8 +221,28 @@ class Buffers:
         return None
 
 
-async def _refuse() -> None:
-    raise BufferUnavailable
+def _make_ways(settings: Settings) -> Mapping[Cell, Mapping[str, ScriptConnection]]:
+    """Returns the connections of each cell by the name of the lane. Cells that share a server share them, so that what
+    a moment's requests have for all of them takes one write to a socket; not where replicas are waited for, since each
+    connection waits for its own."""
+    together: dict[tuple[str, str], ScriptConnection] = {}
+    ways: dict[Cell, dict[str, ScriptConnection]] = {}
+    urls = Counter(cell.buffer_url for cell in settings.all_cells)
+    for cell in settings.all_cells:
+        is_shared = urls[cell.buffer_url] > 1 and not settings.buffer_replicas
+        ways[cell] = {
+            name: together.setdefault((cell.buffer_url, name), SharedScriptConnection(cell.buffer_url, PUSH))
+            if is_shared
+            else ScriptConnection(cell.buffer_url, PUSH, settings.buffer_replicas)
+            for name in lanes_of(cell)
+        }
+    return ways
+
+
+def _refuse() -> asyncio.Future[None]:
+    refused = asyncio.get_running_loop().create_future()
+    refused.set_exception(BufferUnavailable())
+    return refused
 
 
 async def _maybe(result: Any) -> Any:

@@ -7,7 +7,8 @@ twice the time of a group write. This keeps redis-py's connection and protocol, 
 import asyncio
 import hashlib
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
@@ -41,9 +42,9 @@ class ScriptConnection:
         """
         async with asyncio.timeout(seconds):
             try:
-                result = await self._run(keys, arguments)
+                result = await self._run(keys, arguments, seconds)
             except RedisConnectionError:
-                result = await self._run_again(keys, arguments)
+                result = await self._run_again(keys, arguments, seconds)
             if self._replicas:
                 await self._wait_for_replicas(seconds)
             return result
@@ -52,10 +53,10 @@ class ScriptConnection:
         """Close the connection; the next call opens another."""
         await self._connection.disconnect()
 
-    async def _run_again(self, keys: list[str], arguments: list[Any]) -> Any:
+    async def _run_again(self, keys: list[str], arguments: list[Any], seconds: float) -> Any:
         while True:
             try:
-                return await self._run(keys, arguments)
+                return await self._run(keys, arguments, seconds)
             except SlotMoves:
                 await asyncio.sleep(MOVING_SECONDS)
 
@@ -71,7 +72,7 @@ class ScriptConnection:
             raise
         check_copies(copies, self._replicas)
 
-    async def _run(self, keys: list[str], arguments: list[Any]) -> Any:
+    async def _run(self, keys: list[str], arguments: list[Any], _: float) -> Any:
         try:
             if not self._connection.is_connected:
                 await self._connection.connect()  # type: ignore[no-untyped-call]
@@ -92,3 +93,92 @@ class ScriptConnection:
         if isinstance(answer, RedisError):
             raise answer
         return answer
+
+
+class Call(NamedTuple):
+    """A call of a script that waits for its answer."""
+
+    keys: list[str]
+    arguments: list[Any]
+    seconds: float
+    answer: asyncio.Future[Any]
+
+
+class SharedScriptConnection(ScriptConnection):
+    """A connection for several callers: calls that come while others are under way go together, in one piece and
+    answered in one. Each is a script of its own, and has an answer of its own."""
+
+    def __init__(self, url: str, script: str) -> None:
+        super().__init__(url, script)
+        self._calls: list[Call] = []
+        self._sending: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        """Wait for what is under way, and close the connection; the next call opens another."""
+        if self._sending:
+            await asyncio.gather(self._sending, return_exceptions=True)
+        await super().close()
+
+    async def _run(self, keys: list[str], arguments: list[Any], seconds: float) -> Any:
+        loop = asyncio.get_running_loop()
+        call = Call(keys, arguments, seconds, loop.create_future())
+        self._calls.append(call)
+        if self._sending is None:
+            self._sending = loop.create_task(self._send_calls())
+        return await call.answer
+
+    async def _send_calls(self) -> None:
+        try:
+            while self._calls:
+                calls, self._calls = self._calls, []
+                if calls := [call for call in calls if not call.answer.done()]:  # else its caller has given up
+                    await self._send_together(calls)
+        finally:
+            self._sending = None
+
+    async def _send_together(self, calls: Sequence[Call]) -> None:
+        answers: list[Any] = []
+        try:
+            async with asyncio.timeout(max(call.seconds for call in calls)):
+                if not self._connection.is_connected:
+                    await self._connection.connect()  # type: ignore[no-untyped-call]
+                await self._send_all("EVALSHA", self._sha, calls, answers)
+                missing = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+                if missing:
+                    full: list[Any] = []
+                    await self._send_all("EVAL", self._script, [calls[place] for place in missing], full)
+                    for place, answer in zip(missing, full, strict=True):
+                        answers[place] = answer
+        except BaseException as error:
+            await self._connection.disconnect(nowait=True)
+            failure = error if isinstance(error, Exception) else RedisConnectionError("the call was given up")
+            answers = [failure if isinstance(answer, NoScriptError) else answer for answer in answers]
+            answers += [failure] * (len(calls) - len(answers))
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            for call, answer in zip(calls, answers, strict=True):
+                _settle(call, answer)
+
+    async def _send_all(self, command: str, script: str | bytes, calls: Sequence[Call], answers: list[Any]) -> None:
+        """Send these calls, and add their answers to a list, errors among them."""
+        connection = self._connection
+        packed = connection.pack_commands(
+            [(command, script, len(call.keys), *call.keys, *call.arguments) for call in calls]
+        )
+        await connection.send_packed_command(packed, check_health=False)
+        for _ in calls:
+            try:
+                answer = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
+            except ResponseError as error:
+                answer = error
+            answers.append(answer)
+
+
+def _settle(call: Call, answer: Any) -> None:
+    if call.answer.done():  # its caller has given up
+        return
+    if isinstance(answer, Exception):
+        call.answer.set_exception(answer)
+    else:
+        call.answer.set_result(answer)

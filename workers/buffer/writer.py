@@ -21,7 +21,6 @@ from workers.buffer.connection import ScriptConnection
 from workers.buffer.entries import Entry, Request, encode_entry
 from workers.buffer.lanes import Lane
 from workers.buffer.lodging import AWAY_SECONDS, Lodger
-from workers.buffer.push import PUSH
 from workers.buffer.stream import ENTRY_BYTES, ENTRY_EVENTS
 from workers.redis import PREFIX
 from workers.tickets import MARK_SECONDS
@@ -93,18 +92,17 @@ class Writer:
 
     def __init__(
         self,
-        redis_url: str,
+        push: ScriptConnection,
         lane: Lane,
         capacity: Capacity,
         issue_ticket: Callable[[str], Coroutine[None, None, None]],
         lodge: Lodge | None = None,
-        replicas: int = 0,
     ) -> None:
         self._lane, self._capacity = lane, capacity
         self._issue_ticket, self._lodge = issue_ticket, lodge
         self._send = self._write if lodge is None else self._write_or_lodge
         self.away_until = float("-inf")  # monotonic; until then entries lodge with another cell at once
-        self._push = ScriptConnection(redis_url, PUSH, replicas)
+        self._push = push
         self._keys = [lane.stream, lane.ledger, lane.mark, lane.other.ledger, lane.arrivals]
         self._pending: list[PendingWrite] = []
         self._writing: asyncio.Task[None] | None = None
@@ -112,14 +110,20 @@ class Writer:
 
     async def write(self, request: Request, events: int, rate: Rate | None = None) -> None:
         """Return when the request's events are in the buffer. Raises BufferUnavailable, BufferFull, RateLimited."""
-        if not self._capacity.has_room(self._lane):
-            raise BufferFull
+        await self.submit(request, events, rate)
+
+    def submit(self, request: Request, events: int, rate: Rate | None = None) -> asyncio.Future[None]:
+        """Returns a future that is done when the request's events are in the buffer, or has one of the errors of
+        `write`."""
         loop = asyncio.get_running_loop()
         written = loop.create_future()
+        if not self._capacity.has_room(self._lane):
+            written.set_exception(BufferFull())
+            return written
         self._pending.append(PendingWrite(request, events, rate, written))
         if self._writing is None:
             self._writing = loop.create_task(self._write_groups())
-        await written
+        return written
 
     async def close(self) -> None:
         """Wait for what is under way, and close the connection."""

@@ -10,8 +10,10 @@ from redis import Redis
 from tests.waiting import SOON
 from tests.workers.events import event, request
 from workers.buffer.capacity import Capacity
+from workers.buffer.connection import ScriptConnection
 from workers.buffer.entries import Entry, decode_entry
 from workers.buffer.lanes import LIVE
+from workers.buffer.push import PUSH
 from workers.buffer.writer import BufferFull, BufferUnavailable, Rate, RateLimited, Writer, rate_key
 
 
@@ -21,7 +23,7 @@ async def no_ticket(queue: str) -> None:
 
 @asynccontextmanager
 async def writing(url: str, issue: Callable[[str], Coroutine[None, None, None]] = no_ticket) -> AsyncIterator[Writer]:
-    writer = Writer(url, LIVE, Capacity(10**6, 10**12), issue)
+    writer = Writer(ScriptConnection(url, PUSH), LIVE, Capacity(10**6, 10**12), issue)
     yield writer
     await writer.close()
 
@@ -130,7 +132,7 @@ def test_a_batch_over_the_rate_is_taken_when_nothing_is_owed(redis_url: str) -> 
 
 def test_a_full_buffer_takes_nothing(redis_url: str, redis: Redis) -> None:
     async def run() -> None:
-        writer = Writer(redis_url, LIVE, Capacity(2, 10**12), no_ticket)
+        writer = Writer(ScriptConnection(redis_url, PUSH), LIVE, Capacity(2, 10**12), no_ticket)
         await writer.write(request(event(), event()), 2)
         with pytest.raises(BufferFull):
             await writer.write(request(event()), 1)
