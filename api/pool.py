@@ -18,6 +18,9 @@ POOL_SIZE = 8
 CELL_POOL_SIZE = 4  # of each of several cells
 POOL_WAIT_SECONDS = 2.0
 CLOSE_SECONDS = 2.0
+PREPARED_CELLS = (
+    100  # prepared statements of a connection, times the cells that each reads: a list takes 100 KB of each
+)
 READING = {
     "statement_timeout": "25s",  # a person waits for the answer
     "work_mem": "16MB",  # lists of 100,000 customers are hashed and sorted in memory
@@ -27,7 +30,7 @@ READING = {
 
 def make_pools(settings: Settings) -> tuple["Pool", list["Pool"]]:
     """Returns the pool of home, and those of the cells in their order: the same one where there is a single cell."""
-    home = Pool(settings.home, leads_to_cells=settings.cells > 1)
+    home = Pool(settings.home, cells=settings.cells if settings.cells > 1 else 0)
     return home, make_cell_pools(settings) if settings.cells > 1 else [home]
 
 
@@ -39,10 +42,11 @@ def make_cell_pools(settings: Settings) -> list["Pool"]:
 class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
     """Connections that are set up as workers' are, and looked at before they are used: after a restart of Postgres they
     are all dead. A request that finds none opens one at once, and doesn't wait for an attempt that an outage put off.
-    `refusal` says why this server can't be used at all; `is_placing`, that Citus may have placed the schemas there."""
+    `refusal` says why this server can't be used at all; `is_placing`, that Citus may have placed the schemas there.
+    `cells` is how many cells are read at once over a connection, besides home."""
 
-    def __init__(self, place: Cell, size: int = POOL_SIZE, *, leads_to_cells: bool = False) -> None:
-        self.place, self._leads_to_cells = place, leads_to_cells
+    def __init__(self, place: Cell, size: int = POOL_SIZE, *, cells: int = 0) -> None:
+        self.place, self._cells = place, cells
         self.is_placing = False
         self._address: str | None = None  # where the last connection could be set up
         self._tried = place.database_url
@@ -84,9 +88,10 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
             row = await (await connection.execute(*sessions.path_query(self.place.schema))).fetchone()
             self._is_placed = bool(row and row[1]) and await self._check_node(connection)
             self._address = self._tried
-        elif self._leads_to_cells:
+        elif self._cells:
             row = await (await connection.execute(sql("is_placing"))).fetchone()
             self.is_placing = bool(row and row[0])
+        connection.prepared_max = PREPARED_CELLS // max(self._cells, 1)
         self.refusal = None
 
     async def _look_at(self, connection: AsyncConnection[Any]) -> None:

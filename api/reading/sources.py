@@ -20,6 +20,8 @@ from workers.cells import Cell, cell_of
 from workers.store import find_absent_cell, naming, presence
 from workers.store.presence import CellTaken
 
+MOST_PREPARED = 16  # cells that a statement reads: beyond, it takes more memory than it is worth
+
 Parameters = Mapping[str, Any]
 Rows = tuple[Sequence[str], Sequence[tuple[Any, ...]]]  # the names of the columns, and the values
 
@@ -67,7 +69,8 @@ class Source:
             if self.pool.is_placing:
                 return None
             try:
-                return await _execute(connection, join_cells(query, self.cells, merging), parameters)
+                statement = join_cells(query, self.cells, merging)
+                return await _execute(connection, statement, parameters, prepare=len(self.cells) <= MOST_PREPARED)
             except (DivisionByZero, InvalidSchemaName, UndefinedTable) as error:
                 await _find_taken(connection, self.cells)
                 if isinstance(error, DivisionByZero):  # and the command has ended meanwhile
@@ -84,7 +87,7 @@ class Sources:
         self._pools = {home.place.database_url: home}
         for cell in self._cells:
             if cell.database_url not in self._pools:
-                self._pools[cell.database_url] = Pool(Cell(cell.database_url, ""), leads_to_cells=True)
+                self._pools[cell.database_url] = Pool(Cell(cell.database_url, ""), cells=len(self._cells))
         self.of_cells = [
             self._make_source(url, apart) for url in dict.fromkeys(cell.database_url for cell in self._cells)
         ]
@@ -129,13 +132,15 @@ class Sources:
         return {*self._pools.values(), *self.apart} - {self.home.pool}
 
 
-async def _execute(connection: AsyncConnection[Any], statement: NumberedStatement, parameters: Parameters) -> Rows:
+async def _execute(
+    connection: AsyncConnection[Any], statement: NumberedStatement, parameters: Parameters, *, prepare: bool = True
+) -> Rows:
     """The rows of a statement. It is planned anew each time (see READING in pool.py): a plan for any range or prefix is
     a bad one for most."""
     cursor = AsyncRawCursor(connection)
     values = statement.values(parameters)
     try:
-        await cursor.execute(statement.text, values, prepare=True)
+        await cursor.execute(statement.text, values, prepare=prepare)
     except FeatureNotSupported:  # a column has another type since the statement was prepared
         await cursor.execute(statement.text, values, prepare=False)
         rows = await cursor.fetchall()
