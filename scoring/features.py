@@ -104,7 +104,10 @@ LATEST: Final = 20.0  # own cadences, or own longest gaps
 LONGEST_WAIT: Final = 400.0  # days for a renewal or payment, a bit more than a year
 REGULAR: Final = 3  # active days, from which on a cadence is known well enough to ask for more than the horizon
 VISITS: Final = 2.0  # own cadences that the horizon of a slow customer covers at least
-HORIZONS: Final = np.array([14.0, 30.0, 60.0, 90.0, 180.0])  # days: a customer's own is one of these
+HORIZONS: Final = np.array([14.0, 30.0, 60.0, 90.0, 180.0, 365.0, 730.0])  # days: a customer's own is one of these
+QUARTER: Final = 90.0  # days: cadences from here on count as this …
+SLOWEST: Final = 120.0  # … to here: a quarter has 89 to 92 days, and half a year covers two
+BILLS: Final = 2  # payments, from which on the cadence of a customer who only pays is known well enough
 
 FADING: Final = frozenset(
     {"subscription_renewed", "subscription_upgraded", "support_ticket_resolved", "invoice_paid", "promoter"}
@@ -212,8 +215,9 @@ def own_horizons(history: History, horizon_days: float | Floats) -> Floats:
 
 def _slowness(history: History) -> Floats:
     """The cadence in days, where it is known and slow enough to matter: from 1 to half of the longest horizon."""
-    known = (history.active_days >= REGULAR) & ~np.isnan(history.cadence)
-    return np.where(known, np.clip(history.cadence, 1.0, HORIZONS[-1] / VISITS), 1.0)
+    cadence, least = history.cadence, np.where(np.isnan(history.last_active), BILLS, REGULAR)
+    own = np.where(cadence <= SLOWEST, np.minimum(cadence, QUARTER), np.minimum(cadence, HORIZONS[-1] / VISITS))
+    return np.where((history.active_days >= least) & ~np.isnan(cadence), np.maximum(own, 1.0), 1.0)
 
 
 def _usual(cadence: Floats) -> Floats:

@@ -174,19 +174,21 @@ def _life(rollup: Rollup, engagement: NDArray[np.bool_], paid: bool) -> Rollup:
 def _activity(life: Rollup, engaged: Rollup, today: Floats, with_longest: bool) -> dict[str, Any]:
     size = life.customers
     owner, day = days_of(life)
+    active_days = np.bincount(owner, minlength=size).astype(float)
+    pays = (active_days > 0) & (np.bincount(engaged.customer, minlength=size) == 0)
     paused, gaps = gaps_of(owner, day)
     cadence = median_gap(paused, gaps, size)
     last_day = np.nan_to_num(by_owner(np.maximum, owner, day.astype(float), size))
     age = last_day[owner] - day
     return {
         "active": _decayed(owner, age, None, size),
-        "active_days": np.bincount(owner, minlength=size).astype(float),
+        "active_days": active_days,
         "recent_days": np.bincount(owner[day > today[owner] - 30], minlength=size).astype(float),
         "cadence": cadence,
         "longest": by_owner(np.maximum, paused, gaps.astype(np.float64), size)
         if with_longest
         else np.full(size, np.nan),
-        "rhythm": measure_rhythm(paused, gaps, cadence),
+        "rhythm": measure_rhythm(paused, gaps, cadence, pays),
         "duration": _decayed(engaged.customer, last_day[engaged.customer] - engaged.day, engaged.value, size),
     }
 

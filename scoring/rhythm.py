@@ -32,6 +32,8 @@ CLOSE: Final = 3.0  # mean gaps
 BREAK_DAYS: Final = 10.0
 BREAK_GAPS: Final = 3.0  # usual gaps
 BREAKS: Final = 2  # from which on they are a habit
+BILL_DAYS: Final = 31.0  # from bill to bill, until a second one has come
+BILLED: Final = 3.0  # the least shape of bills
 DOUBT: Final = 20.0  # gaps without a break, to which those of a customer are added
 _SHAPES: Final = 1.0 + np.arange((MOST - 1.0) * STEPS + 1) / STEPS
 _UNITS: Final = np.array([gamma(1.0 + 1.0 / shape) ** shape for shape in _SHAPES])
@@ -40,7 +42,7 @@ _UNITS: Final = np.array([gamma(1.0 + 1.0 / shape) ** shape for shape in _SHAPES
 class Rhythm(NamedTuple):
     """The gaps between active days; arrays of length customers."""
 
-    gap: Floats  # their mean in days; NaN below two of them
+    gap: Floats  # their mean in days; NaN below two of them, but for those who only pay
     shape: Floats  # 1, as by chance, to MOST, as by a clock
     breaks: Floats  # the chance that a break begins after an active day; 0 where they are no habit
     pause: Floats  # the mean length of breaks in days, BREAK_DAYS at least
@@ -68,8 +70,11 @@ class Rhythm(NamedTuple):
         return np.asarray(self.breaks * np.exp(-np.maximum(silence / self.pause - 1.0, 0.0)))
 
 
-def measure_rhythm(who: Index, gaps: Index, cadence: Floats) -> Rhythm:
-    """The rhythm of each customer; `gaps` between active days, those of customer `who` in order, and their median."""
+def measure_rhythm(who: Index, gaps: Index, cadence: Floats, pays: NDArray[np.bool_]) -> Rhythm:
+    """The rhythm of each customer; `gaps` between active days, those of customer `who` in order, and their median.
+
+    The days of those who only pay (`pays`) are those of bills, which come by a clock from the first on.
+    """
     size = len(cadence)
     count = np.bincount(who, minlength=size)
     some, logs = np.maximum(count, 1), np.log(gaps)
@@ -83,9 +88,11 @@ def measure_rhythm(who: Index, gaps: Index, cadence: Floats) -> Rhythm:
     breaks = np.bincount(who[long], minlength=size)
     pause = np.bincount(who[long], gaps[long], size) / np.maximum(breaks, 1)
     gap = np.where(count >= 2, np.bincount(who, gaps, size) / some, np.nan)
+    gap[pays & (count < 2)] = np.where(np.isnan(cadence), BILL_DAYS, cadence)[pays & (count < 2)]
+    regularity = np.maximum(np.exp(steadier), np.where(pays, BILLED, 1.0))
     return Rhythm(
         gap=gap,
-        shape=1.0 + np.round(STEPS * np.clip(np.exp(steadier) - 1.0, 0.0, MOST - 1.0)) / STEPS,
+        shape=1.0 + np.round(STEPS * np.clip(regularity - 1.0, 0.0, MOST - 1.0)) / STEPS,
         breaks=np.where(breaks >= BREAKS, breaks / (DOUBT + count), 0.0),
         pause=np.maximum(pause, BREAK_DAYS),
         weights=weigh_half_lives(gap),

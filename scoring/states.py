@@ -19,6 +19,8 @@ CADENCES: Final = 2.0  # … nor does twice the own cadence
 UNKNOWN: Final = 30.0  # days, where the cadence isn't known yet
 MOST_PATIENCE: Final = 90.0  # days
 LIKELY: Final = 0.5  # … nor any silence, while a return is likelier than none
+BILL_LATE: Final = 30.0  # days after a bill was due, before whoever only pays is lapsed
+PAID_ONCE: Final = 45.0  # days after a first payment within which the second may come
 PAYS: Final = 2  # payments, from which on a customer who never logs in is judged by their rhythm
 
 
@@ -36,8 +38,8 @@ def patience(cadence: Floats) -> Floats:
 def lapse_time(history: History, horizon_days: float) -> Floats:
     """Epoch seconds from which on silence makes each customer lapsed, while nothing more happens."""
     never = np.isnan(history.last_active) & (history.active_days < PAYS)
-    silent_from = np.where(never, history.first, history.seen)
-    patient = np.where(never, np.maximum(PATIENCE, horizon_days), patience(history.cadence))
+    silent_from = np.where(never & np.isnan(history.seen), history.first, history.seen)
+    patient = np.where(never, _beginning(history, horizon_days), _patience(history))
     lapses = silent_from + patient * DAY
     if CHURNED in history.signals:
         churned = history.signals[CHURNED].last
@@ -51,16 +53,28 @@ def state_of(
     """Index into STATES, for instants in epoch seconds, the risk (0 to 1) and the horizon (days).
 
     Active while silent for no longer than is usual, or while a return is likely; else lapsed. A customer who was never
-    engaged is new for max(14 days, the horizon) after the first event, and lapsed from then on: never started; one who
-    pays again and again is judged as if that were use. A customer who has churned by the account's own word is lapsed
+    engaged is new for max(14 days, the horizon) after the first event, or 45 days after a payment, and lapsed from then
+    on: never started; one who pays again and again is judged as if that were use. A customer who has churned by the account's own word is lapsed
     until engaged again.
     """
-    patient = (days(at, history.seen) <= patience(history.cadence)) | (probability < LIKELY)
+    patient = (days(at, history.seen) <= _patience(history)) | (probability < LIKELY)
     state = np.where(patient, ACTIVE, LAPSED)
     never = np.isnan(history.last_active) & (history.active_days < PAYS)
-    begun = days(at, history.first) <= np.maximum(PATIENCE, horizon_days)
+    begun = days(at, np.fmax(history.first, history.seen)) <= _beginning(history, horizon_days)
     state[never] = np.where(begun, NEW, LAPSED)[never]
     if CHURNED in history.signals:
         churned = history.signals[CHURNED].last
         state[~np.isnan(churned) & ~(history.last_active > churned)] = LAPSED
     return np.asarray(state.astype(np.int8))
+
+
+def _beginning(history: History, horizon_days: float | Floats) -> Floats:
+    """Days from the first event, or the only payment, in which a customer who was never engaged is new."""
+    return np.maximum(np.where(history.active_days > 0, PAID_ONCE, PATIENCE), horizon_days)
+
+
+def _patience(history: History) -> Floats:
+    """Days of silence after which each customer is lapsed; whoever only pays, not before the next bill is late."""
+    days = patience(history.cadence)
+    due = np.where(np.isnan(history.last_active), history.cadence + BILL_LATE, 0.0)
+    return np.asarray(np.fmax(days, due))

@@ -38,10 +38,11 @@ def risk_of(rows: Iterable[Row], now: float, horizon_days: float = 30.0) -> floa
     days = sorted({int(at // DAY) for at in life})
     began = min((at for event in BEGINNINGS for at, _, _ in times[event]), default=None)
     tenure = max(seen - began, 0.0) / DAY if seen is not None and began is not None else 0.0
-    horizon = _own_horizon(days, horizon_days)
+    pays = bool(life) and not any(times[event] for event in USE)
+    horizon = _own_horizon(days, horizon_days, 2 if pays else 3)
     silent = (now - (first if seen is None else seen)) / DAY
-    standing = _no_return(days, tenure, 0.0, horizon)
-    total = standing + max(_no_return(days, tenure, silent, horizon) - standing, 0.0)
+    standing = _no_return(days, tenure, 0.0, horizon, pays)
+    total = standing + max(_no_return(days, tenure, silent, horizon, pays) - standing, 0.0)
     total += 0.8 / len(days) if days else 0.0
     total += _signals(times, seen, now) + _tickets(times, seen, now) + _answers(times["nps_response"], seen, now)
     floor = _floor(times, seen, free)
@@ -54,20 +55,22 @@ def _life(times: dict[str, list[tuple[float, int, str]]]) -> list[float]:
     return use + [at for event in PAID for at, _, _ in times[event] if at < min(use, default=inf)]
 
 
-def _own_horizon(days: list[int], horizon: float) -> float:
+def _own_horizon(days: list[int], horizon: float, enough: int) -> float:
     gaps = [later - earlier for earlier, later in pairwise(days)]
-    if len(days) < 3:
+    if len(days) < enough:
         return horizon
-    least = 2 * min(max(median(gaps), 1.0), 90.0)
-    return horizon if least <= horizon else next(h for h in (14.0, 30.0, 60.0, 90.0, 180.0) if h >= least)
+    usual = max(median(gaps), 1.0)
+    least = 2 * min(usual, 90.0 if usual <= 120 else 365.0)
+    horizons = (14.0, 30.0, 60.0, 90.0, 180.0, 365.0, 730.0)
+    return horizon if least <= horizon else next(h for h in horizons if h >= least)
 
 
-def _no_return(days: list[int], tenure: float, silent: float, horizon: float) -> float:
+def _no_return(days: list[int], tenure: float, silent: float, horizon: float, pays: bool) -> float:
     """Log-odds of no active day within the horizon: the mean over the half-lives, short ones weighing less where the
     gaps are long."""
     logits, worth = [], []
-    gap, shape = _rhythm(days)
-    own_silent = min(_warp(silent, gap, shape), 4 * silent) if horizon < 3 * gap else silent
+    gap, shape = _rhythm(days, pays)
+    own_silent = min(_warp(silent, gap, shape), 2 * silent) if horizon < 3 * gap else silent
     own_horizon = _warp(horizon, gap, shape) if horizon < 3 * gap else horizon
     for half_life in HALF_LIVES:
         active = sum(2 ** ((day - days[-1]) / half_life) for day in days)
@@ -80,15 +83,15 @@ def _no_return(days: list[int], tenure: float, silent: float, horizon: float) ->
     return sum(logit * weight for logit, weight in zip(logits, worth, strict=True)) / sum(worth)
 
 
-def _rhythm(days: list[int]) -> tuple[float, float]:
-    """The mean gap (0 below two gaps) and how regular the gaps are, from 1 to 4."""
+def _rhythm(days: list[int], pays: bool) -> tuple[float, float]:
+    """The mean gap (0 below two gaps) and how regular the gaps are, from 1 to 4; of bills, from 3."""
     gaps = [later - earlier for earlier, later in pairwise(days)]
     if len(gaps) < 2:
-        return 0.0, 1.0
+        return (mean([*gaps] or [31]), 3.0) if pays else (0.0, 1.0)
     proof = len(gaps) - 1
     variance = pvariance([log(gap) for gap in gaps]) * len(gaps) / proof + 0.15**2
     shape = exp(proof / (2 + proof) * (log(pi / sqrt(6)) - log(variance) / 2))
-    return mean(gaps), 1 + round(20 * (min(max(shape, 1.0), 4.0) - 1)) / 20
+    return mean(gaps), 1 + round(20 * (min(max(shape, 3.0 if pays else 1.0), 4.0) - 1)) / 20
 
 
 def _warp(days: float, gap: float, shape: float) -> float:

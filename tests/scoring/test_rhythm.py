@@ -12,7 +12,9 @@ from tests.scoring.world import NOW, logins, rollup
 
 
 def rhythm_of(*gaps: int) -> Rhythm:
-    return measure_rhythm(np.zeros(len(gaps), np.int64), np.array(gaps, np.int64), np.array([np.median(gaps)]))
+    return measure_rhythm(
+        np.zeros(len(gaps), np.int64), np.array(gaps, np.int64), np.array([np.median(gaps)]), np.zeros(1, bool)
+    )
 
 
 def test_a_bill_by_the_month_is_a_clock_and_visits_by_chance_are_none() -> None:
