@@ -24,6 +24,7 @@ from scoring.feature_use import PLAN, USES
 from scoring.history import CUSTOM_HALF_LIFE, EVENT, PAID, SIGNAL_HALF_LIFE, History
 from scoring.look_back import LOOK_BACK
 from scoring.prior import QUITTING, days, no_return, rates
+from scoring.rhythm import BILL_DAYS
 from scoring.rollup import DAY, Floats
 
 
@@ -107,7 +108,6 @@ VISITS: Final = 2.0  # own cadences that the horizon of a slow customer covers a
 HORIZONS: Final = np.array([14.0, 30.0, 60.0, 90.0, 180.0, 365.0, 730.0])  # days: a customer's own is one of these
 QUARTER: Final = 90.0  # days: cadences from here on count as this …
 SLOWEST: Final = 120.0  # … to here: a quarter has 89 to 92 days, and half a year covers two
-BILLS: Final = 2  # payments, from which on the cadence of a customer who only pays is known well enough
 
 FADING: Final = frozenset(
     {"subscription_renewed", "subscription_upgraded", "support_ticket_resolved", "invoice_paid", "promoter"}
@@ -214,8 +214,11 @@ def own_horizons(history: History, horizon_days: float | Floats) -> Floats:
 
 
 def _slowness(history: History) -> Floats:
-    """The cadence in days, where it is known and slow enough to matter: from 1 to half of the longest horizon."""
-    cadence, least = history.cadence, np.where(np.isnan(history.last_active), BILLS, REGULAR)
+    """The cadence in days, where it is known and slow enough to matter: from 1 to half of the longest horizon. Bills
+    are taken to come by the month until a second one has come."""
+    pays = np.isnan(history.last_active)
+    cadence = np.where(pays & (history.active_days == 1), BILL_DAYS, history.cadence)
+    least = np.where(pays, 1, REGULAR)
     own = np.where(cadence <= SLOWEST, np.minimum(cadence, QUARTER), np.minimum(cadence, HORIZONS[-1] / VISITS))
     return np.where((history.active_days >= least) & ~np.isnan(cadence), np.maximum(own, 1.0), 1.0)
 

@@ -54,8 +54,8 @@ def state_of(
 
     Active while silent for no longer than is usual, or while a return is likely; else lapsed. A customer who was never
     engaged is new for max(14 days, the horizon) after the first event, or 45 days after a payment, and lapsed from then
-    on: never started; one who pays again and again is judged as if that were use. A customer who has churned by the account's own word is lapsed
-    until engaged again.
+    on: never started; one who pays again and again is judged as if that were use. A customer who has churned by the
+    account's own word is lapsed until engaged again.
     """
     patient = (days(at, history.seen) <= _patience(history)) | (probability < LIKELY)
     state = np.where(patient, ACTIVE, LAPSED)

@@ -39,7 +39,7 @@ def risk_of(rows: Iterable[Row], now: float, horizon_days: float = 30.0) -> floa
     began = min((at for event in BEGINNINGS for at, _, _ in times[event]), default=None)
     tenure = max(seen - began, 0.0) / DAY if seen is not None and began is not None else 0.0
     pays = bool(life) and not any(times[event] for event in USE)
-    horizon = _own_horizon(days, horizon_days, 2 if pays else 3)
+    horizon = _own_horizon(days, horizon_days, pays)
     silent = (now - (first if seen is None else seen)) / DAY
     standing = _no_return(days, tenure, 0.0, horizon, pays)
     total = standing + max(_no_return(days, tenure, silent, horizon, pays) - standing, 0.0)
@@ -55,11 +55,11 @@ def _life(times: dict[str, list[tuple[float, int, str]]]) -> list[float]:
     return use + [at for event in PAID for at, _, _ in times[event] if at < min(use, default=inf)]
 
 
-def _own_horizon(days: list[int], horizon: float, enough: int) -> float:
+def _own_horizon(days: list[int], horizon: float, pays: bool) -> float:
     gaps = [later - earlier for earlier, later in pairwise(days)]
-    if len(days) < enough:
+    if len(days) < (1 if pays else 3):
         return horizon
-    usual = max(median(gaps), 1.0)
+    usual = max(median(gaps or [31]), 1.0)
     least = 2 * min(usual, 90.0 if usual <= 120 else 365.0)
     horizons = (14.0, 30.0, 60.0, 90.0, 180.0, 365.0, 730.0)
     return horizon if least <= horizon else next(h for h in horizons if h >= least)

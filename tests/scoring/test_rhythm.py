@@ -8,7 +8,7 @@ from scoring.model import PRIOR
 from scoring.rhythm import MOST, Rhythm, measure_rhythm, warp
 from scoring.rollup import DAY
 from scoring.score import STATES, score
-from tests.scoring.world import NOW, logins, rollup
+from tests.scoring.world import NOW, logins, rollup, row
 
 
 def rhythm_of(*gaps: int) -> Rhythm:
@@ -76,3 +76,25 @@ def test_over_a_short_horizon_the_next_visit_may_not_be_due_yet() -> None:
     taken = sample(both, np.arange(2), at, np.zeros(2, np.int8), columns=PRIOR.features, horizon_days=30)
     just_here, nearly_due = taken.probability(PRIOR)
     assert just_here > nearly_due + 0.3
+
+
+def test_a_first_bill_is_followed_by_the_next_in_a_month() -> None:
+    """The risk hardly rises before then, and the customer is new until the second bill is late."""
+    paid = [score(rollup(row("invoice_paid", days)), NOW) for days in (1, 15, 44, 60)]
+    risks = [float(scores.probability[0]) for scores in paid]
+    assert risks[1] < risks[0] + 0.15 < 0.5 < risks[2] < risks[3]
+    assert [STATES[scores.state[0]] for scores in paid] == ["new", "new", "new", "lapsed"]
+    assert paid[0].horizon_days[0] == 90
+
+
+def test_a_yearly_payer_is_not_lapsed_before_the_next_bill_is_late() -> None:
+    for days, state in ((20, "active"), (200, "active"), (380, "active"), (420, "lapsed")):
+        scores = score(rollup(*[row("invoice_paid", days + 365 * year) for year in range(3)]), NOW)
+        assert (STATES[scores.state[0]], scores.horizon_days[0]) == (state, 730)
+        assert (scores.lapsed_at[0] is not None) == (state == "lapsed")
+
+
+def test_a_quarter_is_asked_about_over_half_a_year_whatever_its_length() -> None:
+    for gap, horizon in ((89, 180), (92, 180), (119, 180), (150, 365)):
+        visits = logins(*[5 + gap * visit for visit in range(3)])
+        assert own_horizons(history_of(rollup(*visits), NOW), 30) == horizon
