@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -10,6 +11,8 @@ from msgspec import Raw, Struct
 from workers.buffer.entries import Identity, Request, decode_request
 from workers.buffer.rows import find_customer_of
 from workers.cells import cell_of
+
+REMEMBERED = 20_000  # customers, whose cells a door need not compute again
 
 CustomerRef = tuple[str | None, str | None]  # the address of an event, and its user id
 
@@ -32,15 +35,21 @@ def split_events(account_id: int, body: bytes, customers: Sequence[CustomerRef],
     """Returns the parts of a body of events by the number of their cell. `customers`: those of the events, in order;
     none if they are not known, and are read anew."""
     refs = customers or _list_customers(account_id, body)
-    numbers = [cell_of(find_customer_of(account_id, *customer).customer_id, cells) for customer in refs]
+    numbers = [_find_number(account_id, email, user_id, cells) for email, user_id in refs]
     if numbers.count(numbers[0]) == len(numbers):
         return {numbers[0]: BodyPart(body, len(numbers))}
-    raws: defaultdict[int, list[bytes]] = defaultdict(list)
+    raws: defaultdict[int, list[Raw]] = defaultdict(list)
     for number, raw in zip(numbers, _decode_raw(body).events, strict=True):
-        raws[number].append(bytes(raw))
+        raws[number].append(raw)
     return {
         number: BodyPart(b'{"events":[' + b",".join(events) + b"]}", len(events)) for number, events in raws.items()
     }
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _find_number(account_id: int, email: str | None, user_id: str | None, cells: int) -> int:
+    """The number of the cell of an event's customer."""
+    return cell_of(find_customer_of(account_id, email, user_id).customer_id, cells)
 
 
 def _list_customers(account_id: int, body: bytes) -> list[CustomerRef]:
