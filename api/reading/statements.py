@@ -14,6 +14,7 @@ from api.reading.merging import Row, add_up, put_in_order
 from workers import store
 from workers.cells import Cell
 
+SELECT = "SELECT"  # of statements that are put together here
 BREAK = "\n-- of all cells:\n"
 PARAMETER = re.compile(r"%\((\w+)\)s|%%")
 CHANGES = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM)\b")
@@ -118,12 +119,16 @@ def join_cells(query: str, cells: Sequence[Cell], merging: Merging | None = None
     named = number_parameters(f"{query}{BREAK}{merging.ending if merging else ''}")
     query, _, ending = named.text.partition(BREAK)
     rows = "\nUNION ALL\n".join(
-        f"SELECT read.*{'' if merging else f', {place} AS cell_place'} FROM (\n{_qualify(query, cell)}\n) AS read"  # noqa: S608
+        _select("read.*" if merging else f"read.*, {place} AS cell_place", _qualify(query, cell), "read")
         for place, cell in enumerate(cells)
     )
-    columns = merging.columns if merging else "rows.*"
-    text = f"SELECT {columns} FROM (\n{rows}\n) AS rows\nWHERE ({_count_right(cells)}) = 1\n{ending}"  # noqa: S608
-    return NumberedStatement(text, named.names)
+    merged = _select(merging.columns if merging else "rows.*", rows, "rows")
+    return NumberedStatement(f"{merged}\nWHERE ({_count_right(cells)}) = 1\n{ending}", named.names)
+
+
+def _select(columns: str, query: str, name: str) -> str:
+    """A query of what another one returns."""
+    return f"{SELECT} {columns} FROM (\n{query}\n) AS {name}"
 
 
 def _qualify(query: str, cell: Cell) -> str:
@@ -139,8 +144,8 @@ def _qualify(query: str, cell: Cell) -> str:
 
 def _count_right(cells: Sequence[Cell]) -> str:
     """A query that returns 1 where all these cells have tables of their own numbers, and fails where one has others."""
-    right = " UNION ALL ".join(
-        f"SELECT FROM {cell.schema}.installation WHERE number = {cell.number} AND cells = {cell.cells}"
+    right = "\nUNION ALL\n".join(
+        f"{SELECT} FROM {cell.schema}.installation WHERE number = {cell.number} AND cells = {cell.cells}"
         for cell in cells
     )
-    return f"SELECT 1 / (count(*) / {len(cells)}) FROM ({right}) AS numbered"  # noqa: S608
+    return _select(f"1 / (count(*) / {len(cells)})", right, "numbered")
