@@ -61,17 +61,17 @@ class Advice(msgspec.Struct, frozen=True):
 
 def advice_of(facts: Sequence[Facts], levels: Sequence[str]) -> list[Advice]:
     """The first strategy that fits each customer at this level of risk."""
-    return [_choose(*row) for row in zip(facts, levels, _list_known(facts), strict=True)]
+    return [_choose(*row) for row in zip(facts, levels, _list_mentions(facts), strict=True)]
 
 
-def _choose(facts: Facts, level: str, known: dict[str, Any]) -> Advice:
+def _choose(facts: Facts, level: str, mentions: dict[str, Any]) -> Advice:
     at_risk = level != "low"
     for rule in _find_rules(facts, at_risk):
         choice = rule(facts, at_risk)
         if choice:
             strategy, floor, why = choice
-            return Advice(strategy, _urgency(facts, level, floor), why, known, TACTICS[strategy])
-    return Advice("none", "none", "Nothing to do: no signal asks for it", known)
+            return Advice(strategy, _urgency(facts, level, floor), why, mentions, TACTICS[strategy])
+    return Advice("none", "none", "Nothing to do: no signal asks for it", mentions)
 
 
 def _find_rules(facts: Facts, at_risk: bool) -> Sequence["Rule"]:
@@ -207,7 +207,7 @@ def _ago(facts: Facts, event: str) -> str:
     return f"{duration(facts.days_since_event(event))} ago"
 
 
-def _list_known(facts: Sequence[Facts]) -> list[dict[str, Any]]:
+def _list_mentions(facts: Sequence[Facts]) -> list[dict[str, Any]]:
     """Lists the facts that a message may mention; unknown ones are left out. Times are ISO 8601."""
     listed: list[dict[str, Any]] = [{} for _ in facts]
     columns: dict[str, list[Any]] = {

@@ -92,9 +92,17 @@ class View:
         return type(self)(self.history.take(rows), self.at, horizon_days, lasting)
 
     def _no_return(self, silence: Floats, quitting: float = QUITTING) -> Floats:
-        known = self.history
-        lately, rhythm = (known.active, known.active_days), known.rhythm
-        return no_return(*lately, self.tenure, silence, self.horizon_days, rhythm, self.slow, quitting)
+        past = self.history
+        return no_return(
+            past.active,
+            past.active_days,
+            self.tenure,
+            silence,
+            self.horizon_days,
+            past.rhythm,
+            self.slow,
+            quitting,
+        )
 
 
 Reader = Callable[[View], Floats]
@@ -216,9 +224,8 @@ def own_horizons(history: History, horizon_days: float | Floats) -> Floats:
 def _slowness(history: History) -> Floats:
     """The cadence in days, where it is known and slow enough to matter: from 1 to half of the longest horizon. Bills
     are taken to come by the month until a second one has come."""
-    pays = np.isnan(history.last_active)
-    cadence = np.where(pays & (history.active_days == 1), BILL_DAYS, history.cadence)
-    least = np.where(pays, 1, REGULAR)
+    cadence = np.where(history.billed & (history.active_days == 1), BILL_DAYS, history.cadence)
+    least = np.where(history.billed, 1, REGULAR)
     own = np.where(cadence <= SLOWEST, np.minimum(cadence, QUARTER), np.minimum(cadence, HORIZONS[-1] / VISITS))
     return np.where((history.active_days >= least) & ~np.isnan(cadence), np.maximum(own, 1.0), 1.0)
 

@@ -48,9 +48,9 @@ def median_gap(owner: Index, gaps: Index, size: int) -> Floats:
     count = np.bincount(owner, minlength=size)
     start = np.cumsum(count) - count
     out = np.full(size, np.nan)
-    some = count > 0
+    has_gaps = count > 0
     low, high = start + (count - 1) // 2, start + count // 2
-    out[some] = (gaps[low[some]] % span + gaps[high[some]] % span) / 2
+    out[has_gaps] = (gaps[low[has_gaps]] % span + gaps[high[has_gaps]] % span) / 2
     return out
 
 

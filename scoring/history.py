@@ -67,6 +67,7 @@ class History:
     last_active: Floats  # last engagement
     seen: Floats  # last engagement, or payment where these count: of customers never engaged, or with PAID of all
     last_login: Floats
+    billed: NDArray[np.bool_]  # whether the customer only pays, and not in person
     active: Floats  # (customers, 3): decayed active days by half-life, as of the last engagement
     active_days: Floats  # distinct days with engagement, in reach
     recent_days: Floats  # … in the last 30 days
@@ -118,6 +119,7 @@ def history_of(rollup: Rollup, now: float | Floats, asked: Collection[str] = (),
     used = rollup.where(find_named_use(rollup) if features else engagement & False, "detail", "n", "last_at")
     life = _life(rollup, engagement, PAID in asked)
     last_active, seen, plan = _latest(engaged), _latest(life), _plan(rollup)
+    billed = np.isnan(last_active) & ~np.isnan(seen) & (PAID not in asked)
     today = np.broadcast_to(np.asarray(now) // DAY, (rollup.customers,))
     return History(
         first=first,
@@ -125,7 +127,8 @@ def history_of(rollup: Rollup, now: float | Floats, asked: Collection[str] = (),
         last_active=last_active,
         seen=seen,
         last_login=_latest(rollup.where(rollup.of(("login",)), "last_at")),
-        **_activity(life, engaged, today, LONGEST in asked),
+        billed=billed,
+        **_activity(life, engaged, today, billed, LONGEST in asked),
         paid_days=_paid_days(life, engaged) if PAID in asked else np.zeros(rollup.customers),
         signs=measure_signs(rollup) if any(name in SIGNS for name in asked) else no_signs(rollup.customers),
         **measure_use(used),
@@ -171,11 +174,12 @@ def _life(rollup: Rollup, engagement: NDArray[np.bool_], paid: bool) -> Rollup:
     return rollup.where(engagement | early, "day", "last_at")
 
 
-def _activity(life: Rollup, engaged: Rollup, today: Floats, with_longest: bool) -> dict[str, Any]:
+def _activity(
+    life: Rollup, engaged: Rollup, today: Floats, billed: NDArray[np.bool_], with_longest: bool
+) -> dict[str, Any]:
     size = life.customers
     owner, day = days_of(life)
     active_days = np.bincount(owner, minlength=size).astype(float)
-    pays = (active_days > 0) & (np.bincount(engaged.customer, minlength=size) == 0)
     paused, gaps = gaps_of(owner, day)
     cadence = median_gap(paused, gaps, size)
     last_day = np.nan_to_num(by_owner(np.maximum, owner, day.astype(float), size))
@@ -188,7 +192,7 @@ def _activity(life: Rollup, engaged: Rollup, today: Floats, with_longest: bool) 
         "longest": by_owner(np.maximum, paused, gaps.astype(np.float64), size)
         if with_longest
         else np.full(size, np.nan),
-        "rhythm": measure_rhythm(paused, gaps, cadence, pays),
+        "rhythm": measure_rhythm(paused, gaps, cadence, billed),
         "duration": _decayed(engaged.customer, last_day[engaged.customer] - engaged.day, engaged.value, size),
     }
 

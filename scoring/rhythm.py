@@ -70,16 +70,16 @@ class Rhythm(NamedTuple):
         return np.asarray(self.breaks * np.exp(-np.maximum(silence / self.pause - 1.0, 0.0)))
 
 
-def measure_rhythm(who: Index, gaps: Index, cadence: Floats, pays: NDArray[np.bool_]) -> Rhythm:
+def measure_rhythm(who: Index, gaps: Index, cadence: Floats, billed: NDArray[np.bool_]) -> Rhythm:
     """The rhythm of each customer; `gaps` between active days, those of customer `who` in order, and their median.
 
-    The days of those who only pay (`pays`) are those of bills, which come by a clock from the first on.
+    The days of those who only pay (`billed`) are those of bills, which come by a clock from the first on.
     """
     size = len(cadence)
     count = np.bincount(who, minlength=size)
-    some, logs = np.maximum(count, 1), np.log(gaps)
-    mean = np.bincount(who, logs, size) / some
-    spread = np.maximum(np.bincount(who, logs * logs, size) - some * mean * mean, 0.0)
+    divisor, logs = np.maximum(count, 1), np.log(gaps)
+    mean = np.bincount(who, logs, size) / divisor
+    spread = np.maximum(np.bincount(who, logs * logs, size) - divisor * mean * mean, 0.0)
     proof = np.maximum(count - 1, 0)
     variance = spread / np.maximum(proof, 1) + JITTER**2
     steadier = proof * (np.log(CHANCE) - 0.5 * np.log(variance)) / (PROOF + proof)
@@ -87,9 +87,9 @@ def measure_rhythm(who: Index, gaps: Index, cadence: Floats, pays: NDArray[np.bo
     long = long[gaps[long] >= BREAK_GAPS * cadence[who[long]]]
     breaks = np.bincount(who[long], minlength=size)
     pause = np.bincount(who[long], gaps[long], size) / np.maximum(breaks, 1)
-    gap = np.where(count >= 2, np.bincount(who, gaps, size) / some, np.nan)
-    gap[pays & (count < 2)] = np.where(np.isnan(cadence), BILL_DAYS, cadence)[pays & (count < 2)]
-    regularity = np.maximum(np.exp(steadier), np.where(pays, BILLED, 1.0))
+    gap = np.where(count >= 2, np.bincount(who, gaps, size) / divisor, np.nan)
+    gap[billed & (count < 2)] = np.where(np.isnan(cadence), BILL_DAYS, cadence)[billed & (count < 2)]
+    regularity = np.maximum(np.exp(steadier), np.where(billed, BILLED, 1.0))
     return Rhythm(
         gap=gap,
         shape=1.0 + np.round(STEPS * np.clip(regularity - 1.0, 0.0, MOST - 1.0)) / STEPS,
