@@ -211,7 +211,8 @@ def due(view: View) -> Floats:
     so many, and this stands still in silence. Over a shorter one, in backtests, a slow customer who was just here is
     not expected back yet, and later is: held still there, it costs .010 AUC on a grocer's log.
     """
-    return np.asarray(np.minimum((view.silent + view.horizon_days) / _slowness(view.history), VISITS))
+    slowness = np.minimum(_slowness(view.history), QUARTER)  # of slower ones, too few are known to learn from
+    return np.asarray(np.minimum((view.silent + view.horizon_days) / slowness, VISITS))
 
 
 def own_horizons(history: History, horizon_days: float | Floats) -> Floats:
