@@ -186,3 +186,22 @@ def test_two_workers_make_a_change_once(moving_world: World, monkeypatch: pytest
     assert len(asked) == 1
     moving_world.work()
     assert days(moving_world) == {SECOND: {"login": 3}}
+
+
+@pytest.mark.parametrize("late_cell", [0, 1])
+def test_an_address_that_comes_after_the_next_one_is_the_same_persons(make_world: MakeWorld, late_cell: int) -> None:
+    """Both have a history by then, in the same cell or in two: it becomes one."""
+    world = make_world(CELLS)
+    late, present = email_in(late_cell, "late"), email_in(0, "present")
+    world.track(*did(late, "address", 1, 2), *logins(0))
+    identify(world, user_id="user-0", customer_email=present)
+    world.work()
+    for place in world.places:  # a process that died had read the other statement
+        place.connection().execute("UPDATE identities SET said_at = said_at + interval '1 minute'")
+    identify(world, user_id="user-0", customer_email=late)
+    world.work()
+    world.track(*did(late, "address", 1, 2, 3))
+    for _ in range(2):
+        world.work()
+    assert {email: days["login"] for email, (_, _, days) in customers(world).items()} == {present: 6}
+    assert sum(counted(world)) == 6

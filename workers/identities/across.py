@@ -122,7 +122,7 @@ def _carry_out(cells: Sequence[Connection], change: AddressChange) -> Course:
     row = _find_connection(cells, change.customer_id).execute(sql("is_announced"), change._asdict()).fetchone()
     if row is None:
         return Course(moves=False)
-    course, change = Course(moves=True), change._replace(email=row[0], apart=row[1])
+    course, change = Course(moves=True), change._replace(email=row[0], apart=row[1], is_late=row[2])
     if change.email != change.next_email:  # else it came along with another user id
         course = _choose_course(cells, change)
         moving.drop_given_up(_find_connection(cells, change.new), change.account_id, change.next_email)
@@ -141,17 +141,19 @@ def _choose_course(cells: Sequence[Connection], change: AddressChange) -> Course
 
 
 def _move(cells: Sequence[Connection], change: AddressChange) -> None:
-    """Move a customer to an address without a history. User ids that were there before stay apart from it."""
+    """Move a customer to an address, which rarely has a history. User ids that were there before stay apart from it."""
     source, account_id = _find_connection(cells, change.old), change.account_id
     if moving.has_history(source, change.old):
         for cell in cells:
             cell.execute(sql("stay_apart"), {"owner": change.new, "customer_id": change.customer_id})
     way = account_id, change.email, change.next_email
     relocation = Relocation.begin(*way, change.customer_id, moving.is_kept(cells, change.old))
-    if source is _find_connection(cells, change.new):
-        relocations.rename(source, relocation)
-    else:
+    if source is not _find_connection(cells, change.new):
         relocations.depart(source, relocation)
+    elif moving.has_history(source, change.old) and moving.has_history(source, change.new):
+        relocations.merge(source, relocation)
+    else:
+        relocations.rename(source, relocation)
     relocations.finish(cells, change.old)
 
 

@@ -16,6 +16,8 @@ from workers.store.locks import Lock, lock
 
 CONFIRMED_US = 3600 * 1_000_000  # an address that is said again this much later is written down as confirmed
 
+LATE_US = 600 * 1_000_000  # an address that was stated before the present one may still come, after a process died
+
 
 class IdentityRow(NamedTuple):
     """The address of a user id, when it was stated (microseconds since 1970), and the one that is to follow."""
@@ -102,14 +104,37 @@ def _list_namings(identifications: Iterable[Identification]) -> list[Naming]:
 def _save_addresses(connection: Connection, namings: Sequence[Naming], users: Sequence[str]) -> dict[str, IdentityRow]:
     """Returns the identities of these users, as they are then."""
     identities = _find_identities(connection, users)
-    if any(_is_news(naming, identities.get(naming.customer_id)) for naming in namings):
+    if any(_matters(naming, identities.get(naming.customer_id)) for naming in namings):
         lock(connection, Lock.IDENTITIES)
         identities = _find_identities(connection, users)
         for naming in namings:
             if _save_address(connection, naming, identities.get(naming.customer_id)):
                 identities |= _find_identities(connection, [naming.customer_id])
         identities = _find_identities(connection, users)
+        for naming in namings:
+            if _is_late(naming, identities.get(naming.customer_id)):
+                _go_back(connection, naming)
+        identities = _find_identities(connection, users)
     return identities
+
+
+def _matters(naming: Naming, identity: IdentityRow | None) -> bool:
+    return _is_news(naming, identity) or _is_late(naming, identity)
+
+
+def _is_late(naming: Naming, identity: IdentityRow | None) -> bool:
+    """Returns whether the address was stated shortly before the present one, which overtook it: its entry was read by a
+    process that died."""
+    if identity is None or not naming.trusted or naming.email == identity.email or identity.next_email is not None:
+        return False
+    return 0 < identity.stated_us - naming.stated_us <= LATE_US
+
+
+def _go_back(connection: Connection, naming: Naming) -> None:
+    """Have the change from this address to the present one made after all, unless it was."""
+    if _follow(connection, naming) == naming.email:
+        owner = hash_customer(naming.account_id, naming.email)
+        connection.execute(sql("go_back_to_late_address"), {**naming._asdict(), "owner": owner, "late_us": LATE_US})
 
 
 def _is_news(naming: Naming, identity: IdentityRow | None) -> bool:

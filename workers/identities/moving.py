@@ -34,6 +34,7 @@ class AddressChange(NamedTuple):
     next_email: str
     stated_us: int
     apart: bool = False  # the history at the address was there before
+    is_late: bool = False  # the next address was known before this one: histories at both are the user id's
 
     @property
     def old(self) -> str:
@@ -57,8 +58,8 @@ class Course(NamedTuple):
 def choose_course(change: AddressChange, has_old: bool, has_new: bool, is_shared: bool, was_moved: bool) -> Course:
     """Returns how a change goes. `has_old`, `has_new`: whether the addresses have a history; `is_shared`: whether one
     of them is another user id's as well; `was_moved`: whether the history is there already, from an attempt before."""
-    if was_moved:
-        return Course(moves=True)
+    if was_moved or change.is_late:
+        return Course(moves=was_moved or not is_shared)
     if change.apart or has_new:
         return Course(False, apart=has_new, is_conflict=has_old and has_new and not change.apart)
     return Course(moves=has_old or not is_shared)
@@ -105,7 +106,8 @@ def in_order(changes: list[AddressChange], is_free: Callable[[AddressChange], bo
 def find_apart(connection: Connection, change: AddressChange) -> AddressChange:
     """Returns the change as it is now: those before it may have brought a history to the user id's address."""
     row = connection.execute(sql("is_apart"), {"customer_id": change.customer_id}).fetchone()
-    return change._replace(apart=row == (True,))
+    apart, is_late = row or (False, False)
+    return change._replace(apart=apart, is_late=is_late)
 
 
 def merge_known(connection: Connection, account_id: int, email: str, into: str) -> Merged | None:
@@ -151,7 +153,9 @@ def _carry_out(connection: Connection, change: AddressChange) -> Course:
     if course.moves:
         if has_old:
             connection.execute(sql("stay_apart"), {"owner": change.new, "customer_id": change.customer_id})
-        rename_rows(connection, change.account_id, change.old, change.new, change.next_email)
+            _unite(connection, change.account_id, change.old, change.new, change.next_email)
+        else:
+            rename_rows(connection, change.account_id, change.old, change.new, change.next_email)
         give_up(connection, change.account_id, change.email, change.next_email, is_kept([connection], change.old))
     else:
         own(connection, change, course.apart)

@@ -218,7 +218,8 @@ CREATE TABLE identities (
     next_email text COLLATE "C",
     next_said_at timestamptz,
     has_waiting boolean NOT NULL DEFAULT false,
-    apart boolean NOT NULL DEFAULT false
+    apart boolean NOT NULL DEFAULT false,
+    is_late boolean NOT NULL DEFAULT false
 );
 
 CREATE INDEX identities_owner ON identities (owner);

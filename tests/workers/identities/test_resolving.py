@@ -256,6 +256,55 @@ def test_the_latest_address_holds_in_whatever_order_they_come(process: Process, 
     assert stored(connection) == [(NEW, 1)]
 
 
+def tell_late(process: Process, *, minutes: float = 1, track_first: bool = True) -> None:
+    """The second address of a user id is stored before the first one, which a process that died had read."""
+    now_us = time.time_ns() // 1000
+    if track_first:
+        send(process, event(event_id="first"), of_user(event_id="waits"))
+    send(process, of_user(event_id="user"), identities=[named(NEW)], at_us=now_us)
+    drain(process, LIVE)
+    say(process, named(), at_us=now_us - int(minutes * 60_000_000))
+
+
+@pytest.mark.parametrize("track_first", [True, False])
+def test_an_address_that_comes_after_the_next_one_is_the_same_persons(
+    process: Process, connection: Connection, track_first: bool
+) -> None:
+    tell_late(process, track_first=track_first)
+    send(process, event(event_id="last"), of_user(event_id="both"))
+    drain(process, LIVE)
+    assert stored(connection) == [(NEW, 3 + 2 * track_first)]
+    tell_late(process, track_first=track_first)  # sent again, it changes nothing
+    assert stored(connection) == [(NEW, 3 + 2 * track_first)]
+    tally(connection)
+    assert connection.execute("SELECT sum(n) FROM event_days").fetchone() == (3 + 2 * track_first,)
+    assert connection.execute("SELECT count(*) FROM identities WHERE is_late").fetchone() == (0,)
+
+
+def test_an_address_of_long_before_moves_nobody(process: Process, connection: Connection) -> None:
+    tell_late(process, minutes=11)
+    assert stored(connection) == [(JANE, 1), (NEW, 2)]
+
+
+def test_a_late_address_that_is_another_user_ids_stays_theirs(process: Process, connection: Connection) -> None:
+    say(process, named(user_id="user-2"))
+    tell_late(process)
+    assert stored(connection) == [(JANE, 1), (NEW, 2)]
+    send(process, event(event_id="last"), of_user("user-2", event_id="theirs"))
+    drain(process, LIVE)
+    assert stored(connection) == [(JANE, 3), (NEW, 2)]
+
+
+def test_an_address_that_was_left_to_somebody_does_not_come_late(process: Process, connection: Connection) -> None:
+    """The next one had a history, so this one stayed where it is: the same statement again changes nothing."""
+    now_us = time.time_ns() // 1000
+    send(process, of_user(), event(customer_email=NEW), identities=[named()], at_us=now_us)
+    drain(process, LIVE)
+    say(process, named(NEW), at_us=now_us + 1)
+    say(process, named(), at_us=now_us - 1)
+    assert stored(connection) == [(JANE, 1), (NEW, 1)]
+
+
 def test_an_event_follows_the_address_of_its_user_id_to_the_one_after_it(
     process: Process, connection: Connection
 ) -> None:

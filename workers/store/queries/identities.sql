@@ -51,6 +51,19 @@ UPDATE identities
 SET next_email = %(email)s, next_said_at = 'epoch'::timestamptz + %(stated_us)s * '1 microsecond'::interval
 WHERE customer_id = %(customer_id)s::uuid
 
+-- name: go_back_to_late_address
+-- An address came that was stated shortly before the present one: whoever died had it. The user id goes back to it, and
+-- the change to the present one is made as it would have been, with the history at both.
+UPDATE identities
+SET email = %(email)s, owner = %(owner)s::uuid, said_at = 'epoch'::timestamptz + %(stated_us)s * '1 microsecond'::interval,
+    next_email = email, next_said_at = said_at, is_late = true
+WHERE customer_id = %(customer_id)s::uuid AND next_email IS NULL AND NOT apart
+  AND extract(epoch FROM said_at) * 1000000 - %(stated_us)s BETWEEN 1 AND %(late_us)s
+  AND NOT EXISTS (
+    SELECT FROM identities AS others
+    WHERE others.owner = %(owner)s::uuid AND user_id IS NOT NULL AND others.customer_id <> %(customer_id)s::uuid
+  )
+
 -- name: take_waiting
 -- User ids whose address is known and whose events wait.
 SELECT replace(customer_id::text, '-', '') FROM identities
@@ -170,7 +183,7 @@ ORDER BY next_said_at
 LIMIT %(limit)s
 
 -- name: end_change
-UPDATE identities SET said_at = next_said_at, next_email = NULL, next_said_at = NULL
+UPDATE identities SET said_at = next_said_at, next_email = NULL, next_said_at = NULL, is_late = false
 WHERE customer_id = %(customer_id)s::uuid AND email IN (%(email)s, %(next_email)s) AND next_email = %(next_email)s
 RETURNING 1
 
@@ -202,11 +215,11 @@ WHERE owner = %(owner)s::uuid AND user_id IS NOT NULL AND customer_id <> %(custo
 UPDATE identities SET apart = false WHERE owner = %(customer_id)s::uuid AND apart
 
 -- name: is_apart
-SELECT apart FROM identities WHERE customer_id = %(customer_id)s::uuid AND next_email IS NOT NULL
+SELECT apart, is_late FROM identities WHERE customer_id = %(customer_id)s::uuid AND next_email IS NOT NULL
 
 -- name: is_announced
 -- A change of address that is still to be made, as it was listed, or of which only the end is missing.
-SELECT email, apart FROM identities
+SELECT email, apart, is_late FROM identities
 WHERE customer_id = %(customer_id)s::uuid AND email IN (%(email)s, %(next_email)s) AND next_email = %(next_email)s
 
 -- name: has_apart
