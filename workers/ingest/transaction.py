@@ -130,7 +130,7 @@ def _introduce_some(connection: Connection, lane: Lane, staged: StagedRows) -> b
                 rows = retention.without_pruned(connection, rows)
             if not rows:
                 return False
-            now_us, _ = only_row(connection.execute(sql("begin_storing")))
+            (now_us,) = only_row(connection.execute(sql("begin_storing")))
             added = kept.added
             if rows is not kept.distinct or added.latest_us > now_us:
                 added = fold(tabulate(rows), now_us)
@@ -237,7 +237,7 @@ def _resolve(connection: Connection, lane: Lane | None, staged: StagedRows) -> t
 def _store_staged(connection: Connection, kept: StagedRows, rescore_seconds: float, all_new: bool) -> Outcome:
     if not kept.rows:
         return Outcome()
-    now_us, _ = only_row(connection.execute(sql("begin_storing")))
+    (now_us,) = only_row(connection.execute(sql("begin_storing")))
     try:
         added = kept.added if kept.added.latest_us <= now_us else fold(tabulate(kept.distinct), now_us)
         if all_new:

@@ -38,6 +38,11 @@ def share(connection: Connection, name: Lock, part: int = 0) -> None:
     connection.execute(sql("lock_shared"), _names(name, part))
 
 
+def share_storing(connection: Connection) -> None:
+    """Begin a transaction that stores: hold STORING as `share` does. The statements that follow are planned once."""
+    connection.execute(sql("lock_shared_to_store"), _names(Lock.STORING))
+
+
 def try_share(connection: Connection, name: Lock, part: int = 0) -> bool:
     """As `share`, but returns False if another transaction holds the lock alone: for a transaction that holds rows
     already and would wait in a circle."""

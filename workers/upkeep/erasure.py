@@ -16,7 +16,7 @@ from workers.buffer.entries import hash_customer, hash_user, normalise_email
 from workers.buffer.lanes import LANES, Lane
 from workers.buffer.staging import StagedRows, stage
 from workers.store import Connection, only_row, sql
-from workers.store.locks import Lock, lock, share
+from workers.store.locks import Lock, lock, share_storing
 from workers.upkeep import erased_totals, level_moves
 
 CHUNK = 10_000
@@ -127,7 +127,7 @@ def _sweep(connection: Connection, query: str, customer: dict[str, Any]) -> int:
 
 def join_storing(connection: Connection) -> None:
     """Within a transaction that stores: no erasure happens until it ends."""
-    share(connection, Lock.STORING)
+    share_storing(connection)
 
 
 class RecentErasures(NamedTuple):

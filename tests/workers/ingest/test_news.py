@@ -15,6 +15,7 @@ from workers.ingest.transaction import Outcome
 from workers.process import Process
 from workers.risk.rescore import rescore_due
 from workers.store import Connection, connect, sql
+from workers.upkeep import erasure
 
 
 @contextmanager
@@ -111,7 +112,7 @@ def test_customers_are_looked_up_however_few_there_were_when_the_plan_was_made(
     scored(process, connection)
     connection.execute("ANALYZE customers")
     with connection.transaction():
-        connection.execute(sql("begin_storing"))
+        erasure.join_storing(connection)
         columns = make_columns(fold(tabulate([])))
         plan = connection.execute("EXPLAIN " + sql("add_events"), {**columns, "rescore_seconds": 5}).fetchall()
     text = "\n".join(line for (line,) in plan)

@@ -2,9 +2,8 @@
 -- SELECT: in its FROM, all rows would be written to a tuplestore first.
 
 -- name: begin_storing
--- The time, by Postgres's clock. Plans outlive the day on which there were so few customers that reading them all was
--- the quickest.
-SELECT (extract(epoch FROM now()) * 1000000)::bigint, set_config('enable_seqscan', 'off', true)
+-- The time, by Postgres's clock.
+SELECT (extract(epoch FROM now()) * 1000000)::bigint
 
 -- name: copy_events
 COPY events (customer_id, occurred_at, event_key, received_at, event, properties) FROM STDIN (FORMAT BINARY)
