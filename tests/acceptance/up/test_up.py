@@ -31,7 +31,7 @@ def shared(prepared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         up.ready()
         yield up
         up.stop()
-    assert all(re.match(r"^([a-z.12]{3,9} *\| |opened )", line) for line in up.err.splitlines()), up.err
+    assert all(re.match(r"^([a-z.12]{3,9} *\| |let PostgreSQL)", line) for line in up.err.splitlines()), up.err
 
 
 def are_all_there(up: Up) -> bool:
