@@ -34,9 +34,9 @@ def filled(world: World) -> World:
 
 
 def read_all(world: World) -> dict[str, Any]:
-    """Status and body of each path, without where a chart has its dots: these move as time goes by."""
+    """Status and body of each path, without the places of a chart's dots and labels: these move as time goes by."""
     answers = {path: read(world, path) for path in READING}
-    return {path: (status, re.sub(r'c[xy]="[^"]+"', "", str(body))) for path, (status, body) in answers.items()}
+    return {path: (status, re.sub(r'\bc?[xy]="[^"]+"', "", str(body))) for path, (status, body) in answers.items()}
 
 
 def find_partial_answers(world: World, before: dict[str, Any]) -> list[str]:

@@ -134,7 +134,7 @@ def _go_back(connection: Connection, naming: Naming) -> None:
     """Have the change from this address to the present one made after all, unless it was."""
     if _follow(connection, naming) == naming.email:
         owner = hash_customer(naming.account_id, naming.email)
-        connection.execute(sql("go_back_to_late_address"), {**naming._asdict(), "owner": owner, "late_us": LATE_US})
+        connection.execute(sql("go_back_to_late_address"), {**naming._asdict(), "owner": owner})
 
 
 def _is_news(naming: Naming, identity: IdentityRow | None) -> bool:

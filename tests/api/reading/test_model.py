@@ -59,7 +59,7 @@ def test_a_training_that_changed_nothing_is_told(acme: TestClient, connection: C
     train(connection, fill(connection, world(20, 60)), 30)
     answer = acme.get(MODEL).json()
     assert (answer["name"], answer["trained_on"]) == ("prior-1", None)
-    assert "but not clearly" in answer["last_training"]["decision"]
+    assert "nothing did better on the holdout" in answer["last_training"]["decision"]
 
 
 def test_matured_scores_are_told(acme: TestClient, connection: Connection) -> None:

@@ -58,7 +58,6 @@ UPDATE identities
 SET email = %(email)s, owner = %(owner)s::uuid, said_at = 'epoch'::timestamptz + %(stated_us)s * '1 microsecond'::interval,
     next_email = email, next_said_at = said_at, is_late = true
 WHERE customer_id = %(customer_id)s::uuid AND next_email IS NULL AND NOT apart
-  AND extract(epoch FROM said_at) * 1000000 - %(stated_us)s BETWEEN 1 AND %(late_us)s
   AND NOT EXISTS (
     SELECT FROM identities AS others
     WHERE others.owner = %(owner)s::uuid AND user_id IS NOT NULL AND others.customer_id <> %(customer_id)s::uuid
