@@ -23,7 +23,7 @@ class Line(NamedTuple):
     def cells(self) -> list[str]:
         """The line as it is printed."""
         other = "" if self.baseline is None else number(self.baseline)
-        ratio = "" if self.baseline is None else f"{self.value / self.baseline:.2f}"
+        ratio = f"{self.value / self.baseline:.2f}" if self.baseline else ""
         return [self.figure, f"{number(self.value)} {self.unit}", other, ratio, self.target]
 
 
