@@ -125,11 +125,14 @@ def _count_accepted(found: Cells) -> int:
 def _store(world: World, cells: int, entries: Entries) -> Sequence[float]:
     """CPU of a worker, its Postgres backends and Valkey for an event."""
     with installed(world, cells) as found:
+        _push(found, {number: part[:1] for number, part in entries.items()})
+        for place in found.places:  # the first time, statements are planned
+            ingest.drain(place, LIVE)
+        entries = {number: part[1:] for number, part in entries.items()}
         _push(found, entries)
-        left = sum(events for part in entries.values() for events, _ in part)
+        left = events = sum(events for part in entries.values() for events, _ in part)
         backends = [place.connection().info.backend_pid for place in found.places]
         meters = [CpuMeter({"": pid}) for pid in (os.getpid(), *backends, find_redis_pid(found.redis))]
-        events = left
         while left:
             done = sum(sum(ingest.drain(place, LIVE)) for place in found.places)
             assert done, "the buffers are empty, and not all of their events were stored"
