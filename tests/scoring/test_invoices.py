@@ -157,7 +157,7 @@ def settle_latest(settled: dict[Bill, float], notices: list[Bill], payments: lis
             open_invoices[-1].append(bill)
         elif not bill.invoice_id:
             open_invoices.append([bill])
-        elif bill == max((b for b in notices if b.invoice_id == bill.invoice_id), key=order_of):
+        elif bill is max((b for b in notices if b.invoice_id == bill.invoice_id), key=order_of):  # of equals, once
             open_invoices.append([b for b in notices if b.invoice_id == bill.invoice_id])
         before = bill
 
