@@ -26,6 +26,7 @@ class IdentityRow(NamedTuple):
     stated_us: int
     next_email: str | None
     next_stated_us: int | None
+    is_late: bool = False  # it went back to an address that came late, see `_go_back`
 
 
 class Naming(NamedTuple):
@@ -137,6 +138,14 @@ def _go_back(connection: Connection, naming: Naming) -> None:
         connection.execute(sql("go_back_to_late_address"), {**naming._asdict(), "owner": owner})
 
 
+def _leave_late_address(connection: Connection, naming: Naming, identity: IdentityRow) -> IdentityRow:
+    """Take the going back back, before another address follows: most of the history is at the present one."""
+    assert identity.next_email is not None
+    owner = hash_customer(naming.account_id, identity.next_email)
+    connection.execute(sql("leave_late_address"), {"customer_id": naming.customer_id, "owner": owner})
+    return IdentityRow(identity.next_email, identity.next_stated_us or 0, None, None)
+
+
 def _is_news(naming: Naming, identity: IdentityRow | None) -> bool:
     if identity is None:
         return True
@@ -151,6 +160,8 @@ def _save_address(connection: Connection, naming: Naming, identity: IdentityRow 
     if not _is_news(naming, identity):
         return False
     parameters = naming._asdict()
+    if identity is not None and identity.is_late:
+        identity = _leave_late_address(connection, naming, identity)
     if identity is None:
         email = _follow(connection, naming)
         owner = hash_customer(naming.account_id, email)

@@ -281,6 +281,21 @@ def test_an_address_that_comes_after_the_next_one_is_the_same_persons(
     assert connection.execute("SELECT count(*) FROM identities WHERE is_late").fetchone() == (0,)
 
 
+@pytest.mark.parametrize("latest", ["third@example.com", JANE])
+def test_what_follows_a_late_address_takes_the_present_history_along(
+    process: Process, connection: Connection, monkeypatch: pytest.MonkeyPatch, latest: str
+) -> None:
+    """A further address comes before the change from the late one to the present one was made."""
+    with monkeypatch.context() as patched:
+        patched.setattr(resolving, "drain", lambda process: None)
+        tell_late(process, track_first=False)
+    say(process, named(latest), at_us=time.time_ns() // 1000 + 1)
+    send(process, of_user(event_id="more"))
+    drain(process, LIVE)
+    resolving.drain(process)
+    assert stored(connection) == [(latest, 2)]
+
+
 def test_an_address_of_long_before_moves_nobody(process: Process, connection: Connection) -> None:
     tell_late(process, minutes=11)
     assert stored(connection) == [(JANE, 1), (NEW, 2)]

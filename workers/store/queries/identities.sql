@@ -27,7 +27,7 @@ SELECT count(*) FROM put
 
 -- name: find_identities
 SELECT replace(customer_id::text, '-', ''), email, (extract(epoch FROM said_at) * 1000000)::bigint, next_email,
-       (extract(epoch FROM next_said_at) * 1000000)::bigint
+       (extract(epoch FROM next_said_at) * 1000000)::bigint, is_late
 FROM identities WHERE customer_id = ANY (%(customer_ids)s::uuid[])
 
 -- name: add_identity
@@ -62,6 +62,13 @@ WHERE customer_id = %(customer_id)s::uuid AND next_email IS NULL AND NOT apart
     SELECT FROM identities AS others
     WHERE others.owner = %(owner)s::uuid AND user_id IS NOT NULL AND others.customer_id <> %(customer_id)s::uuid
   )
+
+-- name: leave_late_address
+-- Yet another address came before that change was made: the next one is that of the present address.
+UPDATE identities
+SET email = next_email, owner = %(owner)s::uuid, said_at = next_said_at, next_email = NULL, next_said_at = NULL,
+    is_late = false
+WHERE customer_id = %(customer_id)s::uuid AND is_late
 
 -- name: take_waiting
 -- User ids whose address is known and whose events wait.
