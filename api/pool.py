@@ -35,7 +35,7 @@ def make_pools(settings: Settings) -> tuple["Pool", list["Pool"]]:
 
 
 def make_cell_pools(settings: Settings) -> list["Pool"]:
-    """Returns a pool of each of several cells, for what is asked of one apart from the others."""
+    """Returns a pool for each of several cells, for queries that go to one cell alone."""
     return [Pool(cell, CELL_POOL_SIZE) for cell in settings.all_cells]
 
 

@@ -75,7 +75,7 @@ def _choose(facts: Facts, level: str, mentions: dict[str, Any]) -> Advice:
 
 
 def _find_rules(facts: Facts, at_risk: bool) -> Sequence["Rule"]:
-    """Returns the rules that can fit: none for most customers, who need not be asked ten questions."""
+    """Returns the rules that can apply. Most customers have none, so they are spared ten checks."""
     if (
         facts.overdue_since is not None
         or facts.open_tickets

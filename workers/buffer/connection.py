@@ -114,7 +114,7 @@ class SharedScriptConnection(ScriptConnection):
         self._sending: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
-        """Wait for what is under way, and close the connection; the next call opens another."""
+        """Wait for pending calls, then close the connection. The next call opens another."""
         if self._sending:
             await asyncio.gather(self._sending, return_exceptions=True)
         await super().close()

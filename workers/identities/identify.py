@@ -139,7 +139,7 @@ def _go_back(connection: Connection, naming: Naming) -> None:
 
 
 def _leave_late_address(connection: Connection, naming: Naming, identity: IdentityRow) -> IdentityRow:
-    """Take the going back back, before another address follows: most of the history is at the present one."""
+    """Undo the return to a late address before another address follows: the history is mostly at the present one."""
     assert identity.next_email is not None
     owner = hash_customer(naming.account_id, identity.next_email)
     connection.execute(sql("leave_late_address"), {"customer_id": naming.customer_id, "owner": owner})

@@ -237,7 +237,7 @@ def merge_rows(connection: Connection, account_id: int, source: str, target: str
 
 
 def note_arriving(connection: Connection, source: str, target: str) -> None:
-    """Have the totals count the pruned events of the first customer, whom they don't know, under the second."""
+    """Have the totals count the first customer's pruned events under the second customer."""
     connection.execute(sql("note_arriving"), {"source": source, "target": target})
 
 

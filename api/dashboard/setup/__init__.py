@@ -1,1 +1,1 @@
-"""Pages that set an account up, or show what is set: mappings, imports, settings, companies, money."""
+"""Pages that set an account up or show its settings: mappings, imports, settings, companies, money."""

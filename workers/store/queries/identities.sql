@@ -52,7 +52,7 @@ SET next_email = %(email)s, next_said_at = 'epoch'::timestamptz + %(stated_us)s 
 WHERE customer_id = %(customer_id)s::uuid
 
 -- name: go_back_to_late_address
--- An address came that was stated shortly before the present one: whoever died had it. The user id goes back to it, and
+-- An address came that was stated shortly before the present one: a process that died had it. The user id goes back, and
 -- the change to the present one is made as it would have been, with the history at both.
 UPDATE identities
 SET email = %(email)s, owner = %(owner)s::uuid, said_at = 'epoch'::timestamptz + %(stated_us)s * '1 microsecond'::interval,
