@@ -30,7 +30,7 @@ def command_line(world: World, **lists: str) -> Run:
         {
             "DATABASE_URL": settings.database_url or "",
             "REDIS_URL": settings.redis_url or "",
-            "WINDBACK_CELLS": str(CELLS),
+            "WINDBACK_CELLS": str(settings.cells),
             "WINDBACK_DATA_DIR": str(settings.data_dir),
             **lists,
         }

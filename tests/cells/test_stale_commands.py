@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from api.imports import following
-from tests.api.command_line import Run, windback
 from tests.cells.conftest import MakeWorld, World
+from tests.cells.test_commands import command_line
 from tests.cells.test_line import NOW, history
 from tests.workers.events import count
 from workers import growth
@@ -34,19 +34,6 @@ def stale(request: pytest.FixtureRequest, make_world: MakeWorld) -> World:
     change: Callable[[World, World], None] = request.param
     change(world, other)
     return world
-
-
-def command_line(world: World) -> Run:
-    """`windback` with the settings of a world."""
-    settings = world.settings
-    return windback(
-        {
-            "DATABASE_URL": settings.database_url or "",
-            "REDIS_URL": settings.redis_url or "",
-            "WINDBACK_CELLS": str(CELLS),
-            "WINDBACK_DATA_DIR": str(settings.data_dir),
-        }
-    )
 
 
 @pytest.mark.parametrize("line", ["list", "purge --yes", "replay"])

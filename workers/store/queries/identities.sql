@@ -64,7 +64,7 @@ WHERE customer_id = %(customer_id)s::uuid AND next_email IS NULL AND NOT apart
   )
 
 -- name: leave_late_address
--- Yet another address came before that change was made: the next one is that of the present address.
+-- Another address came before that change was made. It is to follow the present one, so the user id returns there.
 UPDATE identities
 SET email = next_email, owner = %(owner)s::uuid, said_at = next_said_at, next_email = NULL, next_said_at = NULL,
     is_late = false
