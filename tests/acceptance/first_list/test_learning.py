@@ -17,18 +17,11 @@ MODEL = "/api/v1/model"
 
 @pytest.fixture(scope="module")
 def shop(imported: Imported) -> Reader:
-    """An account whose history is in. It has had its turn tonight, so only the tests train it."""
+    """An account whose history is in."""
     shop = imported.account("shop")
-    imported.door.redis.set(turn_key(find_account(imported)), 1)
     track(shop.client, *terms.list_shop())
     wait_until(lambda: len(list_scores(shop)) == terms.SHOPPERS and imported.is_scored(), WAIT_SECONDS, 0.2)
     return shop
-
-
-def find_account(imported: Imported) -> int:
-    row = imported.door.connection.execute("SELECT account_id FROM accounts WHERE name = 'shop'").fetchone()
-    assert row
-    return int(row[0])
 
 
 def list_scores(reader: Reader) -> dict[str, float]:
@@ -74,7 +67,7 @@ def test_calibration_counts_each_risk_that_was_given_and_none_that_was_rebuilt(
     active = [read_risk(shop, customer["email"]) for customer in shop.walk(state="active")]
     counted = [risk["probability"] for risk in active if risk["horizon_days"] == horizon]
     assert len(counted) > 10
-    connection, account_id = imported.door.connection, find_account(imported)
+    connection, account_id = imported.door.connection, imported.find_account_id("shop")
     connection.execute(
         "UPDATE risk_history SET at = at - %s * interval '1 day' FROM customers"
         " WHERE customers.customer_id = risk_history.customer_id AND account_id = %s",

@@ -168,13 +168,11 @@ def test_a_change_of_model_is_no_change_of_customers(imported: Imported, today: 
     """After the switch all scores are the new model's, higher by far; nothing rose by that, and nobody is alerted."""
     before = {customer["email"]: customer["risk"]["score"] for customer in today.walk(sort="email")}
     rising = {customer["email"] for customer in today.walk(risen=5)}
-    connection = imported.door.connection
-    row = connection.execute("SELECT account_id FROM accounts WHERE name = 'today'").fetchone()
-    assert row
-    version = models.next_version(connection, row[0])
+    connection, account_id = imported.door.connection, imported.find_account_id("today")
+    version = models.next_version(connection, account_id)
     model = msgspec.structs.replace(PRIOR, version=f"map-{version}", kind="map", baseline=PRIOR.baseline + 2.0)
-    models.save_models(connection, row[0], [model], CARD)
-    renewals.request_switch(connection, row[0], version)
+    models.save_models(connection, account_id, [model], CARD)
+    renewals.request_switch(connection, account_id, version)
     steady = terms.address("steady", 0)
     wait_until(lambda: today.get(f"{CUSTOMERS}/{steady}")["risk"]["model"] == model.version, WAIT_SECONDS, 0.2)
     wait_until(lambda: not renewals.is_pending(connection), WAIT_SECONDS, 0.2)

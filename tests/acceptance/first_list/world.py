@@ -13,6 +13,7 @@ import httpx2
 from tests.acceptance.door import Door
 from tests.acceptance.first_list import terms
 from workers.accounts import keys
+from workers.learning.nightly import turn_key
 
 PROCESSES = ("web", "ingest", "import", "score", "deliver", "clock")
 WAIT_SECONDS = 150.0
@@ -60,7 +61,7 @@ class Reader:
 
 class Imported:
     """A running service with accounts of its own: `today`, whose terms end now, and `past`, where they ended years
-    ago."""
+    ago. All have had their turn of the night when they begin: only the tests train them."""
 
     def __init__(self, made: Door, began: datetime) -> None:
         self.door, self.began = made, began
@@ -70,7 +71,14 @@ class Imported:
         if name not in self.readers:
             secret = keys.create(self.door.connection, self.door.redis, name).secret
             self.readers[name] = Reader(self.door.line.url, secret)
+            self.door.redis.set(turn_key(self.find_account_id(name)), 1)
         return self.readers[name]
+
+    def find_account_id(self, name: str) -> int:
+        """Returns the id of an account."""
+        row = self.door.connection.execute("SELECT account_id FROM accounts WHERE name = %s", [name]).fetchone()
+        assert row
+        return int(row[0])
 
     def command(self, *arguments: str) -> str:
         """The output of a command of `windback` on this service."""
