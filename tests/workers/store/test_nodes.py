@@ -17,6 +17,7 @@ from workers.placement import Misplaced
 from workers.process import Process
 from workers.store import Connection, connect, connect_as_set, find_cell, only_row
 from workers.store.nodes import Moved
+from workers.upkeep import erasure
 
 CATALOGUE = """
 CREATE TABLE pg_dist_schema (schemaid oid, colocationid int);
@@ -136,6 +137,21 @@ def test_a_change_of_the_schema_goes_where_the_settings_say(cluster: Cluster) ->
     cluster.move(1)
     with connect_as_set(cluster.cell) as connection:
         assert node_of(connection) == 0
+
+
+def plan_mode_of_storing(connection: Connection) -> str:
+    with connection.transaction():
+        erasure.join_storing(connection)
+        return str(only_row(connection.execute("SHOW plan_cache_mode"))[0])
+
+
+def test_plans_hold_for_all_batches_unless_citus_carries_them_out(cluster: Cluster, connection: Connection) -> None:
+    """It needs the values of some statements to plan them."""
+    assert plan_mode_of_storing(connection) == "auto"
+    with connect(cluster.cell) as cell:
+        assert plan_mode_of_storing(cell) == "auto"
+    connection.execute("DROP TABLE pg_dist_schema")
+    assert plan_mode_of_storing(connection) == "force_generic_plan"
 
 
 def insert_and_move(connection: Connection, cluster: Cluster) -> None:

@@ -8,9 +8,12 @@ SELECT pg_advisory_xact_lock_shared(hashtextextended(%(name)s || coalesce(curren
 
 -- name: lock_shared_to_store
 -- As lock_shared. Plans hold for all batches: planning takes a fifth of Postgres's time for a few events. They outlive the
--- day on which there were so few rows that reading them all was the quickest.
+-- day on which there were so few rows that reading them all was the quickest. Citus can't carry out each of them without
+-- the values, so with Citus Postgres chooses.
 SELECT pg_advisory_xact_lock_shared(hashtextextended(%(name)s || coalesce(current_schema(), ''), 0)),
-       set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true)
+       set_config('plan_cache_mode', CASE WHEN to_regclass('pg_dist_schema') IS NULL THEN 'force_generic_plan' ELSE 'auto' END,
+                  true),
+       set_config('enable_seqscan', 'off', true)
 
 -- name: try_lock_shared
 SELECT pg_try_advisory_xact_lock_shared(hashtextextended(%(name)s || coalesce(current_schema(), ''), 0))
