@@ -45,6 +45,7 @@ MAX_BATCH: Final = 100  # events
 MAX_BODY_BYTES: Final = 4 * 1024 * 1024  # after decompression
 MAX_DETAIL: Final = 100  # characters
 MAX_VALUE: Final = 1e9  # seconds or money; anything more is a unit error
+MAX_NUMBER: Final = 24  # characters of a number that is written as text
 MAX_DAILY_COUNT: Final = 50  # a name and day: more of them add nothing to a risk
 
 NPS_SCORES: Final = {str(score): score for score in range(11)}
@@ -77,10 +78,12 @@ def detail_of(event: str, properties: dict[str, Any]) -> str:
 
 def value_of(event: str, properties: dict[str, Any]) -> float:
     """`duration_seconds`, of a paid invoice its `amount`, as a float of 0 to 1e9; 0 for anything that isn't such a
-    number."""
+    number. Text counts if it is one: many serializers write decimals as "49.00"."""
     if not properties:
         return 0.0
     value = properties.get("amount" if event == "invoice_paid" else "duration_seconds")
+    if type(value) is str:
+        value = _read_number(value)
     if type(value) is not float and type(value) is not int:
         return 0.0
     return float(value) if 0 < value <= MAX_VALUE else 0.0
@@ -111,12 +114,16 @@ def _invoice_text(properties: dict[str, Any]) -> str:
     return (INVOICE + text)[:MAX_DETAIL].rstrip() if text else ""
 
 
+def _read_number(text: str) -> float | None:
+    try:
+        return float(text) if len(text) <= MAX_NUMBER else None
+    except ValueError:
+        return None
+
+
 def _nps_text(score: Any) -> str:
-    if type(score) is str and len(score) <= 8:
-        try:
-            score = float(score)
-        except ValueError:
-            return ""
+    if type(score) is str:
+        score = _read_number(score)
     if type(score) is float and score.is_integer():
         score = int(score)
     return str(score) if type(score) is int and 0 <= score <= 10 else ""

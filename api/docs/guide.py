@@ -56,7 +56,7 @@ PROPERTIES: Final = {
     "page": "The page that was seen.",
     "duration_seconds": "How long it took.",
     "score": "0 to 10, in `nps_response`.",
-    "amount": "What was paid, in `invoice_paid`: in whole units of `currency`.",
+    "amount": 'What was paid, in `invoice_paid`: in whole units of `currency`, 49 or "49.00".',
     "invoice_id": "Which invoice is overdue or paid. A payment clears the one with its id, else the latest.",
     "subject": "What a support ticket is about, for drafts. So are `reason` and `comment`.",
     "mrr": "What the customer pays a month, in cents. With `currency` and `company` it may come with any event.",

@@ -65,7 +65,27 @@ def test_the_detail_is_what_tells_events_of_a_name_apart(event: str, properties:
     assert detail_of(event, properties) == detail
 
 
-@pytest.mark.parametrize("seconds", ["abc", "12", True, None, float("nan"), float("inf"), -1, 1e10, 10**400, [], {}])
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        "abc",
+        "",
+        "1,5",
+        "nan",
+        "inf",
+        "-1",
+        "1" + "0" * 400,
+        True,
+        None,
+        float("nan"),
+        float("inf"),
+        -1,
+        1e10,
+        10**400,
+        [],
+        {},
+    ],
+)
 def test_a_duration_that_is_no_sane_number_counts_as_zero(seconds: object) -> None:
     """No wrong type and no absurd value raises or enters a sum."""
     assert value_of("login", {"duration_seconds": seconds}) == 0
@@ -76,6 +96,13 @@ def test_a_duration_counts_in_seconds() -> None:
     assert value_of("login", {"duration_seconds": 90}) == 90
     assert value_of("login", {"duration_seconds": 0.5}) == 0.5
     assert value_of("login", {}) == 0
+
+
+@pytest.mark.parametrize("text", ["49.00", "49", " 49 ", "4.9e1"])
+def test_a_number_may_be_written_as_text(text: str) -> None:
+    """Decimals come as text from many serializers."""
+    assert value_of("invoice_paid", {"amount": text}) == 49
+    assert value_of("login", {"duration_seconds": text}) == 49
 
 
 def test_the_plan_is_its_text_or_none() -> None:

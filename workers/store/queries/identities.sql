@@ -294,7 +294,7 @@ SELECT event, properties, (least(occurred_at, received_at) AT TIME ZONE 'UTC')::
 WHERE (month, fingerprint) IN (SELECT month, fingerprint FROM fingerprints WHERE is_source)
 
 -- name: drop_repeated_days
-UPDATE customer_days SET n = n - %(n)s, value = value - %(value)s
+UPDATE customer_days SET n = n - %(n)s, value = greatest(value - %(value)s, 0)
 WHERE customer_id = %(source)s AND day = %(day)s AND event = %(event)s AND detail = %(detail)s
 
 -- name: drop_empty_days
