@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from api.history.conversion import read_amount
 from api.history.records import Columns, Record, read_records
 from api.history.text_files import FileFault, TextFile
 from api.history.times import SLASHES, Dates, read_time
@@ -16,6 +17,9 @@ from api.track.rules import FIELDS, find_faults
 COLUMNS = Columns(("event", "customer_email"), FIELDS, {"customer_email": "user_id"})
 NAMES = ("feature", "plan", "page")  # properties that are names: a plan 2.0 is text
 NUMBERS = ("amount", "mrr", "duration_seconds", "score")  # properties that are numbers: an amount 49.00 is 49
+MONEY = re.compile(
+    r"\d{1,3}(?:(?P<thousands>[,. \u00a0])\d{3}(?:(?P=thousands)\d{3})*)?(?!(?P=thousands))[,.]\d{2}"
+)  # 1,234.50 or 399,00
 TIME_NAMES = re.compile(r"(?i)(.*[_ ])?(time|date|timestamp|ts|at|when|day|datetime)|occurredat|createdat|senttime")
 UNDATED = "it has no timestamp"
 NO_TIME = f"{UNDATED}; give it one, or date such events to now with --now"
@@ -110,6 +114,8 @@ def to_value(name: str, cell: str) -> Any:
         return cell
     if name.casefold() in NUMBERS and re.fullmatch(r"-?\d{1,15}\.\d{1,15}", cell):
         return float(cell)
+    if name.casefold() == "amount" and MONEY.fullmatch(cell):
+        return read_amount(cell)
     if re.fullmatch(r"0|-?[1-9]\d{0,14}", cell):
         return int(cell)
     if re.fullmatch(r"-?(0|[1-9]\d{0,14})\.\d{0,14}[1-9]", cell) and repr(float(cell)) == cell:

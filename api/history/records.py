@@ -210,8 +210,13 @@ def _names(header: str, separator: str, columns: Columns) -> set[str]:
 def _recognise(cell: str, columns: Columns) -> str:
     """A column's name: one with a meaning in its usual spelling, any other as it stands."""
     name = cell.strip().lstrip("\ufeff")
-    usual = name.casefold().replace(" ", "_").replace("-", "_")
-    return usual if usual in columns.known else name
+    spellings = {write_usual(known): known for known in columns.known}
+    return spellings.get(write_usual(name), name)
+
+
+def write_usual(name: str) -> str:
+    """A column's name in small letters, with underscores."""
+    return name.casefold().replace(" ", "_").replace("-", "_")
 
 
 def _check_header(names: list[str], columns: Columns, number: int) -> list[str]:

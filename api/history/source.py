@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from api.history.conversion import Converted
 from api.history.event_files import COLUMNS, FileLine, check_event, to_event
 from api.history.presets import PRESETS
-from api.history.records import Columns, Record, read_records
+from api.history.records import Columns, Record, read_records, write_usual
 from api.history.text_files import TextFile
 from api.history.times import Dates
 from api.identities.rules import find_faults as find_identity_faults
@@ -43,8 +43,9 @@ def _find_columns(reading: Reading) -> Columns:
     columns = PRESETS[reading.preset].columns if reading.preset else COLUMNS
     theirs = {name: reading.columns.get(name, name) for name in (*columns.required, *columns.instead.values())}
     instead = {theirs[name]: theirs[other] for name, other in columns.instead.items()}
-    readable = [name for name in columns.known if name not in reading.columns.values()]
-    return Columns([theirs[name] for name in columns.required], readable, instead)
+    mapped = {write_usual(name): name for name in reading.columns.values()}
+    known = [name for name in columns.known if write_usual(name) not in mapped]
+    return Columns([theirs[name] for name in columns.required], [*known, *mapped.values()], instead)
 
 
 def _read_line(record: Record, reading: Reading, save: SaveIdentity, skipped: Counter[str]) -> FileLine | None:
@@ -73,8 +74,10 @@ def _convert(record: Record, reading: Reading) -> Converted:
 def _rename_columns(record: Record, columns: Mapping[str, str]) -> Record:
     if not columns:
         return record
-    ours = {theirs: name for name, theirs in columns.items()}
-    return record._replace(fields={ours.get(name, name): value for name, value in (record.fields or {}).items()})
+    fields = record.fields or {}
+    ours = {name: fields[theirs] for name, theirs in columns.items() if theirs in fields}
+    others = {name: value for name, value in fields.items() if name not in columns.values()}
+    return record._replace(fields=others | ours)
 
 
 def _finish_event(event: Json, reading: Reading) -> Json:

@@ -281,6 +281,22 @@ def test_an_amount_is_a_number_however_many_decimals_it_has(read: Read, name: st
 
 @pytest.mark.parametrize(
     ("cell", "value"),
+    [
+        ("1,234.50", 1234.5),
+        ("1.234,50", 1234.5),
+        ("1 234 567,00", 1234567.0),
+        ("399,00", 399.0),
+        *((text, text) for text in ("1,234", "1.234.56", "1,23,456.00", "€49", "49.00 EUR", ",50")),
+    ],
+)
+def test_an_amount_with_a_separator_of_thousands_is_a_number(read: Read, cell: str, value: object) -> None:
+    (line,) = read("x.csv", f'{HEAD},amount\n{ROW},"{cell}"\n')
+    assert line.event
+    assert line.event["properties"] == {"amount": value}
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
     [("7", 7), ("-2.5", -2.5), ("0.5", 0.5), ("0", 0)]
     + [(text, text) for text in ("007", "1e5", "nan", "1.10", "2.0", "10.50", "-0", "-0.0", "+7", "1_000", "0x1f")]
     + [("9" * 20, "9" * 20), ("0.1234567890123456789", "0.1234567890123456789")],

@@ -113,6 +113,28 @@ def test_people_names_and_columns_are_found(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("theirs", ["Event", "event", "EVENT"])
+@pytest.mark.parametrize("mail", ["E-Mail", "e-mail", "E_MAIL"])
+def test_columns_are_mapped_in_any_case(tmp_path: Path, theirs: str, mail: str) -> None:
+    """Also where a column has the name of the field that it is."""
+    text = "Event,E-Mail,Timestamp,Plan\nlogin,jane@example.com,2026-01-01,pro\n"
+    columns = {"event": theirs, "customer_email": mail}
+    (event,), _ = read(tmp_path, Reading(columns=columns), text, "own.csv")
+    assert (event["event"], event["customer_email"], event["properties"]) == (
+        "login",
+        "jane@example.com",
+        {"Plan": "pro"},
+    )
+
+
+@pytest.mark.parametrize("header", ["event,action,customer_email,timestamp", "action,event,customer_email,timestamp"])
+def test_a_mapped_column_comes_before_the_one_of_that_name(tmp_path: Path, header: str) -> None:
+    row = {"event": "7", "action": "login", "customer_email": "jane@example.com", "timestamp": "2026-01-01"}
+    text = f"{header}\n{','.join(row[name] for name in header.split(','))}\n"
+    (event,), _ = read(tmp_path, Reading(columns={"event": "action"}), text, "own.csv")
+    assert event["event"] == "login"
+
+
 def test_a_column_of_user_ids_is_enough(tmp_path: Path) -> None:
     text = "event,person,timestamp\nlogin,u1,2026-01-01\n"
     (event,), _ = read(tmp_path, Reading(columns={"user_id": "person"}), text, "own.csv")
