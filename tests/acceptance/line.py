@@ -85,10 +85,18 @@ class Line:
             return False
 
 
+class PatientLine(Line):
+    """A line whose web process refuses nothing because the machine is busy."""
+
+    def __init__(self, settings: Settings, log: Path) -> None:
+        super().__init__(settings, log)
+        self._commands["web"] = f"{sys.executable} -m tests.acceptance.patient_web"
+
+
 @contextmanager
-def line(settings: Settings, log: Path) -> Iterator[Line]:
+def line(settings: Settings, log: Path, kind: type[Line] = Line) -> Iterator[Line]:
     """A line that is not started yet, and that leaves no process behind."""
-    made = Line(settings, log)
+    made = kind(settings, log)
     try:
         yield made
     finally:

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
 from api.cli import main
-from tests.acceptance.line import line
+from tests.acceptance.line import PatientLine, line
 from tests.waiting import wait_until
 from tests.workers.events import count, event
 from workers.accounts import keys
@@ -115,7 +115,7 @@ def test_the_metrics_are_what_happened_in_all_processes(
     status: Callable[[], dict[str, Any]],
 ) -> None:
     secret = keys.create(connection, redis, "acme").secret
-    with line(settings, tmp_path / "line.log") as running:
+    with line(settings, tmp_path / "line.log", PatientLine) as running:
         running.environment["WINDBACK_WEB_PROCESSES"] = "2"
         running.start("web", "ingest", "ingest.2", "import", "score", "deliver", "clock")
         send(running.url, secret)
