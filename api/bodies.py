@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from api.body_faults import explain_body
 from api.errors import Refused
+from api.surrogates import REPLACEMENT, replace_halves
 from scoring.events import MAX_BODY_BYTES
 
 T = TypeVar("T")
@@ -23,7 +24,7 @@ RECEIVING_BYTES = 64 << 20  # of bodies that a process holds before they are in 
 LIGHT_BYTES = 2_048  # of a body that is handled on the event loop
 SMALL_BYTES = 64 * 1024  # of a body that is no list of anything
 
-decode_object = msgspec.json.Decoder(dict[str, Any], float_hook=float).decode  # numbers of many digits: 7 times faster
+_decode_object = msgspec.json.Decoder(dict[str, Any], float_hook=float).decode  # numbers of many digits: 7 times faster
 _thread = ThreadPoolExecutor(1, "bodies")  # several would share one core all the same
 
 
@@ -56,6 +57,26 @@ class Hold:
 
 
 receiving = Receiving()  # of this process
+
+
+def decode_object(body: bytes) -> dict[str, Any]:
+    """Returns a JSON object, with U+FFFD in place of half a surrogate pair. Raises Refused, malformed_json."""
+    try:
+        return _decode_object(body)
+    except RecursionError:
+        raise Refused("malformed_json") from None
+    except ValueError:
+        return _decode_repaired(body)
+
+
+def _decode_repaired(body: bytes) -> dict[str, Any]:
+    repaired = replace_halves(body, REPLACEMENT)
+    try:
+        if repaired != body:
+            return _decode_object(repaired)
+    except (ValueError, RecursionError):
+        pass
+    raise Refused("malformed_json")
 
 
 async def handle(body: bytes, work: Callable[[], T]) -> T:

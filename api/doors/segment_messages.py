@@ -18,6 +18,7 @@ CLOCK_SECONDS = 300.0  # by which a device's clock may be wrong before its times
 CALLS = {"t": "track", "i": "identify", "p": "page", "s": "screen", "g": "group", "a": "alias"}
 VIEWS = {"page": "page_viewed", "screen": "screen_viewed"}
 NOBODY = "The message names no address and no `userId`: events of visitors who aren't known belong elsewhere."
+NO_OBJECT = "A message must be an object."
 UNKNOWN = "`type` must be one of track, identify, page, screen, group, alias."
 
 
@@ -29,9 +30,11 @@ class MessageReading(NamedTuple):
     problem: str | None = None
 
 
-def read_message(message: Json, kind: str | None, sent_at: object, now: float) -> MessageReading:
+def read_message(message: object, kind: str | None, sent_at: object, now: float) -> MessageReading:
     """Returns what a message says, as of `now` (epoch seconds). `kind` is its type where the address tells, `sent_at`
     the batch's."""
+    if not isinstance(message, dict):
+        return MessageReading(problem=NO_OBJECT)
     kind = kind or _text(message.get("type"))
     if kind not in CALLS.values():
         return MessageReading(problem=UNKNOWN)

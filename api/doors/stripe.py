@@ -87,7 +87,7 @@ async def take_or_remove(request: Request) -> Response:
     body = await read_body(request, MOST_BYTES)
     now = time.time()
     _check_signature(request.headers.get("stripe-signature", ""), body, secret, now)
-    await _push(request, account_id, _decode(body), now)
+    await _push(request, account_id, decode_object(body), now)
     await fetch(request, sql("note_stripe_event"), {"token": request.path_params["token"]})
     return Response(b'{"status":"ok"}', media_type="application/json")
 
@@ -128,13 +128,6 @@ def _check_signature(header: str, body: bytes, secret: str, now: float) -> None:
     matches = [hmac.compare_digest(expected.encode(), value.encode()) for name, _, value in parts if name == "v1"]
     if not any(matches) or abs(now - int(sent)) > TOLERANCE_SECONDS:
         raise Refused("invalid_signature")
-
-
-def _decode(body: bytes) -> dict[str, Any]:
-    try:
-        return decode_object(body)
-    except (ValueError, RecursionError):
-        raise Refused("malformed_json") from None
 
 
 async def _push(request: Request, account_id: int, sent: dict[str, Any], now: float) -> None:

@@ -13,6 +13,7 @@ from api.bodies import handle, read_body
 from api.errors import Refused
 from api.identities.pushing import Push, push
 from api.identities.rules import find_faults, find_unread_traits
+from api.surrogates import NUL, replace_halves
 from api.track.answers import Rejected
 from api.track.raw_json import TOO_DEEP, RawField, cut_list, decode_object, decode_text, decode_whole
 from scoring.events import MAX_BATCH
@@ -101,6 +102,8 @@ def read_identities(body: bytes) -> Iterator[object]:
     """Yields the identities of a body, unchecked; each is decoded when its turn comes. Raises Refused: malformed_json,
     invalid_identity, batch_too_large."""
     decode_whole(bytes.decode, body)
+    if b'"identities"' in body:
+        body = replace_halves(body, NUL)
     fields = decode_whole(_decode_fields, body)
     if fields.identities is UNSET:
         return map(_read_identity, [body])

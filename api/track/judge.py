@@ -4,7 +4,6 @@ Events and fields are cut out of the JSON as they were sent (see raw_json.py).
 """
 
 import codecs
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct
 
 from api.errors import Refused
+from api.surrogates import NUL, replace_halves
 from api.track.answers import Rejected
 from api.track.raw_json import NOT_TEXT, TOO_DEEP, RawField, cut_list, decode_object, decode_text, decode_whole
 from api.track.rules import FIELDS, Fault, find_faults
@@ -21,15 +21,10 @@ from workers.buffer.entries import Request, decode_events, parse_instant
 LIST_ALL_COLONS = 10_000  # of an event; beyond, the fields that are not read are too many to be listed
 MOST_UNREAD = 20  # fields of an event that are listed
 MORE_FIELDS = "…"
-MARKED_BYTES = 512 * 1024  # of a batch in which halves of surrogate pairs are looked for
 
 MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 SHAPE = 'The body must be a JSON object: an event, or {"events": […]} for several.'
 MARKED = "The body begins with a byte order mark; send UTF-8 without one."
-LONE_SURROGATE = re.compile(
-    rb"(?<!\\)((?:\\\\)*)\\u"
-    rb"(?:[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2}\\u)[dD][c-fC-F][0-9a-fA-F]{2})"
-)
 
 RawEvent = msgspec.defstruct("RawEvent", [(field, RawField, UNSET) for field in FIELDS], gc=False)
 
@@ -99,7 +94,7 @@ def _judge_body(body: bytes, now: float) -> Checked:
     if body.startswith(MARKS):
         raise Refused("malformed_json", MARKED)
     decode_whole(bytes.decode, body)
-    body = _mark_lone_surrogates(body)
+    body = _mark_halves(body)
     fields = decode_whole(_decode_body, body, SHAPE)
     if fields.events is UNSET:
         return _sort_out(body, [body], now, [])
@@ -120,12 +115,10 @@ def _refuse_all(message: str) -> Checked:
     return Checked(b"", 0, 0.0, [Rejected(0, "events", "events_invalid", message)], [None])
 
 
-def _mark_lone_surrogates(body: bytes) -> bytes:
+def _mark_halves(body: bytes) -> bytes:
     """Returns a batch with NUL in place of each half of a surrogate pair: only the event that has it is refused, not
     the whole batch, which no decoder would read."""
-    if len(body) > MARKED_BYTES or b'"events"' not in body or rb"\ud" not in body.lower():
-        return body
-    return LONE_SURROGATE.sub(rb"\1\\u0000", body)
+    return replace_halves(body, NUL) if b'"events"' in body else body
 
 
 def _sort_out(body: bytes, raws: list[bytes], now: float, ignored: list[Ignored]) -> Checked:

@@ -11,9 +11,11 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from api.errors import Refused
+from api.surrogates import has_half
 from scoring.events import MAX_BATCH, MAX_PROPERTIES_BYTES
 
 ESCAPED_BYTES = 6  # of a character, at most: \u0041
+HALF_CHARACTER = "The body holds half of a character: a surrogate like \\ud83d without its other half."
 TOO_DEEP = "The body is nested too deeply."
 NOT_TEXT = object()
 TOO_LONG = {"": "x" * (MAX_PROPERTIES_BYTES + 1)}  # in place of an object that is too long to be decoded
@@ -38,7 +40,9 @@ def decode_whole(decode: Callable[[bytes], Any], body: bytes, shape: str = "") -
     except UnicodeDecodeError:
         raise Refused("malformed_json", "The body is not UTF-8.") from None
     except ValueError as error:
-        raise Refused("malformed_json", f"The body can't be read: {error}.") from None
+        raise Refused(
+            "malformed_json", HALF_CHARACTER if has_half(body) else f"The body can't be read: {error}."
+        ) from None
     except RecursionError:
         raise Refused("malformed_json", TOO_DEEP) from None
 

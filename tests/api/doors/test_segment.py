@@ -139,6 +139,29 @@ def test_bodies_may_be_gzip_and_are_limited(segment: TestClient, key: NewKey, wo
     assert len(timeline(segment, key)) == 1
 
 
+@pytest.mark.parametrize("half", ["\ud83d", "x\ude00y", "\ud83d\ud83d\ude00"])
+def test_a_text_cut_through_an_emoji_is_read_and_costs_no_other_message(
+    segment: TestClient, key: NewKey, work: Work, half: str
+) -> None:
+    """As Segment's libraries for Python and for browsers write it."""
+    messages = [{"type": "track", "event": name, "userId": JANE, "properties": {"note": half}} for name in ("a", "b")]
+    batch = json.dumps({"batch": [*messages, {"type": "track", "event": "c", "userId": JANE}]}).encode()
+    assert segment.post("/v1/batch", content=batch).status_code == 200
+    assert segment.post("/v1/track", content=json.dumps({**messages[0], "event": "d"}).encode()).status_code == 200
+    work()
+    events = {event["event"]: event["properties"] for event in timeline(segment, key)}
+    note = half.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    assert events == {"a": {"note": note}, "b": {"note": note}, "c": {}, "d": {"note": note}}
+
+
+@pytest.mark.parametrize("item", [5, None, "x", []])
+def test_an_item_that_is_no_message_costs_only_itself(segment: TestClient, key: NewKey, work: Work, item: Any) -> None:
+    send(segment, "batch", batch=[item, {"type": "track", "event": "a", "userId": JANE}])
+    work()
+    assert [event["event"] for event in timeline(segment, key)] == ["a"]
+    assert sum(warned(segment, key).values()) == 1
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "code"),
     [

@@ -88,6 +88,15 @@ def test_a_signed_body_that_is_no_json_is_said_to_be(acme: TestClient, path: str
     assert acme.post(path, content=b"[", headers=headers).json()["code"] == "malformed_json"
 
 
+def test_a_text_cut_through_an_emoji_does_not_stop_an_event(
+    acme: TestClient, path: str, work: Callable[[], None]
+) -> None:
+    assert send(acme, path, make("customer.created", {**CUSTOMER, "name": "Jane \ud83d"})) == 200
+    assert send(acme, path, make("invoice.paid", INVOICE, "evt_2")) == 200
+    work()
+    assert acme.get("/api/v1/customers/jane@example.com").json()["name"] == "Jane \ufffd"
+
+
 def test_an_address_that_is_not_there_is_not_found(acme: TestClient, path: str) -> None:
     assert send(acme, path + "x", make("invoice.paid", INVOICE)) == 404
     assert acme.delete(path).status_code == 204

@@ -1,5 +1,6 @@
 """`POST /api/v1/identify`, `user_id` in track, and merging."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +51,13 @@ def test_a_batch_of_identities_is_taken_as_far_as_it_is_valid(acme: TestClient, 
     work()
     assert shown(acme, JANE) == {"login": 1}
     assert acme.get("/api/v1/warnings").json()["counts"]["customer_email_invalid"] == 1
+
+
+def test_half_of_a_surrogate_pair_costs_its_identity_alone(acme: TestClient) -> None:
+    identities = [{"user_id": "u1", "customer_email": JANE}, {"user_id": "u2", "traits": {"name": "x \ud83d"}}]
+    answer = acme.post("/api/v1/identify", content=json.dumps({"identities": identities}).encode())
+    assert (answer.status_code, answer.json()["accepted"]) == (207, 1)
+    assert [(each["index"], each["code"]) for each in answer.json()["rejected"]] == [(1, "traits_invalid")]
 
 
 @pytest.mark.parametrize(

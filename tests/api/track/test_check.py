@@ -150,6 +150,14 @@ def test_what_is_not_a_json_object_is_malformed(body: bytes) -> None:
     assert refused(body).code == "malformed_json"
 
 
+@pytest.mark.parametrize("half", [r"\ud83d", r"x\ude00", r"\ud83d\n"])
+def test_half_of_a_surrogate_pair_is_named(half: str) -> None:
+    """The decoder's own words would be "Input data was truncated"."""
+    refusal = refused(b'{"event":"login","customer_email":"a@b.cd","properties":{"a":"%b"}}' % half.encode())
+    assert refusal.code == "malformed_json"
+    assert "half of a character" in json.loads(refusal.body)["message"]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_a_byte_order_mark_is_named(encoding: str) -> None:
     """Editors and .NET put one at the head of a text, where nobody sees it."""
