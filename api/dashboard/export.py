@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -41,7 +42,7 @@ COLUMNS = (
     "urgency",
     "advice",
 )
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet starts a formula with one of these
+FORMULA = re.compile(r"[\s\ufeff\u200b]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")  # begins a formula; \uff…: wide ones
 
 
 class ExportOrder(NamedTuple):
@@ -85,7 +86,7 @@ def byte_order_mark(request: Request) -> bytes:
 
 def guard(cell: str) -> str:
     """Puts an apostrophe before text that a spreadsheet would run as a formula."""
-    return f"'{cell}" if cell.startswith(FORMULA) else cell
+    return f"'{cell}" if FORMULA.match(cell) else cell
 
 
 def _piece(rows: list[Any]) -> bytes:

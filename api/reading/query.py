@@ -31,9 +31,9 @@ def accepts(*names: str) -> Callable[[Endpoint], Endpoint]:
     def decorate(endpoint: Endpoint) -> Endpoint:
         @wraps(endpoint)
         async def check(request: Request) -> Response:
-            if set(request.query_params) - set(names):
+            if refusal := _find_refusal(request, names):
                 await account_of(request)
-                refuse_unknown(request, names)
+                raise refusal
             return await endpoint(request)
 
         return check
@@ -42,10 +42,23 @@ def accepts(*names: str) -> Callable[[Endpoint], Endpoint]:
 
 
 def refuse_unknown(request: Request, names: Sequence[str]) -> None:
-    """Raises Refused, invalid_parameter, if the query has another parameter than these; it names the nearest."""
-    for name in request.query_params:
+    """Raises Refused, invalid_parameter, if the query has another parameter than these, and names the nearest; if it
+    has one twice, or one that Postgres couldn't read."""
+    if refusal := _find_refusal(request, names):
+        raise refusal
+
+
+def _find_refusal(request: Request, names: Sequence[str]) -> Refused | None:
+    seen: set[str] = set()
+    for name, value in request.query_params.multi_items():
         if name not in names:
-            raise Refused("invalid_parameter", f"There is no parameter `{name[:LONGEST_NAME]}`{_propose(name, names)}")
+            return Refused("invalid_parameter", f"There is no parameter `{name[:LONGEST_NAME]}`{_propose(name, names)}")
+        if name in seen:
+            return invalid(name, "may be sent once; separate several values by commas where several are allowed.")
+        if "\0" in value:
+            return invalid(name, "may not hold the character NUL.")
+        seen.add(name)
+    return None
 
 
 def _propose(name: str, names: Sequence[str]) -> str:
@@ -125,6 +138,4 @@ def position(request: Request, shape: type[Any]) -> Any:
         padded = text + "=" * (-len(text) % 4)
         return msgspec.json.decode(base64.b64decode(padded, altchars=b"-_", validate=True), type=shape)
     except (ValueError, RecursionError):
-        raise Refused(
-            "invalid_parameter", "`cursor` must be the `next_cursor` of an earlier page of the same list."
-        ) from None
+        raise Refused("invalid_parameter", BAD_CURSOR) from None

@@ -158,7 +158,25 @@ def test_files_of_the_pages_begin_with_a_mark_for_spreadsheets(
     assert signed_in.get(path).content[:5] in (b"email", b"curre")  # programs are not given one unasked
 
 
-@pytest.mark.parametrize("cell", ["=1", "+1", "-1", "@x", "\t=1", "\r=1"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "=1",
+        "+1",
+        "-1",
+        "@x",
+        "\t=1",
+        "\r=1",
+        "\nx",
+        " =1",
+        "\xa0@x",
+        "\ufeff=1",
+        "\uff1d1",
+        "\uff0b1",
+        "\uff0d1",
+        "\uff20x",
+    ],
+)
 def test_what_a_spreadsheet_takes_for_a_formula_gets_an_apostrophe(cell: str) -> None:
     assert export.guard(cell) == f"'{cell}"
 

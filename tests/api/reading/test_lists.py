@@ -191,6 +191,19 @@ def test_an_unknown_parameter_is_refused_with_the_nearest_one(
     assert f"did you mean `{nearest}" in message
 
 
+@pytest.mark.parametrize("path", [CUSTOMERS, "/customers.csv"])
+def test_a_parameter_that_comes_twice_is_refused(acme: TestClient, path: str) -> None:
+    """Only one of the two would count, without a word."""
+    answer = acme.get(f"{path}?level=high&level=critical")
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_parameter")
+    assert answer.json()["message"].startswith("`level` may be sent once")
+
+
+@pytest.mark.parametrize("name", ["plan", "company", "currency", "email", "search"])
+def test_a_filter_with_the_character_nul_is_refused_by_name(acme: TestClient, name: str) -> None:
+    assert f"`{name}`" in refusal(acme, CUSTOMERS, **{name: "a\0"})
+
+
 @pytest.mark.parametrize(
     "path", [f"{CUSTOMERS}/anna@acme.com", "/api/v1/model", "/api/v1/warnings", "/api/v1/mappings"]
 )
