@@ -66,6 +66,11 @@ class Node:
         with self.client() as client:
             return client.execute_command(*command)
 
+    def follow(self, master: "Node") -> None:
+        """Become a replica, with all that the master has."""
+        self.ask("REPLICAOF", "127.0.0.1", master.port)
+        wait_until(lambda: text(self.ask("ROLE")[3]) == "connected", timeout=60)
+
     @property
     def id(self) -> str:
         """Its name in the cluster."""
@@ -161,6 +166,20 @@ class Nodes:
     def kill(self) -> None:
         """Kill all nodes."""
         for node in self.all:
+            node.kill()
+
+
+@contextmanager
+def running_pair(folder: Path) -> Iterator[tuple[Node, Node]]:
+    """A master and its replica, which leave nothing behind."""
+    master, replica = (Node(folder / name, "--repl-diskless-sync-delay", "0") for name in ("master", "replica"))
+    try:
+        for node in (master, replica):
+            node.start()
+        replica.follow(master)
+        yield master, replica
+    finally:
+        for node in (master, replica):
             node.kill()
 
 

@@ -9,8 +9,7 @@ from tests.cells.conftest import MakeWorld, World
 from tests.cells.test_growth import reopened
 from tests.cells.test_line import counted, history
 from tests.cells.test_lodging import read_ledger
-from tests.clusters import Node, text
-from tests.waiting import wait_until
+from tests.clusters import Node, running_pair
 from workers import growth
 from workers.buffer import replicas
 from workers.buffer.lanes import LIVE
@@ -26,21 +25,8 @@ from workers.store import presence
 @pytest.fixture
 def nodes(tmp_path: Path) -> Iterator[tuple[Node, Node]]:
     """A master and its replica."""
-    master, replica = (Node(tmp_path / name, "--repl-diskless-sync-delay", "0") for name in ("master", "replica"))
-    try:
-        for node in (master, replica):
-            node.start()
-        follow(replica, master)
-        yield master, replica
-    finally:
-        for node in (master, replica):
-            node.kill()
-
-
-def follow(replica: Node, master: Node) -> None:
-    """Have the replica be one, with all that the master has."""
-    replica.ask("REPLICAOF", "127.0.0.1", master.port)
-    wait_until(lambda: text(replica.ask("ROLE")[3]) == "connected", timeout=60)
+    with running_pair(tmp_path) as pair:
+        yield pair
 
 
 def store_without_a_word(world: World) -> None:
@@ -78,7 +64,7 @@ def test_a_master_that_dies_after_a_split_takes_no_counts_along(
     world.process.disconnect_all()
     presence.enter(world.settings.all_cells[1]).close()
     replica.start()
-    follow(replica, master)
+    replica.follow(master)
     after = growth.split(world.settings)
     master.kill()
     replica.ask("REPLICAOF", "NO", "ONE")
@@ -100,6 +86,6 @@ def test_a_split_is_announced_when_replicas_know_it(make_world: MakeWorld, nodes
     with pytest.raises(NotReplicated):
         growth.split(world.settings)
     replica.start()
-    follow(replica, master)
+    replica.follow(master)
     assert growth.split(world.settings) == after
     world.process.disconnect_all()

@@ -1,9 +1,8 @@
 """An account that imports nothing, beside the one that always does: its risks are recorded, so some of them alert."""
 
 import json
-import threading
 
-from tests.acceptance.chaos.producer import Connection, Request, Sent
+from tests.acceptance.chaos.producer import Account, Connection, Request, Sent
 
 CUSTOMERS = 40
 QUIET_EVENTS = 3 * CUSTOMERS  # before there is any trouble
@@ -27,16 +26,8 @@ class CalmConnection(Connection):
         return Request(json.dumps(event).encode(), {"X-API-Key": self.key}, [sent], True)
 
 
-class CalmAccount:
+class CalmAccount(Account[CalmConnection]):
     """Its one connection."""
 
     def __init__(self, port: int, key: str, seed: int) -> None:
-        self._connection = CalmConnection(0, port, key, seed, PACE_SECONDS)
-        self._thread = threading.Thread(target=self._connection.run, name="calm")
-        self._thread.start()
-
-    def finish(self) -> dict[str, Sent]:
-        """Stop, once everything was answered for. Returns what was sent, by mark."""
-        self._connection.stopping.set()
-        self._thread.join()
-        return self._connection.sent
+        super().__init__("calm", CalmConnection(0, port, key, seed, PACE_SECONDS))

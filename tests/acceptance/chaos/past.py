@@ -2,7 +2,6 @@
 are merged. What counts them stays: every event is in its day once, wherever its customer has gone."""
 
 import json
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -16,7 +15,7 @@ from redis.exceptions import RedisError
 
 from tests.acceptance.chaos.persons import PATIENCE_SECONDS, find_status
 from tests.acceptance.chaos.plant import Plant
-from tests.acceptance.chaos.producer import Connection, Request, Sent
+from tests.acceptance.chaos.producer import Account, Connection, Request, Sent
 from tests.waiting import wait_until
 from workers.store import Connection as Database
 from workers.store import only_row
@@ -92,27 +91,11 @@ class PastConnection(Connection):
             self.merges += 1
 
 
-class PastAccount:
+class PastAccount(Account[PastConnection]):
     """Its one connection."""
 
     def __init__(self, port: int, key: str, seed: int) -> None:
-        self._connection = PastConnection(2, port, key, seed, PACE_SECONDS)
-        self._fault: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name=NAME, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._connection.run()
-        except BaseException as error:
-            self._fault = error
-
-    def finish(self) -> None:
-        """Stop, once everything was answered for. Raises what went wrong meanwhile."""
-        self._connection.stopping.set()
-        self._thread.join()
-        if self._fault:
-            raise self._fault
+        super().__init__(NAME, PastConnection(2, port, key, seed, PACE_SECONDS))
 
     def merge_some(self) -> None:
         """Merge customers all of whose events are pruned."""

@@ -2,8 +2,7 @@
 change, and customers are merged. Every event is stored once, under the person's last address, or waits for one."""
 
 import json
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -11,7 +10,7 @@ from urllib.parse import quote
 import httpx2
 
 from tests.acceptance.chaos.audit import describe, gather
-from tests.acceptance.chaos.producer import Connection, Request, Sent
+from tests.acceptance.chaos.producer import Account, Connection, Request, Sent
 from tests.waiting import wait_until
 from workers.store import Connection as Database
 
@@ -133,28 +132,11 @@ def find_status(ask: Any) -> int:
         return 0
 
 
-class PersonsAccount:
+class PersonsAccount(Account[PersonsConnection]):
     """Its one connection."""
 
     def __init__(self, port: int, key: str, seed: int) -> None:
-        self._connection = PersonsConnection(1, port, key, seed, PACE_SECONDS)
-        self._fault: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="persons", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._connection.run()
-        except BaseException as error:
-            self._fault = error
-
-    def finish(self) -> Mapping[str, Sent]:
-        """Stop, once everything was answered for. Returns what was sent, by mark. Raises what went wrong meanwhile."""
-        self._connection.stopping.set()
-        self._thread.join()
-        if self._fault:
-            raise self._fault
-        return self._connection.sent
+        super().__init__("persons", PersonsConnection(1, port, key, seed, PACE_SECONDS))
 
     def name_all(self) -> None:
         """Say an address of everybody who has none yet."""

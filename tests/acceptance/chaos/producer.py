@@ -13,7 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 CUSTOMERS = 60
 ANSWER_SECONDS = 10.0
@@ -147,6 +147,33 @@ class Connection:
             event["timestamp"] = (datetime.now(UTC) - age).isoformat()
         sent = self.sent[mark] = Sent(event)
         return sent
+
+
+C = TypeVar("C", bound=Connection)
+
+
+class Account(Generic[C]):
+    """An account with one connection, in a thread of its own."""
+
+    def __init__(self, name: str, connection: C) -> None:
+        self._connection = connection
+        self._fault: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._connection.run()
+        except BaseException as error:
+            self._fault = error
+
+    def finish(self) -> dict[str, Sent]:
+        """Stop, once everything was answered for. Returns what was sent, by mark. Raises what went wrong meanwhile."""
+        self._connection.stopping.set()
+        self._thread.join()
+        if self._fault:
+            raise self._fault
+        return self._connection.sent
 
 
 class Producer:

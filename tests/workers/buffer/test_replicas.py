@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clusters import Node, text
-from tests.waiting import wait_until
+from tests.clusters import Node, running_pair
 from workers.buffer.connection import ScriptConnection
 from workers.buffer.lanes import LIVE
 from workers.buffer.push import push_entry
@@ -20,16 +19,8 @@ WRITE = "return redis.call('SET', KEYS[1], ARGV[1])"
 @pytest.fixture
 def nodes(tmp_path: Path) -> Iterator[tuple[Node, Node]]:
     """A master and its replica."""
-    master, replica = (Node(tmp_path / name, "--repl-diskless-sync-delay", "0") for name in ("master", "replica"))
-    try:
-        for node in (master, replica):
-            node.start()
-        replica.ask("REPLICAOF", "127.0.0.1", master.port)
-        wait_until(lambda: text(replica.ask("ROLE")[3]) == "connected")
-        yield master, replica
-    finally:
-        for node in (master, replica):
-            node.kill()
+    with running_pair(tmp_path) as pair:
+        yield pair
 
 
 def write(connection: ScriptConnection) -> object:
