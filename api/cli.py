@@ -95,12 +95,8 @@ def main(context: click.Context) -> None:
 @data_dir_option
 def migrate_command(data_dir: Path) -> None:
     """Bring the database to the current schema. Safe to run twice, and from two places at once."""
-    from api.commands.options import one_line_errors
-    from api.up import embedded
-    from workers import placement
+    from api.commands.options import migrate_servers, one_line_errors
 
     with one_line_errors():
-        configured = settings.load()
-        with embedded.servers(data_dir, configured.database_url, configured.redis_url) as servers:
-            applied = placement.migrate_all(servers.apply(configured))
+        applied = migrate_servers(settings.load(), data_dir)
     click.echo("\n".join(f"applied {name}" for name in applied) or "nothing to apply: the schema is current")

@@ -15,6 +15,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from api.commands import cell_checks
+from api.commands.options import explain_absence
 from api.up import embedded
 from api.up.embedded import EmbeddedError
 from api.up.options import data_dir_option
@@ -87,8 +88,8 @@ def _check_all(data_dir: Path) -> Iterator[Finding]:
         yield Finding("settings", "error", str(error))
         return
     yield Finding("settings", "warning" if unknown else "ok", "; ".join(unknown.values()) or "all are known and valid")
-    if not ((configured.database_url and configured.redis_url) or data_dir.exists()):
-        yield Finding("servers", "error", f"there is no Windback in {data_dir}; `windback up` makes one")
+    if absence := explain_absence(configured, data_dir):
+        yield Finding("servers", "error", absence)
         return
     try:
         with embedded.servers(data_dir, configured.database_url, configured.redis_url) as servers:

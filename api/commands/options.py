@@ -67,6 +67,28 @@ def describe_absence(error: psycopg.Error) -> str:
     return f"{whose} {fault}: {first_line(error)}"
 
 
+def explain_absence(configured: settings.Settings, data_dir: Path) -> str | None:
+    """Returns why neither the settings nor the data folder lead to both servers, or None if they do."""
+    urls = {"DATABASE_URL": configured.database_url, "REDIS_URL": configured.redis_url}
+    unset = [name for name, url in urls.items() if not url]
+    if not unset or data_dir.exists():
+        return None
+    if len(unset) == 1:
+        return f"{unset[0]} is not set, and there is no Windback in {data_dir}; set it, or name the folder: --data-dir"
+    return f"There is no Windback in {data_dir}; `windback up` makes one, or name it: --data-dir"
+
+
+def migrate_servers(configured: settings.Settings, data_dir: Path) -> list[str]:
+    """Bring the database of the settings, or else that of the data folder, to the current schema; returns what was
+    applied. Redis isn't needed. Raises EmbeddedError."""
+    if configured.database_url:
+        return placement.migrate_all(configured)
+    if configured.redis_url and (absence := explain_absence(configured, data_dir)):
+        raise EmbeddedError(absence)  # a database of our own beside their Redis was hardly meant
+    with embedded.servers(data_dir, None, configured.redis_url) as servers:
+        return placement.migrate_all(servers.apply(configured))
+
+
 @contextmanager
 def use_servers(data_dir: Path, migrating: bool = True) -> Iterator[Servers]:
     """Both servers, with the database at the current schema: those of the settings, else those of the data folder.
@@ -76,8 +98,8 @@ def use_servers(data_dir: Path, migrating: bool = True) -> Iterator[Servers]:
     """
     with one_line_errors():
         configured = settings.load()
-        if not ((configured.database_url and configured.redis_url) or data_dir.exists()):
-            raise EmbeddedError(f"There is no Windback in {data_dir}; `windback up` makes one, or name it: --data-dir")
+        if absence := explain_absence(configured, data_dir):
+            raise EmbeddedError(absence)
         with embedded.servers(data_dir, configured.database_url, configured.redis_url) as servers:
             if migrating:
                 placement.migrate_all(servers.apply(configured), present=True)

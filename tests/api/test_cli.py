@@ -90,3 +90,19 @@ def test_a_mistyped_folder_is_told_and_not_made(run: Run, tmp_path: Path) -> Non
     assert (result.exit_code, result.stdout) == (1, "")
     assert "There is no Windback in" in result.stderr
     assert not typo.exists()
+
+
+@pytest.mark.parametrize("command", ["keys list", "check", "migrate"])
+@pytest.mark.parametrize("unset", ["DATABASE_URL", "REDIS_URL"])
+def test_a_url_that_is_not_set_is_named_and_no_folder_is_made(
+    run: Run, tmp_path: Path, command: str, unset: str
+) -> None:
+    """A second database beside the Redis of production would hide that the setting is missing."""
+    folder = tmp_path / "none"
+    result = run(f"{command} --data-dir", str(folder), **{unset: ""})
+    if (command, unset) == ("migrate", "REDIS_URL"):  # it needs Postgres alone
+        assert result.exit_code == 0
+    else:
+        assert result.exit_code == 1
+        assert f"{unset} is not set" in result.output
+    assert not folder.exists()
