@@ -140,6 +140,8 @@ if (live) {
 }
 
 // An upload shows how far it is, and a file that is too large isn't sent.
+const TOO_LARGE_FOR_PROXY =
+  "The proxy in front of Windback takes no file of this size (nginx: client_max_body_size). Pack it with gzip, or use windback import.";
 const upload = document.querySelector("form[data-upload]");
 if (upload) {
   const status = upload.querySelector("[data-upload-status]");
@@ -158,7 +160,8 @@ if (upload) {
       const page = new DOMParser().parseFromString(request.responseText, "text/html");
       button.disabled = false;
       const fault = page.querySelector(".notice.bad") ?? page.querySelector("main p");
-      say(fault?.textContent.trim() ?? "The upload failed; try again.");
+      const other = request.status === 413 ? TOO_LARGE_FOR_PROXY : "The upload failed; try again.";
+      say(fault?.textContent.trim() ?? other);
     });
     request.addEventListener("error", () => ((button.disabled = false), say("The connection was lost; try again.")));
     request.open("POST", upload.action);

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from api.up.embedded import Servers
 from tests.acceptance.door import Door, door, own_database
+from tests.browser.proxy import nginx
 from tests.browser.watch import check_access, check_width, sign_in, watched
 from tests.waiting import wait_until
 
@@ -140,6 +141,22 @@ def test_an_empty_file_is_refused_in_words(service: Door, page: Page, tmp_path: 
     expect(page.locator("[data-upload-status]")).to_have_text(
         "Choose a file; the one that arrived is empty.", timeout=WAIT
     )
+
+
+def test_a_proxy_that_takes_no_large_files_is_named(service: Door, browser: Browser, tmp_path: Path) -> None:
+    (tmp_path / "large.csv").write_text(
+        "event,customer_email,timestamp\n" + "login,jane@example.com,2026-01-01\n" * 100
+    )
+    headers = "proxy_set_header Host $http_host; client_max_body_size 1k;"
+    with nginx(tmp_path, f"location / {{ proxy_pass {service.line.url}; {headers} }}") as url:
+        context = browser.new_context()
+        page = context.new_page()
+        sign_in(page, url, service.key)
+        page.goto(f"{url}/import")
+        page.get_by_label("File of events").set_input_files(tmp_path / "large.csv")
+        page.get_by_role("button", name="Upload and preview").click()
+        expect(page.locator("[data-upload-status]")).to_contain_text("client_max_body_size", timeout=WAIT)
+        context.close()
 
 
 def test_dates_with_slashes_ask_for_their_order(service: Door, page: Page, tmp_path: Path) -> None:
