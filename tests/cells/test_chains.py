@@ -12,8 +12,8 @@ from tests.workers.events import count
 from workers.buffer.entries import hash_user
 from workers.buffer.lanes import HISTORY, LIVE
 from workers.cells import cell_of
-from workers.identities import across, moving, relocations
-from workers.identities.moving import AddressChange
+from workers.identities import across, changes, relocations
+from workers.identities.changes import AddressChange
 from workers.ingest import ingest
 from workers.process import Process
 
@@ -135,8 +135,8 @@ def announce(world: World, email: str) -> tuple[Process, list[AddressChange]]:
         with pytest.MonkeyPatch.context() as patches:
             patches.setattr(across, "apply_changes", lambda process: [])
             world.work()
-        if changes := moving.list_changes(place.connection()):
-            return place, changes
+        if listed := changes.list_changes(place.connection()):
+            return place, listed
     raise AssertionError("no change was announced")
 
 
@@ -159,7 +159,7 @@ def test_a_worker_with_an_old_list_of_changes_changes_nothing(
     assert across.apply_changes(place) == []
     announce(moving_world, THIRD)
     assert across.apply_changes(place) == []
-    monkeypatch.setattr(moving, "list_changes", lambda connection: list(listed))
+    monkeypatch.setattr(changes, "list_changes", lambda connection: list(listed))
     assert across.apply_changes(place) == []
     moving_world.track({"event": "login", "customer_email": SECOND}, {"event": "login", "user_id": "user-1"})
     for _ in range(2):
@@ -174,7 +174,7 @@ def test_two_workers_make_a_change_once(moving_world: World, monkeypatch: pytest
     other = Process(moving_world.settings, moving_world.redis).at(place.cell.number)
     choose, asked = across._choose_course, []
 
-    def choose_and_let_another_try(*arguments: Any) -> moving.Course:
+    def choose_and_let_another_try(*arguments: Any) -> changes.Course:
         asked.append(arguments)
         if len(asked) == 1:
             assert across.apply_changes(other) == []
@@ -186,22 +186,3 @@ def test_two_workers_make_a_change_once(moving_world: World, monkeypatch: pytest
     assert len(asked) == 1
     moving_world.work()
     assert days(moving_world) == {SECOND: {"login": 3}}
-
-
-@pytest.mark.parametrize("late_cell", [0, 1])
-def test_an_address_that_comes_after_the_next_one_is_the_same_persons(make_world: MakeWorld, late_cell: int) -> None:
-    """Both have a history by then, in the same cell or in two: it becomes one."""
-    world = make_world(CELLS)
-    late, present = email_in(late_cell, "late"), email_in(0, "present")
-    world.track(*did(late, "address", 1, 2), *logins(0))
-    identify(world, user_id="user-0", customer_email=present)
-    world.work()
-    for place in world.places:  # a process that died had read the other statement
-        place.connection().execute("UPDATE identities SET said_at = said_at + interval '1 minute'")
-    identify(world, user_id="user-0", customer_email=late)
-    world.work()
-    world.track(*did(late, "address", 1, 2, 3))
-    for _ in range(2):
-        world.work()
-    assert {email: days["login"] for email, (_, _, days) in customers(world).items()} == {present: 6}
-    assert sum(counted(world)) == 6

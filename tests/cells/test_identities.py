@@ -13,7 +13,7 @@ from tests.cells.test_line import NOW, counted, history
 from tests.waiting import wait_until
 from tests.workers.events import count
 from workers.identities import across, relocations
-from workers.identities.moving import AddressChange, Course
+from workers.identities.changes import AddressChange, Course
 from workers.store import Connection
 
 PEOPLE = 12

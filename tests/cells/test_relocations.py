@@ -1,5 +1,6 @@
 """A history that goes to another cell, and an interruption at any statement: afterwards it is there, once."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -34,6 +35,7 @@ class Guillotine:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.left: int | None = None
         self.after = False
+        self.changing: list[int] = []  # the numbers, from the last, of the statements that change something
         for name in ("execute", "executemany"):
             monkeypatch.setattr(psycopg.Cursor, name, self._wrap(getattr(psycopg.Cursor, name)))
 
@@ -42,6 +44,8 @@ class Guillotine:
             if self.left is None:
                 return run(cursor, *arguments, **options)
             self.left -= 1
+            if re.search("INSERT|UPDATE|DELETE", str(arguments[0])):
+                self.changing.append(self.left)
             if self.left > 0:
                 return run(cursor, *arguments, **options)
             if self.after and self.left == 0:
@@ -54,7 +58,7 @@ class Guillotine:
     @contextmanager
     def falls(self, statement: int, after: bool) -> Iterator[None]:
         """Let the process end at this statement, from 1."""
-        self.left, self.after = statement, after
+        self.left, self.after, self.changing = statement, after, []
         try:
             yield
         finally:

@@ -11,8 +11,9 @@ from workers.buffer.entries import hash_customer, hash_user, normalise_email
 from workers.buffer.lanes import lanes_of
 from workers.buffer.stream import last_positions
 from workers.cells import Cell, cell_of
-from workers.identities import moving, relocations
-from workers.identities.moving import AddressChange, Course, Merged
+from workers.identities import changes, moving, relocations
+from workers.identities.changes import AddressChange, Course
+from workers.identities.moving import Merged
 from workers.identities.relocations import Relocation
 from workers.process import Process
 from workers.redis import REDIS_AWAY, command_client
@@ -100,8 +101,8 @@ def apply_changes(process: Process) -> list[AddressChange]:
     """Carry out the changes of addresses that were announced in this cell, as moving.apply_changes does within one; and
     what was interrupted."""
     connection, conflicts = process.connection(), []
-    changes = moving.list_changes(connection)
-    if not changes and connection.execute(sql("any_relocation")).fetchone() != (True,):
+    listed = changes.list_changes(connection)
+    if not listed and connection.execute(sql("any_relocation")).fetchone() != (True,):
         return []
     with placement.connect_cells(process.settings) as cells:
         relocations.finish_all(cells, cells[process.cell.number or 0])
@@ -109,7 +110,7 @@ def apply_changes(process: Process) -> list[AddressChange]:
         def is_free(change: AddressChange) -> bool:
             return not moving.has_history(_find_connection(cells, change.new), change.new)
 
-        for change in moving.in_order(changes, is_free):
+        for change in changes.in_order(listed, is_free):
             with relocations.alone(cells, change.customer_id, change.old, change.new) as ours:
                 if ours and _carry_out(cells, change).is_conflict:
                     conflicts.append(change)
@@ -119,10 +120,13 @@ def apply_changes(process: Process) -> list[AddressChange]:
 def _carry_out(cells: Sequence[Connection], change: AddressChange) -> Course:
     """Move the customer, or the user id alone, unless that was done since the change was listed. May be done again."""
     relocations.finish_change(cells, change)
+    if change.is_late:
+        _bring_late_history(cells, change)
+        return Course(moves=False)
     row = _find_connection(cells, change.customer_id).execute(sql("is_announced"), change._asdict()).fetchone()
     if row is None:
         return Course(moves=False)
-    course, change = Course(moves=True), change._replace(email=row[0], apart=row[1], is_late=row[2])
+    course, change = Course(moves=True), change._replace(email=row[0], apart=row[1])
     if change.email != change.next_email:  # else it came along with another user id
         course = _choose_course(cells, change)
         moving.drop_given_up(_find_connection(cells, change.new), change.account_id, change.next_email)
@@ -132,12 +136,24 @@ def _carry_out(cells: Sequence[Connection], change: AddressChange) -> Course:
     return course
 
 
+def _bring_late_history(cells: Sequence[Connection], change: AddressChange) -> None:
+    """Give the history of a late address to the present one, unless that was done since it was listed. May be done
+    again."""
+    connection = _find_connection(cells, change.customer_id)
+    row = connection.execute(sql("is_late_address"), change._asdict()).fetchone()
+    if row is None:
+        return
+    if changes.may_join(cells, _find_connection(cells, change.old), change, apart=row[0]):
+        _move(cells, change)
+    connection.execute(sql("end_late_address"), change._asdict())
+
+
 def _choose_course(cells: Sequence[Connection], change: AddressChange) -> Course:
     source, target = _find_connection(cells, change.old), _find_connection(cells, change.new)
     has_old, has_new = moving.has_history(source, change.old), moving.has_history(target, change.new)
     row = source.execute(sql("find_owners"), {"customer_ids": [change.old]}).fetchone()
     was_moved = row is not None and row[1] == change.next_email
-    return moving.choose_course(change, has_old, has_new, moving.is_shared(cells, change), was_moved)
+    return changes.choose_course(change, has_old, has_new, changes.is_shared(cells, change), was_moved)
 
 
 def _move(cells: Sequence[Connection], change: AddressChange) -> None:
@@ -147,7 +163,8 @@ def _move(cells: Sequence[Connection], change: AddressChange) -> None:
         for cell in cells:
             cell.execute(sql("stay_apart"), {"owner": change.new, "customer_id": change.customer_id})
     way = account_id, change.email, change.next_email
-    relocation = Relocation.begin(*way, change.customer_id, moving.is_kept(cells, change.old))
+    subject = None if change.is_late else change.customer_id
+    relocation = Relocation.begin(*way, subject, changes.is_kept(cells, change.old))
     if source is not _find_connection(cells, change.new):
         relocations.depart(source, relocation)
     elif moving.has_history(source, change.old) and moving.has_history(source, change.new):

@@ -26,7 +26,6 @@ class IdentityRow(NamedTuple):
     stated_us: int
     next_email: str | None
     next_stated_us: int | None
-    is_late: bool = False  # it went back to an address that came late, see `_go_back`
 
 
 class Naming(NamedTuple):
@@ -114,7 +113,7 @@ def _save_addresses(connection: Connection, namings: Sequence[Naming], users: Se
         identities = _find_identities(connection, users)
         for naming in namings:
             if _is_late(naming, identities.get(naming.customer_id)):
-                _go_back(connection, naming)
+                _note_late_address(connection, naming)
         identities = _find_identities(connection, users)
     return identities
 
@@ -124,26 +123,17 @@ def _matters(naming: Naming, identity: IdentityRow | None) -> bool:
 
 
 def _is_late(naming: Naming, identity: IdentityRow | None) -> bool:
-    """Returns whether the address was stated shortly before the present one, which overtook it: its entry was read by a
+    """Returns whether the address was stated shortly before a later one, which overtook it: its entry was read by a
     process that died."""
-    if identity is None or not naming.trusted or naming.email == identity.email or identity.next_email is not None:
+    if identity is None or not naming.trusted or naming.email in (identity.email, identity.next_email):
         return False
-    return 0 < identity.stated_us - naming.stated_us <= LATE_US
+    return 0 < _latest_us(identity) - naming.stated_us <= LATE_US
 
 
-def _go_back(connection: Connection, naming: Naming) -> None:
-    """Have the change from this address to the present one made after all, unless it was."""
+def _note_late_address(connection: Connection, naming: Naming) -> None:
+    """Have its history follow to the present address, unless it did. Events go to the present one meanwhile."""
     if _follow(connection, naming) == naming.email:
-        owner = hash_customer(naming.account_id, naming.email)
-        connection.execute(sql("go_back_to_late_address"), {**naming._asdict(), "owner": owner})
-
-
-def _leave_late_address(connection: Connection, naming: Naming, identity: IdentityRow) -> IdentityRow:
-    """Undo the return to a late address before another address follows: the history is mostly at the present one."""
-    assert identity.next_email is not None
-    owner = hash_customer(naming.account_id, identity.next_email)
-    connection.execute(sql("leave_late_address"), {"customer_id": naming.customer_id, "owner": owner})
-    return IdentityRow(identity.next_email, identity.next_stated_us or 0, None, None)
+        connection.execute(sql("note_late_address"), naming._asdict())
 
 
 def _is_news(naming: Naming, identity: IdentityRow | None) -> bool:
@@ -151,8 +141,11 @@ def _is_news(naming: Naming, identity: IdentityRow | None) -> bool:
         return True
     if naming.email == identity.email and identity.next_email is None:
         return naming.stated_us > identity.stated_us + CONFIRMED_US
-    latest = max(identity.stated_us, identity.next_stated_us or 0)
-    return naming.trusted and naming.stated_us > latest
+    return naming.trusted and naming.stated_us > _latest_us(identity)
+
+
+def _latest_us(identity: IdentityRow) -> int:
+    return max(identity.stated_us, identity.next_stated_us or 0)
 
 
 def _save_address(connection: Connection, naming: Naming, identity: IdentityRow | None) -> bool:
@@ -160,8 +153,6 @@ def _save_address(connection: Connection, naming: Naming, identity: IdentityRow 
     if not _is_news(naming, identity):
         return False
     parameters = naming._asdict()
-    if identity is not None and identity.is_late:
-        identity = _leave_late_address(connection, naming, identity)
     if identity is None:
         email = _follow(connection, naming)
         owner = hash_customer(naming.account_id, email)

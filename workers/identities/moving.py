@@ -5,7 +5,7 @@ under the old address afterwards, because the address that was given up leads to
 whatever tables have a customer_id.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from psycopg import sql as pieces
@@ -13,7 +13,8 @@ from psycopg.errors import UniqueViolation
 
 from scoring.events import detail_of, value_of
 from workers.buffer.entries import hash_customer, hash_user
-from workers.identities import profiles
+from workers.identities import changes, profiles
+from workers.identities.changes import AddressChange, Course
 from workers.store import Connection, only_row, sql
 from workers.store.locks import Lock, lock
 from workers.upkeep import erased_totals, level_moves
@@ -21,48 +22,6 @@ from workers.upkeep import erased_totals, level_moves
 APART = frozenset(  # not simply renamed
     {"identities", "erasures", "profiles", "erasing", "leaving", "relocations", "relocated_rows"}
 )
-CHANGES_TOGETHER = 100
-
-
-class AddressChange(NamedTuple):
-    """An address that is to follow another one for a user id."""
-
-    customer_id: str  # the user id's
-    account_id: int
-    user_id: str
-    email: str
-    next_email: str
-    stated_us: int
-    apart: bool = False  # the history at the address was there before
-    is_late: bool = False  # the next address was known before this one: histories at both are the user id's
-
-    @property
-    def old(self) -> str:
-        """The id of the address before."""
-        return hash_customer(self.account_id, self.email)
-
-    @property
-    def new(self) -> str:
-        """The id of the address from now on."""
-        return hash_customer(self.account_id, self.next_email)
-
-
-class Course(NamedTuple):
-    """The course of a change of address: with the history or alone; then to an address with a history or without."""
-
-    moves: bool
-    apart: bool = False
-    is_conflict: bool = False
-
-
-def choose_course(change: AddressChange, has_old: bool, has_new: bool, is_shared: bool, was_moved: bool) -> Course:
-    """Returns how a change goes. `has_old`, `has_new`: whether the addresses have a history; `is_shared`: whether one
-    of them is another user id's as well; `was_moved`: whether the history is there already, from an attempt before."""
-    if was_moved or change.is_late:
-        return Course(moves=was_moved or not is_shared)
-    if change.apart or has_new:
-        return Course(False, apart=has_new, is_conflict=has_old and has_new and not change.apart)
-    return Course(moves=has_old or not is_shared)
 
 
 class Merged(NamedTuple):
@@ -76,38 +35,21 @@ def apply_changes(connection: Connection) -> list[AddressChange]:
     """Carry out the changes of addresses that were announced. Returns those that met another customer: their user ids
     have the new address, and the history before stays where it is."""
     conflicts = []
-    for change in in_order(list_changes(connection), lambda change: not has_history(connection, change.new)):
+    for change in changes.in_order(
+        changes.list_changes(connection), lambda change: not has_history(connection, change.new)
+    ):
         with connection.transaction():
             lock(connection, Lock.STORING)
-            change = find_apart(connection, change)
+            if change.is_late:
+                _bring_late_history(connection, change)
+                continue
+            change = changes.find_apart(connection, change)
             if connection.execute(sql("end_change"), change._asdict()).fetchone() is None:
                 continue  # another worker did it, or it was taken back
             if _carry_out(connection, change).is_conflict:
                 conflicts.append(change)
     erased_totals.leave_out(connection)
     return conflicts
-
-
-def list_changes(connection: Connection) -> list[AddressChange]:
-    """Returns changes that were announced, the earliest first."""
-    rows = connection.execute(sql("list_changes"), {"limit": CHANGES_TOGETHER})
-    return [AddressChange(*row) for row in rows.fetchall()]
-
-
-def in_order(changes: list[AddressChange], is_free: Callable[[AddressChange], bool]) -> Iterator[AddressChange]:
-    """Yields changes, first those whose next address has no history at that moment: where addresses are passed on, each
-    is left before the next one comes."""
-    while changes:
-        change = next(filter(is_free, changes), changes[0])
-        changes.remove(change)
-        yield change
-
-
-def find_apart(connection: Connection, change: AddressChange) -> AddressChange:
-    """Returns the change as it is now: those before it may have brought a history to the user id's address."""
-    row = connection.execute(sql("is_apart"), {"customer_id": change.customer_id}).fetchone()
-    apart, is_late = row or (False, False)
-    return change._replace(apart=apart, is_late=is_late)
 
 
 def merge_known(connection: Connection, account_id: int, email: str, into: str) -> Merged | None:
@@ -149,30 +91,33 @@ def _carry_out(connection: Connection, change: AddressChange) -> Course:
     """Move the customer, or the user id alone."""
     drop_given_up(connection, change.account_id, change.next_email)
     has_old, has_new = has_history(connection, change.old), has_history(connection, change.new)
-    course = choose_course(change, has_old, has_new, is_shared([connection], change), was_moved=False)
+    course = changes.choose_course(change, has_old, has_new, changes.is_shared([connection], change), was_moved=False)
     if course.moves:
-        if has_old:
-            connection.execute(sql("stay_apart"), {"owner": change.new, "customer_id": change.customer_id})
-            _unite(connection, change.account_id, change.old, change.new, change.next_email)
-        else:
-            rename_rows(connection, change.account_id, change.old, change.new, change.next_email)
-        give_up(connection, change.account_id, change.email, change.next_email, is_kept([connection], change.old))
+        _move(connection, change, has_old)
     else:
         own(connection, change, course.apart)
         profiles.hand_over(connection, change.account_id, [hash_user(change.account_id, change.user_id)], change.new)
     return course
 
 
-def is_shared(cells: Iterable[Connection], change: AddressChange) -> bool:
-    """Returns whether one of the addresses is another user id's as well."""
-    both = {"owners": [change.old, change.new], "customer_id": change.customer_id}
-    return any(only_row(connection.execute(sql("are_shared"), both))[0] for connection in cells)
+def _move(connection: Connection, change: AddressChange, has_old: bool) -> None:
+    """Move a customer to another address, and from now on what comes under the one before."""
+    if has_old:
+        connection.execute(sql("stay_apart"), {"owner": change.new, "customer_id": change.customer_id})
+        _unite(connection, change.account_id, change.old, change.new, change.next_email)
+    else:
+        rename_rows(connection, change.account_id, change.old, change.new, change.next_email)
+    give_up(connection, change.account_id, change.email, change.next_email, changes.is_kept([connection], change.old))
 
 
-def is_kept(cells: Iterable[Connection], customer_id: str) -> bool:
-    """Returns whether user ids stay at an address when its history leaves."""
-    asked = {"customer_id": customer_id}
-    return any(only_row(connection.execute(sql("has_apart"), asked))[0] for connection in cells)
+def _bring_late_history(connection: Connection, change: AddressChange) -> None:
+    """Give the history of a late address to the present one, unless that was done since it was listed."""
+    row = connection.execute(sql("is_late_address"), change._asdict()).fetchone()
+    if row is None:
+        return
+    if changes.may_join([connection], connection, change, apart=row[0]):
+        _move(connection, change, has_history(connection, change.old))
+    connection.execute(sql("end_late_address"), change._asdict())
 
 
 def own(connection: Connection, change: AddressChange, apart: bool) -> None:

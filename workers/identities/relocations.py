@@ -18,7 +18,8 @@ from psycopg import sql as pieces
 from workers.buffer.entries import hash_customer
 from workers.cells import cell_of
 from workers.identities import moving, profiles
-from workers.identities.moving import AddressChange, Merged
+from workers.identities.changes import AddressChange
+from workers.identities.moving import Merged
 from workers.store import Connection, only_row, sql
 from workers.store.locks import Lock, holding, lock
 from workers.upkeep import erased_totals, level_moves

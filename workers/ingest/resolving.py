@@ -10,7 +10,7 @@ from typing import NamedTuple
 from workers.buffer.lanes import HISTORY, LANES, LIVE
 from workers.buffer.rows import Row, find_user, read_content
 from workers.identities import across, forwarding, ledger_moves, moving
-from workers.identities.moving import AddressChange
+from workers.identities.changes import AddressChange
 from workers.ingest.transaction import store_parts
 from workers.process import Process
 from workers.retry import retry_while_unavailable

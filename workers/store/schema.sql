@@ -219,11 +219,12 @@ CREATE TABLE identities (
     next_said_at timestamptz,
     has_waiting boolean NOT NULL DEFAULT false,
     apart boolean NOT NULL DEFAULT false,
-    is_late boolean NOT NULL DEFAULT false
+    late_emails text[] COLLATE "C" NOT NULL DEFAULT '{}'
 );
 
 CREATE INDEX identities_owner ON identities (owner);
 CREATE INDEX identities_given_up ON identities (account_id) WHERE user_id IS NULL;
+CREATE INDEX identities_late ON identities (customer_id) WHERE late_emails <> '{}';
 CREATE INDEX identities_next ON identities (customer_id) WHERE next_email IS NOT NULL;
 CREATE INDEX identities_waiting ON identities (customer_id) WHERE has_waiting;
 

@@ -27,7 +27,7 @@ SELECT count(*) FROM put
 
 -- name: find_identities
 SELECT replace(customer_id::text, '-', ''), email, (extract(epoch FROM said_at) * 1000000)::bigint, next_email,
-       (extract(epoch FROM next_said_at) * 1000000)::bigint, is_late
+       (extract(epoch FROM next_said_at) * 1000000)::bigint
 FROM identities WHERE customer_id = ANY (%(customer_ids)s::uuid[])
 
 -- name: add_identity
@@ -51,24 +51,18 @@ UPDATE identities
 SET next_email = %(email)s, next_said_at = 'epoch'::timestamptz + %(stated_us)s * '1 microsecond'::interval
 WHERE customer_id = %(customer_id)s::uuid
 
--- name: go_back_to_late_address
--- An address came that was stated shortly before the present one: a process that died had it. The user id goes back, and
--- the change to the present one is made as it would have been, with the history at both.
-UPDATE identities
-SET email = %(email)s, owner = %(owner)s::uuid, said_at = 'epoch'::timestamptz + %(stated_us)s * '1 microsecond'::interval,
-    next_email = email, next_said_at = said_at, is_late = true
-WHERE customer_id = %(customer_id)s::uuid AND next_email IS NULL AND NOT apart
-  AND NOT EXISTS (
-    SELECT FROM identities AS others
-    WHERE others.owner = %(owner)s::uuid AND user_id IS NOT NULL AND others.customer_id <> %(customer_id)s::uuid
-  )
+-- name: note_late_address
+-- An address came that was stated shortly before the present one: a process that died had it. Its history is to follow.
+UPDATE identities SET late_emails = array_append(late_emails, %(email)s::text)
+WHERE customer_id = %(customer_id)s::uuid AND NOT apart AND %(email)s <> ALL (late_emails)
 
--- name: leave_late_address
--- Another address came before that change was made. It is to follow the present one, so the user id returns there.
-UPDATE identities
-SET email = next_email, owner = %(owner)s::uuid, said_at = next_said_at, next_email = NULL, next_said_at = NULL,
-    is_late = false
-WHERE customer_id = %(customer_id)s::uuid AND is_late
+-- name: is_late_address
+-- An address whose history is still to come to the present one, as it was listed.
+SELECT apart FROM identities
+WHERE customer_id = %(customer_id)s::uuid AND email = %(next_email)s AND %(email)s = ANY (late_emails)
+
+-- name: end_late_address
+UPDATE identities SET late_emails = array_remove(late_emails, %(email)s::text) WHERE customer_id = %(customer_id)s::uuid
 
 -- name: take_waiting
 -- User ids whose address is known and whose events wait.
@@ -99,7 +93,7 @@ UPDATE identities SET has_waiting = false WHERE customer_id = ANY (%(customer_id
 
 -- name: any_waiting
 SELECT EXISTS (SELECT FROM identities WHERE has_waiting) OR EXISTS (SELECT FROM identities WHERE next_email IS NOT NULL)
-    OR EXISTS (SELECT FROM relocations)
+    OR EXISTS (SELECT FROM identities WHERE late_emails <> '{}') OR EXISTS (SELECT FROM relocations)
 
 -- name: expire_unresolved
 WITH these AS (
@@ -182,14 +176,20 @@ INSERT INTO news (customer_id, first_seen, last_seen)
 SELECT customer_id, 'infinity', '-infinity' FROM customers WHERE customer_id = ANY (%(customer_ids)s::uuid[])
 
 -- name: list_changes
+-- Late addresses first, since a further change takes along what is at the present one.
+SELECT replace(customer_id::text, '-', ''), account_id, user_id, late_email, email,
+       (extract(epoch FROM said_at) * 1000000)::bigint AS stated_us, true AS is_late
+FROM identities CROSS JOIN unnest(late_emails) AS late (late_email) WHERE late_emails <> '{}'
+UNION ALL
 SELECT replace(customer_id::text, '-', ''), account_id, user_id, email, next_email,
-       (extract(epoch FROM next_said_at) * 1000000)::bigint
+       (extract(epoch FROM next_said_at) * 1000000)::bigint, false
 FROM identities WHERE next_email IS NOT NULL
-ORDER BY next_said_at
+ORDER BY is_late DESC, stated_us
 LIMIT %(limit)s
 
 -- name: end_change
-UPDATE identities SET said_at = next_said_at, next_email = NULL, next_said_at = NULL, is_late = false
+UPDATE identities
+SET said_at = next_said_at, next_email = NULL, next_said_at = NULL, late_emails = array_remove(late_emails, next_email)
 WHERE customer_id = %(customer_id)s::uuid AND email IN (%(email)s, %(next_email)s) AND next_email = %(next_email)s
 RETURNING 1
 
@@ -221,11 +221,11 @@ WHERE owner = %(owner)s::uuid AND user_id IS NOT NULL AND customer_id <> %(custo
 UPDATE identities SET apart = false WHERE owner = %(customer_id)s::uuid AND apart
 
 -- name: is_apart
-SELECT apart, is_late FROM identities WHERE customer_id = %(customer_id)s::uuid AND next_email IS NOT NULL
+SELECT apart FROM identities WHERE customer_id = %(customer_id)s::uuid
 
 -- name: is_announced
 -- A change of address that is still to be made, as it was listed, or of which only the end is missing.
-SELECT email, apart, is_late FROM identities
+SELECT email, apart FROM identities
 WHERE customer_id = %(customer_id)s::uuid AND email IN (%(email)s, %(next_email)s) AND next_email = %(next_email)s
 
 -- name: has_apart

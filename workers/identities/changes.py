@@ -1,0 +1,92 @@
+"""Changes of address: which way each goes, by what is stored at both addresses and whose they are."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from workers.buffer.entries import hash_customer
+from workers.store import Connection, only_row, sql
+
+CHANGES_TOGETHER = 100
+
+
+class AddressChange(NamedTuple):
+    """An address that is to follow another one for a user id. `is_late`: the user id has it already, and the address
+    before became known afterwards, so that its history alone is to follow."""
+
+    customer_id: str  # the user id's
+    account_id: int
+    user_id: str
+    email: str
+    next_email: str
+    stated_us: int
+    is_late: bool
+    apart: bool = False  # the history at the address was there before
+
+    @property
+    def old(self) -> str:
+        """The id of the address before."""
+        return hash_customer(self.account_id, self.email)
+
+    @property
+    def new(self) -> str:
+        """The id of the address from now on."""
+        return hash_customer(self.account_id, self.next_email)
+
+
+class Course(NamedTuple):
+    """The course of a change of address: with the history or alone; then to an address with a history or without."""
+
+    moves: bool
+    apart: bool = False
+    is_conflict: bool = False
+
+
+def list_changes(connection: Connection) -> list[AddressChange]:
+    """Returns changes that were announced, the earliest first."""
+    rows = connection.execute(sql("list_changes"), {"limit": CHANGES_TOGETHER})
+    return [AddressChange(*row) for row in rows.fetchall()]
+
+
+def in_order(changes: list[AddressChange], is_free: Callable[[AddressChange], bool]) -> Iterator[AddressChange]:
+    """Yields changes, first those whose next address has no history at that moment: where addresses are passed on, each
+    is left before the next one comes."""
+    while changes:
+        change = next(filter(is_free, changes), changes[0])
+        changes.remove(change)
+        yield change
+
+
+def choose_course(change: AddressChange, has_old: bool, has_new: bool, is_shared: bool, was_moved: bool) -> Course:
+    """Returns how a change goes. `has_old`, `has_new`: whether the addresses have a history; `is_shared`: whether one
+    of them is another user id's as well; `was_moved`: whether the history is there already, from an attempt before."""
+    if was_moved:
+        return Course(moves=True)
+    if change.apart or has_new:
+        return Course(False, apart=has_new, is_conflict=has_old and has_new and not change.apart)
+    return Course(moves=has_old or not is_shared)
+
+
+def find_apart(connection: Connection, change: AddressChange) -> AddressChange:
+    """Returns the change as it is now: those before it may have brought a history to the user id's address."""
+    row = connection.execute(sql("is_apart"), {"customer_id": change.customer_id}).fetchone()
+    return change._replace(apart=row is not None and row[0])
+
+
+def may_join(cells: Sequence[Connection], source: Connection, change: AddressChange, apart: bool) -> bool:
+    """Returns whether the history of a late address is the user id's: no other one has that address or the present one,
+    and it leads nowhere else. `source`: the cell of the late address; `apart`: the present one has another customer's
+    history."""
+    leads_on = source.execute(sql("find_owners"), {"customer_ids": [change.old]}).fetchone() is not None
+    return not (apart or leads_on or change.old == change.new or is_shared(cells, change))
+
+
+def is_shared(cells: Iterable[Connection], change: AddressChange) -> bool:
+    """Returns whether one of the addresses is another user id's as well."""
+    both = {"owners": [change.old, change.new], "customer_id": change.customer_id}
+    return any(only_row(connection.execute(sql("are_shared"), both))[0] for connection in cells)
+
+
+def is_kept(cells: Iterable[Connection], customer_id: str) -> bool:
+    """Returns whether user ids stay at an address when its history leaves."""
+    asked = {"customer_id": customer_id}
+    return any(only_row(connection.execute(sql("has_apart"), asked))[0] for connection in cells)
