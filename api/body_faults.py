@@ -7,6 +7,15 @@ from msgspec import ValidationError, inspect
 from workers.settings import describe_values
 
 PLACE = re.compile(r" - at `\$\.?(.*)`$")
+TYPES = re.compile(r"Expected `(\w+)`, got `(\w+)`$")
+TYPE_WORDS = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "object": "an object",
+    "array": "a list",
+}
 
 
 def explain_body(error: ValidationError, kind: type) -> str:
@@ -24,4 +33,8 @@ def explain_body(error: ValidationError, kind: type) -> str:
         return f"`{name}` is required." if "missing required field" in message else "The body must be a JSON object."
     if path in fields:
         return f"`{path}` must be {describe_values(fields[path])}."
-    return f"{message.removesuffix(place[0]) if place else message}, in `{path}`."
+    fault = message.removesuffix(place[0]) if place else message
+    if types := TYPES.match(fault):
+        expected, sent = (TYPE_WORDS.get(word, word) for word in types.groups())
+        return f"`{path}` must be {expected}, not {sent}."
+    return f"{fault}, in `{path}`."

@@ -38,7 +38,7 @@ Url = Annotated[
     str,
     Meta(
         max_length=LONGEST_URL,
-        pattern=r"^https?://[^\s/?#@]+([/?#][^\s]*)?$",
+        pattern=r"^\s*[hH][tT][tT][pP][sS]?://[^\s]+\s*$",
         description="Where messages go.",
         examples=["https://example.com/hook"],
     ),
@@ -168,7 +168,7 @@ async def change_webhook(request: Request, account_id: int, webhook_id: str, cha
         wanted["description"] = ""
     try:
         if change.url is not UNSET:
-            webhooks.check_url(change.url)
+            wanted["url"] = webhooks.check_url(change.url)
     except BadWebhook as error:
         raise Refused(INVALID, str(error)) from None
     parameters = {**wanted, "account_id": account_id, "webhook_id": webhook_id}

@@ -58,7 +58,8 @@ class NoSuchWebhook(Exception):
 
 
 def check_url(url: str) -> str:
-    """The URL, where messages can go to it. Raises BadWebhook."""
+    """The URL without blanks around it, if messages can go to it. Raises BadWebhook."""
+    url = url.strip()
     try:
         parts = urlsplit(url)
         fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -68,7 +69,7 @@ def check_url(url: str) -> str:
         raise BadWebhook(f"`url` must be an address like https://example.com/hook, at most {LONGEST_URL} characters.")
     if parts.username is not None or parts.password is not None:
         raise BadWebhook("`url` must not hold a user or a password; check the signature of the messages instead.")
-    return url
+    return parts.scheme + url[len(parts.scheme) :]  # in small letters
 
 
 def creation(account_id: int, url: str, format: str, min_level: str, description: str | None) -> dict[str, Any]:

@@ -57,6 +57,21 @@ def test_what_no_webhook_can_be_is_refused(acme: TestClient, body: Any) -> None:
     assert (response.status_code, response.json()["code"]) == (422, "invalid_webhook")
 
 
+@pytest.mark.parametrize("url", [" https://Example.com/Hook\n", "HTTPS://Example.com/Hook"])
+def test_an_address_may_have_blanks_around_it_and_capitals(acme: TestClient, url: str) -> None:
+    """As it is pasted."""
+    webhook = create(acme, url=url)
+    assert webhook["url"] == "https://Example.com/Hook"
+    acme.patch(f"/api/v1/webhooks/{webhook['id']}", json={"url": url.replace("Hook", "New")})
+    (listed,) = acme.get("/api/v1/webhooks").json()["webhooks"]
+    assert listed["url"] == "https://Example.com/New"
+
+
+def test_a_user_or_a_password_in_an_address_is_named(acme: TestClient) -> None:
+    answer = acme.post("/api/v1/webhooks", json={"url": "https://user:pass@example.com/"})
+    assert "must not hold a user or a password" in answer.json()["message"]
+
+
 def test_a_webhook_can_be_changed_and_removed(acme: TestClient) -> None:
     path = f"/api/v1/webhooks/{create(acme, description='x')['id']}"
     change = {"url": "http://example.org/a", "min_level": "medium", "enabled": False, "description": None}
