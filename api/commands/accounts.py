@@ -25,6 +25,7 @@ SETTABLE = (
     "--contact-event",
     "--time-zone",
 )
+HEADINGS = f"{'ACCOUNT':<20} {'DAYS':>4} {'':<8} {'CHURN EVENT':<20} ENGAGEMENT EVENTS, OTHER NAMES"
 
 
 @click.group("accounts")
@@ -39,7 +40,7 @@ def list_accounts(account: str | None, data_dir: Path) -> None:
     """Show accounts and their settings."""
     with use_servers(data_dir) as servers, connect(servers.database_url) as connection:
         accounts = options.list_accounts(connection, account)
-    click.echo(f"{'ACCOUNT':<20} {'DAYS':>4} {'':<8} {'CHURN EVENT':<20} ENGAGEMENT EVENTS, OTHER NAMES")
+    click.echo(HEADINGS)
     setting = settings.load().horizon_days
     for row in accounts:
         click.echo(_row(row, setting))
@@ -87,6 +88,7 @@ def set_account(
         if time_zone is not None:
             registry.choose_time_zone(connection, before.account_id, time_zone)
         after = choose_account(connection, before.name)
+    click.echo(HEADINGS)
     click.echo(_row(after, settings.load().horizon_days))
 
 

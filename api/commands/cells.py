@@ -62,8 +62,10 @@ def move_cell(number: int, database_url: str, data_dir: Path) -> None:
     placed is moved by Citus, to the node of the URL."""
     with use_servers(data_dir, migrating=False) as servers:
         before = servers.apply(settings.load())
-        if number >= before.cells or before.cells == 1:
-            raise click.BadParameter(f"there are {before.cells} cells", param_hint="NUMBER")
+        if before.cells == 1:
+            raise click.ClickException("there is a single cell, at home, and only one of several can be moved")
+        if number >= before.cells:
+            raise click.BadParameter(f"the cells are 0 to {before.cells - 1}", param_hint="NUMBER")
         try:
             check_postgres(database_url, "--to")
         except SettingsError as error:

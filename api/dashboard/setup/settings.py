@@ -81,7 +81,7 @@ async def _show(request: Request, session: Session, fault: str | None = None) ->
 
 async def _set_horizon(request: Request, session: Session, fields: Mapping[str, str]) -> str | None:
     days = fields.get("horizon", "").strip()
-    if days and not (days.isascii() and days.isdigit() and 1 <= int(days[:4]) <= LONGEST_HORIZON):
+    if days and not (days.isascii() and days.isdigit() and len(days) <= 4 and 1 <= int(days) <= LONGEST_HORIZON):
         return BAD_HORIZON
 
     def choose(connection: Connection) -> None:
@@ -94,7 +94,7 @@ async def _set_horizon(request: Request, session: Session, fields: Mapping[str, 
 
 async def _set_holdout(request: Request, session: Session, fields: Mapping[str, str]) -> str | None:
     percent = fields.get("percent", "").strip()
-    if not (percent.isascii() and percent.isdigit() and int(percent[:3]) <= MOST_HELD_OUT):
+    if not (percent.isascii() and percent.isdigit() and len(percent) <= 4 and int(percent) <= MOST_HELD_OUT):
         return BAD_HOLDOUT
     await in_database(request, lambda connection: registry.choose_acting(connection, session.account, float(percent)))
     return None

@@ -38,7 +38,7 @@ def test_the_horizon_is_chosen_and_left_to_learning_again(signed_in: TestClient,
     assert list_accounts(connection, "acme")[0].horizon_chosen is None
 
 
-@pytest.mark.parametrize("horizon", ["0", "366", "-1", "many", "1.5", "\u0661"])
+@pytest.mark.parametrize("horizon", ["0", "366", "03651", "-1", "many", "1.5", "\u0661"])
 def test_a_horizon_that_is_none_is_refused(signed_in: TestClient, horizon: str) -> None:
     status, page = post(signed_in, action="horizon", horizon=horizon)
     assert (status, "from 1 to 365" in page) == (422, True)
@@ -53,7 +53,7 @@ def test_the_share_of_customers_held_out_is_chosen(signed_in: TestClient, connec
     assert 'href="/settings#holdout"' in signed_in.get("/alerts/effect").text
 
 
-@pytest.mark.parametrize("percent", ["", "91", "-1", "ten", "1.5", "1000"])
+@pytest.mark.parametrize("percent", ["", "91", "-1", "ten", "1.5", "1000", "0901"])
 def test_a_share_that_is_none_is_refused(signed_in: TestClient, connection: Connection, percent: str) -> None:
     status, page = post(signed_in, action="holdout", percent=percent)
     assert (status, "from 0 to 90" in page) == (422, True)
@@ -74,6 +74,7 @@ def test_a_training_begins_when_somebody_asks_for_it(
 
 
 def test_without_an_earlier_model_nothing_is_rolled_back(signed_in: TestClient) -> None:
+    assert "roll_back" not in signed_in.get("/settings").text
     status, page = post(signed_in, action="roll_back")
     assert (status, "nothing to go back to" in page) == (422, True)
 
