@@ -1,7 +1,7 @@
 """Connections to a cell lead to the node that holds it. The catalogue of Citus is imitated on two servers."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from workers import engine
 from workers.cells import Cell
 from workers.placement import Misplaced
 from workers.process import Process
-from workers.store import Connection, connect, connect_as_set, find_cell, only_row
+from workers.store import Connection, connect, connect_as_set, find_cell, only_row, sql
 from workers.store.nodes import Moved
 from workers.upkeep import erasure
 
@@ -139,19 +139,30 @@ def test_a_change_of_the_schema_goes_where_the_settings_say(cluster: Cluster) ->
         assert node_of(connection) == 0
 
 
-def plan_mode_of_storing(connection: Connection) -> str:
+def store(connection: Connection) -> None:
+    erasure.join_storing(connection)
+
+
+def score(connection: Connection) -> None:
+    connection.execute(sql("begin_scoring"), {"timeout": "20s"})
+
+
+def plan_mode(connection: Connection, begin: Callable[[Connection], None]) -> str:
     with connection.transaction():
-        erasure.join_storing(connection)
+        begin(connection)
         return str(only_row(connection.execute("SHOW plan_cache_mode"))[0])
 
 
-def test_plans_hold_for_all_batches_unless_citus_carries_them_out(cluster: Cluster, connection: Connection) -> None:
+@pytest.mark.parametrize("begin", [store, score])
+def test_plans_hold_for_all_batches_unless_citus_carries_them_out(
+    cluster: Cluster, connection: Connection, begin: Callable[[Connection], None]
+) -> None:
     """It needs the values of some statements to plan them."""
-    assert plan_mode_of_storing(connection) == "auto"
+    assert plan_mode(connection, begin) == "auto"
     with connect(cluster.cell) as cell:
-        assert plan_mode_of_storing(cell) == "auto"
+        assert plan_mode(cell, begin) == "auto"
     connection.execute("DROP TABLE pg_dist_schema")
-    assert plan_mode_of_storing(connection) == "force_generic_plan"
+    assert plan_mode(connection, begin) == "force_generic_plan"
 
 
 def insert_and_move(connection: Connection, cluster: Cluster) -> None:

@@ -68,8 +68,11 @@ FROM (SELECT * FROM urgent UNION ALL SELECT * FROM others) AS due
 
 -- name: begin_scoring
 -- A plan holds for all customers: to plan the reading of one's days takes as long as the reading. It must outlive the day
--- on which there were so few of them that reading them all was the quickest.
-SELECT set_config('statement_timeout', %(timeout)s, true), set_config('plan_cache_mode', 'force_generic_plan', true),
+-- on which there were so few of them that reading them all was the quickest. With Citus Postgres chooses, see
+-- lock_shared_to_store.
+SELECT set_config('statement_timeout', %(timeout)s, true),
+       set_config('plan_cache_mode', CASE WHEN to_regclass('pg_dist_schema') IS NULL THEN 'force_generic_plan' ELSE 'auto' END,
+                  true),
        set_config('enable_seqscan', 'off', true)
 
 -- name: postpone_score
