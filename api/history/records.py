@@ -41,7 +41,7 @@ class MissingColumns(FileFault):
     def __init__(self, missing: Sequence[str], names: Sequence[str], number: int) -> None:
         self.names = [name for name in names if name]
         present = ", ".join(self.names)[:200] or "none"
-        super().__init__(f"the header must name the columns {' and '.join(missing)}; it names {present}", number)
+        super().__init__(f"the header has no column {', '.join(missing)}; it names {present}", number)
 
 
 class Columns(NamedTuple):
