@@ -67,7 +67,7 @@ def propose(names: Iterable[SentName], mapped: Iterable[str] = ()) -> list[Propo
     """Returns the probable roles of the account's own names, the likeliest first; mapped names are left out."""
     names, settled = list(names), {*RECOGNISED, *mapped}
     most = max((name.customers for name in names), default=0)
-    proposals = [_propose_one(name, most) for name in names if name.event not in settled]
+    proposals = [_propose_role(name, most) for name in names if name.event not in settled]
     return sorted(
         (proposal for proposal in proposals if proposal),
         key=lambda proposal: (not proposal.likely, -proposal.customers, proposal.event),
@@ -87,7 +87,7 @@ def words_of(name: str) -> str:
     return f" {words} "
 
 
-def _propose_one(name: SentName, most: int) -> Proposal | None:
+def _propose_role(name: SentName, most: int) -> Proposal | None:
     words = words_of(name.event)
     for role, pattern in PATTERNS:
         if re.search(pattern, words):

@@ -80,8 +80,7 @@ def percent(share: float, digits: int = 0) -> str:
 
 
 def money(customer: Mapping[str, Any]) -> str:
-    """The value of a customer: 199 USD a month, else the amount of the last invoice; empty if
-    unknown."""
+    """The value of a customer: 199 USD a month, else the amount of the last invoice, else nothing."""
     if customer["mrr"] is not None:
         return f"{describe_amount(customer['mrr'], customer['currency'])} a month"
     return f"last invoice {customer['paid']:,.0f} {customer['currency'] or ''}".rstrip() if customer["paid"] else ""
@@ -133,8 +132,8 @@ def mail(email: str, longest: int = LONGEST) -> Markup:
 def because(customer: Mapping[str, Any]) -> str:
     """The reason for the advice; empty without advice, or if the reason of the risk begins with the same word."""
     why, reason = customer["why"] or "", customer["reason"] or ""
-    is_said = why.partition(" ")[0] == reason.partition(" ")[0]
-    return "" if is_said or customer["strategy"] in (None, "none") else why
+    repeats_reason = why.partition(" ")[0] == reason.partition(" ")[0]
+    return "" if repeats_reason or customer["strategy"] in (None, "none") else why
 
 
 def code(text: str) -> Markup:

@@ -17,7 +17,6 @@ SYNONYMS: Final[Mapping[str, re.Pattern[str]]] = {
     "event_id": re.compile(r"(event|message|insert|row)_?id|uuid"),
     "timestamp": TIME_NAMES,
 }
-OTHER_PRODUCTS: Final = re.compile(r"\$?(distinct_id|insert_id)")
 
 
 def guess_preset(fields: Json) -> str | None:

@@ -166,11 +166,11 @@ def _judge(raw: bytes, now: float) -> Verdict:
     if event["properties"] is NOT_TEXT:
         fault = Fault("properties", "properties_invalid", "A number is too large to be read.")
         return Verdict(fields, fault, now, event["event"], unread)
-    fault_found = next(find_faults(event, now), None)
+    first_fault = next(find_faults(event, now), None)
     at = now
-    if fault_found is None and event["timestamp"] is not None:
+    if first_fault is None and event["timestamp"] is not None:
         at = parse_instant(event["timestamp"]).timestamp()
-    return Verdict(fields, fault_found, at, event["event"], unread)
+    return Verdict(fields, first_fault, at, event["event"], unread)
 
 
 def _list_unread(raw: bytes, read: Sequence[str], size: int) -> Sequence[str]:

@@ -73,16 +73,15 @@ def group(connection: Connection) -> list[LetterGroup]:
 def add_up(groups: Sequence[LetterGroup]) -> list[LetterGroup]:
     """Returns groups of several cells with those of one cause as one, the commonest first."""
     causes: dict[str, LetterGroup] = {}
-    for group_of_cell in groups:
-        before = causes.get(group_of_cell.fingerprint)
-        causes[group_of_cell.fingerprint] = group_of_cell if before is None else _join(before, group_of_cell)
+    for group in groups:
+        before = causes.get(group.fingerprint)
+        causes[group.fingerprint] = group if before is None else _join(before, group)
     return sorted(causes.values(), key=lambda joined: -joined.letters)
 
 
-def _join(one_group: LetterGroup, other: LetterGroup) -> LetterGroup:
-    latest = max(one_group, other, key=lambda joined: joined.last)
-    first = min(one_group.first, other.first)
-    return latest._replace(letters=one_group.letters + other.letters, first=first)
+def _join(group: LetterGroup, other: LetterGroup) -> LetterGroup:
+    latest = max(group, other, key=lambda joined: joined.last)
+    return latest._replace(letters=group.letters + other.letters, first=min(group.first, other.first))
 
 
 def find(connection: Connection, dead_letter_id: str) -> Letter | None:

@@ -57,7 +57,7 @@ def drain(process: Process) -> int:
         process.warnings.add(change.account_id, "address_in_use", "customer_email", message)
     process.warnings.flush_sync(process.home_redis)
     total = 0
-    while events := retry_while_unavailable(process, lambda: _resolve_some(process)):
+    while events := retry_while_unavailable(process, lambda: _resolve_batch(process)):
         total += events
         process.heartbeat.progress()
         if process.stopping.is_set():
@@ -81,11 +81,11 @@ def expire(process: Process) -> None:
         process.heartbeat.progress()
 
 
-def _resolve_some(process: Process) -> int:
-    return resolve_some(process.connection(), process.settings.rescore_seconds)
+def _resolve_batch(process: Process) -> int:
+    return resolve_batch(process.connection(), process.settings.rescore_seconds)
 
 
-def resolve_some(connection: Connection, rescore_seconds: float) -> int:
+def resolve_batch(connection: Connection, rescore_seconds: float) -> int:
     """Store some of the events whose address is known by now, in one transaction. Returns how many."""
     with connection.transaction():
         erasure.join_storing(connection)

@@ -115,11 +115,11 @@ def introduce_customers(connection: Connection, lane: Lane, staged: StagedRows) 
     if not bounds.has_new_customers(bounds.find_memory(connection), staged.added):
         return
     with suppress(*REFUSALS):
-        while _introduce_some(connection, lane, staged):
+        while _introduce_batch(connection, lane, staged):
             pass
 
 
-def _introduce_some(connection: Connection, lane: Lane, staged: StagedRows) -> bool:
+def _introduce_batch(connection: Connection, lane: Lane, staged: StagedRows) -> bool:
     """Returns False when all are there."""
     try:
         with connection.transaction():

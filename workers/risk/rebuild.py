@@ -67,12 +67,12 @@ def drain(process: Process) -> None:
     until = time.monotonic() + BUDGET_SECONDS
     stream = process.lanes[HISTORY.name].stream
     while not process.stopping.is_set() and time.monotonic() < until and not process.redis.xlen(stream):
-        if not retry_while_unavailable(process, lambda: rebuild_some(process)):
+        if not retry_while_unavailable(process, lambda: rebuild_batch(process)):
             break
         process.heartbeat.progress()
 
 
-def rebuild_some(process: Process) -> int:
+def rebuild_batch(process: Process) -> int:
     """Rebuild up to BATCH_CUSTOMERS customers, in one transaction. Returns how many."""
     connection, levels = process.connection(), process.settings.levels
     with connection.transaction():

@@ -93,7 +93,7 @@ def step(connection: Connection, after: str, moments: Before) -> str | None:
     ids = [customer_id for (customer_id,) in page]
     if not ids:
         return None
-    full = _prune_some(connection, "prune_event_ids", ids, moments.event_ids)
+    full = _prune_rows(connection, "prune_event_ids", ids, moments.event_ids)
     if moments.events:
         full |= prune_events(connection, ids, moments.events)
     if moments.rollups:
@@ -122,8 +122,8 @@ def prune_rollups(connection: Connection, ids: Ids, moment: datetime) -> bool:
     """Prune daily counts, past risks and what belongs to them. Returns True if there may be more."""
     midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     overdue = [OVERDUE, *(name for (name,) in connection.execute(sql("list_names_mapped_to"), {"role": OVERDUE}))]
-    full = _prune_some(connection, "prune_days", ids, midnight, overdue=overdue)
-    full |= _prune_some(connection, "prune_risk_history", ids, moment)
+    full = _prune_rows(connection, "prune_days", ids, midnight, overdue=overdue)
+    full |= _prune_rows(connection, "prune_risk_history", ids, moment)
     for query in ("prune_risk_rebuilt", "prune_fingerprints", "prune_deliveries", "prune_alerts", "prune_handlings"):
         connection.execute(sql(query), {"customer_ids": ids, "before": moment})
     return full
@@ -134,7 +134,7 @@ def prune_dead_letters(connection: Connection, moment: datetime) -> None:
     connection.execute(sql("prune_dead_letters"), {"before": moment, "limit": ROWS})
 
 
-def _prune_some(connection: Connection, query: str, ids: Ids, moment: datetime, **more: Any) -> bool:
+def _prune_rows(connection: Connection, query: str, ids: Ids, moment: datetime, **more: Any) -> bool:
     parameters = {"customer_ids": ids, "before": moment, "limit": ROWS, **more}
     return connection.execute(sql(query), parameters).rowcount == ROWS
 

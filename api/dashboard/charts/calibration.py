@@ -32,10 +32,7 @@ def calibration(title: str, groups: Sequence[CalibrationGroup], height: int = 28
         title,
         _describe(groups),
         height,
-        *(
-            across(TOP + plot * (1 - value / most), _format_share(value, most), "grid" if value else "axis")
-            for value in steps
-        ),
+        *(_draw_step(value, most, plot) for value in steps),
         stretched(plot, tag("path", d=f"M0 {plot}L{WIDE} 0", class_="diagonal")),
         *(label(_format_share(value, most), value / most, height - FOOT) for value in steps[1:]),
         label("Predicted risk", 0.5, height - 5, "label name"),

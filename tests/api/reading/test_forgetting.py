@@ -19,7 +19,7 @@ from workers.buffer.lanes import LIVE
 from workers.buffer.stream import Reader
 from workers.ingest import dead_letters
 from workers.process import Process
-from workers.risk.rebuild import rebuild_some
+from workers.risk.rebuild import rebuild_batch
 from workers.settings import Settings
 from workers.store import Connection
 from workers.upkeep import retention
@@ -110,7 +110,7 @@ def test_an_erased_address_is_kept_nowhere(
     a_life(acme)
     connection.execute("ALTER TABLE events ADD CONSTRAINT no_poison CHECK (event <> 'poison')")
     work()
-    rebuild_some(process)
+    rebuild_batch(process)
     retention.prune(process)
     account_id = int(connection.execute("SELECT account_id FROM accounts").fetchone()[0])  # type: ignore[index]
     push(redis, _unreadable(account_id))

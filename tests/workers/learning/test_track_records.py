@@ -7,7 +7,7 @@ from workers.learning import nightly, track_records
 from workers.learning.trainer import train
 from workers.process import Process
 from workers.redis import PREFIX
-from workers.risk.rebuild import rebuild_some
+from workers.risk.rebuild import rebuild_batch
 from workers.store import Connection
 from workers.upkeep.erasure import erase
 
@@ -19,7 +19,7 @@ def test_a_track_record_is_due_after_an_import_and_after_each_training(
     assert track_records.list_due(connection) == []
     connection.execute("INSERT INTO rebuilds SELECT customer_id, first_seen FROM customers")
     nightly.issue_track_job(process)
-    while rebuild_some(process):
+    while rebuild_batch(process):
         pass
     assert track_records.list_due(connection) == [account_id]
     nightly.issue_track_job(process)

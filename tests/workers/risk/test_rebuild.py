@@ -15,7 +15,7 @@ from workers.buffer.lanes import HISTORY, LIVE
 from workers.ingest.ingest import drain
 from workers.process import Process
 from workers.risk import rebuild, rescore
-from workers.risk.rebuild import MONDAY, WEEK, list_mondays, rebuild_some
+from workers.risk.rebuild import MONDAY, WEEK, list_mondays, rebuild_batch
 from workers.store import Connection
 
 
@@ -64,16 +64,16 @@ def test_history_in_any_order_gives_the_same_as_the_events_live(
         if number % 10 == 9:
             drain(process, LIVE)
     drain(process, LIVE)
-    rebuild_some(process)
+    rebuild_batch(process)
     rescore.drain(process)
     live = state(connection)
     assert len(live["risks"]) >= 26
     connection.execute("TRUNCATE events, customers, customer_days, risk_history, risk_rebuilt, rebuilds")
     random.Random(seed).shuffle(events)
     imported(process, events[:40], at_once)
-    rebuild_some(process)
+    rebuild_batch(process)
     imported(process, events[40:], at_once)
-    rebuild_some(process)
+    rebuild_batch(process)
     rescore.drain(process)
     assert state(connection) == live
 
@@ -84,7 +84,7 @@ def test_what_was_really_said_stands(process: Process, connection: Connection) -
     rescore.drain(process)
     connection.execute("UPDATE risk_history SET at = now() - interval '50 days'")
     imported(process, history(), 98)
-    rebuild_some(process)
+    rebuild_batch(process)
     spans = """SELECT max(at) < now() - interval '50 days' FROM risk_rebuilt JOIN customers USING (customer_id)
         GROUP BY email ORDER BY email"""
     assert connection.execute(spans).fetchall() == [(True,), (False,)]
@@ -133,8 +133,8 @@ def test_a_customer_who_is_being_scored_is_rebuilt_the_next_time(process: Proces
     scorer = Process(process.settings, process.redis)
     with scorer.connection().transaction():
         assert rescore.rescore_due(scorer) == 2
-        assert rebuild_some(process) == 0
+        assert rebuild_batch(process) == 0
     scorer.disconnect()
-    assert rebuild_some(process) == 2
+    assert rebuild_batch(process) == 2
     levels = connection.execute("SELECT sum(customers) FROM risk_moves").fetchone()
     assert levels == (2,)

@@ -17,7 +17,7 @@ from workers.buffer.lanes import HISTORY, LIVE
 from workers.ingest.ingest import drain
 from workers.process import Process
 from workers.risk import renewal
-from workers.risk.rebuild import rebuild_some
+from workers.risk.rebuild import rebuild_batch
 from workers.risk.renewal_state import Means
 from workers.risk.rescore import rescore_due
 from workers.store import Connection
@@ -82,7 +82,7 @@ def test_storing_scoring_rebuilding_pruning_erasing_and_switching_models_at_once
         *[lambda mine: drain(mine, LIVE)] * 2,
         *[lambda mine: drain(mine, HISTORY)] * 2,
         *[lambda mine: rescore_due(mine)] * 2,
-        rebuild_some,
+        rebuild_batch,
         retention.prune,
         lambda mine: erase(mine.connection(), 1, "c3@example.com"),
         renew,

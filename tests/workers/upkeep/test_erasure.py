@@ -21,7 +21,7 @@ from workers.ingest.ingest import drain
 from workers.ingest.transaction import Outcome, store_batch
 from workers.process import Process
 from workers.risk import renewal
-from workers.risk.rebuild import list_mondays, rebuild_some
+from workers.risk.rebuild import list_mondays, rebuild_batch
 from workers.risk.renewal_state import Means
 from workers.risk.rescore import rescore_due
 from workers.store import Connection, connect
@@ -112,7 +112,7 @@ def test_nothing_of_the_customer_stays_but_a_receipt(process: Process, connectio
     ingested(process, event(), event(event_id="a"), POISON)
     rescore_due(process)
     ingested(process, event(timestamp="2025-12-01"))
-    rebuild_some(process)
+    rebuild_batch(process)
     tally(connection)
     prune_events(connection, [hash_customer(1, JANE)], datetime(2025, 12, 2, tzinfo=UTC))
     with connect(process.settings.database_url or "") as other, other.transaction():

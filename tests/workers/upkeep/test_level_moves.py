@@ -54,11 +54,11 @@ def test_levels_are_right_where_past_risks_are_pruned(
 ) -> None:
     """The last level that was recorded is known without them."""
     store(process, event(timestamp="2025-12-01"), event(customer_email="joe@example.com", timestamp="2025-12-01"))
-    rebuild.rebuild_some(process)
+    rebuild.rebuild_batch(process)
     rescore.rescore_due(process)
     for table in tables:
         connection.execute(f"DELETE FROM {table}")
     act(connection)
-    rebuild.rebuild_some(process)
+    rebuild.rebuild_batch(process)
     assert rows(connection, "SELECT level, sum(customers) FROM risk_moves GROUP BY 1 HAVING sum(customers) <> 0")
     assert connection.execute(sql("repair_levels")).rowcount == 0

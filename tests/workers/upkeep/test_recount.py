@@ -9,7 +9,7 @@ from tests.workers.events import event
 from tests.workers.upkeep.counting import assert_right, count_anew, levels, levels_by_risks, some_events, store
 from workers.process import Process
 from workers.risk import rescore
-from workers.risk.rebuild import rebuild_some
+from workers.risk.rebuild import rebuild_batch
 from workers.store import Connection, connect, only_row
 from workers.store.locks import Lock, holding
 from workers.upkeep import erased_totals, erasure, recount, totals
@@ -18,7 +18,7 @@ from workers.upkeep import erased_totals, erasure, recount, totals
 def test_a_recount_gives_the_same(process: Process, connection: Connection) -> None:
     store(process, *some_events(random.Random(1), 60))
     rescore.drain(process)
-    rebuild_some(process)
+    rebuild_batch(process)
     assert levels(connection) == levels_by_risks(connection)
     count_anew(connection)
     assert_right(connection)

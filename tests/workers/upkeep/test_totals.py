@@ -23,7 +23,7 @@ from workers.buffer.lanes import HISTORY
 from workers.ingest.ingest import drain
 from workers.process import Process
 from workers.risk import rescore
-from workers.risk.rebuild import rebuild_some
+from workers.risk.rebuild import rebuild_batch
 from workers.store import Connection, connect, sql
 from workers.store.locks import Lock, holding
 from workers.store.migrate import migrations
@@ -42,7 +42,7 @@ def test_totals_are_exact_whatever_happens_in_which_order(process: Process, conn
         if chance.random() < 0.5:
             rescore.drain(process)
         if chance.random() < 0.3:
-            rebuild_some(process)
+            rebuild_batch(process)
         if chance.random() < 0.25:
             with (
                 connect(process.settings.database_url or "") as other,
