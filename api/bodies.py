@@ -1,6 +1,6 @@
 """Receiving the bodies of requests, and handling them, so that no request holds the event loop or much memory.
 
-What a body holds decides how long it takes to read it. A short one takes little, whatever it holds; a long one is
+The content of a body decides how long it takes to read it. A short one takes little, whatever it holds; a long one is
 handled in a thread, so that others need not wait for it.
 """
 

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 UNKNOWN_SECONDS = 5.0  # no writes to a Redis that did not name its installation; it is asked every second
 UNCHECKED = "it isn't known yet which cells this Redis belongs to"
 
-# Prepares the rest of the process for more cells. What it returns makes the change, in one go with that of the buffers.
+# Prepares the rest of the process for more cells. Returns a function that makes the change, with that of the buffers.
 Grow = Callable[[Settings], Coroutine[None, None, Callable[[], None]]]
 IssueTicket = Callable[[str, int | None], Coroutine[None, None, None]]
 
@@ -73,7 +73,7 @@ class CellBuffer:
         return self.writers[lane].submit(request, events, rate)
 
     def lodge_all(self) -> None:
-        """Let entries lodge with other cells for a moment: whether this Redis is the right one isn't known yet."""
+        """Let entries lodge with other cells for a moment: this Redis may yet prove to be the wrong one."""
         for writer in self.writers.values():
             writer.away_until = time.monotonic() + UNKNOWN_SECONDS
 
@@ -165,8 +165,8 @@ class Buffers:
                 await client.aclose()
 
     async def _check_places(self) -> None:
-        """Compare each buffer with what the clock has announced to all of them. What a Redis that doesn't answer holds
-        stays as it was; one that never did is not written to: its entries lodge elsewhere."""
+        """Compare each buffer with what the clock has announced to all of them. The buffers of a Redis
+        that doesn't answer stay as they were; one that never did is not written to: its entries lodge elsewhere."""
         announced = await self._read_announced()
         if announced is None:
             return
@@ -184,7 +184,7 @@ class Buffers:
                 buffer.fault = await self._find_misplaced(buffer, announced)
 
     async def _follow(self, after: Settings, announced: Mapping[str, str]) -> None:
-        """Go on with more cells: they have been divided. What was split for fewer is passed on by the workers."""
+        """Go on with more cells: they have been divided. Workers pass on entries that were split for fewer."""
         cells, hosts = self._make_cells(after)
         await self._find_faults(cells, announced)
         take_over = await self.grow(after) if self.grow else None

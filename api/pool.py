@@ -104,7 +104,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
             await self.check_connection(connection)
 
     async def look_again(self, connection: AsyncConnection[Any]) -> None:
-        """Raises CellTaken if the cell may have been divided while a query waited: what it has read is a half."""
+        """Raises CellTaken if the cell may have been divided while a query waited: then it has read only a half."""
         if self.place.number is not None:
             await self._check_numbers(connection)
 

@@ -1,4 +1,4 @@
-"""Halves of surrogate pairs in JSON: what is left of an emoji that was cut in two. No decoder reads a body with one.
+"""Halves of surrogate pairs in JSON: the rest of an emoji that was cut in two. No decoder reads a body with one.
 
 Python's and JavaScript's writers send them as escapes (`\\ud83d`), so a text of a customer's can bring one at any time.
 """

@@ -19,7 +19,7 @@ USE: Final = "feature_used"
 ENGAGEMENT_ROLE: Final = "engagement"
 CHURN_ROLE: Final = "churn"
 ROLES: Final = (*RECOGNISED, ENGAGEMENT_ROLE, CHURN_ROLE)
-"""What a name can be mapped to."""
+"""The roles that a name can be mapped to."""
 
 
 class Meaning(NamedTuple):

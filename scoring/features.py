@@ -134,7 +134,7 @@ NEGATIVE: Final = frozenset(
         "churned",
     }
 )
-"""What no model may count in a customer's favour."""
+"""Features that no model may count in a customer's favour."""
 
 
 SEASON: Final = "season"

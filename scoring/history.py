@@ -67,7 +67,7 @@ class History:
     last_active: Floats  # last engagement
     seen: Floats  # last engagement, or payment where these count: of customers never engaged, or with PAID of all
     last_login: Floats
-    billed: NDArray[np.bool_]  # whether the customer only pays, and not in person
+    billed: NDArray[np.bool_]  # the customer only pays, and is never seen in person
     active: Floats  # (customers, 3): decayed active days by half-life, as of the last engagement
     active_days: Floats  # distinct days with engagement, in reach
     recent_days: Floats  # … in the last 30 days
@@ -88,8 +88,8 @@ class History:
     nps_at: Floats
     promoters: Floats  # decayed number of NPS scores of 9 and 10
     plan: Ints  # code of the last plan named, -1 none
-    free: NDArray[np.bool_]  # whether that is a free one
-    signals: dict[str, Signal]  # by recognised or asked-for event; what is never sent is absent, not zero
+    free: NDArray[np.bool_]  # that plan is free
+    signals: dict[str, Signal]  # by recognised or asked-for event; an event that is never sent is absent, not zero
     asked: dict[str, Floats]  # "uses:exports" → decayed use of it, "plan:pro" → 1 while on it
 
     def take(self, rows: NDArray[Any]) -> Self:

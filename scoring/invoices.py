@@ -149,7 +149,7 @@ def _number_notices(owner: Index, at: Floats, owes: NDArray[np.bool_], ids: Inde
 def _find_partners(owner: Index, at: Floats, step: NDArray[Any]) -> Floats:
     """For rows sorted by owner and time, of which some open (1) and some close (-1) what was opened last: when each was
     closed; infinity where it never was."""
-    level = np.cumsum(step) + (step < 0)  # what opens and what closes it are neighbours on their level
+    level = np.cumsum(step) + (step < 0)  # the openings and closings of an invoice are neighbours on their level
     moves = np.flatnonzero(step)
     moves = moves[np.lexsort((moves, level[moves], owner[moves]))]
     first, second = moves[:-1], moves[1:]

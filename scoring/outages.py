@@ -1,6 +1,6 @@
 """Outages of an account's tracking, found by an unusually low volume, so that they don't look like churn.
 
-Volumes are events received an hour. What is expected of six hours is the median of the same six hours of the week in
+Volumes are events received an hour. The expected volume of six hours is the median of the same six hours of the week in
 the weeks before, without known outages. Where that is too little to tell, or there are too few weeks, nothing is ever
 an outage.
 """

@@ -96,7 +96,7 @@ class Rollup:
         return self.where(~late) if late.any() else self
 
     def in_order(self) -> Self:
-        """The same rows by customer and day: what reads them many times is quicker then."""
+        """The same rows by customer and day, so that many readings of them are quicker."""
         return self.where(np.lexsort((self.last_at, self.day, self.customer)))
 
     def at(self, customers: NDArray[np.intp], instants: Floats) -> Self:

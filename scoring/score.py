@@ -57,7 +57,7 @@ def score(
     horizon_days: float = 30,
     model: Model = PRIOR,
 ) -> Scores:
-    """The risk of every customer of the rollup as of `now` (epoch seconds); what lies after `now` is not looked at.
+    """The risk of every customer of the rollup as of `now` (epoch seconds); events after `now` are not looked at.
 
     A customer whose rhythm is slower than the horizon gets a longer one (`own_horizons`).
     Raises ValueError for a horizon of 0 or less, or an instant that is not finite.

@@ -1,8 +1,8 @@
 """More cells, and cells on other servers: `windback cells split` and `windback cells move`, while events come in.
 
-The command has the tables that it divides or moves alone; what the doors take meanwhile waits in the buffers, and all
-else goes on. Everything that is done to one database is done in one transaction, and tables say which of how many cells
-they are, so a command that was interrupted is run again: it goes on where it ended.
+The command has the tables that it divides or moves alone; events that the doors take meanwhile wait in the buffers, and
+all else goes on. Everything that is done to one database is done in one transaction, and tables say which of how many
+cells they are, so a command that was interrupted is run again: it goes on where it ended.
 
 After a split the buffers stay where they are, so they still hold events of customers who live in other cells by then;
 whoever stores a batch passes these on to their cell, so they are stored there, once. Processes take over the new number

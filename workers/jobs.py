@@ -88,7 +88,7 @@ def _run(work: Callable[[Process], object], cell: int | None = None) -> None:
         process.stopping.wait(FAULT_SECONDS)
         raise
     except Exception:
-        log.exception("a job failed; what it was to do stays where it is, and is tried again")
+        log.exception("a job failed; its work stays where it is, and is tried again")
         process.disconnect()  # it may have been interrupted anywhere, in the middle of a statement for one
         process.stopping.wait(FAULT_SECONDS)
         raise

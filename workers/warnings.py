@@ -58,7 +58,7 @@ class Warnings:
         account.counts[code] += 1
 
     async def flush(self, redis: AsyncRedis) -> None:
-        """Write the warnings that were noted. What can't be written now is written next time."""
+        """Write the warnings that were noted. Those that can't be written now are written next time."""
         accounts, self._accounts = self._accounts, {}
         if not accounts:
             return

@@ -86,14 +86,14 @@ def _describe_settings(after: Settings) -> Iterator[str]:
 
 
 class CellTables(NamedTuple):
-    """What the Postgres of a cell tells: how many customers there are, and where."""
+    """Facts from the Postgres of a cell: how many customers there are, and where."""
 
     customers: int
     place: str
 
 
 class WaitingEvents(NamedTuple):
-    """What the Redis of a cell tells: how many events wait and lodge there, and whether a clock is active."""
+    """Facts from the Redis of a cell: how many events wait and lodge there, and whether a clock is active."""
 
     waiting: int
     lodging: int
@@ -101,7 +101,7 @@ class WaitingEvents(NamedTuple):
 
 
 class CellRow(NamedTuple):
-    """A cell as it is listed. What could not be read is None, and `faults` say why."""
+    """A cell as it is listed. Facts that could not be read are None, and `faults` say why."""
 
     cell: Cell
     tables: CellTables | None
@@ -144,7 +144,7 @@ def _read_buffer(cell: Cell) -> WaitingEvents:
 
 
 def _describe_row(row: CellRow) -> str:
-    """The row as a line; what isn't known is a question mark."""
+    """The row as a line; a question mark stands for an unknown value."""
     customers = row.tables.customers if row.tables else UNKNOWN
     waiting, lodging, clock = row.buffer or (UNKNOWN, UNKNOWN, UNKNOWN)
     if row.buffer:

@@ -71,8 +71,8 @@ class Client:
             connection.close()
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> ServiceReply:
-        """Ask until the answer is final. What can't be done now (5xx, 429, no connection) is asked again with growing
-        pauses. Raises ServiceFailed when that has gone on for too long, or where another service answers."""
+        """Ask until the answer is final. After 5xx, 429 or a lost connection it asks again, with growing pauses. Raises
+        ServiceFailed when that has gone on for too long, or where another service answers."""
         began = time.monotonic()
         attempt = 0
         while True:

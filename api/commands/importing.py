@@ -1,7 +1,7 @@
 """`windback import`: sends files of events to a running service, through its API, in batches of 100.
 
-Safe to run again: an event with a timestamp or an event_id is stored once. What can't be taken now (5xx, 429, no
-connection) is sent again with growing pauses; what is refused is reported with its line.
+Safe to run again: an event with a timestamp or an event_id is stored once. After 5xx, 429 or a lost
+connection a batch is sent again, with growing pauses; refused events are reported with their lines.
 """
 
 from collections import deque

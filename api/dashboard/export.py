@@ -68,7 +68,7 @@ def write_lines(
 def _read_rows(
     stack: ExitStack, cell: Cell, query: LiteralString, parameters: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    """The rows of a cell, as of now; what happens to the cell afterwards changes nothing."""
+    """The rows of a cell, as of now; later changes of the cell play no part."""
     with refusing(cell):
         connection = stack.enter_context(connect(cell))
         stack.enter_context(connection.transaction())

@@ -1,7 +1,7 @@
 """One customer's life, day by day: a rhythm of visits, bills, tickets, and stories of which many end in leaving.
 
-Chance comes from generators in the order of the days, so that a longer life begins with the shorter one. What is told
-aside of the story (outages, calls) has a generator of its own.
+Chance comes from generators in the order of the days, so that a longer life begins with the shorter one. Side stories
+(outages, calls) have a generator of their own.
 """
 
 from random import Random
@@ -109,7 +109,7 @@ class Life:
         self._extras(second)
 
     def _use(self, second: float) -> float:
-        """Use a feature, the favourite one most; who drifts away stops doing what they came for."""
+        """Use a feature, the favourite one most; a customer who drifts away stops using that one."""
         lost = self._in(stories.DRIFTING) and self._chapter and self._chapter.progress > 0.3
         features = self._features[1:] if lost else self._features
         if not features:

@@ -46,8 +46,8 @@ class Sender:
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def send_file(self, path: Path, reading: Reading) -> None:
-        """Send people, events and identities of a file. Raises FileFault, OSError, Refused, Stopped; what was read
-        before is sent first."""
+        """Send people, events and identities of a file. Raises FileFault, OSError, Refused, Stopped; the part
+        read before is sent first."""
         skipped = self._state.skipped = Counter[str]()
         uploaded_at = datetime.fromtimestamp(self._state.created_at, UTC).isoformat()
         identities: list[Json] = [{"user_id": user, "customer_email": email} for user, email in reading.people.items()]

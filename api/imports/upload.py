@@ -109,7 +109,7 @@ class Upload:
             self._file.close()
         self._waiting, self._file = [], None
 
-    # What the parser calls.
+    # Called by the parser.
 
     def on_part_begin(self) -> None:
         """A part begins."""

@@ -68,7 +68,7 @@ async def fetch_merged(request: Request, query: str, parameters: dict[str, Any],
 
 
 async def _read(source: Source, reading: Coroutine[Any, Any, T]) -> T:
-    """What is read from a source. Raises Refused."""
+    """Awaits the rows of a source. Raises Refused."""
     try:
         return await with_timeout(READ_SECONDS, reading)
     except psycopg.DataError:  # a cursor that isn't ours

@@ -74,7 +74,7 @@ class SentNames(NamedTuple):
 
 @accepts()
 async def show_or_put_mappings(request: Request) -> Response:
-    """`GET /api/v1/mappings`, and `PUT`: replaces all mappings; what isn't named stands for itself again."""
+    """`GET /api/v1/mappings`, and `PUT`: replaces all mappings; names that are left out stand for themselves again."""
     account_id = await account_of(request)
     if request.method == "PUT":
         wanted = await read_json(request, NewMappings, "invalid_mapping", MOST_BYTES)

@@ -2,7 +2,7 @@
 
 On SIGTERM it drains: /readyz says 503, so that load balancers look elsewhere, and everything is served as before for a
 grace. Then it takes no new connections; every answer closes its own, and those that are idle have a last moment to be
-used or closed from the other side, since closing one on which a request is under way would reset it. What is left is
+used or closed from the other side, since closing one on which a request is under way would reset it. Then follows
 uvicorn's shutdown. SIGINT ends a process without grace.
 """
 

@@ -2,7 +2,7 @@
 
 Redis would do that by itself (`appendfsync everysec`), but holds its own writes back while the disk is busy with it: up
 to two seconds of what it has answered are lost where it is killed then. So it is told to write at once and to leave the
-disk to us: what it has answered survives its own death always, and that of the machine all but the last second.
+disk to us: its answers survive its own death always, and the machine's but for the last second.
 """
 
 import asyncio

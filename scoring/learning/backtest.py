@@ -90,7 +90,7 @@ def backtest(
     """Score snapshots from the events up to each, and compare.
 
     Without snapshots, everybody who is at risk at a cutoff (epoch seconds) is one, and without cutoffs, at every
-    `horizon_days` from the start of the events; what became of them is derived from the events. `progress` is called
+    `horizon_days` from the start of the events; their outcomes are derived from the events. `progress` is called
     with the number of events read so far. Raises ValueError where there is nothing to score.
     """
     if horizon_days < 1 or folds < 2:

@@ -80,7 +80,7 @@ def recalibrate(sample: Sample, model: Model, version: str) -> Model:
         for term in model.terms
     ]
     if PAID in sample.columns and PAID not in model.features:
-        terms.append(Term(PAID, (0.0,)))  # what was learnt holds where payments count as use
+        terms.append(Term(PAID, (0.0,)))  # as learnt, for payments that count as use
     return at_base_rate(Model(version, "recalibrated", intercept, tuple(terms)), float(sample.lapsed.mean()))
 
 
@@ -150,7 +150,7 @@ def _sign(name: str) -> int:
 
 
 def at_base_rate(model: Model, rate: float) -> Model:
-    """The same risks with this base rate (0 to 1) as baseline; what that shifts is part of the first term."""
+    """The same risks with this base rate (0 to 1) as baseline; the first term makes up for the shift."""
     baseline = logit(float(np.clip(rate, 1e-6, 1 - 1e-6)))
     if not model.terms:
         return msgspec.structs.replace(model, baseline=baseline)

@@ -95,7 +95,7 @@ class Sample(NamedTuple):
 
 
 def columns_of(rollup: Rollup) -> tuple[str, ...]:
-    """The features that this account's events make possible; what it never sends is absent, not zero.
+    """The features that this account's events make possible; events that it never sends are absent, not zero.
 
     A custom event counts from 14 days of history on, and until 7 days after the account's last; the time of year, once
     it was there twice.

@@ -71,7 +71,7 @@ def track(
 ) -> TrackRecordSource:
     """Compute an account's track record as of `now` (epoch seconds); flags are risks of at least `least_risk`.
 
-    `progress` is called now and then. What overlaps an outage of tracking says nothing and is left out.
+    `progress` is called now and then. Times that overlap an outage of tracking are left out.
     """
     rollup = rollup.until(now).in_order()
     since = float(rollup.last_at.min()) if len(rollup.day) else None

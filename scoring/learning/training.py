@@ -129,7 +129,7 @@ def train(
     `silences` are those up to `now` (epoch seconds), for the early rival; without them there is none.
 
     The model in use stays unless a rival has a lower log loss and no lower lift on the holdout. One that was trained
-    lately has seen some of the holdout, which is to its advantage: what replaces it is better beyond doubt. Rivals that
+    lately has seen some of the holdout, which is to its advantage: its replacement is better beyond doubt. Rivals that
     lost are kept as they were judged.
     """
     early, late = forward_split(sample)

@@ -1,7 +1,7 @@
 """The addresses that a message may go to: those of the public internet.
 
 A webhook's URL comes from outside. A name is resolved here, every address that it has is looked at, and the connection
-goes to one of these: what a name server says a moment later plays no part.
+goes to one of these: a later answer of the name server plays no part.
 """
 
 import asyncio

@@ -11,7 +11,7 @@ ROUNDS = 3  # until nothing changes any more; the second one is enough for all l
 
 def normalise_email(email: str) -> str:
     """Returns the form in which an address is stored and compared: trimmed, in lower case, composed (NFC), and with the
-    domain in Unicode (IDNA 2008). What is too long for an address is only trimmed."""
+    domain in Unicode (IDNA 2008). Text that is too long for an address is only trimmed."""
     plain = email.strip()
     if len(plain) > LONGEST:
         return plain

@@ -51,7 +51,7 @@ def find_arrivals(
 
 def _is_arriving(note: bytes, first: tuple[int, int] | None, now_ms: int) -> bool:
     """`note` is when the import began (epoch milliseconds), the id of the account's latest entry, and when that was
-    written: ids stay ahead for as long as Redis's clock once was. What lies ahead was written before it went back."""
+    written: ids stay ahead for as long as Redis's clock once was. Places ahead were written before it went back."""
     since, entry_id, written_at = note.split(b" ")
     if first is not None and first <= _parse_id(entry_id):
         return True

@@ -51,7 +51,7 @@ class Attempts:
         pipeline.execute()
 
     def forgive(self, entries: Sequence[StreamEntry]) -> None:
-        """Forget the last attempts at entries that were read: what fails now is not their fault. They stay alone."""
+        """Forget the last attempts at entries that were read: a failure now is not their fault. They stay alone."""
         if len(entries) == 1:
             self._redis.hset(self._key, entries[0].id.decode(), ALONE_AFTER)
 

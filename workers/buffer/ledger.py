@@ -1,5 +1,5 @@
-"""The ledger of a lane: accepted = stored + duplicate + dead + erased + unresolved + moved + in the buffer. What moved
-is accepted by another cell. What lodges with a cell (see lodging.py) is accepted and in its buffer, until it moves.
+"""The ledger of a lane: accepted = stored + duplicate + dead + erased + unresolved + moved + in the buffer. Moved
+events are accepted by another cell. Those that lodge with a cell (see lodging.py) count in its buffer until they move.
 
 `accepted` and `settled` move in the same scripts as the entries do, and what became of the events with `settled`; one
 script reads it all, so that the sum is right at any moment.

@@ -17,7 +17,7 @@ MOST_NAMES = 10_000  # of an account
 REMEMBERED_NAMES = 100_000  # of all accounts, by one worker
 DEEPEST = 10
 MOST_PATHS = 3
-# What is looked at of one event: whatever a producer sends, it must cost little.
+# The values that are looked at of an event: whatever a producer sends, it must cost little.
 MOST_VALUES = 200
 MOST_CHARACTERS = 2_000
 VALUE_CHARACTERS = 1_000

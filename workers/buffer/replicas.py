@@ -4,7 +4,7 @@ A master that dies takes with it what its replicas don't have yet. So whoever ma
 something away elsewhere because of it, waits for them (WAIT, on the connection of the write). A write that is not
 confirmed may be there or not: it is done again, as after a lost connection.
 
-A master that hung goes on as one until it hears of its successor. What it takes in that moment is lost with it, and was
+A master that hung goes on as one until it hears of its successor. Writes in that moment are lost with it, and were
 promised to nobody. So a worker stores what it has read once a replica has it, too, or a new connection still finds it.
 """
 

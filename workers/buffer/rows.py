@@ -145,7 +145,7 @@ class ReadEntry(NamedTuple):
 
 
 def read_entry(data: bytes, position: int = 0) -> ReadEntry:
-    """Returns what an entry's bytes hold. What can't be read may be all of it, a request, an event or an identity.
+    """Returns what an entry's bytes hold. All of it may be unreadable, or a request, an event, an identity.
     `position` is its place in the buffer."""
     read = ReadEntry([], [], [])
     try:
@@ -279,7 +279,7 @@ class Content(NamedTuple):
     value: float
     plan: str | None
     personal: tuple[str, ...]  # the paths of what looks like personal data
-    traits: dict[str, Any]  # what it says of the customer, not only of the event
+    traits: dict[str, Any]  # traits of the customer, besides the properties of the event
     event_field: bytes
     properties_field: bytes
     detail_field: bytes

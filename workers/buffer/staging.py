@@ -36,9 +36,9 @@ class StagedRows(NamedTuple):
     copy: bytes  # in the binary format of COPY
     added: Fold
     columns: Columns  # of what is added
-    identified: bool  # whether any has an event_id
-    unresolved: bool  # whether any has a user id in place of an address
-    traits: bool  # whether any says what a customer pays, or belongs to
+    identified: bool  # any row has an event_id
+    unresolved: bool  # any row has a user id in place of an address
+    traits: bool  # any row has a customer's revenue or company
     received_us: int  # the earliest
     occurred_us: int  # the earliest
     position: int  # the first in the buffer

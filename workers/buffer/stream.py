@@ -1,9 +1,9 @@
 """The buffer between door and line: a Redis stream for each lane, read by a consumer group.
 
 The door writes an entry and answers when Redis has acknowledged it. A worker reads entries, stores their events, and
-only then acknowledges and deletes them; so an entry stays until its events are in Postgres. What a dead worker had read
-is claimed by the next one after a while. The counts of events move with the entries, in the same script, so that
-`accepted - settled` is what the buffer holds, whatever crashes.
+only then acknowledges and deletes them; so an entry stays until its events are in Postgres. The entries that a dead
+worker had read are claimed by the next one after a while. The counts of events move with the entries, in the same
+script, so that the buffer holds `accepted - settled`, whatever crashes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ READ_BYTES = 4 << 20  # of a batch, and of what is read of it at once: an entry 
 CLAIM_ENTRIES = 100
 
 # KEYS: stream, ledger, outcomes. ARGV: group, then for each entry: its id, and what became of its events as JSON, count
-# by outcome. Returns how many events this call settled; what others had settled is counted by them.
+# by outcome. Returns how many events this call settled; others count theirs themselves.
 ACKNOWLEDGE = """
 local settled = 0
 local became = {}

@@ -1,7 +1,7 @@
 """Customers who were stored under another form of their address than the one that holds now: they are merged, once.
 
-Addresses became the same in composed and decomposed Unicode, and in Unicode and punycode domains; what was stored
-before may stand under both.
+Addresses became the same in composed and decomposed Unicode, and in Unicode and punycode domains; older events
+may stand under both.
 """
 
 import logging

@@ -39,12 +39,12 @@ class Naming(NamedTuple):
     trusted: bool
 
 
-Covers = Callable[[str, int, int], bool]  # whether an erasure covers what was written to a place, received at a time
+Covers = Callable[[str, int, int], bool]  # True if an erasure covers an entry of this place, received at this time
 
 
 def save_identifications(connection: Connection, identifications: Sequence[Identification], covers: Covers) -> None:
-    """Store what was said of persons, in the caller's transaction, which holds the shared erasure lock. What an erasure
-    covers is dropped."""
+    """Store what was said of persons, in the caller's transaction, which holds the shared erasure lock. Statements that
+    an erasure covers are dropped."""
     kept = []
     for each in identifications:
         if forwarding.is_elsewhere(connection, each.subject):

@@ -1,6 +1,6 @@
 """The ledger follows when events that had waited for an address are stored, erased or given up.
 
-What moves is noted in the transaction that moves the events, so a crash forgets nothing; a script then applies it once,
+A move is noted in the transaction that moves the events, so a crash forgets nothing; a script then applies it once,
 whatever is delivered twice. A move takes from one count what it gives to another: the sum is right at any moment.
 """
 

@@ -3,8 +3,8 @@
 No transaction goes over two cells, so a history leaves in one and arrives in another. The first packs all rows of the
 customer into an outbox and takes them out of the tables, in the cell that they leave. The second unpacks them in the
 other cell, makes them one with what is there, and notes that they have arrived: done again, it does nothing. Then the
-outbox is emptied. What an interruption leaves in it is brought on by the next merge or change of the customer, or by
-the clock. Events that come under the old address meanwhile are not part of it: they are passed on, or stay with those
+outbox is emptied. After an interruption the next merge or change of the customer, or the clock, brings the rest
+on. Events that come under the old address meanwhile are not part of it: they are passed on, or stay with those
 who keep the address.
 """
 

@@ -118,7 +118,7 @@ class Batches:
             return None
 
     def no_more(self) -> None:
-        """Read no further: what was read ahead is the last."""
+        """Read no further: the batch that was read ahead is the last."""
         self._last = True
 
     def _try_again(self, entries: Sequence[StreamEntry]) -> IngestBatch:

@@ -1,4 +1,4 @@
-"""Dead letters as they are written: what could not be stored, and the reason."""
+"""Dead letters as they are written: an event that could not be stored, and the reason."""
 
 import hashlib
 import json

@@ -110,7 +110,7 @@ def _attempt(
 
 def introduce_customers(connection: Connection, lane: Lane, staged: StagedRows) -> None:
     """Insert customers of a batch who may be new, a few in a transaction: whoever else has an event of theirs waits for
-    that one alone. What is refused is left to the transaction of the batch. Raises psycopg.Error if Postgres is the
+    that one alone. Refused rows are left to the transaction of the batch. Raises psycopg.Error if Postgres is the
     trouble."""
     if not bounds.has_new_customers(bounds.find_memory(connection), staged.added):
         return

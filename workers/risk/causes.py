@@ -2,7 +2,7 @@
 
 A score is always shown. It is recorded (in risk_history, counted in the levels, compared later) when it is the first
 one, a day after the last recorded one, or when level, state, model or horizon changed; and never while the account's
-history is arriving. What acts on a change of risk looks at the cause: only `event` and `silence` are the customer's
+history is arriving. Reactions to a change of risk look at the cause: only `event` and `silence` are the customer's
 own doing.
 """
 

@@ -1,6 +1,6 @@
 """Scores as columns of the tables that keep them: one list or array a column, packed for a query in one go.
 
-Times are epoch seconds; what isn't known is None or NaN, of which the queries make a null.
+Times are epoch seconds; unknown values are None or NaN, of which the queries make a null.
 """
 
 from collections.abc import Callable, Mapping, Sequence

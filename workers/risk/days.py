@@ -23,11 +23,11 @@ PACKED: Final = np.dtype([("key", ">u8"), ("last_at", ">i8")])
 
 
 class Reach(NamedTuple):
-    """What is read of customers with many rows.
+    """The bounds of the rows that are read of customers with many.
 
     The number of days before the last engagement; the custom events that are read whatever their date; and the first
-    instant, in epoch seconds, as of which a risk is computed. What happened before that day under a name without a role
-    says no more than when it first and last did, and the plan.
+    instant, in epoch seconds, as of which a risk is computed. Of earlier events without a role, only the first and
+    the last time and the plan are read.
     """
 
     days: int

@@ -2,7 +2,7 @@
 
 Locks are taken in one order, so that nobody waits in a circle: the advisory one of erasures, then that of pruning;
 then rows of event_ids, new customers, events, customer_days, rebuilds, customers, landed, and of each of them by its
-key. What can't keep to it (scores, rebuilds, pruning) takes what nobody holds, and leaves the rest for the next time.
+key. Work that can't keep to it (scores, rebuilds, pruning) takes free rows, and leaves the rest for the next time.
 """
 
 from collections.abc import Iterator
@@ -30,9 +30,9 @@ _last_nodes: dict[Cell, str] = {}  # where cells were found that Citus has place
 
 
 def connect(place: Cell | str, **settings: str) -> Connection:
-    """Returns a connection in autocommit: what belongs together stands in `with connection.transaction()`. It leads to
-    the tables of a cell, on the node that holds them if Citus has placed them, or of the schema that a URL leads to.
-    `settings` take the place of sessions.PREFERRED.
+    """Returns a connection in autocommit: statements that belong together stand in `with connection.transaction()`. It
+    leads to the tables of a cell, on the node that holds them if Citus has placed them, or of the schema that a URL
+    leads to. `settings` take the place of sessions.PREFERRED.
 
     Raises psycopg.OperationalError if Postgres can't be reached, TransactionPooling among them.
     """

@@ -1,5 +1,5 @@
 """Working on a cell's tables. Each session that does holds a lock together with others until it ends; a command that
-divides or moves the cell has that lock alone. It ends the sessions that hold it: what they were at is rolled back and
+divides or moves the cell has that lock alone. It ends the sessions that hold it: their work is rolled back and
 tried again, and finds the cell taken until the command has ended.
 
 Tables know which of how many cells they are, so that no session works on them that takes them for other ones.
@@ -19,7 +19,7 @@ SEIZE_SECONDS = 60.0
 
 
 class CellTaken(psycopg.OperationalError):
-    """The cell is being divided or moved, or was. What is to be stored waits in its buffer."""
+    """The cell is being divided or moved, or was. Events wait in its buffer."""
 
 
 def enter(cell: Cell) -> Connection:
@@ -40,7 +40,7 @@ def enter(cell: Cell) -> Connection:
 @contextmanager
 def reading(cell: Cell) -> Iterator[Connection]:
     """Yields a connection to read a cell's tables. Raises CellTaken at the end if the cell was divided or moved
-    meanwhile: what was read may be a part. Raises psycopg.OperationalError."""
+    meanwhile: the rows may be a part. Raises psycopg.OperationalError."""
     with connect(cell) as connection:
         yield connection
         confirm(connection, cell)

@@ -1,7 +1,7 @@
 -- The whole schema, for reading. The migrations build it; a test proves that both are the same.
 -- Every table of customers' data has customer_id first in its key, so that it can be hash-distributed.
 
--- What the account's own events mean (name → a recognised event, `engagement` or `churn`), and over how many days its
+-- The roles of the account's own events (name → a recognised event, `engagement` or `churn`), and over how many days its
 -- risks look: as chosen, else as learnt. generation grows when the model
 -- or the rules change: a score of an earlier one is out of date. scored_with holds the settings of the scores. Pages
 -- show times in time_zone.
@@ -170,7 +170,7 @@ CREATE TABLE event_ids (
     PRIMARY KEY (customer_id, event_key)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_insert_scale_factor = 0.05);
 
--- What is left of events that were pruned: of each a fingerprint, so that it isn't stored again. See retention.sql.
+-- The rest of events that were pruned: of each a fingerprint, so that it isn't stored again. See retention.sql.
 CREATE TABLE pruned (
     customer_id uuid NOT NULL,
     month date NOT NULL,
@@ -189,7 +189,7 @@ CREATE TABLE landed (
     PRIMARY KEY (lane, entry_id, beginning)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
--- What could not be stored, with its reason. customer_id is all zeros where it isn't known.
+-- Events that could not be stored, with the reason. customer_id is all zeros where it isn't known.
 CREATE TABLE dead_letters (
     customer_id uuid NOT NULL,
     dead_letter_id uuid NOT NULL,
@@ -263,7 +263,7 @@ CREATE TABLE ledger_moves (
     counts jsonb NOT NULL
 );
 
--- Receipts. What stood in the buffer up to these places of its lanes, or else was received up to erased_at, is not stored
+-- Receipts. Entries up to these places of the buffer's lanes, or else received up to erased_at, are not stored
 -- any more; the rest counts the rows that went.
 CREATE TABLE erasures (
     customer_id uuid NOT NULL,
@@ -318,7 +318,7 @@ CREATE TABLE risk_rebuilt (
 -- For lists of everybody's risk of then.
 CREATE INDEX risk_rebuilt_at ON risk_rebuilt (at, customer_id) INCLUDE (probability, level, state, model);
 
--- What learns from outcomes. An account without a model in use has the day-one formula; `replaced` is the version that
+-- Models learn from outcomes. An account without a model in use has the day-one formula; `replaced` is the version that
 -- was in use before this one was.
 CREATE TABLE models (
     account_id integer NOT NULL REFERENCES accounts,
@@ -386,7 +386,7 @@ CREATE TABLE cells (
     installation_id uuid NOT NULL
 );
 
--- What belongs to another of several cells, until it is in the buffer there: an outbox.
+-- Notes for another of several cells, until they are in the buffer there: an outbox.
 CREATE TABLE forwards (
     forward_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     cell integer NOT NULL,
@@ -502,8 +502,8 @@ CREATE TABLE erasing (
     customer_id uuid PRIMARY KEY
 );
 
--- What erased customers had sent, by hour and by the transaction that stored it (of pruned events by day), until it is
--- taken out of the totals that know it.
+-- The counts of erased customers' events, by hour and by the transaction that stored them (of pruned events by day),
+-- until they are taken out of the totals that know them.
 CREATE TABLE leaving (
     customer_id uuid NOT NULL,
     leaving_id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -637,7 +637,7 @@ CREATE TABLE summaries (
 
 CREATE INDEX summaries_due ON summaries (webhook_id, created_at);
 
--- What people did about a customer: contacted, snoozed, noted.
+-- Contacts, snoozes and notes about a customer.
 CREATE TABLE handlings (
     customer_id uuid NOT NULL,
     handling_id uuid NOT NULL DEFAULT gen_random_uuid(),

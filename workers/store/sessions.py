@@ -1,7 +1,7 @@
 """The settings of a session with Postgres, made in the session itself.
 
-A pooler such as PgBouncer refuses settings in the start packet, or drops them; what DATABASE_URL and PGOPTIONS ask for
-(a search path, limits of their own) stays. Locks and temporary tables last for a session as well, so a pooler that
+A pooler such as PgBouncer refuses settings in the start packet, or drops them; settings of DATABASE_URL and PGOPTIONS
+(a search path, limits of their own) stay. Locks and temporary tables last for a session as well, so a pooler that
 hands out another connection for each transaction is refused.
 """
 

@@ -13,8 +13,8 @@ from workers.upkeep.snapshots import counted_by, one_moment, read_last
 
 
 def note_erased(connection: Connection, customer: dict[str, Any]) -> None:
-    """Note what an erasure deletes of a customer, if that isn't noted yet. What is stored of the customer from now on
-    is counted after the erasure has ended. The caller's transaction holds the lock of erasures alone."""
+    """Note what an erasure deletes of a customer, if that isn't noted yet. Events that are stored from now
+    on are counted after the erasure has ended. The caller's transaction holds the lock of erasures alone."""
     if connection.execute(sql("begin_erasing"), customer).rowcount:
         connection.execute(sql("note_leaving"), customer)
 

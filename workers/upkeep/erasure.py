@@ -1,11 +1,11 @@
 """Erasing a customer: everything that is stored goes, and so does what was received before and is stored later.
 
-What stays is a receipt, keyed by the customer's id, which is a hash. Events that wait in the buffer can't be found
+A receipt stays, keyed by the customer's id, which is a hash. Events that wait in the buffer can't be found
 there, so ingest asks for receipts: a row that stood in the buffer before its customer's erasure is dropped. The lock
 that both take (Lock.STORING) lets no transaction slip through between the two. The many events of a long history are
 deleted before it is taken, so that nobody has to wait for that.
 
-Totals follow: what is to be taken out of them is noted with the deletion, and whoever tallies next does it.
+Totals follow: the deletion notes the counts to take out of them, and the next tally does it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,8 +37,8 @@ class Receipt(NamedTuple):
 
 def erase(connection: Connection, account_id: int, email: str, positions: Mapping[str, int] | None = None) -> Receipt:
     """Erase a customer, known or not; safe to do again. `positions` are the ends of the buffer's lanes as of now
-    (stream.last_positions): what stands there up to them is covered, whatever any clock says. Without them, what was
-    received before. Raises psycopg.Error, and then it has to be done again."""
+    (stream.last_positions): entries up to them are covered, whatever any clock says. Without them, those that
+    were received before. Raises psycopg.Error, and then it has to be done again."""
     erased = _follow_address(connection, account_id, normalise_email(email))
     return erase_id(connection, account_id, erased, positions)
 

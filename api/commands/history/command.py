@@ -32,7 +32,7 @@ from scoring.events import MAX_BATCH
 
 SHOWN = 20  # reasons of refused lines that are shown
 LISTED = 5  # further lines whose numbers follow
-VALUES = re.compile(r"'[^']*'|\d+")  # what differs between lines that are refused for the same reason
+VALUES = re.compile(r"'[^']*'|\d+")  # parts in which lines differ that are refused for the same reason
 
 
 class Identities:

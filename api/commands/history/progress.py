@@ -29,7 +29,7 @@ class ProgressLine:
             click.echo(f"\r\033[K{self.describe(count, share)}", nl=False, err=True)
 
     def describe(self, count: int, share: float) -> str:
-        """The line: what is done, how fast, and how long the rest takes."""
+        """The line: the work done, its speed, and the time that the rest takes."""
         seconds = max(self._clock() - self._began, 1e-3)
         left = f", {_span(seconds * (1 - share) / share)} left" if 0 < share < 1 and seconds > 1 else ""
         return f"{self._path}: {share:.0%}, {count_of(count, 'event')}, {count / seconds:,.0f} a second{left}"

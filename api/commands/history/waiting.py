@@ -1,7 +1,7 @@
 """Waits until an import is stored and scored, by the service's own metrics.
 
-A service that others use has always something in its buffer, and somebody due: what counts is whether the oldest of it
-is younger than the import.
+A service that others use has always something in its buffer, and somebody due: so the wait
+ends when the oldest of it is younger than the import.
 """
 
 import re

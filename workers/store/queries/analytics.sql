@@ -114,7 +114,7 @@ WHERE day >= (%(since)s AT TIME ZONE 'UTC')::date
 ORDER BY day
 
 -- name: version_of_totals
--- What changes whenever the totals may have.
+-- Values that change whenever the totals may have.
 SELECT (SELECT (snapshot::text, at)::text FROM tallied) AS tallied
 
 -- name: version_of_learning

@@ -1,4 +1,4 @@
--- What a session needs, see workers/store/sessions.py.
+-- The settings of a session, see workers/store/sessions.py.
 
 -- name: set_up_session
 -- The preferred settings give way to those of DATABASE_URL and PGOPTIONS, which are the client's.
@@ -13,7 +13,7 @@ WITH wanted AS (
 SELECT pg_backend_pid(), count(set_config(name, value, false)) FROM wanted
 
 -- name: lead_to_schema
--- What isn't there is looked for where the session was led to before: operators of an extension, for one.
+-- The schemas to which the session was led before stay behind it: an extension's operators may be there.
 -- `is_placing`: Citus is there, and may have placed the schema on another node.
 SELECT set_config('search_path', quote_ident(%(schema)s) || ', ' || current_setting('search_path'), false),
        to_regclass('pg_dist_schema') IS NOT NULL AND to_regclass('pg_dist_local_group') IS NOT NULL AS is_placing

@@ -1,4 +1,4 @@
--- What the dashboard alone asks.
+-- Queries of the dashboard alone.
 
 -- name: any_customer
 SELECT 1 FROM customers WHERE account_id = %(account_id)s LIMIT 1

@@ -1,4 +1,4 @@
--- What could not be stored.
+-- Events that could not be stored.
 
 -- name: group_dead_letters
 SELECT fingerprint, reason, sqlstate, count(*) AS letters, min(received_at) AS first, max(received_at) AS last,

@@ -27,7 +27,7 @@ WHERE EXISTS (
 )
 
 -- name: has_room
--- Whether the hour has room for more: then what waits came after the others were admitted.
+-- True if the hour has room for more: then the waiting ones came after the others were admitted.
 SELECT count(*) < %(cap)s FROM (
     SELECT FROM deliveries
     WHERE webhook_id = %(webhook_id)s::uuid AND admitted_at > now() - interval '1 hour' LIMIT %(cap)s
@@ -141,7 +141,7 @@ ORDER BY alerts.probability DESC, email
 LIMIT %(limit)s
 
 -- name: summarised_money
--- What the customers of a summary pay at each level, and how much of it is at risk: by currency, never converted. A
+-- The revenue of a summary's customers at each level, and the part at risk: by currency, never converted. A
 -- customer of several alerts counts once, by the latest.
 SELECT currency, latest.level, count(*), sum(mrr)::bigint, round(sum(mrr * latest.probability))::bigint
 FROM (

@@ -68,7 +68,7 @@ WITH gone AS (
 SELECT count(*) FROM waited
 
 -- name: note_erasure
--- The receipt of a customer of another cell: what was said of its user ids before may wait in this cell's buffer.
+-- The receipt of a customer of another cell: earlier statements about its user ids may wait in this cell's buffer.
 INSERT INTO erasures (customer_id, erased_at, account_id, events, event_ids, days, risks, dead_letters, live_position,
                       history_position)
 VALUES (%(customer_id)s::uuid, clock_timestamp(), %(account_id)s, 0, 0, 0, 0, 0, %(live_position)s::bigint,

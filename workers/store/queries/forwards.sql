@@ -1,4 +1,4 @@
--- What belongs to another cell, until it is in the buffer there: an outbox, see workers/identities/forwarding.py.
+-- Notes for other cells, until they are in the buffer there: an outbox, see workers/identities/forwarding.py.
 
 -- name: note_forward
 INSERT INTO forwards (cell, lane, account_id, events, received_us, body)

@@ -1,4 +1,4 @@
--- Who works on a cell's tables, and dividing and moving them, see workers/store/presence.py and workers/growth.py.
+-- Locks on a cell's tables, and dividing and moving them, see workers/store/presence.py and workers/growth.py.
 
 -- name: enter_cell
 -- Held together with others until the session ends.

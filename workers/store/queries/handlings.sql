@@ -1,4 +1,4 @@
--- What people did about customers.
+-- Contacts, snoozes and notes about customers.
 
 -- name: add_handling
 -- Of a customer who still exists. The end of a snooze is kept there, too: a rise of the

@@ -1,4 +1,4 @@
--- What an operator wants to know.
+-- Facts for the operator.
 
 -- name: due
 -- How many customers are due (at most %(limit)s are counted), and for how long the first of them has been.

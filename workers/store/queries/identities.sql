@@ -194,7 +194,7 @@ WHERE customer_id = %(customer_id)s::uuid AND email IN (%(email)s, %(next_email)
 RETURNING 1
 
 -- name: are_shared
--- Whether one of these addresses is another user id's.
+-- True if one of these addresses is another user id's.
 SELECT EXISTS (
     SELECT FROM identities
     WHERE owner = ANY (%(owners)s::uuid[]) AND user_id IS NOT NULL AND customer_id <> %(customer_id)s::uuid
@@ -313,7 +313,7 @@ WITH source AS MATERIALIZED (
 SELECT count(*) FROM merged
 
 -- name: note_arriving
--- What the rollup counts beyond the events: those that were pruned.
+-- The counts of the rollup beyond the events: those that were pruned.
 INSERT INTO arriving (customer_id, event, day, n, last_at)
 SELECT %(target)s, event, day, sum(n), max(last_at)
 FROM (

@@ -68,7 +68,7 @@ INSERT INTO customer_search (customer_id, account_id, email) SELECT customer_id,
 ON CONFLICT DO NOTHING
 
 -- name: add_events
--- What new events add to the daily counts, and the customers that they touch. Rows are locked in the order of customers
+-- The daily counts that new events add, and the customers that they touch. Rows are locked in the order of customers
 -- in every table, so that workers don't wait for each other in circles. Those of customers are held by whoever stores or
 -- scores them: where one is held, this leaves news instead of waiting, so that an import or a score delays no live event.
 WITH days AS (

@@ -46,7 +46,7 @@ DELETE FROM trainings WHERE account_id = %(account_id)s AND (card ->> 'demo')::b
 DELETE FROM matured WHERE account_id = %(account_id)s
 
 -- name: read_words
--- What an account's rows say besides numbers, under the number that stands for it in read_packed. Only a customer's own
+-- The texts of an account's rows, under the numbers that stand for them in read_packed. Only a customer's own
 -- invoices are distinguished by their ids, so 4096 numbers for all of an account's do.
 SELECT hashtextextended(event || E'\x1f' || detail || E'\x1f' || coalesce(plan, ''), 0), event, detail, plan, rows
 FROM (

@@ -2,7 +2,7 @@
 -- customer stands at the level "lapsed".
 
 -- name: move_risks
--- What these customers' risks say of it; sign -1 takes it back. The last one that was recorded may be pruned.
+-- Adds the moves of these customers' risks; sign -1 takes them back. The last one that was recorded may be pruned.
 WITH steps AS (
     SELECT customer_id, (at AT TIME ZONE 'UTC')::date AS day, level,
            lag(level) OVER (PARTITION BY customer_id ORDER BY at) AS before
@@ -36,7 +36,7 @@ INSERT INTO risk_moves (account_id, day, level, customers)
 SELECT account_id, day, level, sum(customers) FROM gone GROUP BY 1, 2, 3 HAVING sum(customers) <> 0
 
 -- name: repair_levels
--- What the moves don't tell right of now, because two wrote of the same customer at once, is moved today.
+-- Where the moves miss the present state, because two wrote of the same customer at once, the rest is moved today.
 WITH said AS (
     SELECT account_id, level, count(*) AS customers
     FROM (

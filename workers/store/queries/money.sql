@@ -1,4 +1,4 @@
--- What customers pay, and how much of it is at risk: by currency, never converted.
+-- The revenue of customers, and the part of it at risk: by currency, never converted.
 
 -- name: money_by_level
 SELECT coalesce(currency, '') AS currency, standing(state, level) AS level, count(*) AS customers,
@@ -8,7 +8,7 @@ WHERE account_id = %(account_id)s AND mrr > 0 AND level IS NOT NULL
 GROUP BY 1, 2
 
 -- name: list_companies
--- The companies with the most money at risk first; one row for each of its currencies. What lapsed customers paid is
+-- The companies with the most money at risk first; one row for each of its currencies. The revenue of lapsed customers is
 -- gone, not at risk.
 SELECT company, coalesce(currency, '') AS currency, count(*) AS customers, coalesce(sum(mrr), 0)::bigint AS mrr,
        coalesce(sum(mrr_at_risk) FILTER (WHERE state <> 'lapsed'), 0) AS at_risk, max(probability) FILTER (WHERE state <> 'lapsed') AS highest,

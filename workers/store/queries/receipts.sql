@@ -1,4 +1,4 @@
--- What became of entries that were stored and may still be in the buffer.
+-- The outcomes of entries that were stored and may still be in the buffer.
 
 -- name: find_landed
 SELECT entry_id, became

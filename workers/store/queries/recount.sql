@@ -130,7 +130,7 @@ SET n = kept.n + excluded.n, customers = kept.customers + excluded.customers
 UPDATE recounts SET after = %(upto)s::uuid
 
 -- name: end_recount
--- What came after the moment of the recount, the next tally counts.
+-- The next tally counts the events after the moment of the recount.
 WITH ended AS (DELETE FROM recounts RETURNING snapshot, began_at, server)
 INSERT INTO tallied (snapshot, at, worked_seconds, server) SELECT snapshot, began_at, 0, server FROM ended
 ON CONFLICT (single) DO UPDATE

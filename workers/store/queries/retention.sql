@@ -16,7 +16,7 @@ SELECT EXISTS (
 )
 
 -- name: prune_events
--- What stays of a pruned event is a fingerprint of 8 bytes, so that it isn't stored again.
+-- A fingerprint of 8 bytes stays of a pruned event, so that it isn't stored again.
 WITH old AS MATERIALIZED (
     SELECT old.*
     FROM unnest(%(customer_ids)s::uuid[]) AS given (customer_id)
@@ -49,7 +49,7 @@ SELECT count(*) FROM gone
 SELECT EXISTS (SELECT FROM pruned)
 
 -- name: find_fingerprints
--- What is left of these customers' pruned events of these months.
+-- The fingerprints of these customers' pruned events of these months.
 SELECT place - 1, keys
 FROM unnest(%(customer_id)s::uuid[], %(month)s::date[]) WITH ORDINALITY AS sent (customer_id, month, place)
 JOIN pruned USING (customer_id, month)

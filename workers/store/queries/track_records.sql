@@ -8,7 +8,7 @@ ON CONFLICT (account_id) DO UPDATE SET due = true WHERE NOT track_records.due
 SELECT account_id FROM track_records WHERE due ORDER BY computed_at NULLS FIRST, account_id
 
 -- name: begin_track_record
--- What is asked for from now on is asked for again.
+-- Requests from now on are new ones.
 UPDATE track_records SET due = false WHERE account_id = %(account_id)s
 
 -- name: save_track_record

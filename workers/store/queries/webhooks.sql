@@ -22,7 +22,7 @@ SELECT webhook_id::text, account_id, url, format, secret FROM webhooks WHERE ena
 SELECT webhook_id::text, min_level FROM webhooks WHERE account_id = %(account_id)s AND enabled
 
 -- name: change_webhook
--- What is null stays; a description may be emptied.
+-- A field stays where its parameter is null; a description may be emptied.
 UPDATE webhooks
 SET url = coalesce(%(url)s, url), min_level = coalesce(%(min_level)s, min_level),
     enabled = coalesce(%(enabled)s, enabled), description = nullif(coalesce(%(description)s, description), '')
