@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from psycopg import sql as pieces
 from redis import Redis
 
-from workers import engine, installation, placement
+from workers import citus, installation, placement
 from workers.buffer.lanes import LIVE, lanes_of
 from workers.buffer.replicas import confirm
 from workers.cells import MOST_CELLS, Cell
@@ -81,10 +81,10 @@ def _split_database(stack: ExitStack, cells: Sequence[Cell], after: Settings, no
             placement.check_tables(cell, noted.get(cell.number or 0), installation.find_id(connection))
         upper = _upper_half(cell)._replace(staged=True)
         migrate(upper)
-        engine.place_beside(cell, upper)
+        citus.place_beside(cell, upper)
     connection = stack.enter_context(_connect_for_locks(cells[0].database_url))
     for cell in cells:
-        holder = stack.enter_context(_connect_for_locks(cell)) if engine.is_placed(cell) else connection
+        holder = stack.enter_context(_connect_for_locks(cell)) if citus.is_placed(cell) else connection
         presence.seize(holder, cell.schema or "")
     for cell in cells:
         _settle(cell, after.buffer_replicas)

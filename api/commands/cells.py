@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from api.commands.options import use_servers
 from api.up.options import data_dir_option
-from workers import engine, growth, settings
+from workers import citus, growth, settings
 from workers.buffer import ledger
 from workers.buffer.lanes import lanes_of
 from workers.cells import Cell
@@ -70,8 +70,8 @@ def move_cell(number: int, database_url: str, data_dir: Path) -> None:
             check_postgres(database_url, "--to")
         except SettingsError as error:
             raise click.ClickException(str(error)) from None
-        if engine.is_placed(cell := before.all_cells[number]):
-            engine.move(cell, database_url)
+        if citus.is_placed(cell := before.all_cells[number]):
+            citus.move(cell, database_url)
             click.echo("done; all processes follow by themselves")
             return
         after = growth.move(before, number, database_url)
@@ -158,7 +158,7 @@ def _describe_row(row: CellRow) -> str:
 def _describe_host(connection: Connection) -> str:
     """The server, or the node that holds the cell."""
     port = connection.info.port
-    return connection.info.host if port == engine.POSTGRES_PORT else f"{connection.info.host}:{port}"
+    return connection.info.host if port == citus.POSTGRES_PORT else f"{connection.info.host}:{port}"
 
 
 def _describe_tables(cell: Cell, host: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from api import pool
 from api.up.embedded import Servers, servers
 from tests import prepared
-from workers import engine
+from workers import citus
 from workers.cells import Cell
 from workers.placement import Misplaced
 from workers.process import Process
@@ -102,8 +102,8 @@ def test_citus_is_asked_to_move_a_cell(cluster: Cluster) -> None:
                 )
             $$"""
         )
-    assert engine.is_placed(cluster.cell)
-    engine.move(cluster.cell, cluster.urls[1])
+    assert citus.is_placed(cluster.cell)
+    citus.move(cluster.cell, cluster.urls[1])
     with connect(cluster.urls[0]) as connection:
         assert only_row(connection.execute("SELECT groupid FROM pg_dist_placement")) == (1,)
 
@@ -115,13 +115,13 @@ def test_citus_is_asked_to_move_a_cell(cluster: Cluster) -> None:
 def test_citus_is_asked_for_its_own_nodes_alone(cluster: Cluster, group: int | None, refusal: str) -> None:
     there = "postgresql://elsewhere:5433/windback" if group is None else cluster.urls[group]
     with pytest.raises(Misplaced, match=refusal):
-        engine.move(cluster.cell, there)
+        citus.move(cluster.cell, there)
 
 
 def test_what_citus_has_not_placed_is_copied(cluster: Cluster, database_url: str) -> None:
     with connect(database_url) as connection:
         connection.execute("DELETE FROM pg_dist_schema")
-    assert not engine.is_placed(cluster.cell)
+    assert not citus.is_placed(cluster.cell)
 
 
 def test_a_connection_leads_to_the_node_that_holds_the_cell(cluster: Cluster) -> None:
