@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import psycopg
 from redis import Redis
@@ -69,18 +69,17 @@ def issue_deliver_ticket(process: Process) -> None:
 
 
 def _is_waiting(process: Process, queue: str) -> bool:
-    """Returns whether a ticket waits. With several cells that is known by the mark, which outlives a lost ticket."""
+    """Returns whether a ticket waits, or is to wait for a moment until it is issued. Several cells share a queue: each
+    has a mark, which outlives a lost ticket, but where no ticket waits none of theirs does."""
     if process.settings.cells == 1:
         return bool(tickets.count_waiting(process.home_redis, queue))
-    return bool(process.redis.exists(tickets.mark_key(queue, process.cell.prefix)))
+    mark: Any = process.redis.get(tickets.mark_key(queue, process.cell.prefix))
+    return mark == tickets.LATER or (mark is not None and tickets.count_waiting(process.home_redis, queue) > 0)
 
 
 def _see_to_ticket(process: Process, queue: str) -> None:
-    """Issue a ticket unless one waits. If the queue is empty, the process that set the mark has died; a mark of a cell
-    whose Postgres is away lasts for seconds only."""
-    if process.settings.cells > 1:
-        process.ask(queue)
-    elif not tickets.count_waiting(process.home_redis, queue):
+    """Issue a ticket unless one waits: the process that set the mark may have died."""
+    if not _is_waiting(process, queue):
         tickets.reissue(process.home_redis, queue, process.cell, process.redis)
 
 

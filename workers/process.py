@@ -147,7 +147,7 @@ class Process:
         if self.settings.cells == 1:
             self.ask(queue)
         else:
-            self.redis.set(tickets.mark_key(queue, self.cell.prefix), 1, px=AWAY_MILLISECONDS)
+            self.redis.set(tickets.mark_key(queue, self.cell.prefix), tickets.LATER, px=AWAY_MILLISECONDS)
 
     def check_installation(self) -> None:
         """Raises ForeignRedis unless Redis and Postgres belong together; psycopg.Error, RedisError."""

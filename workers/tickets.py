@@ -26,6 +26,7 @@ RESOLVE = "workers.jobs.resolve"
 OURS = frozenset({*JOBS.values(), REBUILD, NIGHTLY, RESOLVE})
 AT_HOME = Cell("", "")  # where there is a single cell
 MARK_SECONDS = 60  # how long a ticket may be under way before another is asked for
+LATER = b"later"  # a mark without a ticket: the clock issues one when it has expired
 JOB_TIMEOUT_SECONDS = 60
 FAILURE_TTL_SECONDS = 7 * 24 * 3600
 

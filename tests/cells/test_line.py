@@ -3,8 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from rq import Queue
+
 from tests.cells.conftest import MakeWorld, World
 from tests.workers.events import count
+from workers import clock, tickets
 from workers.buffer import ledger
 from workers.cells import cell_of
 
@@ -41,6 +44,23 @@ def test_events_are_stored_in_the_cells_of_their_customers(make_world: MakeWorld
     for number, place in enumerate(world.places):
         rows = place.connection().execute("SELECT customer_id::text FROM customers").fetchall()
         assert {cell_of(customer_id, 4) for (customer_id,) in rows} == {number}
+
+
+def test_a_ticket_that_was_lost_with_its_process_is_issued_again(make_world: MakeWorld) -> None:
+    """At once, as soon as no ticket of another cell waits; unless the cell's Postgres is away, which has time."""
+    world = make_world(2)
+    first, second = world.places
+    world.track(*history())
+    for queue in ("ingest", "import"):
+        assert tickets.count_waiting(world.redis, queue) == 2
+        world.redis.delete(f"{Queue.redis_queue_namespace_prefix}{queue}")
+        first.ask_later(queue)
+        for place in (first, second, second):
+            clock.issue_ingest_tickets(place)
+        assert tickets.count_waiting(world.redis, queue) == 1
+        tickets.clear_mark(second.redis, queue, second.cell.prefix)
+        clock.issue_ingest_tickets(second)
+        assert tickets.count_waiting(world.redis, queue) == 2
 
 
 def test_nothing_of_a_customer_is_at_home(make_world: MakeWorld) -> None:
