@@ -25,7 +25,7 @@ from workers.store.locks import Lock, holding, lock
 from workers.upkeep import erased_totals, level_moves
 
 # Tables whose rows of the customer are deleted in the old cell, and do not travel.
-DROPPED = ("recent_events", "customer_search", "scores_ahead", "risk_restated", "arriving")
+DROPPED = ("recent_events", "customer_search", "earlier_days", "scores_ahead", "risk_restated", "arriving")
 STAYS = frozenset(  # tables that a cell keeps for itself, or fills anew
     {
         *("erasures", "erasing", "leaving", "identities", "unresolved_events", "relocations", "relocated_rows"),

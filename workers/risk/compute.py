@@ -19,7 +19,8 @@ from scoring.states import find_last_active
 from workers.accounts.serving import Served
 from workers.risk.causes import Change, DueCustomer, Terms
 from workers.risk.columns import columns_of, moment, pack
-from workers.risk.days import Reach, read_rollup
+from workers.risk.days import read_rollup
+from workers.risk.earlier_days import Reach
 from workers.risk.two_weeks import BACK_DAYS, find_risks_before
 from workers.store import Connection, sql
 from workers.tracking.outages import outages_of, pauses_of
@@ -49,14 +50,21 @@ class Computed(NamedTuple):
 
 
 def compute_scores(
-    connection: Connection, due: Sequence[DueCustomer], served: Served, levels: LevelBounds, extra_days: int = 0
+    connection: Connection,
+    due: Sequence[DueCustomer],
+    served: Served,
+    levels: LevelBounds,
+    extra_days: int = 0,
+    *,
+    keeps: bool = False,
 ) -> Computed:
-    """Returns the scores of customers of one account as of now; `extra_days` more of their rollups are read."""
+    """Returns the scores of customers of one account as of now; `extra_days` more of their rollups are read. For
+    `keeps` see `read_rollup`."""
     now, ids = due[0].now, [customer.customer_id for customer in due]
     outages = outages_of(connection, due[0].account_id)
     pauses = pauses_of(outages, now)
     reach = reach_of(now, served.model, pauses, extra_days)
-    rollup = read_rollup(connection, ids, served.meaning, reach)
+    rollup = read_rollup(connection, ids, served.meaning, reach, keeps=keeps)
     last_active, paid = find_last_active(rollup.until(now)), find_last_amount(rollup)
     last_seen = by_owner(np.maximum, rollup.customer, rollup.last_at, rollup.customers)
     bridged, instants = bridge(rollup, pauses, now)

@@ -146,7 +146,7 @@ def _rescore(
     connection: Connection, due: Sequence[DueCustomer], served: Served, levels: LevelBounds, provisional: bool
 ) -> tuple[list[Change], int]:
     """Score customers of one account. Returns what changed, and the number of rows of their histories."""
-    computed = compute_scores(connection, due, served, levels)
+    computed = compute_scores(connection, due, served, levels, keeps=True)
     terms = Terms(served.model.version, served.horizon_days, served.generation, computed.stale, provisional)
     changes: list[Change] = []
     for part in computed.parts:

@@ -161,6 +161,19 @@ CREATE TABLE customer_days (
     PRIMARY KEY (customer_id, day, event, detail)
 ) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_limit = 2000);
 
+-- Of customers with many rows there, what a score reads of the days before `until`, packed, see workers/risk/days.py;
+-- `scope` tells which events that is. Whatever changes these days deletes it, or leaves a mark in rebuilds.
+CREATE TABLE earlier_days (
+    customer_id uuid PRIMARY KEY,
+    until date NOT NULL,
+    oldest date NOT NULL,
+    scope bytea NOT NULL,
+    rows bytea NOT NULL,
+    words text NOT NULL
+);
+
+ALTER TABLE earlier_days ALTER COLUMN rows SET STORAGE EXTERNAL;
+
 -- Which event_ids were seen, and with which time: the same event_id is stored once, whatever its timestamp.
 CREATE TABLE event_ids (
     customer_id uuid NOT NULL,

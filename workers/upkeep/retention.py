@@ -33,6 +33,14 @@ CUSTOMERS = 500
 ROWS = 5_000
 FIRST = "0" * 32
 OVERDUE = "invoice_overdue"
+QUICKLY_PRUNED = (
+    "prune_earlier_days",
+    "prune_risk_rebuilt",
+    "prune_fingerprints",
+    "prune_deliveries",
+    "prune_alerts",
+    "prune_handlings",
+)
 RECENT_SECONDS = 23 * 3600  # younger events can't have been pruned: retentions are whole days
 
 Ids = Sequence[str]
@@ -124,7 +132,7 @@ def prune_rollups(connection: Connection, ids: Ids, moment: datetime) -> bool:
     overdue = [OVERDUE, *(name for (name,) in connection.execute(sql("list_names_mapped_to"), {"role": OVERDUE}))]
     full = _prune_rows(connection, "prune_days", ids, midnight, overdue=overdue)
     full |= _prune_rows(connection, "prune_risk_history", ids, moment)
-    for query in ("prune_risk_rebuilt", "prune_fingerprints", "prune_deliveries", "prune_alerts", "prune_handlings"):
+    for query in QUICKLY_PRUNED:
         connection.execute(sql(query), {"customer_ids": ids, "before": moment})
     return full
 

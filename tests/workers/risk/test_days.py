@@ -1,42 +1,24 @@
 import random
-from datetime import UTC, datetime
-from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 
-from scoring.event_roles import Meaning
-from scoring.events import RECOGNISED
-from scoring.group_by import by_owner
 from scoring.history import history_of
 from scoring.look_back import LASTING, LOOK_BACK, limit_reach
-from scoring.model import PRIOR, Term
 from scoring.rollup import DAY
-from scoring.score import score
+from tests.workers.risk.long_histories import IDS, MEANING, NOW, assert_same_scores, put, put_any
 from workers.risk import days
-from workers.risk.days import Reach, read_rollup
+from workers.risk.days import read_rollup
+from workers.risk.earlier_days import Reach
 from workers.store import Connection
 
-IDS = [f"{number:08d}-0000-0000-0000-000000000000" for number in range(3)]
-NOW = datetime(2026, 6, 15, 12, tzinfo=UTC).timestamp()
 REACH = Reach(LOOK_BACK, [], NOW)
-MEANING = Meaning(("report_opened",), ("left",), {"bill_paid": "invoice_paid", "survey": "nps_response"})
-ROLES = (*RECOGNISED, "report_opened", "left", "bill_paid", "survey", "asked_for")
-PLAIN_NAMES = ("page_viewed", "exported", "clicked")
-ASKED = ("event:asked_for", "uses:a", "plan:pro", "breadth", "beyond", "signs")
 
 
 @pytest.fixture
 def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """So few that three rows are many."""
     monkeypatch.setattr(days, "FEW_ROWS", 3)
-
-
-def put(connection: Connection, customer: int, event: str, days_ago: float, detail: str = "", **rest: Any) -> None:
-    at = datetime.fromtimestamp(NOW - days_ago * DAY, UTC)
-    values = [IDS[customer], at.date(), event, detail, rest.get("n", 1), rest.get("value", 0.0), at, rest.get("plan")]
-    connection.execute("INSERT INTO customer_days VALUES (%s, %s, %s, %s, %s, %s, %s, %s)", values)
 
 
 def test_words_and_numbers_survive_the_reading(connection: Connection) -> None:
@@ -122,36 +104,11 @@ def test_a_long_history_has_the_scores_that_all_its_rows_have(
     connection: Connection, few_rows: None, seed: int
 ) -> None:
     """Whatever happened in which order, and at every instant from which on a risk is asked for."""
-    chance = random.Random(seed)
-    for customer in range(len(IDS)):
-        names = chance.sample(ROLES, chance.randint(0, 5)) + chance.sample(PLAIN_NAMES, chance.randint(0, 3))
-        last, span = chance.choice((0.6, 20, 200)), chance.choice((40, 300, 900))
-        rows = {}
-        for _ in range(chance.randint(0, 60) if names else 0):
-            ago, name = last + span * chance.random() ** 2, chance.choice(names)
-            detail = chance.choice(("", "a", "b", "9"))
-            rows[int((NOW - ago * DAY) // DAY), name, detail] = ago
-        for (_, name, detail), ago in rows.items():
-            plan = chance.choice((None, None, None, "pro", "free"))
-            put(
-                connection, customer, name, ago, detail, n=chance.randint(1, 60), value=chance.choice((0, 9)), plan=plan
-            )
+    put_any(connection, random.Random(seed))
     since = NOW - 28 * DAY
     whole = read_rollup(connection, IDS, MEANING)
     near = read_rollup(connection, IDS, MEANING, Reach(LOOK_BACK + 28, ["asked_for"], since))
-    model = msgspec.structs.replace(PRIOR, terms=(*PRIOR.terms, *(Term(feature, (0.1,)) for feature in ASKED)))
-    for instant in (NOW, NOW - 14 * DAY, since):
-        all_scores, near_scores = score(whole, instant, model=model), score(near, instant, model=model)
-        for name in ("probability", "contributions", "state", "level", "next_due", "horizon_days", "low_confidence"):
-            assert getattr(all_scores, name) == pytest.approx(getattr(near_scores, name), nan_ok=True, rel=1e-12), name
-        for name in ("reasons", "advice", "plan", "open_tickets", "overdue_since", "nps", "lapsed_at"):
-            assert getattr(all_scores, name) == getattr(near_scores, name), name
-        for extreme in (np.maximum, np.minimum):
-            one, two = (
-                by_owner(extreme, rows.customer, rows.last_at, len(IDS))
-                for rows in (whole.until(instant), near.until(instant))
-            )
-            assert np.array_equal(one, two, equal_nan=True)
+    assert_same_scores(whole, near, NOW, NOW - 14 * DAY, since)
 
 
 def test_old_days_of_events_without_a_role_are_not_read(connection: Connection, few_rows: None) -> None:

@@ -107,6 +107,17 @@ def arrive(connection: Connection) -> None:
     connection.execute(day, [hash_customer(1, JANE)])
 
 
+def keep_days(connection: Connection) -> None:
+    """Jane's earlier days are kept for the next score."""
+    connection.execute(
+        """
+        INSERT INTO earlier_days (customer_id, until, oldest, scope, rows, words)
+        VALUES (%s, now(), now(), '', '', '')
+        """,
+        [hash_customer(1, JANE)],
+    )
+
+
 def test_nothing_of_the_customer_stays_but_a_receipt(process: Process, connection: Connection) -> None:
     """In no table, whatever they are; and nothing of anybody else goes."""
     ingested(process, event(), event(event_id="a"), POISON)
@@ -123,6 +134,7 @@ def test_nothing_of_the_customer_stays_but_a_receipt(process: Process, connectio
     act(connection)
     track(connection)
     arrive(connection)
+    keep_days(connection)
     noted = {"erasing", "leaving"}  # while it goes on
     noted |= {"relocations", "relocated_rows"}  # on the way to another cell, see tests/cells/test_chains.py
     assert all(count(connection, table) for table in tables_of_customers(connection) if table not in noted)

@@ -120,6 +120,8 @@ WITH gone_events AS (
     DELETE FROM event_ids WHERE customer_id = %(customer_id)s RETURNING 1
 ), gone_days AS (
     DELETE FROM customer_days WHERE customer_id = %(customer_id)s RETURNING 1
+), gone_earlier_days AS (
+    DELETE FROM earlier_days WHERE customer_id = %(customer_id)s
 ), gone_fingerprints AS (
     DELETE FROM pruned WHERE customer_id = %(customer_id)s
 ), gone_arriving AS (

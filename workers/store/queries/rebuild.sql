@@ -33,4 +33,8 @@ FROM unnest(%(customer_id)s::uuid[], %(at)s::float8[], %(probability)s::real[], 
 ON CONFLICT DO NOTHING
 
 -- name: end_rebuilds
+-- With earlier days as they were kept before this history arrived.
+WITH outdated AS (
+    DELETE FROM earlier_days WHERE customer_id = ANY (%(customer_ids)s::uuid[])
+)
 DELETE FROM rebuilds WHERE customer_id = ANY (%(customer_ids)s::uuid[])

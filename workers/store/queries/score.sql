@@ -93,7 +93,7 @@ SELECT EXISTS (SELECT FROM customers WHERE rescore_at <= now()) OR EXISTS (SELEC
     OR EXISTS (SELECT FROM renewals)
 
 -- name: read_days
--- The rows of the latest days of each customer, `rows` at most. All numbers in one value (days.PACKED), but for values
+-- The rows of the latest days of each customer, `rows` at most. All numbers in one value (packed_rows.PACKED), but for values
 -- that aren't 0, in another; words once for all the rows that share them, with the number of these rows. No name holds a
 -- control character, so they may separate words.
 SELECT string_agg(packed, ''), string_agg(amounts, ''), string_agg(int4send(size), ''),
@@ -190,6 +190,21 @@ FROM (
     ) AS days
     GROUP BY event, detail, plan
 ) AS words
+
+-- name: find_earlier_days
+-- Earlier days of customers as they were kept, where these still hold.
+SELECT number, until - '1970-01-01', earlier_days.rows, words
+FROM unnest(%(customer_ids)s::uuid[], %(numbers)s::integer[]) AS given (customer_id, number)
+JOIN earlier_days USING (customer_id)
+WHERE scope = %(scope)s::bytea AND until <= '1970-01-01'::date + %(since)s::integer
+  AND NOT EXISTS (SELECT FROM rebuilds WHERE rebuilds.customer_id = given.customer_id)
+
+-- name: keep_earlier_days
+INSERT INTO earlier_days (customer_id, until, oldest, scope, rows, words)
+VALUES (%(customer_id)s, '1970-01-01'::date + %(until)s::integer, '1970-01-01'::date + %(oldest)s::integer,
+        %(scope)s::bytea, %(rows)s::bytea, %(words)s)
+ON CONFLICT (customer_id) DO UPDATE
+SET until = excluded.until, oldest = excluded.oldest, scope = excluded.scope, rows = excluded.rows, words = excluded.words
 
 -- name: write_scores
 -- Times come in epoch seconds; NaN stands for an unknown one.
