@@ -24,7 +24,7 @@ from scoring.rollup import Floats
 SD: Final = 0.3  # of standardised coefficients, around the formula's own where it has one
 SD_CUSTOM: Final = 0.1  # of custom events, plans and single product features
 SD_SEASON: Final = 0.2
-SLOW: Final = 0.1  # the share of slow customers from which on a term bends for them
+SLOW: Final = 0.1  # the share of slow customers from which on there is a term for them
 SD_FORMULA: Final = 0.5  # of the formula's terms, per log-odds
 SD_SLOPE: Final = 0.3  # of the slope of a recalibration, around 1
 
@@ -37,7 +37,7 @@ _KNOTS: Final = {  # quantiles
     "frequency": (0.25, 0.5, 0.75),
     "signs": (0.25, 0.5, 0.75),
     "signs_cadence": (0.25, 0.5, 0.75),
-    "due": (0.1, 0.3, 0.5, 0.7, 0.9),  # of those that are slow
+    "due": (0.2, 0.5, 0.8),  # of those that are slow
     "since_renewal": (0.5, 0.8, 0.9, 0.95),
     "since_payment": (0.5, 0.8, 0.9, 0.95),
     SEASON: tuple(np.arange(1, 12) / 12),
@@ -89,7 +89,7 @@ def fit_regression(sample: Sample, names: Iterable[str], version: str, additive:
 
     The sample needs a lapse and a customer who stayed. Raises KeyError for a feature that the sample lacks.
     """
-    names = list(names)
+    names = [name for name in names if name != "due" or _are_slow(sample)]
     values = sample.select(names).T
     knots = [_knots(name, x) if additive or name in _BENT else () for name, x in zip(names, values, strict=True)]
     pieces = [pieces_of(x, at) for x, at in zip(values, knots, strict=True)]
@@ -112,10 +112,13 @@ def fit_regression(sample: Sample, names: Iterable[str], version: str, additive:
     return at_base_rate(model, float(sample.lapsed.mean()))
 
 
+def _are_slow(sample: Sample) -> bool:
+    """True if enough customers are slow for the horizon: the few of another account would be learnt by heart."""
+    return float((sample.select(["due"]) < VISITS).mean()) >= SLOW
+
+
 def _knots(name: str, x: Floats) -> tuple[float, ...]:
     bending = x[x < VISITS] if name == "due" else x
-    if len(bending) < SLOW * len(x):
-        return ()
     inner = np.unique(np.quantile(bending, _KNOTS.get(name, ())))
     return tuple(float(knot) for knot in inner if x.min() < knot < x.max())
 

@@ -16,7 +16,7 @@ from scoring.events import CHURNED, RECOGNISED
 from scoring.feature_use import PLAN, USES
 from scoring.features import View
 from scoring.group_by import Times
-from scoring.history import EVENT, PAID, History, history_of
+from scoring.history import EVENT, PAID, history_of
 from scoring.invoices import SIGNS, is_paid_in_person
 from scoring.learning.metrics import Labels
 from scoring.learning.outcomes import SETTLED, lapsed_within, snapshots
@@ -139,7 +139,8 @@ def sample(
         history = history_of(days, clock, columns)
         if own:
             horizons[part] = features.own_horizons(history, horizons[part])
-        x[part] = _matrix(history, clock, columns, horizons[part])
+        view = View(history, clock, horizons[part], fixed=not own)
+        x[part] = np.column_stack([features.read(name, view) for name in columns])
     return Sample(columns, x, lapsed, customers.astype(np.int64), instants, horizons)
 
 
@@ -161,11 +162,6 @@ def take_snapshots(
         counts &= ~contacts.within(customers, at, until)
     taken = taken.rows(counts)
     return taken._replace(lapsed=lapsed_within(rollup, customers[counts], taken.at, taken.horizon))
-
-
-def _matrix(history: History, at: Floats, columns: tuple[str, ...], horizon_days: float | Floats) -> Floats:
-    view = View(history, at, horizon_days)
-    return np.column_stack([features.read(name, view) for name in columns])
 
 
 def _chunks(rollup: Rollup, customers: NDArray[np.intp]) -> Iterator[slice]:

@@ -3,7 +3,8 @@ import pytest
 
 from scoring.features import own_horizons
 from scoring.history import history_of
-from scoring.learning.samples import sample
+from scoring.learning.fit import fit_regression
+from scoring.learning.samples import Sample, sample
 from scoring.model import PRIOR
 from scoring.rhythm import MOST, Rhythm, measure_rhythm, warp
 from scoring.rollup import DAY
@@ -76,6 +77,31 @@ def test_over_a_short_horizon_the_next_visit_may_not_be_due_yet() -> None:
     taken = sample(both, np.arange(2), at, np.zeros(2, np.int8), columns=PRIOR.features, horizon_days=30)
     just_here, nearly_due = taken.probability(PRIOR)
     assert just_here > nearly_due + 0.3
+
+
+def test_a_single_gap_tells_when_the_next_visit_is_due() -> None:
+    """In backtests, whose horizon is the same for all. Where it is a customer's own, nothing falls due in silence."""
+    since = np.array([2.0, 40.0, 80.0])
+    visits = [row for customer, last in enumerate(since) for row in logins(last, last + 90, customer=customer)]
+    both, at = rollup(*visits, customers=3), np.full(3, NOW - NOW % DAY)
+    fixed, own = (
+        sample(both, np.arange(3), at, np.zeros(3, np.int8), columns=("due",), horizon_days=30, own=own).x[:, 0]
+        for own in (False, True)
+    )
+    assert fixed == pytest.approx((since + 30) / 90, abs=0.02)
+    assert own == pytest.approx([2, 2, 2])
+
+
+def test_few_slow_customers_are_not_learnt_by_heart() -> None:
+    """Where one in ten is not expected back within the horizon, a model has a term for that; where two in a hundred
+    are, none."""
+    rng = np.random.default_rng(0)
+    due, lapsed, many = np.full(400, 2.0), (rng.random(400) < 0.3).astype(np.int8), np.arange(400.0)
+    for slow, used in ((8, False), (80, True)):
+        due[:slow], lapsed[:slow] = rng.random(slow), 1
+        columns = np.column_stack([rng.random(400), due])
+        taken = Sample(("tenure", "due"), columns, lapsed, many.astype(np.int64), many, np.full(400, 30.0))
+        assert ("due" in fit_regression(taken, taken.columns, "a").features) == used
 
 
 def test_a_first_bill_is_followed_by_the_next_in_a_month() -> None:
