@@ -28,6 +28,7 @@ from workers.store import sql
 
 DAYS = 30
 NAMES = 50  # on a page
+MOST_PAGES = 10_000
 KINDS = {"": "All", "recognised": "Standard", "custom": "Your own"}
 LONGEST_VALUE = 200  # characters
 
@@ -111,10 +112,7 @@ async def _has_customers(request: Request, account_id: int) -> bool:
 
 
 def _page_number(request: Request) -> int:
-    text = request.query_params.get("page", "1")
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 10_000):
-        raise Refused("invalid_parameter", "`page` must be a whole number from 1 to 10,000.")
-    return int(text[:6])
+    return query.whole_number(request, "page", MOST_PAGES) or 1
 
 
 async def _draw_rows(request: Request, account_id: int, events: list[CountedEvent]) -> list[EventRow]:

@@ -19,6 +19,7 @@ from api.dashboard.session import Session
 from api.database import refusing
 from api.errors import Refused
 from api.reading.common import fetch
+from api.words import read_whole
 from workers.accounts import keys
 from workers.accounts.keys import LONGEST_NAME, PUBLISHABLE_RATE_LIMIT, NewKey, NoSuchKey
 from workers.redis import PREFIX, REDIS_AWAY, command_client
@@ -51,12 +52,13 @@ async def list_keys(request: Request, session: Session) -> Response:
         return await _show(request, session)
     fields = await forms.read(request, session.token)
     limit = fields.get("rate_limit", "").strip()
-    if limit and not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:8]) <= HIGHEST_RATE_LIMIT):
+    rate_limit = read_whole(limit, 1, HIGHEST_RATE_LIMIT)
+    if limit and rate_limit is None:
         return await _show(request, session, status=422, fault=BAD_LIMIT, fields=fields)
     if not await _is_first(request, fields.get("once", "")):
         return redirect("/keys")  # the form was sent twice or reloaded
     publishable = fields.get("kind") == "publishable"
-    rate_limit, name = int(limit) if limit else None, fields.get("name", "").strip()[:LONGEST_NAME]
+    name = fields.get("name", "").strip()[:LONGEST_NAME]
 
     def create(connection: Connection, redis: Redis) -> NewKey:
         return keys.create(

@@ -13,12 +13,12 @@ from starlette.responses import Response
 
 from api.errors import Refused
 from api.reading.common import account_of
+from api.words import read_whole
 from workers.buffer.entries import parse_instant
 
 DEFAULT_LIMIT = 50
 HIGHEST_LIMIT = 1000
 BAD_CURSOR = "`cursor` must be the `next_cursor` of an earlier page of the same list."
-LONGEST_NUMBER = 6  # characters
 LONGEST_NAME = 40  # characters of a parameter's name in a message
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -84,10 +84,10 @@ def whole_number(request: Request, name: str, most: int) -> int | None:
     text = request.query_params.get(name)
     if text is None:
         return None
-    digits = text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER
-    if not digits or not 1 <= int(text) <= most:
-        raise Refused("invalid_parameter", f"`{name}` must be a whole number from 1 to {most}.")
-    return int(text)
+    number = read_whole(text, 1, most)
+    if number is None:
+        raise invalid(name, f"must be a whole number from 1 to {most}.")
+    return number
 
 
 def choice(request: Request, name: str, choices: Sequence[str], default: str | None = None) -> str | None:

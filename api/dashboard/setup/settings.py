@@ -17,6 +17,7 @@ from api.doors import stripe
 from api.errors import Refused
 from api.reading.common import fetch
 from api.reading.model import read_model
+from api.words import read_whole
 from workers.accounts import registry, renewals, stripe_sources
 from workers.accounts.models import NoEarlierModel
 from workers.accounts.time_zones import explain_bad_time_zone, list_time_zones
@@ -81,20 +82,21 @@ async def _show(request: Request, session: Session, fault: str | None = None) ->
 
 async def _set_horizon(request: Request, session: Session, fields: Mapping[str, str]) -> str | None:
     days = fields.get("horizon", "").strip()
-    if days and not (days.isascii() and days.isdigit() and len(days) <= 4 and 1 <= int(days) <= LONGEST_HORIZON):
+    horizon_days = read_whole(days, 1, LONGEST_HORIZON)
+    if days and horizon_days is None:
         return BAD_HORIZON
 
     def choose(connection: Connection) -> None:
         (account,) = registry.list_accounts(connection, session.account)
-        registry.choose_rules(connection, session.account, account.mappings, int(days) if days else None)
+        registry.choose_rules(connection, session.account, account.mappings, horizon_days)
 
     await in_database(request, choose)
     return None
 
 
 async def _set_holdout(request: Request, session: Session, fields: Mapping[str, str]) -> str | None:
-    percent = fields.get("percent", "").strip()
-    if not (percent.isascii() and percent.isdigit() and len(percent) <= 4 and int(percent) <= MOST_HELD_OUT):
+    percent = read_whole(fields.get("percent", "").strip(), 0, MOST_HELD_OUT)
+    if percent is None:
         return BAD_HOLDOUT
     await in_database(request, lambda connection: registry.choose_acting(connection, session.account, float(percent)))
     return None
