@@ -1,6 +1,6 @@
 """The look-back of a risk: a year of engagement, so that its cost has a bound however long the history is.
 
-With half-lives of at most 90 days, an active day a year before the last one weighs 6 % of a fresh one; the formula's
+With half-lives of at most 90 days, an active day a year before the last one weighs 6% of a fresh one; the formula's
 own clock (tenure) stops at the same distance, so rates stay unbiased. Matters that last longer (an unpaid
 invoice, an open ticket, the last NPS answer, an event that the model asks for) have no such bound.
 """

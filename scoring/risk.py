@@ -1,6 +1,6 @@
 """Model → risk: contributions whose sum is exact, held below certainty, and lifted to the floor of open matters.
 
-A risk never reaches 100 %: log-odds above BEND are bent towards those of MOST, so that order and monotony stay. What
+A risk never reaches 100%: log-odds above BEND are bent towards those of MOST, so that order and monotony stay. What
 that takes away is shared by all contributions in proportion; the points of a floor belong to its matters.
 """
 

@@ -159,7 +159,7 @@ def _row(account: ListedAccount, setting: int | None) -> str:
     churn, engagement = (", ".join(names) or "-" for names in (account.meaning.churn, account.meaning.engagement))
     others = ", ".join(f"{name}={event}" for name, event in account.meaning.stands_for.items())
     row = f"{account.name:<20} {horizon:>4} {_origin(account, setting):<8} {churn:<20} {engagement}"
-    acting = [f"{account.holdout_percent:g} % held out"] if account.holdout_percent else []
+    acting = [f"{account.holdout_percent:g}% held out"] if account.holdout_percent else []
     acting += [f"contacted by {account.contact_event}"] if account.contact_event else []
     acting += [account.time_zone] if account.time_zone != UTC_NAME else []
     return "  ".join(filter(None, [row, others, *acting]))

@@ -14,7 +14,7 @@ from scoring.model import Term
 from scoring.prior import no_return
 from scoring.rhythm import HALF_LIVES, Rhythm, weigh_half_lives
 
-LEAST: Final = 0.1  # log-odds: odds 10 % higher or lower
+LEAST: Final = 0.1  # log-odds: odds 10% higher or lower
 MOST: Final = 50.0  # log-odds that are shown
 ONCE: Final = (0.0, 1.0)  # the feature of a customer without the event, and with it
 
@@ -43,7 +43,7 @@ class FeatureEffect(NamedTuple):
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The odds are between these, with 95 % confidence; None where they were not learnt: a slope that is held at
+        """The odds are between these, with 95% confidence; None where they were not learnt: a slope that is held at
         the formula's has no margin."""
         if not self.margin:
             return None

@@ -7,7 +7,7 @@ method 10): it keeps its promise for few customers, and for shares near 0 and 1.
 from math import ceil, sqrt
 from typing import Final, NamedTuple
 
-Z: Final = 1.959964  # of a two-sided interval of 95 %
+Z: Final = 1.959964  # of a two-sided interval of 95%
 Z_POWER: Final = 0.841621  # to find it in 80 of 100 cases
 WORTH_FINDING: Final = 0.10  # a difference; to find smaller ones takes more customers than most have
 
@@ -44,7 +44,7 @@ def compare(alerted: Group, held_out: Group) -> Effect:
 
 
 def newcombe(first: Group, second: Group) -> tuple[float, float]:
-    """The 95 % interval of first.share - second.share; neither group is empty."""
+    """The 95% interval of first.share - second.share; neither group is empty."""
     low_1, high_1 = wilson(first)
     low_2, high_2 = wilson(second)
     difference = first.share - second.share
@@ -54,7 +54,7 @@ def newcombe(first: Group, second: Group) -> tuple[float, float]:
 
 
 def wilson(group: Group) -> tuple[float, float]:
-    """The 95 % score interval of a share."""
+    """The 95% score interval of a share."""
     n, share = group.customers, group.share
     middle = share + Z * Z / (2 * n)
     spread = Z * sqrt(share * (1 - share) / n + Z * Z / (4 * n * n))

@@ -14,7 +14,7 @@ While there is no holdout yet, the early one stands if it did better on the late
 (`fit`) 20 lapses are asked for in place of 5, and 50 in place of 10.
 
 Custom events enter only where a score test conditional on the model, with one snapshot a customer, finds something:
-Benjamini and Hochberg's false discovery rate is held at 10 %, and at most 20 enter. One that is in use stays until its
+Benjamini and Hochberg's false discovery rate is held at 10%, and at most 20 enter. One that is in use stays until its
 p-value has been above 0.3 in two fits in a row.
 """
 

@@ -169,7 +169,7 @@ def _slack_alert(alert: Alert, address: str, test: bool) -> Json:
     title = f"{f'{person} ({alert.email})' if person else alert.email} is now at {alert.level} risk"
     reason = f"\n{_plain(alert.reasons[0].text)}" if alert.reasons else ""
     pays = f", pays {describe_amount(alert.mrr, alert.currency)} a month" if alert.mrr else ""
-    risk = f"*{alert.level_before} → {alert.level}* ({alert.score} %){pays}"
+    risk = f"*{alert.level_before} → {alert.level}* ({alert.score}%){pays}"
     link = f"<{customer_url(address, alert.email)}|{_plain(alert.email)}>"
     return {
         "text": _plain(f"{'Example: ' if test else ''}{title}"),
@@ -191,7 +191,7 @@ def _slack_summary(count: int, highest: Sequence[Alert], paid: Sequence[PaidAtLe
         for at_level in paid
     ]
     lines = [
-        f"• <{customer_url(address, customer.email)}|{_plain(customer.email)}> {customer.level} ({customer.score} %)"
+        f"• <{customer_url(address, customer.email)}|{_plain(customer.email)}> {customer.level} ({customer.score}%)"
         for customer in highest
     ]
     return {

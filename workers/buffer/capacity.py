@@ -1,7 +1,7 @@
 """The room in the buffer, as a web process knows it.
 
 The count of events comes back with every write, and once a second with the memory of what waits. A lane that is full
-opens again when it is under 80 % of its share. Other data in the same Redis is not counted: it has its own owner, and
+opens again when it is under 80% of its share. Other data in the same Redis is not counted: it has its own owner, and
 where it fills Redis up to its `maxmemory`, Redis says so.
 
 If Redis's files are on this machine, the buffer is also full while their disk has less than a floor of free space: a
