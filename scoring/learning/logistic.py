@@ -2,7 +2,7 @@
 
 With y ~ Bernoulli(sigmoid(b0 + x b)) and b_j ~ N(mean_j, sd_j²), Newton steps, halved where needed, find the one
 maximum of the posterior (it is log-concave). A coefficient that ends on the wrong side of its sign is held at 0 and the
-others are fitted again. numpy alone: 200,000 rows of 50 columns take some 2 s.
+others go on from where they are. numpy alone: 200,000 rows of 50 columns take some 2 s.
 """
 
 from math import erfc, sqrt
@@ -34,18 +34,18 @@ def fit_logistic(
 
     `weight` (rows,) says for how many rows each counts. Without `intercept` that is 0, and y may be of one kind.
     """
-    free = np.ones(x.shape[1], dtype=bool)
+    base = np.column_stack([np.full(len(y), float(intercept)), x])
+    center, precision = np.append(0.0, priors.mean), np.append(1e-9 if intercept else 1.0, 1 / priors.sd**2)
+    rate = np.clip(y.mean(), 1e-6, 1 - 1e-6)
+    at = np.append(np.log(rate / (1 - rate)) if intercept else 0.0, np.zeros(x.shape[1]))
+    free, signs = np.ones(len(at), dtype=bool), np.append(0, priors.sign)
     weight = np.ones(len(y)) if weight is None else weight
     while True:
-        level, slopes = _newton(
-            x if free.all() else x[:, free], y, weight, priors.mean[free], priors.sd[free], intercept
-        )
-        wrong = slopes * priors.sign[free] < 0
+        at = _climb(base, y, weight, at, center, precision, free)
+        wrong = free & (at * signs < 0)
         if not wrong.any():
-            coefficients = np.zeros(x.shape[1])
-            coefficients[free] = slopes
-            return level, coefficients
-        free[np.flatnonzero(free)[wrong]] = False
+            return float(at[0]), at[1:]
+        free[wrong], at[wrong] = False, 0.0
 
 
 def score_tests(x: Floats, y: Labels, probability: Floats, candidates: Floats) -> Floats:
@@ -74,24 +74,25 @@ def discoveries(p_values: Floats, rate: float) -> NDArray[np.bool_]:
     return out
 
 
-def _newton(x: Floats, y: Labels, weight: Floats, mean: Floats, sd: Floats, intercept: bool) -> tuple[float, Floats]:
-    base = np.empty((len(y), x.shape[1] + 1))
-    base[:, 0], base[:, 1:] = float(intercept), x
-    center, precision = np.append(0.0, mean), np.append(1e-9 if intercept else 1.0, 1 / sd**2)
-    rate = np.clip(y.mean(), 1e-6, 1 - 1e-6)
-    at = np.append(np.log(rate / (1 - rate)) if intercept else 0.0, np.zeros(x.shape[1]))
+def _climb(
+    base: Floats, y: Labels, weight: Floats, at: Floats, center: Floats, precision: Floats, free: NDArray[np.bool_]
+) -> Floats:
+    """The coefficients of the maximum, by Newton steps from `at`; those that aren't `free` stay."""
     value = _loss(base, y, weight, at, center, precision)
     for _ in range(_STEPS):
         p = 0.5 * (1 + np.tanh(0.5 * (base @ at)))
         gradient = base.T @ (weight * (p - y)) + precision * (at - center)
         curve = _weigh_products(base, weight * p * (1 - p)) + np.diag(precision)
-        step, size = np.linalg.solve(curve, gradient), 1.0
+        step, size = np.zeros(len(at)), 1.0
+        step[free] = np.linalg.solve(curve[np.ix_(free, free)], gradient[free])
         while (after := _loss(base, y, weight, at - size * step, center, precision)) > value and size > 1e-6:
             size /= 2
-        if value - after <= _ENOUGH * len(y):
+        gain = value - after
+        if gain > 0:
+            at, value = at - size * step, after
+        if gain <= _ENOUGH * len(y):
             break
-        at, value = at - size * step, after
-    return float(at[0]), at[1:]
+    return at
 
 
 def _weigh_products(x: Floats, weight: Floats) -> Floats:
