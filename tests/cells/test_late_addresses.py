@@ -50,13 +50,15 @@ def state(world: World, emails: dict[int, str]) -> None:
         identify(world, identities=stated[first : first + 100])
 
 
-def state_late(world: World, users: dict[int, tuple[str, str]]) -> None:
-    """The first address of each user id is stored after the second one: a process that died had read its statement."""
+def state_late(world: World, users: dict[int, tuple[str, str]], *, are_first: bool = True) -> None:
+    """The first address of each user id is stored after the second one: a process that died had read its statement.
+    `are_first`: there was none before these."""
     state(world, {user: present for user, (_, present) in users.items()})
     world.work()
     for place in world.places:
-        query = "UPDATE identities SET said_at = said_at + interval '1 minute' WHERE user_id = ANY (%s)"
-        place.connection().execute(query, [[f"user-{user}" for user in users]])
+        for column in ("said_at", "first_said_at") if are_first else ("said_at",):
+            query = f"UPDATE identities SET {column} = {column} + interval '1 minute' WHERE user_id = ANY (%s)"
+            place.connection().execute(query, [[f"user-{user}" for user in users]])
     state(world, {user: late for user, (late, _) in users.items()})
     store(world)
 
@@ -96,6 +98,59 @@ def test_a_late_address_of_another_user_id_is_left_to_it(make_world: MakeWorld, 
         world.work()
     assert stored(world) == {LATE: 6, PRESENT: 6}
     assert sum(counted(world)) == 12
+
+
+@pytest.mark.parametrize("is_before", [False, True])
+def test_what_was_at_a_late_address_before_it_was_stated_stays(make_world: MakeWorld, is_before: bool) -> None:
+    """Unless it is the first one of the user id."""
+    world = make_world(CELLS)
+    if is_before:
+        world.track(*did(LATE, "late", 1, 2))
+        store(world)
+    state_late(world, {0: (LATE, PRESENT)}, are_first=False)
+    world.track(*did(LATE, "late", 1, 2, 3), *logins(0))
+    store(world)
+    for _ in range(2):
+        world.work()
+    assert stored(world) == ({LATE: 3, PRESENT: 3} if is_before else {PRESENT: 6})
+
+
+@pytest.mark.parametrize("is_before", [False, True])
+def test_what_was_tracked_under_an_address_that_another_one_overtook_follows(
+    make_world: MakeWorld, is_before: bool
+) -> None:
+    """The change to it was not made yet. What was there before it was stated stays."""
+    world = make_world(CELLS)
+    world.track(*logins(0), *(did(LATE, "late", 1) if is_before else ()))
+    state(world, {0: PRESENT})
+    store(world)
+    state(world, {0: LATE})
+    store(world)
+    world.track(*did(LATE, "late", 1, 2))
+    store(world)
+    state(world, {0: THIRD})
+    store(world)
+    for _ in range(2):
+        world.work()
+    assert stored(world) == ({LATE: 2, THIRD: 3} if is_before else {THIRD: 5})
+
+
+@pytest.mark.parametrize("is_theirs", [False, True])
+def test_what_is_tracked_under_the_next_address_before_the_change_is_made_is_the_same_persons(
+    make_world: MakeWorld, is_theirs: bool
+) -> None:
+    """Unless that address is another user id's."""
+    world = make_world(CELLS)
+    world.track(*logins(0))
+    state(world, {0: PRESENT, **({1: LATE} if is_theirs else {})})
+    store(world)
+    state(world, {0: LATE})
+    store(world)
+    world.track(*did(LATE, "late", 1, 2))
+    store(world)
+    for _ in range(2):
+        world.work()
+    assert stored(world) == ({PRESENT: 3, LATE: 2} if is_theirs else {LATE: 5})
 
 
 def test_late_addresses_join_before_a_further_change(make_world: MakeWorld) -> None:

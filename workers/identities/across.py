@@ -82,7 +82,7 @@ def merge(settings: Settings, account_id: int, email: str, into: str) -> Merged 
             merged = relocations.merge(source, relocation)
             relocations.finish(cells, old)
             return merged
-        if not moving.has_history(source, old):
+        if not changes.has_history(source, old):
             return _find_done(source, old, into, finished)
         moving.drop_given_up(target, account_id, into)
         relocations.depart(source, relocation)
@@ -108,7 +108,7 @@ def apply_changes(process: Process) -> list[AddressChange]:
         relocations.finish_all(cells, cells[process.cell.number or 0])
 
         def is_free(change: AddressChange) -> bool:
-            return not moving.has_history(_find_connection(cells, change.new), change.new)
+            return not changes.has_history(_find_connection(cells, change.new), change.new)
 
         for change in changes.in_order(listed, is_free):
             with relocations.alone(cells, change.customer_id, change.old, change.new) as ours:
@@ -121,12 +121,11 @@ def _carry_out(cells: Sequence[Connection], change: AddressChange) -> Course:
     """Move the customer, or the user id alone, unless that was done since the change was listed. May be done again."""
     relocations.finish_change(cells, change)
     if change.is_late:
-        _bring_late_history(cells, change)
-        return Course(moves=False)
+        return _bring_late_history(cells, change)
     row = _find_connection(cells, change.customer_id).execute(sql("is_announced"), change._asdict()).fetchone()
     if row is None:
         return Course(moves=False)
-    course, change = Course(moves=True), change._replace(email=row[0], apart=row[1])
+    course, change = Course(moves=True), change._replace(email=row[0], apart=row[1], since_us=row[2])
     if change.email != change.next_email:  # else it came along with another user id
         course = _choose_course(cells, change)
         moving.drop_given_up(_find_connection(cells, change.new), change.account_id, change.next_email)
@@ -136,30 +135,33 @@ def _carry_out(cells: Sequence[Connection], change: AddressChange) -> Course:
     return course
 
 
-def _bring_late_history(cells: Sequence[Connection], change: AddressChange) -> None:
+def _bring_late_history(cells: Sequence[Connection], change: AddressChange) -> Course:
     """Give the history of a late address to the present one, unless that was done since it was listed. May be done
     again."""
     connection = _find_connection(cells, change.customer_id)
     row = connection.execute(sql("is_late_address"), change._asdict()).fetchone()
     if row is None:
-        return
-    if changes.may_join(cells, _find_connection(cells, change.old), change, apart=row[0]):
+        return Course(moves=False)
+    course = changes.choose_late_course(cells, _find_connection(cells, change.old), change, apart=row[0])
+    if course.moves:
         _move(cells, change)
     connection.execute(sql("end_late_address"), change._asdict())
+    return course
 
 
 def _choose_course(cells: Sequence[Connection], change: AddressChange) -> Course:
     source, target = _find_connection(cells, change.old), _find_connection(cells, change.new)
-    has_old, has_new = moving.has_history(source, change.old), moving.has_history(target, change.new)
+    has_old, is_shared = changes.has_history(source, change.old), changes.is_shared(cells, change)
+    has_new = changes.has_history_before(target, change.new, None if is_shared else change.since_us)
     row = source.execute(sql("find_owners"), {"customer_ids": [change.old]}).fetchone()
     was_moved = row is not None and row[1] == change.next_email
-    return changes.choose_course(change, has_old, has_new, changes.is_shared(cells, change), was_moved)
+    return changes.choose_course(change, has_old, has_new, is_shared, was_moved)
 
 
 def _move(cells: Sequence[Connection], change: AddressChange) -> None:
     """Move a customer to an address, which rarely has a history. User ids that were there before stay apart from it."""
     source, account_id = _find_connection(cells, change.old), change.account_id
-    if moving.has_history(source, change.old):
+    if changes.has_history(source, change.old):
         for cell in cells:
             cell.execute(sql("stay_apart"), {"owner": change.new, "customer_id": change.customer_id})
     way = account_id, change.email, change.next_email
@@ -167,7 +169,7 @@ def _move(cells: Sequence[Connection], change: AddressChange) -> None:
     relocation = Relocation.begin(*way, subject, changes.is_kept(cells, change.old))
     if source is not _find_connection(cells, change.new):
         relocations.depart(source, relocation)
-    elif moving.has_history(source, change.old) and moving.has_history(source, change.new):
+    elif changes.has_history(source, change.old) and changes.has_history(source, change.new):
         relocations.merge(source, relocation)
     else:
         relocations.rename(source, relocation)

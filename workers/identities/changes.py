@@ -20,6 +20,7 @@ class AddressChange(NamedTuple):
     next_email: str
     stated_us: int
     is_late: bool
+    since_us: int | None  # what was received from then on under the address that was stated is the user id's
     apart: bool = False  # the history at the address was there before
 
     @property
@@ -48,10 +49,11 @@ def list_changes(connection: Connection) -> list[AddressChange]:
 
 
 def in_order(changes: list[AddressChange], is_free: Callable[[AddressChange], bool]) -> Iterator[AddressChange]:
-    """Yields changes, first those whose next address has no history at that moment: where addresses are passed on, each
-    is left before the next one comes."""
+    """Yields changes: late addresses first, since a further change takes along what is at the present one; then those
+    whose next address has no history at that moment: where addresses are passed on, each is left before the next one
+    comes."""
     while changes:
-        change = next(filter(is_free, changes), changes[0])
+        change = next((each for each in changes if each.is_late or is_free(each)), changes[0])
         changes.remove(change)
         yield change
 
@@ -69,15 +71,32 @@ def choose_course(change: AddressChange, has_old: bool, has_new: bool, is_shared
 def find_apart(connection: Connection, change: AddressChange) -> AddressChange:
     """Returns the change as it is now: those before it may have brought a history to the user id's address."""
     row = connection.execute(sql("is_apart"), {"customer_id": change.customer_id}).fetchone()
-    return change._replace(apart=row is not None and row[0])
+    return change._replace(apart=row[0], since_us=row[1]) if row else change
 
 
-def may_join(cells: Sequence[Connection], source: Connection, change: AddressChange, apart: bool) -> bool:
-    """Returns whether the history of a late address is the user id's: no other one has that address or the present one,
-    and it leads nowhere else. `source`: the cell of the late address; `apart`: the present one has another customer's
-    history."""
+def choose_late_course(cells: Sequence[Connection], source: Connection, change: AddressChange, apart: bool) -> Course:
+    """Returns how the history of a late address goes. It stays if another user id has that address or the present one,
+    if it leads elsewhere, or if it was there before the address was stated: that is a conflict. `source`: the cell of
+    the late address; `apart`: the present one has another customer's history."""
     leads_on = source.execute(sql("find_owners"), {"customer_ids": [change.old]}).fetchone() is not None
-    return not (apart or leads_on or change.old == change.new or is_shared(cells, change))
+    if apart or leads_on or change.old == change.new or is_shared(cells, change):
+        return Course(moves=False)
+    was_there = has_history_before(source, change.old, change.since_us)
+    return Course(moves=not was_there, is_conflict=was_there)
+
+
+def has_history(connection: Connection, customer_id: str) -> bool:
+    """Returns whether anything is stored of a customer."""
+    (exists,) = only_row(connection.execute(sql("has_history"), {"customer_id": customer_id}))
+    return bool(exists)
+
+
+def has_history_before(connection: Connection, customer_id: str, since_us: int | None) -> bool:
+    """Returns whether anything is stored of a customer that was received before a moment; None: at any time."""
+    if since_us == 0 or not has_history(connection, customer_id):
+        return False
+    before = {"customer_id": customer_id, "since_us": since_us}
+    return since_us is None or bool(only_row(connection.execute(sql("has_history_before"), before))[0])
 
 
 def is_shared(cells: Iterable[Connection], change: AddressChange) -> bool:

@@ -4,6 +4,7 @@ A new user id gets its address at once, and events that wait for it are marked. 
 only announced here: moving a customer needs a lock that nobody who stores may hold (see moving.py).
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from workers.store.locks import Lock, lock
 CONFIRMED_US = 3600 * 1_000_000  # an address that is said again this much later is written down as confirmed
 
 LATE_US = 600 * 1_000_000  # an address that was stated before the present one may still come, after a process died
+MOST_LATE = 20  # addresses of a user id that are noted together
 
 
 class IdentityRow(NamedTuple):
@@ -26,6 +28,8 @@ class IdentityRow(NamedTuple):
     stated_us: int
     next_email: str | None
     next_stated_us: int | None
+    first_us: int | None  # when its first address was stated; None: by an earlier version
+    late_emails: Mapping[str, int]
 
 
 class Naming(NamedTuple):
@@ -36,6 +40,7 @@ class Naming(NamedTuple):
     user_id: str
     email: str
     stated_us: int
+    received_us: int
     trusted: bool
 
 
@@ -92,7 +97,8 @@ def _list_namings(identifications: Iterable[Identification]) -> list[Naming]:
         if each.user_id is None or each.email is None:
             continue
         customer_id = hash_user(each.account_id, each.user_id)
-        naming = Naming(customer_id, each.account_id, each.user_id, each.email, each.stated_us, each.trusted)
+        times = each.stated_us, each.received_us
+        naming = Naming(customer_id, each.account_id, each.user_id, each.email, *times, each.trusted)
         before = latest.setdefault(customer_id, first.setdefault(customer_id, naming))
         if (naming.trusted, naming.stated_us) >= (before.trusted, before.stated_us):
             latest[customer_id] = naming
@@ -113,7 +119,7 @@ def _save_addresses(connection: Connection, namings: Sequence[Naming], users: Se
         identities = _find_identities(connection, users)
         for naming in namings:
             if _is_late(naming, identities.get(naming.customer_id)):
-                _note_late_address(connection, naming)
+                _note_late_address(connection, naming, identities[naming.customer_id])
         identities = _find_identities(connection, users)
     return identities
 
@@ -130,10 +136,19 @@ def _is_late(naming: Naming, identity: IdentityRow | None) -> bool:
     return 0 < _latest_us(identity) - naming.stated_us <= LATE_US
 
 
-def _note_late_address(connection: Connection, naming: Naming) -> None:
+def _note_late_address(connection: Connection, naming: Naming, identity: IdentityRow) -> None:
     """Have its history follow to the present address, unless it did. Events go to the present one meanwhile."""
     if _follow(connection, naming) == naming.email:
-        connection.execute(sql("note_late_address"), naming._asdict())
+        is_first = identity.first_us is not None and naming.stated_us < identity.first_us
+        late = _make_late(naming, identity, 0 if is_first else naming.received_us)
+        connection.execute(sql("note_late_address"), {**naming._asdict(), "late": late})
+
+
+def _make_late(naming: Naming, identity: IdentityRow, since_us: int) -> str:
+    """Returns what is noted of an address whose history is to follow: only what was received from this moment on is the
+    user id's. Nothing, if so many are noted that the user id is hardly one person's."""
+    is_room = len(identity.late_emails) < MOST_LATE
+    return json.dumps({naming.email: since_us} if is_room else {})
 
 
 def _is_news(naming: Naming, identity: IdentityRow | None) -> bool:
@@ -161,7 +176,8 @@ def _save_address(connection: Connection, naming: Naming, identity: IdentityRow 
     elif naming.email == identity.email:
         connection.execute(sql("confirm_identity"), parameters)
     else:
-        connection.execute(sql("announce_address"), parameters)
+        late = _make_late(naming, identity, naming.received_us)
+        connection.execute(sql("announce_address"), {**parameters, "late": late})
     return identity is None
 
 

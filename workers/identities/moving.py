@@ -36,17 +36,12 @@ def apply_changes(connection: Connection) -> list[AddressChange]:
     have the new address, and the history before stays where it is."""
     conflicts = []
     for change in changes.in_order(
-        changes.list_changes(connection), lambda change: not has_history(connection, change.new)
+        changes.list_changes(connection), lambda change: not changes.has_history(connection, change.new)
     ):
         with connection.transaction():
             lock(connection, Lock.STORING)
-            if change.is_late:
-                _bring_late_history(connection, change)
-                continue
-            change = changes.find_apart(connection, change)
-            if connection.execute(sql("end_change"), change._asdict()).fetchone() is None:
-                continue  # another worker did it, or it was taken back
-            if _carry_out(connection, change).is_conflict:
+            course = _bring_late_history(connection, change) if change.is_late else _carry_out(connection, change)
+            if course.is_conflict:
                 conflicts.append(change)
     erased_totals.leave_out(connection)
     return conflicts
@@ -65,7 +60,7 @@ def merge_within(connection: Connection, account_id: int, email: str, into: str)
     source = hash_customer(account_id, email)
     with connection.transaction():
         lock(connection, Lock.STORING)
-        if not has_history(connection, source):
+        if not changes.has_history(connection, source):
             row = connection.execute(sql("find_owners"), {"customer_ids": [source]}).fetchone()
             return Merged(into, 0) if row and row[1] == into else None
         drop_given_up(connection, account_id, into)
@@ -76,7 +71,7 @@ def merge_within(connection: Connection, account_id: int, email: str, into: str)
 
 def _unite(connection: Connection, account_id: int, source: str, target: str, email: str) -> int:
     """Make the histories of two customers one. Returns how many events came to the second."""
-    if not has_history(connection, target):
+    if not changes.has_history(connection, target):
         rename_rows(connection, account_id, source, target, email)
         return count_events(connection, target)
     leaving = {"account_id": account_id, "customer_id": source}
@@ -88,10 +83,14 @@ def _unite(connection: Connection, account_id: int, source: str, target: str, em
 
 
 def _carry_out(connection: Connection, change: AddressChange) -> Course:
-    """Move the customer, or the user id alone."""
+    """Move the customer, or the user id alone, unless that was done since the change was listed."""
+    change = changes.find_apart(connection, change)
+    if connection.execute(sql("end_change"), change._asdict()).fetchone() is None:
+        return Course(moves=False)  # another worker did it, or it was taken back
     drop_given_up(connection, change.account_id, change.next_email)
-    has_old, has_new = has_history(connection, change.old), has_history(connection, change.new)
-    course = changes.choose_course(change, has_old, has_new, changes.is_shared([connection], change), was_moved=False)
+    has_old, is_shared = changes.has_history(connection, change.old), changes.is_shared([connection], change)
+    has_new = changes.has_history_before(connection, change.new, None if is_shared else change.since_us)
+    course = changes.choose_course(change, has_old, has_new, is_shared, was_moved=False)
     if course.moves:
         _move(connection, change, has_old)
     else:
@@ -110,14 +109,16 @@ def _move(connection: Connection, change: AddressChange, has_old: bool) -> None:
     give_up(connection, change.account_id, change.email, change.next_email, changes.is_kept([connection], change.old))
 
 
-def _bring_late_history(connection: Connection, change: AddressChange) -> None:
+def _bring_late_history(connection: Connection, change: AddressChange) -> Course:
     """Give the history of a late address to the present one, unless that was done since it was listed."""
     row = connection.execute(sql("is_late_address"), change._asdict()).fetchone()
     if row is None:
-        return
-    if changes.may_join([connection], connection, change, apart=row[0]):
-        _move(connection, change, has_history(connection, change.old))
+        return Course(moves=False)
+    course = changes.choose_late_course([connection], connection, change, apart=row[0])
+    if course.moves:
+        _move(connection, change, changes.has_history(connection, change.old))
     connection.execute(sql("end_late_address"), change._asdict())
+    return course
 
 
 def own(connection: Connection, change: AddressChange, apart: bool) -> None:
@@ -132,12 +133,6 @@ def rename_rows(connection: Connection, account_id: int, old: str, new: str, ema
         _rename(connection, table, old, new)
     connection.execute(sql("readdress_customer"), {"customer_id": new, "email": email})
     profiles.hand_over(connection, account_id, [old], new)
-
-
-def has_history(connection: Connection, customer_id: str) -> bool:
-    """Returns whether anything is stored of a customer."""
-    (exists,) = only_row(connection.execute(sql("has_history"), {"customer_id": customer_id}))
-    return bool(exists)
 
 
 def drop_given_up(connection: Connection, account_id: int, email: str) -> None:

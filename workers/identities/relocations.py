@@ -17,7 +17,7 @@ from psycopg import sql as pieces
 
 from workers.buffer.entries import hash_customer
 from workers.cells import cell_of
-from workers.identities import moving, profiles
+from workers.identities import changes, moving, profiles
 from workers.identities.changes import AddressChange
 from workers.identities.moving import Merged
 from workers.store import Connection, only_row, sql
@@ -224,7 +224,7 @@ def _unpack_once(source: Connection, target: Connection, relocation: Relocation)
 def _unite(target: Connection, relocation: Relocation) -> int:
     """Make what was unpacked, under the id of the relocation, the customer's own. Returns how many events came."""
     account_id, came, email = relocation.account_id, relocation.relocation_id, relocation.next_email
-    if moving.has_history(target, relocation.owner):
+    if changes.has_history(target, relocation.owner):
         return moving.merge_rows(target, account_id, came, relocation.owner, email)
     moving.note_arriving(target, came, came)
     moving.rename_rows(target, account_id, came, relocation.owner, email)

@@ -232,7 +232,8 @@ CREATE TABLE identities (
     next_said_at timestamptz,
     has_waiting boolean NOT NULL DEFAULT false,
     apart boolean NOT NULL DEFAULT false,
-    late_emails text[] COLLATE "C" NOT NULL DEFAULT '{}'
+    first_said_at timestamptz,
+    late_emails jsonb NOT NULL DEFAULT '{}'
 );
 
 CREATE INDEX identities_owner ON identities (owner);

@@ -85,7 +85,8 @@ class PersonsConnection(Connection):
         return Request(body, {"X-API-Key": self.key}, sent, True)
 
     def _make_event(self, person: Person) -> Sent:
-        """An event under the user id, the first address, or the one that nobody knows to be the same person's."""
+        """An event under the user id, the first or the last address, or the one that nobody knows to be the same
+        person's."""
         mark = f"person.{next(self._marks)}"
         self.whose[mark] = person
         event: dict[str, Any] = {"event": "login", "event_id": mark, "properties": {"mark": mark}}
@@ -95,24 +96,28 @@ class PersonsConnection(Connection):
             self.others.add(mark)
         elif place < 0.4 and person.changes >= 0:
             event["customer_email"] = f"person{person.number}.0@example.com"
+        elif place < 0.5 and person.changes >= 0:
+            event["customer_email"] = person.address
         else:
             event["user_id"] = person.user_id
         sent = self.sent[mark] = Sent(event)
         return sent
 
     def _merge(self, person: Person) -> None:
-        """Merge the other customer into the person, once both are there: before, there is nothing to merge."""
+        """Merge the other customer into the person, once both are there, and the person is nowhere else: before, there
+        is nothing to merge, or the address was not the person's yet."""
         base = f"http://127.0.0.1:{self.port}/api/v1/customers"
         with httpx2.Client(headers={"X-API-Key": self.key}, timeout=30) as client:
 
-            def is_there(email: str) -> bool:
-                return find_status(lambda: client.get(f"{base}/{quote(email)}")) == 200
+            def status_of(email: str) -> int:
+                return find_status(lambda: client.get(f"{base}/{quote(email)}"))
 
             def is_merged() -> bool:
                 body = {"into": person.address}
                 return find_status(lambda: client.post(f"{base}/{quote(person.other)}/merge", json=body)) == 200
 
-            if not (is_there(person.address) and is_there(person.other)):
+            former = (f"person{person.number}.{change}@example.com" for change in range(person.changes))
+            if {status_of(person.address), status_of(person.other)} != {200} or {*map(status_of, former)} - {404}:
                 return
             person.merged = True
             wait_until(is_merged, timeout=PATIENCE_SECONDS, interval=0.2)

@@ -27,15 +27,16 @@ SELECT count(*) FROM put
 
 -- name: find_identities
 SELECT replace(customer_id::text, '-', ''), email, (extract(epoch FROM said_at) * 1000000)::bigint, next_email,
-       (extract(epoch FROM next_said_at) * 1000000)::bigint
+       (extract(epoch FROM next_said_at) * 1000000)::bigint, (extract(epoch FROM first_said_at) * 1000000)::bigint, late_emails
 FROM identities WHERE customer_id = ANY (%(customer_ids)s::uuid[])
 
 -- name: add_identity
 WITH waiting AS MATERIALIZED (
     SELECT EXISTS (SELECT FROM unresolved_events WHERE customer_id = %(customer_id)s::uuid) AS has_waiting
 )
-INSERT INTO identities (customer_id, account_id, user_id, owner, email, said_at, has_waiting)
+INSERT INTO identities (customer_id, account_id, user_id, owner, email, said_at, first_said_at, has_waiting)
 SELECT %(customer_id)s::uuid, %(account_id)s, %(user_id)s, %(owner)s::uuid, %(email)s,
+       'epoch'::timestamptz + %(stated_us)s * '1 microsecond'::interval,
        'epoch'::timestamptz + %(stated_us)s * '1 microsecond'::interval, has_waiting
 FROM waiting
 ON CONFLICT (customer_id) DO NOTHING
@@ -47,22 +48,23 @@ SET said_at = 'epoch'::timestamptz + %(stated_us)s * '1 microsecond'::interval, 
 WHERE customer_id = %(customer_id)s::uuid
 
 -- name: announce_address
+-- It is among the late ones as well, in case that a further address comes before the change to it is made.
 UPDATE identities
-SET next_email = %(email)s, next_said_at = 'epoch'::timestamptz + %(stated_us)s * '1 microsecond'::interval
+SET next_email = %(email)s, next_said_at = 'epoch'::timestamptz + %(stated_us)s * '1 microsecond'::interval,
+    late_emails = %(late)s::jsonb || late_emails
 WHERE customer_id = %(customer_id)s::uuid
 
 -- name: note_late_address
 -- An address came that was stated shortly before the present one: a process that died had it. Its history is to follow.
-UPDATE identities SET late_emails = array_append(late_emails, %(email)s::text)
-WHERE customer_id = %(customer_id)s::uuid AND NOT apart AND %(email)s <> ALL (late_emails)
+UPDATE identities SET late_emails = %(late)s::jsonb || late_emails WHERE customer_id = %(customer_id)s::uuid AND NOT apart
 
 -- name: is_late_address
 -- An address whose history is still to come to the present one, as it was listed.
 SELECT apart FROM identities
-WHERE customer_id = %(customer_id)s::uuid AND email = %(next_email)s AND %(email)s = ANY (late_emails)
+WHERE customer_id = %(customer_id)s::uuid AND email = %(next_email)s AND jsonb_exists(late_emails, %(email)s)
 
 -- name: end_late_address
-UPDATE identities SET late_emails = array_remove(late_emails, %(email)s::text) WHERE customer_id = %(customer_id)s::uuid
+UPDATE identities SET late_emails = late_emails - %(email)s::text WHERE customer_id = %(customer_id)s::uuid
 
 -- name: take_waiting
 -- User ids whose address is known and whose events wait.
@@ -176,20 +178,21 @@ INSERT INTO news (customer_id, first_seen, last_seen)
 SELECT customer_id, 'infinity', '-infinity' FROM customers WHERE customer_id = ANY (%(customer_ids)s::uuid[])
 
 -- name: list_changes
--- Late addresses first, since a further change takes along what is at the present one.
+-- Late addresses first, see changes.in_order.
 SELECT replace(customer_id::text, '-', ''), account_id, user_id, late_email, email,
-       (extract(epoch FROM said_at) * 1000000)::bigint AS stated_us, true AS is_late
-FROM identities CROSS JOIN unnest(late_emails) AS late (late_email) WHERE late_emails <> '{}'
+       (extract(epoch FROM said_at) * 1000000)::bigint AS stated_us, true AS is_late, since_us::bigint
+FROM identities CROSS JOIN jsonb_each_text(late_emails) AS late (late_email, since_us)
+WHERE late_emails <> '{}' AND late_email IS DISTINCT FROM next_email
 UNION ALL
 SELECT replace(customer_id::text, '-', ''), account_id, user_id, email, next_email,
-       (extract(epoch FROM next_said_at) * 1000000)::bigint, false
+       (extract(epoch FROM next_said_at) * 1000000)::bigint, false, NULL
 FROM identities WHERE next_email IS NOT NULL
 ORDER BY is_late DESC, stated_us
 LIMIT %(limit)s
 
 -- name: end_change
 UPDATE identities
-SET said_at = next_said_at, next_email = NULL, next_said_at = NULL, late_emails = array_remove(late_emails, next_email)
+SET said_at = next_said_at, next_email = NULL, next_said_at = NULL, late_emails = late_emails - next_email
 WHERE customer_id = %(customer_id)s::uuid AND email IN (%(email)s, %(next_email)s) AND next_email = %(next_email)s
 RETURNING 1
 
@@ -221,11 +224,11 @@ WHERE owner = %(owner)s::uuid AND user_id IS NOT NULL AND customer_id <> %(custo
 UPDATE identities SET apart = false WHERE owner = %(customer_id)s::uuid AND apart
 
 -- name: is_apart
-SELECT apart FROM identities WHERE customer_id = %(customer_id)s::uuid
+SELECT apart, (late_emails ->> next_email)::bigint FROM identities WHERE customer_id = %(customer_id)s::uuid
 
 -- name: is_announced
 -- A change of address that is still to be made, as it was listed, or of which only the end is missing.
-SELECT email, apart FROM identities
+SELECT email, apart, (late_emails ->> next_email)::bigint FROM identities
 WHERE customer_id = %(customer_id)s::uuid AND email IN (%(email)s, %(next_email)s) AND next_email = %(next_email)s
 
 -- name: has_apart
@@ -242,6 +245,15 @@ DELETE FROM identities WHERE customer_id = %(customer_id)s::uuid AND user_id IS 
 -- name: has_history
 SELECT EXISTS (SELECT FROM customers WHERE customer_id = %(customer_id)s)
     OR EXISTS (SELECT FROM customer_days WHERE customer_id = %(customer_id)s)
+
+-- name: has_history_before
+-- Whether anything that is stored was received before a moment. What was pruned was.
+SELECT EXISTS (
+        SELECT FROM events
+        WHERE customer_id = %(customer_id)s AND received_at < 'epoch'::timestamptz + %(since_us)s * '1 microsecond'::interval
+    ) OR EXISTS (SELECT FROM pruned WHERE customer_id = %(customer_id)s)
+    OR EXISTS (SELECT FROM customers WHERE customer_id = %(customer_id)s)
+       AND NOT EXISTS (SELECT FROM events WHERE customer_id = %(customer_id)s)
 
 -- name: readdress_customer
 WITH found_by AS (
