@@ -208,7 +208,7 @@ def _summarise(url: str, people: int, count: int, company: Company, *, already: 
 
   Look at    {url}/
   Learn      windback train    (else it learns by itself within ten minutes, and then by night)
-  Remove     windback demo --remove    (all addresses at {DOMAIN})"""
+  Remove     windback demo --remove    (with the same options; erases all addresses at {DOMAIN})"""
 
 
 def _say(text: str) -> None:
