@@ -18,8 +18,9 @@ LOOK_BACK: Final = 365  # days before the last day with engagement
 LASTING: Final = (*(name for name in RECOGNISED if name not in ENGAGEMENT), CHURNED)
 
 
-def limit_reach(rollup: Rollup, asked: Collection[str] = ()) -> Rollup:
-    """Without the rows that a risk does not look at; `asked` are events that are looked at however old they are.
+def limit_reach(rollup: Rollup, asked: Collection[str] = (), columns: Collection[str] = ()) -> Rollup:
+    """Without the rows that a risk does not look at; `asked` are events that are looked at however old they are. With
+    `columns`, others may be empty.
 
     Who has never been engaged is looked at from a year before the last of the events that are bounded.
     """
@@ -30,4 +31,4 @@ def limit_reach(rollup: Rollup, asked: Collection[str] = ()) -> Rollup:
     last = by_owner(np.maximum, rollup.customer[engaged], day[engaged], rollup.customers)
     own = by_owner(np.maximum, rollup.customer[~lasting], day[~lasting], rollup.customers)
     last = np.where(np.isnan(last), own, last)
-    return rollup.where(lasting | (day >= last[rollup.customer] - LOOK_BACK))
+    return rollup.where(lasting | (day >= last[rollup.customer] - LOOK_BACK), *columns)

@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scoring.events import CHURNED, ENGAGEMENT, PAYMENTS, SIGNS_OF_LIFE
-from scoring.group_by import Times
+from scoring.group_by import Times, by_owner
 from scoring.history import cadence_of, days_of
 from scoring.invoices import settle_invoices
 from scoring.learning.metrics import Labels
 from scoring.look_back import limit_reach
 from scoring.rollup import DAY, Floats, Rollup
-from scoring.states import patience
+from scoring.states import MOST_PATIENCE, patience
 
 HORIZONS: Final = (14, 30, 60, 90)  # days
 USUAL_HORIZON: Final = 30
@@ -41,9 +41,11 @@ WATCHED: Final = 90  # days after a silence of a horizon's length, before return
 def at_risk(rollup: Rollup, at: float) -> NDArray[np.intp]:
     """The customers who are active at an instant (epoch seconds): silent for no longer than is usual for them, and not
     gone by the account's own word."""
-    rows = limit_reach(rollup.where(rollup.of(use_of(rollup)) & (rollup.last_at <= at)))
-    last = np.full(rollup.customers, -np.inf)
-    np.maximum.at(last, rows.customer, rows.last_at)
+    past = rollup.of(use_of(rollup)) & (rollup.last_at <= at)
+    recent = rollup.where(past & (rollup.last_at >= at - MOST_PATIENCE * DAY), "last_at")
+    last = by_owner(np.maximum, recent.customer, recent.last_at, rollup.customers)
+    rows = rollup.where(past & ~np.isnan(last)[rollup.customer], "day", "event")
+    rows = limit_reach(rows, columns=["day"])
     active = at - last <= patience(cadence_of(rows)) * DAY
     churned = Times.of(rollup, (CHURNED,)).last(np.arange(rollup.customers), np.full(rollup.customers, at))
     return np.flatnonzero(active & (last > churned))

@@ -104,7 +104,7 @@ def learn(
     The horizon is the account's own unless given; `horizon_before` is what it was until now. `pauses` are outages,
     (start, end); `doubts` those of the custom events after the training before this one; `contacts` when customers were
     written to: snapshots with one within their horizon are left out. At most 200,000 snapshots are used, drawn by a
-    fixed lot; some 100,000 customers with a year of history take 15 s and 0.5 GB beside the rollup.
+    fixed lot; 60,000 customers with 4 million rows take some 25 s and 0.4 GB beside the rollup.
     """
     rollup = rollup.until(now)
     own_horizon = horizon_of(rollup, now, horizon_before)
