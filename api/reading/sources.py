@@ -82,7 +82,7 @@ class Sources:
     """All of them: home's, and those of the cells, whose pools are `apart`; a single cell is at home."""
 
     def __init__(self, home: Pool, apart: Sequence[Pool]) -> None:
-        self.home, self.apart = Source(home), apart
+        self.home, self.apart = Source(home), tuple(apart)
         self._cells = [pool.place for pool in apart if pool.place.number is not None]
         self._pools = {home.place.database_url: home}
         for cell in self._cells:

@@ -291,3 +291,16 @@ def test_a_list_that_was_read_while_a_cell_was_divided_is_refused(
     wait_until(lambda: world.client.get("/api/v1/customers", params={"limit": 1000}).status_code == 200)
     again = world.client.get("/api/v1/customers", params={"limit": 1000}).json()["customers"]
     assert [row["email"] for row in again] == [row["email"] for row in whole]
+
+
+def test_a_door_that_follows_a_split_keeps_the_connections_of_now(make_world: MakeWorld) -> None:
+    """Those to the cells before are closed."""
+    world = make_world(2)
+    state = world.client.app.state  # type: ignore[attr-defined]
+    before = list(state.pools)
+    growth.split(world.settings)
+    wait_until(lambda: len(state.pools) == 4)
+    wait_until(lambda: any(each.closed for each in [*before, *state.pools]))
+    wait_until(lambda: all(each.closed for each in before))
+    assert not any(each.closed for each in state.pools)
+    assert world.client.get("/readyz").json()["detail"]["postgres"] == "ok"

@@ -23,7 +23,7 @@ from workers.risk.rescore import rescore_due
 from workers.settings import Settings, SettingsError, load
 from workers.store import Connection, connect
 from workers.store.locks import Lock, share
-from workers.upkeep import retention
+from workers.upkeep import retention, totals
 
 JOE = "joe@example.com"
 ROLLUP = "SELECT customer_id, day, event, detail, n, value, last_at, plan FROM customer_days ORDER BY 1, 2, 3, 4"
@@ -216,6 +216,18 @@ def test_events_that_come_again_while_they_are_pruned_are_counted_once(
     assert connection.execute("SELECT sum(n) FROM customer_days").fetchone() == (90,)
     a_pass(process)
     assert connection.execute("SELECT sum(cardinality(keys)) FROM pruned").fetchone() == (90,)
+
+
+def test_what_was_counted_beside_a_longer_transaction_goes_though_nothing_follows(
+    process: Process, connection: Connection, database_url: str
+) -> None:
+    """The last tally has seen the event, which was stored by a later transaction than one that it hasn't."""
+    with connect(database_url) as longer, longer.transaction():
+        longer.execute("SELECT pg_current_xact_id()")
+        ingested(process, event(timestamp=ago(days=31)))
+        totals.tally(connection)
+    a_pass(process)
+    assert count(connection, "events") == 0
 
 
 def _prune_until(settings: Settings, redis: Redis, ending: threading.Event) -> None:

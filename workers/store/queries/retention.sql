@@ -23,7 +23,8 @@ WITH old AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT customer_id, occurred_at, event_key FROM events
         WHERE events.customer_id = given.customer_id AND occurred_at < %(before)s
-          AND stored_by < coalesce((SELECT pg_snapshot_xmin(snapshot)::text::bigint FROM tallied), 0)
+          AND (stored_by < (SELECT pg_snapshot_xmin(snapshot)::text::bigint FROM tallied)
+               OR pg_visible_in_snapshot(stored_by::text::xid8, (SELECT snapshot FROM tallied)))
         ORDER BY occurred_at, event_key
         LIMIT %(limit)s
         FOR UPDATE SKIP LOCKED
