@@ -70,7 +70,7 @@ class Proxy:
         with suppress(OSError):
             while data := source.recv(CHUNK):
                 seen = seen[-64:] + data
-                if left is None and (marks := [one for one in self._marks if one[2] == answer and one[0] in seen]):
+                if left is None and (marks := [mark for mark in self._marks if mark[2] == answer and mark[0] in seen]):
                     self._marks.remove(marks[0])
                     left = marks[0][1]
                 if left is not None:

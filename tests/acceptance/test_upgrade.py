@@ -55,8 +55,8 @@ def upgrade(settings: Settings, tmp_path: Path) -> list[str]:
     """The command that brings the database to the schema of a later version."""
     folder = tmp_path / "migrations"
     folder.mkdir()
-    for one in migrate.migrations():
-        (folder / f"{one.version:04}_{one.name}.sql").write_text(one.sql)
+    for migration in migrate.migrations():
+        (folder / f"{migration.version:04}_{migration.name}.sql").write_text(migration.sql)
     for name, change in CHANGES.items():
         (folder / f"{name}.sql").write_text(change)
     return [sys.executable, "-c", MIGRATE.format(folder=str(folder))]

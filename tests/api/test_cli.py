@@ -11,9 +11,9 @@ from workers.store import Connection
 
 
 def test_a_key_is_made_shown_once_listed_and_revoked(run: Run, connection: Connection, redis: Redis) -> None:
-    made = run("keys create --account acme")
-    secret = made.stdout.strip()
-    assert (made.exit_code, secret[:8]) == (0, "sk_live_")
+    result = run("keys create --account acme")
+    secret = result.stdout.strip()
+    assert (result.exit_code, secret[:8]) == (0, "sk_live_")
     assert keys.is_valid(connection, secret)
     listed = run("keys list").stdout
     assert secret not in listed
@@ -29,8 +29,8 @@ def test_a_key_is_made_shown_once_listed_and_revoked(run: Run, connection: Conne
 
 
 def test_a_publishable_key_has_its_limit(run: Run, connection: Connection) -> None:
-    made = run("keys create --account acme --publishable --rate-limit 7")
-    assert made.stdout.startswith("pk_live_")
+    result = run("keys create --account acme --publishable --rate-limit 7")
+    assert result.stdout.startswith("pk_live_")
     assert [(key.publishable, key.rate_limit) for key in keys.list_keys(connection)] == [(True, 7)]
 
 

@@ -14,7 +14,9 @@ EVENT = {"event": "login", "customer_email": "jane@example.com"}
 def answered(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     """The log records of answers."""
     names = ("levelname", "method", "endpoint", "status")
-    return [{name: getattr(one, name) for name in names} for one in caplog.records if one.message == "answered"]
+    return [
+        {name: getattr(record, name) for name in names} for record in caplog.records if record.message == "answered"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -41,8 +43,8 @@ def test_what_was_asked_for_is_logged_and_whom_it_was_about_is_not(
         acme.get("/api/v1/customers/jane@example.com/events")
         acme.get("/healthz")
     assert answered(caplog) == [{"levelname": "INFO", "method": "GET", "endpoint": "list_events", "status": 404}]
-    ours = [str(vars(one)) for one in caplog.records if one.name.startswith(("api", "workers"))]
-    assert not [one for one in ours if "jane" in one]
+    ours = [str(vars(record)) for record in caplog.records if record.name.startswith(("api", "workers"))]
+    assert not [our for our in ours if "jane" in our]
 
 
 def test_reading_that_goes_well_is_logged_to_debug_only(acme: TestClient, caplog: pytest.LogCaptureFixture) -> None:

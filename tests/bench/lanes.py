@@ -70,9 +70,9 @@ class Watch:
         while not self._ending.wait(LOOK_SECONDS) or self._open:
             if watched := dict(self._open):
                 columns = [[one[column] for one in watched.values()] for column in (0, 1)]
-                found = self._connection.execute(FOUND, [list(watched), *columns]).fetchall()
+                rows = self._connection.execute(FOUND, [list(watched), *columns]).fetchall()
                 now = time.perf_counter()
-                self.waits += [now - self._open.pop(number).answered for (number,) in found]
+                self.waits += [now - self._open.pop(number).answered for (number,) in rows]
 
     def end(self) -> None:
         """Nothing is added any more."""
@@ -138,9 +138,9 @@ class Lanes:
         """Events of the same customers, all old, no two rounds the same."""
         path = self.world.folder / "history.ndjson"
         with path.open("wb") as file:
-            for one in stream.events(LONG_IMPORTED if self.world.long else IMPORTED, seed=100 + seed):
-                one["timestamp"] = (datetime.fromisoformat(one["timestamp"]) - AGE).isoformat()
-                file.write(msgspec.json.encode(one) + b"\n")
+            for event in stream.events(LONG_IMPORTED if self.world.long else IMPORTED, seed=100 + seed):
+                event["timestamp"] = (datetime.fromisoformat(event["timestamp"]) - AGE).isoformat()
+                file.write(msgspec.json.encode(event) + b"\n")
         return path
 
     @contextmanager

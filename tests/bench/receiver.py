@@ -15,8 +15,8 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         while head := await reader.readuntil(b"\r\n\r\n"):
-            found = LENGTH.search(head)
-            await reader.readexactly(int(found[1]) if found else 0)
+            match = LENGTH.search(head)
+            await reader.readexactly(int(match[1]) if match else 0)
             sys.stdout.write(f"{time.time():.4f}\n")
             sys.stdout.flush()
             writer.write(ANSWER)

@@ -206,11 +206,11 @@ def test_a_key_is_made_copied_and_revoked(service: Door, page: Page) -> None:
 
 
 def test_a_page_ends_when_its_key_is_revoked(service: Door, browser: Browser) -> None:
-    made = keys.create(service.connection, service.redis, "acme")
+    created = keys.create(service.connection, service.redis, "acme")
     context = browser.new_context()
     opened = context.new_page()
-    sign_in(opened, service.line.url, made.secret)
-    opened.goto(f"{service.line.url}/keys/{made.key_id}/revoke")
+    sign_in(opened, service.line.url, created.secret)
+    opened.goto(f"{service.line.url}/keys/{created.key_id}/revoke")
     expect(opened.get_by_text("You are signed in with this key")).to_be_visible()
     opened.get_by_role("button", name="Revoke my own key and sign out").click()
     opened.wait_for_url(f"{service.line.url}/sign-in")

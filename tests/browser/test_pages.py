@@ -230,7 +230,10 @@ def test_a_customer_is_seen_whole(service: Door, page: Page) -> None:
         expect(page.get_by_role("heading", level=1)).to_have_text("jane@example.com")
         expect(page.get_by_role("img", name="Risk of jane@example.com over time")).to_be_visible()
         expect(page.locator(".mark.mark-up")).to_have_count(2)
-        parts = [float(one.replace("\u2212", "-")) for one in page.locator(".bars td.num").all_text_contents()]
+        parts = [
+            float(text_content.replace("\u2212", "-"))
+            for text_content in page.locator(".bars td.num").all_text_contents()
+        ]
         assert sum(parts[:-1]) == pytest.approx(parts[-1], abs=1e-9)
         page.get_by_role("link", name="30 days").click()
         expect(page.get_by_role("link", name="30 days")).to_have_attribute("aria-current", "true")

@@ -118,7 +118,7 @@ def check_access(page: Page, *rules: str) -> None:
     """axe-core finds no serious fault in the open page, by these of its rules or by all."""
     only = {"runOnly": list(rules)} if rules else {}
     problems = AXE.run(page, options={"resultTypes": ["violations"], **only}).response["violations"]
-    assert [(one["id"], one["nodes"][0]["html"]) for one in problems if one["impact"] in SERIOUS] == []
+    assert [(problem["id"], problem["nodes"][0]["html"]) for problem in problems if problem["impact"] in SERIOUS] == []
 
 
 def check_width(page: Page, width: int = 375) -> None:

@@ -91,8 +91,8 @@ def test_all_records_of_a_batch_name_its_entries(
     drain(process, LIVE)
     records = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     messages = {
-        one["message"].partition(":")[0]
-        for one in records
-        if (one.get("first_entry"), one.get("last_entry")) == (first, last)
+        record["message"].partition(":")[0]
+        for record in records
+        if (record.get("first_entry"), record.get("last_entry")) == (first, last)
     }
     assert messages == {"Postgres can't do it now", "a batch is stored in parts", "dead letter", "ingested"}

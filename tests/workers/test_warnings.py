@@ -27,7 +27,7 @@ def test_the_latest_come_first_and_all_are_counted(redis: Redis, redis_url: str)
     warnings.flush_sync(redis)
     summary = found(redis_url)
     assert summary.counts == {"a": 60, "b": 60}
-    assert [one.message for one in summary.warnings] == [str(n) for n in range(119, 19, -1)]
+    assert [warning.message for warning in summary.warnings] == [str(n) for n in range(119, 19, -1)]
 
 
 def test_accounts_see_their_own(redis: Redis, redis_url: str) -> None:
@@ -54,5 +54,5 @@ def test_what_cannot_be_written_now_is_written_later(redis: Redis, redis_url: st
         warnings.flush_sync(nowhere)
     warnings.add(1, "a", None, "y")
     warnings.flush_sync(redis)
-    assert [one.message for one in found(redis_url).warnings] == ["y", "x"]
+    assert [warning.message for warning in found(redis_url).warnings] == ["y", "x"]
     assert found(redis_url).counts == {"a": 2}

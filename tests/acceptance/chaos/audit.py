@@ -141,8 +141,8 @@ def seen(stored: list[Any], customers: list[Any]) -> Iterator[str]:
     moments = defaultdict(list)
     for row in stored:
         moments[row.customer_id].append(row.seen_at)
-    yield from describe("a customer too many", {one.customer_id for one in customers} - moments.keys())
-    yield from describe("a customer is missing", moments.keys() - {one.customer_id for one in customers})
+    yield from describe("a customer too many", {customer.customer_id for customer in customers} - moments.keys())
+    yield from describe("a customer is missing", moments.keys() - {customer.customer_id for customer in customers})
     for one in customers:
         span = (min(moments[one.customer_id]), max(moments[one.customer_id])) if moments[one.customer_id] else None
         if span and span != (one.first_seen, one.last_seen):
@@ -154,8 +154,8 @@ def scored(connection: Connection, stored: list[Any], customers: list[Any]) -> I
     last: dict[str, datetime] = {}
     for row in stored:
         last[row.customer_id] = max(row.stored_at, last.get(row.customer_id, row.stored_at))
-    yield from describe("never scored", (one.email for one in customers if one.scored_at is None))
-    known = [one for one in customers if one.scored_at is not None]
+    yield from describe("never scored", (customer.email for customer in customers if customer.scored_at is None))
+    known = [customer for customer in customers if customer.scored_at is not None]
     for one in known:
         if one.customer_id in last and one.scored_at < last[one.customer_id] - SCORE_SLACK:
             yield f"{one.email} was scored {one.scored_at}, before the last event was stored, {last[one.customer_id]}"

@@ -113,7 +113,7 @@ class Connection:
         chance = self._chance
         safe, past = chance.random() < 0.7, chance.random() < 0.3
         events = [self._event(safe or past, past) for _ in range(chance.choice((1, 1, 1, 20, 99)))]
-        bodies = [one.event for one in events]
+        bodies = [event.event for event in events]
         if len(events) > 1 and chance.random() < 0.2:
             bodies.insert(chance.randrange(len(bodies)), {"event": "login", "customer_email": "nobody"})  # a 207
         body = json.dumps({"events": bodies} if len(bodies) > 1 else bodies[0]).encode()

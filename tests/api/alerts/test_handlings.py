@@ -17,10 +17,10 @@ def off_until(connection: Connection) -> timedelta | None:
 
 def test_what_was_done_is_kept(jane: TestClient) -> None:
     assert jane.post(PATH, json={"what": "noted", "text": "On holiday", "who": "Ann"}).status_code == 201
-    made = jane.post(PATH, json={"what": "contacted"}).json()
+    body = jane.post(PATH, json={"what": "contacted"}).json()
     listed = jane.get(PATH).json()["handlings"]
     assert [each["what"] for each in listed] == ["contacted", "noted"]
-    assert listed[0] == made
+    assert listed[0] == body
     assert (listed[1]["text"], listed[1]["who"], listed[1]["until"]) == ("On holiday", "Ann", None)
 
 

@@ -21,16 +21,21 @@ URL = "https://example.com/hook"
 def create(client: TestClient, **fields: Any) -> dict[str, Any]:
     response = client.post("/api/v1/webhooks", json={"url": URL, **fields})
     assert response.status_code == 201, response.text
-    made: dict[str, Any] = response.json()
-    return made
+    body: dict[str, Any] = response.json()
+    return body
 
 
 def test_a_webhook_shows_its_secret_once(acme: TestClient) -> None:
-    made = create(acme, min_level="critical", description="the team")
-    assert made["secret"].startswith("whsec_")
-    assert (made["url"], made["format"], made["min_level"], made["enabled"]) == (URL, "json", "critical", True)
+    created = create(acme, min_level="critical", description="the team")
+    assert created["secret"].startswith("whsec_")
+    assert (created["url"], created["format"], created["min_level"], created["enabled"]) == (
+        URL,
+        "json",
+        "critical",
+        True,
+    )
     (listed,) = acme.get("/api/v1/webhooks").json()["webhooks"]
-    assert listed == {**{name: value for name, value in made.items() if name != "secret"}, "last_delivery": None}
+    assert listed == {**{name: value for name, value in created.items() if name != "secret"}, "last_delivery": None}
 
 
 @pytest.mark.parametrize(
@@ -92,9 +97,9 @@ def test_a_webhook_can_be_changed_and_removed(acme: TestClient) -> None:
 def test_another_accounts_webhook_is_not_there(
     acme: TestClient, connection: Connection, redis: Redis, key: NewKey, method: str
 ) -> None:
-    made = create(acme)
+    created = create(acme)
     other = {"X-API-Key": keys.create(connection, redis, "other").secret}
-    for webhook_id in (made["id"], str(uuid4()), "nonsense"):
+    for webhook_id in (created["id"], str(uuid4()), "nonsense"):
         path = f"/api/v1/webhooks/{webhook_id}" + ("/test" if method == "POST" else "")
         response = acme.request(method, path, json={}, headers=other)
         assert (response.status_code, response.json()["code"]) == (404, "webhook_not_found")
@@ -107,11 +112,11 @@ def test_a_publishable_key_may_do_none_of_this(acme: TestClient, connection: Con
 
 
 def test_a_test_delivers_an_example(acme: TestClient, receiver: Receiver) -> None:
-    made = create(acme, url=receiver.url)
-    path = f"/api/v1/webhooks/{made['id']}/test"
+    created = create(acme, url=receiver.url)
+    path = f"/api/v1/webhooks/{created['id']}/test"
     assert acme.post(path).json() == {"delivered": True, "status": 200}
     (message,) = receiver.messages
-    body = Webhook(made["secret"]).verify(message.body, message.headers)
+    body = Webhook(created["secret"]).verify(message.body, message.headers)
     assert (body["event"], body["test"]) == ("churn_risk.alert", True)
     assert acme.get("/api/v1/webhooks").json()["webhooks"][0]["last_delivery"]["status"] == 200
     receiver.status = 500
@@ -119,8 +124,8 @@ def test_a_test_delivers_an_example(acme: TestClient, receiver: Receiver) -> Non
 
 
 def test_a_test_for_slack_is_block_kit(acme: TestClient, receiver: Receiver) -> None:
-    made = create(acme, url=receiver.url, format="slack")
-    acme.post(f"/api/v1/webhooks/{made['id']}/test")
+    created = create(acme, url=receiver.url, format="slack")
+    acme.post(f"/api/v1/webhooks/{created['id']}/test")
     body = receiver.messages[0].json
     assert [block["type"] for block in body["blocks"]] == ["section", "section", "actions"]
     assert "jane@example.com" in body["text"]
@@ -130,8 +135,8 @@ def test_private_addresses_are_refused_unless_allowed(settings: Settings, key: N
     closed = msgspec.structs.replace(settings, webhook_private_addresses=False)
     with TestClient(create_app(closed), headers={"X-API-Key": key.secret}) as client:
         for host in ("127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "2130706433"):
-            made = create(client, url=f"http://{host}:{receiver.port}/")
-            tried = client.post(f"/api/v1/webhooks/{made['id']}/test").json()
+            created = create(client, url=f"http://{host}:{receiver.port}/")
+            tried = client.post(f"/api/v1/webhooks/{created['id']}/test").json()
             assert tried["delivered"] is False
             assert "not a public address" in tried["error"]
     assert receiver.messages == []

@@ -140,7 +140,7 @@ def test_counts_are_those_of_the_api(signed_in: TestClient, connection: Connecti
     counts = {one["event"]: one for one in signed_in.get("/api/v1/analytics/events").json()["events"]}
     page = signed_in.get("/events").text
     assert names(page) == list(counts)
-    assert all(f"{one['count']:,}" in page for one in counts.values())
+    assert all(f"{count['count']:,}" in page for count in counts.values())
 
 
 def test_a_custom_event_in_use_shows_its_weight(some: TestClient, connection: Connection) -> None:

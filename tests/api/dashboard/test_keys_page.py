@@ -49,13 +49,13 @@ def test_a_limit_that_is_none_is_refused(signed_in: TestClient, limit: str) -> N
 
 
 def test_a_key_is_revoked(signed_in: TestClient, connection: Connection, redis: Redis) -> None:
-    made = keys.create(connection, redis, "acme")
-    path = f"/keys/{made.key_id}/revoke"
+    created = keys.create(connection, redis, "acme")
+    path = f"/keys/{created.key_id}/revoke"
     asked = signed_in.get(path).text
     assert "signed in with this key" not in asked
     answer = signed_in.post(path, data={"token": token_in(asked)})
     assert "is revoked" in answer.text
-    assert not keys.is_valid(connection, made.secret)
+    assert not keys.is_valid(connection, created.secret)
     assert signed_in.get(path).status_code == 404
 
 
@@ -78,9 +78,9 @@ def test_keys_of_other_accounts_are_nobodys(signed_in: TestClient, connection: C
 
 
 def test_it_is_seen_when_a_key_was_used(signed_in: TestClient, connection: Connection, redis: Redis) -> None:
-    made = keys.create(connection, redis, "acme", publishable=True)
+    created = keys.create(connection, redis, "acme", publishable=True)
     assert "never" in signed_in.get("/keys").text
     event = {"event": "login", "customer_email": "jane@example.com"}
-    assert signed_in.post("/api/v1/track", json=event, headers={"X-API-Key": made.secret}).status_code == 200
-    wait_until(lambda: redis.hexists(keys.USED, str(made.key_id)))
+    assert signed_in.post("/api/v1/track", json=event, headers={"X-API-Key": created.secret}).status_code == 200
+    wait_until(lambda: redis.hexists(keys.USED, str(created.key_id)))
     assert "never" not in signed_in.get("/keys").text

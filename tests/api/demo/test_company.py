@@ -134,7 +134,7 @@ def test_there_is_something_to_learn(now: float) -> None:
 def test_export_failures_tell_of_leaving_and_the_noise_does_not() -> None:
     company, people = told(NOW)
     training = learn(rollup(company, people), NOW, horizon_days=30).training
-    assert [one.event for one in training.candidates if one.in_use] == ["export_failed"]
+    assert [candidate.event for candidate in training.candidates if candidate.in_use] == ["export_failed"]
 
 
 def test_the_company_begins_so_long_ago() -> None:

@@ -71,7 +71,7 @@ def everything_in_redis(redis: Redis) -> Iterator[str]:
 def traces(connection: Connection, redis: Redis) -> list[str]:
     """The places that still contain her address."""
     values = [*everything_in_postgres(connection), *everything_in_redis(redis)]
-    return [one for one in values if any(trace in one.lower() for trace in TRACES)]
+    return [value for value in values if any(trace in value.lower() for trace in TRACES)]
 
 
 def a_life(acme: TestClient) -> None:
@@ -131,9 +131,11 @@ def test_an_erased_address_is_kept_nowhere(
     assert connection.execute("SELECT email FROM customers").fetchall() == [("joe@example.com",)]
     assert connection.execute("SELECT count(*) FROM erasures").fetchone() == (1,)
     assert acme.get(f"/api/v1/customers/{JANE}").status_code == 404
-    ours = [str(vars(one)) for one in caplog.records if one.name.startswith(("api", "workers", "rq", "uvicorn"))]
+    ours = [
+        str(vars(record)) for record in caplog.records if record.name.startswith(("api", "workers", "rq", "uvicorn"))
+    ]
     ours += log_of_postgres(connection).splitlines()
-    assert not [one for one in ours if any(trace in one.lower() for trace in TRACES)]
+    assert not [our for our in ours if any(trace in our.lower() for trace in TRACES)]
 
 
 def _unreadable(account_id: int) -> bytes:

@@ -75,7 +75,7 @@ def test_what_looks_wrong_in_valid_events_is_told_without_its_value(acme: TestCl
     work()
     warnings = told(acme)
     assert warnings["counts"] == {"near_duplicate_name": 1, "personal_data": 1}
-    assert {one["field"] for one in warnings["warnings"]} == {"event", "properties.card"}
+    assert {warning["field"] for warning in warnings["warnings"]} == {"event", "properties.card"}
     assert "4111" not in str(warnings)
 
 

@@ -94,9 +94,9 @@ def test_a_wrong_key_is_refused(acme: TestClient, redis: Redis, sent: str | None
 
 
 def test_a_revoked_key_is_refused(client: TestClient, connection: Connection, redis: Redis) -> None:
-    made = keys.create(connection, redis, "acme")
-    keys.revoke(connection, redis, made.key_id)
-    assert refusal(post(client, event(), headers={"X-API-Key": made.secret})) == (401, "invalid_api_key")
+    created = keys.create(connection, redis, "acme")
+    keys.revoke(connection, redis, created.key_id)
+    assert refusal(post(client, event(), headers={"X-API-Key": created.secret})) == (401, "invalid_api_key")
 
 
 def test_a_key_is_remembered_for_a_while_and_not_longer(
@@ -111,8 +111,8 @@ def test_a_key_is_remembered_for_a_while_and_not_longer(
 
 
 def test_a_publishable_key_may_track_and_nothing_else(client: TestClient, connection: Connection, redis: Redis) -> None:
-    made = keys.create(connection, redis, "acme", publishable=True)
-    client.headers["X-API-Key"] = made.secret
+    created = keys.create(connection, redis, "acme", publishable=True)
+    client.headers["X-API-Key"] = created.secret
     assert post(client, event()).content == OK
     assert refusal(client.get("/api/v1/customers")) == (403, "key_not_allowed")
 

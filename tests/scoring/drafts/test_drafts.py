@@ -58,8 +58,8 @@ def test_the_drafts_of_simulated_customers_say_only_what_is_known(advised: list[
 def test_no_fact_is_said_twice(strategy: str) -> None:
     """The subject line apart: it may name the ticket that the letter is about."""
     body = write_draft(strategy, FACTS, NOW).body_text
-    said = re.findall(r"“[^”]*”|\d+ [A-Z][a-z]+|custom report", body)
-    assert len(said) == len(set(said))
+    matches = re.findall(r"“[^”]*”|\d+ [A-Z][a-z]+|custom report", body)
+    assert len(matches) == len(set(matches))
 
 
 @pytest.mark.parametrize("strategy", LETTERS)

@@ -16,17 +16,17 @@ def mirrored(redis: Redis) -> dict[str, Key]:
 
 
 def test_a_key_is_kept_as_its_sha256_alone(connection: Connection, redis: Redis) -> None:
-    made = keys.create(connection, redis, "acme")
-    assert made.secret.startswith("sk_live_")
+    created = keys.create(connection, redis, "acme")
+    assert created.secret.startswith("sk_live_")
     everything = str(connection.execute("SELECT * FROM api_keys").fetchall()) + str(redis.hgetall(MIRROR))
-    assert made.secret not in everything
-    assert keys.is_valid(connection, made.secret)
+    assert created.secret not in everything
+    assert keys.is_valid(connection, created.secret)
 
 
 def test_a_new_key_is_at_the_doors_at_once(connection: Connection, redis: Redis) -> None:
-    made = keys.create(connection, redis, "acme", publishable=True, rate_limit=7)
-    assert made.secret.startswith("pk_live_")
-    assert mirrored(redis) == {keys.digest(made.secret.encode()).hex(): Key(made.key_id, 1, True, 7)}
+    created = keys.create(connection, redis, "acme", publishable=True, rate_limit=7)
+    assert created.secret.startswith("pk_live_")
+    assert mirrored(redis) == {keys.digest(created.secret.encode()).hex(): Key(created.key_id, 1, True, 7)}
 
 
 def test_keys_of_one_account_share_it(connection: Connection, redis: Redis) -> None:

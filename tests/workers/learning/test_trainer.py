@@ -97,8 +97,8 @@ def test_scores_say_which_model_made_them(process: Process, connection: Connecti
     connection.execute("UPDATE customers SET rescore_at = now()")
     while rescore.rescore_due(process):
         pass
-    found = connection.execute("SELECT DISTINCT account_id, model FROM customers ORDER BY 1").fetchall()
-    assert [model for _, model in found] == [card.chosen, "prior-1"]
+    rows = connection.execute("SELECT DISTINCT account_id, model FROM customers ORDER BY 1").fetchall()
+    assert [model for _, model in rows] == [card.chosen, "prior-1"]
 
 
 def test_a_worker_knows_of_another_model_at_once(connection: Connection, acme: int) -> None:

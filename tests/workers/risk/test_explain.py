@@ -27,17 +27,17 @@ def scored(process: Process, connection: Connection) -> Scored:
 
 def test_all_parts_of_a_stored_score_are_found_again(scored: Scored, connection: Connection) -> None:
     """Of a history that is longer than a risk looks back, too."""
-    found = explain_score(connection, scored, 30)
-    assert found is not None
-    assert found.probability == pytest.approx(scored.probability, abs=1e-6)
-    assert {part.signal for part in found.parts if part.points > 1} == {"silence", "invoice_overdue"}
+    explanation = explain_score(connection, scored, 30)
+    assert explanation is not None
+    assert explanation.probability == pytest.approx(scored.probability, abs=1e-6)
+    assert {part.signal for part in explanation.parts if part.points > 1} == {"silence", "invoice_overdue"}
 
 
 def test_events_since_then_change_nothing(scored: Scored, process: Process, connection: Connection) -> None:
     ingested(process, event(event="refund_requested"))
-    found = explain_score(connection, scored, 30)
-    assert found is not None
-    assert not any(part.points for part in found.parts if part.signal == "refund_requested")
+    explanation = explain_score(connection, scored, 30)
+    assert explanation is not None
+    assert not any(part.points for part in explanation.parts if part.signal == "refund_requested")
 
 
 def test_a_past_that_changed_since_is_not_explained(scored: Scored, process: Process, connection: Connection) -> None:
@@ -52,8 +52,8 @@ def test_a_score_is_explained_by_the_model_that_made_it(scored: Scored, connecti
     other = msgspec.structs.replace(PRIOR, version="map-1", kind="map", baseline=1.0)
     models.save_models(connection, scored.account_id, [other], card)
     models.use_model(connection, scored.account_id, 1)
-    found = explain_score(connection, scored, 30)
-    assert found is not None
-    assert found.probability == pytest.approx(scored.probability, abs=1e-6)
+    explanation = explain_score(connection, scored, 30)
+    assert explanation is not None
+    assert explanation.probability == pytest.approx(scored.probability, abs=1e-6)
     assert explain_score(connection, scored._replace(model="map-1"), 30) is None
     assert explain_score(connection, scored._replace(model="map-2"), 30) is None

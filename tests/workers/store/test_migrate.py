@@ -36,7 +36,7 @@ def test_the_migrations_add_up_to_the_schema(empty_url: str, database_url: str) 
 
 
 def test_migrating_twice_changes_nothing(empty_url: str) -> None:
-    assert migrate(empty_url) == [f"{one.version:04} {one.name}" for one in migrations()]
+    assert migrate(empty_url) == [f"{migration.version:04} {migration.name}" for migration in migrations()]
     assert migrate(empty_url) == []
 
 
@@ -55,7 +55,7 @@ def test_several_cells_share_a_database_that_is_not_homes(empty_url: str) -> Non
 
 
 def test_no_version_is_there_twice() -> None:
-    versions = [one.version for one in migrations()]
+    versions = [migration.version for migration in migrations()]
     assert versions == sorted(set(versions))
 
 
@@ -63,7 +63,7 @@ def test_what_is_pending_is_known(empty_url: str) -> None:
     with connect(empty_url) as connection:
         assert pending(connection) == migrations()
         migrate(empty_url)
-        assert applied(connection) == {one.version for one in migrations()}
+        assert applied(connection) == {migration.version for migration in migrations()}
 
 
 def test_a_failed_migration_leaves_nothing_behind(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
