@@ -112,9 +112,9 @@ def connection(database_url: str) -> Iterator[Connection]:
 @pytest.fixture
 def process(settings: Settings, redis: Redis) -> Iterator[Process]:
     """The resources of a worker process."""
-    made = Process(settings, redis)
-    yield made
-    made.disconnect()
+    process_here = Process(settings, redis)
+    yield process_here
+    process_here.disconnect()
 
 
 @contextmanager

@@ -40,12 +40,12 @@ def run(world: World) -> list[Line]:
     with world.database(name=FULL) as url:
         fill_customers(url)
         runs = {"with": partial(_rescore, world, True), "without": partial(_rescore, world, False)}
-        found = interleaved(runs, world.rounds)
+        measured = interleaved(runs, world.rounds)
     sent = interleaved({"deliver": partial(_deliver, world)}, world.rounds)["deliver"][0]
     seconds = _way(world)
     return [
-        Line("alerts: rescoring with the outbox, and without", found["with"][0], "customers/s", found["without"][0],
-             "at least 0.97"),
+        Line("alerts: rescoring with the outbox, and without",
+             measured["with"][0], "customers/s", measured["without"][0], "at least 0.97"),
         Line("alerts: messages of one deliver worker to loopback", sent, "messages/s", None, "goal 500"),
         Line("alerts: from an event to the receiver, median", seconds, "s", None, "at most 2"),
     ]  # fmt: skip

@@ -59,15 +59,15 @@ def _scaling(world: World) -> Line:
     runs = {
         str(cells): partial(_drain_all, world, cells, _pack(SCALED_EVENTS, stream.BATCH, cells)) for cells in (1, 2)
     }
-    found = interleaved(runs, world.rounds)
-    return Line("cells: two workers on two, and one on one", found["2"][0], "events/s", found["1"][0], "≥ 1.5")
+    measured = interleaved(runs, world.rounds)
+    return Line("cells: two workers on two, and one on one", measured["2"][0], "events/s", measured["1"][0], "≥ 1.5")
 
 
 def _drain_all(world: World, cells: int, entries: Entries) -> Sequence[float]:
     """A worker process for each cell, from the moment at which all are ready."""
-    with installed(world, cells) as found, ExitStack() as stack:
-        _push(found, entries)
-        workers = [stack.enter_context(_worker(found, number)) for number in range(cells)]
+    with installed(world, cells) as measured, ExitStack() as stack:
+        _push(measured, entries)
+        workers = [stack.enter_context(_worker(measured, number)) for number in range(cells)]
         for worker in workers:
             assert worker.stdout
             assert worker.stdout.readline() == b"ready\n"
@@ -80,8 +80,8 @@ def _drain_all(world: World, cells: int, entries: Entries) -> Sequence[float]:
         return [SCALED_EVENTS / (time.perf_counter() - began)]
 
 
-def _worker(found: Cells, number: int) -> "subprocess.Popen[bytes]":
-    settings = found.settings
+def _worker(measured: Cells, number: int) -> "subprocess.Popen[bytes]":
+    settings = measured.settings
     argv = [settings.database_url or "", settings.redis_url or "", str(settings.cells), str(number)]
     return subprocess.Popen(
         [sys.executable, "-m", "tests.bench.drain", *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -95,8 +95,8 @@ def _costs(world: World, batch: int) -> Iterator[Line]:
     for name, cells in COUNTS.items():
         runs[f"door {name}"] = partial(_accept, world, cells, load)
         runs[f"ingest {name}"] = partial(_store, world, cells, _pack(EVENTS[batch], batch, cells))
-    found = interleaved(runs, world.rounds)
-    one, several = ([*found[f"door {name}"], *found[f"ingest {name}"]] for name in COUNTS)
+    measured = interleaved(runs, world.rounds)
+    one, several = ([*measured[f"door {name}"], *measured[f"ingest {name}"]] for name in COUNTS)
     title = f"cells: CPU of an event through {CELLS} and one, {'batches' if batch > 1 else 'singles'}"
     yield Line(title, sum(several), "µs", sum(one), TARGETS[batch])
     parts = ("door", "Valkey at the door", "worker", "Postgres", "Valkey at the worker")
@@ -106,35 +106,35 @@ def _costs(world: World, batch: int) -> Iterator[Line]:
 
 def _accept(world: World, cells: int, load: Load) -> Sequence[float]:
     """CPU of a door and of Valkey for an event, while all connections are busy."""
-    with installed(world, cells) as found:
-        key = keys.create(found.home, found.redis, "default").secret
-        with serving(world, found.environment) as (port, pid):
+    with installed(world, cells) as measured:
+        key = keys.create(measured.home, measured.redis, "default").secret
+        with serving(world, measured.environment) as (port, pid):
             run_wrk(port, "/api/v1/track", key, load, seconds=1)
-            before = _count_accepted(found)
-            meter = CpuMeter({"door": pid, "Valkey": find_redis_pid(found.redis)})
+            before = _count_accepted(measured)
+            meter = CpuMeter({"door": pid, "Valkey": find_redis_pid(measured.redis)})
             run_wrk(port, "/api/v1/track", key, load, seconds=1)
-            events = _count_accepted(found) - before
+            events = _count_accepted(measured) - before
             return [seconds / events * 1e6 for seconds in meter.seconds()]
 
 
-def _count_accepted(found: Cells) -> int:
-    lanes = [lane for cell in found.settings.all_cells for lane in lanes_of(cell).values()]
-    return sum(int(found.redis.hget(lane.ledger, "accepted") or 0) for lane in lanes)
+def _count_accepted(measured: Cells) -> int:
+    lanes = [lane for cell in measured.settings.all_cells for lane in lanes_of(cell).values()]
+    return sum(int(measured.redis.hget(lane.ledger, "accepted") or 0) for lane in lanes)
 
 
 def _store(world: World, cells: int, entries: Entries) -> Sequence[float]:
     """CPU of a worker, its Postgres backends and Valkey for an event."""
-    with installed(world, cells) as found:
-        _push(found, {number: part[:1] for number, part in entries.items()})
-        for place in found.places:  # the first time, statements are planned
+    with installed(world, cells) as measured:
+        _push(measured, {number: part[:1] for number, part in entries.items()})
+        for place in measured.places:  # the first time, statements are planned
             ingest.drain(place, LIVE)
         entries = {number: part[1:] for number, part in entries.items()}
-        _push(found, entries)
+        _push(measured, entries)
         left = events = sum(events for part in entries.values() for events, _ in part)
-        backends = [place.connection().info.backend_pid for place in found.places]
-        meters = [CpuMeter({"": pid}) for pid in (os.getpid(), *backends, find_redis_pid(found.redis))]
+        backends = [place.connection().info.backend_pid for place in measured.places]
+        meters = [CpuMeter({"": pid}) for pid in (os.getpid(), *backends, find_redis_pid(measured.redis))]
         while left:
-            done = sum(sum(ingest.drain(place, LIVE)) for place in found.places)
+            done = sum(sum(ingest.drain(place, LIVE)) for place in measured.places)
             assert done, "the buffers are empty, and not all of their events were stored"
             left -= done
         worker, *postgres, valkey = (meter.seconds()[0] / events * 1e6 for meter in meters)
@@ -173,9 +173,9 @@ def _encode(parts: Sequence[tuple[int, bytes]], now_us: int) -> tuple[int, bytes
     return sum(events for events, _ in parts), encode_entry(Entry(os.urandom(12), requests))
 
 
-def _push(found: Cells, entries: Entries) -> None:
-    with found.redis.pipeline(transaction=False) as pipeline:
-        for cell in found.settings.all_cells:
+def _push(measured: Cells, entries: Entries) -> None:
+    with measured.redis.pipeline(transaction=False) as pipeline:
+        for cell in measured.settings.all_cells:
             lane = lanes_of(cell)[LIVE.name]
             for events, entry in entries[cell.number or 0]:
                 pipeline.xadd(lane.stream, {"n": events, "entry": entry})
@@ -190,29 +190,29 @@ def _rescoring(world: World) -> Line:
         for name, cells in COUNTS.items():
             template = stack.enter_context(_filled(world, cells, lambda connection: scoring.fill(connection, rows)))
             runs[name] = partial(_rescore, world, cells, template)
-        found = interleaved(runs, world.rounds)
-    return Line(f"cells: CPU of a score in {CELLS} and one", found["several"][0], "µs", found["one"][0], "≤ 1.2")
+        measured = interleaved(runs, world.rounds)
+    return Line(f"cells: CPU of a score in {CELLS} and one", measured["several"][0], "µs", measured["one"][0], "≤ 1.2")
 
 
 @contextmanager
 def _filled(world: World, cells: int, fill: Callable[[Connection], None], counts: bool = False) -> Iterator[str]:
     """The name of a database with the customers of each cell."""
-    with installed(world, cells, name=f"bench_filled_{cells}") as found:
-        for place in found.places:
+    with installed(world, cells, name=f"bench_filled_{cells}") as measured:
+        for place in measured.places:
             fill(place.connection())
             keep_own(place)
             if counts:
                 fill_totals(place.connection())
-        found.disconnect()
+        measured.disconnect()
         yield f"bench_filled_{cells}"
 
 
 def _rescore(world: World, cells: int, template: str) -> Sequence[float]:
-    with installed(world, cells, template) as found:
-        backends = [place.connection().info.backend_pid for place in found.places]
+    with installed(world, cells, template) as measured:
+        backends = [place.connection().info.backend_pid for place in measured.places]
         meter = CpuMeter({str(pid): pid for pid in (os.getpid(), *backends)})
         scored = 0
-        for place in found.places:
+        for place in measured.places:
             while batch := rescore.rescore_due(place):
                 scored += batch
         assert scored == scoring.CUSTOMERS
@@ -229,21 +229,23 @@ def _reading(world: World) -> Line:
         for name, cells in COUNTS.items():
             template = stack.enter_context(_filled(world, cells, fill_reading, counts=True))
             runs[name] = partial(_read, world, cells, template)
-        found = interleaved(runs, world.rounds)
-    return Line(f"cells: CPU of an answer from {CELLS} and one", found["several"][0], "ms", found["one"][0], "≤ 1.2")
+        measured = interleaved(runs, world.rounds)
+    return Line(
+        f"cells: CPU of an answer from {CELLS} and one", measured["several"][0], "ms", measured["one"][0], "≤ 1.2"
+    )
 
 
 def _read(world: World, cells: int, template: str) -> Sequence[float]:
     """CPU of a web process and of Postgres for an answer."""
     asked = [path for _, path in routes(SHORT)][::READ_ROUTES]
-    with installed(world, cells, template) as found:
-        key = keys.create(found.home, found.redis, "default").secret
-        with serving(world, found.environment) as (port, pid), closing(HTTPConnection("127.0.0.1", port)) as client:
+    with installed(world, cells, template) as measured:
+        key = keys.create(measured.home, measured.redis, "default").secret
+        with serving(world, measured.environment) as (port, pid), closing(HTTPConnection("127.0.0.1", port)) as client:
             _ask_all(client, key, asked)  # the first time, connections are opened
-            before, meter = read_server_seconds(found.home.info.backend_pid), CpuMeter({"door": pid})
+            before, meter = read_server_seconds(measured.home.info.backend_pid), CpuMeter({"door": pid})
             for _ in range(READ_TIMES):
                 _ask_all(client, key, asked)
-            postgres = read_server_seconds(found.home.info.backend_pid) - before
+            postgres = read_server_seconds(measured.home.info.backend_pid) - before
             return [(meter.seconds()[0] + postgres) / len(asked) / READ_TIMES * 1000]
 
 

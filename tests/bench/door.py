@@ -73,10 +73,10 @@ class Door:
 
         def run() -> Sequence[float]:
             self.empty()
-            found = self._load(self.ours, "/api/v1/track", load)
-            if not found.requests <= self._accepted() / load.events <= found.requests + CONNECTIONS:
+            measured = self._load(self.ours, "/api/v1/track", load)
+            if not measured.requests <= self._accepted() / load.events <= measured.requests + CONNECTIONS:
                 raise click.ClickException("The buffer does not hold what the door has answered for.")
-            return found.figures()
+            return measured.figures()
 
         return run
 
@@ -139,9 +139,9 @@ def run(world: World) -> list[Line]:
         return _lines(interleaved(runs, world.rounds))
 
 
-def _lines(found: dict[str, list[float]]) -> list[Line]:
-    track, bare, job = found["track"], found["bare"], found["job"]
-    batch, bare_batch = found["track batch"], found["bare batch"]
+def _lines(measured: dict[str, list[float]]) -> list[Line]:
+    track, bare, job = measured["track"], measured["bare"], measured["job"]
+    batch, bare_batch = measured["track batch"], measured["bare batch"]
     return [
         Line("door: an event, and an empty route", track[0], "requests/s", bare[0], "≥ 0.8, goal 1.0"),
         Line("  p50", track[1], "ms", bare[1]),

@@ -30,12 +30,12 @@ def run(world: World) -> list[Line]:
     with ExitStack() as stack:
         few, full = (stack.enter_context(_filled(world, events)) for events in (FEW, many))
         rounds = iter(range(1000))
-        found = interleaved(
+        measured = interleaved(
             {"few": lambda: _store(world, few, next(rounds)), "many": lambda: _store(world, full, next(rounds))},
             world.rounds,
         )
     title, sizes = "an event at {} million, and at {}", (many // MILLION, FEW // MILLION)
-    (few_rate, few_cpu), (rate, cpu) = found["few"], found["many"]
+    (few_rate, few_cpu), (rate, cpu) = measured["few"], measured["many"]
     return [
         Line(title.format(*sizes) + ": CPU", cpu, "µs", few_cpu, "≤ 1.3"),
         Line("  time", 1e6 / rate, "µs", 1e6 / few_rate, "≤ 1.3"),

@@ -67,12 +67,12 @@ def tune_interpreter() -> None:
 def _against_copy(world: World, entries: Sequence[bytes]) -> list[Line]:
     rows = _stored(entries)
     runs = {"ours": partial(_ours, world, entries), "copy": partial(_copy, world, rows)}
-    found = interleaved(runs, world.rounds)
-    rate, *cpu = found["ours"]
+    measured = interleaved(runs, world.rounds)
+    rate, *cpu = measured["ours"]
     parts = zip(("worker", "Postgres", "Valkey"), cpu, strict=True)
     return [
-        Line("ingest, and a bare COPY", rate, "events/s", found["copy"][0], "≥ 0.4, goal 0.45"),
-        Line("  CPU", sum(cpu), "µs/event", found["copy"][1]),
+        Line("ingest, and a bare COPY", rate, "events/s", measured["copy"][0], "≥ 0.4, goal 0.45"),
+        Line("  CPU", sum(cpu), "µs/event", measured["copy"][1]),
         *(Line(f"  CPU of {part}", spent, "µs/event") for part, spent in parts),
     ]
 
@@ -81,8 +81,10 @@ def run_beside_totals(world: World) -> Line:
     """Ours while another process keeps the totals, and without it."""
     entries = _prepare()
     runs = {"with": partial(_ours, world, entries, beside=_totals), "without": partial(_ours, world, entries)}
-    found = interleaved(runs, world.rounds)
-    return Line("ingest, with totals kept and without", found["with"][0], "events/s", found["without"][0], "≥ 0.95")
+    measured = interleaved(runs, world.rounds)
+    return Line(
+        "ingest, with totals kept and without", measured["with"][0], "events/s", measured["without"][0], "≥ 0.95"
+    )
 
 
 @contextmanager
@@ -106,9 +108,9 @@ def _when_full(world: World, entries: Sequence[bytes]) -> Line:
         with connect(url) as connection:
             _fill(connection)
         runs = {"full": partial(_ours, world, entries, FULL), "empty": partial(_ours, world, entries)}
-        found = interleaved(runs, world.rounds)
+        measured = interleaved(runs, world.rounds)
     title = f"ingest at {STORED_CUSTOMERS * STORED_EACH // 1_000_000} million events, and at none"
-    return Line(title, found["full"][0], "events/s", found["empty"][0], "goal 0.8")
+    return Line(title, measured["full"][0], "events/s", measured["empty"][0], "goal 0.8")
 
 
 def _ours(
@@ -192,7 +194,7 @@ def _text(microseconds: int) -> str:
 def _fill(connection: Connection) -> None:
     """Store months of events, those of the stream's customers among them."""
     emails = [stream.email(number) for number in range(STORED_CUSTOMERS)]
-    given = {"emails": emails, "ids": [hash_customer(1, email) for email in emails], "each": STORED_EACH}
+    parameters = {"emails": emails, "ids": [hash_customer(1, email) for email in emails], "each": STORED_EACH}
     connection.execute("SET statement_timeout = 0")
     connection.execute(
         """
@@ -200,7 +202,7 @@ def _fill(connection: Connection) -> None:
         SELECT id, 1, email, now() - interval '200 days', now() - interval '8 days', now()
         FROM unnest(%(ids)s::uuid[], %(emails)s::text[]) AS given (id, email)
         """,
-        given,
+        parameters,
     )
     connection.execute(
         """
@@ -209,7 +211,7 @@ def _fill(connection: Connection) -> None:
         FROM generate_series(1, %(each)s) AS number, unnest(%(ids)s::uuid[]) AS id,
              LATERAL (SELECT now() - interval '8 days' - (random() + 0 * number) * interval '190 days' AS at)
         """,
-        given,
+        parameters,
     )
     connection.execute(
         """

@@ -112,8 +112,8 @@ class Lanes:
             watch = Watch(connection)
             looking = pool.submit(watch.run)
             sending = [pool.submit(self._send, number, watch) for number in range(CONNECTIONS)]
-            for one in sending:
-                one.result()
+            for sender in sending:
+                sender.result()
             watch.end()
             looking.result()
         cuts = quantiles(watch.waits[RATE // WATCHED :], n=100)
@@ -186,8 +186,8 @@ def run(world: World) -> list[Line]:
             del processes.environment[name]  # as they are by default
         lanes = Lanes(world, processes, redis, stack.enter_context(connect(url)))
         processes.start()
-        found = interleaved({"import": lanes.beside_an_import, "alone": lanes.alone}, world.rounds)
-    beside, alone = found["import"], found["alone"]
+        measured = interleaved({"import": lanes.beside_an_import, "alone": lanes.alone}, world.rounds)
+    beside, alone = measured["import"], measured["alone"]
     return [
         Line(f"lanes: ok to stored, {RATE} events/s, beside an import", beside[0], "ms", alone[0], "≤ 2"),
         Line("  p99", beside[1], "ms", alone[1], "≤ 2"),

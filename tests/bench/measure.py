@@ -32,11 +32,11 @@ Contestant = Callable[[], Sequence[float]]
 
 def interleaved(contestants: Mapping[str, Contestant], rounds: int) -> dict[str, list[float]]:
     """Each contestant's figures, the medians of rounds A, B, C, A, B, C, …"""
-    found: dict[str, list[Sequence[float]]] = {name: [] for name in contestants}
+    measured: dict[str, list[Sequence[float]]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, run in contestants.items():
-            found[name].append(run())
-    return {name: [median(column) for column in zip(*runs, strict=True)] for name, runs in found.items()}
+            measured[name].append(run())
+    return {name: [median(column) for column in zip(*runs, strict=True)] for name, runs in measured.items()}
 
 
 def per_second(count: int, work: Callable[[], object]) -> list[float]:

@@ -39,18 +39,18 @@ def run(world: World) -> list[Line]:
         with connect(url) as connection:
             fill(connection, rows)
         runs = {"memory": partial(_memory, rollups, now), "postgres": partial(_postgres, world)}
-        found = interleaved(runs, world.rounds)
+        measured = interleaved(runs, world.rounds)
         sizes = interleaved({"sizes": partial(_sizes, world)}, world.rounds)["sizes"]
     few, *long = zip(sizes[::2], sizes[1::2], strict=True)
     return [
         Line(
             f"rescore: scoring alone, {len(rows) // CUSTOMERS} rows each",
-            found["memory"][0],
+            measured["memory"][0],
             "customers/s",
             None,
             "goal 20,000",
         ),
-        Line("rescore: from Postgres and back", found["postgres"][0], "customers/s", None, "goal 5,000"),
+        Line("rescore: from Postgres and back", measured["postgres"][0], "customers/s", None, "goal 5,000"),
         *(
             line
             for title, (wall, cpu) in zip(TITLES, long, strict=True)

@@ -22,20 +22,20 @@ def is_of(number: int, cells: int, customer_id: str) -> bool:
     return cell_of(customer_id, cells) == number
 
 
-def filled(made: World) -> World:
+def filled(filled_world: World) -> World:
     """The simulated customers, each in the own cell."""
-    cells = made.settings.cells
-    for number, place in enumerate(made.places):
+    cells = filled_world.settings.cells
+    for number, place in enumerate(filled_world.places):
         if cells > 1:
             clock.mirror_home(place)
         assert fill(place.connection(), world(), keeps=partial(is_of, number, cells)) == 1
-    return made
+    return filled_world
 
 
-def train(made: World, now: float) -> Card:
-    with made.process.cell_connections() as cells:
-        several = cells if made.settings.cells > 1 else ()
-        return trainer.train(made.process.connection(), 1, now=now, cells=several)
+def train(filled_world: World, now: float) -> Card:
+    with filled_world.process.cell_connections() as cells:
+        several = cells if filled_world.settings.cells > 1 else ()
+        return trainer.train(filled_world.process.connection(), 1, now=now, cells=several)
 
 
 def rounded(value: object) -> object:
@@ -54,7 +54,7 @@ def both(make_world: MakeWorld) -> tuple[World, World]:
 
 def test_three_cells_learn_what_one_does(both: tuple[World, World]) -> None:
     now = time.time()
-    one, three = (train(made, now) for made in both)
+    one, three = (train(filled_world, now) for filled_world in both)
     assert one.snapshots > 0
     assert rounded(msgspec.to_builtins(three)) == rounded(msgspec.to_builtins(one))
 
@@ -76,19 +76,21 @@ def test_a_switch_at_home_is_followed_in_every_cell(both: tuple[World, World]) -
 
 def test_track_records_of_all_cells_are_those_of_one(both: tuple[World, World]) -> None:
     now = time.time()
-    for made in both:
-        with made.process.cell_connections() as cells:
-            track_records.compute(made.process.connection(), 1, made.settings.levels, now=now, cells=cells)
+    for filled_world in both:
+        with filled_world.process.cell_connections() as cells:
+            track_records.compute(
+                filled_world.process.connection(), 1, filled_world.settings.levels, now=now, cells=cells
+            )
     one, three = (
         {
             table: sorted(
                 row
-                for place in made.places
+                for place in filled_world.places
                 for row in place.connection().execute(f"SELECT customer_id::text FROM {table}").fetchall()
             )
             for table in ("departures", "flags")
         }
-        for made in both
+        for filled_world in both
     )
     assert one == three
     assert one["departures"]

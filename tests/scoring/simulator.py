@@ -144,5 +144,5 @@ def with_noise(world: World, names: int, seed: int = 7) -> World:
     columns: dict[str, Any] = {
         name: np.append(kept := getattr(rollup, name), new.astype(kept.dtype)) for name, new in more.items()
     }
-    known = [*rollup.names, *(f"noise_{k}" for k in range(names))]
-    return replace(world, rollup=replace(rollup, **columns, names=known))
+    all_names = [*rollup.names, *(f"noise_{k}" for k in range(names))]
+    return replace(world, rollup=replace(rollup, **columns, names=all_names))

@@ -65,15 +65,15 @@ def read_stories() -> list[Story]:
 
 
 def _happenings(clause: str) -> list[Happening]:
-    found = CLAUSE.fullmatch(clause.strip())
-    assert found, clause
+    match = CLAUSE.fullmatch(clause.strip())
+    assert match, clause
     properties: dict[str, Any] = {}
-    if found["plan"]:
-        properties["plan"] = found["plan"]
-    if found["score"]:
-        properties["score"] = int(found["score"])
-    if found["event"] == "feature_used":
+    if match["plan"]:
+        properties["plan"] = match["plan"]
+    if match["score"]:
+        properties["score"] = int(match["score"])
+    if match["event"] == "feature_used":
         properties["feature"] = "exports"
-    last, every = float(found["last"]), float(found["every"] or 1)
-    times = int(float(found["span"] or 0) // every) + 1
-    return [Happening(found["event"], last + every * time, properties) for time in range(times)]
+    last, every = float(match["last"]), float(match["every"] or 1)
+    times = int(float(match["span"] or 0) // every) + 1
+    return [Happening(match["event"], last + every * time, properties) for time in range(times)]

@@ -73,9 +73,9 @@ def test_nobody_who_has_churned_is_at_risk() -> None:
 
 def test_training_learns_from_them() -> None:
     """Renamed events teach what the recognised ones do; those with a meaning are no candidates for one."""
-    made = simulate(Kind(), customers=800)
-    renamed = made.rollup.where(np.ones(len(made.rollup.n), bool))
-    renamed.names[:] = ["seat_used" if name == "login" else name for name in made.rollup.names]
+    simulated = simulate(Kind(), customers=800)
+    renamed = simulated.rollup.where(np.ones(len(simulated.rollup.n), bool))
+    renamed.names[:] = ["seat_used" if name == "login" else name for name in simulated.rollup.names]
     now = (START + 210) * DAY
     blind, seeing = (
         learn(renamed, now, horizon_days=30),

@@ -45,13 +45,13 @@ def test_what_many_send_on_many_days_is_probably_use() -> None:
         SentName("theme_changed", 120, 100, 105),
         SentName("report_exported", 40, 10, 40),
     ]
-    found = {proposal.event: proposal for proposal in propose(names)}
-    assert {name: proposal.likely for name, proposal in found.items()} == {
+    proposals = {proposal.event: proposal for proposal in propose(names)}
+    assert {name: proposal.likely for name, proposal in proposals.items()} == {
         "document.created": True,
         "theme_changed": False,  # nearly once each
         "report_exported": False,  # by few
     }
-    assert {proposal.stands_for for proposal in found.values()} == {"engagement"}
+    assert {proposal.stands_for for proposal in proposals.values()} == {"engagement"}
 
 
 @pytest.mark.parametrize("name", ["Email Opened", "email_sent", "Signed Up", "sync.failed", "Invoice Created"])

@@ -10,9 +10,9 @@ def reasons(*rows: Row) -> dict[str, Reason]:
 
 def test_silence_is_said_in_days() -> None:
     """A silent customer's reason counts the days since the last login."""
-    said = reasons(*logins(*range(12, 60)))["silence"]
-    assert said.text == "No login for 12 days"
-    assert said.points > 0
+    text = reasons(*logins(*range(12, 60)))["silence"]
+    assert text.text == "No login for 12 days"
+    assert text.points > 0
 
 
 def test_without_logins_silence_is_said_of_any_activity() -> None:
@@ -29,9 +29,9 @@ def test_an_overdue_invoice_is_said_with_its_date() -> None:
 
 def test_activity_lowers_the_risk_and_is_said_as_a_share_of_the_month() -> None:
     """A good sign is a reason too, with negative points."""
-    said = reasons(*logins(*range(0, 60, 2)))["activity"]
-    assert said.text == "Active on 15 of the last 30 days"
-    assert said.points < 0
+    text = reasons(*logins(*range(0, 60, 2)))["activity"]
+    assert text.text == "Active on 15 of the last 30 days"
+    assert text.points < 0
 
 
 def test_a_customer_who_never_came_is_told_so() -> None:
@@ -42,10 +42,10 @@ def test_a_customer_who_never_came_is_told_so() -> None:
 def test_reasons_that_raise_the_risk_come_first_and_the_largest_of_them_leads() -> None:
     """At most three up, then at most three down, each by size."""
     rows = [*logins(*range(9, 60)), row("invoice_overdue", 20), row("refund_requested", 3), row("nps_response", 4, "2")]
-    given = score(rollup(*rows, row("subscription_downgraded", 5)), NOW).reasons[0]
-    up = [reason.points for reason in given if reason.points > 0]
-    down = [reason.points for reason in given if reason.points < 0]
+    listed = score(rollup(*rows, row("subscription_downgraded", 5)), NOW).reasons[0]
+    up = [reason.points for reason in listed if reason.points > 0]
+    down = [reason.points for reason in listed if reason.points < 0]
     assert len(up) == 3
-    assert [reason.points for reason in given] == up + down
+    assert [reason.points for reason in listed] == up + down
     assert up == sorted(up, reverse=True)
     assert down == sorted(down)

@@ -42,9 +42,9 @@ def is_waiting(connection: Connection) -> bool:
 
 def check_alerts(connections: Sequence[Connection], receiver: Receiver) -> Iterator[str]:
     """The faults, in words."""
-    wanted, given = set(rises(connections)), set(_gather(connections, GIVEN))
-    yield from (f"no alert was given of {customer} at {at}" for customer, at in wanted - given)
-    yield from (f"an alert was given of {customer} at {at} without a reason" for customer, at in given - wanted)
+    wanted, recorded = set(rises(connections)), set(_gather(connections, GIVEN))
+    yield from (f"no alert was given of {customer} at {at}" for customer, at in wanted - recorded)
+    yield from (f"an alert was given of {customer} at {at} without a reason" for customer, at in recorded - wanted)
     undelivered = _gather(connections, UNDELIVERED)
     yield from (f"the delivery of alert {alert_id} is {state}" for alert_id, state in undelivered)
     expected = {alert_id: {email} for alert_id, email in _gather(connections, EXPECTED)}

@@ -71,12 +71,12 @@ def all_of(plant: Plant, connections: Sequence[Connection], acknowledged: int, d
         for name, lane in lanes.items():
             if lane.unaccounted or lane.lodging:
                 yield f"the ledger of {name} in cell {cell.name}: {lane.unaccounted} unaccounted, {lane.lodging} lodge"
-    found = sum_up(by_cell)
-    yield from balanced(found, connections, acknowledged, dead)
+    ledgers_now = sum_up(by_cell)
+    yield from balanced(ledgers_now, connections, acknowledged, dead)
     with plant.all_redises() as redises:
         for redis in redises:
             yield from keys(redis)
-    yield from reported(plant, found)
+    yield from reported(plant, ledgers_now)
 
 
 def ledgers(redis: Redis, lanes: Mapping[str, Lane] = LANES) -> dict[str, Ledger]:
@@ -99,14 +99,14 @@ def sum_up(by_cell: Mapping[Cell, Mapping[str, Ledger]]) -> dict[str, Ledger]:
 
 
 def balanced(
-    found: Mapping[str, Ledger], connections: Sequence[Connection], acknowledged: int, dead: range
+    ledgers_now: Mapping[str, Ledger], connections: Sequence[Connection], acknowledged: int, dead: range
 ) -> Iterator[str]:
     """What was accepted is accounted for to the event, and what is said to be stored is there."""
-    for name, lane in found.items():
+    for name, lane in ledgers_now.items():
         if lane.unaccounted or lane.buffered or lane.entries:
             counts = f"{lane.unaccounted} unaccounted, {lane.buffered} buffered, {lane.entries} entries"
             yield f"the ledger of {name}: {counts}"
-    accepted, stored = (sum(getattr(lane, field) for lane in found.values()) for field in ("accepted", "stored"))
+    accepted, stored = (sum(getattr(lane, field) for lane in ledgers_now.values()) for field in ("accepted", "stored"))
     if accepted < acknowledged:
         yield f"{accepted} were accepted, and {acknowledged} answered for"
     erasures = "SELECT coalesce(sum(events), 0)::bigint FROM erasures"
@@ -117,7 +117,7 @@ def balanced(
     if stored != there:
         gone = f"{erased} erased and {pruned} pruned ones included"
         yield f"{stored} are said to be stored, and there are {there}, {gone}"
-    reasons = ledger.count_dead(found.values())
+    reasons = ledger.count_dead(ledgers_now.values())
     letters = _count(connections, "dead_letters")
     if sum(reasons.values()) != letters or letters not in dead:
         yield f"{reasons} are dead, there are {letters} dead letters, and {dead} were to be expected"
@@ -143,19 +143,19 @@ def keys(redis: Redis) -> Iterator[str]:
 def _jobs(redis: Redis) -> Iterator[str]:
     """Every job that is kept is on some list, by which RQ ends it."""
     listed: set[str] = set()
-    found: list[Any] = list(redis.scan_iter(match="windback:rq:*"))
-    for key in found:
+    ledgers_now: list[Any] = list(redis.scan_iter(match="windback:rq:*"))
+    for key in ledgers_now:
         kind: Any = redis.type(key)
         read: Any = {b"zset": redis.zrange, b"list": redis.lrange}.get(kind)
         listed |= {member.decode().partition(":")[0] for member in (read(key, 0, -1) if read else ())}
-    for job in (key.decode() for key in found if key.startswith(b"windback:rq:job:")):
+    for job in (key.decode() for key in ledgers_now if key.startswith(b"windback:rq:job:")):
         if job.removeprefix("windback:rq:job:") not in listed and redis.ttl(job) == -1:
             yield f"a job that RQ has forgotten: {job}"
 
 
-def reported(plant: Plant, found: Mapping[str, Ledger]) -> Iterator[str]:
+def reported(plant: Plant, ledgers_now: Mapping[str, Ledger]) -> Iterator[str]:
     """`windback status` and the metrics say the same."""
-    ledgers = found.values()
+    ledgers = ledgers_now.values()
     sums = {name: sum(getattr(counts, name) for counts in ledgers) for name in ("accepted", "stored", "duplicate")}
     sums |= {"unaccounted": sum(counts.unaccounted for counts in ledgers)}
     status = json.loads(plant.run("status", "--json"))["ledger"]

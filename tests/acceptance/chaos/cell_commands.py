@@ -60,10 +60,10 @@ class CellCommands:
     def _attempt(self, words: tuple[str, ...]) -> Callable[[], str]:
         def attempt() -> str:
             command = self._plant.launch(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            said, fault = command.communicate()
+            printed, fault = command.communicate()
             if command.returncode:
                 log.info("%s failed: %s", " ".join(words[:2]), fault.decode().strip()[-300:])
-            return "" if command.returncode else said.decode()
+            return "" if command.returncode else printed.decode()
 
         return attempt
 
@@ -78,7 +78,7 @@ class CellCommands:
         return True
 
 
-def _parse(said: str) -> dict[str, str]:
+def _parse(printed: str) -> dict[str, str]:
     """The settings that a command has printed."""
-    pairs = (line.strip().partition("=") for line in said.splitlines())
+    pairs = (line.strip().partition("=") for line in printed.splitlines())
     return {name: value for name, _, value in pairs if name in ENTERED}

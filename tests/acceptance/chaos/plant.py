@@ -249,7 +249,7 @@ def plant(folder: Path, shape: Shape = SINGLE, **settings: str) -> Iterator[Plan
     with ExitStack() as stack:
         packaged_servers.prepare(folder)
         disk = stack.enter_context(mounted(folder / "redis", DISK_MEGABYTES))
-        made = Plant(folder, settings, disk, Servers(folder, shape))
-        stack.callback(made.close)
-        made.start_servers()
-        yield made
+        planted = Plant(folder, settings, disk, Servers(folder, shape))
+        stack.callback(planted.close)
+        planted.start_servers()
+        yield planted

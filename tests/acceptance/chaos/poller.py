@@ -50,21 +50,21 @@ class Poller:
         reads: list[Callable[[], list[str]]] = [self._walk, self._read_file, *(self._reader(path) for path in ONE_PAGE)]
         number = 0
         while not self._stopping.wait(PAUSE_SECONDS):
-            known = set(self._known)
+            emails = set(self._known)
             try:
-                self._check(known, reads[number % len(reads)]())
-                self._look_at_one(known)
+                self._check(emails, reads[number % len(reads)]())
+                self._look_at_one(emails)
             except NoAnswer:
                 pass
             except Exception as error:
                 self._findings.append(f"a reader met {error!r}")
             number += 1
 
-    def _check(self, known: set[str], listed: list[str]) -> None:
+    def _check(self, emails: set[str], listed: list[str]) -> None:
         """All who were there before are in a list, once."""
         if twice := [email for email, times in Counter(listed).items() if times > 1]:
             self._findings.append(f"{twice[:5]} are in a list twice")
-        if missing := known - set(listed):
+        if missing := emails - set(listed):
             self._findings.append(
                 f"{len(missing)} are missing in a list, such as {min(missing)}, at {datetime.now(UTC)}"
             )
@@ -90,9 +90,9 @@ class Poller:
     def _read_file(self) -> list[str]:
         return [row["email"] for row in csv.DictReader(io.StringIO(self._ask("/customers.csv")))]
 
-    def _look_at_one(self, known: set[str]) -> None:
-        if known:
-            email = min(known)
+    def _look_at_one(self, emails: set[str]) -> None:
+        if emails:
+            email = min(emails)
             customer = json.loads(self._ask(f"{CUSTOMERS}/{quote(email)}"))
             if customer["email"] != email:
                 self._findings.append(f"asked for {email}, the answer is about {customer['email']}")

@@ -59,23 +59,23 @@ def run(folder: Path, seed: int, minutes: float = 0, shape: Shape = SINGLE, fail
     """A storm of so many minutes, or the short one; or so many masters of a cluster die, and nothing else happens."""
     is_long = bool(minutes or failovers)
     settings = {"WINDBACK_CLAIM_SECONDS": "10" if is_long else "2", **SETTINGS, **alerted.SETTINGS, **past.SETTINGS}
-    with receiving() as receiver, plant(folder, shape, **settings) as made:
-        with made.connection() as connection, made.redis() as redis:
+    with receiving() as receiver, plant(folder, shape, **settings) as planted:
+        with planted.connection() as connection, planted.redis() as redis:
             secret = alerted.add_account(connection, redis, receiver)
             persons_secret, imported_secret, past_secret = (
                 keys.create(connection, redis, name).secret for name in ("persons", "imported", past.NAME)
             )
             for account_id in range(1, ACCOUNTS + 1):  # nothing is learnt: the audit scores everybody by the formula
                 redis.set(nightly.turn_key(account_id), 1, ex=86_400)
-        made.start()
-        wait_until(made.is_ready, timeout=60)
+        planted.start()
+        wait_until(planted.is_ready, timeout=60)
         pace_seconds = PACE_SECONDS if is_long else SHORT_PACE_SECONDS
-        producer = Producer(made.port, made.key, seed, CONNECTIONS, pace_seconds)
-        calm, persons = CalmAccount(made.port, secret, seed), PersonsAccount(made.port, persons_secret, seed)
-        pruned = PastAccount(made.port, past_secret, seed)
-        poller = Poller(made.port, secret)
-        imported = ImportedAccount(made, imported_secret, seed) if minutes else None
-        monkey = Monkey(made, seed, LONG if minutes else SHORT, imported)
+        producer = Producer(planted.port, planted.key, seed, CONNECTIONS, pace_seconds)
+        calm, persons = CalmAccount(planted.port, secret, seed), PersonsAccount(planted.port, persons_secret, seed)
+        pruned = PastAccount(planted.port, past_secret, seed)
+        poller = Poller(planted.port, secret)
+        imported = ImportedAccount(planted, imported_secret, seed) if minutes else None
+        monkey = Monkey(planted, seed, LONG if minutes else SHORT, imported)
         try:
             _make_trouble(monkey, minutes, failovers)
         finally:
@@ -84,18 +84,18 @@ def run(folder: Path, seed: int, minutes: float = 0, shape: Shape = SINGLE, fail
             pruned.finish()
             findings = poller.finish()
         began = time.monotonic()
-        wait_until(lambda: _quiet(made), timeout=QUIET_SECONDS, interval=0.2)
+        wait_until(lambda: _quiet(planted), timeout=QUIET_SECONDS, interval=0.2)
         seconds = time.monotonic() - began
-        findings += _check_waiting(made, persons)
+        findings += _check_waiting(planted, persons)
         persons.name_all()
-        wait_until(lambda: _quiet(made), timeout=QUIET_SECONDS, interval=0.2)
-        wait_until(lambda: _is_pruned(made), timeout=QUIET_SECONDS, interval=0.5)
+        wait_until(lambda: _quiet(planted), timeout=QUIET_SECONDS, interval=0.2)
+        wait_until(lambda: _is_pruned(planted), timeout=QUIET_SECONDS, interval=0.5)
         pruned.merge_some()
-        wait_until(lambda: _quiet(made), timeout=QUIET_SECONDS, interval=0.2)
-        findings += _audit(made, sent, monkey, persons, pruned, receiver)
+        wait_until(lambda: _quiet(planted), timeout=QUIET_SECONDS, interval=0.2)
+        findings += _audit(planted, sent, monkey, persons, pruned, receiver)
         acknowledged, alerts = sum(one.acknowledged for one in sent.values()), len(receiver.messages)
         others = [
-            _describe_losses(made, sent, monkey),
+            _describe_losses(planted, sent, monkey),
             persons.describe(),
             pruned.describe(),
             poller.describe(),
@@ -113,38 +113,38 @@ def _make_trouble(monkey: Monkey, minutes: float, failovers: int) -> None:
         monkey.short()
 
 
-def _quiet(made: Plant) -> bool:
-    if not made.servers_answer():
+def _quiet(planted: Plant) -> bool:
+    if not planted.servers_answer():
         return False
-    before = _count_accepted(made)
-    with made.cell_connections() as connections:
+    before = _count_accepted(planted)
+    with planted.cell_connections() as connections:
         idle = all(audit.quiet(connection) and not alerted.is_waiting(connection) for connection in connections)
-    return idle and before is not None and before == _count_accepted(made)
+    return idle and before is not None and before == _count_accepted(planted)
 
 
-def _is_pruned(made: Plant) -> bool:
-    with made.cell_connections() as connections:
+def _is_pruned(planted: Plant) -> bool:
+    with planted.cell_connections() as connections:
         if all(map(past.is_pruned, connections)):
             return True
-    past.retain(made)
+    past.retain(planted)
     return False
 
 
-def _count_accepted(made: Plant) -> list[int] | None:
+def _count_accepted(planted: Plant) -> list[int] | None:
     """Returns what each lane of each cell has accepted, None while anything waits: if it is the same after a look at
     the tables, nothing was on its way from one cell to another meanwhile."""
-    held = [lane for lanes in books.ledgers_by_cell(made).values() for lane in lanes.values()]
+    held = [lane for lanes in books.ledgers_by_cell(planted).values() for lane in lanes.values()]
     return None if any(lane.entries or lane.lodging for lane in held) else [lane.accepted for lane in held]
 
 
-def _check_waiting(made: Plant, persons: PersonsAccount) -> list[str]:
-    with made.cell_connections() as connections:
-        counted = sum(lane.unresolved for lane in books.sum_up(books.ledgers_by_cell(made)).values())
+def _check_waiting(planted: Plant, persons: PersonsAccount) -> list[str]:
+    with planted.cell_connections() as connections:
+        counted = sum(lane.unresolved for lane in books.sum_up(books.ledgers_by_cell(planted)).values())
         return list(persons.find_waiting_faults(connections, counted))
 
 
 def _audit(
-    made: Plant,
+    planted: Plant,
     sent: Mapping[str, Sent],
     monkey: Monkey,
     persons: PersonsAccount,
@@ -152,24 +152,24 @@ def _audit(
     receiver: Receiver,
 ) -> list[str]:
     acknowledged = sum(one.acknowledged for one in sent.values()) + pruned.acknowledged
-    for worker in made.kinds("score", "clock"):  # so that nothing changes while it is looked at
+    for worker in planted.kinds("score", "clock"):  # so that nothing changes while it is looked at
         worker.end()
-    with made.cell_connections() as connections:
+    with planted.cell_connections() as connections:
         dead = range(monkey.poisoned, monkey.maybe_poisoned + 1)
         findings = [
             *audit.all_of(connections, sent, monkey.has_copied),
-            *books.all_of(made, connections, acknowledged, dead),
+            *books.all_of(planted, connections, acknowledged, dead),
         ]
         findings += [*alerted.check_alerts(connections, receiver), *persons.find_faults(connections)]
         findings += pruned.find_faults(connections)
         for connection in connections:
             findings += [*analytics.all_of(connection), *analytics.erased(connection, monkey.erased)]
-    return findings + _deadlocks(made)
+    return findings + _deadlocks(planted)
 
 
-def _describe_losses(made: Plant, sent: Mapping[str, Sent], monkey: Monkey) -> str:
+def _describe_losses(planted: Plant, sent: Mapping[str, Sent], monkey: Monkey) -> str:
     """The number of lost events, and how long before the death of a master they were answered for at most."""
-    with made.cell_connections() as connections:
+    with planted.cell_connections() as connections:
         lost = audit.find_lost(connections, sent)
     ages = [min((at - each.answered_at for at in monkey.failed_over_at if at >= each.answered_at), default=float("inf"))
             for each in lost]  # fmt: skip
@@ -177,6 +177,6 @@ def _describe_losses(made: Plant, sent: Mapping[str, Sent], monkey: Monkey) -> s
     return f"{len(lost)} acknowledged events are lost{oldest}"
 
 
-def _deadlocks(made: Plant) -> list[str]:
-    text = "".join(log.read_text(errors="replace") for log in made.servers.postgres_logs)
+def _deadlocks(planted: Plant) -> list[str]:
+    text = "".join(log.read_text(errors="replace") for log in planted.servers.postgres_logs)
     return [line for line in text.splitlines() if "deadlock detected" in line]

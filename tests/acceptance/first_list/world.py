@@ -63,8 +63,8 @@ class Imported:
     """A running service with accounts of its own: `today`, whose terms end now, and `past`, where they ended years
     ago. All have had their turn of the night when they begin: only the tests train them."""
 
-    def __init__(self, made: Door, began: datetime) -> None:
-        self.door, self.began = made, began
+    def __init__(self, service: Door, began: datetime) -> None:
+        self.door, self.began = service, began
         self.readers: dict[str, Reader] = {}
 
     def account(self, name: str) -> Reader:

@@ -36,7 +36,7 @@ def names(page: str) -> list[str]:
 
 
 @pytest.fixture
-def some(signed_in: TestClient, work: Callable[[], None]) -> TestClient:
+def sender(signed_in: TestClient, work: Callable[[], None]) -> TestClient:
     """Five logins over five days, and a custom event of two customers."""
     track(
         signed_in,
@@ -53,8 +53,8 @@ def test_an_empty_account_reads_how_to_begin(signed_in: TestClient) -> None:
     assert "curl http://testserver/api/v1/track" in page
 
 
-def test_names_are_told_with_their_days_and_what_they_mean(some: TestClient) -> None:
-    page = some.get("/events").text
+def test_names_are_told_with_their_days_and_what_they_mean(sender: TestClient) -> None:
+    page = sender.get("/events").text
     assert names(page) == ["login", "shared"]
     assert "5 in 30 days" in page
     assert "Lowers the risk" in page
@@ -62,11 +62,11 @@ def test_names_are_told_with_their_days_and_what_they_mean(some: TestClient) -> 
     assert "12\u00a0standard events never sent" in page
 
 
-def test_names_are_searched_and_filtered(some: TestClient) -> None:
-    assert names(some.get("/events?q=LOG").text) == ["login"]
-    assert names(some.get("/events?kind=custom").text) == ["shared"]
-    assert "No events found" in some.get("/events?q=nothing").text
-    assert some.get("/events?kind=other").status_code == 422
+def test_names_are_searched_and_filtered(sender: TestClient) -> None:
+    assert names(sender.get("/events?q=LOG").text) == ["login"]
+    assert names(sender.get("/events?kind=custom").text) == ["shared"]
+    assert "No events found" in sender.get("/events?q=nothing").text
+    assert sender.get("/events?kind=other").status_code == 422
 
 
 def test_many_names_come_in_pages(signed_in: TestClient, work: Callable[[], None]) -> None:
@@ -84,8 +84,8 @@ def test_many_names_come_in_pages(signed_in: TestClient, work: Callable[[], None
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "x", "1.5", "99999999999"])
-def test_a_page_that_is_none_is_refused(some: TestClient, number: str) -> None:
-    assert some.get("/events", params={"page": number}).status_code == 422
+def test_a_page_that_is_none_is_refused(sender: TestClient, number: str) -> None:
+    assert sender.get("/events", params={"page": number}).status_code == 422
 
 
 def test_what_is_wrong_is_told_with_what_to_do(signed_in: TestClient, work: Callable[[], None]) -> None:
@@ -102,27 +102,27 @@ def test_what_is_wrong_is_told_with_what_to_do(signed_in: TestClient, work: Call
         assert text in page
 
 
-def test_warnings_that_cannot_be_read_cost_only_themselves(some: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warnings_that_cannot_be_read_cost_only_themselves(sender: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_: object) -> None:
         raise RedisAway
 
     monkeypatch.setattr("workers.warnings.read_warnings", away)
-    page = some.get("/events")
+    page = sender.get("/events")
     assert page.status_code == 200
     assert "be shown now, because Redis is unavailable" in page.text
     assert names(page.text) == ["login", "shared"]
 
 
-def test_an_event_is_told_by_day_and_by_its_values(some: TestClient) -> None:
-    page = some.get("/events/shared").text
+def test_an_event_is_told_by_day_and_by_its_values(sender: TestClient) -> None:
+    page = sender.get("/events/shared").text
     assert "2\u00a0events in this period" in page
     assert re.search(r"<h3><bdi>to</bdi></h3>.*?<bdi>all</bdi>.*?>2<", page, re.DOTALL)
     assert len(re.findall(r'class="hover"', page)) == 30
-    assert len(re.findall(r'class="hover"', some.get("/events/shared?span=90").text)) == 90
+    assert len(re.findall(r'class="hover"', sender.get("/events/shared?span=90").text)) == 90
 
 
-def test_an_event_that_nobody_sent_is_not_found(some: TestClient) -> None:
-    assert some.get("/events/nothing").status_code == 404
+def test_an_event_that_nobody_sent_is_not_found(sender: TestClient) -> None:
+    assert sender.get("/events/nothing").status_code == 404
 
 
 def test_a_hostile_name_is_text_everywhere(signed_in: TestClient, work: Callable[[], None]) -> None:
@@ -143,14 +143,14 @@ def test_counts_are_those_of_the_api(signed_in: TestClient, connection: Connecti
     assert all(f"{count['count']:,}" in page for count in counts.values())
 
 
-def test_a_custom_event_in_use_shows_its_weight(some: TestClient, connection: Connection) -> None:
+def test_a_custom_event_in_use_shows_its_weight(sender: TestClient, connection: Connection) -> None:
     account_id = account(connection)
     card = train(connection, account_id, 30)
     terms = (*PRIOR.terms, Term("event:shared", (0.42,)))
     models.save_models(connection, account_id, [msgspec.structs.replace(PRIOR, version="map-1", terms=terms)], card)
     models.use_model(connection, account_id, 1)
     for address in ("/events", "/events/shared"):
-        page = some.get(address).text
+        page = sender.get(address).text
         assert "In use" in page
         assert "weight +0.42" in page
         assert "Raises the risk" in page

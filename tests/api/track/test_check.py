@@ -170,7 +170,7 @@ def test_a_batch_keeps_what_is_valid_and_names_exactly_what_is_not() -> None:
     bad = GOOD | {"timestamp": 7}
     outcome = checked({"events": [GOOD, bad, GOOD, "x", GOOD | {"event": "other"}]})
     assert outcome.events == 3
-    assert [one.index for one in outcome.rejected] == [1, 3]
+    assert [refusal.index for refusal in outcome.rejected] == [1, 3]
     assert json.loads(outcome.body) == {"events": [GOOD, GOOD, GOOD | {"event": "other"}]}
 
 
@@ -191,8 +191,8 @@ def test_an_unknown_field_is_ignored_and_told() -> None:
     """A misspelt `timestmap` must be visible."""
     outcome = checked({"events": [GOOD, GOOD | {"timestmap": "2025-12-01"}], "sent_at": "now"})
     assert outcome.events == 2
-    assert [(one.place, one.field) for one in outcome.ignored] == [(0, "sent_at"), (1, "timestmap")]
-    assert [one.field for one in checked(GOOD | {"Event": "x"}).ignored] == ["Event"]
+    assert [(unread.place, unread.field) for unread in outcome.ignored] == [(0, "sent_at"), (1, "timestmap")]
+    assert [unread.field for unread in checked(GOOD | {"Event": "x"}).ignored] == ["Event"]
 
 
 @pytest.mark.parametrize(

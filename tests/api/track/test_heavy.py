@@ -81,7 +81,7 @@ def verdict(body: bytes) -> object:
     return (
         outcome.events,
         [rejected.code for rejected in outcome.rejected[:1]],
-        [one.field for one in outcome.ignored][:2],
+        [unread.field for unread in outcome.ignored][:2],
     )
 
 
@@ -105,7 +105,7 @@ def test_colons_in_a_text_are_no_fields(text: str) -> None:
 
 def test_few_unknown_fields_are_listed() -> None:
     outcome = check((GOOD[:-1] + "," + ",".join(f'"k{n}":1' for n in range(100)) + "}").encode(), NOW)
-    assert [one.field for one in outcome.ignored] == [f"k{n}" for n in range(MOST_UNREAD)]
+    assert [unread.field for unread in outcome.ignored] == [f"k{n}" for n in range(MOST_UNREAD)]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_whole_surrogate_pairs_and_what_only_looks_like_halves_are_taken() -> No
 
 def test_an_unknown_field_with_half_a_pair_is_only_ignored() -> None:
     outcome = check(batch(GOOD[:-1] + f',"note":"{HALF}"}}'), NOW)
-    assert (outcome.events, [one.field for one in outcome.ignored]) == (1, ["note"])
+    assert (outcome.events, [unread.field for unread in outcome.ignored]) == (1, ["note"])
 
 
 def test_others_are_answered_while_a_heavy_body_is_judged(acme: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

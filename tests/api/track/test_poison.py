@@ -42,7 +42,7 @@ def test_what_is_not_read_does_not_travel() -> None:
     deep = "[" * 900 + "]" * 900
     outcome = check(f'{{"event":"login",{JANE},"properties":{{"n":1.10}},"note":{deep}}}'.encode(), NOW)
     assert outcome.body == f'{{"events":[{{"event":"login",{JANE},"properties":{{"n":1.10}}}}]}}'.encode()
-    assert [one.field for one in outcome.ignored] == ["note"]
+    assert [unread.field for unread in outcome.ignored] == ["note"]
 
 
 @pytest.mark.parametrize("levels", range(900, 1000))
@@ -50,7 +50,10 @@ def test_any_depth_is_judged(levels: int) -> None:
     """Also at the depth at which reading just works and writing does not."""
     body = f'{{"events":[{{"event":"login",{JANE},"properties":{{"a":{"[" * levels}{"]" * levels}}}}},{{}}]}}'
     try:
-        assert [one.code for one in check(body.encode(), NOW).rejected] == ["properties_invalid", "event_invalid"]
+        assert [refusal.code for refusal in check(body.encode(), NOW).rejected] == [
+            "properties_invalid",
+            "event_invalid",
+        ]
     except Refused as refused:
         assert refused.code == "malformed_json"  # noqa: PT017
 

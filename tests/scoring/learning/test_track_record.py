@@ -81,15 +81,15 @@ def test_the_answer_of_a_history_that_is_known_by_hand() -> None:
         *daily(60, 1, customer=3),
         *daily(200, 20, customer=4),
     ]
-    found = track(rollup(*rows, customers=5), NOW, HORIZON, 0.25)
-    gone = found.departures
+    departures = track(rollup(*rows, customers=5), NOW, HORIZON, 0.25)
+    gone = departures.departures
     outcome = dict(zip(gone.customer.tolist(), gone.stayed_away.tolist(), strict=True))
     assert outcome[0] == 1.0
     assert outcome[3] == 0.0
     assert np.isnan(outcome[4])
     assert sorted(outcome) == [0, 3, 4]
     assert days_ago(gone.left_at[gone.customer == 0]) == pytest.approx([50 - 14])
-    customer, at, _, left = found.flags
+    customer, at, _, left = departures.flags
     known = at > NOW - 150 * DAY  # before, they are all newcomers
     flagged = zip(customer[known].tolist(), days_ago(at[known]), left[known].tolist(), strict=True)
     assert sorted(flagged) == [(0, 37.5, True), (2, 37.5, False), (3, 65.5, False)]
@@ -107,18 +107,18 @@ def test_shuffled_outcomes_look_bad(simulated: tuple[Rollup, float]) -> None:
 
 
 def test_an_event_that_means_churn_is_a_departure_at_once() -> None:
-    found = record(rollup(*daily(100, 40), row(CHURNED, 39.5))).departures
-    assert (days_ago(found.left_at), found.stayed_away.tolist()) == ([39.5], [1.0])
+    departures = record(rollup(*daily(100, 40), row(CHURNED, 39.5))).departures
+    assert (days_ago(departures.left_at), departures.stayed_away.tolist()) == ([39.5], [1.0])
 
 
 def test_the_risk_before_is_that_of_a_score_on_that_day(simulated: tuple[Rollup, float]) -> None:
     """Before any training by the formula; the column is the number of days before."""
     history = rollup(*daily(100, 45))
-    found = record(history).departures
+    departures = record(history).departures
     for before in (1, 14, MOST_BEFORE):
-        at = (np.ceil(found.left_at / DAY) - before) * DAY
-        expected, _ = risks_at(history, found.customer, at, HORIZON, PRIOR)
-        assert found.risks[:, before - 1] == pytest.approx(expected)
+        at = (np.ceil(departures.left_at / DAY) - before) * DAY
+        expected, _ = risks_at(history, departures.customer, at, HORIZON, PRIOR)
+        assert departures.risks[:, before - 1] == pytest.approx(expected)
 
 
 def test_nothing_that_came_later_changes_what_was_known_then(simulated: tuple[Rollup, float]) -> None:
@@ -126,8 +126,8 @@ def test_nothing_that_came_later_changes_what_was_known_then(simulated: tuple[Ro
     middle = end - 60 * DAY
     whole, early = record(history, end), record(history, middle)
     known, left = (
-        {*zip(found.customer.tolist(), found.left_at.tolist(), strict=True)}
-        for found in (whole.departures, early.departures)
+        {*zip(departures.customer.tolist(), departures.left_at.tolist(), strict=True)}
+        for departures in (whole.departures, early.departures)
     )
     assert len(left) > 5
     assert left <= known
@@ -180,7 +180,7 @@ def test_the_order_of_rows_says_nothing(simulated: tuple[Rollup, float]) -> None
 
 
 def test_an_empty_account_has_none() -> None:
-    found = record(rollup())
-    assert found.since is None
-    assert len(found.departures.customer) == len(found.flags.customer) == 0
+    departures = record(rollup())
+    assert departures.since is None
+    assert len(departures.departures.customer) == len(departures.flags.customer) == 0
     assert LONGEST_DAYS >= 90

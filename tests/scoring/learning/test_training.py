@@ -48,9 +48,9 @@ def test_the_day_one_formula_ranks_near_the_optimum(kind: Kind) -> None:
 
     Newcomers leave no more often than others here, unlike in real logs: what the formula thinks of them costs .01.
     """
-    made = simulate(kind, customers=1000)
-    who, at, lapsed, oracle = made.snapshots()
-    risk = weigh(PRIOR, View(history_of(made.rollup.at(who, at), at), at, 30)).probability
+    simulated = simulate(kind, customers=1000)
+    who, at, lapsed, oracle = simulated.snapshots()
+    risk = weigh(PRIOR, View(history_of(simulated.rollup.at(who, at), at), at, 30)).probability
     y = lapsed.astype(np.int8)
     assert auc(y, oracle) - 0.075 < auc(y, risk) <= auc(y, oracle) + 0.01
 
@@ -181,11 +181,13 @@ def test_a_fitted_model_scores_like_the_formula_does(additive: bool) -> None:
 @pytest.mark.parametrize("event", ["invoice_overdue", "support_ticket_opened", "subscription_downgraded"])
 def test_no_fitted_model_counts_a_complaint_in_a_customers_favour(event: str, additive: bool) -> None:
     """Not even where those who complain stay: one more never lowers a risk."""
-    made = simulate(Kind(complaints={event: (0.02, 0.1)}), customers=800)
-    who, at, lapsed, _ = made.snapshots()
-    taken = sample(made.rollup, who, at, lapsed.astype(np.int8), columns=columns_of(made.rollup), horizon_days=30)
+    simulated = simulate(Kind(complaints={event: (0.02, 0.1)}), customers=800)
+    who, at, lapsed, _ = simulated.snapshots()
+    taken = sample(
+        simulated.rollup, who, at, lapsed.astype(np.int8), columns=columns_of(simulated.rollup), horizon_days=30
+    )
     model, now = _map(taken, PRIOR, "two", additive), (START + 150) * DAY
-    before = made.rollup.until(now)
+    before = simulated.rollup.until(now)
     code = before.names.index(event)
     more = Rollup.from_rows(800, [(k, START + 149, event, "", 1, 0.0, now - 60.0, None) for k in range(800)])
     both: dict[str, Any] = {

@@ -7,9 +7,9 @@ from workers.buffer.stream import READ_BYTES, READ_ENTRIES, EventCounts, Reader,
 
 
 def reader(redis: Redis, name: str = "reader") -> Reader:
-    made = Reader(redis, LIVE, name)
-    made.read_left_over(60, 1000)
-    return made
+    first_reader = Reader(redis, LIVE, name)
+    first_reader.read_left_over(60, 1000)
+    return first_reader
 
 
 def stored(batch: list[StreamEntry]) -> dict[bytes, EventCounts]:
@@ -65,8 +65,8 @@ def test_large_entries_are_read_one_by_one(redis: Redis, wait_seconds: float) ->
     huge = b"x" * (READ_BYTES + 1)
     for data in (b"small", huge, huge, b"small"):
         push(redis, data)
-    made = reader(redis)
-    batches = [[len(source.data) for source in made.read(1000, wait_seconds)] for _ in range(3)]
+    first_reader = reader(redis)
+    batches = [[len(source.data) for source in first_reader.read(1000, wait_seconds)] for _ in range(3)]
     assert batches == [[5, len(huge)], [len(huge)], [5]]
 
 
@@ -86,18 +86,18 @@ def test_a_left_over_is_bounded_as_well(redis: Redis) -> None:
 def test_more_entries_than_one_call_reads_are_one_batch(redis: Redis) -> None:
     for _ in range(2 * READ_ENTRIES + 10):
         push_events(redis, event())
-    made = reader(redis)
-    assert len(made.read(5000, 0)) == 2 * READ_ENTRIES + 10
-    assert len(made.read_left_over(60, 5000)) == 2 * READ_ENTRIES + 10
+    first_reader = reader(redis)
+    assert len(first_reader.read(5000, 0)) == 2 * READ_ENTRIES + 10
+    assert len(first_reader.read_left_over(60, 5000)) == 2 * READ_ENTRIES + 10
 
 
 def test_an_entry_that_was_deleted_while_it_was_pending_is_passed_over(redis: Redis) -> None:
     push_events(redis, event())
     push_events(redis, event())
-    made = reader(redis)
-    first, second = made.read(5000, 0.01)
+    first_reader = reader(redis)
+    first, second = first_reader.read(5000, 0.01)
     redis.xdel(LIVE.stream, first.id)
-    assert made.read_left_over(60, 5000) == [second]
+    assert first_reader.read_left_over(60, 5000) == [second]
 
 
 def test_consumers_that_are_gone_are_forgotten_unless_they_hold_something(redis: Redis) -> None:

@@ -33,13 +33,13 @@ def test_traits_are_read(process: Process, connection: Connection) -> None:
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_the_latest_holds_in_any_order(process: Process, connection: Connection, order: tuple[int, ...]) -> None:
-    said = [
+    statements = [
         {"identities": [named(traits={"mrr": 100, "company": "Old"}, timestamp="2026-01-01")]},
         {"events": [event(properties={"mrr": 200, "plan": "pro"}, timestamp="2026-01-02")]},
         {"identities": [named(traits={"mrr": 300, "plan": "team"}, timestamp="2026-01-03")]},
     ]
     for place in order:
-        send(process, *said[place].get("events", ()), identities=said[place].get("identities", ()))
+        send(process, *statements[place].get("events", ()), identities=statements[place].get("identities", ()))
         drain(process, LIVE)
     assert scored(process, connection) == [(JANE, None, "Old", 300, None, "team")]
 

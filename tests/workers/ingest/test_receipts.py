@@ -39,10 +39,10 @@ def test_a_worker_that_dies_between_commit_and_settling_leaves_the_ledger_exact(
     push_events(redis, event(), same, same, event(properties={"a": "\0"}))
     store_batch(connection, LIVE, read(redis, process.name), 5)  # and here it dies
     assert drain(process, LIVE) == Outcome(stored=2, duplicate=1, dead=1)
-    found = books(redis)
-    assert (found.accepted, found.stored, found.duplicate, sum(found.dead.values())) == (4, 2, 1, 1)
+    counted = books(redis)
+    assert (counted.accepted, counted.stored, counted.duplicate, sum(counted.dead.values())) == (4, 2, 1, 1)
     assert count(connection, "events") == 2
-    assert found.unaccounted == 0
+    assert counted.unaccounted == 0
 
 
 def test_entries_that_have_landed_and_fresh_ones_come_together(
@@ -66,20 +66,20 @@ def test_two_workers_that_hold_the_same_entry_agree_on_what_became_of_it(
     """A worker was taken for dead and its entries were claimed; then it goes on."""
     push_events(redis, *[event() for _ in range(10)])
     batch = read(redis, "slow")
-    found: list[Counter[str]] = []
+    counted: list[Counter[str]] = []
 
     def other() -> None:
         with connect(database_url) as own:
-            found.extend(Counter(became) for became in store_batch(own, LIVE, batch, 5).values())
+            counted.extend(Counter(became) for became in store_batch(own, LIVE, batch, 5).values())
 
     claimer = threading.Thread(target=other)
     with connection.transaction():
-        found.extend(Counter(became) for became in store_batch(connection, LIVE, batch, 5).values())
+        counted.extend(Counter(became) for became in store_batch(connection, LIVE, batch, 5).values())
         claimer.start()
         with connect(database_url) as watcher:
             wait_until(lambda: _waits_for_a_lock(watcher))
     claimer.join()
-    assert found == [Counter(stored=10), Counter(stored=10)]
+    assert counted == [Counter(stored=10), Counter(stored=10)]
     assert count(connection, "events") == 10
 
 

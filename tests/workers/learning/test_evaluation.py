@@ -31,24 +31,24 @@ def test_scores_mature(connection: Connection, acme: int) -> None:
     comes_back = """EXISTS (SELECT 1 FROM customer_days AS days WHERE days.customer_id = customers.customer_id
         AND event = 'login' AND day BETWEEN current_date - 33 AND current_date - 4)"""
     scored(connection, 33, f"CASE WHEN {comes_back} THEN 0.1 ELSE 0.9 END")
-    found = mature(connection, acme, 30)
-    assert found is not None
+    matured = mature(connection, acme, 30)
+    assert matured is not None
     (kept,) = connection.execute("SELECT day, horizon_days, metrics::text FROM matured").fetchall()
-    assert found == DayEvaluation(kept[0], kept[1], msgspec.json.decode(kept[2], type=Metrics))
-    assert found.metrics.snapshots == count(connection, "risk_history")
-    assert found.metrics.auc is not None
-    assert found.metrics.auc > 0.95
-    assert found.metrics.brier < found.metrics.base_rate * (1 - found.metrics.base_rate) / 2
+    assert matured == DayEvaluation(kept[0], kept[1], msgspec.json.decode(kept[2], type=Metrics))
+    assert matured.metrics.snapshots == count(connection, "risk_history")
+    assert matured.metrics.auc is not None
+    assert matured.metrics.auc > 0.95
+    assert matured.metrics.brier < matured.metrics.base_rate * (1 - matured.metrics.base_rate) / 2
     assert mature(connection, acme, 30) is None
 
 
 def test_who_did_nothing_at_all_since_has_lapsed(connection: Connection, acme: int) -> None:
     scored(connection, 33, "0.5")
     connection.execute("DELETE FROM customer_days")
-    found = mature(connection, acme, 30)
-    assert found is not None
-    assert found.metrics.base_rate == 1
-    assert found.metrics.auc is None
+    matured = mature(connection, acme, 30)
+    assert matured is not None
+    assert matured.metrics.base_rate == 1
+    assert matured.metrics.auc is None
 
 
 def test_nothing_matures_where_nothing_was_said(connection: Connection, acme: int) -> None:
@@ -88,13 +88,13 @@ def test_who_was_written_to_is_left_out(connection: Connection, acme: int) -> No
         """
     )
     assert train(connection, acme, 30).snapshots < before
-    found = mature(connection, acme, 30)
-    assert found is not None
+    matured = mature(connection, acme, 30)
+    assert matured is not None
     left = connection.execute(
         """
         SELECT count(*) FROM risk_history JOIN customers USING (customer_id)
         WHERE email !~ '^c[12]' AND at < now() - interval '30 days'
         """
     ).fetchone()
-    assert left == (found.metrics.snapshots,)
+    assert left == (matured.metrics.snapshots,)
     assert left > (0,)

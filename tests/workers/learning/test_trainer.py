@@ -34,9 +34,9 @@ def test_training_switches_to_a_better_model_and_keeps_all_that_was_tried(connec
     used = find_in_use(connection, acme)
     assert used.model.version == card.chosen != "prior-1"
     kept = list_models(connection)
-    assert [one.version for one in kept] == list(range(1, len(kept) + 1))
-    assert {one.kind for one in kept} == card.holdout.keys() - {"in use"}
-    assert [one.name for one in kept if one.in_use] == [card.chosen]
+    assert [version.version for version in kept] == list(range(1, len(kept) + 1))
+    assert {version.kind for version in kept} == card.holdout.keys() - {"in use"}
+    assert [version.name for version in kept if version.in_use] == [card.chosen]
     assert kept[0].card == card
     assert card.holdout[used.model.kind].log_loss < card.holdout["in use"].log_loss
     assert card.lapses > 50

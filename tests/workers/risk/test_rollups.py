@@ -15,15 +15,17 @@ from workers.store import Connection
 def test_the_rollup_of_an_account_is_read_whole(connection: Connection, acme: int) -> None:
     """All rows come back, under the same customers, and nothing of another account."""
     fill(connection, world(20, 60), "other")
-    found, ids = read_account(connection, acme)
+    whole_rollup, ids = read_account(connection, acme)
     written = world().rollup
-    assert (len(ids), len(found.n)) == (written.customers, len(written.n))
-    assert sorted(found.names) == sorted(written.names)
-    assert np.bincount(np.bincount(found.customer)).tolist() == np.bincount(np.bincount(written.customer)).tolist()
-    logins = found.event == found.names.index("login")
+    assert (len(ids), len(whole_rollup.n)) == (written.customers, len(written.n))
+    assert sorted(whole_rollup.names) == sorted(written.names)
+    assert (
+        np.bincount(np.bincount(whole_rollup.customer)).tolist() == np.bincount(np.bincount(written.customer)).tolist()
+    )
+    logins = whole_rollup.event == whole_rollup.names.index("login")
     assert logins.sum() == (written.event == written.names.index("login")).sum()
-    assert (found.last_at // 86400 == found.day).all()
-    assert (found.plan == -1).all()
+    assert (whole_rollup.last_at // 86400 == whole_rollup.day).all()
+    assert (whole_rollup.plan == -1).all()
 
 
 def test_words_and_numbers_survive_the_reading(connection: Connection) -> None:
@@ -37,13 +39,13 @@ def test_words_and_numbers_survive_the_reading(connection: Connection) -> None:
             ('2025-01-03', 'page_viewed', '/secret/path', 1, 0, '2025-01-03 10:00:00.25Z', NULL)
         ) AS rows (day, event, detail, n, value, last_at, plan)
     """)
-    found = read_account(connection, account_id).rollup
-    order = np.argsort(found.day)
-    assert [found.names[k] for k in found.event[order]] == ["feature_used", "page_viewed"]
-    assert [found.details[k] for k in found.detail[order]] == ["exports", ""]
-    assert [found.plans[k] if k >= 0 else None for k in found.plan[order]] == ["pro", None]
-    assert (found.n[order].tolist(), found.value[order].tolist()) == ([7, 1], [60.5, 0.0])
-    assert found.last_at[order].tolist()[1] == datetime(2025, 1, 3, 10, 0, 0, 250_000, UTC).timestamp()
+    whole_rollup = read_account(connection, account_id).rollup
+    order = np.argsort(whole_rollup.day)
+    assert [whole_rollup.names[k] for k in whole_rollup.event[order]] == ["feature_used", "page_viewed"]
+    assert [whole_rollup.details[k] for k in whole_rollup.detail[order]] == ["exports", ""]
+    assert [whole_rollup.plans[k] if k >= 0 else None for k in whole_rollup.plan[order]] == ["pro", None]
+    assert (whole_rollup.n[order].tolist(), whole_rollup.value[order].tolist()) == ([7, 1], [60.5, 0.0])
+    assert whole_rollup.last_at[order].tolist()[1] == datetime(2025, 1, 3, 10, 0, 0, 250_000, UTC).timestamp()
 
 
 def test_invoices_keep_their_identity_in_the_reading(connection: Connection) -> None:
@@ -58,10 +60,10 @@ def test_invoices_keep_their_identity_in_the_reading(connection: Connection) -> 
             ('2025-01-04', 'Charged', 'invoice:in_1'), ('2025-01-05', 'Invoice Sent', 'invoice:in_1')
         ) AS rows (day, event, detail)
     """)
-    found = read_account(connection, account_id, meaning=Meaning(stands_for={"Charged": "invoice_paid"})).rollup
-    overdue, settled = settle_invoices(found)
+    whole_rollup = read_account(connection, account_id, meaning=Meaning(stands_for={"Charged": "invoice_paid"})).rollup
+    overdue, settled = settle_invoices(whole_rollup)
     assert np.isinf(settled[np.argsort(overdue.day)]).tolist() == [False, True]
-    assert found.details[found.detail[found.of(("Invoice Sent",))][0]] == ""
+    assert whole_rollup.details[whole_rollup.detail[whole_rollup.of(("Invoice Sent",))][0]] == ""
 
 
 def test_beyond_the_most_rows_whole_customers_are_left_out(connection: Connection, acme: int) -> None:
