@@ -22,9 +22,11 @@ from api.reading.common import (
     answer,
     describe_profile,
     fetch,
+    fetch_all,
     score_of,
 )
 from api.reading.intervals import bounds
+from api.reading.merging import put_in_order
 from api.reading.query import accepts
 from api.reading.words import advice_with_words
 from scoring.advice import Advice
@@ -149,7 +151,6 @@ async def describe(request: Request, row: dict[str, Any]) -> Customer:
     """The customer of this row, with the risk, counts of events and advice."""
     counts = await fetch(request, sql("count_events"), {"customer_id": row["customer_id"]})
     traits = await fetch(request, sql("read_traits"), {"customer_id": row["customer_id"]})
-    users = await fetch(request, sql("list_user_ids"), {"customer_id": row["customer_id"], "limit": MOST_USER_IDS})
     return Customer(
         email=row["email"],
         first_seen=row["first_seen"],
@@ -159,13 +160,24 @@ async def describe(request: Request, row: dict[str, Any]) -> Customer:
         risk=_describe_risk(row),
         plan=row["plan"],
         traits=msgspec.json.decode(traits[0]["traits"]) if traits else {},
-        user_ids=[user["user_id"] for user in users],
+        user_ids=await _list_user_ids(request, row["customer_id"]),
         **describe_profile(row),
         open_tickets=row["open_tickets"],
         overdue_since=row["overdue_since"],
         nps=row["nps"],
         advice=await advice_with_words(request, row),
     )
+
+
+async def _list_user_ids(request: Request, customer_id: UUID) -> list[str]:
+    """The user ids of a customer, which may be in any cell. Where the Postgres of one is away, only those in the
+    customer's own cell."""
+    listing, parameters = sql("list_user_ids"), {"customer_id": customer_id, "limit": MOST_USER_IDS}
+    try:
+        cells = await fetch_all(request, listing, parameters)
+    except Refused:
+        cells = [await fetch(request, listing, parameters)]
+    return [row["user_id"] for row in put_in_order(cells, ["user_id"], MOST_USER_IDS)]
 
 
 async def read_events(request: Request, customer_id: UUID, size: int) -> Timeline:

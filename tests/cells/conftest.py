@@ -88,7 +88,7 @@ def make_world(all_servers: Servers, tmp_path: Path) -> Iterator[MakeWorld]:
             url = databases.name_database(all_servers.database_url, name)
             settings = Settings(database_url=url, redis_url=redis_url, data_dir=tmp_path, cells=cells, **others)
             _become_another(settings)
-            return _open(stack, settings, redis)
+            return open_world(stack, settings, redis)
 
         yield make
 
@@ -121,7 +121,8 @@ def _become_another(settings: Settings) -> None:
             )
 
 
-def _open(stack: ExitStack, settings: Settings, redis: Redis) -> World:
+def open_world(stack: ExitStack, settings: Settings, redis: Redis) -> World:
+    """The world of these settings, whose buffers are empty."""
     placement.migrate_all(settings)
     process = Process(settings, redis)
     stack.callback(process.disconnect_all)

@@ -50,6 +50,7 @@ ANSWERS = [
     "/api/v1/warnings",
     "/api/v1/customers/c3@example.com",
     "/api/v1/customers/c4@example.com",
+    *(f"/api/v1/customers/c{number}@example.com" for number in (7, 14, 21, 28)),  # who have user ids
     "/api/v1/customers/c3@example.com/risk",
     "/api/v1/customers/c3@example.com/draft",
     "/api/v1/customers/c3@example.com/handlings",

@@ -182,6 +182,15 @@ def test_a_customer_is_erased_in_all_cells(make_world: MakeWorld) -> None:
     assert not +totals(world)
 
 
+def test_a_customer_has_its_user_ids_of_all_cells(make_world: MakeWorld) -> None:
+    world, users = make_world(4), [f"user-{person}" for person in range(8)]
+    for user in users:
+        identify(world, user_id=user, customer_email="p0@example.com")
+    world.track({"event": "login", "customer_email": "p0@example.com"})
+    world.work()
+    assert world.client.get("/api/v1/customers/p0@example.com").json()["user_ids"] == users
+
+
 def test_a_forward_that_is_written_twice_is_stored_once(make_world: MakeWorld) -> None:
     """A process that ends between the write and its commit leaves the note where it was."""
     world = make_world(4)

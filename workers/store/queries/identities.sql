@@ -170,7 +170,8 @@ WHERE customers.customer_id = said.customer_id
 SELECT traits::text AS traits FROM profiles WHERE customer_id = %(customer_id)s
 
 -- name: list_user_ids
-SELECT user_id FROM identities WHERE owner = %(customer_id)s AND user_id IS NOT NULL ORDER BY user_id LIMIT %(limit)s
+SELECT user_id FROM identities
+WHERE owner = %(customer_id)s AND user_id IS NOT NULL ORDER BY user_id COLLATE "C" LIMIT %(limit)s
 
 -- name: tell_profile
 -- Their next score takes the traits in; of customers without events, with their first one.
