@@ -2,5 +2,6 @@
 
 `CITUS_URL=postgresql://… pytest tests/acceptance/citus` runs the workers' tests and the line there. With
 `CITUS_NODES="host:port host:port"` too, it moves four cells between two nodes while events come in, and finds each
-event stored and counted once. Tests that make triggers, read plans, imitate Citus or empty its schema are left out.
+event stored and counted once; divides placed cells, moves one by the command, and compares all answers with those of a
+single cell. What is left out of the workers' tests, and why, stands in test_suite.py.
 """

@@ -105,9 +105,8 @@ class Placed:
 
 
 @pytest.fixture
-def placed(redis_url: str, tmp_path: Path) -> Iterator[Placed]:
+def placed(redis_url: str, nodes: list[tuple[str, int]], tmp_path: Path) -> Iterator[Placed]:
     """A line over four cells on the nodes, not started yet."""
-    nodes = [(host, int(port)) for host, _, port in (node.partition(":") for node in os.environ["CITUS_NODES"].split())]
     with ExitStack() as stack:
         url = stack.enter_context(cluster.make_cluster(os.environ["CITUS_URL"], nodes, f"cells_{os.getpid()}"))
         settings = Settings(database_url=url, redis_url=redis_url, data_dir=tmp_path, cells=CELLS)
@@ -144,7 +143,7 @@ def test_cells_are_moved_while_events_come_in(placed: Placed, client: httpx2.Cli
     assert len(set(before)) == len(placed.nodes)
     with ThreadPoolExecutor(2) as pool:
         sending = [pool.submit(keep_sending, first) for first in range(2)]
-        wait_until(lambda: sum(placed.tallied().values()) > 500, timeout=WAIT_SECONDS)
+        wait_until(lambda: sum(placed.stored().values()) > 500, timeout=WAIT_SECONDS)
         for number, node in ((0, 1), (1, 0), (0, 0), (2, 1)):
             sent = placed.sent.total()
             placed.move(number, node)
