@@ -36,6 +36,7 @@ AHEAD_SECONDS = 3600
 INVISIBLE = r"\s\x00-\x1f\x7f-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"
 LABEL = rf"[^{INVISIBLE}!-,./:-@\[-^`{{-~]+"  # of ASCII: letters, digits, - and _
 EMAIL = re.compile(rf"[^{INVISIBLE}@]+@{LABEL}(?:\.{LABEL})+")
+VISIBLE = re.compile(rf"[^{INVISIBLE}]")
 EVENT_ID = re.compile(r"[A-Za-z0-9._:-]+")
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -55,7 +56,7 @@ class Fault(NamedTuple):
 
 def valid_name(name: str) -> bool:
     """Returns whether this can be an event's name."""
-    return len(name) <= MAX_EVENT_NAME and bool(name.strip()) and not CONTROL.search(name)
+    return len(name) <= MAX_EVENT_NAME and VISIBLE.search(name) is not None and not CONTROL.search(name)
 
 
 def valid_email(email: str) -> bool:
@@ -100,7 +101,7 @@ def _check_customer(email: object, user_id: object) -> Iterator[Fault]:
 
 def valid_user_id(user_id: str) -> bool:
     """Returns whether this can be a user id."""
-    return len(user_id) <= MAX_USER_ID and bool(user_id.strip()) and not CONTROL.search(user_id)
+    return len(user_id) <= MAX_USER_ID and VISIBLE.search(user_id) is not None and not CONTROL.search(user_id)
 
 
 def check_user_id(user_id: object) -> Iterator[Fault]:

@@ -73,9 +73,17 @@ def test_a_valid_event_is_taken_as_it_was_sent(fields: dict[str, Any]) -> None:
     assert checked(in_batch)[:2] == (in_batch, 1)
 
 
-@pytest.mark.parametrize("event", [None, "", "  ", "a" * 201, "a\nb", "a\u0000b", "\x7f", "\x85", 7, ["x"], {}])
+@pytest.mark.parametrize(
+    "event",
+    [None, "", "  ", "\u3000", "\u200b", "\ufeff \u2060", "a" * 201, "a\nb", "a\u0000b", "\x7f", "\x85", 7, ["x"], {}],
+)
 def test_a_wrong_event_is_refused(event: Any) -> None:
     assert fault(event=event) == ("event", "event_invalid")
+
+
+@pytest.mark.parametrize("user_id", ["", " ", "\u200b", "\u202e\ufeff", "a" * 201, "a\n", 7])
+def test_a_wrong_user_id_is_refused(user_id: Any) -> None:
+    assert fault(user_id=user_id) == ("user_id", "user_id_invalid")
 
 
 @pytest.mark.parametrize(
