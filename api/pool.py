@@ -19,12 +19,12 @@ CELL_POOL_SIZE = 4  # of each of several cells
 POOL_WAIT_SECONDS = 2.0
 CLOSE_SECONDS = 2.0
 PREPARED_CELLS = (
-    100  # prepared statements of a connection, times the cells that each reads: a list takes 100 KB of each
+    100  # prepared statements of a connection, times the cells that each reads: a list takes 170 KB of each
 )
 READING = {
     "statement_timeout": "25s",  # a person waits for the answer
     "work_mem": "16MB",  # lists of 100,000 customers are hashed and sorted in memory
-    "plan_cache_mode": "force_custom_plan",  # a plan for any range or prefix is a bad one for most
+    "plan_cache_mode": "force_custom_plan",  # a plan for any range or prefix is a bad one for most; see KEYS
 }
 
 

@@ -7,6 +7,7 @@ little more than that of a single cell. Where Citus has placed the cells, each i
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import AsyncConnection, AsyncRawCursor
@@ -20,10 +21,14 @@ from workers.cells import Cell, cell_of
 from workers.store import find_absent_cell, naming, presence
 from workers.store.presence import CellTaken
 
+KEEP, PLAN_ANEW = "SET plan_cache_mode = force_generic_plan", "SET plan_cache_mode = force_custom_plan"
 MOST_PREPARED = 16  # cells that a statement reads: beyond, it takes more memory than it is worth
 
 Parameters = Mapping[str, Any]
+Connection = AsyncConnection[Any]
 Rows = tuple[Sequence[str], Sequence[tuple[Any, ...]]]  # the names of the columns, and the values
+
+_keep_plans: WeakKeyDictionary[Connection, bool] = WeakKeyDictionary()
 
 
 class Source:
@@ -69,7 +74,8 @@ class Source:
             if self.pool.is_placing:
                 return None
             try:
-                statement = join_cells(query, self.cells, merging)
+                statement = join_cells(query, self.cells, merging, parameters)
+                await _choose_plans(connection, statement)
                 return await _execute(connection, statement, parameters, prepare=len(self.cells) <= MOST_PREPARED)
             except (DivisionByZero, InvalidSchemaName, UndefinedTable) as error:
                 await _find_taken(connection, self.cells)
@@ -132,11 +138,16 @@ class Sources:
         return {*self._pools.values(), *self.apart} - {self.home.pool}
 
 
+async def _choose_plans(connection: Connection, statement: NumberedStatement) -> None:
+    """Have the plan of a statement kept, or made anew each time, as connections do by themselves (see READING)."""
+    if _keep_plans.get(connection, False) != statement.keeps_plan:
+        await connection.execute(KEEP if statement.keeps_plan else PLAN_ANEW)
+        _keep_plans[connection] = statement.keeps_plan
+
+
 async def _execute(
-    connection: AsyncConnection[Any], statement: NumberedStatement, parameters: Parameters, *, prepare: bool = True
+    connection: Connection, statement: NumberedStatement, parameters: Parameters, *, prepare: bool = True
 ) -> Rows:
-    """The rows of a statement. It is planned anew each time (see READING in pool.py): a plan for any range or prefix is
-    a bad one for most."""
     cursor = AsyncRawCursor(connection)
     values = statement.values(parameters)
     try:
@@ -163,7 +174,7 @@ def _name_columns(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
-async def _find_taken(connection: AsyncConnection[Any], cells: Sequence[Cell]) -> None:
+async def _find_taken(connection: Connection, cells: Sequence[Cell]) -> None:
     """Raises CellTaken, with the name of the cell, if the tables of one are another's, or not there."""
     for cell in cells:
         query = SQL("SELECT number, cells FROM {}").format(Identifier(cell.schema or "", "installation"))

@@ -2,6 +2,9 @@
 
 The statement fails unless all tables are those of their cells, in the snapshot that it reads: so its rows are those of
 whole cells, though cells may be divided or moved at any time.
+
+To plan it takes longer than to read a page, as it is planned once for each cell. So values that are few, and say which
+plan is a good one, are written into the text; where all others are mere keys, a plan is good for any of them, and kept.
 """
 
 import re
@@ -19,6 +22,13 @@ BREAK = "\n-- of all cells:\n"
 PARAMETER = re.compile(r"%\((\w+)\)s|%%")
 CHANGES = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM)\b")
 CTE = re.compile(r"\b(\w+) AS (?:NOT )?(?:MATERIALIZED )?\(")
+WRITTEN_NUMBERS = {"limit"}
+WRITTEN_WORDS = {"levels", "states"}  # lists of words of ours
+KEYS = {  # what is looked up, and from where on: no value of it needs another plan
+    *("account_id", "customer_id", "event", "names", "alert_id", "erasure_id"),
+    *("value", "occurred_at", "event_key", "hour", "after_at", "after_id", "most"),
+    *("customer_ids", "hours", "limits"),
+}
 
 _schema: Final = Path(store.__file__).with_name("schema.sql").read_text()
 _tables: Final = "|".join(re.findall(r"^CREATE TABLE (\w+)", _schema, re.MULTILINE))
@@ -32,6 +42,7 @@ class NumberedStatement(NamedTuple):
 
     text: str
     names: tuple[str, ...]
+    keeps_plan: bool = False
 
     def values(self, parameters: Mapping[str, Any]) -> list[Any]:
         """Returns the parameters in their order."""
@@ -112,18 +123,41 @@ def number_parameters(query: str) -> NumberedStatement:
     return NumberedStatement(text, tuple(names))
 
 
-@lru_cache(maxsize=1000)
-def join_cells(query: str, cells: Sequence[Cell], merging: Merging | None = None) -> NumberedStatement:
+def join_cells(
+    query: str, cells: Sequence[Cell], merging: Merging | None = None, parameters: Mapping[str, Any] | None = None
+) -> NumberedStatement:
     """Returns a statement with the rows of these cells, of one database: merged, or with the place of the cell among
-    them as their last column."""
-    named = number_parameters(f"{query}{BREAK}{merging.ending if merging else ''}")
+    them as their last column. Some of the parameters are written in."""
+    written = ((name, _write(name, value)) for name, value in (parameters or {}).items())
+    return _join(query, tuple(cells), merging, tuple((name, text) for name, text in written if text))
+
+
+@lru_cache(maxsize=1000)
+def _join(
+    query: str, cells: Sequence[Cell], merging: Merging | None, written: Sequence[tuple[str, str]]
+) -> NumberedStatement:
+    texts: dict[str | None, str] = dict(written)
+    text = f"{query}{BREAK}{merging.ending if merging else ''}"
+    named = number_parameters(PARAMETER.sub(lambda parameter: texts.get(parameter[1], parameter[0]), text))
     query, _, ending = named.text.partition(BREAK)
     rows = "\nUNION ALL\n".join(
         _select("read.*" if merging else f"read.*, {place} AS cell_place", _qualify(query, cell), "read")
         for place, cell in enumerate(cells)
     )
     merged = _select(merging.columns if merging else "rows.*", rows, "rows")
-    return NumberedStatement(f"{merged}\nWHERE ({_count_right(cells)}) = 1\n{ending}", named.names)
+    text = f"{merged}\nWHERE ({_count_right(cells)}) = 1\n{ending}"
+    return NumberedStatement(text, named.names, keeps_plan=KEYS.issuperset(named.names))
+
+
+def _write(name: str, value: Any) -> str | None:
+    """A value as a literal without a type, as a parameter has none; None where it stays a parameter."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool) or name in WRITTEN_NUMBERS:
+        return f"'{value:d}'"
+    if name in WRITTEN_WORDS and all(map(str.isalpha, value)):
+        return f"'{{{','.join(value)}}}'"
+    return None
 
 
 def _select(columns: str, query: str, name: str) -> str:

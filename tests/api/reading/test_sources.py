@@ -1,9 +1,11 @@
 """Reading over connections that are kept: nothing that happens to them in between is seen in an answer."""
 
+from typing import Any
+
 import pytest
 from starlette.testclient import TestClient
 
-from tests.cells.conftest import MakeWorld, make_world
+from tests.cells.conftest import MakeWorld, World, make_world
 from tests.cells.test_line import history
 from workers.store import connect
 
@@ -12,8 +14,8 @@ __all__ = ["make_world"]  # a fixture
 LIST = "/api/v1/customers?limit=1000"
 
 
-def _list_emails(client: TestClient) -> list[str]:
-    answer = client.get(LIST)
+def _list_emails(client: TestClient, query: str = "") -> list[str]:
+    answer = client.get(LIST + query)
     assert answer.status_code == 200, answer.text
     return sorted(row["email"] for row in answer.json()["customers"])
 
@@ -47,3 +49,29 @@ def test_connections_that_have_ended_are_replaced(make_world: MakeWorld, cells: 
     assert ended
     assert ended[0] > 0
     assert _list_emails(world.client) == before
+
+
+PLANS = "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE strpos(statement, %s) > 0"
+
+
+def _count_plans(world: World, part: str) -> list[tuple[int, int]]:
+    """How often a plan that was kept, and one that was made anew, served the statements with this part."""
+    app: Any = world.client.app
+    (source,) = app.state.sources.of_cells
+
+    async def read() -> list[tuple[int, int]]:
+        async with source.pool.connection() as connection:
+            return await (await connection.execute(PLANS, [part])).fetchall()  # type: ignore[no-any-return]
+
+    assert world.client.portal
+    return world.client.portal.call(read)
+
+
+def test_the_plan_of_a_list_is_kept_unless_it_depends_on_the_filter(make_world: MakeWorld) -> None:
+    """Whatever was read before over the connection."""
+    world = make_world(2)
+    for _ in range(2):
+        for address in ("", "&email=c1", "&email=d"):
+            _list_emails(world.client, address)
+    assert _count_plans(world, "email LIKE NULL") == [(2, 0)]
+    assert _count_plans(world, "email LIKE $") == [(0, 4)]

@@ -1,13 +1,15 @@
 """A query that is put once for each cell: its tables and functions, and nothing else, are those of the cell."""
 
 import re
+from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from pglast import parse_sql, prettify
 from pglast.visitors import Visitor
 
-from api.reading.customer_filter import list_query
-from api.reading.statements import changes, join_cells, number_parameters
+from api.reading.customer_filter import CustomerFilter, list_query, order_of
+from api.reading.statements import NumberedStatement, changes, join_cells, number_parameters
 from tests.api.reading.test_merging import FETCHES
 from tests.workers.store.test_home import CELL, FILTERS, PASTS
 from workers.cells import Cell
@@ -60,6 +62,48 @@ def test_each_cell_is_asked_and_confirmed() -> None:
     for cell in CELLS:
         assert f"FROM {cell.schema}.event_days" in text
         assert f"FROM {cell.schema}.installation WHERE number = {cell.number} AND cells = 3" in text
+
+
+def join_list(chosen: CustomerFilter, **parameters: object) -> NumberedStatement:
+    """The statement of a list of all cells."""
+    query, usual = list_query(1, chosen, limit=51)
+    return join_cells(query, CELLS, order_of(chosen.sort), {**usual, **parameters})
+
+
+def test_values_that_are_few_are_written_in() -> None:
+    """The size of a page and words of ours: with them a plan that is kept is as good as one that is made anew."""
+    statement = join_list(CustomerFilter(levels=("high", "critical"), states=("new",)))
+    assert statement.names == ("account_id",)
+    assert statement.text.count("LIMIT '51'") == len(CELLS) + 1
+    assert "= ANY ('{high,critical}')" in statement.text
+    assert "('1' OR (customers.probability" in statement.text
+
+
+def test_only_words_of_ours_are_written_in() -> None:
+    assert "levels" in join_list(CustomerFilter(), levels=["high'"]).names
+    assert "plan" in join_list(CustomerFilter(plan="pro")).names
+
+
+@pytest.mark.parametrize("sort", ["-risk", "email", "-urgency"])
+def test_a_plan_is_kept_where_keys_alone_are_looked_up(sort: str) -> None:
+    assert join_list(CustomerFilter(sort)).keeps_plan
+    assert join_list(CustomerFilter(sort), first=False, value=0.5, customer_id=UUID(int=1)).keeps_plan
+    assert join_cells(sql("find_customer"), CELLS[:1], None, {"customer_id": UUID(int=1)}).keeps_plan
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        CustomerFilter(prefix="c"),
+        CustomerFilter(part="c"),
+        CustomerFilter(plan="pro"),
+        CustomerFilter(company="Firm"),
+        CustomerFilter(risen=0.2),
+        CustomerFilter(lapsed_since=datetime.now(UTC)),
+    ],
+)
+def test_a_plan_is_made_anew_where_it_depends_on_what_is_looked_for(chosen: CustomerFilter) -> None:
+    assert not join_list(chosen).keeps_plan
 
 
 def test_what_writes_is_not_joined() -> None:
