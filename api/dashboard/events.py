@@ -18,17 +18,19 @@ from api.dashboard.timeline import text_of
 from api.errors import Refused
 from api.reading import query
 from api.reading.analytics import CountedEvent, read_events
-from api.reading.common import fetch_all
+from api.reading.common import fetch_all, fetch_merged
 from api.reading.intervals import last
 from api.reading.merging import add_up
 from api.reading.sampling import Property, read_sample
 from api.reading.series import Point, read_series, require_event
+from api.reading.statements import Sums
 from scoring.events import RECOGNISED
 from workers.store import sql
 
 DAYS = 30
 NAMES = 50  # on a page
 MOST_PAGES = 10_000
+BY_DAY = Sums(("event", "day"), ("n",))
 KINDS = {"": "All", "recognised": "Standard", "custom": "Your own"}
 LONGEST_VALUE = 200  # characters
 
@@ -124,7 +126,7 @@ async def _draw_rows(request: Request, account_id: int, events: list[CountedEven
         "until": today,
         "events": [event.event for event in events],
     }
-    rows = add_up(await fetch_all(request, sql("daily_counts"), parameters), ("event", "day"))
+    rows = await fetch_merged(request, sql("daily_counts"), parameters, BY_DAY)
     counts = {(row["event"], row["day"]): row["n"] for row in rows}
     event_rows = []
     for event in events:

@@ -10,9 +10,9 @@ from starlette.responses import Response
 from api.bodies import read_json
 from api.database import in_database
 from api.errors import Refused
-from api.reading.common import Count, account_of, answer, fetch, fetch_all
-from api.reading.merging import add_up
+from api.reading.common import Count, account_of, answer, fetch, fetch_all, fetch_merged
 from api.reading.query import accepts
+from api.reading.statements import Sums
 from scoring.event_roles import ROLES
 from scoring.events import MAX_EVENT_NAME
 from scoring.proposals import Proposal, SentName, names_of_use, propose
@@ -23,6 +23,7 @@ from workers.store import Connection, sql
 from workers.upkeep import totals
 
 MOST_BYTES = 1 << 20
+BY_NAME = Sums(("event",), ("events", "customers", "customer_days"))
 MOST_NAMES = 1_000  # for which something is proposed, the most frequent: each takes some microseconds
 
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_EVENT_NAME)]
@@ -86,7 +87,7 @@ async def show_or_put_mappings(request: Request) -> Response:
 async def read_names(request: Request, account_id: int) -> SentNames:
     """The names that were sent, and their mappings. Raises Refused, store_unavailable."""
     parameters = {"account_id": account_id, "limit": MOST_NAMES}
-    rows = add_up(await fetch_all(request, sql("list_sent_names"), parameters), ("event",))
+    rows = await fetch_merged(request, sql("list_sent_names"), parameters, BY_NAME)
     rows = sorted(rows, key=lambda row: (-row["events"], row["event"]))[:MOST_NAMES]
     return SentNames([SentName(**row) for row in rows], await read_mappings(request, account_id))
 

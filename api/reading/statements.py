@@ -27,7 +27,7 @@ WRITTEN_WORDS = {"levels", "states"}  # lists of words of ours
 KEYS = {  # what is looked up, and from where on: no value of it needs another plan
     *("account_id", "customer_id", "event", "names", "alert_id", "erasure_id"),
     *("value", "occurred_at", "event_key", "hour", "after_at", "after_id", "most"),
-    *("customer_ids", "hours", "limits"),
+    *("customer_ids", "hours", "limits", "first_day"),
 }
 
 _schema: Final = Path(store.__file__).with_name("schema.sql").read_text()

@@ -30,6 +30,33 @@ def test_customers_are_counted_as_they_are_now(acme: TestClient, work: Callable[
     assert (at, sum(counts)) == (today, 2)
 
 
+MOVES = """
+INSERT INTO risk_moves (account_id, day, level, customers)
+SELECT account_id, day, level, customers
+FROM accounts, (VALUES (date '2025-01-01', 'low', 5), ('2025-01-03', 'low', -2), ('2025-01-03', 'lapsed', 2),
+                       ('2025-01-03', 'low', 1), ('2025-01-06', 'high', 1)) AS moves (day, level, customers)
+WHERE name = 'acme'
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        ("2024-12-30", "2025-01-02", {1: (5, 0, 0), 2: (5, 0, 0)}),
+        ("2025-01-02", "2025-01-04", {2: (5, 0, 0), 3: (4, 0, 2), 4: (4, 0, 2)}),
+        ("2025-01-05", "2025-01-06", {5: (4, 0, 2), 6: (4, 1, 2)}),
+        ("2025-01-07", "2025-01-08", {7: (4, 1, 2), 8: (4, 1, 2)}),
+        ("2024-12-30", "2024-12-31", {}),
+    ],
+)
+def test_what_came_before_the_range_is_in_its_first_day(
+    acme: TestClient, connection: Connection, first: str, last: str, expected: dict[int, tuple[int, int, int]]
+) -> None:
+    connection.execute(MOVES)
+    counts = {f"2025-01-{day:02}T00:00:00Z": (low, 0, high, 0, lapsed) for day, (low, high, lapsed) in expected.items()}
+    assert levels(acme, **{"from": first, "to": last}) == counts
+
+
 @pytest.mark.parametrize("parameters", [{"from": "2025-12-02", "to": "2025-12-01"}, {"from": "x"}, {"to": "today"}])
 def test_a_range_that_makes_no_sense_is_refused(acme: TestClient, parameters: dict[str, str]) -> None:
     response = acme.get(RISK, params=parameters)

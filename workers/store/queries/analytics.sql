@@ -1,19 +1,21 @@
 -- Reading the totals that totals.sql keeps.
 
 -- name: count_account_events
--- Customers of a range are those who returned in it after a day before it. Both tables are added up at once: a join of
--- the two is planned badly as long as they have no statistics.
+-- Customers of a range are those who returned in it after a day before it. Both tables are added up by themselves: a join
+-- of the two is planned badly as long as they have no statistics.
 SELECT event, sum(n)::bigint AS count, sum(customers)::bigint AS customers, min(first_at) AS first_seen,
        max(last_at) AS last_seen
 FROM (
-    SELECT event, n, 0 AS customers, first_at, last_at
+    SELECT event, sum(n)::bigint AS n, 0 AS customers, min(first_at) AS first_at, max(last_at) AS last_at
     FROM event_days
     WHERE account_id = %(account_id)s AND day >= %(since)s::date AND day < %(until)s::date
+    GROUP BY event
     UNION ALL
-    SELECT event, 0, customers, NULL, NULL
+    SELECT event, 0, sum(customers), NULL, NULL
     FROM event_returns
     WHERE account_id = %(account_id)s AND day >= %(since)s::date AND day < %(until)s::date
       AND previous < %(since)s::date
+    GROUP BY event
 ) AS totals
 GROUP BY event
 HAVING sum(n) > 0 AND sum(customers) > 0
@@ -90,28 +92,10 @@ WHERE jsonb_typeof(value) IN ('string', 'number', 'boolean') AND length(value::t
 GROUP BY key, property.value
 
 -- name: risk_levels
--- The moves up to a day add up to how many customers were at each level.
-WITH moved AS (
-    SELECT day, sum(customers) FILTER (WHERE level = 'low') AS low,
-           sum(customers) FILTER (WHERE level = 'medium') AS medium,
-           sum(customers) FILTER (WHERE level = 'high') AS high,
-           sum(customers) FILTER (WHERE level = 'critical') AS critical,
-           sum(customers) FILTER (WHERE level = 'lapsed') AS lapsed
-    FROM risk_moves WHERE account_id = %(account_id)s
-    GROUP BY day
-), days AS (
-    SELECT generate_series(min(day), (%(until)s AT TIME ZONE 'UTC')::date, interval '1 day')::date AS day FROM moved
-), added AS (
-    SELECT day, sum(low) OVER up_to AS low, sum(medium) OVER up_to AS medium, sum(high) OVER up_to AS high,
-           sum(critical) OVER up_to AS critical, sum(lapsed) OVER up_to AS lapsed
-    FROM days LEFT JOIN moved USING (day)
-    WINDOW up_to AS (ORDER BY day)
-)
-SELECT day::timestamptz AS at, coalesce(low, 0)::bigint AS low, coalesce(medium, 0)::bigint AS medium,
-       coalesce(high, 0)::bigint AS high, coalesce(critical, 0)::bigint AS critical, coalesce(lapsed, 0)::bigint AS lapsed
-FROM added
-WHERE day >= (%(since)s AT TIME ZONE 'UTC')::date
-ORDER BY day
+-- How the customers at each level changed by day, with the first day what came before it.
+SELECT greatest(day, %(first_day)s::date) AS day, level, sum(customers)::bigint AS customers
+FROM risk_moves WHERE account_id = %(account_id)s
+GROUP BY 1, 2
 
 -- name: version_of_totals
 -- Values that change whenever the totals may have.
@@ -124,19 +108,22 @@ SELECT (SELECT version FROM models WHERE account_id = %(account_id)s AND in_use)
 
 -- name: list_sent_names
 -- Each name with its events, its customers, and on how many of their days it came (of all of them together).
-SELECT event, sum(n)::bigint AS events, sum(first)::bigint AS customers, sum(returned)::bigint AS customer_days
+SELECT event, sum(events)::bigint AS events, sum(customers)::bigint AS customers,
+       sum(customer_days)::bigint AS customer_days
 FROM (
-    SELECT event, n, 0 AS first, CASE WHEN counted = n THEN customers ELSE (
+    SELECT event, sum(n) AS events, 0 AS customers, sum(CASE WHEN counted = n THEN customers ELSE (
         SELECT sum(customers) FROM event_returns AS returns
         WHERE returns.account_id = days.account_id AND returns.event = days.event AND returns.day = days.day
-    ) END AS returned
+    ) END) AS customer_days
     FROM event_days AS days WHERE account_id = %(account_id)s
+    GROUP BY event
     UNION ALL
-    SELECT event, 0, customers, 0 FROM event_returns
+    SELECT event, 0, sum(customers), 0 FROM event_returns
     WHERE account_id = %(account_id)s AND previous = '-infinity'
+    GROUP BY event
 ) AS totals
 GROUP BY event
-HAVING sum(n) > 0
+HAVING sum(events) > 0
 ORDER BY events DESC, event
 LIMIT %(limit)s
 

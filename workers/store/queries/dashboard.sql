@@ -12,12 +12,14 @@ ORDER BY key_id DESC
 SELECT (SELECT count(*) FROM (
             SELECT FROM dead_letters WHERE account_id = %(account_id)s LIMIT %(limit)s
         ) AS counted) AS dead_letters,
-       (SELECT coalesce(sum(n), 0)::bigint FROM event_days WHERE account_id = %(account_id)s) AS events,
-       (SELECT max(last_at) FROM event_days WHERE account_id = %(account_id)s) AS last_at,
+       stored.events, stored.last_at,
        coalesce((
            SELECT extract(epoch FROM now() - min(rescore_at))::float8 FROM customers
            WHERE rescore_at <= now() AND account_id = %(account_id)s
        ), 0) AS due_seconds
+FROM (
+    SELECT coalesce(sum(n), 0)::bigint AS events, max(last_at) AS last_at FROM event_days WHERE account_id = %(account_id)s
+) AS stored
 
 -- name: urgent
 -- Whom to talk to first, by the order of customers.urgency.
