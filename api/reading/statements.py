@@ -29,6 +29,7 @@ KEYS = {  # what is looked up, and from where on: no value of it needs another p
     *("value", "occurred_at", "event_key", "hour", "after_at", "after_id", "most"),
     *("customer_ids", "hours", "limits", "first_day"),
 }
+RANGE_OF_EVENT = {"since", "until", "interval"}  # of one event, whose days are next to each other in an index
 
 _schema: Final = Path(store.__file__).with_name("schema.sql").read_text()
 _tables: Final = "|".join(re.findall(r"^CREATE TABLE (\w+)", _schema, re.MULTILINE))
@@ -146,7 +147,12 @@ def _join(
     )
     merged = _select(merging.columns if merging else "rows.*", rows, "rows")
     text = f"{merged}\nWHERE ({_count_right(cells)}) = 1\n{ending}"
-    return NumberedStatement(text, named.names, keeps_plan=KEYS.issuperset(named.names))
+    return NumberedStatement(text, named.names, _is_look_up(set(named.names)))
+
+
+def _is_look_up(names: set[str]) -> bool:
+    """Returns whether a plan is good for any value of these parameters."""
+    return names <= KEYS | (RANGE_OF_EVENT if "event" in names else set())
 
 
 def _write(name: str, value: Any) -> str | None:

@@ -89,6 +89,7 @@ def test_a_plan_is_kept_where_keys_alone_are_looked_up(sort: str) -> None:
     assert join_list(CustomerFilter(sort)).keeps_plan
     assert join_list(CustomerFilter(sort), first=False, value=0.5, customer_id=UUID(int=1)).keeps_plan
     assert join_cells(sql("find_customer"), CELLS[:1], None, {"customer_id": UUID(int=1)}).keeps_plan
+    assert join_cells(sql("event_series"), CELLS).keeps_plan
 
 
 @pytest.mark.parametrize(
@@ -104,6 +105,10 @@ def test_a_plan_is_kept_where_keys_alone_are_looked_up(sort: str) -> None:
 )
 def test_a_plan_is_made_anew_where_it_depends_on_what_is_looked_for(chosen: CustomerFilter) -> None:
     assert not join_list(chosen).keeps_plan
+
+
+def test_a_range_of_all_events_has_a_plan_of_its_own() -> None:
+    assert not join_cells(sql("count_account_events"), CELLS).keeps_plan
 
 
 def test_what_writes_is_not_joined() -> None:
