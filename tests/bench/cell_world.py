@@ -69,7 +69,7 @@ def installed(world: World, cells: int, template: str | None = None, name: str |
 
 
 def keep_own(place: Process) -> None:
-    """Delete the customers of other cells."""
+    """Delete the customers of other cells, and their place in the tables, as if they had never been there."""
     cell, connection = place.cell, place.connection()
     if cell.number is None:
         return
@@ -82,7 +82,7 @@ def keep_own(place: Process) -> None:
         connection.execute(
             f"DELETE FROM {table} WHERE customer_id < %s OR (customer_id >= %s AND NOT %s)", [first, last, is_last]
         )
-    connection.execute("VACUUM ANALYZE")
+    connection.execute("VACUUM FULL ANALYZE")
 
 
 def _template(cells: int) -> str:

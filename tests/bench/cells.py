@@ -199,10 +199,12 @@ def _filled(world: World, cells: int, fill: Callable[[Connection], None], counts
     """The name of a database with the customers of each cell."""
     with installed(world, cells, name=f"bench_filled_{cells}") as measured:
         for place in measured.places:
+            place.connection().execute("SELECT setseed(0.5)")  # the customers of one cell, divided
             fill(place.connection())
             keep_own(place)
             if counts:
                 fill_totals(place.connection())
+            place.connection().execute("VACUUM ANALYZE")
         measured.disconnect()
         yield f"bench_filled_{cells}"
 
