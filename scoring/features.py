@@ -57,10 +57,10 @@ class View:
     @cached_property
     def silent(self) -> Floats:
         """Days since the last engagement, or other sign of life; since the first event where there was none; without
-        any event, a horizon: nothing came from a customer whom somebody asks about."""
+        any event, all that a risk looks back on: nothing ever came from a customer whom somebody asks about."""
         first, seen = self.history.first, self.history.seen
         silent = days(self.at, np.where(np.isnan(seen), first, seen))
-        return np.where(np.isnan(first), self.horizon_days, silent)
+        return np.where(np.isnan(first), float(LOOK_BACK), silent)
 
     @cached_property
     def standing(self) -> Floats:

@@ -79,7 +79,7 @@ def score(
         horizon_days=horizons,
         level=level,
         state=state,
-        next_due=np.minimum(_next_due(view, risk, now, levels, model), _next_known(rollup, now)),
+        next_due=np.minimum(_next_due(view, risk, now, levels, model), _next_event(rollup, now)),
         low_confidence=history.active_days < CONFIDENT,
         baseline=risk.baseline,
         signals=signals,
@@ -169,7 +169,7 @@ def _next_due(view: View, risk: Risks, now: float, levels: LevelBounds, model: M
     return due
 
 
-def _next_known(rollup: Rollup, now: float) -> Floats:
+def _next_event(rollup: Rollup, now: float) -> Floats:
     """Returns the time of the first row that is still ahead of `now` (a producer's clock runs fast); infinite without
     one."""
     ahead = rollup.where(rollup.last_at > now)

@@ -2,10 +2,12 @@
 
 A young account has few outcomes: a horizon has to pass before the first is known. But its silences tell at once. At
 every 15th midnight each customer at risk is watched from then on, for as long as time has passed, at most a horizon;
-and the formula is asked for the chance of no return within just that time. Four numbers are learnt from that: how steep
-the formula is, how high it lies, and how much being a newcomer weighs, for those of few active days and for those who
-may leave right after them. All are shrunk to the formula's own (a Gaussian prior). Without a level of its own, an
-account that few leave made the formula flat, and one that most leave made it count newcomers too much.
+and the formula is asked for the chance of no return within just that time. Five numbers are learnt from that: how much
+activity and silence weigh, how high the formula lies, and how much being a newcomer weighs, for those of few active
+days and for those who may leave right after them. All are shrunk to the formula's own (a Gaussian prior). Without a
+level of its own, an account that few leave made the formula flat, and one that most leave made it count newcomers too
+much. Silence has a weight of its own because accounts differ most in it: where visits come by chance it tells nearly
+all, where they come in bursts, or where many events are lost, much less.
 
 A silence that was watched for a part of the horizon counts for the square of that part: over a week the formula can be
 wrong in another way than over a month. One that began long ago counts for less, since accounts change. A customer's
@@ -14,8 +16,10 @@ drown newcomers; for one, every customer's last silence would stand for all thos
 customers together count for no more than SHARED: they share seasons and releases, so a large account is not as sure as
 its number suggests.
 
-The adjustment is used only if it would have done better lately: fitted as of one and two horizons ago, it must beat the
-formula on the silences since, by more than half a standard error over customers.
+The adjustment is trusted as far as it would have done better lately: fitted as of one and two horizons ago, it is
+compared with the formula on the silences since. It counts in full where its gain is a standard error over customers,
+for a part where it is less, and not at all where it did worse. A single threshold made accounts near it jump back and
+forth between two levels.
 """
 
 from collections.abc import Sequence
@@ -43,20 +47,21 @@ MOST: Final = 20_000  # silences
 SPLITS: Final = 2
 KIND: Final = "early"
 HALF_LIFE: Final = 180.0  # days, of a silence
-ERRORS: Final = 0.5  # standard errors
+SILENCE: Final = "silence"
 NEWCOMER: Final = "newcomer"
 QUITTING: Final = "quitting"
+ACTIVITY: Final = "activity"
 SAME: Final = 0.1  # of a weight
 _FORMULA: Final = msgspec.structs.replace(PRIOR, terms=tuple(t for t in PRIOR.terms if t.feature != NEWCOMER))
 _WEIGHT: Final = next(t.weights[0] for t in PRIOR.terms if t.feature == NEWCOMER)
-_MEAN: Final = np.array([1.0, 0.0, _WEIGHT, 0.0])  # steepness, level, newcomers by active days, and by quitting
-_PRIORS: Final = Priors(_MEAN, np.array([0.5, 1.0, 1.6, 2.0]), np.array([1, 0, 0, 0], np.int8))
+_MEAN: Final = np.array([1.0, 1.0, 0.0, _WEIGHT, 0.0])  # activity, silence, level, newcomers by days and by quitting
+_PRIORS: Final = Priors(_MEAN, np.array([0.5, 0.5, 1.0, 1.6, 2.0]), np.array([1, 1, 0, 0, 0], np.int8))
 
 
 class Watched(NamedTuple):
     """Silences as of a moment: the features of each, its outcome (1: it lasts), its customer and its weight."""
 
-    x: Floats  # (silences, 4): the formula's log-odds, 1, 1 / active days, the part of quitting
+    x: Floats  # (silences, 5): the formula's log-odds at the last engagement, silence, 1, 1 / active days, quitting
     lasts: Labels
     customer: NDArray[np.int64]
     worth: Floats  # 0 to 1: by the days that it was watched, and how long ago
@@ -74,44 +79,47 @@ class Silences:
     ) -> None:
         """With `own`, silences are watched over the customers' own horizons, as risks are served."""
         self._rollup, self._horizon, self._pauses = rollup, horizon_days, pauses
-        self._columns = (*PRIOR.features, QUITTING, *([PAID] if is_paid_in_person(rollup) else []))
-        self._customer, self._at = _list_cases(rollup, until)
+        self._paid_in_person = is_paid_in_person(rollup)
+        self._columns = (*PRIOR.features, QUITTING, *([PAID] if self._paid_in_person else []))
+        self._customer, self._at = _list_cases(rollup, until, self._paid_in_person)
         everybody = np.arange(len(self._at))
         self._settled, self._days = self._watch(everybody, np.full(len(everybody), float(horizon_days)), own)
 
     def adjust(self, now: float, version: str = KIND) -> Model | None:
-        """The formula with steepness and newcomers as known at `now`; None where the formula itself did no worse."""
-        return self.fit(now, version) if self._is_better(now) else None
+        """The formula adjusted to what is known at `now`; None where the formula itself did no worse."""
+        trust = self._trust(now)
+        return self.fit(now, version, trust) if trust > 0 else None
 
-    def fit(self, now: float, version: str = KIND) -> Model:
-        """The same, whether it did better or not."""
-        watched = self._known(now, self._at <= now - LEAST * DAY)
-        coefficients = _coefficients(watched)
-        slope, level, newcomer, quitting = coefficients.tolist()
-        terms = [_scaled(term, slope) for term in _FORMULA.terms]
+    def fit(self, now: float, version: str = KIND, trust: float = 1.0) -> Model:
+        """The same, whether it did better or not: the formula moved by `trust` (0 to 1) of the way."""
+        watched = self._judge(now, self._at <= now - LEAST * DAY)
+        coefficients = _PRIORS.mean + trust * (_coefficients(watched) - _PRIORS.mean)
+        activity, silence, level, newcomer, quitting = coefficients.tolist()
+        terms = [_scaled(term, silence if term.feature == SILENCE else activity) for term in _FORMULA.terms]
         terms += [Term(NEWCOMER, (newcomer,)), Term(QUITTING, (quitting,))]
         terms += [Term(PAID, (0.0,))] if PAID in self._columns else []  # asks for payments to count as use
-        model = Model(version, KIND, PRIOR.baseline * slope + level, tuple(terms))
+        model = Model(version, KIND, PRIOR.baseline * activity + level, tuple(terms))
         if not len(watched.lasts):
             return model
         chances = sigmoid(self._settled.x[self._at <= now] @ coefficients)
         return at_base_rate(model, float(chances.mean()))
 
-    def _is_better(self, now: float) -> bool:
+    def _trust(self, now: float) -> float:
+        """0 to 1: the gain on the silences since one and two horizons ago, in standard errors."""
         if not len(self._at):
-            return False
+            return 0.0
         gap = min(self._horizon, (now - float(self._at.min())) / DAY / 2)
         gains, customers = [np.zeros(0)], [np.zeros(0, np.int64)]
         for split in range(1, SPLITS + 1):
             begin = now - split * gap * DAY
-            fitted = _coefficients(self._known(begin, self._at <= begin - LEAST * DAY))
+            fitted = _coefficients(self._judge(begin, self._at <= begin - LEAST * DAY))
             later = (self._at >= begin) & (self._at < begin + gap * DAY)
-            since = self._known(now, later & (self._at <= now - min(LEAST, gap / 2) * DAY))
+            since = self._judge(now, later & (self._at <= now - min(LEAST, gap / 2) * DAY))
             gains.append(_loss(since, _PRIORS.mean) - _loss(since, fitted))
             customers.append(since.customer)
-        return is_gain(np.concatenate(gains), np.concatenate(customers), ERRORS)
+        return min(max(gain_in_errors(np.concatenate(gains), np.concatenate(customers)), 0.0), 1.0)
 
-    def _known(self, now: float, which: NDArray[np.bool_]) -> Watched:
+    def _judge(self, now: float, which: NDArray[np.bool_]) -> Watched:
         """These silences as known at `now`: silences shorter than the horizon are judged over their own days."""
         days = (now - self._at) / DAY
         settled = self._settled
@@ -136,14 +144,14 @@ class Silences:
             pauses=self._pauses,
             own=own,
         )
-        lasts = lapsed_within(self._rollup, customer, at, taken.horizon)
+        lasts = lapsed_within(self._rollup, customer, at, taken.horizon, paid_in_person=self._paid_in_person)
         return Watched(_columns(taken), lasts, taken.customer, np.ones(len(lasts))), taken.horizon
 
 
 def differs(adjusted: Model, current: Model) -> bool:
     """True if an adjusted formula differs from the one in use by more than a few further silences would change it."""
     new, old = ({term.feature: term.weights[0] for term in model.terms} for model in (adjusted, current))
-    moved = any(abs(new[name] - old.get(name, 0.0)) > SAME for name in ("silence", NEWCOMER, QUITTING))
+    moved = any(abs(new[name] - old.get(name, 0.0)) > SAME for name in (ACTIVITY, SILENCE, NEWCOMER, QUITTING))
     return moved or abs(_level(adjusted) - _level(current)) > SAME
 
 
@@ -153,19 +161,23 @@ def _level(model: Model) -> float:
 
 
 def is_gain(gains: Floats, customers: NDArray[np.int64], errors: float = 1.0) -> bool:
-    """True if the mean gain (nats a row) is above so many standard errors, the rows of one customer taken together."""
-    if not len(gains):
-        return False
+    """True if the mean gain (nats a row) is above so many standard errors."""
+    return gain_in_errors(gains, customers) > errors + 1e-6
+
+
+def gain_in_errors(gains: Floats, customers: NDArray[np.int64]) -> float:
+    """The mean gain (nats a row) in standard errors, the rows of one customer taken together; 0 without any."""
     _, place = np.unique(customers, return_inverse=True)
-    return bool(gains.sum() > (1e-6 + errors) * np.sqrt((np.bincount(place, gains) ** 2).sum()))
+    error = float(np.sqrt((np.bincount(place, gains) ** 2).sum()))
+    return float(gains.sum()) / error if error > 0 else 0.0
 
 
-def _list_cases(rollup: Rollup, until: float) -> tuple[NDArray[np.intp], Floats]:
+def _list_cases(rollup: Rollup, until: float, paid_in_person: bool) -> tuple[NDArray[np.intp], Floats]:
     """(customers, instants) at risk at every 15th midnight that was watched for long enough."""
     if not len(rollup.day):
         return np.zeros(0, np.intp), np.zeros(0)
     midnights = np.arange(int(rollup.day.min()) + 1, until // DAY - LEAST + 1, EVERY) * DAY
-    parts = [at_risk(rollup, at) for at in midnights.tolist()]
+    parts = [at_risk(rollup, at, paid_in_person=paid_in_person) for at in midnights.tolist()]
     customer = np.concatenate([np.zeros(0, np.intp), *parts])
     at = np.repeat(midnights, [len(part) for part in parts]).astype(float)
     if len(customer) <= MOST:
@@ -175,11 +187,13 @@ def _list_cases(rollup: Rollup, until: float) -> tuple[NDArray[np.intp], Floats]
 
 
 def _columns(taken: Sample) -> Floats:
-    return np.column_stack([taken.logit(_FORMULA), np.ones(len(taken.x)), taken.select([NEWCOMER, QUITTING])])
+    silence = taken.select([SILENCE])
+    standing = taken.logit(_FORMULA)[:, None] - silence
+    return np.column_stack([standing, silence, np.ones(len(taken.x)), taken.select([NEWCOMER, QUITTING])])
 
 
 def _coefficients(watched: Watched) -> Floats:
-    """Steepness, level, and the weights of newcomers."""
+    """The weights of activity and silence, the level, and the weights of newcomers."""
     if not len(watched.lasts):
         return _PRIORS.mean
     _, place = np.unique(watched.customer, return_inverse=True)

@@ -38,10 +38,10 @@ TRIAL, INVOICE, REFUND = 14 * DAY, 21 * DAY, 14 * DAY
 WATCHED: Final = 90  # days after a silence of a horizon's length, before returns are counted
 
 
-def at_risk(rollup: Rollup, at: float) -> NDArray[np.intp]:
+def at_risk(rollup: Rollup, at: float, *, paid_in_person: bool = False) -> NDArray[np.intp]:
     """The customers who are active at an instant (epoch seconds): silent for no longer than is usual for them, and not
-    gone by the account's own word."""
-    past = rollup.of(use_of(rollup)) & (rollup.last_at <= at)
+    gone by the account's own word; payments are use where they are made in person."""
+    past = rollup.of(use_of(rollup, paid_in_person)) & (rollup.last_at <= at)
     recent = rollup.where(past & (rollup.last_at >= at - MOST_PATIENCE * DAY), "last_at")
     last = by_owner(np.maximum, recent.customer, recent.last_at, rollup.customers)
     rows = rollup.where(past & ~np.isnan(last)[rollup.customer], "day", "event")
@@ -51,18 +51,29 @@ def at_risk(rollup: Rollup, at: float) -> NDArray[np.intp]:
     return np.flatnonzero(active & (last > churned))
 
 
-def use_of(rollup: Rollup) -> frozenset[str]:
-    """The events that mean that a customer is there: engagement, or payments where the account sends none."""
+def use_of(rollup: Rollup, paid_in_person: bool = False) -> frozenset[str]:
+    """The events that mean that a customer is there: engagement, or payments where the account sends none; both where
+    payments are made in person."""
+    if paid_in_person:
+        return ENGAGEMENT | SIGNS_OF_LIFE
     return ENGAGEMENT if rollup.of(ENGAGEMENT).any() else SIGNS_OF_LIFE
 
 
-def lapsed_within(rollup: Rollup, customer: NDArray[Any], at: Floats, horizon_days: float | Floats) -> Labels:
+def lapsed_within(
+    rollup: Rollup,
+    customer: NDArray[Any],
+    at: Floats,
+    horizon_days: float | Floats,
+    *,
+    paid_in_person: bool = False,
+) -> Labels:
     """1 where a customer (index of the rollup) lapsed within the horizon after an instant; arrays of one length.
 
-    The horizon (days) is one for all or one each.
+    The horizon (days) is one for all or one each. Where payments are made in person, one shows a visit, too: its own
+    event may be lost.
     """
     until = at + horizon_days * DAY
-    engaged = Times.of(rollup, use_of(rollup))
+    engaged = Times.of(rollup, use_of(rollup, paid_in_person))
     gone_at = _evidence(rollup, engaged).last(customer, until)
     lapsed = ~engaged.within(customer, at, until)
     lapsed |= (gone_at > at) & ~engaged.within(customer, np.maximum(gone_at, at), until)

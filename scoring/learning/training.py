@@ -5,7 +5,7 @@ holdout, by more than a standard error:
 
 | rival | from | what is fitted |
 |---|---|---|
-| early | the first silences on | the formula's steepness and level, and its weights of newcomers (early.py) |
+| early | the first silences on | the formula's level, and its weights of activity, silence and newcomers (early.py) |
 | recalibrated | 5 lapses before the holdout | intercept and slope |
 | map | 10 | MAP logistic regression, shrunk to the formula |
 | additive | 250, and 500 customers | a monotone challenger: piecewise-linear terms |

@@ -3,12 +3,12 @@ from functools import cache
 import numpy as np
 import pytest
 
-from scoring.learning.early import Silences, is_gain
+from scoring.learning.early import Silences, gain_in_errors, is_gain
 from scoring.learning.metrics import log_loss
 from scoring.learning.outcomes import at_risk, lapsed_within
 from scoring.learning.samples import columns_of, sample
 from scoring.learning.training import learn
-from scoring.model import PRIOR
+from scoring.model import PRIOR, Model
 from scoring.rollup import DAY, Rollup, Row
 from tests.scoring.simulator import START, Kind, simulate
 
@@ -95,6 +95,36 @@ def test_an_account_that_few_newcomers_leave_gets_a_level_of_its_own() -> None:
     assert weights["newcomer"] < 0.8
     assert weights["silence"] > 0.6
     assert {"newcomer", "quitting"} <= set(weights)
+
+
+def test_silence_tells_less_where_customers_take_breaks() -> None:
+    """Same visits and churn: where breaks of two weeks are common, silence weighs less, but activity hardly does."""
+    now, weights = moment(200), []
+    for absences in (0.0, 0.02):
+        world = simulate(Kind(visits=0.5, absences=absences), customers=300)
+        model = Silences(world.rollup.until(now), now, 30).fit(now)
+        weights.append({term.feature: term.weights[0] for term in model.terms})
+    steady, breaks = weights
+    assert steady["silence"] > 1.2
+    assert breaks["silence"] < steady["silence"] - 0.3
+    assert breaks["silence"] - steady["silence"] < breaks["activity"] - steady["activity"] - 0.1
+
+
+def test_an_adjustment_is_trusted_as_far_as_it_has_gained() -> None:
+    """It does not jump between the formula and all that was fitted; where it did worse, it is not used."""
+    now = moment(60)
+    silences = Silences(shop(), now, 30)
+    whole, half = (dict(_weights(silences.fit(now, trust=trust))) for trust in (1.0, 0.5))
+    formula = {**dict(_weights(PRIOR)), "quitting": 0.0}
+    for feature, weight in half.items():
+        assert weight == pytest.approx((whole[feature] + formula[feature]) / 2)
+    assert [silences.adjust(now) is None, silences._trust(now)] == [False, 1.0]
+    assert gain_in_errors(np.array([0.1, -0.1, 0.1]), np.arange(3)) == pytest.approx(1 / np.sqrt(3))
+    assert gain_in_errors(np.zeros(0), np.zeros(0, np.int64)) == gain_in_errors(np.zeros(3), np.arange(3)) == 0.0
+
+
+def _weights(model: Model) -> list[tuple[str, float]]:
+    return [(term.feature, term.weights[0]) for term in model.terms]
 
 
 def test_nothing_is_known_of_an_empty_account() -> None:

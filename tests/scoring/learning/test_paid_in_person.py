@@ -9,7 +9,7 @@ from scoring.history import PAID, history_of
 from scoring.invoices import is_paid_in_person
 from scoring.learning.early import Silences
 from scoring.learning.fit import recalibrate
-from scoring.learning.outcomes import lapsed_within, snapshots
+from scoring.learning.outcomes import at_risk, lapsed_within, snapshots
 from scoring.learning.samples import columns_of, sample
 from scoring.model import PRIOR, Term
 from scoring.prior import BASE_RATE
@@ -55,6 +55,17 @@ def test_a_payment_of_a_guest_ends_a_silence_for_a_model_that_asks_for_it() -> N
     assert read(PAID, View(history_of(world, NOW, (PAID,)), NOW, 30)) == pytest.approx(np.log1p([1]))
 
 
+def test_a_payment_in_person_is_a_return_whose_visit_was_lost() -> None:
+    """Where bills are taken by a clock, it is not."""
+    world = rollup(*logins(70, 40), row("invoice_paid", 45), row("invoice_paid", 25))
+    customer, at = np.zeros(1, np.intp), np.full(1, NOW - 38 * DAY)
+    assert lapsed_within(world, customer, at, 30).tolist() == [1]
+    assert lapsed_within(world, customer, at, 30, paid_in_person=True).tolist() == [0]
+    later = NOW + 30 * DAY
+    assert at_risk(world, later).tolist() == []
+    assert at_risk(world, NOW - 5 * DAY, paid_in_person=True).tolist() == [0]
+
+
 def test_early_and_recalibrated_models_ask_for_payments_too() -> None:
     shop = visits(together=1.0)
     now = (START + 170) * DAY
@@ -74,4 +85,13 @@ def test_a_snapshot_before_any_event_is_that_of_a_silent_newcomer() -> None:
     )
     known, unknown = taken.probability(PRIOR)
     assert unknown > known
+    once = sample(
+        rollup(*logins(100)),
+        np.zeros(1, int),
+        np.full(1, NOW),
+        np.zeros(1, np.int8),
+        columns=PRIOR.features,
+        horizon_days=30,
+    )
+    assert unknown > once.probability(PRIOR)[0]  # seen at least once, and silent for longer than a horizon
     assert score(world, NOW).probability[1] == pytest.approx(BASE_RATE)
