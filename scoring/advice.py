@@ -19,6 +19,8 @@ after those who can still be kept, so theirs is the floor alone.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
+from itertools import compress
 from typing import Any, Final
 
 import msgspec
@@ -75,16 +77,17 @@ def _choose(facts: Facts, level: str, mentions: dict[str, Any]) -> Advice:
 
 
 def _find_rules(facts: Facts, at_risk: bool) -> Sequence["Rule"]:
-    """Returns the rules that can apply. Most customers have none, so they are spared ten checks."""
-    if (
-        facts.overdue_since is not None
-        or facts.open_tickets
-        or facts.matters
-        or (facts.nps is not None and facts.nps <= DETRACTOR)
-        or facts.last.get("subscription_downgraded") is not None
-    ):
-        return _RULES
-    return _USE_RULES if at_risk or facts.state != "active" or facts.active_days <= FEW_DAYS else ()
+    """Returns the rules that can apply, in their order. Most customers have few, so they are spared ten checks."""
+    if facts.first is None:
+        return ()
+    return _rules_for(
+        facts.overdue_since is not None,
+        bool(facts.matters),
+        facts.open_tickets > 0,
+        facts.nps is not None and facts.nps <= DETRACTOR,
+        facts.last.get("subscription_downgraded") is not None,
+        at_risk or facts.state != "active" or facts.active_days <= FEW_DAYS,
+    )
 
 
 Choice = tuple[str, str, str] | None
@@ -184,7 +187,6 @@ def _unusual(facts: Facts) -> float:
     return max(SOON, UNUSUAL * (facts.cadence or 0.0))
 
 
-_USE_RULES: Final[Sequence[Rule]] = (_onboarding_help, _feature_win_back, _re_engagement)
 _RULES: Final[Sequence[Rule]] = (
     _payment_recovery,
     _refund_rescue,
@@ -193,8 +195,19 @@ _RULES: Final[Sequence[Rule]] = (
     _support_follow_up,
     _detractor_outreach,
     _downgrade_rescue,
-    *_USE_RULES,
+    _onboarding_help,
+    _feature_win_back,
+    _re_engagement,
 )
+
+
+@cache
+def _rules_for(
+    overdue: bool, matters: bool, tickets: bool, detractor: bool, downgraded: bool, little_use: bool
+) -> tuple[Rule, ...]:
+    """Returns the rules that can apply to customers of whom these are true; a rule each, in the order of _RULES."""
+    applies = (overdue, matters, matters, matters, tickets, detractor, downgraded, little_use, little_use, little_use)
+    return tuple(compress(_RULES, applies))
 
 
 def _urgency(facts: Facts, level: str, floor: str) -> str:
