@@ -143,6 +143,7 @@ NEGATIVE: Final = frozenset(
 
 
 SEASON: Final = "season"
+BACK_BY: Final = "back_by"  # a column of backtests
 _YEAR: Final = 365.2425  # days
 _SIGNALS: Final = {
     "trend": "activity",
@@ -157,6 +158,7 @@ _SIGNALS: Final = {
     "signs": "newcomer",
     "signs_cadence": "cadence",
     "due": "cadence",
+    BACK_BY: "cadence",
     "quitting": "newcomer",
     "invoices_missed": "invoice_overdue",
     **WAITS,
@@ -220,6 +222,19 @@ def due(view: View) -> Floats:
     slowness = _slowness(view.history, PAIR if view.fixed else REGULAR)
     slowness = np.minimum(slowness, QUARTER)  # of slower ones, too few are known to learn from
     return np.asarray(np.minimum((view.silent + view.horizon_days) / slowness, VISITS))
+
+
+def back_by(view: View) -> Floats:
+    """The number of own longest gaps between the last visit and the end of the horizon, at most VISITS.
+
+    Customers who come in stints, a few days each season, have a short cadence and long gaps. This is for backtests
+    alone, like `due` with a single gap: where a horizon is a customer's own, it stands still.
+    """
+    longest = np.nan_to_num(view.history.longest)
+    if not view.fixed:
+        return np.full(len(longest), VISITS)
+    gap = np.where(VISITS * longest > view.horizon_days, np.clip(longest, 1.0, SLOWEST), np.nan)
+    return np.fmin((view.silent + view.horizon_days) / gap, VISITS)
 
 
 def own_horizons(history: History, horizon_days: float | Floats) -> Floats:
@@ -313,6 +328,7 @@ _READERS: Final[dict[str, Reader]] = {
     "newcomer": newcomer,
     "quitting": lambda view: view.quitting,
     "due": due,
+    BACK_BY: back_by,
     "ticket_waiting": ticket_waiting,
     "detractor": detractor,
     "promoter": promoter,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from scoring.event_roles import PLAIN, Meaning, translate
 from scoring.events import ENGAGEMENT, detail_of, plan_of, value_of
+from scoring.features import BACK_BY
 from scoring.learning.early import Silences
 from scoring.learning.fit import fit_regression
 from scoring.learning.metrics import Labels, Metrics, metrics_of, reach
@@ -257,7 +258,7 @@ def _baselines(taken: Sample, fold: NDArray[np.int64]) -> dict[str, Metrics | No
 
 
 def _columns(rollup: Rollup) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([*columns_of(rollup), *COLUMNS]))
+    return tuple(dict.fromkeys([*columns_of(rollup), BACK_BY, *COLUMNS]))
 
 
 def _resolve(snapshots: Sequence[Snapshot], index: dict[str, int]) -> tuple[NDArray[np.intp], Floats, Labels]:

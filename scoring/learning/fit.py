@@ -14,7 +14,7 @@ import numpy as np
 
 from scoring import features
 from scoring.feature_use import PLAN, USES
-from scoring.features import SEASON, VISITS, WAITS
+from scoring.features import BACK_BY, SEASON, VISITS, WAITS
 from scoring.history import EVENT, PAID
 from scoring.learning.logistic import Priors, fit_logistic
 from scoring.learning.samples import Sample
@@ -24,7 +24,7 @@ from scoring.rollup import Floats
 SD: Final = 0.3  # of standardised coefficients, around the formula's own where it has one
 SD_CUSTOM: Final = 0.1  # of custom events, plans and single product features
 SD_SEASON: Final = 0.2
-SLOW: Final = 0.1  # the share of slow customers from which on there is a term for them
+_SLOW: Final = {"due": 0.1, BACK_BY: 0.25}  # by term, the share of slow customers from which on it is learnt
 SD_FORMULA: Final = 0.5  # of the formula's terms, per log-odds
 SD_SLOPE: Final = 0.3  # of the slope of a recalibration, around 1
 
@@ -38,6 +38,7 @@ _KNOTS: Final = {  # quantiles
     "signs": (0.25, 0.5, 0.75),
     "signs_cadence": (0.25, 0.5, 0.75),
     "due": (0.2, 0.5, 0.8),  # of those that are slow
+    BACK_BY: (0.2, 0.5, 0.8),
     "since_renewal": (0.5, 0.8, 0.9, 0.95),
     "since_payment": (0.5, 0.8, 0.9, 0.95),
     SEASON: tuple(np.arange(1, 12) / 12),
@@ -45,14 +46,14 @@ _KNOTS: Final = {  # quantiles
     "cadence": (0.2, 0.4, 0.6, 0.8),
     "tenure": (0.33, 0.67),
 }
-_BENT: Final = ("silence", "lateness", "beyond", "due", *WAITS, SEASON)
+_BENT: Final = ("silence", "lateness", "beyond", *_SLOW, *WAITS, SEASON)
 """No line fits these: a silence within the own rhythm says nothing, nor does the middle of a term."""
 _FORMULA: Final = ("activity", "silence")
 _CENTERED: Final = (
     "activity",
     "frequency",
     "signs",
-    "due",
+    *_SLOW,
     "tenure",
     "cadence",
     "session",
@@ -89,7 +90,7 @@ def fit_regression(sample: Sample, names: Iterable[str], version: str, additive:
 
     The sample needs a lapse and a customer who stayed. Raises KeyError for a feature that the sample lacks.
     """
-    names = [name for name in names if name != "due" or _are_slow(sample)]
+    names = [name for name in names if name not in _SLOW or _are_slow(sample, name)]
     values = sample.select(names).T
     knots = [_knots(name, x) if additive or name in _BENT else () for name, x in zip(names, values, strict=True)]
     pieces = [pieces_of(x, at) for x, at in zip(values, knots, strict=True)]
@@ -112,13 +113,13 @@ def fit_regression(sample: Sample, names: Iterable[str], version: str, additive:
     return at_base_rate(model, float(sample.lapsed.mean()))
 
 
-def _are_slow(sample: Sample) -> bool:
+def _are_slow(sample: Sample, name: str) -> bool:
     """True if enough customers are slow for the horizon: the few of another account would be learnt by heart."""
-    return float((sample.select(["due"]) < VISITS).mean()) >= SLOW
+    return float((sample.select([name]) < VISITS).mean()) >= _SLOW[name]
 
 
 def _knots(name: str, x: Floats) -> tuple[float, ...]:
-    bending = x[x < VISITS] if name == "due" else x
+    bending = x[x < VISITS] if name in _SLOW else x
     inner = np.unique(np.quantile(bending, _KNOTS.get(name, ())))
     return tuple(float(knot) for knot in inner if x.min() < knot < x.max())
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scoring.features import own_horizons
+from scoring.features import BACK_BY, own_horizons
 from scoring.history import history_of
 from scoring.learning.fit import fit_regression
 from scoring.learning.samples import Sample, sample
@@ -89,6 +89,25 @@ def test_a_single_gap_tells_when_the_next_visit_is_due() -> None:
         for own in (False, True)
     )
     assert fixed == pytest.approx((since + 30) / 90, abs=0.02)
+    assert own == pytest.approx([2, 2, 2])
+
+
+def test_stints_tell_when_the_next_one_begins() -> None:
+    """In backtests alone, too: three days of use each quarter have a cadence of a day, and a longest gap of 89."""
+    since = np.array([2.0, 40.0, 80.0])
+    visits = [
+        row
+        for customer, last in enumerate(since)
+        for row in logins(*(last + 91 * quarter + day for quarter in range(4) for day in range(3)), customer=customer)
+    ]
+    both, at = rollup(*visits, customers=3), np.full(3, NOW - NOW % DAY)
+    fixed, own = (
+        sample(
+            both, np.arange(3), at, np.zeros(3, np.int8), columns=("beyond", BACK_BY), horizon_days=30, own=own
+        ).select([BACK_BY])[:, 0]
+        for own in (False, True)
+    )
+    assert fixed == pytest.approx((since + 30) / 89, abs=0.02)
     assert own == pytest.approx([2, 2, 2])
 
 
