@@ -3,12 +3,13 @@
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 
 from api.up import packaged_servers
@@ -70,6 +71,14 @@ class Node:
         """Become a replica, with all that the master has."""
         self.ask("REPLICAOF", "127.0.0.1", master.port)
         wait_until(lambda: text(self.ask("ROLE")[3]) == "connected", timeout=60)
+
+    def accepts(self, *command: str | int) -> bool:
+        """Returns False if it refuses a command: it may not know yet that another node has become a master."""
+        try:
+            self.ask(*command)
+        except ResponseError:
+            return False
+        return True
 
     @property
     def id(self) -> str:
@@ -155,12 +164,12 @@ class Nodes:
     def move_slot(self, key: str, target: Node) -> None:
         """Move the slot of a key, with all that is in it, to another master."""
         slot, source = int(target.ask("CLUSTER KEYSLOT", key)), self.owner_of(key)
-        target.ask("CLUSTER SETSLOT", slot, "IMPORTING", source.id)
-        source.ask("CLUSTER SETSLOT", slot, "MIGRATING", target.id)
+        wait_until(partial(target.accepts, "CLUSTER SETSLOT", slot, "IMPORTING", source.id))
+        wait_until(partial(source.accepts, "CLUSTER SETSLOT", slot, "MIGRATING", target.id))
         while keys := source.ask("CLUSTER GETKEYSINSLOT", slot, 10):
             source.ask("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
         for node in (target, source, *(node for node in self.all if node.is_master())):
-            node.ask("CLUSTER SETSLOT", slot, "NODE", target.id)
+            wait_until(partial(node.accepts, "CLUSTER SETSLOT", slot, "NODE", target.id))
         wait_until(lambda: self.owner_of(key) is target)
 
     def kill(self) -> None:

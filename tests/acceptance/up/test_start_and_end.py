@@ -131,6 +131,6 @@ def test_a_process_that_never_works_is_given_up_with_the_reason(tmp_path: Path, 
     with cleaned(Up(tmp_path, settings={"PYTHONPATH": path}, prepared_folder=prepared_folder)) as up:
         assert up.process.wait(90) == 1
         assert "import does not run: it ended with exit code 3: no luck here" in up.err
-        assert up.err.count("starting it again") == 3
+        assert up.err.count("ended with exit code 3; starting it again") >= 3  # once more, if nobody looked in time
         assert "API key" not in up.out
         assert family(up.data_dir) == []

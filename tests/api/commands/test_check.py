@@ -85,7 +85,7 @@ def test_what_is_wrong_is_named(run: Run, environment: dict[str, str], name: str
 
 def test_no_installation_is_told(run: Run, tmp_path: Path) -> None:
     result = run("check --data-dir", str(tmp_path / "none"), DATABASE_URL="", REDIS_URL="")
-    assert (result.exit_code, "there is no Windback in" in result.stdout) == (1, True)
+    assert (result.exit_code, "There is no Windback in" in result.stdout) == (1, True)
     assert not (tmp_path / "none").exists()
 
 

@@ -44,6 +44,7 @@ def stopped(processes: list[psutil.Process]) -> Iterator[None]:
     """Processes that hang: they neither answer nor end."""
     for process in processes:
         process.suspend()
+    wait_until(lambda: {process.status() for process in processes} <= {psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE})
     try:
         yield
     finally:
@@ -102,7 +103,7 @@ def test_postgres_is_reported_and_not_required(settings: Settings) -> None:
 
 
 def test_a_postgres_that_hangs_is_reported_within_a_second(client: TestClient, connection: Connection) -> None:
-    assert detail(client)["postgres"] == "ok"
+    wait_until(lambda: detail(client)["postgres"] == "ok")
     postmaster = psutil.Process(connection.info.backend_pid).parent()
     assert postmaster
     with ExitStack() as stack:
@@ -113,7 +114,7 @@ def test_a_postgres_that_hangs_is_reported_within_a_second(client: TestClient, c
         assert time.monotonic() - began < SOON
         assert "windback_rescore_due" not in client.get("/metrics").text
         assert time.monotonic() - began < SOON
-    assert detail(client)["postgres"] == "ok"
+    wait_until(lambda: detail(client)["postgres"] == "ok")
 
 
 def test_a_missing_clock_and_a_buffer_that_nobody_empties_are_said(
