@@ -4,10 +4,11 @@ A young account has few outcomes: a horizon has to pass before the first is know
 every 15th midnight each customer at risk is watched from then on, for as long as time has passed, at most a horizon;
 and the formula is asked for the chance of no return within just that time. Five numbers are learnt from that: how much
 activity and silence weigh, how high the formula lies, and how much being a newcomer weighs, for those of few active
-days and for those who may leave right after them. All are shrunk to the formula's own (a Gaussian prior). Without a
-level of its own, an account that few leave made the formula flat, and one that most leave made it count newcomers too
-much. Silence has a weight of its own because accounts differ most in it: where visits come by chance it tells nearly
-all, where they come in bursts, or where many events are lost, much less.
+days and for those who may leave right after them. All are shrunk to usual ones (a Gaussian prior): those of the
+formula, but that activity and silence tell a quarter less in most accounts. Without a level of its own, an account that
+few leave made the formula flat, and one that most leave made it count newcomers too much. Silence has a weight of its
+own because accounts differ most in it: where visits come by chance it tells nearly all, where they come in bursts, or
+where many events are lost, much less.
 
 A silence that was watched for a part of the horizon counts for the square of that part: over a week the formula can be
 wrong in another way than over a month. One that began long ago counts for less, since accounts change. A customer's
@@ -52,9 +53,11 @@ NEWCOMER: Final = "newcomer"
 QUITTING: Final = "quitting"
 ACTIVITY: Final = "activity"
 SAME: Final = 0.1  # of a weight
+USUAL: Final = 0.75  # weight of activity and silence in an account of which little is known
 _FORMULA: Final = msgspec.structs.replace(PRIOR, terms=tuple(t for t in PRIOR.terms if t.feature != NEWCOMER))
 _WEIGHT: Final = next(t.weights[0] for t in PRIOR.terms if t.feature == NEWCOMER)
-_MEAN: Final = np.array([1.0, 1.0, 0.0, _WEIGHT, 0.0])  # activity, silence, level, newcomers by days and by quitting
+_UNCHANGED: Final = np.array([1.0, 1.0, 0.0, _WEIGHT, 0.0])  # activity, silence, level, newcomers by days, by quitting
+_MEAN: Final = np.array([USUAL, USUAL, 0.0, _WEIGHT, 0.0])
 _PRIORS: Final = Priors(_MEAN, np.array([0.5, 0.5, 1.0, 1.6, 2.0]), np.array([1, 1, 0, 0, 0], np.int8))
 
 
@@ -93,7 +96,7 @@ class Silences:
     def fit(self, now: float, version: str = KIND, trust: float = 1.0) -> Model:
         """The same, whether it did better or not: the formula moved by `trust` (0 to 1) of the way."""
         watched = self._judge(now, self._at <= now - LEAST * DAY)
-        coefficients = _PRIORS.mean + trust * (_coefficients(watched) - _PRIORS.mean)
+        coefficients = _UNCHANGED + trust * (_coefficients(watched) - _UNCHANGED)
         activity, silence, level, newcomer, quitting = coefficients.tolist()
         terms = [_scaled(term, silence if term.feature == SILENCE else activity) for term in _FORMULA.terms]
         terms += [Term(NEWCOMER, (newcomer,)), Term(QUITTING, (quitting,))]
@@ -115,7 +118,7 @@ class Silences:
             fitted = _coefficients(self._judge(begin, self._at <= begin - LEAST * DAY))
             later = (self._at >= begin) & (self._at < begin + gap * DAY)
             since = self._judge(now, later & (self._at <= now - min(LEAST, gap / 2) * DAY))
-            gains.append(_loss(since, _PRIORS.mean) - _loss(since, fitted))
+            gains.append(_loss(since, _UNCHANGED) - _loss(since, fitted))
             customers.append(since.customer)
         return min(max(gain_in_errors(np.concatenate(gains), np.concatenate(customers)), 0.0), 1.0)
 
@@ -195,7 +198,7 @@ def _columns(taken: Sample) -> Floats:
 def _coefficients(watched: Watched) -> Floats:
     """The weights of activity and silence, the level, and the weights of newcomers."""
     if not len(watched.lasts):
-        return _PRIORS.mean
+        return _UNCHANGED
     _, place = np.unique(watched.customer, return_inverse=True)
     total, most = np.bincount(place, watched.worth), np.zeros(int(place.max()) + 1)
     np.maximum.at(most, place, watched.worth)
