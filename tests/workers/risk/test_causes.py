@@ -132,10 +132,10 @@ def test_what_takes_too_much_is_halved_down_to_the_customer_at_fault(
     ingested(process, *[event(customer_email=f"c{n}@example.com") for n in range(9)])
     bad, read = first_row(connection, "customer_id::text")[0], read_rollup
 
-    def too_much(connection: Connection, customer_ids: Any, *rest: Any) -> Any:
+    def too_much(connection: Connection, customer_ids: Any, *rest: Any, **options: Any) -> Any:
         if bad in customer_ids:
             raise psycopg.errors.QueryCanceled("statement timeout")
-        return read(connection, customer_ids, *rest)
+        return read(connection, customer_ids, *rest, **options)
 
     monkeypatch.setattr(compute, "read_rollup", too_much)
     rescore.drain(process)
