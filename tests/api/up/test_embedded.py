@@ -295,13 +295,19 @@ def test_a_user_without_a_name_is_told_what_a_new_folder_needs(reachable: Path) 
 
 
 @needs_root
-def test_a_user_without_a_name_runs_a_folder_that_another_made(reachable: Path, prepared_folder: Path) -> None:
-    prepared.copy(prepared_folder, reachable)
-    with embedded.servers(reachable, durable=False) as servers:
+@pytest.mark.parametrize(
+    "name", ["data", "x" * packaged_servers.SOCKET_PATH_BYTES], ids=["short", "too long for a socket"]
+)
+def test_a_user_without_a_name_runs_a_folder_that_another_made(
+    reachable: Path, prepared_folder: Path, name: str
+) -> None:
+    folder = reachable / name
+    prepared.copy(prepared_folder, folder)
+    with embedded.servers(folder, durable=False) as servers:
         write(servers, "a")
-    for path in (reachable, *reachable.rglob("*")):
+    for path in (folder, *folder.rglob("*")):
         os.chown(path, NAMELESS, NAMELESS, follow_symlinks=False)
-    assert use_servers_nameless(reachable) == "they work"
+    assert use_servers_nameless(folder) == "they work"
 
 
 @needs_root
