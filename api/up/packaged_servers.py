@@ -244,9 +244,7 @@ def _socket_folder(data_dir: Path, user: dict[str, Any]) -> Path:
     if len(os.fsencode(run / POSTGRES_SOCKET)) <= SOCKET_PATH_BYTES and USUAL_PATH.fullmatch(str(run)):
         run.mkdir(mode=0o700, exist_ok=True)
     elif not os.access(run, os.W_OK | os.X_OK):
-        run.unlink(
-            missing_ok=True
-        )  # the link, after the system has emptied its temporary folder, or another user made it
+        run.unlink(missing_ok=True)  # the link: its folder is gone with other temporary files, or is another user's
         run.symlink_to(tempfile.mkdtemp(prefix="windback-"))
     _give(run.resolve(), user)
     return run.resolve()
