@@ -173,15 +173,24 @@ def _apply(connection: Connection, migration: Migration) -> str:
     connection.execute("SET statement_timeout = 0")
     if migration.sql.startswith(NO_TRANSACTION):
         connection.execute("SET lock_timeout = 0")  # no other statement waits behind it
-        for statement in filter(str.strip, re.split(r";\s*$", migration.sql, flags=re.MULTILINE)):
-            connection.execute(statement)
+        _execute_all(connection, migration.sql)
         _note(connection, migration)
     else:
         with connection.transaction():
             connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'")
-            connection.execute(migration.sql)
+            _execute_all(connection, migration.sql)
             _note(connection, migration)
     return f"{migration.version:04} {migration.name}"
+
+
+def _execute_all(connection: Connection, text: str) -> None:
+    """Execute statements one by one: Citus sends on the whole text in which a change of a placed table stands."""
+    statement = ""
+    for part in re.split(r"(?<=;)\s*$", text, flags=re.MULTILINE):
+        statement += part
+        if statement.strip() and statement.count("$$") % 2 == 0:
+            connection.execute(statement)
+            statement = ""
 
 
 def _note(connection: Connection, migration: Migration) -> None:

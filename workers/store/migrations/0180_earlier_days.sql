@@ -9,4 +9,8 @@ CREATE TABLE earlier_days (
     words text NOT NULL
 );
 
-ALTER TABLE earlier_days ALTER COLUMN rows SET STORAGE EXTERNAL;
+-- Citus refuses it for a table that it has placed, where the rows are compressed then.
+DO $$ BEGIN
+    ALTER TABLE earlier_days ALTER COLUMN rows SET STORAGE EXTERNAL;
+EXCEPTION WHEN feature_not_supported THEN NULL;
+END $$;
