@@ -3,8 +3,9 @@
 Visits by chance leave gaps that are exponential. Many customers are more regular: bills come by the month, reports by
 the quarter. Their gaps are taken as Weibull, whose shape tells chance (1) from a clock (4, the most that is counted):
 the standard deviation of the log of a gap is π / √6 over the shape. Few gaps prove little, so its logarithm is shrunk
-to that of chance, worth PROOF gaps. Platzer and Reutterer (2016), "Ticking away the moments: timing regularity helps to
-better predict customer activity", Marketing Science 35:779, show how much this is worth.
+to that of chance, worth PROOF gaps. Bills are a better clock: theirs is shrunk to that of BILLED, since before the next
+one is due nothing can tell whether it will be paid. Platzer and Reutterer (2016), "Ticking away the moments: timing
+regularity helps to better predict customer activity", Marketing Science 35:779, show how much this is worth.
 
 Others come for some days and then stay away for long, again and again: gaps of at least BREAK_DAYS and BREAK_GAPS usual
 ones are breaks, and from the second on the next one is expected to last as long.
@@ -33,9 +34,9 @@ BREAK_DAYS: Final = 10.0
 BREAK_GAPS: Final = 3.0  # usual gaps
 BREAKS: Final = 2  # from which on they are a habit
 BILL_DAYS: Final = 31.0  # from bill to bill, until a second one has come
-BILLED: Final = 3.0  # the least shape of bills
+BILLED: Final = 6.0  # the shape of bills, and the most that is counted of them
 DOUBT: Final = 20.0  # gaps without a break, to which those of a customer are added
-_SHAPES: Final = 1.0 + np.arange((MOST - 1.0) * STEPS + 1) / STEPS
+_SHAPES: Final = 1.0 + np.arange((BILLED - 1.0) * STEPS + 1) / STEPS
 _UNITS: Final = np.array([gamma(1.0 + 1.0 / shape) ** shape for shape in _SHAPES])
 
 
@@ -82,17 +83,18 @@ def measure_rhythm(who: Index, gaps: Index, cadence: Floats, billed: NDArray[np.
     spread = np.maximum(np.bincount(who, logs * logs, size) - divisor * mean * mean, 0.0)
     proof = np.maximum(count - 1, 0)
     variance = spread / np.maximum(proof, 1) + JITTER**2
-    steadier = proof * (np.log(CHANCE) - 0.5 * np.log(variance)) / (PROOF + proof)
+    expected = np.where(billed, np.log(BILLED), 0.0)
+    steadier = (PROOF * expected + proof * (np.log(CHANCE) - 0.5 * np.log(variance))) / (PROOF + proof)
     long = np.flatnonzero(gaps >= BREAK_DAYS)
     long = long[gaps[long] >= BREAK_GAPS * cadence[who[long]]]
     breaks = np.bincount(who[long], minlength=size)
     pause = np.bincount(who[long], gaps[long], size) / np.maximum(breaks, 1)
     gap = np.where(count >= 2, np.bincount(who, gaps, size) / divisor, np.nan)
     gap[billed & (count < 2)] = np.where(np.isnan(cadence), BILL_DAYS, cadence)[billed & (count < 2)]
-    regularity = np.maximum(np.exp(steadier), np.where(billed, BILLED, 1.0))
+    most = np.where(billed, BILLED, MOST) - 1.0
     return Rhythm(
         gap=gap,
-        shape=1.0 + np.round(STEPS * np.clip(regularity - 1.0, 0.0, MOST - 1.0)) / STEPS,
+        shape=1.0 + np.round(STEPS * np.clip(np.exp(steadier) - 1.0, 0.0, most)) / STEPS,
         breaks=np.where(breaks >= BREAKS, breaks / (DOUBT + count), 0.0),
         pause=np.maximum(pause, BREAK_DAYS),
         weights=weigh_half_lives(gap),

@@ -84,14 +84,14 @@ def _no_return(days: list[int], tenure: float, silent: float, horizon: float, pa
 
 
 def _rhythm(days: list[int], pays: bool) -> tuple[float, float]:
-    """The mean gap (0 below two gaps) and how regular the gaps are, from 1 to 4; of bills, from 3."""
+    """The mean gap (0 below two gaps) and how regular the gaps are, from 1 to 4; of bills to 6, expected to be so."""
     gaps = [later - earlier for earlier, later in pairwise(days)]
     if len(gaps) < 2:
-        return (mean([*gaps] or [31]), 3.0) if pays else (0.0, 1.0)
-    proof = len(gaps) - 1
+        return (mean([*gaps] or [31]), 6.0) if pays else (0.0, 1.0)
+    proof, expected, most = len(gaps) - 1, 6.0 if pays else 1.0, 6.0 if pays else 4.0
     variance = pvariance([log(gap) for gap in gaps]) * len(gaps) / proof + 0.15**2
-    shape = exp(proof / (2 + proof) * (log(pi / sqrt(6)) - log(variance) / 2))
-    return mean(gaps), 1 + round(20 * (min(max(shape, 3.0 if pays else 1.0), 4.0) - 1)) / 20
+    shape = exp((2 * log(expected) + proof * (log(pi / sqrt(6)) - log(variance) / 2)) / (2 + proof))
+    return mean(gaps), 1 + round(20 * (min(max(shape, 1.0), most) - 1)) / 20
 
 
 def _warp(days: float, gap: float, shape: float) -> float:

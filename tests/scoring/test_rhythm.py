@@ -6,15 +6,15 @@ from scoring.history import history_of
 from scoring.learning.fit import fit_regression
 from scoring.learning.samples import Sample, sample
 from scoring.model import PRIOR
-from scoring.rhythm import MOST, Rhythm, measure_rhythm, warp
+from scoring.rhythm import BILLED, MOST, Rhythm, measure_rhythm, warp
 from scoring.rollup import DAY
 from scoring.score import STATES, score
 from tests.scoring.world import NOW, logins, rollup, row
 
 
-def rhythm_of(*gaps: int) -> Rhythm:
+def rhythm_of(*gaps: int, billed: bool = False) -> Rhythm:
     return measure_rhythm(
-        np.zeros(len(gaps), np.int64), np.array(gaps, np.int64), np.array([np.median(gaps)]), np.zeros(1, bool)
+        np.zeros(len(gaps), np.int64), np.array(gaps, np.int64), np.array([np.median(gaps)]), np.array([billed])
     )
 
 
@@ -30,6 +30,19 @@ def test_few_gaps_prove_little() -> None:
     assert shapes[0] == 1.0
     assert shapes == sorted(shapes)
     assert shapes[1] < 2.5 < shapes[3]
+
+
+def test_bills_are_a_clock_until_their_own_gaps_say_otherwise() -> None:
+    """Who only buys now and then pays by chance: a shop that sends nothing but payments."""
+    chance = np.random.default_rng(1).exponential(30, 60).astype(int) + 1
+    assert rhythm_of(30, billed=True).shape == rhythm_of(*[30] * 12, billed=True).shape == [BILLED]
+    assert rhythm_of(*chance.tolist(), billed=True).shape[0] < 1.4
+
+
+def test_a_first_bill_tells_nothing_before_the_second_is_due_and_much_after() -> None:
+    risks = [float(score(rollup(row("invoice_paid", days)), NOW).probability[0]) for days in (1, 20, 36)]
+    assert risks[1] < risks[0] + 0.1
+    assert risks[2] > risks[1] + 0.4
 
 
 def test_a_mean_gap_is_as_long_by_chance_as_by_a_clock() -> None:
