@@ -221,6 +221,9 @@ CREATE TABLE dead_letters (
 -- or of the address that was given up; owner is the customer. A new address waits in next_email until the
 -- customer is moved. has_waiting: events of this user id wait to be stored. apart: the history at the address was there
 -- before this user id came to it, so it stays when the user id leaves.
+-- late_emails: addresses that were stated before the present one and became known after it, each with the time
+-- (microseconds since 1970) from which on what was received there is the user id's; their histories are to follow.
+-- first_said_at: when the first address was stated. is_late: for processes of an earlier version.
 CREATE TABLE identities (
     customer_id uuid PRIMARY KEY,
     account_id integer NOT NULL,
@@ -232,6 +235,7 @@ CREATE TABLE identities (
     next_said_at timestamptz,
     has_waiting boolean NOT NULL DEFAULT false,
     apart boolean NOT NULL DEFAULT false,
+    is_late boolean NOT NULL DEFAULT false,
     first_said_at timestamptz,
     late_emails jsonb NOT NULL DEFAULT '{}'
 );
