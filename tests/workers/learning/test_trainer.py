@@ -45,11 +45,14 @@ def test_training_switches_to_a_better_model_and_keeps_all_that_was_tried(connec
     assert timedelta(days=170) < card.until - card.since < timedelta(days=180)
 
 
-def test_a_second_training_on_the_same_data_changes_nothing(connection: Connection, acme: int) -> None:
-    first, second = train(connection, acme, 30), train(connection, acme, 30)
-    assert (second.against, second.chosen) == (first.chosen, first.chosen)
-    assert find_in_use(connection, acme).model.version == first.chosen
-    assert count(connection, "trainings") == 2
+def test_a_further_training_on_the_same_data_changes_nothing(connection: Connection, acme: int) -> None:
+    """An early model may be recalibrated once more: after that, nothing moves."""
+    first, second, third = (train(connection, acme, 30) for _ in range(3))
+    assert second.against == first.chosen
+    assert first.chosen.startswith("early") or second.chosen == first.chosen
+    assert (third.against, third.chosen) == (second.chosen, second.chosen)
+    assert find_in_use(connection, acme).model.version == second.chosen
+    assert count(connection, "trainings") == 3
 
 
 def test_without_lapses_the_formula_stays(connection: Connection) -> None:
