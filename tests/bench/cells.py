@@ -65,9 +65,9 @@ def _scaling(world: World) -> Line:
 
 def _drain_all(world: World, cells: int, entries: Entries) -> Sequence[float]:
     """A worker process for each cell, from the moment at which all are ready."""
-    with installed(world, cells) as measured, ExitStack() as stack:
-        _push(measured, entries)
-        workers = [stack.enter_context(_worker(measured, number)) for number in range(cells)]
+    with installed(world, cells) as installation, ExitStack() as stack:
+        _push(installation, entries)
+        workers = [stack.enter_context(_worker(installation, number)) for number in range(cells)]
         for worker in workers:
             assert worker.stdout
             assert worker.stdout.readline() == b"ready\n"
@@ -80,8 +80,8 @@ def _drain_all(world: World, cells: int, entries: Entries) -> Sequence[float]:
         return [SCALED_EVENTS / (time.perf_counter() - began)]
 
 
-def _worker(measured: Cells, number: int) -> "subprocess.Popen[bytes]":
-    settings = measured.settings
+def _worker(installation: Cells, number: int) -> "subprocess.Popen[bytes]":
+    settings = installation.settings
     argv = [settings.database_url or "", settings.redis_url or "", str(settings.cells), str(number)]
     return subprocess.Popen(
         [sys.executable, "-m", "tests.bench.drain", *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -106,35 +106,35 @@ def _costs(world: World, batch: int) -> Iterator[Line]:
 
 def _accept(world: World, cells: int, load: Load) -> Sequence[float]:
     """CPU of a door and of Valkey for an event, while all connections are busy."""
-    with installed(world, cells) as measured:
-        key = keys.create(measured.home, measured.redis, "default").secret
-        with serving(world, measured.environment) as (port, pid):
+    with installed(world, cells) as installation:
+        key = keys.create(installation.home, installation.redis, "default").secret
+        with serving(world, installation.environment) as (port, pid):
             run_wrk(port, "/api/v1/track", key, load, seconds=1)
-            before = _count_accepted(measured)
-            meter = CpuMeter({"door": pid, "Valkey": find_redis_pid(measured.redis)})
+            before = _count_accepted(installation)
+            meter = CpuMeter({"door": pid, "Valkey": find_redis_pid(installation.redis)})
             run_wrk(port, "/api/v1/track", key, load, seconds=1)
-            events = _count_accepted(measured) - before
+            events = _count_accepted(installation) - before
             return [seconds / events * 1e6 for seconds in meter.seconds()]
 
 
-def _count_accepted(measured: Cells) -> int:
-    lanes = [lane for cell in measured.settings.all_cells for lane in lanes_of(cell).values()]
-    return sum(int(measured.redis.hget(lane.ledger, "accepted") or 0) for lane in lanes)
+def _count_accepted(installation: Cells) -> int:
+    lanes = [lane for cell in installation.settings.all_cells for lane in lanes_of(cell).values()]
+    return sum(int(installation.redis.hget(lane.ledger, "accepted") or 0) for lane in lanes)
 
 
 def _store(world: World, cells: int, entries: Entries) -> Sequence[float]:
     """CPU of a worker, its Postgres backends and Valkey for an event."""
-    with installed(world, cells) as measured:
-        _push(measured, {number: part[:1] for number, part in entries.items()})
-        for place in measured.places:  # the first time, statements are planned
+    with installed(world, cells) as installation:
+        _push(installation, {number: part[:1] for number, part in entries.items()})
+        for place in installation.places:  # the first time, statements are planned
             ingest.drain(place, LIVE)
         entries = {number: part[1:] for number, part in entries.items()}
-        _push(measured, entries)
+        _push(installation, entries)
         left = events = sum(events for part in entries.values() for events, _ in part)
-        backends = [place.connection().info.backend_pid for place in measured.places]
-        meters = [CpuMeter({"": pid}) for pid in (os.getpid(), *backends, find_redis_pid(measured.redis))]
+        backends = [place.connection().info.backend_pid for place in installation.places]
+        meters = [CpuMeter({"": pid}) for pid in (os.getpid(), *backends, find_redis_pid(installation.redis))]
         while left:
-            done = sum(sum(ingest.drain(place, LIVE)) for place in measured.places)
+            done = sum(sum(ingest.drain(place, LIVE)) for place in installation.places)
             assert done, "the buffers are empty, and not all of their events were stored"
             left -= done
         worker, *postgres, valkey = (meter.seconds()[0] / events * 1e6 for meter in meters)
@@ -173,9 +173,9 @@ def _encode(parts: Sequence[tuple[int, bytes]], now_us: int) -> tuple[int, bytes
     return sum(events for events, _ in parts), encode_entry(Entry(os.urandom(12), requests))
 
 
-def _push(measured: Cells, entries: Entries) -> None:
-    with measured.redis.pipeline(transaction=False) as pipeline:
-        for cell in measured.settings.all_cells:
+def _push(installation: Cells, entries: Entries) -> None:
+    with installation.redis.pipeline(transaction=False) as pipeline:
+        for cell in installation.settings.all_cells:
             lane = lanes_of(cell)[LIVE.name]
             for events, entry in entries[cell.number or 0]:
                 pipeline.xadd(lane.stream, {"n": events, "entry": entry})
@@ -197,24 +197,24 @@ def _rescoring(world: World) -> Line:
 @contextmanager
 def _filled(world: World, cells: int, fill: Callable[[Connection], None], counts: bool = False) -> Iterator[str]:
     """The name of a database with the customers of each cell."""
-    with installed(world, cells, name=f"bench_filled_{cells}") as measured:
-        for place in measured.places:
+    with installed(world, cells, name=f"bench_filled_{cells}") as installation:
+        for place in installation.places:
             place.connection().execute("SELECT setseed(0.5)")  # the customers of one cell, divided
             fill(place.connection())
             keep_own(place)
             if counts:
                 fill_totals(place.connection())
             place.connection().execute("VACUUM ANALYZE")
-        measured.disconnect()
+        installation.disconnect()
         yield f"bench_filled_{cells}"
 
 
 def _rescore(world: World, cells: int, template: str) -> Sequence[float]:
-    with installed(world, cells, template) as measured:
-        backends = [place.connection().info.backend_pid for place in measured.places]
+    with installed(world, cells, template) as installation:
+        backends = [place.connection().info.backend_pid for place in installation.places]
         meter = CpuMeter({str(pid): pid for pid in (os.getpid(), *backends)})
         scored = 0
-        for place in measured.places:
+        for place in installation.places:
             while batch := rescore.rescore_due(place):
                 scored += batch
         assert scored == scoring.CUSTOMERS
@@ -240,14 +240,17 @@ def _reading(world: World) -> Line:
 def _read(world: World, cells: int, template: str) -> Sequence[float]:
     """CPU of a web process and of Postgres for an answer."""
     asked = [path for _, path in routes(SHORT)][::READ_ROUTES]
-    with installed(world, cells, template) as measured:
-        key = keys.create(measured.home, measured.redis, "default").secret
-        with serving(world, measured.environment) as (port, pid), closing(HTTPConnection("127.0.0.1", port)) as client:
+    with installed(world, cells, template) as installation:
+        key = keys.create(installation.home, installation.redis, "default").secret
+        with (
+            serving(world, installation.environment) as (port, pid),
+            closing(HTTPConnection("127.0.0.1", port)) as client,
+        ):
             _ask_all(client, key, asked)  # the first time, connections are opened
-            before, meter = read_server_seconds(measured.home.info.backend_pid), CpuMeter({"door": pid})
+            before, meter = read_server_seconds(installation.home.info.backend_pid), CpuMeter({"door": pid})
             for _ in range(READ_TIMES):
                 _ask_all(client, key, asked)
-            postgres = read_server_seconds(measured.home.info.backend_pid) - before
+            postgres = read_server_seconds(installation.home.info.backend_pid) - before
             return [(meter.seconds()[0] + postgres) / len(asked) / READ_TIMES * 1000]
 
 
