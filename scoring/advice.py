@@ -205,7 +205,7 @@ _RULES: Final[Sequence[Rule]] = (
 def _rules_for(
     overdue: bool, matters: bool, tickets: bool, detractor: bool, downgraded: bool, little_use: bool
 ) -> tuple[Rule, ...]:
-    """Returns the rules that can apply to customers of whom these are true; a rule each, in the order of _RULES."""
+    """Returns the rules that can apply to customers with these facts, in the order of _RULES."""
     applies = (overdue, matters, matters, matters, tickets, detractor, downgraded, little_use, little_use, little_use)
     return tuple(compress(_RULES, applies))
 

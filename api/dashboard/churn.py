@@ -27,7 +27,7 @@ class MonthRow(NamedTuple):
 
     @property
     def present(self) -> int:
-        """The customers of the month. Those who came and lapsed within it count too, so churn is at most 100%."""
+        """The customers of the month. New customers who lapsed within it count too, so churn is at most 100%."""
         return self.customers + self.joined + self.came_back
 
 

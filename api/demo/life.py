@@ -109,7 +109,7 @@ class Life:
         self._extras(second)
 
     def _use(self, second: float) -> float:
-        """Use a feature, the favourite one most; a customer who drifts away stops using that one."""
+        """Use a feature, mostly the favourite one. Customers stop using it before they leave."""
         lost = self._in(stories.DRIFTING) and self._chapter and self._chapter.progress > 0.3
         features = self._features[1:] if lost else self._features
         if not features:

@@ -176,4 +176,4 @@ def _escape_like(part: str) -> str:
     """A part of an address for LIKE. No address holds a blank: one is taken for a plus sign that wasn't encoded."""
     part = normalise_email(part).replace(" ", "+")
     escaped = part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return escaped.replace("\0", "\N{REPLACEMENT CHARACTER}")  # which finds nobody, as NUL should
+    return escaped.replace("\0", "\N{REPLACEMENT CHARACTER}")  # no address has it, as none has NUL

@@ -24,7 +24,7 @@ CHANGES = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM)\b")
 CTE = re.compile(r"\b(\w+) AS (?:NOT )?(?:MATERIALIZED )?\(")
 WRITTEN_NUMBERS = {"limit"}
 WRITTEN_WORDS = {"levels", "states"}  # lists of words of ours
-KEYS = {  # what is looked up, and from where on: no value of it needs another plan
+KEYS = {  # parameters that are looked up in an index: one plan suits all their values
     *("account_id", "customer_id", "event", "names", "alert_id", "erasure_id"),
     *("value", "occurred_at", "event_key", "hour", "after_at", "after_id", "most"),
     *("customer_ids", "hours", "limits", "first_day"),

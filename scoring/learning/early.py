@@ -89,12 +89,12 @@ class Silences:
         self._settled, self._days = self._watch(everybody, np.full(len(everybody), float(horizon_days)), own)
 
     def adjust(self, now: float, version: str = KIND) -> Model | None:
-        """The formula adjusted to what is known at `now`; None where the formula itself did no worse."""
+        """Returns the formula, adjusted to the silences watched until `now`; None if it predicts as well unadjusted."""
         trust = self._trust(now)
         return self.fit(now, version, trust) if trust > 0 else None
 
     def fit(self, now: float, version: str = KIND, trust: float = 1.0) -> Model:
-        """The same, whether it did better or not: the formula moved by `trust` (0 to 1) of the way."""
+        """Returns the adjusted formula in any case. `trust` is the share of the adjustment that counts, 0 to 1."""
         watched = self._judge(now, self._at <= now - LEAST * DAY)
         coefficients = _UNCHANGED + trust * (_coefficients(watched) - _UNCHANGED)
         activity, silence, level, newcomer, quitting = coefficients.tolist()

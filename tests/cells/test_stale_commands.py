@@ -50,7 +50,8 @@ def test_dead_letters_of_a_cell_that_is_being_divided_are_left_alone(make_world:
         result = command_line(world)(f"dead-letters {line}")
     assert result.exit_code == 1, result.output
     assert "cell 001 is being divided or moved" in result.output
-    assert count(world.places[1].connection(), "dead_letters") == 1
+    with connect(world.settings.home.database_url) as looking:
+        assert looking.execute("SELECT count(*) FROM cell_001.dead_letters").fetchone() == (1,)
 
 
 def test_customers_of_cells_elsewhere_are_not_counted(stale: World) -> None:

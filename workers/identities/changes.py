@@ -1,4 +1,4 @@
-"""Changes of address: which way each goes, by what is stored at both addresses and whose they are."""
+"""Changes of address. The course of each follows from the histories and the user ids at both addresses."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -49,9 +49,9 @@ def list_changes(connection: Connection) -> list[AddressChange]:
 
 
 def in_order(changes: list[AddressChange], is_free: Callable[[AddressChange], bool]) -> Iterator[AddressChange]:
-    """Yields changes: late addresses first, since a further change takes along what is at the present one; then those
-    whose next address has no history at that moment: where addresses are passed on, each is left before the next one
-    comes."""
+    """Yields the changes in the order in which they are made. Late addresses come first, since a further change moves
+    the history of the present address. Changes to an address without a history come next: where addresses are passed
+    on, each is left before its next user comes."""
     while changes:
         change = next((each for each in changes if each.is_late or is_free(each)), changes[0])
         changes.remove(change)

@@ -88,7 +88,7 @@ def note_traits(
 
 
 def deliver(process: Process) -> int:
-    """Write what is noted to the buffers of its cells; notes that can't be written now stay. Returns how many notes
+    """Write the notes to the buffers of their cells. Notes that can't be written now stay. Returns how many notes
     were written."""
     if process.cell.number is None:
         return 0

@@ -145,8 +145,8 @@ def _note_late_address(connection: Connection, naming: Naming, identity: Identit
 
 
 def _make_late(naming: Naming, identity: IdentityRow, since_us: int) -> str:
-    """Returns what is noted of an address whose history is to follow: only what was received from this moment on is the
-    user id's. Nothing, if so many are noted that the user id is hardly one person's."""
+    """Returns the note of an address whose history is to follow, as JSON: events received from `since_us` on are the
+    user id's. The note is empty if MOST_LATE addresses wait: such a user id is hardly one person's."""
     is_room = len(identity.late_emails) < MOST_LATE
     return json.dumps({naming.email: since_us} if is_room else {})
 

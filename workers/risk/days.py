@@ -75,7 +75,7 @@ def _read_on(
     words: RowWords,
     keeps: bool,
 ) -> PackedRows:
-    """Returns the rows, and those of earlier days, of `busy` customers, who have more than were read; sorted."""
+    """Returns the rows, sorted, with the earlier days of `busy` customers, who have more rows than were read."""
     customer, day = rows.customer, rows.day
     until = np.full(len(customer_ids), -1)
     for place in busy:

@@ -143,7 +143,8 @@ def test_cells_are_moved_while_events_come_in(placed: Placed, client: httpx2.Cli
     assert len(set(before)) == len(placed.nodes)
     with ThreadPoolExecutor(2) as pool:
         sending = [pool.submit(keep_sending, first) for first in range(2)]
-        wait_until(lambda: sum(placed.stored().values()) > 500, timeout=WAIT_SECONDS)
+        wait_until(lambda: any(each.done() for each in sending) or placed.stored().total() > 500, timeout=WAIT_SECONDS)
+        assert not [each.exception() for each in sending if each.done()]
         for number, node in ((0, 1), (1, 0), (0, 0), (2, 1)):
             sent = placed.sent.total()
             placed.move(number, node)
