@@ -126,6 +126,7 @@ def client(placed: Placed, redis: Redis) -> Iterator[httpx2.Client]:
     placed.line.start("ingest.2", "score.2")
     with httpx2.Client(base_url=placed.line.url, headers={"X-API-Key": key.secret}, timeout=30) as made:
         wait_until(lambda: made.post("/api/v1/track", json={"events": []}).status_code == 422, timeout=WAIT_SECONDS)
+        wait_until(lambda: made.get("/readyz").status_code == 200, timeout=WAIT_SECONDS)
         yield made
 
 
@@ -166,7 +167,9 @@ def read_customers(client: httpx2.Client) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     cursor = ""
     while not rows or cursor:
-        page = client.get(f"/api/v1/customers?sort=email&limit=30{cursor}").json()
+        answer = client.get(f"/api/v1/customers?sort=email&limit=30{cursor}")
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
         rows += page["customers"]
         cursor = f"&cursor={page['next_cursor']}" if page["next_cursor"] else ""
     return rows
