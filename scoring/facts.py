@@ -16,7 +16,7 @@ from scoring.rollup import DAY, Rollup
 
 YEAR_DAYS: Final = 365.25
 UNEVEN: Final = 3.0  # times as long as the usual gap is the mean gap of a customer without a rhythm
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "June", "July", "Aug", "Sept", "Oct", "Nov", "Dec")
+MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class Facts(NamedTuple):
@@ -124,14 +124,14 @@ def date(at: float, now: float) -> str:
 
 
 def month(at: float) -> str:
-    """The month of a time in UTC: "May", "Sept"."""
-    return _MONTHS[gmtime(at).tm_mon - 1]
+    """The month of a time in UTC: "May", "Sep"."""
+    return MONTHS[gmtime(at).tm_mon - 1]
 
 
 @lru_cache(maxsize=4096)
 def _date(day: int, today: int) -> str:
     year, month, number = gmtime(day * DAY)[:3]
-    text = f"{number} {_MONTHS[month - 1]}"
+    text = f"{number} {MONTHS[month - 1]}"
     return text if year == gmtime(today * DAY).tm_year else f"{text} {year}"
 
 

@@ -60,7 +60,7 @@ def test_the_first_strategy_that_fits_is_advised(strategy: str, urgency: str, ro
 def test_advice_brings_the_facts_to_write_with() -> None:
     """Only what is known is there, and the reason names dates and numbers."""
     brought = advice(*FADING, row("feature_used", 50, "exports", n=3, plan="pro"), row("invoice_overdue", 10))
-    assert brought.why == "Invoice overdue since 5 June"
+    assert brought.why == "Invoice overdue since 5 Jun"
     assert brought.facts == {
         "plan": "pro",
         "favourite_feature": "exports",

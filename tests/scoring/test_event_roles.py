@@ -46,7 +46,7 @@ def test_who_has_churned_is_lapsed_until_seen_again() -> None:
     back, never = of(*closed, row("login", 1)), of(*logins(1, *range(4, 60, 2)))
     assert back.state[0] == ACTIVE
     assert never.probability[0] < back.probability[0] < of(*closed).probability[0]
-    assert "Churn reported on 12 June" in [reason.text for reason in of(*closed).reasons[0]]
+    assert "Churn reported on 12 Jun" in [reason.text for reason in of(*closed).reasons[0]]
 
 
 def test_the_label_knows_what_an_account_calls_churn_and_engagement() -> None:

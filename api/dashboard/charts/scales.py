@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "June", "July", "Aug", "Sept", "Oct", "Nov", "Dec")
+from scoring.facts import MONTHS
+
 STEPS_DAYS = (1, 2, 7, 14, 28, 91, 182, 364)
 
 

@@ -23,7 +23,9 @@ from api.dashboard.charts import (
     spark,
     stacked,
 )
-from api.dashboard.charts.scales import compact, day_ticks, ticks
+from api.dashboard.charts.scales import compact, day_name, day_ticks, ticks
+from api.dashboard.filters import day as day_on_page
+from scoring import facts
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 numbers = some.floats(allow_nan=True, allow_infinity=True)
@@ -184,6 +186,14 @@ def test_dates_lie_within_and_in_order(first: datetime, other: datetime) -> None
     assert places == sorted(places)
     assert len(places) <= 7
     assert all(0 <= x <= 1 for x in places)
+
+
+@pytest.mark.parametrize("month", range(1, 13))
+def test_a_day_is_written_alike_in_charts_pages_and_reasons(month: int) -> None:
+    at = datetime(2026, month, 5, tzinfo=UTC)
+    text = day_name(at.date(), date(2025, 1, 1))
+    assert text == facts.date(at.timestamp(), START.timestamp() - 365 * 86400)
+    assert f">{text}</time>" in str(day_on_page(at)).replace("\N{NO-BREAK SPACE}", " ")
 
 
 @pytest.mark.parametrize(("value", "text"), {0: "0", 0.25: "0.25", 999: "999", 1000: "1k", 12_345: "12.3k"}.items())
