@@ -10,7 +10,7 @@ from api.reading.erasing import describe
 from api.track.rules import valid_email
 from api.up.options import data_dir_option
 from workers import settings
-from workers.identities import across
+from workers.identities import erasing
 from workers.store import connect
 
 
@@ -34,5 +34,5 @@ def erase_customer(email: str, account: str | None, by_user_id: bool, data_dir: 
     with use_servers(data_dir) as servers:
         with connect(servers.database_url) as connection:
             account_id = choose_account(connection, account).account_id
-        receipt = across.erase(servers.apply(settings.load()), account_id, email, by_user_id)
+        receipt = erasing.erase(servers.apply(settings.load()), account_id, email, by_user_id)
     click.echo(msgspec.json.encode(describe(receipt)).decode())

@@ -14,7 +14,8 @@ from api.reading.common import account_of
 from api.reading.customer import show_customer
 from api.reading.query import refuse_unknown
 from api.track.rules import valid_email
-from workers.identities import across
+from workers.identities import changes, erasing
+from workers.identities.changes import AddressChange
 from workers.upkeep.erasure import Receipt
 
 Count = Annotated[int, Meta(ge=0)]
@@ -56,8 +57,10 @@ async def erase(request: Request, account_id: int, email: str) -> Erased:
     """Erase a customer, known or not. Raises Refused."""
     if not valid_email(email):  # …/events is not an address either
         raise Refused("customer_not_found")
-    settings = request.app.state.settings
-    return describe(await in_thread(lambda: across.erase(settings, account_id, email)))
+    settings, conflicts = request.app.state.settings, list[AddressChange]()
+    receipt = await in_thread(lambda: erasing.erase(settings, account_id, email, conflicts=conflicts))
+    changes.warn_of_conflicts(request.app.state.door.warnings, conflicts)
+    return describe(receipt)
 
 
 def describe(receipt: Receipt) -> Erased:

@@ -1,4 +1,4 @@
-"""Customers whose address, user ids and history are in several cells: erased, moved to another address, merged.
+"""Customers whose address, user ids and history are in several cells: moved to another address, merged.
 
 History that goes to another cell is on its way for a moment, see relocations.py; within a cell it is renamed or merged
 as where there is a single one. User ids of a customer may be in any cell.
@@ -7,68 +7,15 @@ as where there is a single one. User ids of a customer may be in any cell.
 from collections.abc import Sequence
 
 from workers import placement
-from workers.buffer.entries import hash_customer, hash_user, normalise_email
-from workers.buffer.lanes import lanes_of
-from workers.buffer.stream import last_positions
-from workers.cells import Cell, cell_of
+from workers.buffer.entries import hash_customer
+from workers.cells import cell_of
 from workers.identities import changes, moving, relocations
 from workers.identities.changes import AddressChange, Course
 from workers.identities.moving import Merged
 from workers.identities.relocations import Relocation
 from workers.process import Process
-from workers.redis import REDIS_AWAY, command_client
 from workers.settings import Settings
-from workers.store import Connection, presence, sql
-from workers.upkeep import erasure
-from workers.upkeep.erasure import Receipt
-
-MOST_ADDRESSES = 5  # that a customer may pass while it is erased
-
-
-def find_home_of(settings: Settings, customer_id: str) -> Cell:
-    """Returns the cell of a customer."""
-    return settings.all_cells[cell_of(customer_id, settings.cells)]
-
-
-def erase(settings: Settings, account_id: int, email: str, by_user_id: bool = False) -> Receipt:
-    """Erase a customer, known or not, in all cells: history is in one of them or on its way, user ids may be in others.
-    `email` may be a user id. Raises psycopg.Error, and then it has to be done again."""
-    asked = hash_user(account_id, email) if by_user_id else hash_customer(account_id, normalise_email(email))
-    customer_id = _find_owner(settings, account_id, asked)
-    for _ in range(MOST_ADDRESSES):
-        receipt = _erase_id(settings, account_id, customer_id)
-        moved_to = _find_owner(settings, account_id, customer_id)
-        if moved_to == customer_id:
-            break
-        customer_id = moved_to  # it has left for there meanwhile
-    return receipt
-
-
-def _find_owner(settings: Settings, account_id: int, customer_id: str) -> str:
-    """Returns the customer whose this user id, or given-up address, is."""
-    with presence.enter(find_home_of(settings, customer_id)) as connection:
-        row = connection.execute(sql("find_owners"), {"customer_ids": [customer_id]}).fetchone()
-    return hash_customer(account_id, row[1]) if row else customer_id
-
-
-def _erase_id(settings: Settings, account_id: int, customer_id: str) -> Receipt:
-    home = find_home_of(settings, customer_id)
-    for cell in settings.all_cells:
-        with presence.enter(cell) as connection:
-            relocations.erase(connection, customer_id)
-            if cell != home:
-                erasure.erase_names(connection, account_id, customer_id, read_positions(cell))
-    with presence.enter(home) as connection:
-        return erasure.erase_id(connection, account_id, customer_id, read_positions(home))
-
-
-def read_positions(cell: Cell) -> dict[str, int] | None:
-    """Returns the ends of the lanes of a cell's buffer; None while Redis is away: then clocks have to do."""
-    try:
-        with command_client(cell.buffer_url) as redis:
-            return last_positions(redis, lanes_of(cell))
-    except REDIS_AWAY:
-        return None
+from workers.store import Connection, sql
 
 
 def merge(settings: Settings, account_id: int, email: str, into: str) -> Merged | None:
@@ -100,20 +47,29 @@ def _find_done(source: Connection, old: str, into: str, finished: Sequence[Merge
 def apply_changes(process: Process) -> list[AddressChange]:
     """Carry out the changes of addresses that were announced in this cell, as moving.apply_changes does within one; and
     what was interrupted."""
-    connection, conflicts = process.connection(), []
+    connection = process.connection()
     listed = changes.list_changes(connection)
     if not listed and connection.execute(sql("any_relocation")).fetchone() != (True,):
         return []
     with placement.connect_cells(process.settings) as cells:
         relocations.finish_all(cells, cells[process.cell.number or 0])
+        return make_changes(cells, listed)
 
-        def is_free(change: AddressChange) -> bool:
-            return not changes.has_history(_find_connection(cells, change.new), change.new)
 
-        for change in changes.in_order(listed, is_free):
-            with relocations.alone(cells, change.customer_id, change.old, change.new) as ours:
-                if ours and _carry_out(cells, change).is_conflict:
-                    conflicts.append(change)
+def make_changes(
+    cells: Sequence[Connection], listed: Sequence[AddressChange], patient: bool = False
+) -> list[AddressChange]:
+    """Carry out these changes. Returns those that met another customer. A patient caller waits for other processes that
+    are at one of them; else it is left to these."""
+    conflicts = []
+
+    def is_free(change: AddressChange) -> bool:
+        return not changes.has_history(_find_connection(cells, change.new), change.new)
+
+    for change in changes.in_order([*listed], is_free):
+        with relocations.alone(cells, change.customer_id, change.old, change.new, patient=patient) as ours:
+            if ours and _carry_out(cells, change).is_conflict:
+                conflicts.append(change)
     return conflicts
 
 

@@ -5,8 +5,13 @@ from typing import NamedTuple
 
 from workers.buffer.entries import hash_customer
 from workers.store import Connection, only_row, sql
+from workers.warnings import Warnings
 
 CHANGES_TOGETHER = 100
+IN_USE = (
+    "An address that was said of a user id belongs to another customer, and both have events: the user id has it from "
+    "now on, the earlier events stay. POST /api/v1/customers/{email}/merge makes them one."
+)
 
 
 class AddressChange(NamedTuple):
@@ -44,7 +49,17 @@ class Course(NamedTuple):
 
 def list_changes(connection: Connection) -> list[AddressChange]:
     """Returns changes that were announced, the earliest first."""
-    rows = connection.execute(sql("list_changes"), {"limit": CHANGES_TOGETHER})
+    return _list(connection, None, ())
+
+
+def list_changes_of(connection: Connection, account_id: int, emails: Iterable[str]) -> list[AddressChange]:
+    """Returns changes that wait in this cell to bring one of these addresses to another one, or another one to it."""
+    return _list(connection, account_id, emails)
+
+
+def _list(connection: Connection, account_id: int | None, emails: Iterable[str]) -> list[AddressChange]:
+    whose = {"account_id": account_id, "emails": [*emails]}
+    rows = connection.execute(sql("list_changes"), {**whose, "limit": CHANGES_TOGETHER})
     return [AddressChange(*row) for row in rows.fetchall()]
 
 
@@ -109,3 +124,9 @@ def is_kept(cells: Iterable[Connection], customer_id: str) -> bool:
     """Returns whether user ids stay at an address when its history leaves."""
     asked = {"customer_id": customer_id}
     return any(only_row(connection.execute(sql("has_apart"), asked))[0] for connection in cells)
+
+
+def warn_of_conflicts(warnings: Warnings, conflicts: Iterable[AddressChange]) -> None:
+    """Warn of changes of address that met another customer's history."""
+    for change in conflicts:
+        warnings.add(change.account_id, "address_in_use", "customer_email", IN_USE)

@@ -34,10 +34,13 @@ class Merged(NamedTuple):
 def apply_changes(connection: Connection) -> list[AddressChange]:
     """Carry out the changes of addresses that were announced. Returns those that met another customer: their user ids
     have the new address, and the history before stays where it is."""
+    return make_changes(connection, changes.list_changes(connection))
+
+
+def make_changes(connection: Connection, listed: Sequence[AddressChange]) -> list[AddressChange]:
+    """Carry out these changes. Returns those that met another customer."""
     conflicts = []
-    for change in changes.in_order(
-        changes.list_changes(connection), lambda change: not changes.has_history(connection, change.new)
-    ):
+    for change in changes.in_order([*listed], lambda change: not changes.has_history(connection, change.new)):
         with connection.transaction():
             lock(connection, Lock.STORING)
             course = _bring_late_history(connection, change) if change.is_late else _carry_out(connection, change)

@@ -62,7 +62,8 @@ class Relocation(NamedTuple):
 @contextmanager
 def alone(cells: Sequence[Connection], *ids: str, patient: bool = False) -> Iterator[bool]:
     """Have these customers and user ids alone during the block, so that the facts for their course stay true.
-    Yields False if another process has one of them; a patient caller waits for it, and may name only one."""
+    Yields False if another process has one of them; a patient caller waits for it. All take them in one order, so
+    nobody waits in a circle."""
     with ExitStack() as stack:
         locks = (holding(cells[cell_of(id_, len(cells))], Lock.MOVING, id_, patient=patient) for id_ in sorted({*ids}))
         yield all(map(stack.enter_context, locks))

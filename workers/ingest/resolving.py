@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from workers.buffer.lanes import HISTORY, LANES, LIVE
 from workers.buffer.rows import Row, find_user, read_content
-from workers.identities import across, forwarding, ledger_moves, moving
+from workers.identities import across, changes, forwarding, ledger_moves, moving
 from workers.identities.changes import AddressChange
 from workers.ingest.transaction import store_parts
 from workers.process import Process
@@ -49,12 +49,7 @@ def drain(process: Process) -> int:
     """Move customers whose address has changed, store all events whose address is known by now, and tell the ledger.
     Returns how many events there were."""
     conflicts = retry_while_unavailable(process, lambda: _apply_changes(process))
-    for change in conflicts or ():
-        message = (
-            "An address that was said of a user id belongs to another customer, and both have events: the user id has "
-            "it from now on, the earlier events stay. POST /api/v1/customers/{email}/merge makes them one."
-        )
-        process.warnings.add(change.account_id, "address_in_use", "customer_email", message)
+    changes.warn_of_conflicts(process.warnings, conflicts or ())
     process.warnings.flush_sync(process.home_redis)
     total = 0
     while events := retry_while_unavailable(process, lambda: _resolve_batch(process)):

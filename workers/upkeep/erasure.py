@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import psycopg
+
 from workers.buffer.entries import hash_customer, hash_user, normalise_email
 from workers.buffer.lanes import LANES, Lane
 from workers.buffer.staging import StagedRows, stage
@@ -35,12 +37,18 @@ class Receipt(NamedTuple):
     dead_letters: int
 
 
+class Unsettled(psycopg.OperationalError):
+    """A change of the customer's address waits: which histories are the customer's is decided when it is made. Erase
+    the customer again after that."""
+
+
 def erase(connection: Connection, account_id: int, email: str, positions: Mapping[str, int] | None = None) -> Receipt:
     """Erase a customer, known or not; safe to do again. `positions` are the ends of the buffer's lanes as of now
     (stream.last_positions): entries up to them are covered, whatever any clock says. Without them, those that
-    were received before. Raises psycopg.Error, and then it has to be done again."""
-    erased = _follow_address(connection, account_id, normalise_email(email))
-    return erase_id(connection, account_id, erased, positions)
+    were received before. Raises psycopg.Error, and then it has to be done again; Unsettled."""
+    address = normalise_email(email)
+    erased = _follow_address(connection, account_id, address)
+    return erase_id(connection, account_id, erased, positions, address)
 
 
 def erase_user(
@@ -50,31 +58,42 @@ def erase_user(
     as `erase`."""
     unnamed = hash_user(account_id, user_id)
     row = connection.execute(sql("find_owners"), {"customer_ids": [unnamed]}).fetchone()
-    return erase_id(connection, account_id, hash_customer(account_id, row[1]) if row else unnamed, positions)
+    if row is None:
+        return erase_id(connection, account_id, unnamed, positions)
+    return erase_id(connection, account_id, hash_customer(account_id, row[1]), positions, row[1])
 
 
 def erase_names(
-    connection: Connection, account_id: int, erased: str, positions: Mapping[str, int] | None = None
+    connection: Connection,
+    account_id: int,
+    erased: str,
+    positions: Mapping[str, int] | None = None,
+    email: str | None = None,
 ) -> None:
     """Erase the user ids and given-up addresses of a customer of another cell, and the events that wait for them; those
-    included that wait in the buffer until their customer is known."""
-    customer = _describe(account_id, erased, positions)
+    included that wait in the buffer until their customer is known. `email` as of erase_id. Raises Unsettled."""
+    customer = _describe(account_id, erased, positions, email)
     with connection.transaction():
         lock(connection, Lock.STORING)
         _erase_identities(connection, customer)
         connection.execute(sql("note_erasure"), customer)
 
 
-def _describe(account_id: int, erased: str, positions: Mapping[str, int] | None) -> dict[str, Any]:
+def _describe(account_id: int, erased: str, positions: Mapping[str, int] | None, email: str | None) -> dict[str, Any]:
     ends = {f"{name}_position": (positions or {}).get(name) for name in LANES}
-    return {"account_id": account_id, "customer_id": erased, **ends}
+    return {"account_id": account_id, "customer_id": erased, "email": email, **ends}
 
 
 def erase_id(
-    connection: Connection, account_id: int, erased: str, positions: Mapping[str, int] | None = None
+    connection: Connection,
+    account_id: int,
+    erased: str,
+    positions: Mapping[str, int] | None = None,
+    email: str | None = None,
 ) -> Receipt:
-    """As `erase`, by the id of the customer who has the address now."""
-    customer = _describe(account_id, erased, positions)
+    """As `erase`, by the id of the customer who has the address now; `email` is this address, None if only a user id is
+    known."""
+    customer = _describe(account_id, erased, positions, email)
     swept = _sweep_long(connection, customer)
     with connection.transaction():
         lock(connection, Lock.STORING)
@@ -98,7 +117,10 @@ def _follow_address(connection: Connection, account_id: int, email: str) -> str:
 
 
 def _erase_identities(connection: Connection, customer: dict[str, Any]) -> int:
-    """Erase the customer's user ids, given-up addresses, traits, and events that wait. Returns how many waited."""
+    """Erase the customer's user ids, given-up addresses, traits, and events that wait. Returns how many waited. The
+    caller's transaction holds the lock of erasures alone."""
+    if only_row(connection.execute(sql("is_unsettled"), customer))[0]:
+        raise Unsettled("a change of this customer's address waits; erase it again")
     (waited,) = only_row(connection.execute(sql("erase_identities"), customer))
     return int(waited)
 

@@ -1,10 +1,8 @@
 """Nothing is left of an address after its erasure, anywhere."""
 
 import logging
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -12,6 +10,7 @@ from redis import Redis
 from starlette.testclient import TestClient
 
 from tests.sending import ago
+from tests.traces import find_traces, hashes_of
 from tests.workers.events import event, push, request
 from workers import jobs
 from workers.buffer.entries import Entry, encode_entry
@@ -26,7 +25,6 @@ from workers.upkeep import retention
 
 JANE = "jane.q.public@forgotten.example"
 AS_SENT = " Jane.Q.Public@Forgotten.Example "
-HEX = re.compile(r"\\\\x((?:[0-9a-f]{2})+)")
 TRACES = ("jane.q.public", "forgotten.example")
 
 
@@ -35,43 +33,10 @@ def settings(settings: Settings) -> Settings:
     return msgspec.structs.replace(settings, retention_days=30)
 
 
-def everything_in_postgres(connection: Connection) -> Iterator[str]:
-    """Every row of every table; bytes as text, too."""
-    tables = connection.execute(
-        "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"
-    )
-    for (table,) in tables.fetchall():
-        for (row,) in connection.execute(f"SELECT {table}::text FROM {table}"):
-            hidden = [bytes.fromhex(each).decode(errors="replace") for each in HEX.findall(row)]
-            yield f"{table}: {row} {hidden}"
-
-
 def log_of_postgres(connection: Connection) -> str:
     """All that Postgres has logged."""
     (folder,) = connection.execute("SHOW data_directory").fetchone() or ("",)
     return Path(folder).with_name("postgres.log").read_text()
-
-
-READERS: dict[Any, Callable[[Redis, Any], Any]] = {
-    b"string": lambda redis, key: redis.get(key),
-    b"hash": lambda redis, key: redis.hgetall(key),
-    b"list": lambda redis, key: redis.lrange(key, 0, -1),
-    b"set": lambda redis, key: redis.smembers(key),
-    b"zset": lambda redis, key: redis.zrange(key, 0, -1, withscores=True),
-    b"stream": lambda redis, key: redis.xrange(key),
-}
-
-
-def everything_in_redis(redis: Redis) -> Iterator[str]:
-    """Every key, with what it holds."""
-    for key in redis.keys("*"):
-        yield f"{key!r}: {READERS[redis.type(key)](redis, key)!r}"
-
-
-def traces(connection: Connection, redis: Redis) -> list[str]:
-    """The places that still contain her address."""
-    values = [*everything_in_postgres(connection), *everything_in_redis(redis)]
-    return [value for value in values if any(trace in value.lower() for trace in TRACES)]
 
 
 def a_life(acme: TestClient) -> None:
@@ -119,15 +84,17 @@ def test_an_erased_address_is_kept_nowhere(
     Reader(redis, LIVE, "dead").read_left_over(60, 1000)
     Reader(redis, LIVE, "dead").read(events=10, wait_seconds=0.01)  # and this was read by a worker that died
     _fail(process)
-    tables = {one.partition(":")[0] for one in traces(connection, redis)}
-    assert tables >= {"customers", "dead_letters", "b'windback"}
+    tables = {trace.partition(":")[0] for trace in find_traces(connection, redis, TRACES)}
+    assert tables >= {"public.customers", "public.dead_letters", "b'windback"}
     letters = dead_letters.list_ids(connection, [])
     assert len(letters) == 2
 
     assert acme.delete(f"/api/v1/customers/{AS_SENT.strip()}").status_code == 202
     process.settings = msgspec.structs.replace(process.settings, claim_seconds=0.0)
     work()
-    assert traces(connection, redis) == []
+    assert find_traces(connection, redis, TRACES) == []
+    (receipt,) = find_traces(connection, redis, hashes_of(account_id, [JANE]))
+    assert receipt.startswith("public.erasures: ")
     assert connection.execute("SELECT email FROM customers").fetchall() == [("joe@example.com",)]
     assert connection.execute("SELECT count(*) FROM erasures").fetchone() == (1,)
     assert acme.get(f"/api/v1/customers/{JANE}").status_code == 404

@@ -40,6 +40,18 @@ WHERE (customer_id, event_key) IN (
     LIMIT %(limit)s
 )
 
+-- name: is_unsettled
+-- Whether a change of address waits that leads from the customer, or to it.
+SELECT EXISTS (
+        SELECT FROM identities
+        WHERE next_email IS NOT NULL AND account_id = %(account_id)s
+          AND (owner = %(customer_id)s::uuid OR next_email = %(email)s::text)
+    ) OR EXISTS (
+        SELECT FROM identities
+        WHERE late_emails <> '{}' AND account_id = %(account_id)s
+          AND (owner = %(customer_id)s::uuid OR jsonb_exists(late_emails, %(email)s::text))
+    )
+
 -- name: erase_identities
 -- User ids and given-up addresses have receipts of their own: events that come under them later are not stored either.
 WITH gone AS (

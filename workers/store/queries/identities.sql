@@ -179,15 +179,20 @@ INSERT INTO news (customer_id, first_seen, last_seen)
 SELECT customer_id, 'infinity', '-infinity' FROM customers WHERE customer_id = ANY (%(customer_ids)s::uuid[])
 
 -- name: list_changes
--- Late addresses first, see changes.in_order.
+-- Of all, or of an account's addresses. Late addresses first, see changes.in_order.
 SELECT replace(customer_id::text, '-', ''), account_id, user_id, late_email, email,
        (extract(epoch FROM said_at) * 1000000)::bigint AS stated_us, true AS is_late, since_us::bigint
 FROM identities CROSS JOIN jsonb_each_text(late_emails) AS late (late_email, since_us)
 WHERE late_emails <> '{}' AND late_email IS DISTINCT FROM next_email
+  AND (%(account_id)s::integer IS NULL
+       OR account_id = %(account_id)s::integer AND ARRAY[late_email, email] && %(emails)s::text[])
 UNION ALL
 SELECT replace(customer_id::text, '-', ''), account_id, user_id, email, next_email,
        (extract(epoch FROM next_said_at) * 1000000)::bigint, false, NULL
-FROM identities WHERE next_email IS NOT NULL
+FROM identities
+WHERE next_email IS NOT NULL
+  AND (%(account_id)s::integer IS NULL
+       OR account_id = %(account_id)s::integer AND ARRAY[next_email, email] && %(emails)s::text[])
 ORDER BY is_late DESC, stated_us
 LIMIT %(limit)s
 

@@ -1,0 +1,148 @@
+"""Erasing a person: the customer at an address with everything that identities bind to it, in whatever cell that is.
+
+Changes of address that wait are made first, by the rules that hold for all: a history that was to join the person's is
+erased with it, and one that was to stay stays. An erasure that finds a further change under its lock starts again.
+
+A person's user ids and given-up addresses may be in other cells than the history. No transaction goes over two cells,
+so the row through which the person was found is deleted last: an erasure that was interrupted finds all again.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+from redis import Redis
+
+from workers.buffer.entries import hash_customer, hash_user, normalise_email
+from workers.buffer.lanes import LANES, lanes_of
+from workers.buffer.lodging import lodgers_key
+from workers.buffer.stream import last_positions
+from workers.cells import Cell, cell_of
+from workers.identities import across, changes, moving, relocations
+from workers.identities.changes import AddressChange
+from workers.redis import REDIS_AWAY, command_client
+from workers.settings import Settings
+from workers.store import Connection, presence, sql
+from workers.upkeep import erasure
+from workers.upkeep.erasure import Receipt, Unsettled
+
+MOST_ATTEMPTS = 20  # at erasing a person whose addresses change meanwhile
+
+
+class Person(NamedTuple):
+    """Whom an address or a user id stands for: a customer, or a user id whose address isn't known."""
+
+    account_id: int
+    asked: str  # the id of the address or user id
+    customer_id: str
+    email: str | None
+
+
+def erase(
+    settings: Settings,
+    account_id: int,
+    email: str,
+    by_user_id: bool = False,
+    conflicts: list[AddressChange] | None = None,
+) -> Receipt:
+    """Erase a person, known or not, in all cells. `email` may be a user id. Adds changes of address that met another
+    customer's history to `conflicts`. Raises psycopg.Error, and then it has to be done again."""
+    asked = hash_user(account_id, email) if by_user_id else hash_customer(account_id, normalise_email(email))
+    person = Person(account_id, asked, asked, None if by_user_id else normalise_email(email))
+    emails: set[str] = set() if person.email is None else {person.email}
+    met = [] if conflicts is None else conflicts
+    with _enter_cells(settings) as cells:
+        for _ in range(MOST_ATTEMPTS):
+            person = _settle(cells, person, emails, met)
+            try:
+                receipt = _erase(settings, cells, person)
+            except Unsettled:
+                continue
+            if _follow(cells, person) == person:  # else it has left for there meanwhile
+                return receipt
+    raise Unsettled("the addresses of this customer go on changing; erase it again")
+
+
+@contextmanager
+def _enter_cells(settings: Settings) -> Iterator[list[Connection]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(presence.enter(cell)) for cell in settings.all_cells]
+
+
+def _settle(cells: Sequence[Connection], person: Person, emails: set[str], conflicts: list[AddressChange]) -> Person:
+    """Make the changes of address that wait for this person. Returns the person as it is then; its address is added to
+    `emails`."""
+    for _ in range(MOST_ATTEMPTS):
+        person = _follow(cells, person)
+        if person.email is not None:
+            emails.add(person.email)
+        waiting = [change for cell in cells for change in changes.list_changes_of(cell, person.account_id, emails)]
+        if not waiting:
+            return person
+        if len(cells) > 1:
+            conflicts += across.make_changes(cells, waiting, patient=True)
+        else:
+            conflicts += moving.make_changes(cells[0], waiting)
+    raise Unsettled("the addresses of this customer go on changing; erase it again")
+
+
+def _follow(cells: Sequence[Connection], person: Person) -> Person:
+    """Returns the person with the address that its user id or given-up address leads to."""
+    passed = set()
+    while person.customer_id not in passed:
+        passed.add(person.customer_id)
+        cell = cells[cell_of(person.customer_id, len(cells))]
+        row = cell.execute(sql("find_owners"), {"customer_ids": [person.customer_id]}).fetchone()
+        if row is None:
+            break
+        person = person._replace(customer_id=hash_customer(person.account_id, row[1]), email=row[1])
+    return person
+
+
+def _erase(settings: Settings, cells: Sequence[Connection], person: Person) -> Receipt:
+    if len(cells) == 1:
+        return _erase_history(settings, cells, person, 0)
+    for connection in cells:
+        relocations.erase(connection, person.customer_id)
+    home, last = (cell_of(id_, len(cells)) for id_ in (person.customer_id, person.asked))
+    for number in range(len(cells)):
+        if number not in (home, last):
+            _erase_names(settings, cells, person, number)
+    receipt = _erase_history(settings, cells, person, home)
+    if last != home:
+        _erase_names(settings, cells, person, last)
+    return receipt
+
+
+def _erase_history(settings: Settings, cells: Sequence[Connection], person: Person, number: int) -> Receipt:
+    positions = read_positions(settings, settings.all_cells[number])
+    return erasure.erase_id(cells[number], person.account_id, person.customer_id, positions, person.email)
+
+
+def _erase_names(settings: Settings, cells: Sequence[Connection], person: Person, number: int) -> None:
+    positions = read_positions(settings, settings.all_cells[number])
+    erasure.erase_names(cells[number], person.account_id, person.customer_id, positions, person.email)
+
+
+def read_positions(settings: Settings, cell: Cell) -> dict[str, int] | None:
+    """Returns the ends of the lanes of a cell's buffer. Returns None while its Redis is away, or entries of it lodge
+    with another cell and will come to a later place: then clocks have to do."""
+    try:
+        with command_client(cell.buffer_url) as redis:
+            positions = last_positions(redis, lanes_of(cell))
+        for host in settings.all_cells:
+            if host != cell and _has_lodgers(host, cell):
+                return None
+    except REDIS_AWAY:
+        return None
+    return positions
+
+
+def _has_lodgers(host: Cell, guest: Cell) -> bool:
+    with command_client(host.buffer_url) as redis:
+        return any(_count_entries(redis, lodgers_key(host, guest.name, lane)) for lane in LANES)
+
+
+def _count_entries(redis: Redis, key: str) -> int:
+    entries: int = redis.xlen(key)
+    return entries
