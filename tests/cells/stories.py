@@ -3,11 +3,16 @@
 import itertools
 import random
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from difflib import unified_diff
+from inspect import getsource
 from pprint import pformat
 from typing import Any
+
+import pytest
 
 from tests.cells.conftest import World
 
@@ -34,6 +39,7 @@ LISTS = [
     "/api/v1/model/track-record?limit=3",
     "/api/v1/model/track-record?days=90&before=7&level=medium&limit=5",
 ]
+LONGER_LISTS = [path.replace("limit=7", "limit=67") for path in LISTS]  # of hundreds of customers
 ANSWERS = [
     "/api/v1/analytics/events",
     f"/api/v1/analytics/events?from={WEEK_AGO}&to={DAY}",
@@ -183,14 +189,42 @@ def sign_in(world: World) -> None:
     assert world.client.post("/sign-in", data={"key": key}, follow_redirects=False).status_code == 303
 
 
+class IsDatetime(type):
+    """Of a class that stands in for datetime: all datetimes are its instances."""
+
+    def __instancecheck__(cls, value: object) -> bool:
+        return isinstance(value, datetime)
+
+
+@contextmanager
+def at_one_moment(moment: datetime) -> Iterator[None]:
+    """For as long as the block lasts it is the same moment for whatever answers: else a chart that ends now, and all
+    that counts the days up to now, may differ between two worlds that are asked one after the other."""
+
+    class StandingDatetime(datetime, metaclass=IsDatetime):
+        def __new__(cls, *parts: Any, **zone: Any) -> datetime:  # type: ignore[misc]
+            return datetime(*parts, **zone)  # noqa: DTZ001
+
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+            return moment.astimezone(tz)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("api.") and "datetime.now(" in getsource(module):
+                patch.setattr(module, "datetime", StandingDatetime)
+        yield
+
+
 def differences(
     one: World, other: World, lists: Sequence[str] = LISTS, answers: Iterable[str] = (*ANSWERS, *PAGES)
 ) -> list[str]:
     """The lists, answers and pages that two worlds give otherwise, each with the first lines that differ."""
     for world in (one, other):
         sign_in(world)
-    pairs = [(path, read_all(one, path), read_all(other, path)) for path in lists]
-    pairs += [(path, read(one, path), read(other, path)) for path in answers]
+    with at_one_moment(datetime.now(UTC)):
+        pairs = [(path, read_all(one, path), read_all(other, path)) for path in lists]
+        pairs += [(path, read(one, path), read(other, path)) for path in answers]
     return [f"{path}: {compare(first, second)}" for path, first, second in pairs if first != second]
 
 

@@ -8,7 +8,19 @@ from typing import Any
 import pytest
 
 from tests.cells.conftest import MakeWorld, World
-from tests.cells.stories import LISTS, NOW, WEEK_AGO, differences, history, read_all, trouble
+from tests.cells.stories import (
+    LISTS,
+    LONGER_LISTS,
+    NOW,
+    WEEK_AGO,
+    at_one_moment,
+    differences,
+    history,
+    read,
+    read_all,
+    sign_in,
+    trouble,
+)
 from tests.cells.test_identities import identify
 from tests.cells.test_learning import filled, train
 from tests.workers.events import count
@@ -90,6 +102,20 @@ def test_eight_cells_answer_as_one_does(make_world: MakeWorld, moment: Moment) -
     assert {delivery["state"] for alert in alerts for delivery in alert["deliveries"]} == {"waiting"}
 
 
+def test_two_worlds_are_asked_at_the_same_moment(make_world: MakeWorld) -> None:
+    """The chart of a risk ends now, so each of its points moves all the time."""
+    world = fill(make_world(1))
+    sign_in(world)
+    pages = []
+    for minutes in (0, 0, 60):
+        with at_one_moment(NOW + timedelta(minutes=minutes)):
+            pages.append(read(world, "/customers/c3@example.com"))
+    first, same, later = pages
+    assert first == same
+    assert later[0] == 200
+    assert first != later
+
+
 @pytest.mark.usefixtures("moment")
 def test_cells_answer_as_one_does_with_a_trained_model(make_world: MakeWorld) -> None:
     one, three = (filled(make_world(cells)) for cells in (1, 3))
@@ -103,7 +129,7 @@ def test_cells_answer_as_one_does_with_a_trained_model(make_world: MakeWorld) ->
                 clock.mirror_home(place)
             while rescore.drain(place) or count(place.connection(), "renewals"):
                 pass
-    assert not (different := differences(one, three)), "\n".join(different)
+    assert not (different := differences(one, three, LONGER_LISTS)), "\n".join(different)
 
 
 def test_levels_before_a_change_are_those_of_one_cell(make_world: MakeWorld, moment: Moment) -> None:
