@@ -4,10 +4,12 @@ import asyncio
 import select
 from typing import Any
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Error
+from psycopg.errors import UndefinedTable
 from psycopg_pool import AsyncConnectionPool
 
 from workers.cells import Cell
+from workers.logs import first_line
 from workers.settings import Settings
 from workers.store import find_address, nodes, presence, sessions, sql
 from workers.store.nodes import Moved, Node
@@ -42,8 +44,8 @@ def make_cell_pools(settings: Settings) -> list["Pool"]:
 class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
     """Connections that are set up as workers' are, and looked at before they are used: after a restart of Postgres they
     are all dead. A request that finds none opens one at once, and doesn't wait for an attempt that an outage put off.
-    `refusal` says why this server can't be used at all; `is_placing`, that Citus may have placed the schemas there.
-    `cells` is how many cells are read at once over a connection, besides home."""
+    `refusal` says why this server can't be used at all, `trouble` why a cell can't now; `is_placing`, that Citus may
+    have placed the schemas there. `cells` is how many cells are read at once over a connection, besides home."""
 
     def __init__(self, place: Cell, size: int = POOL_SIZE, *, cells: int = 0) -> None:
         self.place, self._cells = place, cells
@@ -52,6 +54,7 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         self._tried = place.database_url
         self._is_placed = False
         self.refusal: str | None = None
+        self.trouble: str | None = None
         super().__init__(
             self._find_address,
             min_size=0 if place.schema else 1,
@@ -71,7 +74,11 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
         if self._address:
             self._tried = self._address
         else:
-            self._tried = await asyncio.to_thread(find_address, self.place)
+            try:
+                self._tried = await asyncio.to_thread(find_address, self.place)
+            except Error as error:
+                self.trouble = f"Postgres doesn't answer: {first_line(error)}"
+                raise
         self._address = None
         return self._tried
 
@@ -110,12 +117,17 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
 
     async def _check_numbers(self, connection: AsyncConnection[Any]) -> None:
         """Raises CellTaken if the tables are another cell's by now."""
-        row = await (await connection.execute(*presence.numbers_query(self.place))).fetchone()
         try:
-            presence.check_numbers(self.place, *(row or (False, None, None)))
-        except CellTaken:
+            row = await (await connection.execute(*presence.numbers_query(self.place))).fetchone()
+        except UndefinedTable:
+            row = None
+        try:
+            presence.check_numbers(self.place, *(row or presence.NO_TABLES))
+        except CellTaken as error:
+            self.trouble = str(error)
             await connection.close()  # or it would stay in the pool
             raise
+        self.trouble = None
 
     async def _check_node(self, connection: AsyncConnection[Any]) -> bool:
         """Returns whether Citus has placed the cell. Raises Moved if another node holds it."""

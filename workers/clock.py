@@ -216,14 +216,12 @@ def _run_at(process: Process, turns: Turns) -> None:
         try:
             if process.cell.number is None:
                 turns.end_if_divided(process)
-            can_work = _may_work(process)
-            if not turns.take(process):
-                pass
-            elif can_work:
+            if not _may_work(process):
+                if turns.pass_on(process):
+                    _do_without_postgres(process)
+            elif turns.take(process):
                 with process.heartbeat.busy():
                     _tick(process, last, time.monotonic())
-            elif process.cell.number is not None:
-                lodgers.move_on(process)  # that takes no Postgres of this cell
         except RedisError as error:
             log.warning("Redis can't do it now: %s", error)
         process.stopping.wait(TICK_SECONDS)
@@ -234,9 +232,18 @@ def _run_at(process: Process, turns: Turns) -> None:
     process.disconnect()
 
 
+def _do_without_postgres(process: Process) -> None:
+    """Do what takes Redis alone: workers may reach the Postgres that this clock does not."""
+    issue_ingest_tickets(process)
+    if process.cell.number is not None:
+        lodgers.move_on(process)
+
+
 def _may_work(process: Process) -> bool:
-    """Returns False while Postgres can't say which installation this is. Raises RedisError, ForeignRedis."""
+    """Returns False while Postgres can't be worked with, or can't say which installation this is. Raises RedisError,
+    ForeignRedis."""
     try:
+        process.connection()
         process.check_installation()
     except psycopg.Error as error:
         log.warning("Postgres can't do it now: %s", first_line(error))

@@ -1,6 +1,7 @@
 """Shares cells among clocks: each that runs is active in about as many.
 
-A clock that ends gives its leases back, or they end by themselves; the others then take its cells.
+A clock that ends gives its leases back, or they end by themselves; the others then take its cells. A clock that can't
+work in a cell, since its settings are old or its way to that Postgres is cut, offers the lease to those that can.
 """
 
 import threading
@@ -20,6 +21,7 @@ class Turns:
     def __init__(self, cells: int) -> None:
         self._cells, self._clocks = cells, 1
         self._held: set[int | None] = set()
+        self._adopted: set[int | None] = set()  # taken beyond the share, since no other clock can work there
         self._counted = float("-inf")
         self._alone = threading.Lock()
         self.over = threading.Event()  # there are more cells: the clock begins anew
@@ -32,14 +34,25 @@ class Turns:
             return lease.hold(process.redis, process.name, process.cell.prefix)
         with self._alone:
             share = -(-self._cells // self._count(process))
-            others = len(self._held - {number})
-        if others >= share:
+            is_beyond = len(self._held - {number}) >= share and number not in self._adopted
+        if is_beyond and not lease.is_offered(process.redis, process.cell.prefix):
             self._let_go(process)
             return False
         ours = lease.hold(process.redis, process.name, process.cell.prefix)
         with self._alone:
             (self._held.add if ours else self._held.discard)(number)
+            if is_beyond and ours:
+                self._adopted.add(number)
+            elif not ours:
+                self._adopted.discard(number)
         return ours
+
+    def pass_on(self, process: Process) -> bool:
+        """Offer the lease, since this clock can't work in the process's cell. Returns False if another clock is active
+        there. Raises RedisError."""
+        with self._alone:
+            self._held.discard(process.cell.number)
+        return lease.offer(process.redis, process.name, process.cell.prefix)
 
     def end_if_divided(self, process: Process) -> None:
         """End the turns when the cells have been divided. Raises RedisError."""

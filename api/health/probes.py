@@ -97,7 +97,7 @@ async def find_postgres_fault(pool: Pool) -> str | None:
     try:
         return await with_timeout(PROBE_SECONDS, _find_write_fault(pool))
     except Exception as error:  # whatever it is, it is only reported
-        return pool.refusal or f"Postgres doesn't answer: {first_line(error)}"
+        return pool.refusal or pool.trouble or f"Postgres doesn't answer: {first_line(error)}"
 
 
 async def read_store_state(pool: AsyncConnectionPool) -> StoreState:

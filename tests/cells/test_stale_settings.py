@@ -1,17 +1,30 @@
 """Doors and workers whose settings are from before a cell was divided or moved: they never answer with a part."""
 
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
 from api import pool
+from api.app import create_app
 from api.dashboard import export
-from tests.cells.conftest import MakeWorld, World
+from api.up.embedded import Servers
+from tests import databases
+from tests.cells.conftest import MakeWorld, World, set_up
 from tests.cells.stories import ANSWERS, LISTS, PAGES, compare, read, sign_in
-from tests.cells.test_line import history
-from workers import growth, placement
+from tests.cells.test_line import counted, history
+from tests.waiting import wait_until
+from workers import clock, growth, placement, retry
+from workers.buffer.lanes import LIVE
+from workers.ingest import ingest
+from workers.lease import lease_key
+from workers.process import Process
 from workers.settings import Settings
 from workers.store import connect, only_row, presence, sql
 from workers.store.presence import CellTaken
@@ -111,3 +124,72 @@ def test_tables_without_numbers_are_nobodys(make_world: MakeWorld) -> None:
     assert world.client.get("/api/v1/customers").status_code == HTTPStatus.SERVICE_UNAVAILABLE
     placement.migrate_all(world.settings)
     assert world.client.get("/api/v1/customers").status_code == HTTPStatus.OK
+
+
+@pytest.fixture
+def without_home(all_servers: Servers) -> Iterator[str]:
+    """The URL of a database that holds nothing: no tables of home are found there in place of a cell's."""
+    name = "cells_without_home"
+    databases.execute(all_servers.database_url, f"CREATE DATABASE {name} TEMPLATE template0 STRATEGY file_copy")
+    yield databases.name_database(all_servers.database_url, name)
+    databases.execute(all_servers.database_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_a_cell_that_was_moved_is_named_where_home_is_elsewhere(make_world: MakeWorld, without_home: str) -> None:
+    """By workers, by commands and by /readyz; there is no table of this name at all."""
+    world, other = make_world(2), make_world(1)
+    apart = growth.move(world.settings, 1, without_home)
+    growth.move(apart, 1, other.settings.database_url or "")
+    cell = apart.all_cells[1]
+    with pytest.raises(CellTaken, match="cell 001 was moved"):
+        presence.enter(cell)
+    with pytest.raises(CellTaken, match="cell 001 was moved"), presence.reading(cell) as connection:
+        connection.execute(sql("count_customers"))
+    with TestClient(create_app(apart)) as client:
+        assert "cell 001 was moved" in client.get("/readyz").json()["detail"]["postgres"]
+
+
+def moved_world(make_world: MakeWorld) -> tuple[Process, World]:
+    """A process with the settings of before a move, which has worked, and the world after it."""
+    world, other = make_world(2), make_world(1)
+    world.track(*history()[:100])
+    world.work()
+    after = growth.move(world.settings, 1, other.settings.database_url or "")
+    process = Process(after, world.redis)
+    set_up(process)
+    return world.process, world._replace(settings=after, process=process)
+
+
+def test_workers_with_old_settings_leave_events_to_the_others(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once: those that they have read already, and those that they would read."""
+    monkeypatch.setattr(retry, "RETRY_CELL_SECONDS", 0.0)
+    stale, world = moved_world(make_world)
+    before = sum(counted(world))
+    for start in (100, 150):
+        live = [{**event, "timestamp": datetime.now(UTC).isoformat()} for event in history()[start : start + 50]]
+        world.track(*live)
+        ingest.drain(stale.at(1), LIVE)
+        for place in world.places:
+            ingest.drain(place, LIVE)
+    assert sum(counted(world)) == before + 100
+    world.process.disconnect_all()
+
+
+def test_a_clock_with_old_settings_leaves_the_cell_to_another(make_world: MakeWorld) -> None:
+    """Also beyond its share: nobody else can work there."""
+    stale, world = moved_world(make_world)
+    leases = {place.cell.name: lease_key(place.cell.prefix) for place in world.places}
+    with ExitStack() as stack:
+
+        def run(process: Process) -> None:
+            thread = threading.Thread(target=clock.run, args=(process,))
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(process.stopping.set)
+
+        run(stale)
+        wait_until(lambda: all(map(world.redis.exists, leases.values())))
+        run(world.process)
+        wait_until(lambda: world.redis.get(leases["001"]) == world.process.name.encode())

@@ -22,6 +22,7 @@ ENTRY_BYTES = 1 << 20
 READ_ENTRIES = 100  # by one call of the script: others wait for it
 READ_BYTES = 4 << 20  # of a batch, and of what is read of it at once: an entry may hold as much alone
 CLAIM_ENTRIES = 100
+LEFT_TOGETHER = 1_000  # entries
 
 # KEYS: stream, ledger, outcomes. ARGV: group, then for each entry: its id, and what became of its events as JSON, count
 # by outcome. Returns how many events this call settled; others count theirs themselves.
@@ -139,6 +140,15 @@ class Reader:
         settled: Any = self._acknowledge([self._lane.stream, self._lane.ledger, self._lane.outcomes], [GROUP, *entries])
         return int(settled)
 
+    def leave(self, idle_seconds: float) -> None:
+        """Leave the entries that this worker has read to whoever comes first, as if nobody had touched them for so
+        long: it can't store them, and others may."""
+        after = "-"
+        while ids := self._list_pending_ids(after, LEFT_TOGETHER, self._consumer):
+            idle_ms = int(idle_seconds * 1000)
+            self._redis.xclaim(self._lane.stream, GROUP, self._consumer, 0, [*ids], idle=idle_ms, justid=True)
+            after = f"({ids[-1].decode()}"
+
     def list_pending(self, together: int) -> Iterator[list[StreamEntry]]:
         """Yields the entries that any worker has read and not acknowledged, so many together."""
         after = "-"
@@ -149,9 +159,10 @@ class Reader:
             yield list(_parse_entries(message for messages in pipeline.execute() for message in messages))
             after = f"({pending[-1].decode()}"
 
-    def _list_pending_ids(self, after: str, together: int) -> list[bytes]:
+    def _list_pending_ids(self, after: str, together: int, consumer: str | None = None) -> list[bytes]:
+        """Returns ids of entries that a consumer, or any, has read and not acknowledged."""
         try:
-            pending: Any = self._redis.xpending_range(self._lane.stream, GROUP, after, "+", together)
+            pending: Any = self._redis.xpending_range(self._lane.stream, GROUP, after, "+", together, consumer)
         except ResponseError:  # no stream or no group yet
             return []
         return [entry["message_id"] for entry in pending]

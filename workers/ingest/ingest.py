@@ -42,6 +42,11 @@ def drain(process: Process, lane: Lane) -> Outcome:
     """Empty the buffer of a cell's lane into Postgres until it is empty or the budget is spent."""
     lane = process.lanes[lane.name]
     tickets.clear_mark(process.redis, lane.queue, lane.prefix)
+    if (
+        retry_while_unavailable(process, process.connection) is None
+    ):  # others may reach Postgres: the entries are theirs
+        process.ask_later(lane.queue)
+        return Outcome()
     reader = Reader(process.redis, lane, process.name, process.settings.buffer_replicas)
     attempts = Attempts(process.redis, lane)
     with Batches(reader, attempts, process.settings) as batches:
@@ -51,6 +56,7 @@ def drain(process: Process, lane: Lane) -> Outcome:
     if drained.total.moved:
         retry_while_unavailable(process, lambda: forwarding.deliver(process))
     if drained.away:
+        reader.leave(process.settings.claim_seconds)
         process.ask_later(lane.queue)
     elif drained.more:
         process.ask(lane.queue)  # the next ticket goes on

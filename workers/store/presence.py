@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg.errors import UndefinedTable
 
 from workers.cells import Cell
 from workers.store import Connection, connect, only_row, sql
 
 SEIZE_SECONDS = 60.0
+NO_TABLES = (False, None, None)
 
 
 class CellTaken(psycopg.OperationalError):
@@ -42,7 +44,11 @@ def reading(cell: Cell) -> Iterator[Connection]:
     """Yields a connection to read a cell's tables. Raises CellTaken at the end if the cell was divided or moved
     meanwhile: the rows may be a part. Raises psycopg.OperationalError."""
     with connect(cell) as connection:
-        yield connection
+        try:
+            yield connection
+        except UndefinedTable:
+            confirm(connection, cell)
+            raise
         confirm(connection, cell)
 
 
@@ -55,11 +61,16 @@ def confirm(connection: Connection, cell: Cell) -> None:
 
 def check(connection: Connection, cell: Cell) -> None:
     """Raises CellTaken unless a connection leads to the tables of the cell."""
-    check_numbers(cell, *only_row(connection.execute(*numbers_query(cell))))
+    try:
+        row = only_row(connection.execute(*numbers_query(cell)))
+    except UndefinedTable:
+        row = NO_TABLES
+    check_numbers(cell, *row)
 
 
 def numbers_query(cell: Cell) -> tuple[Any, dict[str, str | None]]:
-    """Returns the statement whose row `check_numbers` takes, and its parameters."""
+    """Returns the statement whose row `check_numbers` takes, and its parameters. Where home is in another database and
+    the cell's schema is gone, it raises UndefinedTable: then the row is NO_TABLES."""
     return sql("find_numbers"), {"schema": cell.schema}
 
 
