@@ -11,11 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
-from redis import Redis
-
 from workers.buffer.entries import hash_customer, hash_user, normalise_email
-from workers.buffer.lanes import LANES, lanes_of
-from workers.buffer.lodging import lodgers_key
+from workers.buffer.lanes import lanes_of
 from workers.buffer.stream import last_positions
 from workers.cells import Cell, cell_of
 from workers.identities import across, changes, moving, relocations
@@ -115,34 +112,19 @@ def _erase(settings: Settings, cells: Sequence[Connection], person: Person) -> R
 
 
 def _erase_history(settings: Settings, cells: Sequence[Connection], person: Person, number: int) -> Receipt:
-    positions = read_positions(settings, settings.all_cells[number])
+    positions = read_positions(settings.all_cells[number])
     return erasure.erase_id(cells[number], person.account_id, person.customer_id, positions, person.email)
 
 
 def _erase_names(settings: Settings, cells: Sequence[Connection], person: Person, number: int) -> None:
-    positions = read_positions(settings, settings.all_cells[number])
+    positions = read_positions(settings.all_cells[number])
     erasure.erase_names(cells[number], person.account_id, person.customer_id, positions, person.email)
 
 
-def read_positions(settings: Settings, cell: Cell) -> dict[str, int] | None:
-    """Returns the ends of the lanes of a cell's buffer. Returns None while its Redis is away, or entries of it lodge
-    with another cell and will come to a later place: then clocks have to do."""
+def read_positions(cell: Cell) -> dict[str, int] | None:
+    """Returns the ends of the lanes of a cell's buffer; None while Redis is away: then clocks have to do."""
     try:
         with command_client(cell.buffer_url) as redis:
-            positions = last_positions(redis, lanes_of(cell))
-        for host in settings.all_cells:
-            if host != cell and _has_lodgers(host, cell):
-                return None
+            return last_positions(redis, lanes_of(cell))
     except REDIS_AWAY:
         return None
-    return positions
-
-
-def _has_lodgers(host: Cell, guest: Cell) -> bool:
-    with command_client(host.buffer_url) as redis:
-        return any(_count_entries(redis, lodgers_key(host, guest.name, lane)) for lane in LANES)
-
-
-def _count_entries(redis: Redis, key: str) -> int:
-    entries: int = redis.xlen(key)
-    return entries

@@ -73,7 +73,8 @@ def note_identification(connection: Connection, identification: Identification) 
 def note_traits(
     connection: Connection, account_id: int, customer_id: str, email: str, traits_by_time: TraitsByTime
 ) -> None:
-    """Note what was said of another cell's customer, in the transaction that would else store it."""
+    """Note what was said of another cell's customer, in the transaction that would else store it. It counts as received
+    now, since no erasure covers it yet."""
     identities = [
         Identity(
             customer_email=email,
@@ -84,7 +85,7 @@ def note_traits(
     ]
     if identities:
         body = msgspec.json.encode({"events": [], "identities": identities})
-        _note(connection, _number_of(connection, customer_id), None, account_id, body, 0, max(traits_by_time))
+        _note(connection, _number_of(connection, customer_id), None, account_id, body, 0, None)
 
 
 def deliver(process: Process) -> int:
@@ -107,7 +108,13 @@ def deliver(process: Process) -> int:
 
 
 def _note(
-    connection: Connection, number: int, lane: str | None, account_id: int, body: bytes, events: int, received_us: int
+    connection: Connection,
+    number: int,
+    lane: str | None,
+    account_id: int,
+    body: bytes,
+    events: int,
+    received_us: int | None,
 ) -> None:
     parameters = {"cell": number, "lane": lane or LIVE.name, "account_id": account_id, "events": events}
     connection.execute(sql("note_forward"), {**parameters, "received_us": received_us, "body": body})

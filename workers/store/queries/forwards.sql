@@ -2,7 +2,8 @@
 
 -- name: note_forward
 INSERT INTO forwards (cell, lane, account_id, events, received_us, body)
-VALUES (%(cell)s, %(lane)s, %(account_id)s, %(events)s, %(received_us)s, %(body)s)
+VALUES (%(cell)s, %(lane)s, %(account_id)s, %(events)s,
+        coalesce(%(received_us)s::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint), %(body)s)
 
 -- name: take_forwards
 DELETE FROM forwards
