@@ -103,7 +103,7 @@ def _connect_for_locks(place: Cell | str) -> Connection:
 def _check_place(cell: Cell) -> None:
     """Raises Misplaced if the cell isn't where the settings say: migrating would make it anew."""
     if not placement.has_schema(cell):
-        raise Misplaced(f"cell {cell.name} has no schema {cell.schema} there; WINDBACK_CELL_DATABASE_URLS has changed")
+        raise Misplaced(placement.describe_moved(cell))
 
 
 def _upper_half(cell: Cell) -> Cell:
@@ -248,6 +248,7 @@ def move(settings: Settings, number: int, database_url: str) -> Settings:
         raise Misplaced(f"cell {cell.name} is there already")
     with connect(settings.home) as home:
         noted = placement.list_noted(home).get(number)
+    placement.check_places(other for other in settings.all_cells if other.number != number)
     if not _is_moved(cell, there, noted):
         _check_place(cell)
         migrate(cell, can_create=False)

@@ -5,11 +5,12 @@ never ask Postgres. A list of places that is swapped or shortened is refused by 
 stored.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import psycopg
+from psycopg.errors import UndefinedTable
 from redis import Redis
 
 from workers import installation
@@ -21,6 +22,7 @@ from workers.store import Connection, connect, naming, only_row, presence, sql
 from workers.store.migrate import migrate
 
 COUNT = "count"
+NOT_SET_UP = "the cells are not set up yet; run `windback migrate`"
 HERE = f"{PREFIX}:cells:here"  # a set, in each Redis of a list: the names of the cells whose buffer it holds
 
 
@@ -57,7 +59,7 @@ def migrate_all(settings: Settings, *, present: bool = False) -> list[str]:
 def _migrate_cell(home: Connection, cell: Cell) -> list[str]:
     noted = list_noted(home).get(cell.number or 0)
     if noted and not has_schema(cell):
-        raise Misplaced(f"cell {cell.name} has no schema {cell.schema} there; WINDBACK_CELL_DATABASE_URLS has changed")
+        raise Misplaced(describe_moved(cell))
     applied = migrate(cell, can_create=noted is None)
     with connect(cell) as connection:
         installation_id = installation.find_id(connection)
@@ -80,6 +82,14 @@ def list_noted(home: Connection) -> dict[int, str]:
     return dict(home.execute(sql("list_cells")).fetchall())
 
 
+def count_cells(settings: Settings) -> int:
+    """Returns how many cells home has noted; 0 for a single one, and before the first migration. Raises
+    psycopg.OperationalError."""
+    with connect(settings.home) as home, suppress(UndefinedTable):
+        return len(list_noted(home))
+    return 0
+
+
 def check_count(home: Connection, cells: int) -> None:
     """Raises Misplaced unless this installation has so many cells, or is about to begin with them."""
     noted = len(list_noted(home))
@@ -93,6 +103,23 @@ def describe_count(noted: int, cells: int) -> str:
     """Returns that the number of cells is wrong, in words."""
     has = "a single cell" if noted == 1 else f"{noted} cells"
     return f"this installation has {has}, and WINDBACK_CELLS is {cells}; set it to {noted}"
+
+
+def check_places(cells: Iterable[Cell]) -> None:
+    """Raises Misplaced if a cell isn't where the settings say: they are older than the last move, and a list made of
+    them would lead to its old place. Cells whose Postgres is away are left out."""
+    for cell in cells:
+        with suppress(psycopg.OperationalError):
+            if not has_schema(cell):
+                raise Misplaced(describe_moved(cell))
+
+
+def describe_moved(cell: Cell) -> str:
+    """Returns that a cell's tables are elsewhere, in words."""
+    return (
+        f"cell {cell.name} has no schema {cell.schema} there; set WINDBACK_CELL_DATABASE_URLS as the last"
+        " `windback cells move` printed it, or as it was"
+    )
 
 
 def double(settings: Settings) -> Settings:
@@ -167,7 +194,11 @@ def describe_swapped(cell: Cell) -> str:
 
 def find_fault(announced: Mapping[str, str], cells: int) -> str | None:
     """Returns what is wrong with the number of cells, as a door reads it, or None."""
-    count = int(announced.get(COUNT, 0))
+    return find_count_fault(int(announced.get(COUNT, 0)), cells)
+
+
+def find_count_fault(count: int, cells: int) -> str | None:
+    """Returns what is wrong with a number of cells where so many are announced, 0 for a single one; or None."""
     if cells > 1 and not count:
-        return "the cells are not set up yet; run `windback migrate`"
+        return NOT_SET_UP
     return describe_count(count, cells) if count not in (0, cells) else None

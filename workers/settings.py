@@ -129,6 +129,11 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     return settings
 
 
+def is_set(field: str, environ: Mapping[str, str] = os.environ) -> bool:
+    """Returns True if the environment sets a field. Raises SettingsError."""
+    return _read(environ, variable(field)) is not None
+
+
 def explain_unknown(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Variables that begin like a setting of ours and are none, each with a sentence that says so."""
     names = [variable(field) for field in Settings.__struct_fields__]

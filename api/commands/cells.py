@@ -1,6 +1,7 @@
 """`windback cells`: where the cells are; twice as many of them; a cell on another server."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,16 +11,17 @@ from psycopg.conninfo import conninfo_to_dict
 
 from api.commands.options import use_servers
 from api.up.options import data_dir_option
-from workers import citus, growth, settings
+from workers import citus, growth, placement, settings
 from workers.buffer import ledger
 from workers.buffer.lanes import lanes_of
 from workers.cells import Cell
 from workers.cluster import describe_server
 from workers.lease import lease_key
 from workers.logs import first_line
+from workers.placement import Misplaced
 from workers.redis import REDIS_AWAY, command_client
 from workers.settings import Settings, variable
-from workers.store import Connection, only_row, presence, sql
+from workers.store import Connection, connect, only_row, presence, sql
 from workers.store.faults import is_unavailable
 from workers.urls import SettingsError, check_postgres
 
@@ -37,7 +39,10 @@ def cells_group() -> None:
 def show_cells(data_dir: Path) -> None:
     """Show each cell: its place, its customers, its backlog."""
     with use_servers(data_dir, migrating=False) as servers:
-        rows = [_read(cell) for cell in servers.apply(settings.load()).all_cells]
+        configured = servers.apply(settings.load())
+        with suppress(psycopg.OperationalError):  # without home, each cell says what it can
+            _check_count(configured)
+        rows = [_read(cell) for cell in configured.all_cells]
     click.echo(f"{'CELL':<6}{'CUSTOMERS':>11}{'WAITING':>9}{'LODGING':>9}  {'CLOCK':<6} PLACE")
     for row in rows:
         click.echo(_describe_row(row))
@@ -48,7 +53,9 @@ def show_cells(data_dir: Path) -> None:
 def split_cells(data_dir: Path) -> None:
     """Divide each cell in two, while everything runs. Interrupted, it is run again, and goes on."""
     with use_servers(data_dir, migrating=False) as servers:
-        after = growth.split(servers.apply(settings.load()))
+        before = servers.apply(settings.load())
+        _reach_buffers(before)
+        after = growth.split(before)
     click.echo("done; processes take it over by themselves; at their next start they need these settings:")
     click.echo("\n".join(_describe_settings(after)))
 
@@ -62,6 +69,7 @@ def move_cell(number: int, database_url: str, data_dir: Path) -> None:
     placed is moved by Citus, to the node of the URL."""
     with use_servers(data_dir, migrating=False) as servers:
         before = servers.apply(settings.load())
+        _check_count(before)
         if before.cells == 1:
             raise click.ClickException("there is a single cell, at home, and only one of several can be moved")
         if number >= before.cells:
@@ -74,9 +82,34 @@ def move_cell(number: int, database_url: str, data_dir: Path) -> None:
             citus.move(cell, database_url)
             click.echo("done; all processes follow by themselves")
             return
+        _reach_target(database_url)
         after = growth.move(before, number, database_url)
     click.echo(f"done; the events of cell {number:03} wait until processes are started again with these settings:")
     click.echo("\n".join(_describe_settings(after)))
+
+
+def _check_count(configured: Settings) -> None:
+    """Raises Misplaced unless the settings have as many cells as there are, psycopg.OperationalError."""
+    if fault := placement.find_count_fault(placement.count_cells(configured), configured.cells):
+        raise Misplaced(fault)
+
+
+def _reach_buffers(configured: Settings) -> None:
+    """Ends the command if a Redis doesn't answer: else some cells would be divided, and others not."""
+    for cell in (configured.home, *configured.all_cells):
+        try:
+            with command_client(cell.buffer_url) as redis:
+                redis.ping()
+        except REDIS_AWAY as error:
+            whose = "home" if cell.number is None else f"cell {cell.name}"
+            raise click.ClickException(f"the Redis of {whose} doesn't answer: {first_line(error)}") from None
+
+
+def _reach_target(database_url: str) -> None:
+    try:
+        connect(database_url).close()
+    except psycopg.OperationalError as error:
+        raise click.ClickException(f"--to: Postgres doesn't answer: {first_line(error)}") from None
 
 
 def _describe_settings(after: Settings) -> Iterator[str]:
@@ -116,7 +149,7 @@ def _read(cell: Cell) -> CellRow:
     except psycopg.Error as error:
         if not is_unavailable(error):
             raise
-        faults.append(f"its Postgres doesn't answer: {first_line(error)}")
+        faults.append(presence.describe_fault(error))
     try:
         buffer = _read_buffer(cell)
     except REDIS_AWAY as error:

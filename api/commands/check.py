@@ -4,6 +4,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,11 +16,11 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from api.commands import cell_checks
-from api.commands.options import explain_absence
+from api.commands.options import count_cells, explain_absence
 from api.up import embedded
-from api.up.embedded import EmbeddedError
+from api.up.embedded import EmbeddedError, Servers
 from api.up.options import data_dir_option
-from workers import installation, settings
+from workers import installation, placement, settings
 from workers.logs import first_line
 from workers.persistence import describe_persistence
 from workers.redis import command_client
@@ -96,7 +97,7 @@ def _check_all(data_dir: Path) -> Iterator[Finding]:
             yield from _check_postgres(servers.database_url)
             yield from _check_redis(servers.redis_url)
             yield from _check_ties(servers.database_url, servers.redis_url)
-            yield from _check_cells(servers.apply(configured))
+            yield from _check_cells(_count_cells(servers, configured).apply(configured))
     except (EmbeddedError, OSError) as error:
         yield Finding("servers", "error", str(error))
     yield _check_disk(data_dir if data_dir.exists() else Path.cwd())
@@ -159,13 +160,34 @@ def _check_ties(database_url: str, redis_url: str) -> Iterator[Finding]:
         return  # the missing server is reported already
 
 
+def _count_cells(servers: Servers, configured: Settings) -> Servers:
+    """Returns the servers with the number of cells of a data folder whose Postgres answers."""
+    try:
+        return count_cells(servers, configured)
+    except psycopg.OperationalError:
+        return servers
+
+
 def _check_cells(configured: Settings) -> Iterator[Finding]:
     """The cells, and the buffer of a single one that is not in home's Redis."""
+    noted = _list_noted_cells(configured)
+    if len(noted) not in (0, configured.cells):
+        yield Finding("cells", "error", placement.describe_count(len(noted), configured.cells))
+        return
     for cell in configured.all_cells:
         if cell.number is not None or cell.buffer_url != configured.redis_url:
-            faults = cell_checks.find_faults(cell, configured.buffer_replicas)
+            faults = cell_checks.find_faults(cell, configured.buffer_replicas, noted.get(cell.number or 0))
             detail = "; ".join(faults) or cell_checks.describe_place(cell)
             yield Finding(f"cell {cell.name}", "error" if faults else "ok", detail)
+            clocks = (_check_clock(name, at) for name, at in cell_checks.read_clocks(cell))
+            yield from (clock for clock in clocks if clock.status != "ok")
+
+
+def _list_noted_cells(configured: Settings) -> dict[int, str]:
+    """The installation id of each cell's tables as home has noted them; none if home is away or not set up."""
+    with suppress(psycopg.Error), connect(configured.home) as home:
+        return placement.list_noted(home)
+    return {}
 
 
 def _read_noted(redis: Redis) -> str | None:

@@ -86,7 +86,7 @@ def migrate_servers(configured: settings.Settings, data_dir: Path) -> list[str]:
     if configured.redis_url and (absence := explain_absence(configured, data_dir)):
         raise EmbeddedError(absence)  # a database of our own beside their Redis was hardly meant
     with embedded.servers(data_dir, None, configured.redis_url) as servers:
-        return placement.migrate_all(servers.apply(configured))
+        return placement.migrate_all(count_cells(servers, configured).apply(configured))
 
 
 @contextmanager
@@ -101,6 +101,14 @@ def use_servers(data_dir: Path, migrating: bool = True) -> Iterator[Servers]:
         if absence := explain_absence(configured, data_dir):
             raise EmbeddedError(absence)
         with embedded.servers(data_dir, configured.database_url, configured.redis_url) as servers:
+            servers = count_cells(servers, configured)
             if migrating:
                 placement.migrate_all(servers.apply(configured), present=True)
             yield servers
+
+
+def count_cells(servers: Servers, configured: settings.Settings) -> Servers:
+    """Returns the servers with the number of cells that the data folder's Postgres has noted, unless it is set."""
+    if configured.database_url or settings.is_set("cells"):
+        return servers
+    return servers._replace(cells=placement.count_cells(servers.apply(configured)) or None)

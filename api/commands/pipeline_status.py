@@ -1,7 +1,7 @@
 """The state of the whole pipeline, as `windback status` reads it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -105,12 +105,12 @@ def read_redis(configured: Settings) -> Status:
     if not cells:
         raise RedisConnectionError("no buffer of a cell answers")
     ledgers = {name: ledger.merge([state.ledgers[name] for state in cells]) for name in LANES}
-    settled = [entry.settled_seconds for entry in ledgers.values() if entry.settled_seconds is not None]
-    stalls = [stall for state in cells for stall in ledger.describe_stalls(state.ledgers)]
+    lanes = [lane for state in cells for lane in state.ledgers.values()]
+    settled = [lane.settled_seconds for lane in lanes if lane.settled_seconds is not None]
     return Status(
         buffer={name: _lane_status(entry) for name, entry in ledgers.items()},
         workers={kind: _workers(heartbeat.select_kind(beats, kind)) for kind in JOBS},
-        stuck=[*heartbeat.find_faults(beats, {}), *stalls],
+        stuck=[*heartbeat.find_faults(beats, {}), *_describe_stalls(states)],
         clock=all(state.clock for state in cells),
         last_stored_seconds=min(settled, default=None),
         ledger=_sums([*ledgers.values()]),
@@ -123,6 +123,12 @@ class CellLedgers(NamedTuple):
 
     ledgers: dict[str, Ledger]
     clock: bool
+
+
+def _describe_stalls(states: Mapping[Cell, CellLedgers | None]) -> Iterator[str]:
+    for cell, state in states.items():
+        whose = "" if cell.number is None else f"cell {cell.name}: "
+        yield from (f"{whose}{stall}" for stall in (ledger.describe_stalls(state.ledgers) if state else ()))
 
 
 def _describe_redis(away: Sequence[str], fault: str | None) -> str:
@@ -187,7 +193,9 @@ def read_postgres(configured: Settings, report: Status) -> None:
         except psycopg.Error as error:
             whose = "" if cell.number is None else f"cell {cell.name} "
             counts = "" if cell.number is None else "; its customers are not in these counts"
-            faults.append(f"{whose}doesn't answer: {first_line(error).rstrip('.')}{counts}")
+            fault = first_line(error).rstrip(".")
+            answer = "" if isinstance(error, presence.CellTaken) else "doesn't answer: "
+            faults.append(f"{whose}{answer}{fault}{counts}")
         else:
             due = DueRescores(due.customers + customers, max(due.lag_seconds, lag_seconds))
             report.due, report.dead_letters = due, dict(letters.most_common())

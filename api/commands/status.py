@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 
 from api.commands.options import one_line_errors
 from api.commands.pipeline_status import (
+    ANSWER_SECONDS,
     DueRescores,
     LaneStatus,
     LedgerSums,
@@ -21,8 +22,10 @@ from api.commands.pipeline_status import (
 from api.up import packaged_servers
 from api.up.embedded import Servers
 from api.up.options import data_dir_option
-from workers import settings
+from workers import placement, settings
 from workers.logs import first_line
+from workers.redis import command_client
+from workers.settings import Settings
 
 WIDTH = 15
 
@@ -39,7 +42,7 @@ def status(data_dir: Path, as_json: bool) -> None:
         configured = settings.load()
     ours = packaged_servers.urls(data_dir)
     try:
-        configured = Servers(configured.database_url or ours[0], configured.redis_url or ours[1]).apply(configured)
+        configured = _agree(Servers(configured.database_url or ours[0], configured.redis_url or ours[1]), configured)
         report = read_redis(configured)
     except (RedisError, OSError) as error:
         hint = "Start it with `windback up`, or set REDIS_URL or --data-dir"
@@ -48,6 +51,19 @@ def status(data_dir: Path, as_json: bool) -> None:
         ) from None
     read_postgres(configured, report)
     click.echo(msgspec.json.encode(report).decode() if as_json else "\n".join(_screen(report)))
+
+
+def _agree(servers: Servers, configured: Settings) -> Settings:
+    """Returns the settings with the servers. A data folder knows the number of its cells; a wrong one ends the command,
+    since it would count others. Raises RedisError, OSError."""
+    with command_client(servers.redis_url, ANSWER_SECONDS) as redis:
+        count = placement.read_count(redis)
+    if not configured.database_url and not settings.is_set("cells"):
+        servers = servers._replace(cells=count or None)
+    agreed = servers.apply(configured)
+    if fault := placement.find_count_fault(count, agreed.cells):
+        raise click.ClickException(fault)
+    return agreed
 
 
 def _screen(report: Status) -> Iterator[str]:

@@ -43,7 +43,11 @@ STOP_SECONDS = 3.0  # for the web process, then the workers and the clock, then 
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: PORT, else 8000]")
 @data_dir_option
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Workers of each kind.")
-@click.option("--cells", type=click.IntRange(1, MOST_CELLS), help="Cells.  [default: WINDBACK_CELLS, else 1]")
+@click.option(
+    "--cells",
+    type=click.IntRange(1, MOST_CELLS),
+    help="Cells.  [default: WINDBACK_CELLS, else those of the data folder, else 1]",
+)
 def up(host: str, port: int | None, data_dir: Path, workers: int, cells: int | None) -> None:
     """Run everything on this machine until Ctrl-C. That is PostgreSQL, Redis, the API, the workers and the clock.
 
@@ -54,7 +58,8 @@ def up(host: str, port: int | None, data_dir: Path, workers: int, cells: int | N
         configured = settings.load()
         where = data_dir.absolute()
         servers = configured.database_url, configured.redis_url
-        run(Plan(host, port or configured.port, where, workers, *servers, cells or configured.cells))
+        chosen = cells or (configured.cells if settings.is_set("cells") else None)
+        run(Plan(host, port or configured.port, where, workers, *servers, chosen))
     except (SettingsError, UpError, EmbeddedError) as error:
         raise click.ClickException(str(error)) from None
 
@@ -90,11 +95,13 @@ async def _run(plan: Plan, servers: list[Server], share: Callable[[], None]) -> 
     _stop_on_signals(hurry)
     backing = [_server_child(server) for server in servers]
     with procfile.lifeline_pipe() as fd:
-        children = procfile.children(_environment(plan), plan.workers, fd)
+        children: list[Child] = []
         syncing = asyncio.create_task(sync_every_second(plan.data_dir / "redis"))
         try:
             await _start_servers(servers, backing)
             share()
+            plan = await asyncio.to_thread(_count_cells, plan)
+            children = procfile.children(_environment(plan), plan.workers, fd)
             secret = await asyncio.to_thread(_set_up, plan)
             await _start_processes(plan, children)
             with suppress(OSError):  # standard output is closed
@@ -223,8 +230,23 @@ def _environment(plan: Plan) -> dict[str, str]:
         WINDBACK_HOST=plan.host,
         WINDBACK_DATA_DIR=plan.data_dir,
         WINDBACK_GRACE_SECONDS=0,
-        WINDBACK_CELLS=plan.cells,
+        WINDBACK_CELLS=plan.cells or 1,
     )
+
+
+def _count_cells(plan: Plan) -> Plan:
+    """Returns the plan with the cells that the data folder has: after a split, more than were asked for. Raises
+    UpError."""
+    if plan.database_url:
+        return plan
+    try:
+        configured = settings.load(_environment(plan))
+        noted = placement.count_cells(configured)
+    except psycopg.Error as error:
+        raise UpError(f"The database can't be set up: {first_line(error)}") from error
+    if plan.cells is None or placement.follow(configured, noted).cells == noted:
+        return plan._replace(cells=noted or None)
+    return plan
 
 
 def _set_up(plan: Plan) -> str:

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
 
-import msgspec
 import psycopg
 import redis
 from redis.backoff import NoBackoff
@@ -37,14 +36,17 @@ POLL_SECONDS = 0.02
 
 
 class Servers(NamedTuple):
-    """The URLs of the two servers, as psycopg and redis-py read them."""
+    """The URLs of the two servers, as psycopg and redis-py read them, and the number of cells where the settings leave
+    it to the data folder."""
 
     database_url: str
     redis_url: str
+    cells: int | None = None
 
     def apply(self, settings: Settings) -> Settings:
         """Returns these settings with the servers' URLs."""
-        return msgspec.structs.replace(settings, database_url=self.database_url, redis_url=self.redis_url)
+        cells = settings.cells if self.cells is None else self.cells
+        return settings.changed(database_url=self.database_url, redis_url=self.redis_url, cells=cells)
 
 
 def find(data_dir: Path, database_url: str | None = None, redis_url: str | None = None) -> Servers | None:

@@ -26,7 +26,7 @@ class Plan(NamedTuple):
     workers: int
     database_url: str | None
     redis_url: str | None
-    cells: int = 1
+    cells: int | None = None  # None: as many as the data folder has
 
     @property
     def reached(self) -> str:

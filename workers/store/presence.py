@@ -14,6 +14,7 @@ import psycopg
 from psycopg.errors import UndefinedTable
 
 from workers.cells import Cell
+from workers.logs import first_line
 from workers.store import Connection, connect, only_row, sql
 
 SEIZE_SECONDS = 60.0
@@ -22,6 +23,11 @@ NO_TABLES = (False, None, None)
 
 class CellTaken(psycopg.OperationalError):
     """The cell is being divided or moved, or was. Events wait in its buffer."""
+
+
+def describe_fault(error: psycopg.Error) -> str:
+    """Returns why a cell can't be worked with, in words."""
+    return first_line(error) if isinstance(error, CellTaken) else f"its Postgres doesn't answer: {first_line(error)}"
 
 
 def enter(cell: Cell) -> Connection:

@@ -184,7 +184,7 @@ def test_a_given_url_takes_the_place_of_its_server(tmp_path: Path) -> None:
         assert embedded.trouble(servers.redis_url) is None
     urls = "postgresql://elsewhere/db", "redis://elsewhere"
     with embedded.servers(tmp_path / "none", *urls) as servers:
-        assert servers == urls
+        assert servers == Servers(*urls)
     assert not (tmp_path / "none").exists()
 
 
