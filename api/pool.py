@@ -2,17 +2,20 @@
 
 import asyncio
 import select
+import time
 from typing import Any
 
-from psycopg import AsyncConnection, Error
+import psycopg
+from psycopg import AsyncConnection
 from psycopg.errors import UndefinedTable
 from psycopg_pool import AsyncConnectionPool
 
+from api.connections import PooledConnection
 from workers.cells import Cell
 from workers.logs import first_line
 from workers.settings import Settings
-from workers.store import find_address, nodes, presence, sessions, sql
-from workers.store.nodes import Moved, Node
+from workers.store import presence, sessions, sql
+from workers.store.nodes import Moved
 from workers.store.presence import CellTaken
 from workers.store.sessions import TransactionPooling
 
@@ -41,48 +44,54 @@ def make_cell_pools(settings: Settings) -> list["Pool"]:
     return [Pool(cell, CELL_POOL_SIZE) for cell in settings.all_cells]
 
 
-class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
+class Pool(AsyncConnectionPool[PooledConnection]):
     """Connections that are set up as workers' are, and looked at before they are used: after a restart of Postgres they
-    are all dead. A request that finds none opens one at once, and doesn't wait for an attempt that an outage put off.
-    `refusal` says why this server can't be used at all, `trouble` why a cell can't now; `is_placing`, that Citus may
-    have placed the schemas there. `cells` is how many cells are read at once over a connection, besides home."""
+    are all dead, and after a move of a placed cell they lead to the wrong node. A request that finds none opens one at
+    once, and doesn't wait for an attempt that an outage put off. `refusal` says why this server can't be used at all,
+    `trouble` why a cell can't now; `is_placing`, that Citus may have placed the schemas there. `cells` is how many
+    cells are read at once over a connection, besides home."""
 
     def __init__(self, place: Cell, size: int = POOL_SIZE, *, cells: int = 0) -> None:
         self.place, self._cells = place, cells
         self.is_placing = False
-        self._address: str | None = None  # where the last connection could be set up
-        self._tried = place.database_url
-        self._is_placed = False
         self.refusal: str | None = None
         self.trouble: str | None = None
+        options = {**sessions.client_options(place.database_url), "autocommit": True}
         super().__init__(
-            self._find_address,
+            place.database_url,
+            connection_class=PooledConnection,
             min_size=0 if place.schema else 1,
             max_size=size,
             timeout=POOL_WAIT_SECONDS,
             reconnect_timeout=POOL_WAIT_SECONDS,
-            check=self._look_at,
-            configure=self._set_up,
-            kwargs={**sessions.client_options(place.database_url), "autocommit": True},
+            kwargs={**options, "place": place, "set_up": self._set_up, "note": self._note},
             open=False,
         )
 
-    async def _find_address(self) -> str:
-        """Returns what the next connection is opened with."""
-        if not self.place.schema:
-            return self.place.database_url
-        if self._address:
-            self._tried = self._address
-        else:
+    async def getconn(self, timeout: float | None = None) -> PooledConnection:  # noqa: ASYNC109 (psycopg's own)
+        """Returns a connection that can be used; those that can't are replaced without a pause, which psycopg's own
+        check would make. Raises CellTaken, psycopg.OperationalError."""
+        give_up, refused = time.monotonic() + (self.timeout if timeout is None else timeout), 0
+        while True:
+            connection = await super().getconn(max(give_up - time.monotonic(), 0.0))
             try:
-                self._tried = await asyncio.to_thread(find_address, self.place)
-            except Error as error:
-                self.trouble = f"Postgres doesn't answer: {first_line(error)}"
+                await self._look_at(connection)
+                return connection
+            except psycopg.Error as error:
+                await connection.close()  # or it would stay in the pool
+                await self.putconn(connection)
+                refused += 1
+                if isinstance(error, CellTaken) or refused > self.max_size:
+                    raise
+            except BaseException:
+                await self.putconn(connection)
                 raise
-        self._address = None
-        return self._tried
 
-    async def _set_up(self, connection: AsyncConnection[Any]) -> None:
+    def _note(self, error: psycopg.Error) -> None:
+        if self.place.number is not None:
+            self.trouble = f"Postgres doesn't answer: {first_line(error)}"
+
+    async def _set_up(self, connection: PooledConnection) -> None:
         query, parameters = sessions.settings_query(READING)
         row = await (await connection.execute(query, parameters)).fetchone()
         if row and row[0] != connection.info.backend_pid:
@@ -93,29 +102,35 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
                 raise
         if self.place.schema:
             row = await (await connection.execute(*sessions.path_query(self.place.schema))).fetchone()
-            self._is_placed = bool(row and row[1]) and await self._check_node(connection)
-            self._address = self._tried
+            connection.may_be_placed = bool(row and row[1])
         elif self._cells:
             row = await (await connection.execute(sql("is_placing"))).fetchone()
             self.is_placing = bool(row and row[0])
         connection.prepared_max = PREPARED_CELLS // max(self._cells, 1)
         self.refusal = None
 
-    async def _look_at(self, connection: AsyncConnection[Any]) -> None:
-        """Raises psycopg.OperationalError unless the connection can be used."""
-        if self._is_placed:
-            await self._check_node(connection)
+    async def _look_at(self, connection: PooledConnection) -> None:
+        """Raises psycopg.Error unless the connection can be used."""
+        await self._check_node(connection)
         if self.place.number is not None:
             await self._check_numbers(connection)
         elif _has_news(connection):
             await self.check_connection(connection)
 
-    async def look_again(self, connection: AsyncConnection[Any]) -> None:
+    async def look_again(self, connection: PooledConnection) -> None:
         """Raises CellTaken if the cell may have been divided while a query waited: then it has read only a half."""
         if self.place.number is not None:
             await self._check_numbers(connection)
 
-    async def _check_numbers(self, connection: AsyncConnection[Any]) -> None:
+    async def has_lost(self, connection: PooledConnection) -> bool:
+        """Returns True if a query may have failed because its connection ended, or the cell has moved meanwhile."""
+        try:
+            await self._check_node(connection)
+        except psycopg.Error:
+            return True
+        return connection.closed
+
+    async def _check_numbers(self, connection: PooledConnection) -> None:
         """Raises CellTaken if the tables are another cell's by now."""
         try:
             row = await (await connection.execute(*presence.numbers_query(self.place))).fetchone()
@@ -129,15 +144,10 @@ class Pool(AsyncConnectionPool[AsyncConnection[Any]]):
             raise
         self.trouble = None
 
-    async def _check_node(self, connection: AsyncConnection[Any]) -> bool:
-        """Returns whether Citus has placed the cell. Raises Moved if another node holds it."""
-        schema = self.place.schema or ""
-        row = await (await connection.execute(*nodes.node_query(schema))).fetchone()
-        if row and not Node(*row).is_here:
-            self._address = None
-            await connection.close()  # or it would stay in the pool
-            raise Moved(schema)
-        return row is not None
+    async def _check_node(self, connection: PooledConnection) -> None:
+        """Raises Moved if another node holds the cell."""
+        if (node := await connection.find_node(self.place)) and not node.is_here:
+            raise Moved(self.place.schema or "")
 
 
 def _has_news(connection: AsyncConnection[Any]) -> bool:

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from psycopg_pool import AsyncConnectionPool
 from redis.asyncio import Redis
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.buffers import Buffers
 from api.health.probes import PROBE_SECONDS, read_pipeline
+from api.pool import Pool
 from api.timeouts import with_timeout
 from workers import counters, heartbeat
 from workers.buffer import ledger
@@ -84,7 +84,7 @@ async def _read_counters(redis: Redis) -> Families:
     ]
 
 
-async def _due(pools: Sequence[AsyncConnectionPool]) -> Families:
+async def _due(pools: Sequence[Pool]) -> Families:
     asked = (with_timeout(PROBE_SECONDS, _ask_due(pool)) for pool in pools)
     answers = await asyncio.gather(
         *asked, return_exceptions=True
@@ -99,7 +99,7 @@ async def _due(pools: Sequence[AsyncConnectionPool]) -> Families:
     ]
 
 
-async def _ask_due(pool: AsyncConnectionPool) -> tuple[int, float]:
+async def _ask_due(pool: Pool) -> tuple[int, float]:
     async with pool.connection() as connection:
         due: tuple[int, float] | None = await (await connection.execute(sql("due"), {"limit": DUE_COUNTED})).fetchone()
     assert due

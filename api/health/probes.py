@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from psycopg_pool import AsyncConnectionPool
 from redis.asyncio import Redis
 
 from api.pool import Pool
@@ -100,7 +99,7 @@ async def find_postgres_fault(pool: Pool) -> str | None:
         return pool.refusal or pool.trouble or f"Postgres doesn't answer: {first_line(error)}"
 
 
-async def read_store_state(pool: AsyncConnectionPool) -> StoreState:
+async def read_store_state(pool: Pool) -> StoreState:
     """Returns what only Postgres knows: whose tracking is out, and how long rescores have waited."""
     try:
         return await with_timeout(PROBE_SECONDS, _read_store(pool))
@@ -161,7 +160,7 @@ def describe_buffer(ledgers: Mapping[str, Ledger], full: str | None) -> str | No
     return "; ".join(faults) or None
 
 
-async def _read_store(pool: AsyncConnectionPool) -> StoreState:
+async def _read_store(pool: Pool) -> StoreState:
     async with pool.connection() as connection:
         out = await (await connection.execute(sql("open_outages"))).fetchall()
         due = await (await connection.execute(sql("due"), {"limit": 1})).fetchone()

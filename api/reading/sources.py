@@ -19,6 +19,7 @@ from api.reading.merging import Row
 from api.reading.statements import Merging, NumberedStatement, changes, join_cells, number_parameters
 from workers.cells import Cell, cell_of
 from workers.store import find_absent_cell, naming, presence
+from workers.store.nodes import Moved
 from workers.store.presence import CellTaken
 
 KEEP, PLAN_ANEW = "SET plan_cache_mode = force_generic_plan", "SET plan_cache_mode = force_custom_plan"
@@ -70,8 +71,10 @@ class Source:
 
     async def _read_joint(self, query: str, parameters: Parameters, merging: Merging | None = None) -> Rows | None:
         """Returns the rows of all cells, or None where Citus has placed them. Raises CellTaken, psycopg.Error."""
+        if self.pool.is_placing:
+            return None
         async with self.pool.connection() as connection:
-            if self.pool.is_placing:
+            if self.pool.is_placing:  # as only a connection can tell
                 return None
             try:
                 statement = join_cells(query, self.cells, merging, parameters)
@@ -162,12 +165,26 @@ async def _execute(
 
 
 async def _read_apart(pool: Pool, query: str, parameters: Parameters) -> list[Row]:
-    """The rows of a cell, over a connection that leads to it alone."""
+    """The rows of a cell, over a connection that leads to it alone: another one if the first ended or the cell moved
+    meanwhile."""
     with naming(pool.place):
-        async with pool.connection() as connection:
-            read = await _execute(connection, number_parameters(query), parameters)
-            await pool.look_again(connection)
-            return _name_columns(*read)
+        try:
+            return await _read_once(pool, query, parameters)
+        except Moved:
+            return await _read_once(pool, query, parameters)
+
+
+async def _read_once(pool: Pool, query: str, parameters: Parameters) -> list[Row]:
+    """Raises Moved, psycopg.Error."""
+    async with pool.connection() as connection:
+        try:
+            rows = await _execute(connection, number_parameters(query), parameters)
+        except psycopg.Error as error:
+            if not changes(query) and await pool.has_lost(connection):
+                raise Moved(pool.place.schema or "") from error
+            raise
+        await pool.look_again(connection)
+    return _name_columns(*rows)
 
 
 def _name_columns(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list[Row]:

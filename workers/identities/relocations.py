@@ -78,7 +78,7 @@ def depart(source: Connection, relocation: Relocation) -> None:
         erased_totals.note_erased(source, whom)
         level_moves.take_back_moves(source, relocation.account_id, [relocation.customer_id])
         for table in _list_tables(source):
-            source.execute(_pack(table), {**relocation._asdict(), "part_rows": PART_ROWS})
+            source.execute(pack(table), {**relocation._asdict(), "part_rows": PART_ROWS})
             source.execute(moving.delete_of(table), whom)
         for table in DROPPED:
             source.execute(moving.delete_of(table), whom)
@@ -216,7 +216,7 @@ def _unpack_once(source: Connection, target: Connection, relocation: Relocation)
         packed = source.execute(sql("read_relocated"), relocation._asdict()).fetchall()
         for table, rows in packed:
             columns = [name for (name,) in target.execute(sql("list_plain_columns"), {"table": table})]
-            target.execute(_unpack(table, columns), {**arrival, "rows": rows})
+            target.execute(unpack(table, columns), {**arrival, "rows": rows})
         events = _unite(target, relocation) if packed else 0
         target.execute(sql("note_arrived_events"), {**arrival, "events": events})
     return events
@@ -250,18 +250,21 @@ def _list_tables(connection: Connection) -> list[str]:
     return [name for (name,) in connection.execute(sql("list_customer_tables")) if name not in STAYS]
 
 
-def _pack(table: str) -> pieces.Composed:
+def pack(table: str) -> pieces.Composed:
+    """Returns the statement that packs the customer's rows of a table."""
     query = pieces.SQL(
-        "INSERT INTO relocated_rows (customer_id, relocation_id, relation, part, rows)"
-        " SELECT %(customer_id)s, %(relocation_id)s, {}, part, jsonb_agg(content)::text FROM ("
+        "WITH numbered AS MATERIALIZED ("
         "SELECT to_jsonb(theirs) AS content, row_number() OVER () / %(part_rows)s AS part"
-        " FROM {} AS theirs WHERE customer_id = %(customer_id)s) AS numbered GROUP BY part"
+        " FROM {} AS theirs WHERE customer_id = %(customer_id)s::uuid)"
+        " INSERT INTO relocated_rows (customer_id, relocation_id, relation, part, rows)"
+        " SELECT %(customer_id)s::uuid, %(relocation_id)s::uuid, {}, part, jsonb_agg(content)::text"
+        " FROM numbered GROUP BY part"
     )
-    return query.format(pieces.Literal(table), pieces.Identifier(table))
+    return query.format(pieces.Identifier(table), pieces.Literal(table))
 
 
-def _unpack(table: str, columns: Sequence[str]) -> pieces.Composed:
-    """The statement that inserts packed rows under the id of the relocation."""
+def unpack(table: str, columns: Sequence[str]) -> pieces.Composed:
+    """Returns the statement that inserts packed rows under the id of the relocation."""
     query = pieces.SQL("INSERT INTO {} ({}) SELECT {} FROM jsonb_populate_recordset(NULL::{}, %(rows)s::jsonb)")
     names = pieces.SQL(", ").join(map(pieces.Identifier, columns))
     values = pieces.SQL(", ").join(

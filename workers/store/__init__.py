@@ -15,7 +15,7 @@ from psycopg.rows import TupleRow
 from workers.cells import Cell
 from workers.store import nodes, sessions
 from workers.store import parameters as parameters
-from workers.store.nodes import CellConnection, Node
+from workers.store.nodes import MOST_HOPS, CellConnection, Node, last_nodes
 from workers.store.statements import QueryMissing as QueryMissing
 from workers.store.statements import RowMissing as RowMissing
 from workers.store.statements import only_row as only_row
@@ -23,10 +23,7 @@ from workers.store.statements import sql as sql
 
 Connection = psycopg.Connection[TupleRow]
 
-MOST_HOPS = 5  # from node to node, while Citus moves a cell
-
 _cells: WeakKeyDictionary[Connection, Cell] = WeakKeyDictionary()  # to which connections lead
-_last_nodes: dict[Cell, str] = {}  # where cells were found that Citus has placed
 
 
 def connect(place: Cell | str, **settings: str) -> Connection:
@@ -72,19 +69,13 @@ def find_cell(connection: Connection) -> Cell | None:
     return _cells.get(connection)
 
 
-def find_address(cell: Cell) -> str:
-    """Returns what connects to the node that holds a cell. Raises psycopg.OperationalError."""
-    with _connect_to_node(cell, {}) as connection:
-        return connection.address
-
-
 def _connect_to_node(cell: Cell, settings: dict[str, str]) -> CellConnection:
     """A connection to the node that holds a cell, as its catalogue says; first to the one that held it before, so that
     the coordinator is not needed for it."""
-    if last := _last_nodes.get(cell):
+    if last := last_nodes.get(cell):
         with suppress(psycopg.OperationalError):
             return _follow(cell, last, settings)
-        _last_nodes.pop(cell, None)
+        last_nodes.pop(cell, None)
     return _follow(cell, cell.database_url, settings)
 
 
@@ -92,10 +83,9 @@ def _follow(cell: Cell, url: str, settings: dict[str, str]) -> CellConnection:
     for _ in range(MOST_HOPS):
         connection, node = _open(url, cell.schema, settings)
         if node is None or node.is_here:
-            connection.address = url
             if node:
                 connection.placed = cell.schema
-                _last_nodes[cell] = url
+                last_nodes[cell] = url
             return connection
         connection.close()
         url = node.lead(cell.database_url)

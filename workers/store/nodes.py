@@ -15,7 +15,12 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 
+from workers.cells import Cell
 from workers.store.statements import only_row, sql
+
+MOST_HOPS = 5  # from node to node, while Citus moves a cell
+
+last_nodes: dict[Cell, str] = {}  # what led to the nodes where cells were found that Citus has placed
 
 
 class Moved(psycopg.OperationalError):
@@ -40,10 +45,9 @@ class Node(NamedTuple):
 
 
 class CellConnection(psycopg.Connection[TupleRow]):
-    """A connection to a cell. `address` is what it was opened with; `placed` is its schema if Citus has placed it: then
-    the outermost transactions raise Moved when they end on a node that the cell has left."""
+    """A connection to a cell. `placed` is its schema if Citus has placed it: then outermost transactions raise Moved
+    when they end on a node that the cell has left."""
 
-    address: str
     placed: str | None = None
 
     @contextmanager

@@ -9,6 +9,7 @@ from tests.workers.store import placed
 from tests.workers.store.placed import CHOOSES, DEPENDS, MIXES, NESTS, ROWS, SETS, TEARS, VALUES, VARIES, Rules
 from tests.workers.store.test_home import CELL, PARTS, STATEMENTS, TEMPORARY
 from tests.workers.store.test_store import NAMES
+from workers.identities import moving, relocations
 from workers.store import Connection, sql
 
 MADE: list[Any] = [statement for statement in STATEMENTS if isinstance(statement, ast.CreateStmt)]
@@ -106,6 +107,14 @@ def test_what_a_placed_cell_carries_out_is_let_through(statement: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(NAMES) - PARTS))
 def test_a_query_runs_on_a_placed_cell(name: str) -> None:
     assert RULES.find_faults(sql(name)) == set()
+
+
+@pytest.mark.parametrize("table", sorted(CELL))
+def test_what_is_put_together_runs_on_a_placed_cell(table: str) -> None:
+    """Statements for the rows of any table."""
+    columns = [column.colname for name, column in COLUMNS if name == table]
+    for statement in (relocations.pack(table), relocations.unpack(table, columns), moving.delete_of(table)):
+        assert RULES.find_faults(statement.as_string()) == set()
 
 
 def test_functions_are_taken_for_what_they_are(connection: Connection) -> None:
