@@ -3,6 +3,7 @@
 import asyncio
 import select
 import time
+from collections import deque
 from typing import Any
 
 import psycopg
@@ -23,14 +24,13 @@ POOL_SIZE = 8
 CELL_POOL_SIZE = 4  # of each of several cells
 POOL_WAIT_SECONDS = 2.0
 CLOSE_SECONDS = 2.0
-PREPARED_CELLS = (
-    100  # prepared statements of a connection, times the cells that each reads: a list takes 170 KB of each
-)
+PREPARED_CELLS = 200  # prepared statements of a connection, times the cells that each reads: a list takes 170 KB a cell
 READING = {
     "statement_timeout": "25s",  # a person waits for the answer
     "work_mem": "16MB",  # lists of 100,000 customers are hashed and sorted in memory
-    "plan_cache_mode": "force_custom_plan",  # a plan for any range or prefix is a bad one for most; see KEYS
 }
+PLAN_ANEW = {"plan_cache_mode": "force_custom_plan"}  # a plan for any range or prefix is a bad one for most; see KEYS
+KEEP_PLANS = {"plan_cache_mode": "force_generic_plan"}
 
 
 def make_pools(settings: Settings) -> tuple["Pool", list["Pool"]]:
@@ -44,15 +44,26 @@ def make_cell_pools(settings: Settings) -> list["Pool"]:
     return [Pool(cell, CELL_POOL_SIZE) for cell in settings.all_cells]
 
 
+class LatestFirst(deque[PooledConnection]):
+    """Idle connections, of which the one that was used last is used next: so few connections hold what is prepared,
+    and one that has prepared a statement already mostly serves it."""
+
+    def append(self, connection: PooledConnection) -> None:
+        """Put a connection to the end from which it is taken."""
+        self.appendleft(connection)
+
+
 class Pool(AsyncConnectionPool[PooledConnection]):
     """Connections that are set up as workers' are, and looked at before they are used: after a restart of Postgres they
     are all dead, and after a move of a placed cell they lead to the wrong node. A request that finds none opens one at
     once, and doesn't wait for an attempt that an outage put off. `refusal` says why this server can't be used at all,
     `trouble` why a cell can't now; `is_placing`, that Citus may have placed the schemas there. `cells` is how many
-    cells are read at once over a connection, besides home."""
+    cells are read at once over a connection, besides home. Plans are made anew each time, or kept where `keeps_plans`.
+    """
 
-    def __init__(self, place: Cell, size: int = POOL_SIZE, *, cells: int = 0) -> None:
+    def __init__(self, place: Cell, size: int = POOL_SIZE, *, cells: int = 0, keeps_plans: bool = False) -> None:
         self.place, self._cells = place, cells
+        self._settings = READING | (KEEP_PLANS if keeps_plans else PLAN_ANEW)
         self.is_placing = False
         self.refusal: str | None = None
         self.trouble: str | None = None
@@ -67,6 +78,7 @@ class Pool(AsyncConnectionPool[PooledConnection]):
             kwargs={**options, "place": place, "set_up": self._set_up, "note": self._note},
             open=False,
         )
+        self._pool = LatestFirst()
 
     async def getconn(self, timeout: float | None = None) -> PooledConnection:  # noqa: ASYNC109 (psycopg's own)
         """Returns a connection that can be used; those that can't are replaced without a pause, which psycopg's own
@@ -92,7 +104,7 @@ class Pool(AsyncConnectionPool[PooledConnection]):
             self.trouble = f"Postgres doesn't answer: {first_line(error)}"
 
     async def _set_up(self, connection: PooledConnection) -> None:
-        query, parameters = sessions.settings_query(READING)
+        query, parameters = sessions.settings_query(self._settings)
         row = await (await connection.execute(query, parameters)).fetchone()
         if row and row[0] != connection.info.backend_pid:
             try:

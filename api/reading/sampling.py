@@ -1,11 +1,9 @@
 """The commonest property values of an event, of its latest occurrences.
 
-The latest customers and hours of the event are found in all cells, and then the values in the cell of each customer.
+The latest customers and hours of the event are found in all cells, and then the values of each in the customer's own.
 """
 
-import asyncio
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Annotated, Any, NamedTuple
@@ -14,9 +12,8 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 from starlette.requests import Request
 
-from api.reading.common import fetch, fetch_merged
-from api.reading.merging import add_up
-from api.reading.statements import Order
+from api.reading.common import fetch_merged
+from api.reading.statements import Order, Sums
 from workers.cells import cell_of
 from workers.store import sql
 
@@ -26,6 +23,7 @@ PIECE = SAMPLED // 2
 MOST_PROPERTIES = 50
 MOST_VALUES = 10
 LATEST = Order(("hour", "customer_id"), descending=True)
+BY_VALUE = Sums(("name", "value"), ("count",))
 
 
 class Value(Struct):
@@ -49,21 +47,12 @@ class EventSample(NamedTuple):
     properties: list[Property]
 
 
-class Share(NamedTuple):
-    """The part of a sample that is read from a cell: hours of customers, and the most events of each."""
-
-    customer_ids: list[Any]
-    hours: list[Any]
-    limits: list[int]
-
-
 async def read_sample(request: Request, account_id: int, event: str) -> EventSample:
     """The latest events of a name: how many, at most SAMPLED, and their most common values."""
     rows = await _find_latest(request, account_id, event)
-    shares = _share_out(rows, request.app.state.settings.cells)
-    counted = await asyncio.gather(*(_count_values(request, event, share) for share in shares))
-    values = add_up(counted, ("name", "value")) if counted else []
-    return EventSample(sum(sum(share.limits) for share in shares), _choose_commonest(values))
+    limits = list(_limit_events(rows))
+    values = await _count_values(request, event, rows, limits) if rows else []
+    return EventSample(sum(limits), _choose_commonest(values))
 
 
 async def _find_latest(request: Request, account_id: int, event: str) -> list[dict[str, Any]]:
@@ -81,31 +70,31 @@ async def _find_latest(request: Request, account_id: int, event: str) -> list[di
     return rows
 
 
-def _share_out(rows: Sequence[dict[str, Any]], cells: int) -> list[Share]:
-    """Returns the latest hours that hold SAMPLED events together, by the cells of their customers."""
-    shares: dict[int, Share] = defaultdict(lambda: Share([], [], []))
+def _limit_events(rows: Iterable[dict[str, Any]]) -> Iterator[int]:
+    """Yields how many events of each of these hours belong to the SAMPLED latest, as long as there are any."""
     left = SAMPLED
     for row in rows:
-        taken = min(row["events"], left)
-        share = shares[cell_of(row["customer_id"].hex, cells)]
-        share.customer_ids.append(row["customer_id"])
-        share.hours.append(row["hour"])
-        share.limits.append(taken)
-        left -= taken
         if not left:
-            break
-    return list(shares.values())
+            return
+        taken = min(row["events"], left)
+        yield taken
+        left -= taken
 
 
-async def _count_values(request: Request, event: str, share: Share) -> list[dict[str, Any]]:
+async def _count_values(
+    request: Request, event: str, rows: Sequence[dict[str, Any]], limits: Sequence[int]
+) -> list[dict[str, Any]]:
+    """The values of each property in the first of these hours, of so many events of each."""
+    hours = rows[: len(limits)]
+    cells = request.app.state.settings.cells
     parameters = {
         "event": event,
-        "customer_id": share.customer_ids[0],
-        "customer_ids": _array(customer_id.hex for customer_id in share.customer_ids),
-        "hours": _array(hour.isoformat() for hour in share.hours),
-        "limits": _array(map(str, share.limits)),
+        "customer_ids": _array(row["customer_id"].hex for row in hours),
+        "hours": _array(row["hour"].isoformat() for row in hours),
+        "limits": _array(map(str, limits)),
+        "cells": _array(str(cell_of(row["customer_id"].hex, cells)) for row in hours),
     }
-    return await fetch(request, sql("event_values"), parameters)
+    return await fetch_merged(request, sql("event_values"), parameters, BY_VALUE)
 
 
 def _array(texts: Iterable[str]) -> str:

@@ -7,7 +7,6 @@ little more than that of a single cell. Where Citus has placed the cells, each i
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import AsyncConnection, AsyncRawCursor
@@ -22,21 +21,22 @@ from workers.store import find_absent_cell, naming, presence
 from workers.store.nodes import Moved
 from workers.store.presence import CellTaken
 
-KEEP, PLAN_ANEW = "SET plan_cache_mode = force_generic_plan", "SET plan_cache_mode = force_custom_plan"
 MOST_PREPARED = 16  # cells that a statement reads: beyond, it takes more memory than it is worth
 
 Parameters = Mapping[str, Any]
 Connection = AsyncConnection[Any]
 Rows = tuple[Sequence[str], Sequence[tuple[Any, ...]]]  # the names of the columns, and the values
 
-_keep_plans: WeakKeyDictionary[Connection, bool] = WeakKeyDictionary()
-
 
 class Source:
-    """A database with cells, or home with what belongs to accounts. `apart` are the pools of each cell alone."""
+    """A database with cells, or home with what belongs to accounts. `keeping` is the pool of statements over cells
+    whose plans are kept; `apart` are the pools of each cell alone."""
 
-    def __init__(self, pool: Pool, cells: Sequence[Cell] = (), apart: Sequence[Pool] = ()) -> None:
-        self.pool, self.cells, self._apart = pool, tuple(cells), tuple(apart)
+    def __init__(
+        self, pool: Pool, keeping: Pool | None = None, cells: Sequence[Cell] = (), apart: Sequence[Pool] = ()
+    ) -> None:
+        self.pool, self.keeping = pool, keeping or pool
+        self.cells, self._apart = tuple(cells), tuple(apart)
 
     def find_absent(self, error: Exception) -> Cell:
         """Returns the place that an error is about; where it names no cell, the first one stands for all of them."""
@@ -63,7 +63,7 @@ class Source:
 
     def of(self, cell: Cell) -> "Source":
         """Returns the source of one of the cells."""
-        return Source(self.pool, [cell], [self._apart[self.cells.index(cell)]]) if self.cells else self
+        return Source(self.pool, self.keeping, [cell], [self._apart[self.cells.index(cell)]]) if self.cells else self
 
     async def _read_plain(self, statement: NumberedStatement, parameters: Parameters) -> Rows:
         async with self.pool.connection() as connection:
@@ -71,14 +71,14 @@ class Source:
 
     async def _read_joint(self, query: str, parameters: Parameters, merging: Merging | None = None) -> Rows | None:
         """Returns the rows of all cells, or None where Citus has placed them. Raises CellTaken, psycopg.Error."""
-        if self.pool.is_placing:
+        statement = join_cells(query, self.cells, merging, parameters)
+        pool = self.keeping if statement.keeps_plan else self.pool
+        if pool.is_placing:
             return None
-        async with self.pool.connection() as connection:
-            if self.pool.is_placing:  # as only a connection can tell
+        async with pool.connection() as connection:
+            if pool.is_placing:  # as only a connection can tell
                 return None
             try:
-                statement = join_cells(query, self.cells, merging, parameters)
-                await _choose_plans(connection, statement)
                 return await _execute(connection, statement, parameters, prepare=len(self.cells) <= MOST_PREPARED)
             except (DivisionByZero, InvalidSchemaName, UndefinedTable) as error:
                 await _find_taken(connection, self.cells)
@@ -93,17 +93,16 @@ class Sources:
     def __init__(self, home: Pool, apart: Sequence[Pool]) -> None:
         self.home, self.apart = Source(home), tuple(apart)
         self._cells = [pool.place for pool in apart if pool.place.number is not None]
-        self._pools = {home.place.database_url: home}
-        for cell in self._cells:
-            if cell.database_url not in self._pools:
-                self._pools[cell.database_url] = Pool(Cell(cell.database_url, ""), cells=len(self._cells))
         self.of_cells = [
             self._make_source(url, apart) for url in dict.fromkeys(cell.database_url for cell in self._cells)
         ]
 
     def _make_source(self, url: str, apart: Sequence[Pool]) -> Source:
-        here = [pool for pool in apart if pool.place.database_url == url]
-        return Source(self._pools[url], [pool.place for pool in here], here)
+        place, here = Cell(url, ""), [pool for pool in apart if pool.place.database_url == url]
+        at_home = url == self.home.pool.place.database_url
+        pool = self.home.pool if at_home else Pool(place, cells=len(self._cells))
+        keeping = Pool(place, cells=len(self._cells), keeps_plans=True)
+        return Source(pool, keeping, [pool.place for pool in here], here)
 
     @property
     def with_customers(self) -> Sequence[Source]:
@@ -138,14 +137,8 @@ class Sources:
         await asyncio.gather(*(pool.close(CLOSE_SECONDS) for pool in self._own_pools()))
 
     def _own_pools(self) -> set[Pool]:
-        return {*self._pools.values(), *self.apart} - {self.home.pool}
-
-
-async def _choose_plans(connection: Connection, statement: NumberedStatement) -> None:
-    """Have the plan of a statement kept, or made anew each time, as connections do by themselves (see READING)."""
-    if _keep_plans.get(connection, False) != statement.keeps_plan:
-        await connection.execute(KEEP if statement.keeps_plan else PLAN_ANEW)
-        _keep_plans[connection] = statement.keeps_plan
+        of_sources = (pool for source in self.of_cells for pool in (source.pool, source.keeping))
+        return {*of_sources, *self.apart} - {self.home.pool}
 
 
 async def _execute(

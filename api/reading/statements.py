@@ -27,7 +27,7 @@ WRITTEN_WORDS = {"levels", "states"}  # lists of words of ours
 KEYS = {  # parameters that are looked up in an index: one plan suits all their values
     *("account_id", "customer_id", "event", "names", "alert_id", "erasure_id"),
     *("value", "occurred_at", "event_key", "hour", "after_at", "after_id", "most"),
-    *("customer_ids", "hours", "limits", "first_day"),
+    *("customer_ids", "hours", "limits", "cells", "first_day"),
 }
 RANGE_OF_EVENT = {"since", "until", "interval"}  # of one event, whose days are next to each other in an index
 

@@ -17,7 +17,6 @@ from tests.workers.store.test_store import ROOT
 from workers.store import sql
 
 ROWS = some.lists(some.fixed_dictionaries({"key": some.integers(0, 3), "n": some.integers(0, 9)}))
-BESIDES = {"event_values"}  # is asked of the cell of one of its customers, whom no parameter of the query names
 
 
 def fetches() -> Iterator[tuple[str, str]]:
@@ -42,7 +41,7 @@ def test_what_is_in_cells_is_asked_of_them(function: str, name: str) -> None:
     if function in ("fetch_all", "fetch_merged"):
         assert place == {"cell"}
     else:
-        assert place != {"cell"} or "%(customer_id)s" in sql(name) or name in BESIDES
+        assert place != {"cell"} or "%(customer_id)s" in sql(name)
 
 
 def test_queries_of_both_kinds_are_found() -> None:

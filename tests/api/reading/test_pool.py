@@ -1,4 +1,6 @@
+import asyncio
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 
 import msgspec
 import pytest
@@ -6,6 +8,7 @@ from redis import Redis
 from starlette.testclient import TestClient
 
 from api.app import create_app
+from api.pool import Pool
 from api.reading import common
 from tests.proxy import Proxy, proxy
 from workers.accounts import keys
@@ -61,3 +64,23 @@ def test_a_postgres_that_hangs_is_given_up(
         assert reader.get(LIST).json()["code"] == "store_unavailable"
     monkeypatch.setattr(common, "READ_SECONDS", 30.0)
     assert reader.get(LIST).status_code == 200
+
+
+def test_the_connection_that_was_used_last_is_used_next(settings: Settings) -> None:
+    """Others stay idle: it has prepared what was asked before."""
+
+    async def use() -> tuple[list[int], set[int]]:
+        async with Pool(settings.home) as pool, AsyncExitStack() as stack:
+            for _ in range(3):
+                await stack.enter_async_context(pool.connection())
+            await stack.aclose()
+            used = []
+            for _ in range(4):
+                async with pool.connection() as connection:
+                    used.append(connection.info.backend_pid)
+            async with pool.connection() as first, pool.connection() as second, pool.connection() as third:
+                return used, {each.info.backend_pid for each in (first, second, third)}
+
+    used, every = asyncio.run(use())
+    assert len(set(used)) == 1
+    assert len(every) == 3

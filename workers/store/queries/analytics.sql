@@ -72,10 +72,11 @@ ORDER BY hour DESC, customer_id DESC
 
 -- name: event_values
 -- How often each value of each property comes in these hours of customers, of each hour's events at most as many as asked.
+-- A cell looks up its own customers. Many events have the same properties: these are taken apart once.
 WITH latest AS MATERIALIZED (
-    SELECT theirs.properties
-    FROM unnest(%(customer_ids)s::uuid[], %(hours)s::timestamptz[], %(limits)s::integer[])
-         AS asked (customer_id, hour, most)
+    SELECT theirs.properties, count(*) AS events
+    FROM unnest(%(customer_ids)s::uuid[], %(hours)s::timestamptz[], %(limits)s::integer[], %(cells)s::integer[])
+         AS asked (customer_id, hour, most, cell)
     CROSS JOIN LATERAL (
         SELECT properties FROM events
         WHERE events.customer_id = asked.customer_id AND events.event = %(event)s
@@ -85,8 +86,10 @@ WITH latest AS MATERIALIZED (
         ORDER BY occurred_at DESC, event_key DESC
         LIMIT most
     ) AS theirs
+    WHERE asked.cell = coalesce((SELECT number FROM installation), 0)
+    GROUP BY theirs.properties
 )
-SELECT key AS name, value::text AS value, count(*) AS count
+SELECT key AS name, value::text AS value, sum(events)::bigint AS count
 FROM latest CROSS JOIN jsonb_each(properties) AS property (key, value)
 WHERE jsonb_typeof(value) IN ('string', 'number', 'boolean') AND length(value::text) <= 200
 GROUP BY key, property.value
