@@ -16,6 +16,7 @@ from api.reading.sampling import EventSample, Property, read_sample
 from api.reading.statements import Sums
 from workers.store import sql
 
+SERIES = {"hour": "event_series_by_hour", "day": "event_series_by_day"}  # by interval; others are added up
 BY_TIME = Sums(("at",), ("count", "customers"))
 
 
@@ -64,7 +65,7 @@ async def require_event(request: Request, account_id: int, event: str) -> None:
 
 async def read_series(request: Request, account_id: int, event: str, period: Range) -> list[Point]:
     """An event's points, one for each interval of the range; 0 without events."""
-    query = "event_series_by_hour" if period.interval == "hour" else "event_series"
+    query = SERIES.get(period.interval, "event_series")
     parameters = {"account_id": account_id, "event": event, **period._asdict()}
     rows = await fetch_merged(request, sql(query), parameters, BY_TIME)
     points: dict[datetime, Point] = {row["at"]: Point(**row) for row in rows}

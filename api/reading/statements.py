@@ -29,7 +29,8 @@ KEYS = {  # parameters that are looked up in an index: one plan suits all their 
     *("value", "occurred_at", "event_key", "hour", "after_at", "after_id", "most"),
     *("customer_ids", "hours", "limits", "cells", "first_day"),
 }
-RANGE_OF_EVENT = {"since", "until", "interval"}  # of one event, whose days are next to each other in an index
+ENDS = {"since", "until"}  # of days, which are next to each other in an index: of an event, or of an account
+RANGE = {*ENDS, "interval"}
 
 _schema: Final = Path(store.__file__).with_name("schema.sql").read_text()
 _tables: Final = "|".join(re.findall(r"^CREATE TABLE (\w+)", _schema, re.MULTILINE))
@@ -152,7 +153,7 @@ def _join(
 
 def _is_look_up(names: set[str]) -> bool:
     """Returns whether a plan is good for any value of these parameters."""
-    return names <= KEYS | (RANGE_OF_EVENT if "event" in names else set())
+    return names <= KEYS | (RANGE if names >= ENDS else set())
 
 
 def _write(name: str, value: Any) -> str | None:

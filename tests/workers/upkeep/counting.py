@@ -50,12 +50,26 @@ def names_sent(connection: Connection) -> list[Any]:
     return sorted(listed, key=repr)
 
 
+def series_by_day(connection: Connection, event: str) -> list[Any]:
+    """An event's days: when, how often, from how many customers."""
+    span = {"since": datetime(2000, 1, 1, tzinfo=UTC), "until": datetime(2100, 1, 1, tzinfo=UTC)}
+    return sorted(connection.execute(sql("event_series_by_day"), {"account_id": 1, "event": event, **span}).fetchall())
+
+
+def customers_by_day(connection: Connection, event: str) -> list[Any]:
+    """The same, counted singly."""
+    query = """SELECT day::timestamptz, sum(n), count(DISTINCT customer_id) FROM customer_days WHERE event = %s
+               GROUP BY day"""
+    return rows(connection, query, event)
+
+
 def assert_right(connection: Connection) -> None:
     """The totals are what counting gives, for every range of days."""
     assert rows(connection, "SELECT event, day, n FROM event_days") == rows(connection, DAYS)
     assert rows(connection, "SELECT event, day, customers, counted FROM event_days") == rows(connection, CUSTOMERS)
     assert rows(connection, "SELECT event, hour, n, customers FROM event_hours") == rows(connection, HOURS)
     assert names_sent(connection) == rows(connection, NAMES)
+    assert series_by_day(connection, "login") == customers_by_day(connection, "login")
     days = [day for (day,) in rows(connection, "SELECT DISTINCT day FROM customer_days")]
     for number, since in enumerate(days):
         for until in days[number:]:

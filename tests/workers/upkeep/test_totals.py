@@ -12,10 +12,12 @@ from tests.workers.events import event, push_events
 from tests.workers.upkeep.counting import (
     NAMES,
     assert_right,
+    customers_by_day,
     levels,
     levels_by_risks,
     names_sent,
     rows,
+    series_by_day,
     some_events,
     store,
 )
@@ -166,9 +168,11 @@ def test_days_that_an_earlier_version_has_tallied_are_counted_by_their_returns(
     totals.tally(connection)
     connection.execute("UPDATE event_days SET customers = 0, counted = 0 WHERE day < '2025-12-03'")
     assert names_sent(connection) == rows(connection, NAMES)
+    assert [row[2] for row in series_by_day(connection, "login")] == [1, 1, 1]
     store(process, event(timestamp="2025-12-02T13:00"), event(timestamp="2025-12-02", customer_email="joe@example.com"))
     totals.tally(connection)
     assert names_sent(connection) == rows(connection, NAMES)
+    assert series_by_day(connection, "login") == customers_by_day(connection, "login")
 
 
 def test_a_migration_counts_the_customers_of_days_that_were_tallied_before(

@@ -30,7 +30,18 @@ SELECT hour AS at, n AS count, customers
 FROM event_hours
 WHERE account_id = %(account_id)s AND event = %(event)s AND hour >= %(since)s AND hour < %(until)s
 
+-- name: event_series_by_day
+-- A day's customers are counted beside its events, but those of events that a process of an earlier version has tallied.
+SELECT date_trunc('day', day::timestamptz, 'UTC') AS at, n AS count, CASE WHEN counted = n THEN customers ELSE (
+    SELECT coalesce(sum(customers), 0)::bigint FROM event_returns AS returns
+    WHERE returns.account_id = days.account_id AND returns.event = days.event AND returns.day = days.day
+) END AS customers
+FROM event_days AS days
+WHERE account_id = %(account_id)s AND event = %(event)s
+  AND day >= (%(since)s AT TIME ZONE 'UTC')::date AND day < (%(until)s AT TIME ZONE 'UTC')::date
+
 -- name: event_series
+-- By weeks or months.
 WITH counted AS (
     SELECT date_trunc(%(interval)s, day::timestamptz, 'UTC') AS at, sum(n)::bigint AS count
     FROM event_days
