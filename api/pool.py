@@ -24,7 +24,7 @@ POOL_SIZE = 8
 CELL_POOL_SIZE = 4  # of each of several cells
 POOL_WAIT_SECONDS = 2.0
 CLOSE_SECONDS = 2.0
-PREPARED_CELLS = 200  # prepared statements of a connection, times the cells that each reads: a list takes 170 KB a cell
+PREPARED_CELLS = 200  # prepared statements of a connection, times the cells that each reads (170 KB a list); 100 of one
 READING = {
     "statement_timeout": "25s",  # a person waits for the answer
     "work_mem": "16MB",  # lists of 100,000 customers are hashed and sorted in memory
@@ -118,7 +118,7 @@ class Pool(AsyncConnectionPool[PooledConnection]):
         elif self._cells:
             row = await (await connection.execute(sql("is_placing"))).fetchone()
             self.is_placing = bool(row and row[0])
-        connection.prepared_max = PREPARED_CELLS // max(self._cells, 1)
+        connection.prepared_max = PREPARED_CELLS // max(self._cells, 2)
         self.refusal = None
 
     async def _look_at(self, connection: PooledConnection) -> None:

@@ -109,7 +109,7 @@ def test_a_plan_is_made_anew_where_it_depends_on_what_is_looked_for(chosen: Cust
 
 def test_the_plan_of_a_range_is_kept_but_not_of_what_was_since_a_moment() -> None:
     assert join_cells(sql("count_account_events"), CELLS, None, {"limit": 1}).keeps_plan
-    assert not join_list(CustomerFilter(), since=datetime.now(UTC)).keeps_plan
+    assert not join_list(CustomerFilter(since=datetime.now(UTC))).keeps_plan
     assert not join_cells(sql("daily_counts"), CELLS).keeps_plan
 
 
