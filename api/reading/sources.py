@@ -29,11 +29,11 @@ Rows = tuple[Sequence[str], Sequence[tuple[Any, ...]]]  # the names of the colum
 
 
 class Source:
-    """A database with cells, or home with what belongs to accounts. `keeping` is the pool of statements over cells
-    whose plans are kept; `apart` are the pools of each cell alone."""
+    """A database with cells, or home with what belongs to accounts. `apart` are the pools of each cell alone, `keeping`
+    is the pool of statements over cells whose plans are kept."""
 
     def __init__(
-        self, pool: Pool, keeping: Pool | None = None, cells: Sequence[Cell] = (), apart: Sequence[Pool] = ()
+        self, pool: Pool, cells: Sequence[Cell] = (), apart: Sequence[Pool] = (), keeping: Pool | None = None
     ) -> None:
         self.pool, self.keeping = pool, keeping or pool
         self.cells, self._apart = tuple(cells), tuple(apart)
@@ -63,7 +63,7 @@ class Source:
 
     def of(self, cell: Cell) -> "Source":
         """Returns the source of one of the cells."""
-        return Source(self.pool, self.keeping, [cell], [self._apart[self.cells.index(cell)]]) if self.cells else self
+        return Source(self.pool, [cell], [self._apart[self.cells.index(cell)]], self.keeping) if self.cells else self
 
     async def _read_plain(self, statement: NumberedStatement, parameters: Parameters) -> Rows:
         async with self.pool.connection() as connection:
@@ -102,7 +102,7 @@ class Sources:
         at_home = url == self.home.pool.place.database_url
         pool = self.home.pool if at_home else Pool(place, cells=len(self._cells))
         keeping = Pool(place, cells=len(self._cells), keeps_plans=True)
-        return Source(pool, keeping, [pool.place for pool in here], here)
+        return Source(pool, [pool.place for pool in here], here, keeping)
 
     @property
     def with_customers(self) -> Sequence[Source]:
