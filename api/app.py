@@ -29,6 +29,7 @@ from api.identities.merging import merge_customer
 from api.imports.launch import Launcher
 from api.pool import CLOSE_SECONDS, make_cell_pools, make_pools
 from api.reading import analytics, customer, customers, erasing, levels, mappings, model, series, track_record, warnings
+from api.reading.erasing import Erasures
 from api.reading.etags import validated
 from api.reading.sources import Sources
 from api.request_id import identified
@@ -120,6 +121,7 @@ async def _run(door: Door, settings: Settings, app: Starlette) -> AsyncIterator[
     await sources.open()
     app.state.pool, app.state.pools, app.state.sources = pool, pools, sources
     app.state.door, app.state.settings = door, settings
+    app.state.erasures = Erasures(lambda: app.state.settings)
     launcher = app.state.launcher = Launcher(settings)
     door.buffers.grow = grow
     async with counters.flush_regularly(door.redis):

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 
 import click
 
-from api.commands.client import CONNECTIONS, Client, ServiceFailed, open_service, service_options
+from api.commands.client import Client, ServiceFailed, open_service, service_options
 from api.commands.importing import send_all
 from api.demo.company import CUSTOMERS, SEED, Company, DemoCustomer, begun, customers, events, signed_up
 from api.demo.life import DAY
@@ -26,6 +26,7 @@ from api.history.event_files import FileLine
 
 PAGE = 1000  # customers
 IDENTITIES = 100  # a request
+ERASED_TOGETHER = 16  # the service does erasures that wait in one go
 ADDRESSES = 100_000  # that are looked for
 STORED_SECONDS = 180.0
 POLL_SECONDS = 0.5
@@ -152,7 +153,7 @@ def _remove(client: Client) -> None:
     """Erases all of them, also those whose events were still in the buffer."""
     gone, rows = 0, Counter[str]()
     show = _progress("customers erased")
-    with ThreadPoolExecutor(CONNECTIONS) as pool:
+    with ThreadPoolExecutor(ERASED_TOGETHER) as pool:
         while listed := _list_customers(client)[0]:
             paths = [f"/api/v1/customers/{quote(customer.email)}" for customer in listed]
             for answer in pool.map(lambda path: client.require("DELETE", path, "erased"), paths):

@@ -8,8 +8,10 @@ so the row through which the person was found is deleted last: an erasure that w
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import NamedTuple
+
+import psycopg
 
 from workers.buffer.entries import hash_customer, hash_user, normalise_email
 from workers.buffer.lanes import lanes_of
@@ -20,9 +22,10 @@ from workers.identities.changes import AddressChange
 from workers.redis import REDIS_AWAY, command_client
 from workers.settings import Settings
 from workers.store import Connection, presence, sql
-from workers.upkeep import erasure
+from workers.upkeep import erased_totals, erasure
 from workers.upkeep.erasure import Receipt, Unsettled
 
+GOES_ON = "the addresses of this customer go on changing; erase it again"
 MOST_ATTEMPTS = 20  # at erasing a person whose addresses change meanwhile
 
 
@@ -35,29 +38,69 @@ class Person(NamedTuple):
     email: str | None
 
 
-def erase(
-    settings: Settings,
-    account_id: int,
-    email: str,
-    by_user_id: bool = False,
-    conflicts: list[AddressChange] | None = None,
-) -> Receipt:
-    """Erase a person, known or not, in all cells. `email` may be a user id. Adds changes of address that met another
-    customer's history to `conflicts`. Raises psycopg.Error, and then it has to be done again."""
-    asked = hash_user(account_id, email) if by_user_id else hash_customer(account_id, normalise_email(email))
-    person = Person(account_id, asked, asked, None if by_user_id else normalise_email(email))
-    emails: set[str] = set() if person.email is None else {person.email}
-    met = [] if conflicts is None else conflicts
+class WantedErasure(NamedTuple):
+    """A person to be erased, known or not, by an address or a user id."""
+
+    account_id: int
+    email: str
+    by_user_id: bool = False
+
+
+class ErasureResult(NamedTuple):
+    """The receipt of an erasure, and the changes of address before it that met another customer's history."""
+
+    receipt: Receipt
+    conflicts: list[AddressChange]
+
+
+def erase(settings: Settings, account_id: int, email: str, by_user_id: bool = False) -> Receipt:
+    """Erase a person, known or not, in all cells. `email` may be a user id. Raises psycopg.Error, and then it has to be
+    done again."""
+    (result,) = erase_each(settings, [WantedErasure(account_id, email, by_user_id)])
+    if isinstance(result, psycopg.Error):
+        raise result
+    return result.receipt
+
+
+def erase_each(settings: Settings, wanted: Sequence[WantedErasure]) -> list[ErasureResult | psycopg.Error]:
+    """Erase these persons one by one, over the same connections. Returns an error in place of a result for one that has
+    to be done again. Raises psycopg.Error if no cell can be reached."""
     with _enter_cells(settings) as cells:
-        for _ in range(MOST_ATTEMPTS):
-            person = _settle(cells, person, emails, met)
-            try:
-                receipt = _erase(settings, cells, person)
-            except Unsettled:
-                continue
-            if _follow(cells, person) == person:  # else it has left for there meanwhile
-                return receipt
-    raise Unsettled("the addresses of this customer go on changing; erase it again")
+        results = [_try(settings, cells, each) for each in wanted]
+        with suppress(psycopg.Error):  # else the next tally does it
+            for cell in cells:
+                erased_totals.leave_out(cell)
+    return results
+
+
+def _try(settings: Settings, cells: Sequence[Connection], wanted: WantedErasure) -> ErasureResult | psycopg.Error:
+    try:
+        return _erase_person(settings, cells, wanted)
+    except psycopg.Error as error:
+        return error
+
+
+def _erase_person(settings: Settings, cells: Sequence[Connection], wanted: WantedErasure) -> ErasureResult:
+    person, conflicts = _describe(wanted), list[AddressChange]()
+    emails: set[str] = set() if person.email is None else {person.email}
+    for _ in range(MOST_ATTEMPTS):
+        person = _settle(cells, person, emails, conflicts)
+        try:
+            receipt = _erase(settings, cells, person)
+        except Unsettled:
+            continue
+        if _follow(cells, person) == person:  # else it has left for there meanwhile
+            return ErasureResult(receipt, conflicts)
+    raise Unsettled(GOES_ON)
+
+
+def _describe(wanted: WantedErasure) -> Person:
+    if wanted.by_user_id:
+        asked = hash_user(wanted.account_id, wanted.email)
+        return Person(wanted.account_id, asked, asked, None)
+    email = normalise_email(wanted.email)
+    asked = hash_customer(wanted.account_id, email)
+    return Person(wanted.account_id, asked, asked, email)
 
 
 @contextmanager
@@ -80,7 +123,7 @@ def _settle(cells: Sequence[Connection], person: Person, emails: set[str], confl
             conflicts += across.make_changes(cells, waiting, patient=True)
         else:
             conflicts += moving.make_changes(cells[0], waiting)
-    raise Unsettled("the addresses of this customer go on changing; erase it again")
+    raise Unsettled(GOES_ON)
 
 
 def _follow(cells: Sequence[Connection], person: Person) -> Person:
@@ -113,7 +156,7 @@ def _erase(settings: Settings, cells: Sequence[Connection], person: Person) -> R
 
 def _erase_history(settings: Settings, cells: Sequence[Connection], person: Person, number: int) -> Receipt:
     positions = read_positions(settings.all_cells[number])
-    return erasure.erase_id(cells[number], person.account_id, person.customer_id, positions, person.email)
+    return erasure.erase_within(cells[number], person.account_id, person.customer_id, positions, person.email)
 
 
 def _erase_names(settings: Settings, cells: Sequence[Connection], person: Person, number: int) -> None:

@@ -93,6 +93,19 @@ def erase_id(
 ) -> Receipt:
     """As `erase`, by the id of the customer who has the address now; `email` is this address, None if only a user id is
     known."""
+    receipt = erase_within(connection, account_id, erased, positions, email)
+    erased_totals.leave_out(connection)
+    return receipt
+
+
+def erase_within(
+    connection: Connection,
+    account_id: int,
+    erased: str,
+    positions: Mapping[str, int] | None = None,
+    email: str | None = None,
+) -> Receipt:
+    """As `erase_id`; the totals follow with the next tally."""
     customer = _describe(account_id, erased, positions, email)
     swept = _sweep_long(connection, customer)
     with connection.transaction():
@@ -105,7 +118,6 @@ def erase_id(
         connection.execute(sql("erase_customer"), customer)
         receipt = Receipt(*only_row(connection.execute(sql("erase_the_rest"), {**customer, **swept})))
         erased_totals.end_erasing(connection, customer)
-    erased_totals.leave_out(connection)
     return receipt
 
 
