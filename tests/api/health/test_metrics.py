@@ -1,3 +1,4 @@
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -92,9 +93,10 @@ def test_the_age_of_the_buffer_is_that_of_its_first_entry(client: TestClient, re
     seconds, _ = redis.time()
     redis.xadd(LIVE.stream, {"n": 1, "entry": b""}, id=f"{(seconds - 90) * 1000}-0")
     values = samples(client)
-    assert 89 < values["windback_buffer_oldest_seconds live"] < 100
+    later, _ = redis.time()
+    assert 89 < values["windback_buffer_oldest_seconds live"] < 91 + later - seconds
     assert values["windback_buffer_oldest_seconds history"] == 0
-    assert 89 < values["windback_buffer_stalled_seconds live"] < 100
+    assert 89 < values["windback_buffer_stalled_seconds live"] < 91 + later - seconds
 
 
 def test_counts_of_processes_are_told(client: TestClient, redis: Redis) -> None:
@@ -122,10 +124,11 @@ def test_due_customers_and_their_lag_are_told(
     work()
     assert samples(client)["windback_rescore_due"] == 0
     assert count(connection, "customers") == 3
+    began = time.monotonic()
     connection.execute("UPDATE customers SET rescore_at = now() - %s WHERE email < 'c2'", [timedelta(minutes=5)])
     values = samples(client)
     assert values["windback_rescore_due"] == 2
-    assert 300 <= values["windback_rescore_lag_seconds"] < 330
+    assert 300 <= values["windback_rescore_lag_seconds"] < 301 + time.monotonic() - began
 
 
 def test_workers_are_counted_by_kind(client: TestClient, redis: Redis) -> None:
