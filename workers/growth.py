@@ -24,7 +24,7 @@ from workers.ingest import receipts
 from workers.placement import HERE, Misplaced
 from workers.redis import PREFIX, redis_client
 from workers.settings import Settings
-from workers.store import Connection, connect, naming, only_row, presence, sql
+from workers.store import Connection, connect, only_row, presence, sql
 from workers.store.migrate import migrate
 from workers.upkeep import level_moves
 
@@ -54,20 +54,16 @@ def split(settings: Settings) -> Settings:
         noted = placement.list_noted(home)
         if len(noted) != after.cells:  # else that was done before, and perhaps not announced
             placement.check_count(home, settings.cells)
-            _reach_all(settings.all_cells)
-            for url in dict.fromkeys(cell.database_url for cell in settings.all_cells):
-                here = [cell for cell in settings.all_cells if cell.database_url == url]
+            placement.reach_all(settings.all_cells)
+            databases = placement.group_by_database(settings.all_cells)
+            for here in databases:
+                if not _is_divided(here[0], after):
+                    placement.check_room(here, after)
+            for here in databases:
                 _split_database(stack, here, after, noted)
             noted = _note(home, after)
         _announce(after, noted)
     return after
-
-
-def _reach_all(cells: Iterable[Cell]) -> None:
-    """Raises psycopg.OperationalError unless all databases are there: else some would be divided, and others not."""
-    for cell in cells:
-        with naming(cell), connect(cell.database_url):
-            pass
 
 
 def _split_database(stack: ExitStack, cells: Sequence[Cell], after: Settings, noted: dict[int, str]) -> None:
@@ -255,7 +251,7 @@ def move(settings: Settings, number: int, database_url: str) -> Settings:
         with _connect_for_locks(cell.database_url) as connection:
             presence.seize(connection, cell.schema or "")
             _copy_cell(cell, there, noted)
-            _rename(connection, cell.schema or "", f"{cell.schema}_moved")
+            _rename(connection, cell.schema or "", placement.find_free_schema(connection, f"{cell.schema}_moved"))
     return after
 
 
@@ -279,8 +275,7 @@ def _copy_cell(cell: Cell, there: Cell, noted: str | None) -> None:
         target.execute("SET LOCAL statement_timeout = 0")
         source.execute("SET statement_timeout = 0")
         placement.check_tables(cell, noted, installation.find_id(source))
-        if only_row(target.execute(sql("holds_customers")))[0]:
-            raise Misplaced(f"schema {there.schema} of the other server holds customers already; drop it first")
+        placement.check_target(target, there)
         with source.transaction():
             _lock_tables(source, cell.schema or "")
             for table in _list_tables(source, cell.schema or "", {*STAYS, "customer_search"}):

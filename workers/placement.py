@@ -5,7 +5,8 @@ never ask Postgres. A list of places that is swapped or shortened is refused by 
 stored.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -77,6 +78,12 @@ def has_schema(cell: Cell) -> bool:
         return bool(only_row(connection.execute(sql("has_schema"), {"schema": cell.schema}))[0])
 
 
+def find_free_schema(connection: Connection, name: str) -> str:
+    """Returns a name for a schema, numbered if others have it."""
+    names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+    return next(free for free in names if not only_row(connection.execute(sql("has_schema"), {"schema": free}))[0])
+
+
 def list_noted(home: Connection) -> dict[int, str]:
     """Returns the installation id of each cell's tables, as home has noted them; none where there is a single cell."""
     return dict(home.execute(sql("list_cells")).fetchall())
@@ -107,11 +114,61 @@ def describe_count(noted: int, cells: int) -> str:
 
 def check_places(cells: Iterable[Cell]) -> None:
     """Raises Misplaced if a cell isn't where the settings say: they are older than the last move, and a list made of
-    them would lead to its old place. Cells whose Postgres is away are left out."""
+    them would lead to its old place; or if a split was interrupted. Cells whose Postgres is away are left out."""
     for cell in cells:
         with suppress(psycopg.OperationalError):
             if not has_schema(cell):
                 raise Misplaced(describe_moved(cell))
+            with connect(cell) as connection:
+                _check_numbers(connection, cell)
+
+
+def _check_numbers(connection: Connection, cell: Cell) -> None:
+    try:
+        presence.check(connection, cell)
+    except presence.CellTaken as error:
+        raise Misplaced(str(error)) from None
+
+
+def reach_all(cells: Iterable[Cell]) -> None:
+    """Raises psycopg.OperationalError unless all databases are there: else some would be divided, and others not."""
+    for cell in cells:
+        with naming(cell), connect(cell.database_url):
+            pass
+
+
+def group_by_database(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Returns the cells of each database."""
+    urls = dict.fromkeys(cell.database_url for cell in cells)
+    return [[cell for cell in cells if cell.database_url == url] for url in urls]
+
+
+def check_room(cells: Sequence[Cell], after: Settings) -> None:
+    """Raises Misplaced if the database of these cells, which are to be divided, has schemas of the names that the
+    halves get."""
+    url, names = cells[0].database_url, {cell.schema for cell in cells}
+    wanted = (half for half in after.all_cells if half.database_url == url and half.schema not in names)
+    for half in wanted:
+        if has_schema(half):
+            raise Misplaced(
+                f"schema {half.schema} is in the way in the database of cell {cells[0].name}: a `windback cells move`"
+                " left it when it was interrupted, or it is another installation's; run that move again, or rename it"
+            )
+
+
+def check_target(connection: Connection, there: Cell) -> None:
+    """Raises Misplaced if the schema to which a cell is to be moved has the tables of another one, or of another
+    installation."""
+    is_there, *numbers = only_row(connection.execute(*presence.numbers_query(there)))
+    if is_there and None not in numbers and numbers != [there.number, there.cells]:
+        raise Misplaced(
+            f"schema {there.schema} of the other server has the tables of cell {numbers[0]:03} of {numbers[1]}; if"
+            " `windback cells split` was interrupted, run it again, else name another database"
+        )
+    if only_row(connection.execute(sql("holds_customers")))[0]:
+        raise Misplaced(
+            f"schema {there.schema} of the other server holds customers of another installation; name another database"
+        )
 
 
 def describe_moved(cell: Cell) -> str:

@@ -1,7 +1,7 @@
 """`windback cells`: where the cells are; twice as many of them; a cell on another server."""
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from workers.redis import REDIS_AWAY, command_client
 from workers.settings import Settings, variable
 from workers.store import Connection, connect, only_row, presence, sql
 from workers.store.faults import is_unavailable
+from workers.store.locks import Lock, holding
 from workers.urls import SettingsError, check_postgres
 
 UNKNOWN = "?"
@@ -55,7 +56,8 @@ def split_cells(data_dir: Path) -> None:
     with use_servers(data_dir, migrating=False) as servers:
         before = servers.apply(settings.load())
         _reach_buffers(before)
-        after = growth.split(before)
+        with _alone(before):
+            after = growth.split(before)
     click.echo("done; processes take it over by themselves; at their next start they need these settings:")
     click.echo("\n".join(_describe_settings(after)))
 
@@ -83,15 +85,29 @@ def move_cell(number: int, database_url: str, data_dir: Path) -> None:
             click.echo("done; all processes follow by themselves")
             return
         _reach_target(database_url)
-        after = growth.move(before, number, database_url)
+        with _alone(before):
+            after = growth.move(before, number, database_url)
     click.echo(f"done; the events of cell {number:03} wait until processes are started again with these settings:")
     click.echo("\n".join(_describe_settings(after)))
+    click.echo(f"the old tables stay where they were, in a schema {cell.schema}_moved; drop it when all is well")
 
 
 def _check_count(configured: Settings) -> None:
     """Raises Misplaced unless the settings have as many cells as there are, psycopg.OperationalError."""
     if fault := placement.find_count_fault(placement.count_cells(configured), configured.cells):
         raise Misplaced(fault)
+
+
+@contextmanager
+def _alone(configured: Settings) -> Iterator[None]:
+    """Ends the command if another one is at work: the lists that both print would contradict each other."""
+    with connect(configured.home) as home, holding(home, Lock.CELLS) as is_ours:
+        if not is_ours:
+            raise click.ClickException(
+                "another `windback cells split` or `move` is at work; run this when it has ended, with the settings"
+                " that it prints"
+            )
+        yield
 
 
 def _reach_buffers(configured: Settings) -> None:

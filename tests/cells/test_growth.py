@@ -172,6 +172,28 @@ def test_an_interrupted_move_is_done_again(make_world: MakeWorld) -> None:
     world.process.disconnect_all()
 
 
+def test_a_cell_is_moved_there_and_back_again_and_again(make_world: MakeWorld) -> None:
+    """The old tables of each move stay, under names of their own."""
+    world, other = make_world(2), make_world(1)
+    here, there = world.settings.database_url or "", other.settings.database_url or ""
+    world.track(*history())
+    world.work()
+    before = customers(world)
+    for url in (there, here, there):
+        world = reopened(world, growth.move(world.settings, 1, url))
+        assert customers(world) == before
+    with connect(here) as connection:
+        assert _list_moved(connection) == ["cell_001_moved", "cell_001_moved_2"]
+    with connect(there) as connection:
+        assert _list_moved(connection) == ["cell_001_moved"]
+    world.process.disconnect_all()
+
+
+def _list_moved(connection: Connection) -> list[str]:
+    rows = connection.execute("SELECT nspname FROM pg_namespace WHERE nspname LIKE 'cell%moved%' ORDER BY nspname")
+    return [name for (name,) in rows]
+
+
 def test_what_was_stored_and_not_acknowledged_stays_in_the_ledger(make_world: MakeWorld) -> None:
     """Of a worker that died in between there are receipts; after the split they would be another cell's."""
     world = make_world(2)

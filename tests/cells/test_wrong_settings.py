@@ -3,6 +3,7 @@ there are, and each says what to do."""
 
 import json
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from tests.cells.conftest import MakeWorld, World
 from tests.cells.test_commands import NO_POSTGRES, NO_REDIS, command_line
 from tests.cells.test_line import history
 from tests.waiting import wait_until
-from workers import growth
+from workers import growth, placement
 from workers.placement import Misplaced
 from workers.store import connect, only_row, sql
+from workers.store.locks import Lock, holding
 
 CELLS = 3
 
@@ -91,6 +93,49 @@ def test_a_split_begins_only_with_all_buffers_there(world: World) -> None:
     with connect(world.settings.home) as home:
         for number in range(CELLS, 2 * CELLS):
             assert not only_row(home.execute(sql("has_schema"), {"schema": f"cell_{number:03}"}))[0]
+
+
+@pytest.mark.parametrize("line", ["cells split", "cells move 1 --to"])
+def test_one_command_about_cells_works_at_a_time(world: World, make_world: MakeWorld, line: str) -> None:
+    there = make_world(1).settings.database_url or ""
+    with connect(world.settings.home) as home, holding(home, Lock.CELLS):
+        result = command_line(world)(line, *([there] if "move" in line else []))
+    assert result.exit_code == 1, result.output
+    assert "another `windback cells split` or `move` is at work" in result.stderr
+
+
+def test_a_move_waits_for_a_split_that_was_interrupted(world: World, make_world: MakeWorld) -> None:
+    """One Postgres is divided, and the other one not."""
+    there = make_world(1).settings.database_url or ""
+    apart = growth.move(world.settings, 2, there)
+    after = placement.double(apart)
+    with ExitStack() as stack, connect(apart.home) as home:
+        growth._split_database(stack, apart.all_cells[:2], after, placement.list_noted(home))
+    for number, target in ((0, there), (2, world.settings.database_url or "")):
+        with pytest.raises(Misplaced, match="`windback cells split` was interrupted, run it again"):
+            growth.move(apart, number, target)
+    assert growth.split(apart) == after
+
+
+def test_a_split_names_a_schema_that_is_in_the_way(world: World, make_world: MakeWorld) -> None:
+    """A copy that an interrupted move left, for one. Nothing is divided."""
+    there = make_world(1).settings.database_url or ""
+    apart = growth.move(world.settings, 2, there)
+    with connect(there) as connection:
+        connection.execute("CREATE SCHEMA cell_005")
+    with pytest.raises(Misplaced, match="schema cell_005 is in the way in the database of cell 002"):
+        growth.split(apart)
+    with connect(there) as connection:
+        connection.execute("DROP SCHEMA cell_005")
+    assert growth.split(apart).cells == 2 * CELLS
+
+
+def test_a_move_leaves_the_tables_of_another_installation_alone(world: World, make_world: MakeWorld) -> None:
+    other = make_world(CELLS)
+    other.track(*history()[:100])
+    other.work()
+    with pytest.raises(Misplaced, match="schema cell_001 of the other server holds customers of another installation"):
+        growth.move(world.settings, 1, other.settings.database_url or "")
 
 
 def test_the_clocks_of_cells_are_checked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ class Lock(StrEnum):
 
     SCHEMA = "schema"  # changes of the schema
     KEYS = "keys"  # changes of keys, and of their mirror in Redis
+    CELLS = "cells"  # the one command that divides or moves cells
     MODELS = "models"  # changes of an account's models
     SCORING = "scoring"  # shared by all scorers of an account, alone for its switch to another model
     LEARNING = "learning"  # the one process that learns by night
