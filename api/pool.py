@@ -130,7 +130,8 @@ class Pool(AsyncConnectionPool[PooledConnection]):
             await self.check_connection(connection)
 
     async def look_again(self, connection: PooledConnection) -> None:
-        """Raises CellTaken if the cell may have been divided while a query waited: then it has read only a half."""
+        """Raises CellTaken if the cell may have been divided while a query waited: then it has read only a half. Raises
+        Moved."""
         if self.place.number is not None:
             await self._check_numbers(connection)
 
@@ -143,7 +144,7 @@ class Pool(AsyncConnectionPool[PooledConnection]):
         return connection.closed
 
     async def _check_numbers(self, connection: PooledConnection) -> None:
-        """Raises CellTaken if the tables are another cell's by now."""
+        """Raises CellTaken if the tables are another cell's by now, Moved if they have just left this node."""
         try:
             row = await (await connection.execute(*presence.numbers_query(self.place))).fetchone()
         except UndefinedTable:
@@ -151,6 +152,7 @@ class Pool(AsyncConnectionPool[PooledConnection]):
         try:
             presence.check_numbers(self.place, *(row or presence.NO_TABLES))
         except CellTaken as error:
+            await self._check_node(connection)
             self.trouble = str(error)
             await connection.close()  # or it would stay in the pool
             raise

@@ -71,7 +71,7 @@ def _read_rows(
     """The rows of a cell, as of now; later changes of the cell play no part."""
     with refusing(cell):
         connection = stack.enter_context(connect(cell))
-        stack.enter_context(connection.transaction())
+        connection.autocommit = False  # a transaction that may end though the cell has moved meanwhile
         cursor = stack.enter_context(connection.cursor(name="export", row_factory=dict_row))
         cursor.itersize = ROWS
         cursor.execute(query, parameters)

@@ -12,6 +12,7 @@ from psycopg_pool.base import AttemptWithBackoff
 
 from api import pool
 from api.connections import PooledConnection
+from api.dashboard import export
 from api.reading.sources import Source
 from tests.catalogues import Cluster
 from tests.catalogues import cluster as cluster
@@ -124,7 +125,14 @@ def drop_and_move(cluster: Cluster) -> None:
     cluster.move(1)
 
 
-@pytest.mark.parametrize("disturb", [end_sessions, drop_and_move])
+def drop_the_numbers(cluster: Cluster) -> None:
+    """Take the tables from the old node, before a session there has heard of the move."""
+    with connect(cluster.urls[0]) as connection:
+        connection.execute("DROP TABLE cell_001.installation")
+    cluster.move(1)
+
+
+@pytest.mark.parametrize("disturb", [end_sessions, drop_and_move, drop_the_numbers])
 def test_a_query_that_the_move_disturbs_is_put_once_more(
     cluster: Cluster, no_pauses: None, disturb: Callable[[Cluster], None]
 ) -> None:
@@ -136,3 +144,14 @@ def test_a_change_is_not_put_once_more(cluster: Cluster, no_pauses: None) -> Non
     """It may have been carried out."""
     with pytest.raises(psycopg.OperationalError):
         asyncio.run(read_beside(cluster, "UPDATE events SET n = 1", partial(end_sessions, cluster)))
+
+
+def test_an_export_is_whole_though_the_cell_moves_meanwhile(cluster: Cluster) -> None:
+    names = ("email", "name", "company", "mrr", "currency", "mrr_at_risk", "plan", "state", "level", "risk_before")
+    others = ("reasons", "why", "advice_urgency", "last_event", "first_seen", *export.COLUMNS)
+    nothing = ", ".join(f'NULL AS "{name}"' for name in {*names, *others} - {"n"})
+    query: Any = f"SELECT n AS customer_id, {nothing} FROM generate_series(1, {2 * export.ROWS}) AS n"
+    pieces = export.write_lines([cluster.cell], query, {}, export.ExportOrder("customer_id", descending=False))
+    text = next(pieces)
+    cluster.move(1)
+    assert b"".join([text, *pieces]).count(b"\n") == 1 + 2 * export.ROWS

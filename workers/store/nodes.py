@@ -83,3 +83,9 @@ def check_node(connection: psycopg.Connection[Any], schema: str) -> None:
     node = find_node(connection, schema)
     if node and not node.is_here:
         raise Moved(schema)
+
+
+def confirm(connection: psycopg.Connection[Any]) -> None:
+    """Raises Moved if a connection leads to a node that its cell has left."""
+    if isinstance(connection, CellConnection) and connection.placed:
+        check_node(connection, connection.placed)

@@ -12,10 +12,11 @@ from typing import Any
 
 import psycopg
 from psycopg.errors import UndefinedTable
+from psycopg.pq import TransactionStatus
 
 from workers.cells import Cell
 from workers.logs import first_line
-from workers.store import Connection, connect, only_row, sql
+from workers.store import Connection, connect, nodes, only_row, sql
 
 SEIZE_SECONDS = 60.0
 NO_TABLES = (False, None, None)
@@ -54,6 +55,7 @@ def reading(cell: Cell) -> Iterator[Connection]:
             yield connection
         except UndefinedTable:
             confirm(connection, cell)
+            nodes.confirm(connection)
             raise
         confirm(connection, cell)
 
@@ -66,12 +68,17 @@ def confirm(connection: Connection, cell: Cell) -> None:
 
 
 def check(connection: Connection, cell: Cell) -> None:
-    """Raises CellTaken unless a connection leads to the tables of the cell."""
+    """Raises CellTaken unless a connection leads to the tables of the cell; Moved if they have just left this node."""
     try:
         row = only_row(connection.execute(*numbers_query(cell)))
     except UndefinedTable:
         row = NO_TABLES
-    check_numbers(cell, *row)
+    try:
+        check_numbers(cell, *row)
+    except CellTaken:
+        if connection.info.transaction_status != TransactionStatus.INERROR:
+            nodes.confirm(connection)
+        raise
 
 
 def numbers_query(cell: Cell) -> tuple[Any, dict[str, str | None]]:

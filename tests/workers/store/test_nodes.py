@@ -10,8 +10,9 @@ from tests.catalogues import second_server as second_server
 from workers import citus
 from workers.placement import Misplaced
 from workers.process import Process
-from workers.store import Connection, connect, connect_as_set, find_cell, only_row, sql
+from workers.store import Connection, connect, connect_as_set, find_cell, only_row, presence, sql
 from workers.store.nodes import Moved
+from workers.store.presence import CellTaken
 from workers.upkeep import erasure
 
 
@@ -142,3 +143,16 @@ def test_a_schema_that_is_not_placed_is_where_the_settings_say(cluster: Cluster)
         assert node_of(connection) == 0
         with connection.transaction():
             cluster.move(1)
+
+
+def test_tables_that_have_just_left_the_node_are_not_taken_for_a_divided_cell(cluster: Cluster) -> None:
+    with connect(cluster.cell) as connection:
+        with connect(cluster.urls[0]) as other:
+            other.execute("DROP TABLE cell_001.installation")
+        with pytest.raises(CellTaken):
+            presence.check(connection, cluster.cell)
+        cluster.move(1)
+        with pytest.raises(Moved):
+            presence.check(connection, cluster.cell)
+    with connect(cluster.cell) as connection:
+        presence.check(connection, cluster.cell)
