@@ -15,13 +15,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.buffers import Buffers
-from api.health.probes import PROBE_SECONDS, read_pipeline
+from api.health.probes import PROBE_SECONDS, PipelineState, read_pipeline
 from api.pool import Pool
 from api.timeouts import with_timeout
 from workers import counters, heartbeat
 from workers.buffer import ledger
 from workers.buffer.ledger import Ledger
-from workers.cells import Cell
 from workers.counters import HISTOGRAMS
 from workers.heartbeat import Beats
 from workers.redis import REDIS_AWAY
@@ -36,6 +35,7 @@ HELP = {
 }
 
 Families = Iterable[Metric]
+DueRow = tuple[int, float]  # customers, seconds
 
 
 class Scrape(NamedTuple):
@@ -52,19 +52,28 @@ async def metrics(request: Request) -> Response:
     """Returns all metrics, within a second."""
     state = request.app.state
     buffers: Buffers = state.door.buffers
-    parts = await asyncio.gather(
-        _describe_pipeline(state.door.redis, buffers.by_cell), _read_counters(state.door.redis), _due(state.pools)
+    pools = {"home": state.pool} | {pool.place.name: pool for pool in state.pools}
+    line, counted, due = await asyncio.gather(
+        read_pipeline(state.door.redis, buffers.by_cell), _read_counters(state.door.redis), _ask_all(pools)
     )
-    scrape = Scrape([family for part in parts for family in part])
-    return Response(generate_latest(scrape), headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})
+    redis_up = {"home": bool(counted)} | (_find_present(line, buffers) if line else {})
+    servers = _server_families({"postgres": {name: row is not None for name, row in due.items()}, "redis": redis_up})
+    families = [*_pipeline_families(line, len(buffers.by_cell)), *counted, *_due_families(due), *servers]
+    return Response(generate_latest(Scrape(families)), headers={"content-type": CONTENT_TYPE_PLAIN_0_0_4})
 
 
-async def _describe_pipeline(redis: Redis, buffers: Mapping[Cell, Redis]) -> Families:
-    line = await read_pipeline(redis, buffers)
+def _find_present(line: PipelineState, buffers: Buffers) -> dict[str, bool]:
+    """Returns whether the buffer of each of several cells answers."""
+    return {cell.name: cell.name in line.by_cell for cell in buffers.by_cell if cell.number is not None}
+
+
+def _pipeline_families(line: PipelineState | None, cells: int) -> Families:
+    """The counts of all cells are left out while one is missing: a counter that goes back is taken for a restart."""
     if line is None:
         return []
     waiting = [*_cell_families(line.by_cell)] if line.by_cell else [*_buffer_families(line.ledgers)]
-    return [*_ledger_families(line.ledgers), *waiting, *_worker_families(line.beats)]
+    counts = [*_ledger_families(line.ledgers)] if len(line.by_cell) in (0, cells) else []
+    return [*counts, _describe_unaccounted(line.ledgers), *waiting, *_worker_families(line.beats)]
 
 
 async def _read_counters(redis: Redis) -> Families:
@@ -84,24 +93,38 @@ async def _read_counters(redis: Redis) -> Families:
     ]
 
 
-async def _due(pools: Sequence[Pool]) -> Families:
-    asked = (with_timeout(PROBE_SECONDS, _ask_due(pool)) for pool in pools)
-    answers = await asyncio.gather(
-        *asked, return_exceptions=True
-    )  # Postgres may be away: a metric must not fail for it
-    cells = [answer for answer in answers if not isinstance(answer, BaseException)]
-    if not cells:
+async def _ask_all(pools: Mapping[str, Pool]) -> Mapping[str, DueRow | None]:
+    """Returns the answer of each Postgres, None where it is away: a metric must not fail for it."""
+    asked = (with_timeout(PROBE_SECONDS, _ask_due(pool)) for pool in pools.values())
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    rows = (None if isinstance(answer, BaseException) else answer for answer in answers)
+    return dict(zip(pools, rows, strict=True))
+
+
+def _due_families(answers: Mapping[str, DueRow | None]) -> Families:
+    rows = [row for row in answers.values() if row is not None]
+    if not rows:
         return []
-    due, lag_seconds = sum(count for count, _ in cells), max(lag for _, lag in cells)
+    due, lag_seconds = sum(count for count, _ in rows), max(lag for _, lag in rows)
     return [
         GaugeMetricFamily("windback_rescore_due", f"Customers whose risk is due, up to {DUE_COUNTED}", due),
         GaugeMetricFamily("windback_rescore_lag_seconds", "How long the first of them has been due", lag_seconds),
     ]
 
 
-async def _ask_due(pool: Pool) -> tuple[int, float]:
+def _server_families(up: Mapping[str, Mapping[str, bool]]) -> Families:
+    family = GaugeMetricFamily(
+        "windback_server_up", "1 while this server of home, or of a cell, answers", labels=["server", "cell"]
+    )
+    for server, places in up.items():
+        for place, is_up in places.items():
+            family.add_metric([server, place], is_up)
+    yield family
+
+
+async def _ask_due(pool: Pool) -> DueRow:
     async with pool.connection() as connection:
-        due: tuple[int, float] | None = await (await connection.execute(sql("due"), {"limit": DUE_COUNTED})).fetchone()
+        due: DueRow | None = await (await connection.execute(sql("due"), {"limit": DUE_COUNTED})).fetchone()
     assert due
     return due
 
@@ -110,7 +133,6 @@ def _ledger_families(ledgers: Mapping[str, Ledger]) -> Iterator[Metric]:
     accepted = {lane: lane_ledger.accepted for lane, lane_ledger in ledgers.items()}
     stored = sum(lane_ledger.stored for lane_ledger in ledgers.values())
     duplicate = sum(lane_ledger.duplicate for lane_ledger in ledgers.values())
-    unaccounted = sum(lane_ledger.unaccounted for lane_ledger in ledgers.values())
     yield _counter("events_accepted", "Events that were written to the buffer", "lane", accepted)
     yield CounterMetricFamily("windback_events_stored", "Events that were stored", stored)
     yield CounterMetricFamily("windback_events_duplicate", "Events that were there already", duplicate)
@@ -119,7 +141,11 @@ def _ledger_families(ledgers: Mapping[str, Ledger]) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "windback_events_unresolved", "Events that wait for the address of their user id", unresolved
     )
-    yield GaugeMetricFamily(
+
+
+def _describe_unaccounted(ledgers: Mapping[str, Ledger]) -> Metric:
+    unaccounted = sum(lane_ledger.unaccounted for lane_ledger in ledgers.values())
+    return GaugeMetricFamily(
         "windback_events_unaccounted", "Accepted events that are missing from every count: 0, or a fault", unaccounted
     )
 

@@ -4,6 +4,7 @@ other cells, and what belongs to the account, can be read."""
 from collections.abc import Iterator
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from api import pool
@@ -91,3 +92,32 @@ def test_events_are_accepted_and_the_service_is_ready(crippled: World) -> None:
     shown = crippled.client.get("/metrics")
     assert shown.status_code == 200
     assert f'cell="{AWAY:03}"' in shown.text
+
+
+def samples(client: TestClient) -> dict[str, float]:
+    families = text_string_to_metric_families(client.get("/metrics").text)
+    return {" ".join([each.name, *each.labels.values()]): each.value for family in families for each in family.samples}
+
+
+def test_metrics_name_the_postgres_that_is_away(crippled: World) -> None:
+    shown = samples(crippled.client)
+    places = ["home", *(f"{number:03}" for number in range(CELLS))]
+    assert {place: shown[f"windback_server_up postgres {place}"] for place in places} == {
+        place: float(place != f"{AWAY:03}") for place in places
+    }
+    assert all(shown[f"windback_server_up redis {place}"] for place in places)
+    assert shown["windback_events_accepted_total history"] > 0
+
+
+def test_no_counter_goes_back_while_a_buffer_is_away(whole: World) -> None:
+    """It would be taken for a restart, and what it lacks for new events as soon as it is there again."""
+    assert samples(whole.client)["windback_events_stored_total"] > 0
+    urls = [whole.settings.redis_url or ""] * CELLS
+    urls[AWAY] = "redis://127.0.0.1:1"
+    with TestClient(create_app(whole.settings.changed(cell_buffer_urls=" ".join(urls)))) as client:
+        shown = samples(client)
+    assert [place for place in range(CELLS) if not shown[f"windback_server_up redis {place:03}"]] == [AWAY]
+    assert not any(name.startswith("windback_events_stored") for name in shown)
+    assert not any(name.startswith("windback_events_accepted") for name in shown)
+    assert shown["windback_events_unaccounted"] == 0
+    assert shown["windback_buffer_events live 001"] == 0

@@ -1,9 +1,10 @@
-"""What an operator does to cells while a storm goes on: divides them, moves one to the other Postgres and back. Half of
-the commands are killed at any moment, and run again, as the README says."""
+"""What an operator does to cells while a storm goes on: divides them, moves one to the other Postgres and back. Most of
+the commands are killed at any moment, or begun while a server is away, and run again, as the README says."""
 
 import logging
 import random
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -18,7 +19,9 @@ from workers.store import connect
 log = logging.getLogger(__name__)
 
 MOST_CELLS = 8  # of a storm
-KILLED = 0.5  # the share of commands that are
+KILLED, BEGUN_WITHOUT = 0.4, 0.4  # the shares of commands that are killed, or begun while a server is away
+SERVERS = ("postgres", "redis", "buffer", "node")
+RESTARTED_WITHIN_SECONDS = 3.0  # a process, after another: meanwhile both old and new settings are at work
 KILLED_WITHIN_SECONDS = 6.0  # with a busy machine, of which the start takes half
 PATIENCE_SECONDS = 300.0
 ENTERED = ("WINDBACK_CELLS", "WINDBACK_CELL_DATABASE_URLS", "WINDBACK_CELL_BUFFER_URLS")
@@ -44,18 +47,30 @@ class CellCommands:
         others = sorted({other.database_url for other in settings.all_cells} - {cell.database_url})
         target = others[0] if others else settings.database_url
         self._run("cells", "move", str(cell.number), "--to", str(target))
-        for child in self._plant.processes():
+        processes = self._plant.processes()
+        for child in self._chance.sample(processes, len(processes)):
             child.kill()
+            time.sleep(self._chance.uniform(0, RESTARTED_WITHIN_SECONDS))
         wait_until(lambda: self._drop_moved(cell), timeout=PATIENCE_SECONDS)
 
     def _run(self, *words: str) -> None:
-        if self._chance.random() < KILLED:
-            command = self._plant.launch(*words)
-            with suppress(subprocess.TimeoutExpired):
-                command.wait(self._chance.uniform(0, KILLED_WITHIN_SECONDS))
-            command.kill()
-            command.wait()
+        what = self._chance.random()
+        if what < KILLED:
+            self._launch(words)
+        elif what < KILLED + BEGUN_WITHOUT:
+            server = self._chance.choice(self._plant.kinds(*SERVERS))
+            log.info("%s without %s", " ".join(words[:2]), server.name)
+            with server.down():
+                self._launch(words)
         self._plant.enter(_parse(wait_until(self._attempt(words), timeout=PATIENCE_SECONDS, interval=1.0)))
+
+    def _launch(self, words: tuple[str, ...]) -> None:
+        """Have the command begin, and kill it."""
+        command = self._plant.launch(*words)
+        with suppress(subprocess.TimeoutExpired):
+            command.wait(self._chance.uniform(0, KILLED_WITHIN_SECONDS))
+        command.kill()
+        command.wait()
 
     def _attempt(self, words: tuple[str, ...]) -> Callable[[], str]:
         def attempt() -> str:

@@ -78,7 +78,11 @@ class Monkey:
     def _in_cells(self) -> list[Callable[[], None]]:
         """The differences between cells."""
         kills = [lambda kind=kind: self.kill(kind) for kind in ("web", "ingest", "clock", *self._servers())]
-        return [*kills, self.outage, self.outage_of_redis, self.erase, self.retain, *self._in_cluster()]
+        return [*kills, self.outage, self.outage_of_redis, self.erase, self.retain, *self._apart(), *self._in_cluster()]
+
+    def _apart(self) -> list[Callable[[], None]]:
+        settings = self._plant.settings
+        return [self.lose_redis] * all(cell.buffer_url != settings.redis_url for cell in settings.all_cells)
 
     def _in_cluster(self) -> list[Callable[[], None]]:
         if not self._plant.servers.nodes:
@@ -104,7 +108,7 @@ class Monkey:
         freezes = [lambda kind=kind: self.freeze(kind) for kind in kinds]
         rest = [self.poison, self.outage, self.restart_all, self.read_only, self.switch_model, self.fill_disk]
         several = [self.outage_of_redis, self.split, self.move_cell] if self._plant.settings.cells > 1 else []
-        rest += [self.kill_several, self.poison, *[self.erase] * 3, *several, *self._in_cluster() * 2]
+        rest += [self.kill_several, self.poison, *[self.erase] * 3, *several, *self._apart(), *self._in_cluster() * 2]
         rest += [self.kill_import, self.retain] * 2
         return [*kills, *freezes, *rest]
 
@@ -139,6 +143,11 @@ class Monkey:
         with child.down():
             self._note(f"outage of {child.name}")
             time.sleep(self._lengths.outage)
+
+    def lose_redis(self) -> None:
+        """Home's Redis, which holds jobs and copies alone, is lost and begins anew."""
+        self._plant.lose_redis()
+        self._note("loss of home's redis")
 
     def fail_over(self) -> None:
         """A master of the cluster dies, and comes back when its replica has taken over."""

@@ -1,6 +1,7 @@
 """Everything that runs: durable servers of its own, and the Procfile's processes, kept up as a supervisor would."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -31,11 +32,13 @@ from workers import settings as configuration
 from workers.accounts import keys, models, renewals
 from workers.accounts.models import Card
 from workers.cells import Cell
+from workers.learning import nightly
 from workers.redis import command_client, redis_client
 from workers.store import Connection, connect
 from workers.tickets import JOBS
 
 SINGLE = Shape()
+ACCOUNTS = 5  # of a storm
 RESTART_SECONDS = 0.2
 DISK_MEGABYTES = 600  # of Redis
 ERASED_WITHIN_SECONDS = 240.0
@@ -133,6 +136,20 @@ class Plant:
                 return bool(redis.set("windback:probe", 1, ex=60))
         except RedisError:
             return False
+
+    def lose_redis(self) -> None:
+        """Home's Redis is lost with its disk, and begins anew with nothing."""
+        with self.children["redis"].down():
+            for path in (self.folder / "redis").iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        wait_until(self.redis_writes, timeout=60)
+        self.learn_nothing()
+
+    def learn_nothing(self) -> None:
+        """Have no account learn by night: the audit scores everybody by the formula."""
+        with self.redis() as redis:
+            for account_id in range(1, ACCOUNTS + 1):
+                redis.set(nightly.turn_key(account_id), 1, ex=86_400)
 
     @contextmanager
     def read_only(self) -> Iterator[None]:

@@ -19,9 +19,7 @@ from tests.acceptance.chaos.servers import Shape
 from tests.waiting import wait_until
 from tests.workers.alerts.receiver import Receiver, receiving
 from workers.accounts import keys
-from workers.learning import nightly
 
-ACCOUNTS = 5
 CONNECTIONS = 4
 PACE_SECONDS = 0.1  # so that a busy machine keeps up
 SHORT_PACE_SECONDS = 0.2  # a fault meets requests under way all the same, and the audit has half as much to look at
@@ -65,8 +63,7 @@ def run(folder: Path, seed: int, minutes: float = 0, shape: Shape = SINGLE, fail
             persons_secret, imported_secret, past_secret = (
                 keys.create(connection, redis, name).secret for name in ("persons", "imported", past.NAME)
             )
-            for account_id in range(1, ACCOUNTS + 1):  # nothing is learnt: the audit scores everybody by the formula
-                redis.set(nightly.turn_key(account_id), 1, ex=86_400)
+            planted.learn_nothing()
         planted.start()
         wait_until(planted.is_ready, timeout=60)
         pace_seconds = PACE_SECONDS if is_long else SHORT_PACE_SECONDS
