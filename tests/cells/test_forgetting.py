@@ -7,13 +7,14 @@ from contextlib import ExitStack
 import pytest
 
 from tests.cells.conftest import MakeWorld, World
-from tests.cells.test_identities import logins, stored
+from tests.cells.test_identities import addresses, logins, stored
 from tests.cells.test_late_addresses import state, users_in
 from tests.cells.test_line import counted
 from tests.cells.test_lodging import read_ledger
 from tests.cells.test_relocations import CELLS, Guillotine, Killed, did, email_in, finish
 from tests.cells.test_relocations import guillotine as guillotine
 from tests.traces import find_traces, hashes_of
+from workers.buffer.stream import Reader
 from workers.identities import across, erasing, moving
 from workers.store import connect
 
@@ -122,6 +123,44 @@ def test_a_person_whose_address_is_about_to_change_is_erased_whole(
     again = stored(world)
     assert again.pop(JOE) == 2
     assert again == {FIRST: 2, SECOND: 1}
+
+
+@pytest.mark.parametrize("asked", [FIRST, SECOND, None], ids=["first", "second", "user id"])
+@pytest.mark.parametrize("is_stored", [True, False])
+@pytest.mark.parametrize("cells", [1, CELLS])
+def test_an_address_that_waits_in_the_buffer_is_the_persons(
+    make_world: MakeWorld, cells: int, is_stored: bool, asked: str | None
+) -> None:
+    """Events under both may be stored before it, since a process that died had read it. Other people's stays."""
+    world, user = make_world(cells), next(users_in(2))
+    world.track(*did(JOE, "joe", 1, 2))
+    state(world, {user: FIRST})
+    work(world)
+    world.track(*did(FIRST, "first", 1, 2), *logins(user))
+    work(world)
+    state(world, {user: SECOND, user + 1: "other@example.com"})
+    if is_stored:
+        for place in world.places:
+            Reader(place.redis, place.lanes["live"], "dead").read_left_over(60, 1000)
+            Reader(place.redis, place.lanes["live"], "dead").read(events=100, wait_seconds=0.01)
+        world.track(*did(SECOND, "second", 3))
+        with pytest.MonkeyPatch.context() as patches:
+            patches.setattr(Reader, "read_left_over", lambda *_: [])
+            work(world)
+        assert stored(world)[SECOND] == 1
+    else:
+        world.track(*did(SECOND, "second", 3))
+    if asked is None:
+        erase_user(world, f"user-{user}")
+    else:
+        erase(world, asked)
+    for place in world.places:
+        place.settings = place.settings.changed(claim_seconds=0.0)
+    finish(world)
+    assert find_left(world, user) == []
+    assert stored(world) == {JOE: 2}
+    assert addresses(world) == {f"user-{user + 1}": "other@example.com"}
+    assert read_ledger(world).unaccounted == 0
 
 
 @pytest.mark.parametrize("asked", [FIRST, SECOND])

@@ -70,6 +70,7 @@ return entries
 """
 
 
+SCANNED_TOGETHER = 100  # entries
 EventCounts = Mapping[str, int]  # of an entry's events, how many were `stored`, `duplicate`, `erased`, `dead:REASON`
 
 
@@ -224,6 +225,17 @@ def _parse_entries(messages: Iterable[tuple[bytes, dict[bytes, bytes] | None]]) 
     for id_, fields in messages:
         if fields:  # None: the entry was deleted while it was pending
             yield StreamEntry(id_, int(fields.get(b"n", b"0")), fields.get(b"entry", b""), b"moved" in fields)
+
+
+def scan(redis: Redis, lane: Lane, most: int) -> Iterator[StreamEntry]:
+    """Yields what waits in a lane, whether a worker has read it or not, the oldest first: so many entries at most."""
+    after = b"-"
+    while most > 0:
+        messages: Any = redis.xrange(lane.stream, min=after, count=min(most, SCANNED_TOGETHER))
+        yield from _parse_entries(messages)
+        if len(messages) < min(most, SCANNED_TOGETHER):
+            return
+        after, most = b"(" + messages[-1][0], most - len(messages)
 
 
 def forget_consumers(redis: Redis, lane: Lane, idle_seconds: float) -> int:

@@ -1,7 +1,8 @@
 """Erasing a person: the customer at an address with everything that identities bind to it, in whatever cell that is.
 
-Changes of address that wait are made first, by the rules that hold for all: a history that was to join the person's is
-erased with it, and one that was to stay stays. An erasure that finds a further change under its lock starts again.
+Addresses that wait in the buffers are stored first, and changes of address are made, by the rules that hold for all: a
+history that was to join the person's is erased with it, and one that was to stay stays. An erasure that finds a further
+change under its lock starts again.
 
 A person's user ids and given-up addresses may be in other cells than the history. No transaction goes over two cells,
 so the row through which the person was found is deleted last: an erasure that was interrupted finds all again.
@@ -17,8 +18,9 @@ from workers.buffer.entries import hash_customer, hash_user, normalise_email
 from workers.buffer.lanes import lanes_of
 from workers.buffer.stream import last_positions
 from workers.cells import Cell, cell_of
-from workers.identities import across, changes, moving, relocations
+from workers.identities import across, changes, moving, relocations, statements
 from workers.identities.changes import AddressChange
+from workers.identities.statements import WaitingStatement
 from workers.redis import REDIS_AWAY, command_client
 from workers.settings import Settings
 from workers.store import Connection, presence, sql
@@ -65,26 +67,31 @@ def erase(settings: Settings, account_id: int, email: str, by_user_id: bool = Fa
 def erase_each(settings: Settings, wanted: Sequence[WantedErasure]) -> list[ErasureResult | psycopg.Error]:
     """Erase these persons one by one, over the same connections. Returns an error in place of a result for one that has
     to be done again. Raises psycopg.Error if no cell can be reached."""
+    waiting = statements.read_waiting(settings)
     with _enter_cells(settings) as cells:
-        results = [_try(settings, cells, each) for each in wanted]
+        results = [_try(settings, cells, each, waiting) for each in wanted]
         with suppress(psycopg.Error):  # else the next tally does it
             for cell in cells:
                 erased_totals.leave_out(cell)
     return results
 
 
-def _try(settings: Settings, cells: Sequence[Connection], wanted: WantedErasure) -> ErasureResult | psycopg.Error:
+def _try(
+    settings: Settings, cells: Sequence[Connection], wanted: WantedErasure, waiting: list[WaitingStatement]
+) -> ErasureResult | psycopg.Error:
     try:
-        return _erase_person(settings, cells, wanted)
+        return _erase_person(settings, cells, wanted, waiting)
     except psycopg.Error as error:
         return error
 
 
-def _erase_person(settings: Settings, cells: Sequence[Connection], wanted: WantedErasure) -> ErasureResult:
+def _erase_person(
+    settings: Settings, cells: Sequence[Connection], wanted: WantedErasure, waiting: list[WaitingStatement]
+) -> ErasureResult:
     person, conflicts = _describe(wanted), list[AddressChange]()
     emails: set[str] = set() if person.email is None else {person.email}
     for _ in range(MOST_ATTEMPTS):
-        person = _settle(cells, person, emails, conflicts)
+        person = _settle(cells, person, emails, waiting, conflicts)
         try:
             receipt = _erase(settings, cells, person)
         except Unsettled:
@@ -109,21 +116,36 @@ def _enter_cells(settings: Settings) -> Iterator[list[Connection]]:
         yield [stack.enter_context(presence.enter(cell)) for cell in settings.all_cells]
 
 
-def _settle(cells: Sequence[Connection], person: Person, emails: set[str], conflicts: list[AddressChange]) -> Person:
-    """Make the changes of address that wait for this person. Returns the person as it is then; its address is added to
-    `emails`."""
+def _settle(
+    cells: Sequence[Connection],
+    person: Person,
+    emails: set[str],
+    waiting: list[WaitingStatement],
+    conflicts: list[AddressChange],
+) -> Person:
+    """Take in what the buffers say of this person's addresses, and make the changes that wait. Returns the person as it
+    is then; its address is added to `emails`."""
     for _ in range(MOST_ATTEMPTS):
         person = _follow(cells, person)
         if person.email is not None:
             emails.add(person.email)
-        waiting = [change for cell in cells for change in changes.list_changes_of(cell, person.account_id, emails)]
-        if not waiting:
+        if waiting and statements.store_waiting(cells, waiting, _list_ids(cells, person, emails)):
+            continue
+        announced = [change for cell in cells for change in changes.list_changes_of(cell, person.account_id, emails)]
+        if not announced:
             return person
         if len(cells) > 1:
-            conflicts += across.make_changes(cells, waiting, patient=True)
+            conflicts += across.make_changes(cells, announced, patient=True)
         else:
-            conflicts += moving.make_changes(cells[0], waiting)
+            conflicts += moving.make_changes(cells[0], announced)
     raise Unsettled(GOES_ON)
+
+
+def _list_ids(cells: Sequence[Connection], person: Person, emails: set[str]) -> set[str]:
+    """Returns the ids of all addresses and user ids by which the person is known."""
+    whose = {"customer_id": person.customer_id}
+    names = {name for cell in cells for (name,) in cell.execute(sql("list_names"), whose)}
+    return {person.asked, person.customer_id, *names, *(hash_customer(person.account_id, email) for email in emails)}
 
 
 def _follow(cells: Sequence[Connection], person: Person) -> Person:

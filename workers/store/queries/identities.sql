@@ -173,6 +173,10 @@ SELECT traits::text AS traits FROM profiles WHERE customer_id = %(customer_id)s
 SELECT user_id FROM identities
 WHERE owner = %(customer_id)s AND user_id IS NOT NULL ORDER BY user_id COLLATE "C" LIMIT %(limit)s
 
+-- name: list_names
+-- The user ids and given-up addresses of a customer, as ids.
+SELECT replace(customer_id::text, '-', '') FROM identities WHERE owner = %(customer_id)s::uuid
+
 -- name: tell_profile
 -- Their next score takes the traits in; of customers without events, with their first one.
 INSERT INTO news (customer_id, first_seen, last_seen)
