@@ -102,10 +102,10 @@ def samples(client: TestClient) -> dict[str, float]:
 def test_metrics_name_the_postgres_that_is_away(crippled: World) -> None:
     shown = samples(crippled.client)
     places = ["home", *(f"{number:03}" for number in range(CELLS))]
-    assert {place: shown[f"windback_server_up postgres {place}"] for place in places} == {
+    assert {place: shown[f"windback_server_up {place} postgres"] for place in places} == {
         place: float(place != f"{AWAY:03}") for place in places
     }
-    assert all(shown[f"windback_server_up redis {place}"] for place in places)
+    assert all(shown[f"windback_server_up {place} redis"] for place in places)
     assert shown["windback_events_accepted_total history"] > 0
 
 
@@ -116,8 +116,8 @@ def test_no_counter_goes_back_while_a_buffer_is_away(whole: World) -> None:
     urls[AWAY] = "redis://127.0.0.1:1"
     with TestClient(create_app(whole.settings.changed(cell_buffer_urls=" ".join(urls)))) as client:
         shown = samples(client)
-    assert [place for place in range(CELLS) if not shown[f"windback_server_up redis {place:03}"]] == [AWAY]
+    assert [place for place in range(CELLS) if not shown[f"windback_server_up {place:03} redis"]] == [AWAY]
     assert not any(name.startswith("windback_events_stored") for name in shown)
     assert not any(name.startswith("windback_events_accepted") for name in shown)
     assert shown["windback_events_unaccounted"] == 0
-    assert shown["windback_buffer_events live 001"] == 0
+    assert shown["windback_buffer_events 001 live"] == 0

@@ -164,4 +164,4 @@ def test_labels_tell_nothing_of_anyone(client: TestClient, redis: Redis, work: C
     assert "jane" not in text
     assert "secret" not in text
     labels = {label for family in families(client) for sample in family.samples for label in sample.labels}
-    assert labels <= {"lane", "code", "reason", "kind", "le"}
+    assert labels <= {"lane", "code", "reason", "kind", "le", "server", "cell"}
