@@ -80,6 +80,11 @@ def position_of(entry_id: bytes) -> int:
     return int(milliseconds) * 1_000_000 + min(int(number), 999_999)
 
 
+def received_us_of(position: int) -> int:
+    """Returns when an entry came to this place, by Redis's clock, in microseconds since 1970."""
+    return position // 1_000_000 * 1000
+
+
 def last_positions(redis: Redis, lanes: Mapping[str, Lane] = LANES) -> dict[str, int]:
     """Returns the place of the last entry that was ever written, by the lane's name; 0 where there was none."""
     positions = {}

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from workers.buffer.lanes import Lane
 from workers.buffer.rows import Row, find_customer
 from workers.buffer.staging import StagedRows, stage
+from workers.buffer.stream import received_us_of
 from workers.identities import forwarding
 from workers.store import Connection, only_row, sql
 from workers.store.locks import Lock, share
@@ -52,7 +53,8 @@ def resolve(connection: Connection, staged: StagedRows, lane: Lane | None = None
 
 
 def put_aside(connection: Connection, rows: Sequence[Row], lane: str | None) -> int:
-    """Keep events of unknown user ids until their address is known. Returns how many were not there yet."""
+    """Keep events of unknown user ids until their address is known. They count as received when they came to the
+    buffer, by its one clock: an erasure of their customer goes by that. Returns how many were not there yet."""
     if not rows:
         return 0
     columns = {
@@ -63,7 +65,7 @@ def put_aside(connection: Connection, rows: Sequence[Row], lane: str | None) -> 
         "user_id": [row.customer.user_id for row in rows],
         "event": [row.content.event for row in rows],
         "properties": [row.content.properties for row in rows],
-        "received_us": [row.received_us for row in rows],
+        "received_us": [received_us_of(row.position) if row.position else row.received_us for row in rows],
         "identified": [row.identified for row in rows],
     }
     (put,) = only_row(connection.execute(sql("put_aside"), {**columns, "lane": lane}))
