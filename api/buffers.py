@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,13 +13,14 @@ from redis.asyncio import Redis
 from workers import installation, placement
 from workers.buffer.capacity import Capacity
 from workers.buffer.charges import Charges
-from workers.buffer.connection import ScriptConnection, SharedScriptConnection
+from workers.buffer.connection import ScriptConnection
 from workers.buffer.entries import Request
+from workers.buffer.group_commit import LODGER_WRITE_SECONDS, WRITE_SECONDS, GroupCommit
 from workers.buffer.lanes import lanes_of
 from workers.buffer.lodging import Host, lodge
 from workers.buffer.parts import BodyPart
 from workers.buffer.push import PUSH
-from workers.buffer.writer import BufferUnavailable, Rate, Writer
+from workers.buffer.writer import BufferUnavailable, Rate, RequestParts, Writer, Written
 from workers.cells import Cell
 from workers.redis import PREFIX, REDIS_AWAY
 from workers.settings import Settings
@@ -36,15 +36,14 @@ IssueTicket = Callable[[str, int | None], Coroutine[None, None, None]]
 
 
 class CellBuffer:
-    """The buffer of a cell. `fault` says why nothing may be written to it. `ways` are the connections that write to the
-    lanes."""
+    """The buffer of a cell. `fault` says why nothing may be written to it. `commits` are the ways to the lanes."""
 
     def __init__(
         self,
         settings: Settings,
         cell: Cell,
         redis: Redis,
-        ways: Mapping[str, ScriptConnection],
+        commits: Mapping[str, GroupCommit],
         issue: IssueTicket,
         hosts: Sequence[Host],
     ) -> None:
@@ -56,7 +55,7 @@ class CellBuffer:
         self.capacity = Capacity(events, size, folder, settings.disk_free_bytes, lanes)
         self.writers = {
             name: Writer(
-                ways[name],
+                commits[name],
                 lane,
                 self.capacity,
                 partial(_issue, issue, cell.number),
@@ -68,9 +67,16 @@ class CellBuffer:
     def write(self, lane: str, request: Request, events: int, rate: Rate | None = None) -> asyncio.Future[None]:
         """Returns a future that is done when the request's events are in the buffer, or has one of the errors
         BufferUnavailable, BufferFull, RateLimited."""
-        if self.fault is not None:
-            return _refuse()
-        return self.writers[lane].submit(request, events, rate)
+        written = asyncio.get_running_loop().create_future()
+        self.submit(lane, request, events, rate, written)
+        return written
+
+    def submit(self, lane: str, request: Request, events: int, rate: Rate | None, written: Written) -> None:
+        """Resolve the future when the request's events are in the buffer, or with one of these errors."""
+        if self.fault is None:
+            self.writers[lane].submit(request, events, rate, written)
+        else:
+            written.set_exception(BufferUnavailable())
 
     def lodge_all(self) -> None:
         """Let entries lodge with other cells for a moment: this Redis may yet prove to be the wrong one."""
@@ -108,9 +114,9 @@ class Buffers:
         caps = share_caps(settings)
         several = len({cell.buffer_url for cell in settings.all_cells}) > 1
         hosts = [Host(cell, *caps, settings.buffer_replicas) for cell in settings.all_cells] if several else []
-        ways = _make_ways(settings)
+        commits = _make_commits(settings, LODGER_WRITE_SECONDS if several else WRITE_SECONDS)
         return [
-            CellBuffer(settings, cell, self._clients[cell.buffer_url], ways[cell], self._issue, hosts)
+            CellBuffer(settings, cell, self._clients[cell.buffer_url], commits[cell], self._issue, hosts)
             for cell in settings.all_cells
         ], hosts
 
@@ -123,17 +129,11 @@ class Buffers:
         """
         if rate:
             await self.charges.charge(rate, sum(part.events for part in parts.values()))
-        writes = [
-            self.cells[number].write(lane, Request(account_id, received_us, part.body), part.events)
-            for number, part in parts.items()
-        ]
-        if len(writes) == 1:
-            await writes[0]
-            return
-        results = await asyncio.gather(*writes, return_exceptions=True)
-        for error in results:
-            if error is not None:
-                raise error
+        written = asyncio.get_running_loop().create_future()
+        shared = written if len(parts) == 1 else RequestParts(written, len(parts))
+        for number, part in parts.items():
+            self.cells[number].submit(lane, Request(account_id, received_us, part.body), part.events, None, shared)
+        await written
 
     @property
     def by_cell(self) -> Mapping[Cell, Redis]:
@@ -221,28 +221,21 @@ class Buffers:
         return None
 
 
-def _make_ways(settings: Settings) -> Mapping[Cell, Mapping[str, ScriptConnection]]:
-    """Returns the connections of each cell by the name of the lane. Cells that share a server share them, so that what
-    a moment's requests have for all of them takes one write to a socket; not where replicas are waited for, since each
-    connection waits for its own."""
-    together: dict[tuple[str, str], ScriptConnection] = {}
-    ways: dict[Cell, dict[str, ScriptConnection]] = {}
-    urls = Counter(cell.buffer_url for cell in settings.all_cells)
+def _make_commits(settings: Settings, seconds: float) -> Mapping[Cell, Mapping[str, GroupCommit]]:
+    """Returns the ways to the lanes of each cell, by the lane's name. Cells of a server share them, so that what
+    requests have for all of them takes one write to a socket; not where replicas are waited for, since each connection
+    waits for its own."""
+    shared: dict[tuple[str, str], GroupCommit] = {}
+    commits: dict[Cell, dict[str, GroupCommit]] = {}
     for cell in settings.all_cells:
-        is_shared = urls[cell.buffer_url] > 1 and not settings.buffer_replicas
-        ways[cell] = {
-            name: together.setdefault((cell.buffer_url, name), SharedScriptConnection(cell.buffer_url, PUSH))
-            if is_shared
-            else ScriptConnection(cell.buffer_url, PUSH, settings.buffer_replicas)
-            for name in lanes_of(cell)
-        }
-    return ways
-
-
-def _refuse() -> asyncio.Future[None]:
-    refused = asyncio.get_running_loop().create_future()
-    refused.set_exception(BufferUnavailable())
-    return refused
+        commits[cell] = {}
+        for name in lanes_of(cell):
+            commit = shared.get((cell.buffer_url, name))
+            if commit is None or settings.buffer_replicas:
+                connection = ScriptConnection(cell.buffer_url, PUSH, settings.buffer_replicas)
+                commit = shared[cell.buffer_url, name] = GroupCommit(connection, seconds)
+            commits[cell][name] = commit
+    return commits
 
 
 async def _maybe(result: Any) -> Any:

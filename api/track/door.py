@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from api.auth import Keys
 from api.buffers import Buffers
 from workers import tickets
-from workers.buffer.writer import WRITE_SECONDS
+from workers.buffer.group_commit import WRITE_SECONDS
 from workers.redis import REDIS_AWAY, async_client, redis_client
 from workers.settings import Settings
 from workers.warnings import Warnings

@@ -6,13 +6,13 @@ The processes that share its port import this module as well.
 from api import auth
 from api.track import door
 from api.web import web
-from workers.buffer.writer import Writer
+from workers.buffer.group_commit import GroupCommit
 
 MINUTE = 60.0
 
 auth.LOOK_UP_SECONDS = MINUTE
 vars(door)["WRITE_SECONDS"] = MINUTE
-Writer._write.__defaults__ = (MINUTE,)
+GroupCommit.__init__.__defaults__ = (MINUTE,)
 
 if __name__ == "__main__":
     web()

@@ -7,8 +7,9 @@ import time
 from redis.exceptions import RedisError
 
 from workers.buffer.connection import ScriptConnection
+from workers.buffer.group_commit import WRITE_SECONDS
 from workers.buffer.push import CHARGE
-from workers.buffer.writer import WRITE_SECONDS, Rate, RateLimited, rate_key
+from workers.buffer.writer import Rate, RateLimited, rate_key
 
 log = logging.getLogger(__name__)
 

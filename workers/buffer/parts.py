@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -12,7 +11,8 @@ from workers.buffer.entries import Identity, Request, decode_request
 from workers.buffer.rows import find_customer_of
 from workers.cells import cell_of
 
-REMEMBERED = 20_000  # customers, whose cells a door need not compute again
+REMEMBER_CUSTOMERS = 20_000
+REMEMBER_CHARACTERS = 300  # of a customer: an address may be padded with any number of blanks
 
 CustomerRef = tuple[str | None, str | None]  # the address of an event, and its user id
 
@@ -22,6 +22,44 @@ class BodyPart(NamedTuple):
 
     body: bytes
     events: int
+
+
+class AccountCells(dict[CustomerRef, int]):
+    """The numbers of the cells of an account's customers. Those that are missing are computed, and kept."""
+
+    def __init__(self, account_id: int, cells: int) -> None:
+        super().__init__()
+        self._account_id, self._cells = account_id, cells
+
+    def __missing__(self, customer: CustomerRef) -> int:
+        email, user_id = customer
+        number = cell_of(find_customer_of(self._account_id, email, user_id).customer_id, self._cells)
+        if len(email or "") + len(user_id or "") <= REMEMBER_CHARACTERS:
+            self[customer] = number
+        return number
+
+
+class CellMemory:
+    """The cells of customers that a door has seen lately."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[tuple[int, int], AccountCells] = {}
+        self._customers = 0
+
+    def find_numbers(self, account_id: int, customers: Sequence[CustomerRef], cells: int) -> list[int]:
+        """Returns the numbers of the cells of these customers of an account, where there are so many cells."""
+        account = self._accounts.get((account_id, cells))
+        if account is None:
+            account = self._accounts[account_id, cells] = AccountCells(account_id, cells)
+        before = len(account)
+        numbers = list(map(account.__getitem__, customers))
+        self._customers += len(account) - before
+        if self._customers > REMEMBER_CUSTOMERS:
+            self._accounts, self._customers = {}, 0
+        return numbers
+
+
+_memory = CellMemory()
 
 
 class _RawBatch(Struct):
@@ -34,8 +72,7 @@ _decode_raw = msgspec.json.Decoder(_RawBatch).decode
 def split_events(account_id: int, body: bytes, customers: Sequence[CustomerRef], cells: int) -> Mapping[int, BodyPart]:
     """Returns the parts of a body of events by the number of their cell. `customers`: those of the events, in order;
     none if they are not known, and are read anew."""
-    refs = customers or _list_customers(account_id, body)
-    numbers = [_find_number(account_id, email, user_id, cells) for email, user_id in refs]
+    numbers = _memory.find_numbers(account_id, customers or _list_customers(account_id, body), cells)
     if numbers.count(numbers[0]) == len(numbers):
         return {numbers[0]: BodyPart(body, len(numbers))}
     raws: defaultdict[int, list[Raw]] = defaultdict(list)
@@ -44,12 +81,6 @@ def split_events(account_id: int, body: bytes, customers: Sequence[CustomerRef],
     return {
         number: BodyPart(b'{"events":[' + b",".join(events) + b"]}", len(events)) for number, events in raws.items()
     }
-
-
-@lru_cache(maxsize=REMEMBERED)
-def _find_number(account_id: int, email: str | None, user_id: str | None, cells: int) -> int:
-    """The number of the cell of an event's customer."""
-    return cell_of(find_customer_of(account_id, email, user_id).customer_id, cells)
 
 
 def _list_customers(account_id: int, body: bytes) -> list[CustomerRef]:

@@ -1,8 +1,8 @@
-"""The door's side of the buffer: group commit.
+"""The door's side of the buffer: requests become entries, and are answered when these are written.
 
-Requests that arrive while a write is under way share the next one, as a database groups its commits. No request is
-answered before Redis has acknowledged the write that holds its events. When a write fails, all requests that wait fail
-at once, so none waits longer than one time limit. Rates are counted in the same write: a limit costs no round trip.
+Requests that arrive while a write is under way share the next one (see group_commit.py). No request is answered before
+Redis has acknowledged the write that holds its events. When a write fails, all requests that wait fail at once, so none
+waits longer than one time limit. Rates are counted in the same write: a limit costs no round trip.
 """
 
 import asyncio
@@ -10,15 +10,16 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from workers.buffer.arrivals import QUIET_SECONDS
 from workers.buffer.capacity import Capacity
-from workers.buffer.connection import ScriptConnection
+from workers.buffer.connection import Call, Value, make_call
 from workers.buffer.entries import Entry, Request, encode_entry
+from workers.buffer.group_commit import GROUP_BYTES, GroupCommit
 from workers.buffer.lanes import Lane
 from workers.buffer.lodging import AWAY_SECONDS, Lodger
 from workers.buffer.stream import ENTRY_BYTES, ENTRY_EVENTS
@@ -27,10 +28,7 @@ from workers.tickets import MARK_SECONDS
 
 log = logging.getLogger(__name__)
 
-LODGER_WRITE_SECONDS = 0.5  # likewise, where another cell may be asked after it
-WRITE_SECONDS = 0.8  # the rest of the request included, an answer comes within a second
 GROUP_REQUESTS = 1_000
-GROUP_BYTES = 8 << 20
 LOGGED_BATCHES = 10  # in a log record, of those that were not written
 
 
@@ -65,13 +63,40 @@ def rate_key(rate: Rate) -> str:
     return f"{PREFIX}:rate:{rate.key_id}"
 
 
+class RequestParts:
+    """The parts of a request for several cells, in place of the request's future: that is done once all of them have an
+    outcome, with the first error if there was one."""
+
+    def __init__(self, written: asyncio.Future[None], parts: int) -> None:
+        self._written, self._left = written, parts
+        self._error: Exception | None = None
+
+    def done(self) -> bool:
+        """Returns False: a part has its outcome once."""
+        return False
+
+    def set_result(self, _: None) -> None:
+        """A part is in the buffer of its cell."""
+        self._left -= 1
+        if not self._left:
+            _resolve(self._written, self._error)
+
+    def set_exception(self, error: Exception) -> None:
+        """A part is not, or it isn't known."""
+        self._error = self._error or error
+        self.set_result(None)
+
+
+Written = asyncio.Future[None] | RequestParts
+
+
 class PendingWrite(NamedTuple):
-    """A request that waits for its write."""
+    """A request that waits for its write, or a part of one."""
 
     request: Request
     events: int
     rate: Rate | None
-    written: asyncio.Future[None]
+    written: Written
 
 
 class Parcel(NamedTuple):
@@ -92,122 +117,149 @@ class Writer:
 
     def __init__(
         self,
-        push: ScriptConnection,
+        commit: GroupCommit,
         lane: Lane,
         capacity: Capacity,
         issue_ticket: Callable[[str], Coroutine[None, None, None]],
         lodge: Lodge | None = None,
     ) -> None:
-        self._lane, self._capacity = lane, capacity
+        self._commit, self._lane, self._capacity = commit, lane, capacity
         self._issue_ticket, self._lodge = issue_ticket, lodge
-        self._send = self._write if lodge is None else self._write_or_lodge
         self.away_until = float("-inf")  # monotonic; until then entries lodge with another cell at once
-        self._push = push
         self._keys = [lane.stream, lane.ledger, lane.mark, lane.other.ledger, lane.arrivals]
+        self._plain_call = make_call(self._keys, _begin_arguments(()))  # of live events whose keys have no limit
         self._pending: list[PendingWrite] = []
-        self._writing: asyncio.Task[None] | None = None
-        self._tickets: set[asyncio.Task[None]] = set()
+        self._parcels: list[Parcel] = []  # of the write that is under way
+        self._is_busy = False  # from the first request that waits until none does
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def write(self, request: Request, events: int, rate: Rate | None = None) -> None:
         """Return when the request's events are in the buffer. Raises BufferUnavailable, BufferFull, RateLimited."""
-        await self.submit(request, events, rate)
+        written = asyncio.get_running_loop().create_future()
+        self.submit(request, events, rate, written)
+        await written
 
-    def submit(self, request: Request, events: int, rate: Rate | None = None) -> asyncio.Future[None]:
-        """Returns a future that is done when the request's events are in the buffer, or has one of the errors of
-        `write`."""
-        loop = asyncio.get_running_loop()
-        written = loop.create_future()
+    def submit(self, request: Request, events: int, rate: Rate | None, written: Written) -> None:
+        """Resolve the future when the request's events are in the buffer, or with one of the errors of `write`."""
         if not self._capacity.has_room(self._lane):
             written.set_exception(BufferFull())
-            return written
+            return
         self._pending.append(PendingWrite(request, events, rate, written))
-        if self._writing is None:
-            self._writing = loop.create_task(self._write_groups())
-        return written
+        if not self._is_busy:
+            self._is_busy = True
+            self._go_on()
 
     async def close(self) -> None:
         """Wait for what is under way, and close the connection."""
-        while pending := [task for task in (self._writing, *self._tickets) if task is not None]:
-            await asyncio.gather(*pending, return_exceptions=True)
-        await self._push.close()
+        while tasks := [task for task in (self._commit.writing, *self._tasks) if task is not None]:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await self._commit.close()
 
-    async def _write_groups(self) -> None:
+    def take(self) -> Call:
+        """Returns the call that writes the next group of requests."""
+        self._parcels = self._take_parcels()
+        return self._make_call(self._parcels)
+
+    def settle(self, answer: Any) -> None:
+        """Resolve the requests of the call that was made; with an error, all that wait."""
+        parcels, self._parcels = self._parcels, []
         try:
-            while self._pending:
-                group, self._pending = _split_group(self._pending)
-                parcels = list(_pack(group))
-                try:
-                    await self._send(parcels)
-                except OutOfMemoryError:
-                    self._fail(parcels, BufferFull, "Redis is out of memory")
-                except (RedisError, OSError, TimeoutError) as error:
-                    self._fail(parcels, BufferUnavailable, str(error) or type(error).__name__)
-                except Exception as error:  # a fault of ours: the requests that wait must fail all the same
-                    log.exception("a write failed")
-                    self._fail(parcels, BufferUnavailable, repr(error))
-        finally:
-            self._writing = None
-
-    async def _write_or_lodge(self, parcels: list[Parcel]) -> None:
-        """As `_write`; while Redis is away, the same entries are written to another cell's."""
-        failure: Exception = TimeoutError("Redis did not answer a moment ago")
-        if time.monotonic() >= self.away_until:
-            try:
-                await self._write(parcels, LODGER_WRITE_SECONDS)
+            if isinstance(answer, Exception):
+                raise answer
+            self._resolve_all(parcels, answer)
+        except OutOfMemoryError:
+            self._fail(parcels, BufferFull, "Redis is out of memory")
+        except (RedisError, OSError, TimeoutError) as error:
+            if self._lodge:
+                self.away_until = time.monotonic() + AWAY_SECONDS
+                self._start(self._lodge_group(self._lodge, parcels, error))
                 return
-            except OutOfMemoryError:
-                raise
-            except (RedisError, OSError, TimeoutError) as error:
-                failure, self.away_until = error, time.monotonic() + AWAY_SECONDS
-        assert self._lodge
-        if not await self._lodge(self._lane.name, [(parcel.events, parcel.entry) for parcel in parcels]):
-            raise failure
-        for parcel in parcels:
-            for write in parcel.writes:
-                _resolve(write.written, None)
+            self._fail(parcels, BufferUnavailable, str(error) or type(error).__name__)
+        except Exception as error:  # a fault of ours: the requests that wait must fail all the same
+            log.exception("a write failed")
+            self._fail(parcels, BufferUnavailable, repr(error))
+        self._go_on()
 
-    async def _write(self, parcels: list[Parcel], seconds: float = WRITE_SECONDS) -> None:
-        keys, arguments = _make_arguments(self._keys, parcels, self._lane.is_history)
-        ticket_needed, self._capacity.events, *waits = await self._push.run(keys, arguments, seconds)
-        for parcel, wait_us in zip(parcels, waits, strict=True):
+    def _go_on(self) -> None:
+        if not self._pending:
+            self._is_busy = False
+        elif self._lodge and time.monotonic() < self.away_until:
+            self._start(self._lodge_group(self._lodge, [], TimeoutError("Redis did not answer a moment ago")))
+        else:
+            self._commit.add(self)
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _lodge_group(self, lodge: Lodge, parcels: list[Parcel], failure: Exception) -> None:
+        """Write these entries, or the next, to another cell's buffer: Redis is away."""
+        try:
+            parcels = parcels or self._take_parcels()
+            if await lodge(self._lane.name, [(parcel.events, parcel.entry) for parcel in parcels]):
+                for write in _list_writes(parcels):
+                    _resolve(write.written, None)
+            else:
+                self._fail(parcels, BufferUnavailable, str(failure) or type(failure).__name__)
+        except Exception as error:  # as above
+            log.exception("a write could not lodge")
+            self._fail(parcels, BufferUnavailable, repr(error))
+        self._go_on()
+
+    def _take_parcels(self) -> list[Parcel]:
+        group, self._pending = _split_group(self._pending)
+        return list(_pack(group))
+
+    def _resolve_all(self, parcels: list[Parcel], answer: Sequence[int]) -> None:
+        ticket_needed, self._capacity.events, *waits = answer
+        for parcel, wait_us in list(zip(parcels, waits, strict=True)):  # first all are looked at: a part counts once
             for write in parcel.writes:
                 _resolve(write.written, RateLimited(wait_us) if wait_us else None)
         if ticket_needed:
-            task = asyncio.get_running_loop().create_task(self._issue_ticket(self._lane.queue))
-            self._tickets.add(task)
-            task.add_done_callback(self._tickets.discard)
+            self._start(self._issue_ticket(self._lane.queue))
 
     def _fail(self, parcels: list[Parcel], kind: type[Exception], reason: str) -> None:
         batches = [parcel.batch_id.hex() for parcel in parcels[:LOGGED_BATCHES]]
-        failed = [write for parcel in parcels for write in parcel.writes] + self._pending
+        failed = [*_list_writes(parcels), *self._pending]
         facts = {"lane": self._lane.name, "batch_id": batches, "requests": len(failed)}
         log.warning("the buffer did not take a write: %s", reason, extra=facts)
         self._pending = []
         for write in failed:
             _resolve(write.written, kind())
 
+    def _make_call(self, parcels: list[Parcel]) -> Call:
+        """Returns a call of PUSH."""
+        limits: list[str] = []
+        arguments: list[Value] = []
+        for parcel in parcels:
+            slot = limit = 0
+            if rate := parcel.writes[0].rate:
+                limits.append(rate_key(rate))
+                slot, limit = len(self._keys) + len(limits), rate.limit
+            arguments += (parcel.events, slot, limit, parcel.entry)
+        accounts = {write.request.account_id for write in _list_writes(parcels)} if self._lane.is_history else ()
+        if not limits and not accounts:
+            return self._plain_call.extend(arguments)
+        return make_call([*self._keys, *limits], [*_begin_arguments(accounts), *arguments])
 
-def _resolve(written: asyncio.Future[None], error: Exception | None) -> None:
+
+def _begin_arguments(accounts: Iterable[int]) -> Sequence[Value]:
+    """Returns the arguments of PUSH that stand before the entries; `accounts` are those whose history they hold."""
+    return MARK_SECONDS, " ".join(map(str, accounts)), int(QUIET_SECONDS * 1000)
+
+
+def _list_writes(parcels: Iterable[Parcel]) -> Iterator[PendingWrite]:
+    return (write for parcel in parcels for write in parcel.writes)
+
+
+def _resolve(written: Written, error: Exception | None) -> None:
     if written.done():  # its client has gone
         return
     if error is None:
         written.set_result(None)
     else:
         written.set_exception(error)
-
-
-def _make_arguments(keys: list[str], parcels: list[Parcel], historical: bool) -> tuple[list[str], list[Any]]:
-    """Returns the keys and arguments of PUSH."""
-    keys = list(keys)
-    accounts = {write.request.account_id for parcel in parcels for write in parcel.writes} if historical else ()
-    arguments: list[Any] = [MARK_SECONDS, " ".join(map(str, accounts)), int(QUIET_SECONDS * 1000)]
-    for parcel in parcels:
-        slot = limit = 0
-        if rate := parcel.writes[0].rate:
-            keys.append(rate_key(rate))
-            slot, limit = len(keys), rate.limit
-        arguments += (parcel.events, slot, limit, parcel.entry)
-    return keys, arguments
 
 
 def _split_group(pending: list[PendingWrite]) -> tuple[list[PendingWrite], list[PendingWrite]]:

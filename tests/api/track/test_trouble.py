@@ -16,7 +16,7 @@ from api.track.endpoint import Track
 from tests.virtual_time import run
 from tests.workers.events import event
 from workers.accounts.keys import Key, digest
-from workers.buffer.writer import WRITE_SECONDS
+from workers.buffer.group_commit import WRITE_SECONDS
 from workers.settings import Settings
 
 SECRET = b"sk_live_0123456789abcdef"

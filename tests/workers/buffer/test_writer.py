@@ -12,6 +12,7 @@ from tests.workers.events import event, request
 from workers.buffer.capacity import Capacity
 from workers.buffer.connection import ScriptConnection
 from workers.buffer.entries import Entry, decode_entry
+from workers.buffer.group_commit import GroupCommit
 from workers.buffer.lanes import LIVE
 from workers.buffer.push import PUSH
 from workers.buffer.writer import BufferFull, BufferUnavailable, Rate, RateLimited, Writer, rate_key
@@ -23,7 +24,7 @@ async def no_ticket(queue: str) -> None:
 
 @asynccontextmanager
 async def writing(url: str, issue: Callable[[str], Coroutine[None, None, None]] = no_ticket) -> AsyncIterator[Writer]:
-    writer = Writer(ScriptConnection(url, PUSH), LIVE, Capacity(10**6, 10**12), issue)
+    writer = Writer(GroupCommit(ScriptConnection(url, PUSH)), LIVE, Capacity(10**6, 10**12), issue)
     yield writer
     await writer.close()
 
@@ -132,7 +133,7 @@ def test_a_batch_over_the_rate_is_taken_when_nothing_is_owed(redis_url: str) -> 
 
 def test_a_full_buffer_takes_nothing(redis_url: str, redis: Redis) -> None:
     async def run() -> None:
-        writer = Writer(ScriptConnection(redis_url, PUSH), LIVE, Capacity(2, 10**12), no_ticket)
+        writer = Writer(GroupCommit(ScriptConnection(redis_url, PUSH)), LIVE, Capacity(2, 10**12), no_ticket)
         await writer.write(request(event(), event()), 2)
         with pytest.raises(BufferFull):
             await writer.write(request(event()), 1)
