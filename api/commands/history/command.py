@@ -15,7 +15,7 @@ import msgspec
 
 from api.commands.client import Client, ServiceFailed, open_service, service_options
 from api.commands.history.progress import ProgressLine
-from api.commands.history.waiting import wait_until_scored
+from api.commands.history.waiting import count_unresolved, wait_until_scored
 from api.commands.importing import Import, RefusedLine
 from api.history.dry_run import ImportPreview
 from api.history.event_files import FileLine, read_events
@@ -187,9 +187,14 @@ def _wait(url: str | None, api_key: str | None, data_dir: Path) -> None:
         client = open_service(url, api_key, data_dir)
         with closing(client):
             wait_until_scored(client)
+            unresolved = count_unresolved(client)
     except ServiceFailed as error:
         raise click.ClickException(str(error)) from None
-    click.echo("all of it is stored and scored")
+    if unresolved:
+        click.echo(f"stored and scored, but for {count_of(unresolved, 'event')} of user ids without an address;")
+        click.echo("they wait for 35 days: send it with --people, or POST /api/v1/identify")
+    else:
+        click.echo("all of it is stored and scored")
 
 
 def _import_file(path: Path, reading: Reading, url: str | None, api_key: str | None, data_dir: Path) -> bool:

@@ -153,6 +153,18 @@ def test_wait_ends_when_all_of_it_is_stored_and_scored(
     assert acme.get("/api/v1/customers/jane@example.com").json()["risk"] is not None
 
 
+def test_wait_names_events_of_user_ids_without_an_address(
+    acme: TestClient, url: str, key: NewKey, work: Callable[[], None], tmp_path: Path
+) -> None:
+    (tmp_path / "events.ndjson").write_text('{"event": "login", "user_id": "user-1", "timestamp": "2026-01-01"}')
+    arguments = (str(tmp_path / "events.ndjson"), "--wait", "--url", url, "--api-key", key.secret)
+    with ThreadPoolExecutor(1) as pool:
+        importing = pool.submit(imported, *arguments)
+        while not importing.done():
+            work()
+    assert "but for 1 event of user ids without an address" in importing.result().output
+
+
 METRICS = """
 windback_buffer_events{{lane="live"}} 5.0
 windback_buffer_events{{lane="history"}} {history}
