@@ -15,7 +15,7 @@ import psycopg
 from redis import Redis
 from redis.exceptions import RedisError
 
-from workers import heartbeat, lease, placement, tickets
+from workers import heartbeat, lease, logs, placement, tickets
 from workers.accounts import keys
 from workers.alerts import admission, outbox
 from workers.buffer.stream import forget_consumers
@@ -196,7 +196,7 @@ def _run_all(process: Process) -> None:
         for cell in process.settings.all_cells if process.settings.cells > 1 else ():
             there = process.at(cell.number)
             there.heartbeat = Heartbeat()
-            thread = threading.Thread(target=_run_at, args=(there, turns), name=f"cell {cell.name}")
+            thread = threading.Thread(target=_run_in_cell, args=(there, turns), name=f"cell {cell.name}")
             thread.start()
             stack.callback(thread.join)
         _run_at(process, turns)
@@ -208,6 +208,11 @@ def duties_at(process: Process) -> Sequence[Duty]:
         return [duty for duty in DUTIES if duty.place != "cells"]
     here = "home" if process.cell.number is None else "cells"
     return [duty for duty in DUTIES if duty.place in ("everywhere", here)]
+
+
+def _run_in_cell(process: Process, turns: Turns) -> None:
+    with logs.about(**process.log_fields):
+        _run_at(process, turns)
 
 
 def _run_at(process: Process, turns: Turns) -> None:

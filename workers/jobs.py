@@ -7,6 +7,7 @@ Each job imports its own functions: a process that runs one kind of them needs n
 import logging
 from collections.abc import Callable
 
+from workers import logs
 from workers.buffer.lanes import HISTORY, LIVE
 from workers.installation import ForeignRedis
 from workers.process import MOST_CONNECTED, Process
@@ -79,6 +80,11 @@ def _run(work: Callable[[Process], object], cell: int | None = None) -> None:
     current.follow()
     process = current.at(cell)
     current.disconnect_all(kept=MOST_CONNECTED)
+    with logs.about(**process.log_fields):
+        _work(process, work)
+
+
+def _work(process: Process, work: Callable[[Process], object]) -> None:
     try:
         with process.heartbeat.busy():
             if retry_while_unavailable(process, lambda: _is_ours(process)):

@@ -45,8 +45,8 @@ def first_line(error: BaseException) -> str:
 
 @contextmanager
 def about(**ids: object) -> Iterator[None]:
-    """Every record of the block carries these."""
-    token = _about.set(ids)
+    """Every record of the block carries these, and what the blocks around it say."""
+    token = _about.set({**(_about.get() or {}), **ids})
     try:
         yield
     finally:
@@ -54,10 +54,10 @@ def about(**ids: object) -> Iterator[None]:
 
 
 def identified(record: logging.LogRecord) -> bool:
-    """A filter that lets everything pass, and names the request, or what else it is about."""
+    """A filter that lets everything pass, and names the request, or what else it is about unless the record does."""
     if id_ := request_id.get():
         record.request_id = id_
-    vars(record).update(_about.get() or {})
+    vars(record).update({**(_about.get() or {}), **vars(record)})
     return True
 
 

@@ -97,6 +97,11 @@ class Process:
         return self.settings.home if self._number is None else self.settings.all_cells[self._number]
 
     @property
+    def log_fields(self) -> Mapping[str, object]:
+        """The fields by which log records name the cell; none where there is a single one, and at home."""
+        return {} if self.cell.number is None else {"cell": self.cell.name}
+
+    @property
     def lanes(self) -> Mapping[str, Lane]:
         """The cell's lanes, by name."""
         return lanes_of(self.cell)

@@ -1,15 +1,22 @@
 """The line over several cells: each customer in one of them, nothing lost, nothing twice."""
 
+import itertools
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from rq import Queue
 
 from tests.cells.conftest import MakeWorld, World
+from tests.waiting import wait_until
 from tests.workers.events import count
-from workers import clock, tickets
+from workers import clock, jobs, logs, tickets
 from workers.buffer import ledger
+from workers.buffer.entries import hash_customer
 from workers.cells import cell_of
+from workers.settings import Settings
+from workers.store import connect
 
 NOW = datetime.now(UTC)
 
@@ -46,13 +53,18 @@ def test_events_are_stored_in_the_cells_of_their_customers(make_world: MakeWorld
         assert {cell_of(customer_id, 4) for (customer_id,) in rows} == {number}
 
 
+def wait_for_tickets(world: World, queue: str, number: int) -> None:
+    """Wait until the door has issued so many: it does so after the answer."""
+    wait_until(lambda: tickets.count_waiting(world.redis, queue) == number)
+
+
 def test_a_ticket_that_was_lost_with_its_process_is_issued_again(make_world: MakeWorld) -> None:
     """At once, as soon as no ticket of another cell waits; unless the cell's Postgres is away, which has time."""
     world = make_world(2)
     first, second = world.places
     world.track(*history())
     for queue in ("ingest", "import"):
-        assert tickets.count_waiting(world.redis, queue) == 2
+        wait_for_tickets(world, queue, 2)
         world.redis.delete(f"{Queue.redis_queue_namespace_prefix}{queue}")
         first.ask_later(queue)
         for place in (first, second, second):
@@ -90,3 +102,28 @@ def test_customers_are_scored_in_their_cells(make_world: MakeWorld) -> None:
     world.work()
     for place in world.places:
         assert count(place.connection(), "customers") == count(place.connection(), "customers WHERE level IS NOT NULL")
+
+
+def test_records_of_a_job_name_its_cell(
+    make_world: MakeWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of an outage, too."""
+    world = make_world(2)
+    logs.configure(Settings())
+    monkeypatch.setattr(jobs, "current", world.process)
+    for number, place in enumerate(world.places):
+        world.track({"event": "login", "customer_email": find_email(number)})
+        end_session = "SELECT pg_terminate_backend(%s::integer)"
+        with connect(place.cell) as connection:
+            connection.execute(end_session, [place.connection().info.backend_pid])
+        jobs.ingest_live(number)
+    jobs.score(1)
+    records = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [record["cell"] for record in records if record["message"] == "ingested"] == ["000", "001"]
+    assert {record.get("cell") for record in records if "Postgres can't" in record["message"]} == {"000", "001"}
+
+
+def find_email(cell: int) -> str:
+    """An address of a customer of the cell, of two."""
+    emails = (f"c{number}@example.com" for number in itertools.count())
+    return next(email for email in emails if cell_of(hash_customer(1, email), 2) == cell)
