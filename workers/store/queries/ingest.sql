@@ -50,13 +50,15 @@ LIMIT %(limit)s
 -- Before all that is locked afterwards, and in order: a batch that waits here for another with the same new customers
 -- holds nothing that the other will want, and add_events then finds all its customers there. Those that are there are
 -- looked up first: an INSERT would wait for whoever changes them. OFFSET keeps it a look-up for each.
-WITH met AS (
-    SELECT unnest(%(customer_id)s::uuid[]) AS customer_id, unnest(%(account_id)s::integer[]) AS account_id,
-           unnest(%(email)s::text[]) AS email, unnest(%(first_seen)s::timestamptz[]) AS first_seen,
-           unnest(%(last_seen)s::timestamptz[]) AS last_seen
-), new AS MATERIALIZED (
-    SELECT * FROM met WHERE NOT EXISTS (SELECT FROM customers WHERE customers.customer_id = met.customer_id OFFSET 0)
-), inserted AS (
+WITH inserted AS (
+    WITH met AS (
+        SELECT unnest(%(customer_id)s::uuid[]) AS customer_id, unnest(%(account_id)s::integer[]) AS account_id,
+               unnest(%(email)s::text[]) AS email, unnest(%(first_seen)s::timestamptz[]) AS first_seen,
+               unnest(%(last_seen)s::timestamptz[]) AS last_seen
+    ), new AS MATERIALIZED (
+        SELECT * FROM met
+        WHERE NOT EXISTS (SELECT FROM customers WHERE customers.customer_id = met.customer_id OFFSET 0)
+    )
     INSERT INTO customers (customer_id, account_id, email, first_seen, last_seen, rescore_at, due_because)
     SELECT customer_id, account_id, email, first_seen, last_seen, now(),
            CASE WHEN last_seen < now() - interval '1 day' THEN 'import' ELSE 'event' END
