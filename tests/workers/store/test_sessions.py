@@ -1,13 +1,19 @@
 """A session with Postgres is what our queries need, whatever stands between, and whoever else uses the server."""
 
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from urllib.parse import quote
 
+import psutil
 import psycopg
 import pytest
 from redis import Redis
 
+from api.up import embedded, packaged_servers
 from tests.pooler import pooler
+from tests.waiting import wait_until
 from tests.workers.events import count, event, push_events
 from workers.buffer.lanes import LIVE
 from workers.cells import Cell
@@ -199,3 +205,48 @@ def test_an_extension_that_is_not_looked_for_is_named(empty_url: str, plain_role
         connection.execute("CREATE EXTENSION pg_trgm SCHEMA public")
     with pytest.raises(NoRight, match="gin_trgm_ops"):
         migrate(plain_role.replace("%2Cpublic", ""))
+
+
+@pytest.mark.parametrize("level", ["off", "local", "remote_apply"])
+def test_a_commit_is_one_that_postgres_does_not_forget(database_url: str, level: str) -> None:
+    """Whatever the server, the database or the URL says: the events have left the buffer by then."""
+    expected = "on" if level == "off" else level
+    with connect(with_options(database_url, f"-c synchronous_commit={level}")) as connection:
+        assert show(connection, "synchronous_commit") == [expected]
+
+
+def test_what_was_committed_outlives_a_kill_of_postgres(tmp_path: Path) -> None:
+    """Though the server is set to write its log only a moment later."""
+    packaged_servers.prepare(tmp_path)
+    server = packaged_servers.postgres(tmp_path)
+    late = ["-c", "synchronous_commit=off", "-c", "wal_writer_delay=10s", "-c", "wal_writer_flush_after=0"]
+    with started(server, late) as process:
+        with connect(server.url) as connection:
+            connection.execute("CREATE TABLE kept (n integer)")
+        with connect(server.url) as connection:
+            connection.execute("CHECKPOINT")
+            connection.execute("INSERT INTO kept VALUES (1)")
+            kill_family(process)
+    embedded.stop(server)
+    with started(server, []), connect(server.url) as connection:
+        assert count(connection, "kept") == 1
+
+
+@contextmanager
+def started(server: packaged_servers.Server, options: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    with packaged_servers.launching(server) as how:
+        process = subprocess.Popen([*server.argv, *options], start_new_session=True, **how)
+    try:
+        wait_until(lambda: not embedded.trouble(server.url), timeout=60)
+        yield process
+    finally:
+        kill_family(process)
+
+
+def kill_family(process: subprocess.Popen[bytes]) -> None:
+    with suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(process.pid)
+        parent.suspend()
+        for child in [*parent.children(recursive=True), parent]:
+            child.kill()
+    process.wait()

@@ -1,7 +1,8 @@
 -- The settings of a session, see workers/store/sessions.py.
 
 -- name: set_up_session
--- The preferred settings give way to those of DATABASE_URL and PGOPTIONS, which are the client's.
+-- The preferred settings give way to those of DATABASE_URL and PGOPTIONS, which are the client's. A commit that Postgres
+-- may forget when it is killed is none: the events would have left the buffer.
 WITH wanted AS (
     SELECT name, value FROM unnest(%(required)s::text[], %(required_values)s::text[]) AS required (name, value)
     UNION ALL
@@ -9,6 +10,8 @@ WITH wanted AS (
     WHERE NOT EXISTS (
         SELECT FROM pg_settings WHERE lower(pg_settings.name) = preferred.name AND source = 'client'
     )
+    UNION ALL
+    SELECT 'synchronous_commit', 'on' WHERE current_setting('synchronous_commit') = 'off'
 )
 SELECT pg_backend_pid(), count(set_config(name, value, false)) FROM wanted
 
