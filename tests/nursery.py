@@ -176,7 +176,6 @@ def _main() -> None:
     gc.collect()
     gc.freeze()  # so that forks share it
     if program := _serve(socket.socket(fileno=int(sys.argv[1]))):
-        gc.unfreeze()
         os.environ.clear()
         os.environ.update(program.environment)
         sys.argv[1:] = program.arguments

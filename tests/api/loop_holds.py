@@ -69,6 +69,5 @@ def watched() -> Iterator[Holds]:
     try:
         yield holds
     finally:
-        gc.unfreeze()
         bodies._thread.submit(sys.setprofile, None).result()
         asyncio.events.Handle._run = run  # type: ignore[method-assign]
