@@ -1,5 +1,6 @@
 """`windback cells`: where the cells are; twice as many of them; a cell on another server."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -129,9 +130,10 @@ def _reach_target(database_url: str) -> None:
 
 
 def _describe_settings(after: Settings) -> Iterator[str]:
+    """The settings as a shell, or a file of them, takes them."""
     for name in CHANGED:
         if value := getattr(after, name):
-            yield f"  {variable(name)}={value}"
+            yield f"  {variable(name)}={shlex.quote(str(value))}"
 
 
 class CellTables(NamedTuple):

@@ -2,6 +2,7 @@
 there are, and each says what to do."""
 
 import json
+import subprocess
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -93,6 +94,16 @@ def test_a_split_begins_only_with_all_buffers_there(world: World) -> None:
     with connect(world.settings.home) as home:
         for number in range(CELLS, 2 * CELLS):
             assert not only_row(home.execute(sql("has_schema"), {"schema": f"cell_{number:03}"}))[0]
+
+
+def test_a_shell_takes_the_settings_that_a_command_prints(world: World, make_world: MakeWorld) -> None:
+    """With the blanks between places, and all that a URL may hold."""
+    here, there = world.settings.database_url or "", f"{make_world(1).settings.database_url}&application_name=a%20$b"
+    result = command_line(world)("cells move 1", "--to", there)
+    assert result.exit_code == 0, result.output
+    settings = "\n".join(line for line in result.stdout.splitlines() if line.startswith("  WINDBACK_"))
+    shell = ["sh", "-c", f'{settings}\nprintf "%s %s" "$WINDBACK_CELLS" "$WINDBACK_CELL_DATABASE_URLS"']
+    assert subprocess.run(shell, check=True, capture_output=True, text=True).stdout == f"3 {here} {there} {here}"
 
 
 @pytest.mark.parametrize("line", ["cells split", "cells move 1 --to"])

@@ -3,6 +3,7 @@ the commands are killed at any moment, or begun while a server is away, and run 
 
 import logging
 import random
+import shlex
 import subprocess
 import time
 from collections.abc import Callable
@@ -95,5 +96,5 @@ class CellCommands:
 
 def _parse(printed: str) -> dict[str, str]:
     """The settings that a command has printed."""
-    pairs = (line.strip().partition("=") for line in printed.splitlines())
+    pairs = (word.partition("=") for line in printed.splitlines() if "=" in line for word in shlex.split(line))
     return {name: value for name, _, value in pairs if name in ENTERED}
