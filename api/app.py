@@ -27,7 +27,7 @@ from api.health import health, metrics
 from api.identities.identify import identify
 from api.identities.merging import merge_customer
 from api.imports.launch import Launcher
-from api.pool import CLOSE_SECONDS, make_cell_pools, make_pools
+from api.pool import make_pools
 from api.reading import analytics, customer, customers, erasing, levels, mappings, model, series, track_record, warnings
 from api.reading.erasing import Erasures
 from api.reading.etags import validated
@@ -107,18 +107,19 @@ async def _run(door: Door, settings: Settings, app: Starlette) -> AsyncIterator[
     closing: set[asyncio.Task[None]] = set()
 
     async def grow(after: Settings) -> Callable[[], None]:
-        more = Sources(pool, make_cell_pools(after))
+        home, cells = make_pools(after)
+        more = Sources(home, cells)
         await more.open()
 
         def take_over() -> None:
             closing.add(asyncio.create_task(app.state.sources.close()))
             pools[:] = more.apart
-            app.state.sources, app.state.settings, launcher.settings = more, after, after
+            app.state.pool, app.state.sources, app.state.settings = home, more, after
+            launcher.settings = after
 
         return take_over
 
-    await pool.open()  # does not wait: Postgres may be away
-    await sources.open()
+    await sources.open()  # does not wait: Postgres may be away
     app.state.pool, app.state.pools, app.state.sources = pool, pools, sources
     app.state.door, app.state.settings = door, settings
     app.state.erasures = Erasures(lambda: app.state.settings)
@@ -128,7 +129,7 @@ async def _run(door: Door, settings: Settings, app: Starlette) -> AsyncIterator[
         yield
     await asyncio.to_thread(launcher.close)
     await door.close()
-    await asyncio.gather(*closing, app.state.sources.close(), pool.close(CLOSE_SECONDS))
+    await asyncio.gather(*closing, app.state.sources.close())
 
 
 class Service(Starlette):

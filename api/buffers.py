@@ -22,6 +22,7 @@ from workers.buffer.parts import BodyPart
 from workers.buffer.push import PUSH
 from workers.buffer.writer import BufferUnavailable, Rate, RequestParts, Writer, Written
 from workers.cells import Cell
+from workers.placement import Announced
 from workers.redis import PREFIX, REDIS_AWAY
 from workers.settings import Settings
 
@@ -170,8 +171,8 @@ class Buffers:
         announced = await self._read_announced()
         if announced is None:
             return
-        after = placement.follow(self.settings, int(announced.get(placement.COUNT, 0)))
-        if after != self.settings and len(self.cells) > 1:
+        after = placement.follow(self.settings, Announced.of(announced))
+        if after != self.settings:
             await self._follow(after, announced)
         else:
             await self._find_faults(self.cells, announced)

@@ -115,11 +115,23 @@ class Pool(AsyncConnectionPool[PooledConnection]):
         if self.place.schema:
             row = await (await connection.execute(*sessions.path_query(self.place.schema))).fetchone()
             connection.may_be_placed = bool(row and row[1])
+        elif self.place.is_single:
+            await self._enter(connection)
         elif self._cells:
             row = await (await connection.execute(sql("is_placing"))).fetchone()
             self.is_placing = bool(row and row[0])
         connection.prepared_max = PREPARED_CELLS // max(self._cells, 2)
         self.refusal = None
+
+    async def _enter(self, connection: PooledConnection) -> None:
+        """Raises CellTaken if the single cell has left home, or is about to."""
+        row = await (await connection.execute(*presence.entry_query(self.place, "pages"))).fetchone()
+        presence.check_entry(self.place, bool(row and row[0]))
+        try:
+            row = await (await connection.execute(sql("count_cells"))).fetchone()
+            presence.check_single(row[0] if row else 0)
+        except UndefinedTable:  # there are no tables yet
+            return
 
     async def _look_at(self, connection: PooledConnection) -> None:
         """Raises psycopg.Error unless the connection can be used."""

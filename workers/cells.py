@@ -24,6 +24,11 @@ class Cell(NamedTuple):
     staged: bool = False  # its schema is being made, see growth.py
 
     @property
+    def is_single(self) -> bool:
+        """True for home where there is a single cell, which is there too."""
+        return self.number is None and self.cells == 1
+
+    @property
     def name(self) -> str:
         """Its name in labels and messages: `007`, or `home`."""
         return "home" if self.number is None else f"{self.number:03}"

@@ -21,7 +21,7 @@ from workers.alerts import admission, outbox
 from workers.buffer.stream import forget_consumers
 from workers.heartbeat import Heartbeat
 from workers.identities import addresses, forwarding
-from workers.ingest import lodgers, receipts, resolving
+from workers.ingest import handover, lodgers, receipts, resolving
 from workers.learning import demo_models, nightly
 from workers.logs import first_line
 from workers.process import Process
@@ -48,7 +48,8 @@ class Duty(NamedTuple):
 
 def issue_ingest_tickets(process: Process) -> None:
     """Issue a ticket for every lane in which entries wait without one: it may have been lost with its process."""
-    for lane in process.lanes.values():
+    lanes = process.lanes.values() if process.cell.number is not None or process.cell.is_single else ()
+    for lane in lanes:
         if process.redis.xlen(lane.stream):
             _see_to_ticket(process, lane.queue)
 
@@ -111,8 +112,8 @@ def _everywhere(process: Process, write: Callable[[Redis, str], object]) -> None
 
 def announce_cells(process: Process) -> None:
     """Tell the doors which cells there are."""
-    noted = placement.list_noted(process.connection())
-    _everywhere(process, lambda redis, prefix: placement.announce(redis, noted, prefix))
+    noted, was_single = placement.list_noted(process.connection()), placement.was_single(process.connection())
+    _everywhere(process, lambda redis, prefix: placement.announce(redis, noted, prefix, was_single=was_single))
 
 
 def mirror_home(process: Process) -> None:
@@ -162,6 +163,7 @@ DUTIES = (
     Duty("mirror keys", 10, mirror_keys, "home"),
     Duty("mirror home", 2, mirror_home, "cells"),
     Duty("move lodgers", 1, lodgers.move_on, "cells"),
+    Duty("take over from home", 1, handover.take_over, "cells"),
     Duty("forward", 1, forwarding.deliver, "cells"),
     Duty("announce cells", 10, announce_cells, "home"),
     Duty("prune consumers", 600, prune_consumers),

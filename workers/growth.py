@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from psycopg import sql as pieces
 from redis import Redis
 
-from workers import citus, installation, placement
+from workers import citus, installation, leaving_home, placement
 from workers.buffer.lanes import LIVE, lanes_of
 from workers.buffer.replicas import confirm
 from workers.cells import MOST_CELLS, Cell
@@ -24,7 +24,7 @@ from workers.ingest import receipts
 from workers.placement import HERE, Misplaced
 from workers.redis import PREFIX, redis_client
 from workers.settings import Settings
-from workers.store import Connection, connect, only_row, presence, sql
+from workers.store import Connection, connect, only_row, presence, schemas, sql
 from workers.store.migrate import migrate
 from workers.upkeep import level_moves
 
@@ -44,8 +44,6 @@ STAYS = frozenset({"schema_migrations", "installation"})  # of a cell that is mo
 def split(settings: Settings) -> Settings:
     """Divide each cell in two. Returns the settings that hold from now on. Raises Misplaced, psycopg.Error, RedisError:
     then it may be done again, and goes on."""
-    if settings.cells == 1:
-        raise Misplaced("there is a single cell, at home, and only several can be divided; begin with several")
     if settings.cells > MOST_CELLS // 2:
         raise Misplaced(f"there are {settings.cells} cells, and may be {MOST_CELLS}")
     after = placement.double(settings)
@@ -61,8 +59,8 @@ def split(settings: Settings) -> Settings:
                     placement.check_room(here, after)
             for here in databases:
                 _split_database(stack, here, after, noted)
-            noted = _note(home, after)
-        _announce(after, noted)
+            noted = placement.list_noted(home) if settings.cells == 1 else _note(home, after)
+        _announce(after, noted, was_single=placement.was_single(home))
     return after
 
 
@@ -71,22 +69,32 @@ def _split_database(stack: ExitStack, cells: Sequence[Cell], after: Settings, no
     if _is_divided(cells[0], after):
         return
     for cell in cells:
-        _check_place(cell)
-        migrate(cell, can_create=False)
-        with connect(cell) as connection:
-            placement.check_tables(cell, noted.get(cell.number or 0), installation.find_id(connection))
-        upper = _upper_half(cell)._replace(staged=True)
-        migrate(upper)
-        citus.place_beside(cell, upper)
+        _prepare(cell, noted)
     connection = stack.enter_context(_connect_for_locks(cells[0].database_url))
-    for cell in cells:
+    names = [cell.schema or schemas.find_own(connection) for cell in cells]
+    for cell, schema in zip(cells, names, strict=True):
         holder = stack.enter_context(_connect_for_locks(cell)) if citus.is_placed(cell) else connection
-        presence.seize(holder, cell.schema or "")
+        presence.seize(holder, schema)
     for cell in cells:
         _settle(cell, after.buffer_replicas)
     with connection.transaction():
         connection.execute("SET LOCAL statement_timeout = 0")
-        _divide_all(connection, cells)
+        _divide_all(connection, cells, names)
+
+
+def _prepare(cell: Cell, noted: dict[int, str]) -> None:
+    """Make empty tables beside those of a cell. Raises Misplaced if the cell isn't where the settings say."""
+    lower, upper = (half._replace(staged=True) for half in _halves(cell))
+    if cell.is_single:
+        migrate(cell)
+        migrate(lower)
+    else:
+        _check_place(cell)
+        migrate(cell, can_create=False)
+        with connect(cell) as connection:
+            placement.check_tables(cell, noted.get(cell.number or 0), installation.find_id(connection))
+    migrate(upper)
+    citus.place_beside(cell, upper)
 
 
 def _connect_for_locks(place: Cell | str) -> Connection:
@@ -102,13 +110,14 @@ def _check_place(cell: Cell) -> None:
         raise Misplaced(placement.describe_moved(cell))
 
 
-def _upper_half(cell: Cell) -> Cell:
-    return cell._replace(number=2 * (cell.number or 0) + 1, cells=2 * cell.cells)
+def _halves(cell: Cell) -> tuple[Cell, Cell]:
+    lower = cell._replace(number=2 * (cell.number or 0), cells=2 * cell.cells)
+    return lower, lower._replace(number=2 * (cell.number or 0) + 1)
 
 
 def _is_divided(cell: Cell, after: Settings) -> bool:
     """Returns True if the database of this cell was divided before."""
-    lower = _upper_half(cell)._replace(number=2 * (cell.number or 0))
+    lower, _ = _halves(cell)
     if not placement.has_schema(lower):
         return False
     with connect(lower) as connection:
@@ -126,74 +135,56 @@ def _settle(cell: Cell, replicas: int) -> None:
         confirm(redis, lanes_of(cell)[LIVE.name], replicas)
 
 
-def _divide_all(connection: Connection, cells: Sequence[Cell]) -> None:
-    """Divide these cells; the last one first, so that each finds its new name free."""
-    for cell in cells:
-        _lock_tables(connection, cell.schema or "")
-    for cell in reversed(cells):
-        upper = _upper_half(cell)
-        lower = upper._replace(number=2 * (cell.number or 0))
-        _divide(connection, cell.schema or "", upper._replace(staged=True).schema or "", upper)
-        for schema, half in ((cell.schema, lower), (upper._replace(staged=True).schema, upper)):
-            _lead_to(connection, schema or "")
+def _divide_all(connection: Connection, cells: Sequence[Cell], names: Sequence[str]) -> None:
+    """Divide these cells, which have these schemas; the last one first, so that each finds its new name free."""
+    for cell, schema in zip(cells, names, strict=True):
+        list_tables = leaving_home.list_customer_tables if cell.is_single else schemas.list_tables
+        schemas.lock_tables(connection, schema, list_tables(connection, _stage_names(cell)[1]))
+    for cell, schema in reversed([*zip(cells, names, strict=True)]):
+        staged, staged_upper = _stage_names(cell)
+        lower, upper = _halves(cell)
+        _divide(connection, schema, staged_upper, upper)
+        if cell.is_single:
+            leaving_home.move_out(connection, schema, staged)
+        else:
+            schemas.rename(connection, schema, staged)
+        for name, half in ((staged, lower), (staged_upper, upper)):
+            schemas.lead_to(connection, name)
             connection.execute(sql("note_numbers"), {"number": half.number, "cells": half.cells})
             connection.execute(sql("forget_places"))
-        _rename(connection, cell.schema or "", lower._replace(staged=True).schema or "")
-    for cell in cells:
-        for number in (2 * (cell.number or 0), 2 * (cell.number or 0) + 1):
-            done = cell._replace(number=number)
-            _rename(connection, done._replace(staged=True).schema or "", done.schema or "")
+    for cell, schema in zip(cells, names, strict=True):
+        for half, staged in zip(_halves(cell), _stage_names(cell), strict=True):
+            schemas.rename(connection, staged, half.schema or "")
+        if cell.is_single:
+            leaving_home.note_cells(connection, schema, _halves(cell))
 
 
-def _lock_tables(connection: Connection, schema: str) -> None:
-    """Nobody writes to the tables of a schema until the transaction ends, pages and routes neither; they are read."""
-    names = [pieces.Identifier(schema, table) for table in _list_tables(connection, schema, ())]
-    connection.execute(pieces.SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(pieces.SQL(", ").join(names)))
+def _stage_names(cell: Cell) -> tuple[str, str]:
+    """Returns the schemas of the two halves until they are done."""
+    lower, upper = (half._replace(staged=True).schema or "" for half in _halves(cell))
+    return lower, upper
 
 
 def _divide(connection: Connection, lower: str, upper: str, cell: Cell) -> None:
     """Move the upper half of a schema's customers to another schema, which is empty."""
     first = f"{-(-(cell.number or 0) * 2**32 // cell.cells):08x}-0000-0000-0000-000000000000"
-    tables = [(table, _list_columns(connection, lower, table)) for table in _list_tables(connection, lower, APART)]
-    owned = [
-        table for table in _list_tables(connection, lower, ()) if "customer_id" in _list_names(connection, lower, table)
-    ]
+    names = schemas.list_tables(connection, upper)
+    tables = [(name, schemas.quote_columns(connection, upper, name)) for name in names if name not in APART]
+    owned = [name for name in names if "customer_id" in schemas.list_columns(connection, upper, name)]
     whose = pieces.SQL("WHERE customer_id >= {}").format(first)
-    _lead_to(connection, upper)
+    schemas.lead_to(connection, upper)
     for table, columns in tables:
         source, where = pieces.Identifier(lower, table), whose if table in owned else pieces.SQL("")
         query = pieces.SQL("INSERT INTO {} ({}) SELECT {} FROM {} {}")
         connection.execute(query.format(pieces.Identifier(table), columns, columns, source, where))
     for name in ("fill_search", "adopt_alerting", "recount_moves"):
         connection.execute(sql(name))
-    _lead_to(connection, lower)
+    schemas.lead_to(connection, lower)
     level_moves.give_moves(connection, upper)
     for table in owned:
         connection.execute(pieces.SQL("DELETE FROM {} {}").format(pieces.Identifier(table), whose))
     for table in EMPTIED:
         connection.execute(pieces.SQL("DELETE FROM {}").format(pieces.Identifier(table)))
-
-
-def _lead_to(connection: Connection, schema: str) -> None:
-    connection.execute(pieces.SQL("SET LOCAL search_path TO {}").format(pieces.Identifier(schema)))
-
-
-def _rename(connection: Connection, schema: str, name: str) -> None:
-    connection.execute(pieces.SQL("ALTER SCHEMA {} RENAME TO {}").format(*map(pieces.Identifier, (schema, name))))
-
-
-def _list_tables(connection: Connection, schema: str, without: Iterable[str]) -> list[str]:
-    """The tables of a schema."""
-    rows = connection.execute(sql("list_cell_tables"), {"schema": schema, "without": list(without)})
-    return [table for (table,) in rows.fetchall()]
-
-
-def _list_names(connection: Connection, schema: str, table: str) -> list[str]:
-    return [name for (name,) in connection.execute(sql("list_copied_columns"), {"schema": schema, "table": table})]
-
-
-def _list_columns(connection: Connection, schema: str, table: str) -> pieces.Composed:
-    return pieces.SQL(", ").join(map(pieces.Identifier, _list_names(connection, schema, table)))
 
 
 def _note(home: Connection, after: Settings) -> dict[int, str]:
@@ -206,7 +197,7 @@ def _note(home: Connection, after: Settings) -> dict[int, str]:
     return noted
 
 
-def _announce(after: Settings, noted: dict[int, str]) -> None:
+def _announce(after: Settings, noted: dict[int, str], *, was_single: bool) -> None:
     """Tell each Redis which cells there are: then processes take the number over. Replicas have to know it, too."""
     prefixes = {cell.buffer_url: cell.copy_prefix for cell in placement.list_copies(after)}
     prefixes[after.redis_url or ""] = PREFIX
@@ -214,7 +205,7 @@ def _announce(after: Settings, noted: dict[int, str]) -> None:
         with redis_client(url) as redis, redis.pipeline() as pipeline:
             _tie(pipeline, after, url, noted)
             if url in prefixes:
-                placement.announce(pipeline, noted, prefixes[url])
+                placement.announce(pipeline, noted, prefixes[url], was_single=was_single)
             pipeline.execute()
             for cell in _list_here(after, url):
                 confirm(redis, lanes_of(cell)[LIVE.name], after.buffer_replicas)
@@ -251,7 +242,8 @@ def move(settings: Settings, number: int, database_url: str) -> Settings:
         with _connect_for_locks(cell.database_url) as connection:
             presence.seize(connection, cell.schema or "")
             _copy_cell(cell, there, noted)
-            _rename(connection, cell.schema or "", placement.find_free_schema(connection, f"{cell.schema}_moved"))
+            name = placement.find_free_schema(connection, f"{cell.schema}_moved")
+            schemas.rename(connection, cell.schema or "", name)
     return after
 
 
@@ -277,9 +269,9 @@ def _copy_cell(cell: Cell, there: Cell, noted: str | None) -> None:
         placement.check_tables(cell, noted, installation.find_id(source))
         placement.check_target(target, there)
         with source.transaction():
-            _lock_tables(source, cell.schema or "")
-            for table in _list_tables(source, cell.schema or "", {*STAYS, "customer_search"}):
-                _copy(source, target, table, _list_columns(source, cell.schema or "", table))
+            schemas.lock_tables(source, cell.schema or "", schemas.list_tables(source, cell.schema or ""))
+            for table in schemas.list_tables(source, cell.schema or "", {*STAYS, "customer_search"}):
+                _copy(source, target, table, schemas.quote_columns(source, cell.schema or "", table))
         target.execute(sql("fill_search"))
         target.execute(sql("adopt_alerting"))
         target.execute(sql("adopt_installation"), {"installation_id": noted})

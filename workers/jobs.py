@@ -25,14 +25,14 @@ def ingest_live(cell: int | None = None) -> None:
     """Drain the live lane."""
     from workers.ingest import ingest
 
-    _run(lambda process: ingest.drain(process, LIVE), cell)
+    _run(lambda process: ingest.drain(process, LIVE), cell, in_a_cell=True)
 
 
 def ingest_history(cell: int | None = None) -> None:
     """Drain the history lane."""
     from workers.ingest import ingest
 
-    _run(lambda process: ingest.drain(process, HISTORY), cell)
+    _run(lambda process: ingest.drain(process, HISTORY), cell, in_a_cell=True)
 
 
 def resolve(cell: int | None = None) -> None:
@@ -75,10 +75,13 @@ def _is_ours(process: Process) -> bool:
     return True
 
 
-def _run(work: Callable[[Process], object], cell: int | None = None) -> None:
+def _run(work: Callable[[Process], object], cell: int | None = None, *, in_a_cell: bool = False) -> None:
+    """Do a job in a cell, or at home; `in_a_cell` alone for a job that is left from the time of a single cell."""
     assert current is not None, "jobs run under `python -m workers`"
     current.follow()
     process = current.at(cell)
+    if in_a_cell and process.cell.number is None and not process.cell.is_single:
+        return
     current.disconnect_all(kept=MOST_CONNECTED)
     with logs.about(**process.log_fields):
         _work(process, work)

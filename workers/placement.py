@@ -8,7 +8,7 @@ stored.
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.errors import UndefinedTable
@@ -17,12 +17,12 @@ from redis import Redis
 from workers import installation
 from workers.cells import Cell
 from workers.installation import ForeignRedis
-from workers.redis import PREFIX
+from workers.redis import PREFIX, redis_client
 from workers.settings import Settings
 from workers.store import Connection, connect, naming, only_row, presence, sql
 from workers.store.migrate import migrate
 
-COUNT = "count"
+COUNT, WAS_SINGLE = "count", "was_single"
 NOT_SET_UP = "the cells are not set up yet; run `windback migrate`"
 HERE = f"{PREFIX}:cells:here"  # a set, in each Redis of a list: the names of the cells whose buffer it holds
 
@@ -30,6 +30,18 @@ HERE = f"{PREFIX}:cells:here"  # a set, in each Redis of a list: the names of th
 class Misplaced(ForeignRedis):
     """The settings lead to other places than those where the cells are. Set them as they were; `windback cells split`
     makes more cells."""
+
+
+class Announced(NamedTuple):
+    """How many cells are announced (0: none), and if they come of a single one."""
+
+    cells: int
+    was_single: bool
+
+    @classmethod
+    def of(cls, fields: Mapping[str, str]) -> "Announced":
+        """Returns what the fields of the hash say."""
+        return cls(int(fields.get(COUNT, 0)), fields.get(WAS_SINGLE) == "1")
 
 
 @contextmanager
@@ -95,6 +107,11 @@ def count_cells(settings: Settings) -> int:
     with connect(settings.home) as home, suppress(UndefinedTable):
         return len(list_noted(home))
     return 0
+
+
+def was_single(home: Connection) -> bool:
+    """Returns True if the cells come of a single one."""
+    return bool(only_row(home.execute(sql("was_single")))[0])
 
 
 def check_count(home: Connection, cells: int) -> None:
@@ -190,18 +207,25 @@ def double(settings: Settings) -> Settings:
     )
 
 
-def follow(settings: Settings, count: int) -> Settings:
-    """Returns the settings of so many cells, if the ones there were have been divided since, once or several times."""
+def follow(settings: Settings, announced: Announced) -> Settings:
+    """Returns the settings of as many cells as there are, if the ones there were have been divided since, once or
+    several times. Where there was never a single one, a process that has one has the wrong settings."""
     after = settings
-    while 1 < after.cells < count:
+    while after.cells < announced.cells and (after.cells > 1 or announced.was_single):
         after = double(after)
-    return after if after.cells == count else settings
+    return after if after.cells == announced.cells else settings
 
 
-def read_count(redis: Redis) -> int:
-    """Returns how many cells are announced in home's Redis; 0 for none."""
-    count: Any = redis.hget(announced_key(), COUNT)
-    return int(count or 0)
+def has_buffer(cell: Cell) -> bool:
+    """Returns True if the Redis of a cell is known to hold its buffer. Raises RedisError."""
+    with redis_client(cell.buffer_url) as redis:
+        return bool(redis.exists(installation.key_of(cell.prefix)))
+
+
+def read_announced(redis: Redis) -> Announced:
+    """Returns what is announced in home's Redis."""
+    fields: Any = redis.hgetall(announced_key())
+    return Announced.of({name.decode(): value.decode() for name, value in fields.items()})
 
 
 def check_tables(cell: Cell, noted: str | None, installation_id: str) -> None:
@@ -222,15 +246,15 @@ def list_copies(settings: Settings) -> list[Cell]:
 
 
 def announced_key(prefix: str = PREFIX) -> str:
-    """A hash at home, and its copies: `count`, and the number of each cell → its installation id."""
+    """A hash at home, and its copies: `count`, `was_single`, and the number of each cell → its installation id."""
     return f"{prefix}:cells"
 
 
-def announce(redis: Redis, noted: Mapping[int, str], prefix: str = PREFIX) -> None:
-    """Tell the doors which cells there are."""
+def announce(redis: Redis, noted: Mapping[int, str], prefix: str = PREFIX, *, was_single: bool = False) -> None:
+    """Tell the doors which cells there are, and if a single one was divided."""
     if noted:
         fields: dict[Any, Any] = {f"{number:03}": installation_id for number, installation_id in noted.items()}
-        redis.hset(announced_key(prefix), mapping={COUNT: len(noted), **fields})
+        redis.hset(announced_key(prefix), mapping={COUNT: len(noted), WAS_SINGLE: int(was_single), **fields})
 
 
 def tie_buffer(redis: Redis, settings: Settings, cell: Cell, installation_id: str) -> None:

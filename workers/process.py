@@ -80,9 +80,7 @@ class Process:
 
     def follow(self) -> bool:
         """Take over the number of cells if they have been divided. Returns True if they have. Raises RedisError."""
-        if self.settings.cells == 1:
-            return False
-        after = placement.follow(self.settings, placement.read_count(self.home_redis))
+        after = self.find_divided()
         if after == self.settings:
             return False
         log.warning("there are %d cells by now; set WINDBACK_CELLS and the lists of their places", after.cells)
@@ -90,6 +88,13 @@ class Process:
         self.settings = after
         self._work_at(self._number)
         return True
+
+    def find_divided(self) -> Settings:
+        """Returns the settings of all cells that there are by now. Raises RedisError."""
+        after = placement.follow(self.settings, placement.read_announced(self.home_redis))
+        if self.settings.cells == 1 < after.cells and not placement.has_buffer(after.all_cells[0]):
+            return self.settings  # the cells were set up with buffers of their own, which these settings don't name
+        return after
 
     @property
     def cell(self) -> Cell:
@@ -162,11 +167,12 @@ class Process:
 
     def _find_installation(self) -> str:
         """Returns the id of these tables' installation. Raises Misplaced if they are not where the cells are."""
-        installation_id = installation.find_id(self.connection())
-        with self.home_connection() as home:
+        with connect(self.settings.home) as home:
             placement.check_count(home, self.settings.cells)
-            if self._number is not None:
-                placement.check_tables(self.cell, placement.list_noted(home).get(self._number), installation_id)
+            noted = placement.list_noted(home).get(self._number) if self._number is not None else None
+        installation_id = installation.find_id(self.connection())
+        if self._number is not None:
+            placement.check_tables(self.cell, noted, installation_id)
         return installation_id
 
     def disconnect(self) -> None:

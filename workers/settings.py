@@ -70,7 +70,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     def home(self) -> Cell:
         """The place of accounts, keys and models; of the customers and the buffer too, if there is a single cell."""
         buffer_url = self.buffer_url if self.cells == 1 else None
-        return Cell(self.database_url or "", buffer_url or self.redis_url or "")
+        return Cell(self.database_url or "", buffer_url or self.redis_url or "", cells=self.cells)
 
     @property
     def all_cells(self) -> tuple[Cell, ...]:

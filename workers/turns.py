@@ -9,7 +9,7 @@ import time
 
 from redis.exceptions import RedisError
 
-from workers import heartbeat, lease, placement
+from workers import heartbeat, lease
 from workers.process import Process
 
 COUNT_SECONDS = 3.0  # after which the clocks are counted again
@@ -56,10 +56,8 @@ class Turns:
 
     def end_if_divided(self, process: Process) -> None:
         """End the turns when the cells have been divided. Raises RedisError."""
-        if self._cells > 1:
-            after = placement.follow(process.settings, placement.read_count(process.home_redis))
-            if after != process.settings:
-                self.over.set()
+        if process.find_divided() != process.settings:
+            self.over.set()
 
     def _let_go(self, process: Process) -> None:
         with self._alone:

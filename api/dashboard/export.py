@@ -17,7 +17,7 @@ from api.database import refusing
 from api.reading.common import score_of
 from api.reading.merging import merge_rows
 from workers.cells import Cell
-from workers.store import connect, presence
+from workers.store import presence
 
 ROWS = 500  # a piece
 COLUMNS = (
@@ -70,7 +70,7 @@ def _read_rows(
 ) -> Iterator[dict[str, Any]]:
     """The rows of a cell, as of now; later changes of the cell play no part."""
     with refusing(cell):
-        connection = stack.enter_context(connect(cell))
+        connection = stack.enter_context(presence.look(cell))
         connection.autocommit = False  # a transaction that may end though the cell has moved meanwhile
         cursor = stack.enter_context(connection.cursor(name="export", row_factory=dict_row))
         cursor.itersize = ROWS

@@ -98,7 +98,7 @@ class Sources:
         ]
 
     def _make_source(self, url: str, apart: Sequence[Pool]) -> Source:
-        place, here = Cell(url, ""), [pool for pool in apart if pool.place.database_url == url]
+        place, here = Cell(url, "", cells=len(self._cells)), [pool for pool in apart if pool.place.database_url == url]
         at_home = url == self.home.pool.place.database_url
         pool = self.home.pool if at_home else Pool(place, cells=len(self._cells))
         keeping = Pool(place, cells=len(self._cells), keeps_plans=True)
@@ -128,17 +128,17 @@ class Sources:
         return [by_cell[cell] for cell in self._cells]
 
     async def open(self) -> None:
-        """Open all pools but home's. Does not wait: Postgres may be away."""
-        for pool in self._own_pools():
+        """Open all pools. Does not wait: Postgres may be away."""
+        for pool in self._list_pools():
             await pool.open()
 
     async def close(self) -> None:
-        """Close these pools."""
-        await asyncio.gather(*(pool.close(CLOSE_SECONDS) for pool in self._own_pools()))
+        """Close all pools."""
+        await asyncio.gather(*(pool.close(CLOSE_SECONDS) for pool in self._list_pools()))
 
-    def _own_pools(self) -> set[Pool]:
+    def _list_pools(self) -> set[Pool]:
         of_sources = (pool for source in self.of_cells for pool in (source.pool, source.keeping))
-        return {*of_sources, *self.apart} - {self.home.pool}
+        return {self.home.pool, *of_sources, *self.apart}
 
 
 async def _execute(

@@ -64,7 +64,6 @@ class Track:
     def __init__(self, keys: Keys, buffers: Buffers, warnings: Warnings) -> None:
         self._keys, self._buffers, self._warnings = keys, buffers, warnings
         self._charges = buffers.charges
-        self._only = buffers.cells[0] if len(buffers.cells) == 1 else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
@@ -143,7 +142,7 @@ class Track:
 
     async def _check(self, body: bytes, now: float) -> Checked:
         """Returns what a body holds. Raises Refused: malformed_json, batch_too_large."""
-        if not is_heavy(body) and (checked := check_quickly(body, now, self._only is None)):
+        if not is_heavy(body) and (checked := check_quickly(body, now, len(self._buffers.cells) > 1)):
             return checked
         return await handle(body, lambda: judge(body, now))
 
@@ -165,10 +164,11 @@ class Track:
     async def _write(self, key: Key, rate: Rate | None, checked: Checked, now: float) -> None:
         lane = LIVE.name if checked.newest > now - HISTORY_AFTER_SECONDS else HISTORY.name
         received_us = int(now * 1_000_000)
-        if self._only:
-            await self._only.write(lane, Request(key.account_id, received_us, checked.body), checked.events, rate)
+        cells = self._buffers.cells
+        if len(cells) == 1:
+            await cells[0].write(lane, Request(key.account_id, received_us, checked.body), checked.events, rate)
         else:
-            parts = split_events(key.account_id, checked.body, checked.customers, len(self._buffers.cells))
+            parts = split_events(key.account_id, checked.body, checked.customers, len(cells))
             await self._buffers.write(lane, key.account_id, received_us, parts, rate)
 
 

@@ -17,7 +17,7 @@ from tests import databases
 from workers import clock, placement
 from workers.accounts import keys
 from workers.identities import ledger_moves
-from workers.ingest import ingest, lodgers, resolving
+from workers.ingest import handover, ingest, lodgers, resolving
 from workers.process import Process
 from workers.redis import redis_client
 from workers.risk import rescore
@@ -55,6 +55,7 @@ class World(NamedTuple):
         for place in self.places:
             if self.settings.cells > 1:
                 lodgers.move_on(place)
+                handover.take_over(place)
         for place in self.places:
             if self.settings.cells > 1:
                 clock.mirror_home(place)

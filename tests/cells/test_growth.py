@@ -29,6 +29,8 @@ from workers.store import Connection, connect, presence, sql
 from workers.store.presence import CellTaken
 from workers.upkeep import totals as totals_of
 
+BEFORE = [1, 2]  # cells: a single one is at home, and leaves it
+
 
 def reopened(world: World, settings: Settings) -> World:
     """The same world, whose workers have other settings; its doors go on."""
@@ -38,10 +40,11 @@ def reopened(world: World, settings: Settings) -> World:
     return world._replace(settings=settings, process=process)
 
 
-def test_cells_are_divided_while_events_come_in(make_world: MakeWorld) -> None:
+@pytest.mark.parametrize("cells", BEFORE)
+def test_cells_are_divided_while_events_come_in(make_world: MakeWorld, cells: int) -> None:
     events = history()
     third = len(events) // 3
-    one, two = make_world(1), make_world(2)
+    one, two = make_world(1), make_world(cells)
     for world in (one, two):
         world.track(*events[: 2 * third])
         world.work()
@@ -52,13 +55,13 @@ def test_cells_are_divided_while_events_come_in(make_world: MakeWorld) -> None:
     for world in (one, four):
         for _ in range(3):
             world.work()
-    assert len(counted(four)) == 4
+    assert len(counted(four)) == 2 * cells
     assert all(counted(four))
     assert customers(four) == customers(one)
     assert totals(four) == totals(one)
     for number, place in enumerate(four.places):
         rows = place.connection().execute("SELECT customer_id::text FROM customers").fetchall()
-        assert {cell_of(customer_id, 4) for (customer_id,) in rows} == {number}
+        assert {cell_of(customer_id, 2 * cells) for (customer_id,) in rows} == {number}
         assert count(place.connection(), "customer_search") == len(rows)
     four.process.disconnect_all()
 
@@ -79,23 +82,26 @@ def test_a_cell_is_moved_to_another_server(make_world: MakeWorld) -> None:
     moved.process.disconnect_all()
 
 
-def test_processes_take_the_new_number_over(make_world: MakeWorld) -> None:
+@pytest.mark.parametrize("cells", BEFORE)
+def test_processes_take_the_new_number_over(make_world: MakeWorld, cells: int) -> None:
     """Workers at their next job, doors within seconds; no session of before works on the tables of after."""
-    world = make_world(2)
+    world = make_world(cells)
     world.track(*history())
     world.work()
     before = customers(world)
     stale = [place.connection() for place in world.places]
     after = growth.split(world.settings)
     assert all(map(_is_ended, stale))
-    with pytest.raises(CellTaken, match="are those of cell 000 of 4, and WINDBACK_CELLS is 2"):
+    with pytest.raises(
+        CellTaken, match=r"are those of cell 000 of 4, and WINDBACK_CELLS is 2|has 2 cells, and WINDBACK_CELLS is 1"
+    ):
         presence.enter(world.settings.all_cells[0])
     assert world.process.follow()
     assert world.process.settings == after
     four = world._replace(settings=after)
     assert customers(four) == before
     app: Any = world.client.app
-    wait_until(lambda: len(app.state.pools) == 4)
+    wait_until(lambda: len(app.state.pools) == 2 * cells)
     listed = world.client.get("/api/v1/customers", params={"limit": 1000}).json()["customers"]
     assert len(listed) == len(before)
     four.track(*history())
@@ -194,9 +200,10 @@ def _list_moved(connection: Connection) -> list[str]:
     return [name for (name,) in rows]
 
 
-def test_what_was_stored_and_not_acknowledged_stays_in_the_ledger(make_world: MakeWorld) -> None:
+@pytest.mark.parametrize("cells", BEFORE)
+def test_what_was_stored_and_not_acknowledged_stays_in_the_ledger(make_world: MakeWorld, cells: int) -> None:
     """Of a worker that died in between there are receipts; after the split they would be another cell's."""
-    world = make_world(2)
+    world = make_world(cells)
     world.track(*history())
     for place in world.places:
         for lane in place.lanes.values():
@@ -211,9 +218,10 @@ def test_what_was_stored_and_not_acknowledged_stays_in_the_ledger(make_world: Ma
     four.process.disconnect_all()
 
 
-def test_identities_that_wait_reach_their_cells(make_world: MakeWorld) -> None:
+@pytest.mark.parametrize("cells", BEFORE)
+def test_identities_that_wait_reach_their_cells(make_world: MakeWorld, cells: int) -> None:
     """After the split, entries of the doors from before stand in other cells' buffers."""
-    one, two = make_world(1), make_world(2)
+    one, two = make_world(1), make_world(cells)
     for world in (one, two):
         for person in range(PEOPLE):
             identify(world, user_id=f"user-{person}", customer_email=f"p{person}@example.com", traits={"name": "Jo"})
@@ -227,8 +235,9 @@ def test_identities_that_wait_reach_their_cells(make_world: MakeWorld) -> None:
     four.process.disconnect_all()
 
 
-def test_an_erased_customer_stays_erased_through_a_split(make_world: MakeWorld) -> None:
-    world = make_world(2)
+@pytest.mark.parametrize("cells", BEFORE)
+def test_an_erased_customer_stays_erased_through_a_split(make_world: MakeWorld, cells: int) -> None:
+    world = make_world(cells)
     world.track(*history())
     for person in range(60):
         assert world.client.delete(f"/api/v1/customers/c{person}@example.com").status_code == 202
@@ -249,9 +258,10 @@ def count_levels(world: World) -> Counter[Any]:
     return Counter({at: n for at, n in moved.items() if n})
 
 
-def test_levels_stay_as_they_were_counted_when_cells_are_divided(make_world: MakeWorld) -> None:
+@pytest.mark.parametrize("cells", BEFORE)
+def test_levels_stay_as_they_were_counted_when_cells_are_divided(make_world: MakeWorld, cells: int) -> None:
     """From the first moment, and when the totals are counted anew; of risks that are pruned by now, too."""
-    world = make_world(2)
+    world = make_world(cells)
     world.track(*history())
     world.work()
     for place in world.places:
@@ -315,13 +325,14 @@ def test_a_list_that_was_read_while_a_cell_was_divided_is_refused(
     assert [row["email"] for row in again] == [row["email"] for row in whole]
 
 
-def test_a_door_that_follows_a_split_keeps_the_connections_of_now(make_world: MakeWorld) -> None:
+@pytest.mark.parametrize("cells", BEFORE)
+def test_a_door_that_follows_a_split_keeps_the_connections_of_now(make_world: MakeWorld, cells: int) -> None:
     """Those to the cells before are closed."""
-    world = make_world(2)
+    world = make_world(cells)
     state = world.client.app.state  # type: ignore[attr-defined]
     before = list(state.pools)
     growth.split(world.settings)
-    wait_until(lambda: len(state.pools) == 4)
+    wait_until(lambda: len(state.pools) == 2 * cells)
     wait_until(lambda: any(each.closed for each in [*before, *state.pools]))
     wait_until(lambda: all(each.closed for each in before))
     assert not any(each.closed for each in state.pools)

@@ -24,6 +24,7 @@ from workers import clock, growth, placement, retry
 from workers.buffer.lanes import LIVE
 from workers.ingest import ingest
 from workers.lease import lease_key
+from workers.placement import Announced
 from workers.process import Process
 from workers.settings import Settings
 from workers.store import connect, only_row, presence, sql
@@ -70,8 +71,9 @@ def test_no_answer_is_a_part_after_a_move(make_world: MakeWorld) -> None:
     assert read(world, "/customers.csv")[0] == HTTPStatus.SERVICE_UNAVAILABLE
 
 
-def test_no_answer_is_a_part_after_a_split(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = filled(make_world(2))
+@pytest.mark.parametrize("cells", [1, 2])
+def test_no_answer_is_a_part_after_a_split(make_world: MakeWorld, cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = filled(make_world(cells))
     before = read_all(world)
     monkeypatch.setattr(placement, "follow", _follow_never)
     growth.split(world.settings)
@@ -79,7 +81,7 @@ def test_no_answer_is_a_part_after_a_split(make_world: MakeWorld, monkeypatch: p
     assert read(world, "/customers.csv")[0] == HTTPStatus.SERVICE_UNAVAILABLE
 
 
-def _follow_never(settings: Settings, count: int) -> Settings:
+def _follow_never(settings: Settings, announced: Announced) -> Settings:
     return settings
 
 

@@ -47,7 +47,7 @@ def _move_lane(here: Process, there: Process, lane: str) -> int:
 def _push(there: Process, lane: Lane, events: int, entry: bytes) -> bool:
     """Returns False while the other Redis is away."""
     try:
-        arriving = _list_accounts(entry) if lane.is_history else ()
+        arriving = list_accounts(entry) if lane.is_history else ()
         if push_entry(there.redis, lane, events, entry, arriving, there.settings.buffer_replicas):
             there.issue(lane.queue)
     except RedisError as error:
@@ -56,7 +56,7 @@ def _push(there: Process, lane: Lane, events: int, entry: bytes) -> bool:
     return True
 
 
-def _list_accounts(entry: bytes) -> set[int]:
+def list_accounts(entry: bytes) -> set[int]:
     """Returns the accounts of an entry; none of one that can't be read, which is buried where it is stored."""
     with suppress(ValueError):
         return {request.account_id for request in decode_entry(entry).requests}

@@ -2,13 +2,15 @@
 divides or moves the cell has that lock alone. It ends the sessions that hold it: their work is rolled back and
 tried again, and finds the cell taken until the command has ended.
 
-Tables know which of how many cells they are, so that no session works on them that takes them for other ones.
+Tables know which of how many cells they are, so that no session works on them that takes them for other ones. A single
+cell's are at home, which knows if they have become cells; pages hold a lock of their own there, since they may read
+them until the moment at which they go.
 """
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 from psycopg.errors import UndefinedTable
@@ -20,6 +22,8 @@ from workers.store import Connection, connect, nodes, only_row, sql
 
 SEIZE_SECONDS = 60.0
 NO_TABLES = (False, None, None)
+
+Work = Literal["cell", "pages"]  # what sessions do that share a lock: all, or reading a single cell
 
 
 class CellTaken(psycopg.OperationalError):
@@ -33,24 +37,60 @@ def describe_fault(error: psycopg.Error) -> str:
 
 def enter(cell: Cell) -> Connection:
     """Returns a connection to a cell, to work on its tables. Raises CellTaken, psycopg.OperationalError."""
+    return _enter(cell, "cell")
+
+
+def look(cell: Cell) -> Connection:
+    """Returns a connection to read a cell's tables, which `confirm` looks at afterwards. Raises CellTaken,
+    psycopg.OperationalError."""
+    return _enter(cell, "pages") if cell.is_single else connect(cell)
+
+
+def _enter(cell: Cell, work: Work) -> Connection:
     connection = connect(cell)
-    if cell.number is None:
-        return connection
     try:
-        if not only_row(connection.execute(sql("enter_cell"), {"schema": cell.schema}))[0]:
-            raise CellTaken(f"cell {cell.name} is being divided or moved; what comes meanwhile waits in its buffer")
-        check(connection, cell)
+        if cell.number is not None or cell.is_single:
+            check_entry(cell, *only_row(connection.execute(*entry_query(cell, work))))
+        if cell.number is not None:
+            check(connection, cell)
+        elif cell.is_single:
+            _check_home(connection)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
+def entry_query(cell: Cell, work: Work) -> tuple[Any, dict[str, str | None]]:
+    """Returns the statement whose row `check_entry` takes, and its parameters. The session then holds the lock."""
+    return sql("enter_cell"), {"schema": cell.schema, "work": work}
+
+
+def check_entry(cell: Cell, entered: bool) -> None:
+    """Raises CellTaken if a command has the cell alone."""
+    if not entered:
+        whose = "the single cell" if cell.is_single else f"cell {cell.name}"
+        raise CellTaken(f"{whose} is being divided or moved; what comes meanwhile waits in its buffer")
+
+
+def check_single(cells: int) -> None:
+    """Raises CellTaken if customers are in cells of their own."""
+    if cells:
+        raise CellTaken(f"this installation has {cells} cells, and WINDBACK_CELLS is 1; set it to {cells}")
+
+
+def _check_home(connection: Connection) -> None:
+    try:
+        check_single(*only_row(connection.execute(sql("count_cells"))))
+    except UndefinedTable:  # there are no tables yet
+        return
+
+
 @contextmanager
 def reading(cell: Cell) -> Iterator[Connection]:
     """Yields a connection to read a cell's tables. Raises CellTaken at the end if the cell was divided or moved
     meanwhile: the rows may be a part. Raises psycopg.OperationalError."""
-    with connect(cell) as connection:
+    with look(cell) as connection:
         try:
             yield connection
         except UndefinedTable:
@@ -103,9 +143,9 @@ def check_numbers(cell: Cell, is_there: bool, *numbers: int | None) -> None:
         )
 
 
-def seize(connection: Connection, schema: str) -> None:
+def seize(connection: Connection, schema: str, work: Work = "cell") -> None:
     """Have a cell's tables alone, until the connection ends. Raises CellTaken if another command has them."""
-    whose, give_up = {"schema": schema}, time.monotonic() + SEIZE_SECONDS
+    whose, give_up = {"schema": schema, "work": work}, time.monotonic() + SEIZE_SECONDS
     while not only_row(connection.execute(sql("have_cell_alone"), whose))[0]:
         if time.monotonic() > give_up:
             raise CellTaken(f"sessions that work on {schema} could not be ended; see pg_locks")

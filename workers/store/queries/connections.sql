@@ -67,6 +67,12 @@ FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
 WHERE nspname = %(schema)s AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> ALL (%(without)s::text[])
 ORDER BY relname <> 'accounts', relname
 
+-- name: list_partitions
+SELECT relname
+FROM pg_partition_tree(to_regclass(quote_ident(%(schema)s) || '.' || quote_ident(%(table)s))) AS part
+     JOIN pg_class ON pg_class.oid = part.relid
+WHERE part.level > 0
+
 -- name: list_copied_columns
 SELECT column_name
 FROM information_schema.columns
