@@ -74,7 +74,7 @@ def move_cell(number: int, database_url: str, data_dir: Path) -> None:
         before = servers.apply(settings.load())
         _check_count(before)
         if before.cells == 1:
-            raise click.ClickException("there is a single cell, at home, and only one of several can be moved")
+            raise click.ClickException("a single cell stays at home; divide it first: `windback cells split`")
         if number >= before.cells:
             raise click.BadParameter(f"the cells are 0 to {before.cells - 1}", param_hint="NUMBER")
         try:
