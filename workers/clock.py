@@ -163,7 +163,7 @@ DUTIES = (
     Duty("mirror keys", 10, mirror_keys, "home"),
     Duty("mirror home", 2, mirror_home, "cells"),
     Duty("move lodgers", 1, lodgers.move_on, "cells"),
-    Duty("take over from home", 1, handover.take_over, "cells"),
+    Duty("take over entries", 1, handover.take_over),
     Duty("forward", 1, forwarding.deliver, "cells"),
     Duty("announce cells", 10, announce_cells, "home"),
     Duty("prune consumers", 600, prune_consumers),

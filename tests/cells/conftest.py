@@ -55,7 +55,7 @@ class World(NamedTuple):
         for place in self.places:
             if self.settings.cells > 1:
                 lodgers.move_on(place)
-                handover.take_over(place)
+            handover.take_over(place)
         for place in self.places:
             if self.settings.cells > 1:
                 clock.mirror_home(place)

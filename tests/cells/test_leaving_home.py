@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
@@ -11,7 +12,9 @@ from tests.cells.stories import ANSWERS, LISTS, PAGES, compare, read, sign_in
 from tests.cells.test_growth import reopened
 from tests.cells.test_identities import customers
 from tests.cells.test_line import history
-from tests.cells.test_lodging import read_ledger
+from tests.cells.test_lodging import Valkey, read_ledger
+from tests.cells.test_lodging import valkeys as valkeys
+from tests.cells.test_placement import doors
 from tests.waiting import wait_until
 from tests.workers.events import count
 from workers import growth, jobs, placement
@@ -20,8 +23,9 @@ from workers.buffer.arrivals import find_arrivals
 from workers.buffer.lanes import LANES
 from workers.ingest import handover
 from workers.placement import Misplaced
-from workers.store import connect
+from workers.store import connect, presence
 from workers.store.home import EVERYWHERE, HOME
+from workers.store.presence import CellTaken
 
 
 def old_events(number: int) -> list[dict[str, Any]]:
@@ -226,3 +230,58 @@ def test_a_ticket_from_before_stores_nothing_at_home(make_world: MakeWorld, monk
     with connect(world.process.settings.all_cells[0]) as cell:
         assert count(cell, "customers") > 0
     world.process.disconnect_all()
+
+
+def test_a_split_that_was_not_announced_goes_on(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed after its transaction: nothing is stored at home any more, and events wait until it is run again."""
+    world = make_world(1)
+    world.track(*history()[:200])
+    world.work()
+    with monkeypatch.context() as patch:
+        patch.setattr(growth, "_announce", _die)
+        with pytest.raises(SystemExit):
+            growth.split(world.settings)
+    world.track(*history()[200:])
+    with pytest.raises(CellTaken, match="has 2 cells, and WINDBACK_CELLS is 1; set it to 2"):
+        presence.enter(world.settings.home)
+    assert not world.process.follow()
+    two = reopened(world, growth.split(world.settings))
+    two.work()
+    one = make_world(1)
+    one.track(*history())
+    one.work()
+    assert customers(two) == customers(one)
+    assert ledger_of(two) == (len(history()), len(history()), 0)
+    two.process.disconnect_all()
+
+
+def _die(*_: Any, **__: Any) -> None:
+    raise SystemExit
+
+
+@pytest.mark.parametrize("cells", [1, 2])
+def test_buffers_that_get_a_server_of_their_own_bring_all_along(
+    make_world: MakeWorld, valkeys: list[Valkey], cells: int
+) -> None:
+    """Doors of before go on for a while; each event is stored once."""
+    world = make_world(cells)
+    world.track(*history()[:200])
+    world.work()
+    world.track(*history()[200:])
+    world.track(*old_events(250))
+    apart = reopened(world, msgspec.structs.replace(world.settings, buffer_url=valkeys[0].url))
+    for place in apart.places:
+        handover.take_over(place)
+    assert (read_ledger(apart).buffered, read_ledger(apart).unaccounted) == (len(history()) - 200 + 250, 0)
+    with doors(apart, apart.settings) as client:
+        assert client.post("/api/v1/track", json={"events": history()[:30]}).json() == {"status": "ok"}
+    world.track(*history()[30:60])
+    for _ in range(2):
+        apart.work()
+    assert read_ledger(world).buffered == 0
+    assert (read_ledger(apart).buffered, read_ledger(apart).unaccounted) == (0, 0)
+    one = make_world(1)
+    one.track(*history(), *old_events(250))
+    one.work()
+    assert customers(apart) == customers(one)
+    apart.process.disconnect_all()

@@ -112,6 +112,12 @@ class StreamEntry(NamedTuple):
         return 0 if self.moved else position_of(self.id)
 
 
+def list_entries(redis: Redis, lane: Lane, limit: int) -> Iterator[StreamEntry]:
+    """Yields the first entries of a lane, read or not."""
+    messages: Any = redis.xrange(lane.stream, count=limit)
+    return _parse_entries(messages)
+
+
 class Reader:
     """One worker's view of a lane's stream. With `replicas`, it reads what stays if the master dies."""
 

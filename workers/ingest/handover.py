@@ -1,16 +1,22 @@
-"""What waits in the buffer of a single cell when it is divided: the first of its cells takes it over.
+"""Events that wait where a cell's buffer was before: they are moved into the buffer of now, and stored once.
 
-Doors write there until they know of the cells, and whoever stores a batch passes events on to their own cell. Entries
-move in one script with the counts of their events, and keep their batch ids. When none is left, all other counts move.
+When a single cell is divided, the first of its cells takes over what is left, on the same server. Doors write there
+until they know of the cells, and whoever stores a batch passes events on to their own cell. Entries move in one script
+with the counts of their events, and keep their batch ids. When none is left, all other counts move.
+
+When the buffers get a server of their own, each cell takes over what is left in the Redis of home. There an entry
+leaves when it has been written here, and counts as moved; one that is written twice is stored once.
 """
 
 import logging
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from workers.buffer.lanes import GROUP, LANES, Lane
+from workers.buffer.push import push_entry
+from workers.buffer.stream import Reader, list_entries
 from workers.ingest.lodgers import list_accounts
 from workers.process import Process
 
@@ -62,10 +68,18 @@ return left
 
 
 def take_over(process: Process) -> None:
-    """Move what is left of the single cell's buffer into that of the first cell, on the same server: a duty of the
-    clock. Raises RedisError."""
-    if process.cell.number != FIRST or not _is_any_left(process.redis):
-        return
+    """Move what waits where the buffer was before: a duty of the clock. Raises RedisError."""
+    if process.cell.number == FIRST and _is_any_left(process.redis):
+        _take_over_from_single(process)
+    has_buffer = process.cell.number is not None or process.cell.is_single
+    if has_buffer and process.redis is not process.home_redis:
+        try:
+            _bring_all(process)
+        except RedisError as error:
+            log.info("a Redis can't do it now: %s", error)
+
+
+def _take_over_from_single(process: Process) -> None:
     for name, lane in LANES.items():
         while _take(process.redis, lane, process.lanes[name]) and not process.stopping.is_set():
             process.heartbeat.progress()
@@ -94,3 +108,23 @@ def _take(redis: Redis, lane: Lane, into: Lane) -> int:
     left: Any = redis.eval(TAKE, len(keys) + len(into_keys), *keys, *into_keys, *arguments)
     log.info("entries were taken over", extra={"lane": lane.name, "entries": len(entries), "left": left})
     return int(left)
+
+
+def _bring_all(process: Process) -> None:
+    for lane in process.lanes.values():
+        while _bring(process, lane) and not process.stopping.is_set():
+            process.heartbeat.progress()
+
+
+def _bring(process: Process, lane: Lane) -> bool:
+    """Move some entries of a lane from the Redis of home to that of the cell. Returns False if none was there."""
+    entries = list(list_entries(process.home_redis, lane, TOGETHER))
+    for entry in entries:
+        arriving = list_accounts(entry.data) if lane.is_history else ()
+        push_entry(process.redis, lane, entry.events, entry.data, arriving, process.settings.buffer_replicas)
+    if entries:
+        moved = {entry.id: {"moved": entry.events} for entry in entries}
+        Reader(process.home_redis, lane, process.name).acknowledge(moved)
+        process.ask(lane.queue)
+        log.info("entries were brought here", extra={"lane": lane.name, "entries": len(entries)})
+    return bool(entries)
