@@ -57,7 +57,7 @@ def _agree(servers: Servers, configured: Settings) -> Settings:
     """Returns the settings with the servers. A data folder knows the number of its cells; a wrong one ends the command,
     since it would count others. Raises RedisError, OSError."""
     with command_client(servers.redis_url, ANSWER_SECONDS) as redis:
-        count = placement.read_count(redis)
+        count = placement.read_announced(redis).cells
     if not configured.database_url and not settings.is_set("cells"):
         servers = servers._replace(cells=count or None)
     agreed = servers.apply(configured)

@@ -27,6 +27,7 @@ from workers.accounts import keys
 from workers.cells import MOST_CELLS
 from workers.heartbeat import Beats
 from workers.logs import first_line
+from workers.placement import Announced
 from workers.redis import command_client
 from workers.settings import SettingsError
 from workers.store import migrate
@@ -244,7 +245,8 @@ def _count_cells(plan: Plan) -> Plan:
         noted = placement.count_cells(configured)
     except psycopg.Error as error:
         raise UpError(f"The database can't be set up: {first_line(error)}") from error
-    if plan.cells is None or placement.follow(configured, noted).cells == noted:
+    there = Announced(noted, was_single=True)  # whatever it began with, all cells are in the data folder
+    if plan.cells is None or placement.follow(configured, there).cells == noted:
         return plan._replace(cells=noted or None)
     return plan
 
