@@ -9,7 +9,7 @@ whoever stores a batch passes these on to their cell, so they are stored there, 
 of cells by themselves.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 
 from psycopg import sql as pieces

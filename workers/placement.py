@@ -167,8 +167,9 @@ def check_room(cells: Sequence[Cell], after: Settings) -> None:
     wanted = (half for half in after.all_cells if half.database_url == url and half.schema not in names)
     for half in wanted:
         if has_schema(half):
+            whose = "home" if cells[0].is_single else f"cell {cells[0].name}"
             raise Misplaced(
-                f"schema {half.schema} is in the way in the database of cell {cells[0].name}: a `windback cells move`"
+                f"schema {half.schema} is in the way in the database of {whose}: a `windback cells move`"
                 " left it when it was interrupted, or it is another installation's; run that move again, or rename it"
             )
 

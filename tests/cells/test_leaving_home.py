@@ -146,7 +146,7 @@ def test_a_single_cell_is_not_divided_over_other_cells(make_world: MakeWorld) ->
     world = make_world(1)
     with connect(world.settings.home) as home:
         home.execute("CREATE SCHEMA cell_001")
-    with pytest.raises(Misplaced, match="schemas of other cells, cell_001; rename or drop them first"):
+    with pytest.raises(Misplaced, match="schema cell_001 is in the way in the database of home"):
         growth.split(world.settings)
     world.track(*history())
     world.work()
