@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from psycopg import sql as pieces
 from redis import Redis
 
-from workers import citus, installation, leaving_home, placement
+from workers import citus, installation, placement
 from workers.buffer.lanes import LIVE, lanes_of
 from workers.buffer.replicas import confirm
 from workers.cells import MOST_CELLS, Cell
@@ -24,7 +24,7 @@ from workers.ingest import receipts
 from workers.placement import HERE, Misplaced
 from workers.redis import PREFIX, redis_client
 from workers.settings import Settings
-from workers.store import Connection, connect, only_row, presence, schemas, sql
+from workers.store import Connection, connect, leaving_home, only_row, presence, schemas, sql
 from workers.store.migrate import migrate
 from workers.upkeep import level_moves
 

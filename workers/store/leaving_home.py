@@ -1,7 +1,7 @@
 """The single cell leaves home: its tables become those of the first of two cells, and home keeps what belongs to
 accounts. Its customers' tables change places with empty ones, so no row is copied for it.
 
-All of this is part of the transaction of `windback cells split`, see growth.py.
+All of this is part of the transaction of `windback cells split`, see workers/growth.py.
 """
 
 from collections.abc import Sequence
