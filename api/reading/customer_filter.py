@@ -99,13 +99,18 @@ def list_query(
     after: Any = None,
     limit: int | None = None,
     pasts: Mapping[str, Past] | None = None,
+    looked_up: int | None = None,
 ) -> tuple[LiteralString, dict[str, Any]]:
     """The query of a list and its parameters: the rows `after` a position, up to a limit. `pasts` says how the risks of
-    `since` and `then` are best read."""
+    `since` and `then` are best read; with `looked_up`, those of no more customers of the list are."""
     sort = SORTS[chosen.sort.removeprefix("-")]
     order, compare = DIRECTIONS["-" if chosen.sort.startswith("-") else ""]
     statement = sql("list_customers")
-    marks: dict[str, LiteralString] = {"{column}": sort.column, "{type}": sort.kind, "{order}": order}
+    marks: dict[str, LiteralString] = {
+        "{customers}": sql("first_customers") if looked_up else "customers",
+        "{filter}": sql("filter_customers"),
+        **{"{column}": sort.column, "{type}": sort.kind, "{order}": order},
+    }
     marks |= {"{compare}": compare, **_list_clauses(chosen, pasts or {})}
     for mark, clause in marks.items():
         statement = statement.replace(mark, clause)
@@ -128,6 +133,7 @@ def list_query(
         "value": after[1] if after else None,
         "customer_id": after[2] if after else None,
         "limit": limit,
+        "looked_up": looked_up,
     }
 
 

@@ -1,5 +1,6 @@
 """Reading customers: the list."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -7,7 +8,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.reading import query
+from api.reading import past, query
 from api.reading.common import (
     Count,
     Level,
@@ -18,6 +19,7 @@ from api.reading.common import (
     account_of,
     answer,
     describe_profile,
+    fetch_all,
     fetch_merged,
     score_of,
 )
@@ -92,12 +94,30 @@ async def read_page(
     if after is not None and after[0] != chosen.sort:
         raise query.invalid("cursor", f"belongs to a list sorted by {after[0]}; start again without it.")
     pasts = await read_pasts(request, account_id, chosen)
-    statement, parameters = list_query(account_id, chosen, after, size + 1, pasts)
-    rows = await fetch_merged(request, statement, parameters, order_of(chosen.sort))
+    rows = await _look_up_first(request, account_id, chosen, after, size + 1, pasts)
+    if rows is None:
+        statement, parameters = list_query(account_id, chosen, after, size + 1, pasts)
+        rows = await fetch_merged(request, statement, parameters, order_of(chosen.sort))
     page = rows[:size]
     if len(rows) <= size:
         return page, None
     return page, query.encode_cursor(chosen.sort, page[-1][SORTS[name].field] or 0, page[-1]["customer_id"])
+
+
+async def _look_up_first(
+    request: Request, account_id: int, chosen: CustomerFilter, after: Any, limit: int, pasts: Mapping[str, Past]
+) -> list[dict[str, Any]] | None:
+    """The rows of a list by past moments of a large account, if the first customers of each cell are enough for them;
+    None where a pass has to be made. Raises Refused, store_unavailable."""
+    if not any(then.is_large for then in pasts.values()) or (chosen.since and chosen.sort.endswith("risen")):
+        return None
+    alone = {name: then._replace(is_large=False) for name, then in pasts.items()}
+    statement, parameters = list_query(account_id, chosen, after, limit, alone, past.LOOKED_UP)
+    cells = await fetch_all(request, statement, parameters)
+    may_be_more = chosen.then or chosen.risen is not None or limit > past.LOOKED_UP
+    if may_be_more and any(len(rows) < limit for rows in cells):
+        return None
+    return order_of(chosen.sort).merge(cells, parameters)
 
 
 async def read_pasts(request: Request, account_id: int, chosen: CustomerFilter) -> dict[str, Past]:

@@ -22,7 +22,7 @@ BREAK = "\n-- of all cells:\n"
 PARAMETER = re.compile(r"%\((\w+)\)s|%%")
 CHANGES = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM)\b")
 CTE = re.compile(r"\b(\w+) AS (?:NOT )?(?:MATERIALIZED )?\(")
-WRITTEN_NUMBERS = {"limit"}
+WRITTEN_NUMBERS = {"limit", "looked_up"}
 WRITTEN_WORDS = {"levels", "states"}  # lists of words of ours
 KEYS = {  # parameters that are looked up in an index: one plan suits all their values
     *("account_id", "customer_id", "event", "names", "alert_id", "erasure_id"),

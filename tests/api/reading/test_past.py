@@ -110,6 +110,41 @@ def test_a_pass_says_what_look_ups_say(
     assert_equal(looked_up, read_lists(history))
 
 
+def read_all(client: TestClient, query: dict[str, Any]) -> list[Any]:
+    """All pages of a list, of 5 each."""
+    rows: list[Any] = []
+    cursor: dict[str, str] = {}
+    while not rows or cursor:
+        answer = client.get("/api/v1/customers", params={"limit": 5, **query, **cursor}).json()
+        rows += [(customer["email"], customer["risen"]) for customer in answer["customers"]]
+        cursor = {"cursor": answer["next_cursor"]} if answer["next_cursor"] else {}
+    return rows
+
+
+@pytest.mark.parametrize("first", [1, 6, 20, 1000])
+@pytest.mark.parametrize("change", [None, 6.0])
+def test_a_list_is_the_same_however_many_are_looked_up_first(
+    history: TestClient, connection: Connection, monkeypatch: pytest.MonkeyPatch, first: int, change: float | None
+) -> None:
+    """Some of its pages are full of the first customers, and a pass is made for others."""
+    for statement in CHANGE if change is not None else ():
+        connection.execute(statement, {"days": change})
+    since = (datetime.now(UTC) - timedelta(days=7)).isoformat()
+    queries = [
+        {"since": since, "sort": sort, **risen}
+        for sort in ("-risk", "risk", "email", "-last_seen", "-risen", "-mrr")
+        for risen in ({}, {"risen": "1"}, {"risen": "30"})
+    ]
+    looked_up = [read_all(history, query) for query in queries]
+    assert sum(map(len, looked_up)) > 200
+    monkeypatch.setattr(past, "MANY", 1)
+    monkeypatch.setattr(past, "LOOKED_UP", first)
+    for query, rows in zip(queries, looked_up, strict=True):
+        again = read_all(history, query)
+        assert [row[0] for row in again] == [row[0] for row in rows], query
+        assert [row[1] for row in again] == pytest.approx([row[1] for row in rows], abs=0.11), query
+
+
 def test_a_large_account_is_one_that_is_a_part_of_all(history: TestClient, connection: Connection) -> None:
     """In tables with many others, its customers are looked up."""
     query = sql("describe_past")

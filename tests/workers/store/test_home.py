@@ -25,7 +25,16 @@ TEMPORARY = frozenset(
     name for query in NAMES for name in re.findall(r"CREATE TEMPORARY TABLE IF NOT EXISTS (\w+)", sql(query))
 )
 PARTS = frozenset(  # see list_query
-    {"list_customers", "search_customers", "risk_since", "level_then", "level_restated", "look_up"}
+    {
+        "list_customers",
+        "first_customers",
+        "filter_customers",
+        "search_customers",
+        "risk_since",
+        "level_then",
+        "level_restated",
+        "look_up",
+    }
     | {"risks_in_pass", "restated_in_pass", "risk_in_pass", "level_in_pass", "level_fraction", "is_latest_in_pass"}
 )
 PASTS = [Past(has_changed, is_large) for has_changed in (False, True) for is_large in (False, True)]

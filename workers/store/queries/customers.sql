@@ -1,6 +1,6 @@
 -- name: list_customers
--- The marks stand for the risks of past moments (see api/reading/past.py), for what narrows by them, for
--- search_customers, and for the order.
+-- The marks stand for the table or first_customers, for filter_customers, for the risks of past moments (see
+-- api/reading/past.py), for what narrows by them, and for the order.
 SELECT customers.customer_id, email, first_seen, last_seen, last_active, customers.probability, customers.level,
        customers.state, reasons -> 0 ->> 'text' AS reason, low_confidence, plan, name, company, mrr, currency, mrr_at_risk,
        paid, open_tickets,
@@ -12,25 +12,38 @@ SELECT customers.customer_id, email, first_seen, last_seen, last_active, custome
            WHERE days.customer_id = customers.customer_id
              AND days.day >= (customers.last_seen AT TIME ZONE 'UTC')::date
        )) END AS last_event
-FROM customers {pasts}
-WHERE account_id = %(account_id)s
+FROM {customers} {pasts}
+WHERE {filter}
+  AND (%(least)s::real IS NULL
+       OR (customers.probability >= %(least)s AND customers.state <> 'lapsed' AND {risen} >= %(least)s))
+  {then}
+ORDER BY {column} {order}, customers.customer_id {order}
+LIMIT %(limit)s
+
+-- name: first_customers
+-- A part of list_customers: the first of the list, before what is narrowed by risks of the past.
+(
+    SELECT * FROM customers
+    WHERE {filter} AND (%(least)s::real IS NULL OR (customers.probability >= %(least)s AND customers.state <> 'lapsed'))
+    ORDER BY {column} {order}, customers.customer_id {order}
+    LIMIT %(looked_up)s
+) AS customers
+
+-- name: filter_customers
+-- A part of both: what is known without the risks of the past, and the position in the list.
+account_id = %(account_id)s
   AND (%(levels)s::text[] IS NULL OR customers.level = ANY (%(levels)s))
   AND (%(states)s::text[] IS NULL OR customers.state = ANY (%(states)s))
   AND (%(plan)s::text IS NULL OR plan = %(plan)s)
   AND (%(company)s::text IS NULL OR company = %(company)s)
   AND (%(currency)s::text IS NULL OR currency = %(currency)s)
   AND (%(prefix)s::text IS NULL OR email LIKE %(prefix)s)
-  AND (%(least)s::real IS NULL
-       OR (customers.probability >= %(least)s AND customers.state <> 'lapsed' AND {risen} >= %(least)s))
   AND (%(lapsed_since)s::timestamptz IS NULL OR lapsed_at >= %(lapsed_since)s)
-  {then}
   {search}
   AND (%(first)s OR ({column}, customers.customer_id) {compare} (%(value)s::{type}, %(customer_id)s::uuid))
-ORDER BY {column} {order}, customers.customer_id {order}
-LIMIT %(limit)s
 
 -- name: search_customers
--- A part of list_customers.
+-- A part of filter_customers.
 AND customers.customer_id IN (
     SELECT customer_id FROM customer_search WHERE account_id = %(account_id)s AND email LIKE %(search)s
 )
@@ -118,7 +131,7 @@ LEFT JOIN risk_restated AS {past} ON {past}.customer_id = customers.customer_id
 -- A part of list_customers, with risks_in_pass. Few customers are looked up: those who had no risk for days, or whose
 -- score changed its model since.
 CASE WHEN {is_latest} AND floor({past}.latest) / 1000 >= date_part('epoch', coalesce(comparable_since, 'epoch')) - {epoch}
-     THEN 2 * ({past}.latest - floor({past}.latest))
+     THEN (2 * ({past}.latest - floor({past}.latest)))::real
      WHEN first_seen <= {moment}::timestamptz + interval '1 hour' THEN {risk} END
 
 -- name: level_in_pass
