@@ -22,6 +22,7 @@ from workers.buffer.entries import Entry, Request, encode_entry
 from workers.buffer.group_commit import GROUP_BYTES, GroupCommit
 from workers.buffer.lanes import Lane
 from workers.buffer.lodging import AWAY_SECONDS, Lodger
+from workers.buffer.push import parse_answer
 from workers.buffer.stream import ENTRY_BYTES, ENTRY_EVENTS
 from workers.redis import PREFIX
 from workers.tickets import MARK_SECONDS
@@ -211,8 +212,8 @@ class Writer:
         group, self._pending = _split_group(self._pending)
         return list(_pack(group))
 
-    def _resolve_all(self, parcels: list[Parcel], answer: Sequence[int]) -> None:
-        ticket_needed, self._capacity.events, *waits = answer
+    def _resolve_all(self, parcels: list[Parcel], answer: bytes) -> None:
+        ticket_needed, self._capacity.events, *waits = parse_answer(answer)
         for parcel, wait_us in list(zip(parcels, waits, strict=True)):  # first all are looked at: a part counts once
             for write in parcel.writes:
                 _resolve(write.written, RateLimited(wait_us) if wait_us else None)
