@@ -2,6 +2,7 @@
 a change of address waits. It looks at everything that is kept, and so at tables that come later."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
@@ -11,7 +12,7 @@ from tests.cells.test_identities import addresses, logins, stored
 from tests.cells.test_late_addresses import state, users_in
 from tests.cells.test_line import counted
 from tests.cells.test_lodging import read_ledger
-from tests.cells.test_relocations import CELLS, Guillotine, Killed, did, email_in, finish
+from tests.cells.test_relocations import CELLS, Guillotine, Killed, did, email_in, finish, merge
 from tests.cells.test_relocations import guillotine as guillotine
 from tests.traces import find_traces, hashes_of
 from workers.buffer.stream import Reader
@@ -229,3 +230,55 @@ def test_an_erasure_that_ends_at_any_statement_is_done_again(
     assert find_left(world, user) == []
     assert stored(world) == {JOE: 2}
     assert sum(counted(world)) == 2
+
+
+@pytest.mark.parametrize("cells", [1, CELLS])
+def test_a_merge_that_is_made_during_an_erasure_takes_it_along(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, cells: int
+) -> None:
+    world = make_world(cells)
+    world.track(*did(JOE, "joe", 1, 2), *did(FIRST, "first", 1, 2), *did(SECOND, "second", 3))
+    work(world)
+    begin = erasing._erase
+
+    def merge_first(*arguments: object) -> object:
+        monkeypatch.setattr(erasing, "_erase", begin)
+        assert merge(world, FIRST, SECOND)
+        return begin(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(erasing, "_erase", merge_first)
+    erase(world, FIRST)
+    work(world)
+    assert stored(world) == {JOE: 2}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("asked", ["from", "into"])
+@pytest.mark.parametrize("cells", [1, CELLS])
+def test_an_erasure_beside_a_merge(make_world: MakeWorld, cells: int, asked: str) -> None:
+    """It comes out as if one had been asked for after the other. An interrupted request is made again."""
+    world = make_world(cells)
+    pairs = [(email_in(n % CELLS, f"from{n}x"), email_in((n + n // 3) % CELLS, f"into{n}x")) for n in range(6)]
+    world.track(*(event for pair in pairs for email in pair for event in did(email, email.split("@")[0], 1, 2)))
+    work(world)
+
+    def ask(method: str, path: str, body: dict[str, str] | None = None) -> int:
+        while True:
+            answer = world.client.request(method, f"/api/v1/customers/{path}", json=body)
+            if answer.status_code != 503:
+                return answer.status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        merges = [pool.submit(ask, "POST", f"{old}/merge", {"into": new}) for old, new in pairs]
+        erasures = [pool.submit(ask, "DELETE", old if asked == "from" else new) for old, new in pairs]
+        assert {erasure.result() for erasure in erasures} == {202}
+        assert {merging.result() for merging in merges} <= {200, 404}
+    finish(world)
+    left = stored(world)
+    for (old, new), merging in zip(pairs, merges, strict=True):
+        assert old not in left
+        if asked == "from":
+            assert left.get(new) == (2 if merging.result() == 404 else None)
+        else:
+            assert left.get(new) in (2, None)
+    assert sum(counted(world)) == sum(left.values())

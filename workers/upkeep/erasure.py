@@ -38,8 +38,8 @@ class Receipt(NamedTuple):
 
 
 class Unsettled(psycopg.OperationalError):
-    """A change of the customer's address waits: which histories are the customer's is decided when it is made. Erase
-    the customer again after that."""
+    """A change of the customer's address waits, or was made in this moment: which histories are the customer's is
+    decided by it. Erase the customer again after that."""
 
 
 def erase(connection: Connection, account_id: int, email: str, positions: Mapping[str, int] | None = None) -> Receipt:

@@ -41,8 +41,11 @@ WHERE (customer_id, event_key) IN (
 )
 
 -- name: is_unsettled
--- Whether a change of address waits that leads from the customer, or to it.
+-- Whether a change of address waits that leads from the customer, or to it; or the address was given up meanwhile, or the
+-- user id has an address by now.
 SELECT EXISTS (
+        SELECT FROM identities WHERE customer_id = %(customer_id)s::uuid AND owner <> %(customer_id)s::uuid
+    ) OR EXISTS (
         SELECT FROM identities
         WHERE next_email IS NOT NULL AND account_id = %(account_id)s
           AND (owner = %(customer_id)s::uuid OR next_email = %(email)s::text)
