@@ -37,10 +37,18 @@ def find_faults(cell: Cell, replicas: int, noted: str | None) -> list[str]:
     return [*faults, *_find_write_faults(cell), *_find_buffer_faults(cell, replicas, tied)]
 
 
+def find_durability(cell: Cell) -> bool | None:
+    """Returns whether the cell's Postgres keeps through a power cut what it stores; None if it is away."""
+    with suppress(psycopg.Error), connect(cell) as connection:
+        *_, is_durable = only_row(connection.execute(sql("read_server_facts")))
+        return bool(is_durable)
+    return None
+
+
 def read_clocks(cell: Cell) -> Iterator[tuple[str, float]]:
     """Yields the names of the cell's servers, and their clocks' seconds since 1970; none of one that is away."""
     with suppress(psycopg.Error), connect(cell) as connection:
-        _, now = only_row(connection.execute(sql("read_server_facts")))
+        _, now, _ = only_row(connection.execute(sql("read_server_facts")))
         yield f"clock of postgres, cell {cell.name}", now
     with suppress(*REDIS_AWAY), command_client(cell.buffer_url) as redis:
         time: Any = redis.time()

@@ -21,6 +21,7 @@ from api.up import embedded
 from api.up.embedded import EmbeddedError, Servers
 from api.up.options import data_dir_option
 from workers import installation, placement, settings
+from workers.cells import Cell
 from workers.logs import first_line
 from workers.persistence import describe_persistence
 from workers.redis import command_client
@@ -106,14 +107,21 @@ def _check_all(data_dir: Path) -> Iterator[Finding]:
 def _check_postgres(url: str) -> Iterator[Finding]:
     try:
         with connect(url) as connection:
-            version, now = only_row(connection.execute(sql("read_server_facts")))
+            version, now, is_durable = only_row(connection.execute(sql("read_server_facts")))
             yield _check_version("postgres", "PostgreSQL", version, OLDEST_POSTGRES)
+            yield _check_durability("postgres, durable", is_durable)
             fault = describe_write_fault(*only_row(connection.execute(sql("find_write_fault"))))
             yield Finding("postgres, writing", "error" if fault else "ok", fault or "takes writes")
             yield _check_schema(connection)
             yield _check_clock("clock of postgres", now)
     except (psycopg.Error, MigrationError) as error:
         yield Finding("postgres", "error", f"DATABASE_URL: {first_line(error)}")
+
+
+def _check_durability(name: str, is_durable: bool) -> Finding:
+    if is_durable:
+        return Finding(name, "ok", "what it stores outlives a power cut")
+    return Finding(name, "warning", "turn fsync and full_page_writes on: a power cut may destroy what it stores")
 
 
 def _check_schema(connection: Connection) -> Finding:
@@ -179,8 +187,14 @@ def _check_cells(configured: Settings) -> Iterator[Finding]:
             faults = cell_checks.find_faults(cell, configured.buffer_replicas, noted.get(cell.number or 0))
             detail = "; ".join(faults) or cell_checks.describe_place(cell)
             yield Finding(f"cell {cell.name}", "error" if faults else "ok", detail)
-            clocks = (_check_clock(name, at) for name, at in cell_checks.read_clocks(cell))
-            yield from (clock for clock in clocks if clock.status != "ok")
+            yield from (finding for finding in _check_servers(cell) if finding.status != "ok")
+
+
+def _check_servers(cell: Cell) -> Iterator[Finding]:
+    if (is_durable := cell_checks.find_durability(cell)) is not None:
+        yield _check_durability(f"postgres, durable, cell {cell.name}", is_durable)
+    for name, at in cell_checks.read_clocks(cell):
+        yield _check_clock(name, at)
 
 
 def _list_noted_cells(configured: Settings) -> dict[int, str]:

@@ -245,8 +245,9 @@ def _count_cells(plan: Plan) -> Plan:
         noted = placement.count_cells(configured)
     except psycopg.Error as error:
         raise UpError(f"The database can't be set up: {first_line(error)}") from error
+    are_listed = configured.cell_database_urls or configured.cell_buffer_urls  # one for each cell
     there = Announced(noted, was_single=True)  # whatever it began with, all cells are in the data folder
-    if plan.cells is None or placement.follow(configured, there).cells == noted:
+    if plan.cells is None or (placement.follow(configured, there).cells == noted and not are_listed):
         return plan._replace(cells=noted or None)
     return plan
 

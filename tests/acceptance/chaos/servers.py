@@ -11,7 +11,11 @@ from tests.acceptance.chaos.child import Child
 from tests.clusters import Nodes
 from tests.waiting import wait_until
 
-POSTGRES_OPTIONS = ("--track_commit_timestamp=on",)  # the audit asks when an event was stored
+POSTGRES_OPTIONS = (
+    "--track_commit_timestamp=on",  # the audit asks when an event was stored
+    "--synchronous_commit=off",  # sessions turn it on, or a kill loses what is committed
+    "--wal_writer_delay=10s",
+)
 VALKEYS = 3  # of several
 
 Buffers = Literal["one", "several", "cluster"]

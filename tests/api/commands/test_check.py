@@ -13,8 +13,8 @@ from tests.api.command_line import Run
 from workers.store import Connection
 
 NAMES = {
-    "settings", "postgres", "postgres, writing", "schema", "clock of postgres", "redis", "redis, append-only",
-    "redis, eviction", "clock of redis", "disk",
+    "settings", "postgres", "postgres, durable", "postgres, writing", "schema", "clock of postgres",
+    "redis", "redis, append-only", "redis, eviction", "clock of redis", "disk",
 }  # fmt: skip
 
 
@@ -31,12 +31,19 @@ def states(run: Run, **environment: str) -> tuple[int, dict[str, str]]:
 
 
 @pytest.fixture
+def durable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers that write to the disk: those of the tests do not."""
+    judge = check._check_durability
+    monkeypatch.setattr(check, "_check_durability", lambda name, is_durable: judge(name, True))
+
+
+@pytest.fixture
 def room(monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk with room, whatever this machine's."""
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: Usage(100_000_000_000, 0, 100_000_000_000))
 
 
-@pytest.mark.usefixtures("room")
+@pytest.mark.usefixtures("room", "durable")
 def test_a_sound_installation_is_ok_on_one_screen(run: Run) -> None:
     screen = run("check")
     assert (screen.exit_code, screen.stderr) == (0, "")
@@ -44,6 +51,12 @@ def test_a_sound_installation_is_ok_on_one_screen(run: Run) -> None:
     assert states(run) == (0, dict.fromkeys(NAMES, "ok"))
     assert "PostgreSQL 18" in screen.stdout
     assert "Valkey 9" in screen.stdout
+
+
+@pytest.mark.usefixtures("room")
+def test_a_postgres_that_does_not_write_to_the_disk_is_named(run: Run) -> None:
+    assert states(run)[1]["postgres, durable"] == "warning"
+    assert "turn fsync and full_page_writes on" in run("check").stdout
 
 
 @pytest.mark.usefixtures("room")

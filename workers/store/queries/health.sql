@@ -12,4 +12,5 @@ SELECT reason, count(*) FROM dead_letters GROUP BY reason ORDER BY count(*) DESC
 SELECT trained_at, name, card ->> 'chosen' FROM trainings JOIN accounts USING (account_id) ORDER BY trained_at DESC LIMIT 1
 
 -- name: read_server_facts
-SELECT current_setting('server_version'), extract(epoch FROM clock_timestamp())::float8
+SELECT current_setting('server_version'), extract(epoch FROM clock_timestamp())::float8,
+       current_setting('fsync')::boolean AND current_setting('full_page_writes')::boolean
