@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from workers import installation, placement
 from workers.buffer.capacity import Capacity
-from workers.buffer.charges import Charges
+from workers.buffer.charges import BEFORE_WRITE_SECONDS, Charges
 from workers.buffer.connection import ScriptConnection
 from workers.buffer.entries import Request
 from workers.buffer.group_commit import LODGER_WRITE_SECONDS, WRITE_SECONDS, GroupCommit
@@ -106,6 +106,8 @@ class Buffers:
         copies = placement.list_copies(settings)
         self.copies = [(self._clients[cell.buffer_url], cell.copy_prefix) for cell in copies]
         self.charges = Charges(settings.redis_url or "")
+        if len(self.cells) > 1:
+            self.charges.seconds = BEFORE_WRITE_SECONDS
         self.grow: Grow | None = None
 
     def _make_cells(self, settings: Settings) -> tuple[list[CellBuffer], list[Host]]:
@@ -191,6 +193,7 @@ class Buffers:
         take_over = await self.grow(after) if self.grow else None
         before, hosts_before = self.cells, self._hosts
         self.cells, self._hosts, self.settings = cells, hosts, after
+        self.charges.seconds = BEFORE_WRITE_SECONDS
         if take_over:
             take_over()
         for buffer in before:

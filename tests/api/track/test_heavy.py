@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -23,6 +23,7 @@ from tests.waiting import wait_until
 from tests.workers.events import event
 from workers.accounts import keys
 from workers.buffer.charges import Charges
+from workers.buffer.connection import Call, ScriptConnection
 from workers.buffer.lanes import LIVE
 from workers.buffer.writer import Rate, RateLimited
 from workers.store import Connection
@@ -225,6 +226,28 @@ def test_a_key_that_has_to_wait_is_not_asked_about(redis: Redis, redis_url: str)
     redis.config_resetstat()
     assert asyncio.run(run()) == 9
     assert redis.info("commandstats")["cmdstat_set"]["calls"] == 1
+
+
+def test_charges_that_come_together_go_together(redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+    run_all = ScriptConnection.run_all
+
+    async def count(self: ScriptConnection, calls: Sequence[Call], seconds: float) -> list[Any]:
+        sent.append(len(calls))
+        return await run_all(self, calls, seconds)
+
+    async def run() -> list[object]:
+        charges = Charges(redis_url)
+        rates = [Rate(number % 2, 3) for number in range(10)]
+        waits = [charges.charge(rate, 1) for rate in rates]
+        outcomes: list[object] = list(await asyncio.gather(*waits, return_exceptions=True))
+        await charges.close()
+        return outcomes
+
+    monkeypatch.setattr(ScriptConnection, "run_all", count)
+    outcomes = asyncio.run(run())
+    assert [type(outcome) for outcome in outcomes] == 6 * [type(None)] + 4 * [RateLimited]
+    assert sent == [10]
 
 
 def test_without_redis_a_refusal_is_still_told() -> None:

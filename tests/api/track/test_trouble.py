@@ -22,6 +22,7 @@ from workers.settings import Settings
 SECRET = b"sk_live_0123456789abcdef"
 TOLD_SECONDS = 1.0
 GOOD = json.dumps(event()).encode()
+BATCH = json.dumps({"events": [event(customer_email=f"{number}@example.com") for number in range(40)]}).encode()
 BAD = b'{"event": 7}'
 UNKNOWN, FRESH, STALE, LIMITED = "unknown", "fresh", "stale", "limited"
 
@@ -97,9 +98,11 @@ async def slowest(settings: Settings, how: str, bodies: list[bytes], apart: floa
 
 @pytest.mark.parametrize("how", [UNKNOWN, FRESH, STALE, LIMITED])
 @pytest.mark.parametrize("apart", [0.0, 0.1, 0.3])
-def test_a_redis_that_hangs_is_told_within_a_second(mute: str, how: str, apart: float) -> None:
+@pytest.mark.parametrize("cells", [1, 4])
+def test_a_redis_that_hangs_is_told_within_a_second(mute: str, how: str, apart: float, cells: int) -> None:
     """However the key is known, and whenever a request comes while others wait already."""
-    (statuses, seconds), _ = run(slowest(Settings(redis_url=mute), how, [GOOD] * 12, apart))
+    bodies = [GOOD, BATCH] * 6 if cells > 1 else [GOOD] * 12
+    (statuses, seconds), _ = run(slowest(Settings(redis_url=mute, cells=cells), how, bodies, apart))
     assert statuses == {503}
     assert WRITE_SECONDS <= seconds + 1e-3 < TOLD_SECONDS
 
@@ -112,10 +115,18 @@ def test_a_redis_that_is_gone_is_told_at_once(closed: str, how: str) -> None:
 
 
 @pytest.mark.parametrize("apart", [0.0, 0.1])
-def test_a_refusal_that_cannot_be_charged_is_told_within_a_second(mute: str, apart: float) -> None:
+@pytest.mark.parametrize("cells", [1, 4])
+def test_a_refusal_that_cannot_be_charged_is_told_within_a_second(mute: str, apart: float, cells: int) -> None:
     """Many at once wait for the same answer, and not one after the other."""
-    (statuses, seconds), _ = run(slowest(Settings(redis_url=mute), LIMITED, [BAD] * 20, apart))
+    (statuses, seconds), _ = run(slowest(Settings(redis_url=mute, cells=cells), LIMITED, [BAD] * 20, apart))
     assert statuses == {422}
+    assert seconds < TOLD_SECONDS
+
+
+def test_requests_amid_refusals_are_told_within_a_second(mute: str) -> None:
+    bodies = [BAD, GOOD, BATCH] * 6
+    (statuses, seconds), _ = run(slowest(Settings(redis_url=mute, cells=4), LIMITED, bodies, 0.05))
+    assert statuses == {422, 503}
     assert seconds < TOLD_SECONDS
 
 
