@@ -1,5 +1,6 @@
 """A cell whose Redis is away: its events lodge with another cell, and are stored once when it is back."""
 
+import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -48,6 +49,14 @@ class Valkey:
         """Kill it, as kill -9 does."""
         self._process.kill()
         self._process.wait()
+
+    def hang(self) -> None:
+        """Let it take connections and commands, and answer none."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it answer again, also what it was asked meanwhile."""
+        self._process.send_signal(signal.SIGCONT)
 
     def _answers(self) -> bool:
         try:
