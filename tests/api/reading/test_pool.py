@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -57,8 +58,8 @@ def test_reading_goes_on_as_soon_as_an_outage_is_over(reader: TestClient, way: P
 def test_a_postgres_that_hangs_is_given_up(
     reader: TestClient, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(common, "READ_SECONDS", 0.2)
     assert reader.get(LIST).status_code == 200
+    monkeypatch.setattr(common, "READ_SECONDS", 0.2)
     with connection.transaction():
         connection.execute("LOCK customers")
         assert reader.get(LIST).json()["code"] == "store_unavailable"
@@ -84,3 +85,26 @@ def test_the_connection_that_was_used_last_is_used_next(settings: Settings) -> N
     used, every = asyncio.run(use())
     assert len(set(used)) == 1
     assert len(every) == 3
+
+
+LARGE = "SELECT count(*) FROM (SELECT md5(n::text) FROM generate_series(1, 20000) AS n ORDER BY 1 OFFSET 0) AS sorted"
+
+
+def test_a_connection_keeps_the_memory_of_its_statements(settings: Settings) -> None:
+    """Else each takes hundreds of page faults for what the one before has given back to the system."""
+
+    async def count_faults() -> float:
+        async with Pool(settings.home) as pool, pool.connection() as connection:
+            for _ in range(3):
+                await connection.execute(LARGE)
+            before = _read_faults(connection.info.backend_pid)
+            for _ in range(10):
+                await connection.execute(LARGE)
+            return (_read_faults(connection.info.backend_pid) - before) / 10
+
+    assert asyncio.run(count_faults()) < 20
+
+
+def _read_faults(pid: int) -> int:
+    """The page faults of a process that were served from memory."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[7])

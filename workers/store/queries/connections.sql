@@ -15,6 +15,11 @@ WITH wanted AS (
 )
 SELECT pg_backend_pid(), count(set_config(name, value, false)) FROM wanted
 
+-- name: keep_memory
+-- A backend's allocator (glibc's) gives back to the system what a statement has freed, and the next one takes a page fault
+-- for each page; planning a list of several cells, some 300. After a piece of this size was freed, it keeps twice as much.
+SELECT length(repeat(' ', 4194304))
+
 -- name: lead_to_schema
 -- The schemas to which the session was led before stay behind it: an extension's operators may be there.
 -- `is_placing`: Citus is there, and may have placed the schema on another node.
