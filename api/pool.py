@@ -120,7 +120,8 @@ class Pool(AsyncConnectionPool[PooledConnection]):
         elif self._cells:
             row = await (await connection.execute(sql("is_placing"))).fetchone()
             self.is_placing = bool(row and row[0])
-        await connection.execute(sql("keep_memory"))
+        if not self.place.schema:
+            await connection.execute(sql("keep_memory"))
         connection.prepared_max = PREPARED_CELLS // max(self._cells, 2)
         self.refusal = None
 

@@ -11,6 +11,7 @@ from api import pool
 from api.app import create_app
 from tests.cells.conftest import MakeWorld, World
 from tests.cells.stories import history, read, sign_in
+from tests.waiting import wait_until
 from workers.buffer.entries import hash_customer
 from workers.cells import cell_of
 
@@ -52,7 +53,13 @@ def crippled(whole: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     settings = whole.settings.changed(cell_database_urls=" ".join(urls))
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         client.headers["X-API-Key"] = whole.client.headers["X-API-Key"]
+        here = next(email for email in _list_emails() if not is_away(email))
+        wait_until(lambda: client.get(f"/api/v1/customers/{here}").status_code == 200)  # until it is connected
         yield whole._replace(client=client)
+
+
+def _list_emails() -> list[str]:
+    return sorted({event["customer_email"] for event in history()})
 
 
 def is_away(email: str) -> bool:
@@ -71,7 +78,7 @@ def test_what_all_cells_tell_is_refused(crippled: World) -> None:
 def test_customers_of_other_cells_are_read(whole: World, crippled: World) -> None:
     for world in (whole, crippled):
         sign_in(world)
-    emails = sorted({event["customer_email"] for event in history()})
+    emails = _list_emails()
     here = next(email for email in emails if not is_away(email))
     away = next(email for email in emails if is_away(email))
     for path in ("/api/v1/customers/{}", "/api/v1/customers/{}/events", "/api/v1/customers/{}/risk", "/customers/{}"):
@@ -100,11 +107,15 @@ def samples(client: TestClient) -> dict[str, float]:
 
 
 def test_metrics_name_the_postgres_that_is_away(crippled: World) -> None:
-    shown = samples(crippled.client)
     places = ["home", *(f"{number:03}" for number in range(CELLS))]
-    assert {place: shown[f"windback_server_up {place} postgres"] for place in places} == {
-        place: float(place != f"{AWAY:03}") for place in places
-    }
+    up = {place: float(place != f"{AWAY:03}") for place in places}
+
+    def find_connected() -> dict[str, float] | None:
+        shown = samples(crippled.client)
+        return shown if {place: shown[f"windback_server_up {place} postgres"] for place in places} == up else None
+
+    shown = wait_until(find_connected)
+    assert shown
     assert all(shown[f"windback_server_up {place} redis"] for place in places)
     assert shown["windback_events_accepted_total history"] > 0
 
