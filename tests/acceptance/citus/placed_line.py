@@ -92,11 +92,6 @@ class Placed:
         """The events in the daily counts of customers."""
         return self._count("SELECT event, sum(n)::bigint FROM customer_days GROUP BY event")
 
-    def count_in(self, number: int) -> int:
-        """The events in a cell."""
-        with connect(self.settings.all_cells[number]) as connection:
-            return sum(n for (n,) in connection.execute("SELECT count(*) FROM events"))
-
     def _count(self, query: str) -> Counter[str]:
         counts: Counter[str] = Counter()
         for cell in self.settings.all_cells:

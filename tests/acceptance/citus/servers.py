@@ -11,6 +11,7 @@ import pytest
 from tests.waiting import wait_until
 
 WAIT_SECONDS = 120.0
+_started: list[subprocess.Popen[bytes]] = []  # which outlive the tests
 
 
 class NodeServer:
@@ -40,7 +41,7 @@ class NodeServer:
     def start(self) -> None:
         """Start it again, and wait until it answers."""
         with self._log.open("ab") as log:
-            subprocess.Popen(
+            started = subprocess.Popen(
                 self._argv,
                 env=self._environment,
                 cwd=self._folder,
@@ -52,6 +53,7 @@ class NodeServer:
                 stderr=log,
                 start_new_session=True,
             )
+        _started.append(started)
         wait_until(self._answers, timeout=WAIT_SECONDS)
 
     def _process(self) -> Path:
