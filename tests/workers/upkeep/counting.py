@@ -53,12 +53,13 @@ def names_sent(connection: Connection) -> list[Any]:
 def series_by_day(connection: Connection, event: str) -> list[Any]:
     """An event's days: when, how often, from how many customers."""
     span = {"since": datetime(2000, 1, 1, tzinfo=UTC), "until": datetime(2100, 1, 1, tzinfo=UTC)}
-    return sorted(connection.execute(sql("event_series_by_day"), {"account_id": 1, "event": event, **span}).fetchall())
+    days = connection.execute(sql("event_series_by_day"), {"account_id": 1, "event": event, **span}).fetchall()
+    return sorted(days, key=repr)
 
 
 def customers_by_day(connection: Connection, event: str) -> list[Any]:
     """The same, counted singly."""
-    query = """SELECT day::timestamptz, sum(n), count(DISTINCT customer_id) FROM customer_days WHERE event = %s
+    query = """SELECT day::timestamptz, sum(n)::bigint, count(DISTINCT customer_id) FROM customer_days WHERE event = %s
                GROUP BY day"""
     return rows(connection, query, event)
 
