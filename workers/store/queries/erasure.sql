@@ -175,3 +175,14 @@ RETURNING erasure_id::text, erased_at, events, event_ids, days, risks, dead_lett
 -- name: find_erasure
 SELECT erasure_id::text, erased_at, events, event_ids, days, risks, dead_letters
 FROM erasures WHERE erasure_id = %(erasure_id)s::uuid AND account_id = %(account_id)s
+
+-- name: commit_later
+-- The commits of this session don't wait for the disk.
+SET synchronous_commit TO off
+
+-- name: commit_now
+RESET synchronous_commit
+
+-- name: flush_commits
+-- A commit that waits for the disk, and so for all before it.
+SELECT pg_logical_emit_message(true, 'windback', '')
