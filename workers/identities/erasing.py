@@ -66,19 +66,27 @@ def erase(settings: Settings, account_id: int, email: str, by_user_id: bool = Fa
 
 def erase_each(settings: Settings, wanted: Sequence[WantedErasure]) -> list[ErasureResult | psycopg.Error]:
     """Erase these persons one by one, over the same connections. Returns an error in place of a result for one that has
-    to be done again. Raises psycopg.Error if one cell can't be reached, and then all have to be done again: they are on
-    disk only at the end, together, so that none holds up those who store for the length of a write."""
+    to be done again. Raises psycopg.Error if one cell can't be reached, and then all have to be done again."""
     waiting = statements.read_waiting(settings)
-    with _enter_cells(settings) as cells:
-        for cell in cells:
-            cell.execute(sql("commit_later"))
+    with _enter_cells(settings) as cells, _commit_together(cells):
         results = [_try(settings, cells, each, waiting) for each in wanted]
-        for cell in cells:
-            with suppress(psycopg.Error):  # else the next tally does it
+        with suppress(psycopg.Error):  # else the next tally does it
+            for cell in cells:
                 erased_totals.leave_out(cell)
-            cell.execute(sql("commit_now"))
-            cell.execute(sql("flush_commits"))
     return results
+
+
+@contextmanager
+def _commit_together(cells: Sequence[Connection]) -> Iterator[None]:
+    """Have the commits of the block on disk at its end, so that none holds up those who store for the length of a
+    write. Over several cells each must be there before the next."""
+    if len(cells) > 1:
+        yield
+        return
+    cells[0].execute(sql("commit_later"))
+    yield
+    cells[0].execute(sql("commit_now"))
+    cells[0].execute(sql("flush_commits"))
 
 
 def _try(
