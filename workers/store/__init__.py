@@ -81,10 +81,12 @@ def _connect_to_node(cell: Cell, settings: dict[str, str]) -> CellConnection:
 
 def _follow(cell: Cell, url: str, settings: dict[str, str]) -> CellConnection:
     for _ in range(MOST_HOPS):
-        connection, node = _open(url, cell.schema, settings)
+        connection, is_placing = _open(url, cell.schema, settings)
+        node = _find_node(connection, cell) if is_placing else None
         if node is None or node.is_here:
-            if node:
+            if is_placing:
                 connection.placed = cell.schema
+            if node:
                 last_nodes[cell] = url
             return connection
         connection.close()
@@ -92,15 +94,23 @@ def _follow(cell: Cell, url: str, settings: dict[str, str]) -> CellConnection:
     raise nodes.Moved(cell.schema or "")
 
 
-def _open(database_url: str, schema: str | None, settings: dict[str, str]) -> tuple[CellConnection, Node | None]:
-    """A connection that is set up, and the node that holds the schema if Citus has placed it."""
+def _find_node(connection: CellConnection, cell: Cell) -> Node | None:
+    try:
+        return nodes.find_node(connection, cell.schema or "")
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _open(database_url: str, schema: str | None, settings: dict[str, str]) -> tuple[CellConnection, bool]:
+    """A connection that is set up, and whether Citus may have placed the schema."""
     connection = CellConnection.connect(database_url, autocommit=True, **sessions.client_options(database_url))
     try:
         backend, _ = only_row(connection.execute(*sessions.settings_query(settings)))
         if backend != connection.info.backend_pid:
             sessions.refuse_transaction_pooling(database_url)
         is_placing = bool(schema and only_row(connection.execute(*sessions.path_query(schema)))[1])
-        return connection, nodes.find_node(connection, schema or "") if is_placing else None
+        return connection, is_placing
     except BaseException:
         connection.close()
         raise

@@ -45,8 +45,8 @@ class Node(NamedTuple):
 
 
 class CellConnection(psycopg.Connection[TupleRow]):
-    """A connection to a cell. `placed` is its schema if Citus has placed it: then outermost transactions raise Moved
-    when they end on a node that the cell has left."""
+    """A connection to a cell. `placed` is its schema if Citus is there, and may place it: then outermost transactions
+    raise Moved when they end on a node that the cell has left."""
 
     placed: str | None = None
 

@@ -23,6 +23,7 @@ from tests.acceptance.line import PatientLine, line
 from tests.waiting import wait_until
 from workers import placement
 from workers.accounts import keys
+from workers.cells import Cell
 from workers.settings import Settings
 from workers.store import connect, only_row
 
@@ -111,11 +112,12 @@ def test_cells_are_moved_while_events_come_in_and_all_is_read(
 
 
 def test_cells_are_placed_while_events_come_in(placed: Placed, client: httpx2.Client, redis: Redis) -> None:
-    """They were in the coordinator's database before."""
+    """They were in the coordinator's database before. Citus locks a table after the other, so it may be the one that a
+    deadlock ends, and is asked again."""
     with repeating(lambda: placed.send(client)) as check:
         wait_until(lambda: check() or placed.stored().total() > 200, timeout=WAIT_SECONDS)
         for cell in placed.settings.all_cells[:2]:
-            cluster.place(placed.settings.database_url or "", [cell.schema or ""], placed.nodes)
+            wait_until(lambda cell=cell: is_placed(placed, cell), timeout=WAIT_SECONDS)  # type: ignore[misc]
             sent = placed.sent.total()
             wait_until(lambda sent=sent: check() or placed.sent.total() > sent + 200, timeout=WAIT_SECONDS)  # type: ignore[misc]
     placed.expect_all(client, redis)
@@ -153,6 +155,15 @@ def test_a_node_goes_away_and_comes_back(on_nodes: Placed, client: httpx2.Client
     wait_until(lambda: client.get("/api/v1/customers").status_code == 200, timeout=WAIT_SECONDS)
     placed.expect_all(client, redis)
     assert client.get("/readyz").json()["detail"]["postgres"] == "ok"
+
+
+def is_placed(placed: Placed, cell: Cell) -> bool:
+    """Returns True if Citus has placed the cell on the first node now."""
+    try:
+        cluster.place(placed.settings.database_url or "", [cell.schema or ""], placed.nodes)
+    except psycopg.errors.DeadlockDetected:
+        return False
+    return True
 
 
 def _at(placed: Placed, node: int) -> str:

@@ -156,3 +156,16 @@ def test_tables_that_have_just_left_the_node_are_not_taken_for_a_divided_cell(cl
             presence.check(connection, cluster.cell)
     with connect(cluster.cell) as connection:
         presence.check(connection, cluster.cell)
+
+
+def test_a_cell_that_is_placed_after_the_connection_was_opened_is_followed(cluster: Cluster) -> None:
+    with connect(cluster.urls[0]) as connection:
+        connection.execute("DELETE FROM pg_dist_schema")
+    with connect(cluster.cell) as cell:
+        with cell.transaction():
+            cell.execute("INSERT INTO events VALUES (1)")
+        with connect(cluster.urls[0]) as connection:
+            connection.execute("INSERT INTO pg_dist_schema VALUES (to_regnamespace('cell_001'), 7)")
+        with pytest.raises(Moved):
+            insert_and_move(cell, cluster)
+        assert only_row(cell.execute("SELECT count(*) FROM events")) == (1,)
