@@ -179,7 +179,26 @@ def _main() -> None:
         os.environ.clear()
         os.environ.update(program.environment)
         sys.argv[1:] = program.arguments
-        runpy.run_module(program.module, run_name="__main__", alter_sys=True)
+        _run(program.module)
+
+
+def _run(module: str) -> None:
+    """Run it as a program. When all is done that belongs to its end, nothing is taken apart: that would copy every page
+    that forks share."""
+    codes = [1]  # of an exception, which the interpreter shows
+
+    def leave() -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(codes[-1])
+
+    atexit.register(leave)  # as the first, it is called last
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        codes.append(0)
+    except SystemExit as ending:
+        codes.append(ending.code if isinstance(ending.code, int) else int(ending.code is not None))
+        raise
 
 
 if __name__ == "__main__":
