@@ -1,9 +1,9 @@
 """Cells are divided and moved while events come in and everything runs, and while commands, workers and doors are
 killed: before and after are the same, and nothing is lost or stored twice."""
 
+import shlex
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -63,7 +63,8 @@ class Producer:
             while not self._ending.wait(PACE_SECONDS):
                 batch = [_make_event(n) for n in range(number, number + 1 + number % 20)]
                 while not self._post(client, batch):
-                    time.sleep(0.05)
+                    if self._ending.wait(0.05):
+                        return
                 self.acknowledged |= {event["event_id"] for event in batch}
                 number += len(batch)
 
@@ -106,7 +107,8 @@ def finish(process: "subprocess.Popen[bytes]") -> dict[str, str]:
     """The settings that the command prints."""
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0
-    return dict(row.strip().split("=", 1) for row in output.decode().splitlines() if row.startswith("  "))
+    rows = (shlex.split(row) for row in output.decode().splitlines() if row.startswith("  "))
+    return dict(setting.split("=", 1) for (setting,) in rows)
 
 
 def has_schema(settings: Settings, name: str) -> bool:

@@ -18,13 +18,14 @@ STABLE = {
     *("now", "extract", "date_trunc", "to_char", "to_jsonb", "jsonb_agg", "jsonb_build_object", "concat_ws"),
     *("jsonb_populate_recordset", "convert_to", "generate_series", "to_regclass", "to_regnamespace", "current_schema"),
     *("current_database", "current_setting", "pg_backend_pid", "pg_column_size", "pg_current_snapshot"),
-    "pg_current_xact_id",
+    *("pg_current_xact_id", "pg_partition_tree"),
 }
 VOLATILE = {
     *("clock_timestamp", "gen_random_uuid", "random", "nextval", "set_config", "pg_control_system"),
     *("pg_is_in_recovery", "pg_terminate_backend", "pg_advisory_lock", "pg_advisory_unlock", "pg_advisory_xact_lock"),
     *("pg_advisory_xact_lock_shared", "pg_try_advisory_lock", "pg_try_advisory_lock_shared"),
     *("pg_try_advisory_xact_lock_shared", "citus_schema_move", "citus_schema_distribute"),
+    "pg_logical_emit_message",
 }
 STEADY = {"length", "timezone", "to_timestamp"}  # as they are called here: of text, with a zone, of seconds
 TIMES = {"now", "clock_timestamp", "to_timestamp"}  # the functions that return a timestamptz
