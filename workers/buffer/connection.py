@@ -51,7 +51,7 @@ class ScriptConnection:
     def __init__(self, url: str, script: str, replicas: int = 0) -> None:
         sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
         self._by_sha, self._in_full = _pack(("EVALSHA", sha)), _pack(("EVAL", script))
-        self._replicas = replicas
+        self._replicas, self._is_closed = replicas, False
         pool = async_pool(url, socket_timeout=None, retry=Retry(NoBackoff(), 0))
         self._connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
 
@@ -80,10 +80,14 @@ class ScriptConnection:
                     await self._wait_for_replicas(seconds)
         except (RedisError, OSError, TimeoutError) as error:
             return [error if self._is_open(answer) else answer for answer in answers]
+        finally:
+            if self._is_closed:
+                await self._connection.disconnect()
         return answers
 
     async def close(self) -> None:
-        """Close the connection; the next call opens another."""
+        """Close the connection; a later call opens another, and closes it."""
+        self._is_closed = True
         await self._connection.disconnect()
 
     async def _have_answered_again(self, calls: Sequence[Call], answers: list[Any]) -> None:

@@ -120,3 +120,16 @@ def test_a_server_that_hangs_is_given_up_in_time(redis_url: str, redis: Any) -> 
         assert await connection.run(["calls"], ["d"], SECONDS) == b"d"
 
     use(redis_url, work)
+
+
+def test_a_call_after_the_end_leaves_no_connection_open(redis_url: str, redis: Any) -> None:
+    """A request that was under way when its buffer was given up for another."""
+
+    async def run() -> bool:
+        connection = ScriptConnection(redis_url, SCRIPT)
+        await connection.close()
+        assert await connection.run(["calls"], ["late"], SECONDS) == b"late"
+        return bool(connection._connection.is_connected)
+
+    assert not asyncio.run(run())
+    assert redis.get("calls") == b"1"
