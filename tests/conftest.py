@@ -1,6 +1,7 @@
 """Real servers for whatever crosses Postgres or Redis, started once: each test has its own database, an empty Redis."""
 
 import gc
+import logging
 import shutil
 import tempfile
 from collections.abc import Generator, Iterator
@@ -139,3 +140,12 @@ def _in_memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             yield Path(folder)
     else:
         yield tmp_path_factory.mktemp("servers")
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """Takes back afterwards what `logs.configure` did: its stream is closed when the test ends."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = before

@@ -104,6 +104,7 @@ def test_customers_are_scored_in_their_cells(make_world: MakeWorld) -> None:
         assert count(place.connection(), "customers") == count(place.connection(), "customers WHERE level IS NOT NULL")
 
 
+@pytest.mark.usefixtures("restored_logging")
 def test_records_of_a_job_name_its_cell(
     make_world: MakeWorld, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,5 @@
 import json
 import logging
-from collections.abc import Iterator
 from contextvars import copy_context
 from typing import Any, Literal
 
@@ -15,13 +14,7 @@ from workers.process import Process
 from workers.settings import Settings
 from workers.store import Connection
 
-
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    root = logging.getLogger()
-    before = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = before
+pytestmark = pytest.mark.usefixtures("restored_logging")
 
 
 def test_a_record_is_a_json_line_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
