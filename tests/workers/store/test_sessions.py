@@ -21,7 +21,7 @@ from workers.ingest import ingest
 from workers.ingest.ingest import drain
 from workers.process import Process
 from workers.settings import Settings
-from workers.store import Connection, connect, only_row
+from workers.store import Connection, connect, only_row, sql
 from workers.store.faults import find_write_fault
 from workers.store.migrate import NoRight, NotOurs, migrate
 from workers.store.sessions import TransactionPooling
@@ -213,6 +213,15 @@ def test_a_commit_is_one_that_postgres_does_not_forget(database_url: str, level:
     expected = "on" if level == "off" else level
     with connect(with_options(database_url, f"-c synchronous_commit={level}")) as connection:
         assert show(connection, "synchronous_commit") == [expected]
+
+
+def test_commits_wait_for_the_disk_again_after_some_that_did_not(database_url: str) -> None:
+    """Also where the server's own setting is that they don't."""
+    with connect(with_options(database_url, "-c synchronous_commit=off")) as connection:
+        connection.execute(sql("commit_later"))
+        assert show(connection, "synchronous_commit") == ["off"]
+        connection.execute(sql("commit_now"))
+        assert show(connection, "synchronous_commit") == ["on"]
 
 
 def test_what_was_committed_outlives_a_kill_of_postgres(tmp_path: Path) -> None:

@@ -178,10 +178,12 @@ FROM erasures WHERE erasure_id = %(erasure_id)s::uuid AND account_id = %(account
 
 -- name: commit_later
 -- The commits of this session don't wait for the disk.
-SET synchronous_commit TO off
+SELECT set_config('windback.commit', current_setting('synchronous_commit'), false),
+       set_config('synchronous_commit', 'off', false)
 
 -- name: commit_now
-RESET synchronous_commit
+-- As the session had it: the server's own setting may be off.
+SELECT set_config('synchronous_commit', current_setting('windback.commit'), false)
 
 -- name: flush_commits
 -- A commit that waits for the disk, and so for all before it.
