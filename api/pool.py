@@ -45,8 +45,8 @@ def make_cell_pools(settings: Settings) -> list["Pool"]:
 
 
 class LatestFirst(deque[PooledConnection]):
-    """Idle connections, of which the one that was used last is used next: so few connections hold what is prepared,
-    and one that has prepared a statement already mostly serves it."""
+    """Idle connections. The one that was used last is used next, so few connections prepare statements, and most
+    statements find a connection that has prepared them."""
 
     def append(self, connection: PooledConnection) -> None:
         """Put a connection to the end from which it is taken."""

@@ -224,7 +224,7 @@ def has_buffer(cell: Cell) -> bool:
 
 
 def read_announced(redis: Redis) -> Announced:
-    """Returns what is announced in home's Redis."""
+    """Returns how many cells home's Redis announces, and if they come of a single one."""
     fields: Any = redis.hgetall(announced_key())
     return Announced.of({name.decode(): value.decode() for name, value in fields.items()})
 
@@ -280,7 +280,7 @@ def find_fault(announced: Mapping[str, str], cells: int) -> str | None:
 
 
 def find_count_fault(count: int, cells: int) -> str | None:
-    """Returns what is wrong with a number of cells where so many are announced, 0 for a single one; or None."""
+    """Returns why the number of cells is wrong where `count` are announced (0: a single one), or None."""
     if cells > 1 and not count:
         return NOT_SET_UP
     return describe_count(count, cells) if count not in (0, cells) else None

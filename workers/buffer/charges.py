@@ -66,7 +66,7 @@ class Charges:
             raise RateLimited(wait_us)
 
     async def close(self) -> None:
-        """Wait for what is under way, and close the connection."""
+        """Wait for the charges under way, and close the connection."""
         while self._charging is not None:
             await asyncio.gather(self._charging, return_exceptions=True)
         await self._connection.close()
@@ -78,7 +78,7 @@ class Charges:
                 answers = await self._connection.run_all([pending.call for pending in group], self.seconds)
                 if failure := next((answer for answer in answers if isinstance(answer, Exception)), None):
                     self._away_until = time.monotonic() + AWAY_SECONDS
-                    answers += [failure] * len(self._pending)  # those who came meanwhile don't wait again
+                    answers += [failure] * len(self._pending)  # charges that came meanwhile don't wait again
                     group, self._pending = group + self._pending, []
                 for pending, answer in zip(group, answers, strict=True):
                     if not pending.answer.done():  # else its client has gone

@@ -46,7 +46,7 @@ class GroupCommit:
             self.writing = asyncio.get_running_loop().create_task(self._write_groups())
 
     async def close(self) -> None:
-        """Wait for what is under way, and close the connection; the next call opens another."""
+        """Wait for the calls under way, and close the connection."""
         while self.writing is not None:
             await asyncio.gather(self.writing, return_exceptions=True)
         await self._connection.close()
@@ -81,7 +81,7 @@ class GroupCommit:
         return group
 
     def _fail_waiting(self, failure: Exception) -> None:
-        """Fail those who came meanwhile, too: so none waits longer than for one call."""
+        """Fail the writes that came meanwhile, too, so that none waits longer than one call takes."""
         waiting, self._waiting = self._waiting, []
         for committer in waiting:
             committer.settle(failure)

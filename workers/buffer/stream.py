@@ -153,8 +153,8 @@ class Reader:
         return int(settled)
 
     def leave(self, idle_seconds: float) -> None:
-        """Leave the entries that this worker has read to whoever comes first, as if nobody had touched them for so
-        long: it can't store them, and others may."""
+        """Leave the entries that this worker has read to the next worker, as if they had been idle for so long: this
+        one can't store them, and others may."""
         after = "-"
         while ids := self._list_pending_ids(after, LEFT_TOGETHER, self._consumer):
             idle_ms = int(idle_seconds * 1000)

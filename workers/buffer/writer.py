@@ -151,7 +151,7 @@ class Writer:
             self._go_on()
 
     async def close(self) -> None:
-        """Wait for what is under way, and close the connection."""
+        """Wait for the writes under way, and close the connection."""
         while tasks := [task for task in (self._commit.writing, *self._tasks) if task is not None]:
             await asyncio.gather(*tasks, return_exceptions=True)
         await self._commit.close()

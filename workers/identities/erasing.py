@@ -78,8 +78,8 @@ def erase_each(settings: Settings, wanted: Sequence[WantedErasure]) -> list[Eras
 
 @contextmanager
 def _commit_together(cells: Sequence[Connection]) -> Iterator[None]:
-    """Have the commits of the block on disk at its end, so that none holds up those who store for the length of a
-    write. Over several cells each must be there before the next."""
+    """Write the commits of the block to disk once, at its end: storing would wait for each write. Over several cells
+    each commit must be on disk before the next."""
     if len(cells) > 1:
         yield
         return

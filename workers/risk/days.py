@@ -75,7 +75,7 @@ def _read_on(
     words: RowWords,
     keeps: bool,
 ) -> PackedRows:
-    """Returns the rows, sorted, with the earlier days of `busy` customers, who have more rows than were read."""
+    """Returns the rows, sorted, with the earlier days of `busy` customers: not all of their rows were read."""
     customer, day = rows.customer, rows.day
     until = np.full(len(customer_ids), -1)
     for place in busy:

@@ -40,7 +40,7 @@ def rename(connection: Connection, schema: str, name: str) -> None:
 
 
 def lock_tables(connection: Connection, schema: str, tables: Iterable[str]) -> None:
-    """Have nobody write to these tables until the transaction ends, pages and routes neither; they are read."""
+    """Lock these tables against writes until the transaction ends. They can still be read."""
     names = [pieces.Identifier(schema, table) for table in tables]
     connection.execute(pieces.SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(pieces.SQL(", ").join(names)))
 

@@ -97,7 +97,8 @@ DELETE FROM customer_days AS days USING old
 WHERE days.customer_id = old.customer_id AND days.day = old.day AND days.event = old.event AND days.detail = old.detail
 
 -- name: prune_earlier_days
-DELETE FROM earlier_days WHERE customer_id = ANY (%(customer_ids)s::uuid[]) AND oldest < (%(before)s::timestamptz AT TIME ZONE 'UTC')
+DELETE FROM earlier_days
+WHERE customer_id = ANY (%(customer_ids)s::uuid[]) AND oldest < (%(before)s::timestamptz AT TIME ZONE 'UTC')
 
 -- name: prune_fingerprints
 -- Fingerprints are of no use where no count is left that an event could be added to.
